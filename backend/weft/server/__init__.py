@@ -1,0 +1,1 @@
+"""Our uvicorn WebSocket protocol; nothing outside app.py knows that it exists."""
