@@ -1,9 +1,11 @@
 """Value types that every layer shares. No I/O, no clock.
 
 Rules:
-    T1  A document id is what `DOCUMENT_ID` matches, 256 characters at most. The string that is authorised is exactly the
-        string that is stored; it is never normalised, and never becomes part of a path or of an unescaped key.
-    T2  A position orders the entries of one document's journal; 0 is "before the first". It is meaningless across documents.
+    T1  A document id is what `DOCUMENT_ID` matches, 256 characters at most. The string that is authorised is
+        exactly the string that is stored; it is never normalised, and never becomes part of a path or of an
+        unescaped key.
+    T2  A position orders the entries of one document's journal; 0 is "before the first". It means nothing
+        across documents.
 """
 
 from __future__ import annotations
