@@ -1,0 +1,144 @@
+"""Who may connect and what they may do: origins of pages, and the question to the hook.
+
+Rules (tests quote these ids):
+    A1  With a hook: pages of the same origin and of the allow-list may connect.
+    A2  Open and on loopback: pages of any loopback origin and of the allow-list may connect, and whoever sends no
+        Origin (scripts, devices). "The same origin" does not count here: a page whose name was made to point at
+        127.0.0.1 (DNS rebinding) would be of the same origin as Weft.
+    A3  Open to the network, by flag: as A2, and the same origin.
+    A4  With a hook, a connection without an Origin needs a token: cookies alone could be anybody's page.
+    A5  Open mode on an address that others reach does not start without the flag.
+    A6  Everything that is refused before the upgrade is refused with an HTTP status.
+
+Tokens that Weft checks by itself (JWT) belong into this file: as one more `Authorize`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from urllib.parse import urlsplit
+
+from weft.errors import AuthUnavailableError, ForbiddenError, SettingsError, UnauthenticatedError, WeftError
+from weft.hooks import Authorize, Handshake, open_to_all
+from weft.logs import get_logger
+from weft.settings import Settings, is_loopback
+from weft.types import DocumentId, Grant
+
+log = get_logger("weft.auth")
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def normal_origin(origin: str) -> str | None:
+    """`scheme://host:port` in lower case, with the scheme's port when none is said; None when it is no origin."""
+    try:
+        parts = urlsplit(origin.strip())
+        port = parts.port or _DEFAULT_PORTS.get(parts.scheme)
+    except ValueError:
+        return None
+    if not parts.scheme or not parts.hostname:
+        return None
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}:{port}" if port else f"{parts.scheme}://{host}"
+
+
+def is_same_origin(origin: str, host: str, scheme: str) -> bool:
+    """Whether a page of `origin` came from the server that was asked as `host` (its Host header).
+
+    A request that arrived over plain `ws` may have been `wss` before a proxy ended TLS: then both match.
+    """
+    schemes = ("https",) if scheme in {"wss", "https"} else ("http", "https")
+    page = normal_origin(origin)
+    return page is not None and any(normal_origin(f"{each}://{host}") == page for each in schemes)
+
+
+def check_open_mode(settings: Settings, authorize: Authorize | None) -> None:
+    """Refuse to start when anybody on the network could edit and nobody said so (A5).
+
+    Raises:
+        SettingsError: open, not on loopback, and no flag.
+    """
+    if authorize is None and not settings.on_loopback and not settings.open_to_the_network:
+        raise SettingsError(
+            f"without an authorize hook everybody who reaches {settings.host} could edit every document; set "
+            "--authorize module:function, or listen on 127.0.0.1, or say --open-to-the-network "
+            "(WEFT_OPEN_TO_THE_NETWORK=true) if that is what you want"
+        )
+
+
+class Gate:
+    """The door in front of every connection: origins, and the hook behind a deadline."""
+
+    __slots__ = ("_allowed", "_any_origin", "_authorize", "_deadline_s", "_open", "_same_origin")
+
+    def __init__(self, settings: Settings, authorize: Authorize | None) -> None:
+        self._open = authorize is None
+        self._authorize: Authorize = authorize or open_to_all
+        self._deadline_s = settings.preauth_s
+        self._same_origin = not self._open or settings.open_to_the_network
+        self._any_origin = "*" in settings.allowed_origins
+        self._allowed = {normal_origin(origin) for origin in settings.allowed_origins if origin != "*"}
+        if None in self._allowed:
+            raise SettingsError(
+                "--allowed-origins (WEFT_ALLOWED_ORIGINS): write origins as https://app.example.com, "
+                f"not {', '.join(settings.allowed_origins)}"
+            )
+
+    def check_origin(self, handshake: Handshake, scheme: str) -> None:
+        """Refuse pages that may not connect (A1-A3); `scheme` is that of the request.
+
+        Raises:
+            ForbiddenError: the page's origin is not among those that may.
+        """
+        origin = handshake.origin
+        if origin is None or self._any_origin:
+            return  # without an Origin it is no page; A4 is decided when the token is known
+        page = normal_origin(origin)
+        if page is not None:
+            if page in self._allowed:
+                return
+            if self._open and is_loopback(urlsplit(page).hostname or ""):
+                return
+            if self._same_origin and is_same_origin(page, handshake.headers.get("host", ""), scheme):
+                return
+        raise ForbiddenError(
+            f"pages of {origin} may not connect to {handshake.headers.get('host', 'this server')}; "
+            "add the origin to WEFT_ALLOWED_ORIGINS"
+        )
+
+    async def grant(self, handshake: Handshake, token: str | None, document: DocumentId) -> Grant:
+        """Ask the hook (K1-K4).
+
+        Raises:
+            ForbiddenError: not this document, or there is none: the same answer.
+            UnauthenticatedError: not signed in (A4).
+            AuthUnavailableError: the hook failed or took too long.
+        """
+        if not self._open and handshake.origin is None and not token:
+            raise UnauthenticatedError("a connection without an Origin header needs a token")
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                answer = await _ask(self._authorize, handshake, token, document)
+        except WeftError:
+            raise
+        except TimeoutError as error:
+            log.warning("authorize hook too slow", document=document, deadline_s=self._deadline_s)
+            raise AuthUnavailableError(f"nobody decided within {self._deadline_s:g} s; try again later") from error
+        except Exception as error:
+            log.exception("authorize hook failed", document=document)
+            raise AuthUnavailableError("cannot decide about access at the moment; try again later") from error
+        if isinstance(answer, Grant):
+            return answer
+        if answer is not None:
+            log.error("authorize hook returned no Grant", document=document, got=type(answer).__name__)
+        raise ForbiddenError("no access to this document")
+
+
+async def _ask(hook: Authorize, handshake: Handshake, token: str | None, document: DocumentId) -> object:
+    """The hook's answer, which is a `Grant` only if the hook is right."""
+    if inspect.iscoroutinefunction(hook) or inspect.iscoroutinefunction(type(hook).__call__):
+        answer = hook(handshake, token, document)
+    else:
+        answer = await asyncio.to_thread(hook, handshake, token, document)
+    return await answer if inspect.isawaitable(answer) else answer

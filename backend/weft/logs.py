@@ -1,0 +1,106 @@
+"""Logging: structured events, one form for Weft's own lines and the server's, and no secret in any of them.
+
+Modules log through `get_logger`; the events pass the standard library's logging, so a host app sees and formats them
+like its own. Only `weft serve` configures handlers.
+
+Rules (tests quote these ids):
+    L1  An event is a short constant sentence; what varies is in its fields.
+    L2  Values of URL parameters that carry secrets (`?token=`) are replaced before a line is written, in the
+        server's access log too: the y-websocket client can send its token in no other way.
+    L3  A library configures nothing: importing Weft adds no handler and no level.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, cast
+
+import structlog
+from structlog.typing import Processor
+
+REDACTED = "***"
+_SECRET = re.compile(
+    r"(?i)((?:^|[?&;\s\"'])(?:\w*token|ticket|jwt|auth|authorization|\w*key|secret|password|code|sig|signature)=)"
+    r"[^&;#\s\"']+"
+)
+_SERVER_LOGGERS = ("uvicorn.access", "uvicorn.error")
+
+
+def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+    """A structured logger whose events go through `logging.getLogger(name)`.
+
+    Fields must not be called `name`, `msg` or another attribute of `logging.LogRecord`.
+    """
+    logger = structlog.wrap_logger(
+        logging.getLogger(name),
+        processors=[structlog.stdlib.filter_by_level, structlog.stdlib.render_to_log_kwargs],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        context_class=dict,
+    )
+    return cast("structlog.stdlib.BoundLogger", logger)
+
+
+def redact(text: str) -> str:
+    """Replace the values of URL parameters that carry secrets (L2)."""
+    return _SECRET.sub(rf"\g<1>{REDACTED}", text) if "=" in text else text
+
+
+class RedactSecrets(logging.Filter):
+    """Takes secrets out of a record's message and arguments before anything formats it (L2)."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change the record in place; every record passes."""
+        if isinstance(record.msg, str):
+            record.msg = redact(record.msg)
+        if isinstance(record.args, tuple):
+            record.args = tuple(redact(arg) if isinstance(arg, str) else arg for arg in record.args)
+        return True
+
+
+@contextmanager
+def redacted_server_logs() -> Iterator[None]:
+    """Keep secrets out of uvicorn's own lines, whoever runs it, as long as Weft runs (L2)."""
+    redactor = RedactSecrets()
+    loggers = [logging.getLogger(name) for name in _SERVER_LOGGERS]
+    for logger in loggers:
+        logger.addFilter(redactor)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(redactor)
+
+
+def configure_logging(level: str, form: Literal["auto", "text", "json"]) -> None:
+    """Send every log line of the process to standard error: text on a terminal, JSON elsewhere. For `weft serve`."""
+    as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
+    shared: list[Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _drop_colours,
+    ]
+    rendering: list[Processor] = (
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        if as_text
+        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(ensure_ascii=False)]
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
+        )
+    )
+    handler.addFilter(RedactSecrets())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def _drop_colours(_logger: Any, _method: str, event: Any) -> Any:
+    event.pop("color_message", None)  # uvicorn's second copy of each line, with escape codes
+    return event
