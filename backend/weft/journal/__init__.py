@@ -1,1 +1,31 @@
 """The durable, ordered log of a document: the protocol, its contract suite and its implementations."""
+
+from weft.journal.protocol import (
+    DocumentInfo,
+    Entry,
+    Gap,
+    Journal,
+    JournalStats,
+    Listing,
+    Loaded,
+    Reset,
+    Snapshot,
+    Version,
+    VersionInfo,
+    Window,
+)
+
+__all__ = [
+    "DocumentInfo",
+    "Entry",
+    "Gap",
+    "Journal",
+    "JournalStats",
+    "Listing",
+    "Loaded",
+    "Reset",
+    "Snapshot",
+    "Version",
+    "VersionInfo",
+    "Window",
+]
