@@ -72,16 +72,17 @@ provider.on("authenticationFailed", ({ reason }) => {
 });
 provider.on("close", ({ event }) => {
   synced = false;
-  // A close of this document alone, the socket being open, or a permanent code: the server will not take it again.
-  if (connected && event.code === 1000) closed = `The server closed this document: ${event.reason || "no reason given"}`;
+  // A permanent code: the server will not take this connection again.
   if (event.code >= 4400 && event.code <= 4499) closed = `The server closed the connection: ${event.reason || event.code}`;
   if (closed) provider.disconnect();
   showStatus();
 });
 provider.on("message", ({ message }) => {
+  const [CLOSE, SYNC_STATUS] = [7, 8];
   message.readVarString();
-  const SYNC_STATUS = 8;
-  if (message.readVarUint() === SYNC_STATUS && message.readVarUint() === 0) refused = true;
+  const type = message.readVarUint();
+  if (type === SYNC_STATUS && message.readVarUint() === 0) refused = true;
+  if (type === CLOSE) closed = `The server closed this document: ${message.readVarString()}`;
 });
 addEventListener("beforeunload", (event) => {
   if (edited) event.preventDefault();
@@ -106,23 +107,41 @@ function difference(before, after, caret) {
   return { start, remove: before.length - start - same, insert: after.slice(start, after.length - same) };
 }
 
+let shown = ""; // what the text area and the shared text last agreed on
 let composing = false;
+let missed = []; // what others wrote while an input method was rewriting its own text
+
+/** Where an index of the text as it was shown is after what was missed. */
+function moved(index) {
+  for (const delta of missed) {
+    let at = 0;
+    for (const step of delta) {
+      if (at > index) break;
+      if (step.retain) at += step.retain;
+      else if (step.insert) { index += step.insert.length; at += step.insert.length; }
+      else index = Math.max(at, index - step.delete);
+    }
+  }
+  return index;
+}
 
 function takeInput() {
-  if (composing) return; // an input method rewrites its own text until it is done
-  const before = shared.toString();
-  if (before === text.value) return;
-  const { start, remove, insert } = difference(before, text.value, text.selectionStart);
+  if (composing || text.value === shown) return;
+  const { start, remove, insert } = difference(shown, text.value, text.selectionStart);
+  const [from, to] = [moved(start), moved(start + remove)];
+  missed = [];
   doc.transact(() => {
-    if (remove) shared.delete(start, remove);
-    if (insert) shared.insert(start, insert);
+    if (to > from) shared.delete(from, to - from);
+    if (insert) shared.insert(from, insert);
   }, "page");
+  showText();
 }
 
 function showText() {
   if (composing) return;
-  const now = shared.toString();
-  if (text.value !== now) text.value = now;
+  missed = [];
+  shown = shared.toString();
+  if (text.value !== shown) text.value = shown;
 }
 
 text.addEventListener("input", takeInput);
@@ -149,6 +168,7 @@ doc.on("beforeTransaction", (transaction) => {
 });
 shared.observe((event) => {
   if (event.transaction.origin === "page") return;
+  if (composing) missed.push(event.delta);
   showText();
   if (selection && !composing) {
     const [start, end] = selection.map((at) => Y.createAbsolutePositionFromRelativePosition(at, doc)?.index ?? 0);
