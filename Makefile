@@ -1,18 +1,75 @@
 # Everything starts here: `make run` to use Weft, `make test` to check all of it. `make help` lists the rest.
 SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 BIN := .venv/bin
+# Processes that run tests side by side, and those that mostly wait (clients that stay silent for 35 s).
+WORKERS ?= 2
+WAITERS ?= 6
 
-.PHONY: help setup
+.PHONY: help setup run dev test check format lint types unit system-tools clients bench faults docs dist clean
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
-setup: .make/dev  ## create .venv with the weft command and everything pinned
+setup: .make/python .make/page  ## create .venv with the weft command and everything pinned, build the page
 
-.make/dev: requirements/dev.txt pyproject.toml
+.make/python: requirements/dev.txt pyproject.toml
 	@mkdir -p .make
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv || { rm -rf .venv; \
+		echo "cannot make .venv: Weft needs Python 3.11 or newer with venv (Debian: apt-get install python3-venv)"; exit 1; }
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
+
+.make/page: frontend/package-lock.json frontend/build.mjs $(wildcard frontend/src/*)
+	@mkdir -p .make
+	@command -v npm > /dev/null || { echo "the page is built with Node 20 or newer; install nodejs and npm"; exit 1; }
+	infra/npm-ci.sh frontend
+	cd frontend && npm run --silent build
+	@touch $@
+
+run: setup  ## start Weft on http://127.0.0.1:8000, documents in ./weft-data
+	exec $(BIN)/weft serve
+
+dev: setup  ## the same, restarted when a Python file changes
+	WEFT_LOG_LEVEL=debug $(BIN)/python -m uvicorn weft.app:create_app --factory --reload --reload-dir backend
+
+test: setup system-tools format lint types clients  ## all checks and all tests; nothing is skipped
+	WEFT_NO_SKIPS=1 $(BIN)/pytest -q -n $(WORKERS) tests/unit tests/contract tests/integration tests/docs
+	WEFT_NO_SKIPS=1 $(BIN)/pytest -q -n $(WAITERS) tests/interop tests/browser
+	WEFT_NO_SKIPS=1 $(BIN)/pytest -q -n $(WORKERS) tests/faults tests/bench
+
+check: setup format lint types  ## the quick part: format, lint, types, unit and contract tests
+	$(BIN)/pytest -q -n $(WORKERS) -m "not slow" tests/unit tests/contract
+
+format: setup
+	$(BIN)/ruff format --check .
+
+lint: setup
+	$(BIN)/ruff check .
+
+types: setup
+	$(BIN)/mypy
+
+system-tools:  # what tests need from the system: installed when root on Debian, named otherwise
+	infra/system-tools.sh
+
+clients: setup  # the npm clients of the tests, each in its own folder, from their lock files
+	infra/npm-ci.sh $$(git ls-files 'tests/*package-lock.json' | xargs -r -n 1 dirname)
+
+bench: setup  ## measure against other servers; writes docs/benchmarks.md
+	$(BIN)/python -m tests.bench
+
+faults: setup system-tools  ## kill, fill and cut things at length; see tests/faults
+	$(BIN)/python -m tests.faults
+
+docs: setup  ## write what is made from the code: docs/settings.md
+	$(BIN)/weft settings > docs/settings.md
+
+dist: setup  ## build the wheel and the source archive into dist/
+	$(BIN)/python -m build --no-isolation
+
+clean:  ## remove everything that was built; documents in weft-data stay
+	rm -rf .venv .make dist build backend/weft/static/vendor.* frontend/node_modules tests/*/node_modules

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Programs that the tests run beside Python and Node. As root on Debian they are installed, otherwise named.
+set -euo pipefail
+declare -A package=([redis-server]=redis-server [haproxy]=haproxy [chromium]=chromium [strace]=strace [gcc]=gcc [ip]=iproute2)
+missing=()
+for program in "${!package[@]}"; do
+  command -v "$program" > /dev/null || [ -x "/usr/sbin/$program" ] || missing+=("${package[$program]}")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+if [ "$(id -u)" -eq 0 ] && command -v apt-get > /dev/null; then
+  echo "installing ${missing[*]}"
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" > /dev/null
+else
+  echo "the tests need these Debian packages: ${missing[*]}" >&2
+  echo "install them (apt-get install ${missing[*]}) and start again" >&2
+  exit 1
+fi
