@@ -1,32 +1,36 @@
 """The journal: the durable, ordered log of every document, with its snapshot, history and versions.
 
 Rules (tests quote these ids; `weft.journal.contract` checks all of them that can be seen from outside):
-    J1   `append` takes its batch at the call: the appends of one document become entries in the order of the calls, and
-         positions of one document only grow. Nothing else is promised about positions (they may skip).
-    J2   The future of `append` has a result only when the batch is durable: a kill or a power cut after that loses nothing.
+    J1   `append` takes its batch at the call: the appends of one document become entries in the order of the calls,
+         and positions of one document only grow. Nothing else is promised about positions (they may skip).
+    J2   The future of `append` has a result only when the batch is durable: a kill or a power cut after that loses
+         nothing.
     J3   Cancelling the wait does not withdraw the batch; it becomes an entry as if somebody still waited.
-    J4   `load` returns the snapshot, every entry after it, and the position of the last one: a prefix of the log that holds
-         at least all that was acknowledged before the call. An unknown document is empty at position 0, and no error.
+    J4   `load` returns the snapshot, every entry after it, and the position of the last one: a prefix of the log
+         that holds at least all that was acknowledged before the call. An unknown document is empty at position 0,
+         and no error.
     J5   An entry keeps its batch as it came: edit by edit, with author and time.
-    J6   `JournalUnavailableError` from `append` says "not acknowledged": the batch may be durable or not, so append it again
-         (updates are idempotent). All appends that were called before the failure reached its future fail with it, so that
-         nothing of a document overtakes what has to be appended again.
-    J7   While nothing can be made durable, reads go on where the store can still be read; the journal recovers without
-         being opened again.
-    J8   `compact` changes nothing that `load` rebuilds. Cut short at any point it leaves the old or the new, never a mixture.
-         An `upto` at or before the present snapshot's is a stale call and does nothing.
-    J9   `at(document, t)` gives updates that merge to the document with exactly those edits whose 10 s window begins at or
-         before `t`, within the retention, whatever has been compacted meanwhile.
-    J10  Within one document the time of an edit counts as no earlier than that of any edit before it, so that every moment
-         is a prefix of the log and holds no gap, also after the clock was set back.
-    J11  History, and the content of deleted documents, is dropped by `prune` (and `compact`), never earlier than its retention.
+    J6   `JournalUnavailableError` from `append` says "not acknowledged": the batch may be durable or not, so append
+         it again (updates are idempotent). All appends that were called before the failure reached its future fail
+         with it, so that nothing of a document overtakes what has to be appended again.
+    J7   While nothing can be made durable, reads go on where the store can still be read; the journal recovers
+         without being opened again.
+    J8   `compact` changes nothing that `load` rebuilds. Cut short at any point it leaves the old or the new, never
+         a mixture. An `upto` at or before the present snapshot's is a stale call and does nothing.
+    J9   `at(document, t)` gives updates that merge to the document with exactly those edits whose 10 s window
+         begins at or before `t`, within the retention, whatever has been compacted meanwhile.
+    J10  Within one document the time of an edit counts as no earlier than that of any edit before it, so that every
+         moment is a prefix of the log and holds no gap, also after the clock was set back.
+    J11  History, and the content of deleted documents, is dropped by `prune` (and `compact`), never earlier than
+         its retention.
     J12  A version is kept until it is deleted or its document purged; its bytes come back exactly.
-    J13  A document is listed from its first `append` or `set_info` on; the listing is ordered by name and paged by it.
+    J13  A document is listed from its first `append` or `set_info` on; the listing is ordered by name and paged by
+         it.
     J14  `delete` is a durable tombstone: afterwards `load`, `append`, `compact`, `follow` and the rest raise
-         `DocumentDeletedError`. `restore` undoes it until the document is purged; the tombstone outlives the purge, so that
-         no returning client revives the document.
-    J15  `follow` yields every entry after `after` once, in order; what it cannot yield it names with a `Gap` or a `Reset`.
-         A full queue is a `Gap`, never a wait for the writer.
+         `DocumentDeletedError`. `restore` undoes it until the document is purged; the tombstone outlives the purge,
+         so that no returning client revives the document.
+    J15  `follow` yields every entry after `after` once, in order; what it cannot yield it names with a `Gap` or a
+         `Reset`. A full queue is a `Gap`, never a wait for the writer.
     J16  A store of a newer format is refused with `FormatTooNewError` before a byte of it is changed.
     J17  One lifecycle, `async with`: leaving it makes durable what was appended before.
     J18  Nothing here blocks the event loop.
@@ -235,8 +239,7 @@ class JournalStats:
         self.commits += 1
         self.commit_s += seconds
         self.last_commit_s = seconds
-        if seconds > self.slowest_commit_s:
-            self.slowest_commit_s = seconds
+        self.slowest_commit_s = max(self.slowest_commit_s, seconds)
         if self.observe_commit is not None:
             self.observe_commit(seconds)
 
@@ -400,5 +403,5 @@ class Journal(Protocol):
         ...
 
     async def prune(self) -> None:
-        """Drop the history and purge the deleted documents that are past their retention (J11); call it every few minutes."""
+        """Drop the history and purge the deleted documents past their retention (J11); call it every few minutes."""
         ...

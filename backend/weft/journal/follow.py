@@ -1,0 +1,98 @@
+"""Followers within one process: who wants to hear of new entries, and how they are told (J15)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from weft.errors import WeftError
+from weft.journal.protocol import Entry, Gap, Loaded, Reset
+from weft.types import DocumentId, Position
+
+FOLLOW_ENTRIES = 1024  # more than these wait for nobody: they become a gap
+
+Read = Callable[[DocumentId, Position], Awaitable[tuple[Position, Loaded]]]
+"""Reads (position up to which entries are folded away, the entries after a position, the last position)."""
+
+
+class _Follower:
+    __slots__ = ("entries", "error", "lost", "wake")
+
+    def __init__(self) -> None:
+        self.entries: deque[Entry] = deque()
+        self.lost: Position | None = None  # everything up to here was dropped because the queue was full
+        self.error: WeftError | None = None
+        self.wake = asyncio.Event()
+
+
+class Followers:
+    """The followers of all documents of one journal. Belongs to the event loop."""
+
+    __slots__ = ("_followers", "_limit")
+
+    def __init__(self, limit: int = FOLLOW_ENTRIES) -> None:
+        self._followers: dict[DocumentId, list[_Follower]] = {}
+        self._limit = limit
+
+    def __contains__(self, document: DocumentId) -> bool:
+        """Whether anybody follows the document."""
+        return document in self._followers
+
+    def tell(self, document: DocumentId, entry: Entry) -> None:
+        """Hand a durable entry to those who follow its document; never waits for them."""
+        for follower in self._followers.get(document, ()):
+            if follower.lost is not None or len(follower.entries) >= self._limit:
+                # A gap grows until its reader comes, who then loads once.
+                follower.entries.clear()
+                follower.lost = entry.position
+            else:
+                follower.entries.append(entry)
+            follower.wake.set()
+
+    def end(self, error: WeftError, document: DocumentId | None = None) -> None:
+        """End the iterators of a document, or of all, with an error."""
+        chosen = [self._followers.get(document, [])] if document is not None else list(self._followers.values())
+        for followers in chosen:
+            for follower in followers:
+                follower.error = error
+                follower.wake.set()
+
+    async def follow(self, document: DocumentId, after: Position, read: Read) -> AsyncIterator[Entry | Gap | Reset]:
+        """Yield what is in the store after a position and then what is told (J15)."""
+        follower = _Follower()
+        self._followers.setdefault(document, []).append(follower)
+        try:
+            # Registered first, read second: what is appended meanwhile comes both ways and is dropped once.
+            folded, loaded = await read(document, after)
+            last = after
+            if loaded.position < after:
+                yield Reset(loaded.position)
+                last = loaded.position
+            elif folded > after:
+                yield Gap(after, folded)
+                last = folded
+            for entry in loaded.entries:
+                if entry.position > last:
+                    yield entry
+                    last = entry.position
+            while True:
+                await follower.wake.wait()
+                follower.wake.clear()
+                if follower.error is not None:
+                    raise type(follower.error)(*follower.error.args)
+                if follower.lost is not None:
+                    lost, follower.lost = follower.lost, None
+                    if lost > last:
+                        yield Gap(last, lost)
+                        last = lost
+                while follower.entries:
+                    entry = follower.entries.popleft()
+                    if entry.position > last:
+                        yield entry
+                        last = entry.position
+        finally:
+            left = self._followers[document]
+            left.remove(follower)
+            if not left:
+                del self._followers[document]

@@ -1,0 +1,171 @@
+"""History: what a compaction keeps of the entries it folds, and which of it a moment needs. No store, no clock.
+
+Rules (beside J9, J10 and J11 of `protocol`):
+    H1  A segment holds what one author did in one window of 10 s, nothing deleted dropped.
+    H2  The segments of one author and window of two compactions become one, unless a kept snapshot stands between them:
+        a snapshot never cuts through a segment.
+    H3  A snapshot that is replaced stays as a stepping stone when it is older than the retention, or half a retention
+        younger than the one kept before it. So everything before the newest one that is past the retention can go, and
+        no pruning ever merges anything.
+    H4  A segment that cannot be merged (a gap within it, because another author's session brought the missing part) is
+        kept as the list of its updates: merging a whole moment closes the gap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from weft.errors import CrdtError, ForbiddenError, MalformedError
+from weft.journal.protocol import WINDOW_MS, Entry, Window
+from weft.types import DocumentId, Edit, Position
+
+INLINE_BYTES = 64 * 1024  # merging and squashing this much takes about a millisecond
+SQUASH_BYTES = 1024 * 1024  # a larger segment is a paste or an offline step 2: one run already, squash gains nothing
+
+Fold = Callable[[Sequence[bytes]], Awaitable[list[bytes]]]
+"""Makes the updates of one segment small: same meaning, nothing deleted dropped (H1, H4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What one author did in one window, as kept (H1).
+
+    Attributes:
+        first, last: positions of the entries it was made of; those of other authors may lie between.
+        window_ms: begin of the window.
+        replaces: ids of stored segments that it takes in (H2).
+    """
+
+    first: Position
+    last: Position
+    window_ms: int
+    author: str | None
+    updates: list[bytes]
+    replaces: tuple[int, ...] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of its updates."""
+        return sum(map(len, self.updates))
+
+
+@dataclass(frozen=True, slots=True)
+class Stone:
+    """A kept snapshot: the position it goes up to and the time of its last edit."""
+
+    upto: Position
+    time_ms: int
+
+
+def window(time_ms: int) -> int:
+    """The begin of the window that a time falls into."""
+    return time_ms - time_ms % WINDOW_MS
+
+
+def timed(entries: Iterable[Entry], since_ms: int) -> Iterable[tuple[Position, int, Edit]]:
+    """Give every edit the time that it counts with: never before that of an earlier one (J10)."""
+    latest = since_ms
+    for entry in entries:
+        for edit in entry.batch:
+            latest = max(latest, edit.time_ms)
+            yield entry.position, latest, edit
+
+
+def split(entries: Iterable[Entry], since_ms: int) -> list[Segment]:
+    """Sort the edits of a tail into segments, in the order of their first edit; nothing merged yet."""
+    segments: dict[tuple[int, str | None], Segment] = {}
+    for position, time_ms, edit in timed(entries, since_ms):
+        key = window(time_ms), edit.author
+        known = segments.get(key)
+        if known is None:
+            segments[key] = Segment(position, position, key[0], edit.author, [edit.update])
+        else:
+            known.updates.append(edit.update)
+            if position > known.last:
+                segments[key] = Segment(known.first, position, key[0], edit.author, known.updates)
+    return list(segments.values())
+
+
+def is_stone(replaced: Stone, before: Stone, retention_ms: int, now_ms: int) -> bool:
+    """Whether a snapshot that is being replaced stays (H3)."""
+    return replaced.time_ms <= now_ms - retention_ms or replaced.time_ms - before.time_ms >= retention_ms // 2
+
+
+def base_of(stones: Iterable[Stone], horizon_ms: int) -> Stone | None:
+    """The newest snapshot that lies at or before the horizon: what is older than it can go (H3)."""
+    old = [stone for stone in stones if stone.time_ms <= horizon_ms]
+    return max(old, key=lambda stone: stone.upto, default=None)
+
+
+def start_of(stones: Iterable[Stone], time_ms: int) -> Stone | None:
+    """The newest snapshot that holds nothing of a later window than the moment's (J9)."""
+    limit = window(time_ms)
+    fitting = [stone for stone in stones if window(stone.time_ms) <= limit]
+    return max(fitting, key=lambda stone: stone.upto, default=None)
+
+
+def take_in(segment: Segment, kept: Mapping[int, Segment], boundary: Position) -> Segment:
+    """Join a new segment with the kept ones of its author and window that lie behind the last kept snapshot (H2)."""
+    key = segment.window_ms, segment.author
+    same = {id_: old for id_, old in kept.items() if (old.window_ms, old.author) == key and old.first > boundary}
+    if not same:
+        return segment
+    updates = [update for old in same.values() for update in old.updates] + segment.updates
+    first = min(old.first for old in same.values())
+    return replace(segment, first=first, updates=updates, replaces=tuple(same))
+
+
+def windows(segments: Iterable[Segment], since_ms: int) -> list[Window]:
+    """List segments as windows: one per author and window, oldest first."""
+    sizes: dict[tuple[int, str | None], int] = {}
+    for segment in segments:
+        if segment.window_ms >= since_ms:
+            key = segment.window_ms, segment.author
+            sizes[key] = sizes.get(key, 0) + segment.size_bytes
+    keys = sorted(sizes, key=lambda key: (key[0], key[1] or ""))
+    return [Window(start_ms, author, sizes[start_ms, author]) for start_ms, author in keys]
+
+
+def out_of_reach(document: DocumentId, time_ms: int) -> ForbiddenError:
+    """Say that a moment cannot be rebuilt any more."""
+    return ForbiddenError(f"the history of {document} does not reach back to {time_ms} (Unix ms)")
+
+
+def updates_until(entries: Iterable[Entry], since_ms: int, time_ms: int) -> list[bytes]:
+    """The updates of a tail that belong to a moment."""
+    limit = window(time_ms)
+    return [edit.update for _, counted_ms, edit in timed(entries, since_ms) if window(counted_ms) <= limit]
+
+
+def fold_now(updates: Sequence[bytes]) -> list[bytes]:
+    """Merge and squash the updates of one segment, as far as that is safe (H4)."""
+    from weft.crdt.merge import merge  # noqa: PLC0415 - lands next
+    from weft.crdt.squash import squash  # noqa: PLC0415 - lands next
+    from weft.crdt.update import read_update  # noqa: PLC0415 - with the two above
+
+    if len(updates) == 1 and len(updates[0]) > SQUASH_BYTES:
+        return list(updates)
+    try:
+        merged = merge(updates) if len(updates) > 1 else updates[0]
+        if len(merged) > SQUASH_BYTES:
+            return [merged]
+        if any(section.skips for section in read_update(merged).sections):
+            return list(updates)
+        return [squash(merged, keep_deleted=True)]
+    except (CrdtError, MalformedError):
+        # History must never stand in the way of compaction: unmerged it is larger, and as good.
+        return list(updates)
+
+
+async def fold(updates: Sequence[bytes]) -> list[bytes]:
+    """`fold_now`, in a thread when it is more than about a millisecond of work.
+
+    The thread only shares the interpreter fairly; give the journal a `Fold` of its own that uses another process where
+    documents are large.
+    """
+    if sum(map(len, updates)) <= INLINE_BYTES:
+        await asyncio.sleep(0)  # a compaction of many segments lets the event loop breathe between them
+        return fold_now(updates)
+    return await asyncio.to_thread(fold_now, updates)

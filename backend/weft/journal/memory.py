@@ -1,0 +1,442 @@
+"""A journal without a disk: for tests, simulation and trying things out. "Durable" means: in its `MemoryStore`.
+
+A store outlives the journals that open it, several at a time, as a folder outlives a process. Its faults are set from
+outside: `failing` makes everything that writes fail with that reason, `hold()` keeps appends waiting until `release()`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Self
+
+from weft.errors import DocumentDeletedError, ForbiddenError, InternalError, JournalUnavailableError
+from weft.journal import history
+from weft.journal.follow import FOLLOW_ENTRIES, Followers
+from weft.journal.protocol import (
+    RETENTION_MS,
+    TRASH_MS,
+    DocumentInfo,
+    Entry,
+    Gap,
+    JournalStats,
+    Listing,
+    Loaded,
+    Reset,
+    Snapshot,
+    Version,
+    VersionInfo,
+    Window,
+)
+from weft.types import START, Batch, DocumentId, Position
+
+
+_BIRTH = history.Stone(START, 0)
+
+
+@dataclass(slots=True)
+class _Document:
+    name: DocumentId
+    created_ms: int
+    updated_ms: int
+    deleted_ms: int | None = None
+    purged: bool = False
+    title: str | None = None
+    kind: str | None = None
+    last: Position = START
+    folded: history.Stone = _BIRTH
+    complete_from: Position = START  # the history before this position is gone
+    snapshots: dict[Position, tuple[history.Stone, Snapshot]] = field(default_factory=dict)
+    segments: dict[int, history.Segment] = field(default_factory=dict)
+    entries: list[Entry] = field(default_factory=list)
+    versions: dict[int, Version] = field(default_factory=dict)
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The present one."""
+        return self.snapshots[self.folded.upto][1] if self.folded.upto else None
+
+
+class MemoryStore:
+    """What memory journals keep, and the faults of the "disk".
+
+    Attributes:
+        failing: why nothing can be written at the moment; None while all is well.
+    """
+
+    def __init__(self) -> None:
+        self.failing: str | None = None
+        self.held = False
+        self.documents: dict[DocumentId, _Document] = {}
+        self.last_id = 0
+        self.journals: list[MemoryJournal] = []
+
+    def hold(self) -> None:
+        """Keep appends from becoming durable until `release`."""
+        self.held = True
+
+    def release(self) -> None:
+        """Let the appends that wait become durable."""
+        self.held = False
+        for journal in self.journals:
+            journal.flush()
+
+    def next_id(self) -> int:
+        """A number that nothing else in the store has."""
+        self.last_id += 1
+        return self.last_id
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class MemoryJournal:
+    """`Journal` over a `MemoryStore`.
+
+    Args:
+        store: shared between journals that stand for replicas, or reopened; a new one by default.
+        now_ms: the clock, Unix time in milliseconds.
+        retention_ms: how long history is kept (J11); 0 keeps none.
+        trash_ms: how long a deleted document can be restored (J14).
+        fold: makes segments small; see `history.Fold`.
+        follow_entries: how many entries may wait for one follower (J15).
+    """
+
+    def __init__(
+        self,
+        store: MemoryStore | None = None,
+        *,
+        now_ms: Callable[[], int] = _now_ms,
+        retention_ms: int = RETENTION_MS,
+        trash_ms: int = TRASH_MS,
+        fold: history.Fold = history.fold,
+        follow_entries: int = FOLLOW_ENTRIES,
+    ) -> None:
+        self.store = store if store is not None else MemoryStore()
+        self.stats = JournalStats()
+        self._now_ms = now_ms
+        self._retention_ms = retention_ms
+        self._trash_ms = trash_ms
+        self._fold = fold
+        self._followers = Followers(follow_entries)
+        self._waiting: list[tuple[DocumentId, Batch, asyncio.Future[Position]]] = []
+        self._open = False
+
+    async def __aenter__(self) -> Self:
+        """Open it."""
+        self._open = True
+        self.store.journals.append(self)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Write what waits, also what is held, and close (J17)."""
+        self._write()
+        self._open = False
+        self.store.journals.remove(self)
+        self._followers.end(JournalUnavailableError("the journal is closed"))
+
+    async def healthy(self) -> None:
+        """Raise while the store fails."""
+        self._check()
+
+    # appending
+
+    def append(self, document: DocumentId, batch: Batch) -> asyncio.Future[Position]:
+        """Queue a batch; it is written in the next turn of the event loop."""
+        future: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+        if not batch:
+            future.set_exception(InternalError("an empty batch cannot be appended"))
+            return future
+        if not self._open:
+            future.set_exception(JournalUnavailableError("the journal is closed"))
+            return future
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._waiting.append((document, batch, future))
+        self.stats.queued += 1
+        self.stats.queued_bytes += sum(len(edit.update) for edit in batch)
+        return future
+
+    def flush(self) -> None:
+        """Write what waits, unless the store holds it back."""
+        if not self.store.held:
+            self._write()
+
+    def _write(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        self.stats.queued = self.stats.queued_bytes = 0
+        if waiting and self.store.failing is None:
+            self.stats.committed(0.0)
+        elif waiting:
+            self.stats.failures += 1
+        for document, batch, future in waiting:
+            try:
+                position = self._append(document, batch)
+            except (JournalUnavailableError, DocumentDeletedError) as error:
+                if not future.done():
+                    future.set_exception(error)
+                continue
+            if not future.done():
+                future.set_result(position)
+
+    def _append(self, document: DocumentId, batch: Batch) -> Position:
+        self._check()
+        kept = self._living(document)
+        if kept is None:
+            kept = self._create(document, batch[0].time_ms)
+        kept.last = Position(kept.last + 1)
+        kept.updated_ms = max(kept.updated_ms, batch[-1].time_ms)
+        entry = Entry(kept.last, batch)
+        kept.entries.append(entry)
+        self.stats.appends += 1
+        self.stats.append_bytes += sum(len(edit.update) for edit in batch)
+        for journal in self.store.journals:
+            journal._followers.tell(document, entry)
+        return kept.last
+
+    # reading
+
+    async def load(self, document: DocumentId) -> Loaded:
+        """Read a document."""
+        self._check_open()
+        self.stats.loads += 1
+        kept = self._living(document)
+        if kept is None:
+            return Loaded(None, [], START)
+        return Loaded(kept.snapshot, list(kept.entries), kept.last)
+
+    def follow(self, document: DocumentId, after: Position) -> AsyncIterator[Entry | Gap | Reset]:
+        """Yield the entries after a position."""
+        return self._followers.follow(document, after, self._after)
+
+    async def _after(self, document: DocumentId, after: Position) -> tuple[Position, Loaded]:
+        self._check_open()
+        kept = self._living(document)
+        if kept is None:
+            return START, Loaded(None, [], START)
+        entries = [entry for entry in kept.entries if entry.position > after]
+        return kept.folded.upto, Loaded(None, entries, kept.last)
+
+    # compaction and history
+
+    async def compact(self, document: DocumentId, snapshot: Snapshot, upto: Position) -> None:
+        """Fold entries into a snapshot and keep them as history."""
+        self._check()
+        kept = self._there(document)
+        if upto <= kept.folded.upto:
+            return
+        if upto > kept.last:
+            raise InternalError(f"{document} cannot be compacted up to {upto}: its last entry is {kept.last}")
+        before = kept.folded
+        folded = [entry for entry in kept.entries if entry.position <= upto]
+        edits = list(history.timed(folded, before.time_ms))
+        stays = before.upto > 0 and history.is_stone(
+            before, self._stone_before(kept), self._retention_ms, self._now_ms()
+        )
+        segments = history.split(folded, before.time_ms) if self._retention_ms else []
+        if not stays and before.upto:
+            segments = [history.take_in(segment, kept.segments) for segment in segments]
+        segments = [replace(segment, updates=await self._fold(segment.updates)) for segment in segments]
+        # From here on nothing awaits: the swap is one step (J8).
+        self._check()
+        self._there(document)
+        if kept.folded is not before:
+            return
+        for segment in segments:
+            for taken in segment.replaces:
+                del kept.segments[taken]
+            kept.segments[self.store.next_id()] = segment
+        kept.entries = [entry for entry in kept.entries if entry.position > upto]
+        if not stays:
+            kept.snapshots.pop(before.upto, None)
+        kept.folded = history.Stone(upto, edits[-1][1])
+        kept.snapshots[upto] = (kept.folded, snapshot)
+        self.stats.compactions += 1
+        self._prune(kept)
+
+    def _stone_before(self, kept: _Document) -> history.Stone:
+        older = [stone for stone, _ in kept.snapshots.values() if stone.upto < kept.folded.upto]
+        return max(older, key=lambda stone: stone.upto, default=history.Stone(START, kept.created_ms))
+
+    async def at(self, document: DocumentId, time_ms: int) -> list[bytes]:
+        """Rebuild a moment."""
+        self._check_open()
+        kept = self._there(document)
+        start = history.start_of([stone for stone, _ in kept.snapshots.values()], time_ms)
+        if start is None and kept.complete_from:
+            raise history.out_of_reach(document, time_ms)
+        updates = []
+        if start is not None:
+            updates.append(kept.snapshots[start.upto][1].state)
+        after = start.upto if start is not None else START
+        limit = history.window(time_ms)
+        for segment in kept.segments.values():
+            if segment.last > after and segment.window_ms <= limit:
+                updates += segment.updates
+        return updates + history.updates_until(kept.entries, kept.folded.time_ms, time_ms)
+
+    async def history(self, document: DocumentId, since_ms: int = 0) -> list[Window]:
+        """List who did something when."""
+        self._check_open()
+        kept = self._there(document)
+        tail = history.split(kept.entries, kept.folded.time_ms)
+        return history.windows([*kept.segments.values(), *tail], since_ms)
+
+    async def prune(self) -> None:
+        """Drop what is past its retention."""
+        self._check()
+        for kept in self.store.documents.values():
+            self._prune(kept)
+            if kept.deleted_ms is not None and kept.deleted_ms <= self._now_ms() - self._trash_ms:
+                kept.purged = True
+                kept.entries, kept.versions, kept.snapshots, kept.segments = [], {}, {}, {}
+                kept.folded = _BIRTH
+                kept.title = kept.kind = None
+
+    def _prune(self, kept: _Document) -> None:
+        stones = [stone for stone, _ in kept.snapshots.values()]
+        base = history.base_of(stones, self._now_ms() - self._retention_ms)
+        if not self._retention_ms and kept.folded.upto:
+            base = kept.folded
+        if base is None:
+            return
+        kept.complete_from = base.upto
+        kept.snapshots = {upto: kept.snapshots[upto] for upto in kept.snapshots if upto >= base.upto}
+        kept.segments = {id_: segment for id_, segment in kept.segments.items() if segment.last > base.upto}
+
+    # versions
+
+    async def save_version(
+        self, document: DocumentId, state: bytes, *, time_ms: int, authors: Sequence[str] = (), name: str | None = None
+    ) -> VersionInfo:
+        """Keep a state."""
+        self._check()
+        kept = self._there(document)
+        info = VersionInfo(self.store.next_id(), time_ms, tuple(authors), name, len(state))
+        kept.versions[info.id] = Version(info, state)
+        return info
+
+    async def versions(self, document: DocumentId) -> list[VersionInfo]:
+        """List them, newest first."""
+        self._check_open()
+        infos = [version.info for version in self._there(document).versions.values()]
+        return sorted(infos, key=lambda info: (info.time_ms, info.id), reverse=True)
+
+    async def version(self, document: DocumentId, version: int) -> Version:
+        """Read one."""
+        self._check_open()
+        kept = self._there(document)
+        if version not in kept.versions:
+            raise ForbiddenError(f"{document} has no version {version}")
+        return kept.versions[version]
+
+    async def rename_version(self, document: DocumentId, version: int, name: str | None) -> VersionInfo:
+        """Name one."""
+        self._check()
+        found = await self.version(document, version)
+        info = replace(found.info, name=name)
+        self._there(document).versions[version] = Version(info, found.state)
+        return info
+
+    async def delete_version(self, document: DocumentId, version: int) -> None:
+        """Drop one."""
+        self._check()
+        await self.version(document, version)
+        del self._there(document).versions[version]
+
+    # listing and deletion
+
+    async def set_info(self, document: DocumentId, *, title: str | None, kind: str | None) -> None:
+        """Mirror title and kind."""
+        self._check()
+        kept = self._living(document) or self._create(document, self._now_ms())
+        kept.title, kept.kind = title, kind
+
+    async def info(self, document: DocumentId) -> DocumentInfo | None:
+        """Look one up."""
+        self._check_open()
+        kept = self.store.documents.get(document)
+        return None if kept is None else self._info(kept)
+
+    async def documents(self, *, prefix: str = "", after: str = "", limit: int = 100, deleted: bool = False) -> Listing:
+        """List them by name."""
+        self._check_open()
+        matching = sorted(
+            name
+            for name, kept in self.store.documents.items()
+            if name.startswith(prefix) and (kept.deleted_ms is not None) == deleted and not kept.purged
+        )
+        names = [name for name in matching if name > after]
+        page = [self._info(self.store.documents[name]) for name in names[:limit]]
+        return Listing(page, len(matching), page[-1].document if len(names) > len(page) else None)
+
+    def _info(self, kept: _Document) -> DocumentInfo:
+        present = kept.snapshot
+        sizes = {upto: len(one.state) + len(one.index) for upto, (_, one) in kept.snapshots.items()}
+        return DocumentInfo(
+            document=kept.name,
+            created_ms=kept.created_ms,
+            updated_ms=kept.updated_ms,
+            deleted_ms=kept.deleted_ms,
+            purged=kept.purged,
+            title=kept.title,
+            kind=kept.kind,
+            position=kept.last,
+            snapshot_bytes=sizes[kept.folded.upto] if present is not None else 0,
+            tail_bytes=sum(len(edit.update) for entry in kept.entries for edit in entry.batch),
+            history_bytes=sum(segment.size_bytes for segment in kept.segments.values())
+            + sum(size for upto, size in sizes.items() if upto != kept.folded.upto),
+        )
+
+    async def delete(self, document: DocumentId) -> None:
+        """Set the tombstone."""
+        self._check()
+        self._write()
+        kept = self.store.documents.get(document) or self._create(document, self._now_ms())
+        if kept.deleted_ms is None:
+            kept.deleted_ms = self._now_ms()
+        for journal in self.store.journals:
+            journal._followers.end(DocumentDeletedError(f"document {document} was deleted"), document)
+
+    async def restore(self, document: DocumentId) -> None:
+        """Take the tombstone away."""
+        self._check()
+        kept = self.store.documents.get(document)
+        if kept is None:
+            raise ForbiddenError(f"there is no document {document}")
+        if kept.purged:
+            raise DocumentDeletedError(f"document {document} was deleted, and its content has been purged")
+        kept.deleted_ms = None
+
+    # the ways in
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise JournalUnavailableError("the journal is closed")
+
+    def _check(self) -> None:
+        self._check_open()
+        if self.store.failing is not None:
+            raise JournalUnavailableError(self.store.failing)
+
+    def _create(self, document: DocumentId, time_ms: int) -> _Document:
+        kept = self.store.documents[document] = _Document(document, time_ms, time_ms)
+        return kept
+
+    def _living(self, document: DocumentId) -> _Document | None:
+        kept = self.store.documents.get(document)
+        if kept is not None and kept.deleted_ms is not None:
+            raise DocumentDeletedError(f"document {document} was deleted")
+        return kept
+
+    def _there(self, document: DocumentId) -> _Document:
+        kept = self._living(document)
+        if kept is None:
+            raise ForbiddenError(f"there is no document {document}")
+        return kept
