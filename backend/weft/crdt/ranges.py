@@ -2,7 +2,7 @@
 
 Rules (tests quote these ids):
     R1  The ranges of a client are sorted, not empty, and neither overlap nor touch: adding joins them.
-    R2  Adding and asking cost a bisection; a delete beside the last one (backspacing, deleting forward) costs no insertion.
+    R2  Adding and asking cost a bisection; a delete beside a known one (backspacing, deleting on) inserts nothing.
     R3  Encoded as the delete set of an update, clients in descending order, so that equal sets are equal bytes.
 """
 

@@ -1,0 +1,92 @@
+"""Merging and diffing updates: the three functions of pycrdt that a document stands on, behind a guard.
+
+Rules (tests quote these ids):
+    M1  Only updates that the strict reader accepted come here: hostile bytes make pycrdt allocate or abort, and no
+        guard catches that.
+    M2  Whatever pycrdt raises, its panics included (they derive from BaseException), leaves as `CrdtError`.
+        Cancellation, interrupts and exits pass through untouched.
+    M3  pycrdt never releases the GIL: a merge of megabytes stops the event loop, in a thread too. Long ones belong
+        in another process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Final
+
+import pycrdt
+
+from weft.errors import CrdtError, WeftError
+from weft.types import EMPTY_UPDATE
+
+_PANIC_MODULE: Final = "pyo3_runtime"  # the class itself cannot be imported
+
+
+class Guard:
+    """Context in which pycrdt is called (M2)."""
+
+    __slots__ = ("_what",)
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None or isinstance(error, WeftError):
+            return
+        if isinstance(error, Exception) or type(error).__module__ == _PANIC_MODULE:
+            raise CrdtError(f"cannot {self._what}: {type(error).__name__}: {error}") from error
+
+
+_MERGING: Final = Guard("merge updates")
+_DIFFING: Final = Guard("diff an update")
+_READING: Final = Guard("read the state vector of an update")
+
+
+def merge(updates: Sequence[bytes]) -> bytes:
+    """Merge updates into one; neither runs are joined nor deleted content dropped (that is `squash`).
+
+    Args:
+        updates: in any order; none at all gives the empty update.
+
+    Raises:
+        CrdtError: pycrdt cannot.
+    """
+    if not updates:
+        return EMPTY_UPDATE
+    if len(updates) == 1:
+        return updates[0]
+    with _MERGING:
+        merged: bytes = pycrdt.merge_updates(*updates)
+    return merged
+
+
+def diff(update: bytes, state_vector: bytes) -> bytes:
+    """What `update` holds beyond `state_vector`, with its whole delete set (state vectors say nothing about deletes).
+
+    Args:
+        update: merged updates without gaps.
+        state_vector: read by `read_state_vector` before: a hostile count makes pycrdt allocate 512 MB.
+
+    Raises:
+        CrdtError: pycrdt cannot.
+    """
+    with _DIFFING:
+        rest: bytes = pycrdt.get_update(update, state_vector)
+    return rest
+
+
+def state_vector(update: bytes) -> bytes:
+    """The state vector of an update that begins at clock 0 for each of its clients.
+
+    Raises:
+        CrdtError: pycrdt cannot.
+    """
+    with _READING:
+        clocks: bytes = pycrdt.get_state(update)
+    return clocks
