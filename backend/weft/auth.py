@@ -2,10 +2,10 @@
 
 Rules (tests quote these ids):
     A1  With a hook: pages of the same origin and of the allow-list may connect.
-    A2  Open and on loopback: pages of any loopback origin and of the allow-list may connect, and whoever sends no
-        Origin (scripts, devices). "The same origin" does not count here: a page whose name was made to point at
-        127.0.0.1 (DNS rebinding) would be of the same origin as Weft.
-    A3  Open to the network, by flag: as A2, and the same origin.
+    A2  Open without the flag of A3: only clients on this machine; of them pages of any loopback origin and of the
+        allow-list, and whoever sends no Origin (scripts, devices). "The same origin" does not count here: a page whose
+        name was made to point at 127.0.0.1 (DNS rebinding) would be of the same origin as Weft.
+    A3  Open to the network, by flag: clients from everywhere; pages as in A2 and of the same origin.
     A4  With a hook, a connection without an Origin needs a token: cookies alone could be anybody's page.
     A5  Open mode on an address that others reach does not start without the flag.
     A6  Everything that is refused before the upgrade is refused with an HTTP status.
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import ipaddress
 from urllib.parse import urlsplit
 
 from weft.errors import AuthUnavailableError, ForbiddenError, SettingsError, UnauthenticatedError, WeftError
@@ -70,13 +71,14 @@ def check_open_mode(settings: Settings, authorize: Authorize | None) -> None:
 class Gate:
     """The door in front of every connection: origins, and the hook behind a deadline."""
 
-    __slots__ = ("_allowed", "_any_origin", "_authorize", "_deadline_s", "_open", "_same_origin")
+    __slots__ = ("_allowed", "_any_origin", "_authorize", "_deadline_s", "_open", "_same_origin", "_this_machine")
 
     def __init__(self, settings: Settings, authorize: Authorize | None) -> None:
         self._open = authorize is None
         self._authorize: Authorize = authorize or open_to_all
         self._deadline_s = settings.preauth_s
-        self._same_origin = not self._open or settings.open_to_the_network
+        self._this_machine = self._open and not settings.open_to_the_network
+        self._same_origin = not self._this_machine
         self._any_origin = "*" in settings.allowed_origins
         self._allowed = {normal_origin(origin) for origin in settings.allowed_origins if origin != "*"}
         if None in self._allowed:
@@ -86,11 +88,16 @@ class Gate:
             )
 
     def check_origin(self, handshake: Handshake, scheme: str) -> None:
-        """Refuse pages that may not connect (A1-A3); `scheme` is that of the request.
+        """Refuse clients and pages that may not connect (A1-A3); `scheme` is that of the request.
 
         Raises:
-            ForbiddenError: the page's origin is not among those that may.
+            ForbiddenError: open mode and another machine, or the page's origin is not among those that may.
         """
+        if self._this_machine and _is_remote(handshake.address):
+            raise ForbiddenError(
+                f"this server is open to its own machine only and {handshake.address} is another; start it with an "
+                "authorize hook, or with --open-to-the-network"
+            )
         origin = handshake.origin
         if origin is None or self._any_origin:
             return  # without an Origin it is no page; A4 is decided when the token is known
@@ -133,6 +140,15 @@ class Gate:
         if answer is not None:
             log.error("authorize hook returned no Grant", document=document, got=type(answer).__name__)
         raise ForbiddenError("no access to this document")
+
+
+def _is_remote(address: str) -> bool:
+    """Whether this is the address of another machine; Unix sockets and test clients have none."""
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return not is_loopback(address)
 
 
 async def _ask(hook: Authorize, handshake: Handshake, token: str | None, document: DocumentId) -> object:

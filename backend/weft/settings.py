@@ -52,6 +52,15 @@ Count = Annotated[int, Field(ge=1)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
+GROUPS = {
+    "host": "Serving",
+    "max_update_bytes": "Limits",
+    "outbox_high_bytes": "Fan-out",
+    "room_idle_s": "Rooms and storage",
+}
+"""The first setting of each group, for the help and the docs."""
+
+
 def is_loopback(host: str) -> bool:
     """Whether `host`, a name or an address without a port, means this machine only."""
     name = host.strip("[]").lower().rstrip(".")
@@ -70,7 +79,6 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid", validate_default=True)
 
-    # Serving
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one and prints it.")
     data: Path = Field(Path("weft-data"), description="Folder that holds everything; made when missing.")
@@ -111,7 +119,6 @@ class Settings(BaseSettings):
         10.0, description="`/readyz` turns 503 when the journal has been away for longer than this."
     )
 
-    # Limits, each with its answer in docs/architecture.md
     max_update_bytes: Size = Field(16 * MIB, description="Largest update taken; an offline client's first can be big.")
     max_document_bytes: Size = Field(64 * MIB, description="Largest document; edits that go over it are refused.")
     max_presence_bytes: Size = Field(16 * KIB, description="Largest presence message of one session.")
@@ -133,7 +140,6 @@ class Settings(BaseSettings):
     preauth_documents: Count = Field(100, description="Documents a connection may ask for before it is let in.")
     preauth_s: Seconds = Field(10.0, description="Time a connection has to be let in, the hook's answer included.")
 
-    # Fan-out
     outbox_high_bytes: Size = Field(
         256 * KIB, description="A reader with more than this unsent is slow: it gets one update when it has caught up."
     )
@@ -148,7 +154,6 @@ class Settings(BaseSettings):
         "clients leave after 30 s of silence.",
     )
 
-    # Rooms and storage
     room_idle_s: Seconds = Field(30.0, description="A room without sessions is closed after this.")
     retention_s: Seconds = Field(
         24 * 3600.0, description="How long every moment of a document's history can be rebuilt; 86400 is a day."

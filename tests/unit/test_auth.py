@@ -1,0 +1,222 @@
+"""Origins, open mode and the authorize hook: A1-A5 of auth.py, K1-K4 of hooks.py."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from weft.auth import Gate, check_open_mode, is_same_origin, normal_origin
+from weft.errors import AuthUnavailableError, ForbiddenError, SettingsError, UnauthenticatedError
+from weft.hooks import Handshake, load_hook, open_to_all
+from weft.settings import load_settings
+from weft.types import Access, DocumentId, Grant
+
+DOCUMENT = DocumentId("team/notes")
+
+
+async def everybody_reads(handshake: Handshake, token: str | None, document: DocumentId) -> Grant:
+    return Grant(Access.READ, user="é😀")
+
+
+def handshake(origin: str | None, host: str = "docs.example", address: str = "127.0.0.1") -> Handshake:
+    headers = {"host": host} | ({"origin": origin} if origin is not None else {})
+    return Handshake(address=address, path="/sync/x", headers=headers, origin=origin)
+
+
+def allowed(gate: Gate, request: Handshake, scheme: str = "ws") -> bool:
+    try:
+        gate.check_origin(request, scheme)
+    except ForbiddenError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "ok"),
+    [
+        ("https://docs.example", "docs.example", True),
+        ("https://DOCS.example:443", "docs.example", True),
+        ("http://docs.example", "docs.example", True),
+        ("https://docs.example:8443", "docs.example:8443", True),
+        ("https://partner.example", "docs.example", True),  # on the allow-list
+        ("https://partner.example:444", "docs.example", False),
+        ("http://partner.example", "docs.example", False),
+        ("https://evil.example", "docs.example", False),
+        ("https://docs.example.evil.example", "docs.example", False),
+        ("https://docs.example:8443", "docs.example", False),
+        ("http://localhost:5173", "docs.example", False),
+        ("null", "docs.example", False),
+        ("https://[broken", "docs.example", False),
+        ("", "", False),
+        (None, "docs.example", True),  # A4 decides
+    ],
+)
+def test_a1_with_a_hook_same_origin_and_allow_list(origin: str | None, host: str, ok: bool) -> None:
+    gate = Gate(load_settings(allowed_origins="https://partner.example"), everybody_reads)
+    assert allowed(gate, handshake(origin, host)) is ok
+
+
+def test_a1_tls_is_not_mixed_with_plain_pages() -> None:
+    gate = Gate(load_settings(), everybody_reads)
+    assert allowed(gate, handshake("https://docs.example"), "wss")
+    assert not allowed(gate, handshake("http://docs.example"), "wss")
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "ok"),
+    [
+        (None, "127.0.0.1:8000", True),
+        ("http://localhost:5173", "127.0.0.1:8000", True),
+        ("http://127.0.0.1:8000", "127.0.0.1:8000", True),
+        ("https://[::1]:3000", "localhost:8000", True),
+        ("https://partner.example", "localhost:8000", True),
+        ("https://evil.example", "127.0.0.1:8000", False),
+        ("http://rebound.example:8000", "rebound.example:8000", False),  # DNS rebinding
+        ("null", "127.0.0.1:8000", False),
+    ],
+)
+def test_a2_open_on_loopback(origin: str | None, host: str, ok: bool) -> None:
+    gate = Gate(load_settings(allowed_origins="https://partner.example"), None)
+    assert allowed(gate, handshake(origin, host)) is ok
+
+
+def test_a2_open_mode_without_the_flag_serves_this_machine_alone() -> None:
+    closed = Gate(load_settings(), None)
+    assert not allowed(closed, handshake(None, address="192.168.1.7"))
+    assert allowed(closed, handshake(None, address=""))  # a Unix socket
+    assert allowed(closed, handshake(None, address="::ffff:127.0.0.1"))
+    flagged = Gate(load_settings(open_to_the_network=True), None)
+    assert allowed(flagged, handshake(None, address="192.168.1.7"))
+
+
+def test_a3_open_to_the_network_takes_the_same_origin_too() -> None:
+    gate = Gate(load_settings(open_to_the_network=True), None)
+    assert allowed(gate, handshake("http://box.lan:8000", "box.lan:8000"))
+    assert allowed(gate, handshake("http://localhost:5173", "box.lan:8000"))
+    assert not allowed(gate, handshake("http://evil.example", "box.lan:8000"))
+
+
+async def test_a4_without_an_origin_a_token_is_needed() -> None:
+    gate = Gate(load_settings(), everybody_reads)
+    with pytest.raises(UnauthenticatedError):
+        await gate.grant(handshake(None), None, DOCUMENT)
+    with pytest.raises(UnauthenticatedError):
+        await gate.grant(handshake(None), "", DOCUMENT)
+    assert (await gate.grant(handshake(None), "tk", DOCUMENT)).user == "é😀"
+    assert (await gate.grant(handshake("https://docs.example"), None, DOCUMENT)).access is Access.READ
+
+
+def test_a5_open_mode_on_the_network_needs_its_flag() -> None:
+    with pytest.raises(SettingsError, match="--open-to-the-network"):
+        check_open_mode(load_settings(host="0.0.0.0"), None)
+    check_open_mode(load_settings(host="0.0.0.0", open_to_the_network=True), None)
+    check_open_mode(load_settings(host="0.0.0.0"), everybody_reads)
+    check_open_mode(load_settings(host="localhost"), None)
+
+
+def test_allow_list_is_checked_at_the_start() -> None:
+    with pytest.raises(SettingsError, match="write origins as"):
+        Gate(load_settings(allowed_origins="app.example"), None)
+    assert allowed(Gate(load_settings(allowed_origins="*"), everybody_reads), handshake("https://any.example"))
+
+
+def test_normal_origins() -> None:
+    assert normal_origin("HTTPS://App.Example") == "https://app.example:443"
+    assert normal_origin("http://[::1]") == "http://[::1]:80"
+    assert normal_origin("null") is None
+    assert normal_origin("http://a:99999") is None
+    assert is_same_origin("http://a.example", "a.example:80", "ws")
+
+
+async def test_open_mode_grants_edit_without_a_name() -> None:
+    grant = await Gate(load_settings(), None).grant(handshake(None), None, DOCUMENT)
+    assert grant == Grant(Access.EDIT)
+    assert grant.user is None
+
+
+async def test_k1_the_hook_gets_handshake_token_and_document() -> None:
+    seen: list[Any] = []
+
+    def hook(handshake: Handshake, token: str | None, document: DocumentId) -> Grant:
+        seen.append((handshake.query["room"], token, document, threading.current_thread() is threading.main_thread()))
+        return Grant(Access.ADMIN)
+
+    request = Handshake(query={"room": "é"}, origin="https://docs.example")
+    assert (await Gate(load_settings(), hook).grant(request, "tk", DOCUMENT)).access is Access.ADMIN
+    assert seen == [("é", "tk", DOCUMENT, False)]  # K4: on a thread
+
+
+async def test_k2_none_and_other_things_are_forbidden() -> None:
+    for answer in (None, True, "edit", Access.EDIT):
+        hook: Any = lambda *_, answer=answer: answer  # noqa: E731 - one hook for each answer
+        with pytest.raises(ForbiddenError):
+            await Gate(load_settings(), hook).grant(handshake(None), "tk", DOCUMENT)
+
+
+async def test_k2_errors_of_the_tree_pass_as_they_are() -> None:
+    async def hook(*_: Any) -> Grant:
+        raise UnauthenticatedError("token expired")
+
+    with pytest.raises(UnauthenticatedError, match="token expired"):
+        await Gate(load_settings(), hook).grant(handshake(None), "tk", DOCUMENT)
+
+
+async def test_k3_a_hook_that_fails_or_hangs_means_later() -> None:
+    async def fails(*_: Any) -> Grant:
+        raise ConnectionError("database away, password=hunter2")
+
+    async def hangs(*_: Any) -> Grant:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    for hook, settings in ((fails, load_settings()), (hangs, load_settings(preauth_s=0.01))):
+        with pytest.raises(AuthUnavailableError) as caught:
+            await Gate(settings, hook).grant(handshake(None), "tk", DOCUMENT)
+        assert caught.value.close_code == 1013
+        assert "hunter2" not in str(caught.value)
+
+
+async def test_k4_a_callable_object_may_be_async() -> None:
+    class Hook:
+        async def __call__(self, handshake: Handshake, token: str | None, document: DocumentId) -> Grant:
+            return Grant(Access.COMMENT)
+
+    assert not (await Gate(load_settings(), Hook()).grant(handshake(None), "tk", DOCUMENT)).may_write
+
+
+def test_handshake_of_an_asgi_scope() -> None:
+    scope: dict[str, Any] = {
+        "path": "/sync/é",
+        "query_string": b"token=a%2Bb&schema=1&schema=2&empty=",
+        "headers": [(b"host", b"docs.example"), (b"x-a", b"1"), (b"x-a", b"2"), (b"origin", b"https://docs.example")],
+        "client": ("10.0.0.7", 4711),
+    }
+    request = Handshake.of(scope)
+    assert request.address == "10.0.0.7"
+    assert request.query == {"token": "a+b", "schema": "2", "empty": ""}
+    assert request.headers["x-a"] == "1, 2"
+    assert request.origin == "https://docs.example"
+    assert request.token == "a+b"
+    assert Handshake.of(scope | {"client": None}).address == ""
+
+
+def test_tokens_come_from_the_query_or_a_bearer_header() -> None:
+    assert Handshake(headers={"authorization": "bearer  tk "}).token == "tk"
+    assert Handshake(headers={"authorization": "Basic dTpw"}).token is None
+    assert Handshake(headers={"authorization": "Bearer"}).token is None
+    assert Handshake(query={"token": ""}).token is None
+
+
+def test_hooks_are_loaded_by_name() -> None:
+    assert load_hook("weft.hooks:open_to_all") is open_to_all
+    for name in ("weft.hooks", "weft.hooks:", "weft.hooks:missing", "weft.missing:hook", "weft.hooks:__name__"):
+        with pytest.raises(SettingsError, match="WEFT_AUTHORIZE"):
+            load_hook(name)
+
+
+def test_refusals_have_their_http_statuses() -> None:
+    answers = {error: error.http_status for error in (ForbiddenError, UnauthenticatedError, AuthUnavailableError)}
+    assert answers == {ForbiddenError: 403, UnauthenticatedError: 401, AuthUnavailableError: 503}
