@@ -181,6 +181,11 @@ class Settings(BaseSettings):
         return self.max_update_bytes + FRAME_OVERHEAD_BYTES
 
     @property
+    def max_outbox_bytes(self) -> int:
+        """Bytes that may ever wait for one reader, which is cut off beyond: some documents of the largest size."""
+        return 4 * self.max_document_bytes
+
+    @property
     def on_loopback(self) -> bool:
         """Whether only this machine reaches `host`."""
         return is_loopback(self.host)
