@@ -1,0 +1,139 @@
+"""The opening handshake: judged by the `websockets` library, kept by nobody afterwards. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from websockets.datastructures import Headers
+from websockets.exceptions import InvalidHeaderFormat, SecurityError
+from websockets.headers import parse_subprotocol
+from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
+from websockets.streams import StreamReader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# One for all connections: `accept` only reads the request and builds the response, without extensions (no compression).
+_judge = ServerProtocol()
+
+
+class HandshakeError(Exception):
+    """A handshake that RFC 6455 forbids.
+
+    Attributes:
+        response: the whole HTTP response that says why.
+    """
+
+    def __init__(self, response: bytes) -> None:
+        super().__init__(response[:64])
+        self.response = response
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """A valid request for a WebSocket.
+
+    Attributes:
+        target: path and query, as sent.
+        headers: names in lower case.
+        subprotocols: what the client offers, in its order.
+        accept_key: value of `Sec-WebSocket-Accept`.
+    """
+
+    target: str
+    headers: list[tuple[bytes, bytes]]
+    subprotocols: list[str]
+    accept_key: str
+
+    def accept(
+        self,
+        subprotocol: str | None,
+        default_headers: Iterable[tuple[bytes, bytes]],
+        headers: Iterable[tuple[bytes, bytes]],
+    ) -> bytes:
+        """The 101 response.
+
+        Raises:
+            ValueError: the client did not offer this subprotocol (it would fail the connection), or a header holds a
+                line break.
+        """
+        lines = [
+            b"HTTP/1.1 101 Switching Protocols",
+            b"Upgrade: websocket",
+            b"Connection: Upgrade",
+            b"Sec-WebSocket-Accept: " + self.accept_key.encode("ascii"),
+        ]
+        if subprotocol is not None:
+            if subprotocol not in self.subprotocols:
+                raise ValueError(f"subprotocol {subprotocol!r} is none of those offered: {self.subprotocols}")
+            lines.append(b"Sec-WebSocket-Protocol: " + subprotocol.encode("ascii"))
+        for name, value in (*default_headers, *headers):
+            if b"\n" in name + value or b"\r" in name + value:
+                raise ValueError(f"header {name!r} holds a line break")
+            lines.append(name + b": " + value)
+        return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def response_bytes(status: int, headers: Iterable[tuple[str, str]], body: bytes) -> bytes:
+    """A whole HTTP response that ends the connection."""
+    rejection = _judge.reject(HTTPStatus.FORBIDDEN, "")
+    merged = Headers(headers)
+    for name in ("Date", "Content-Type"):
+        merged.setdefault(name, rejection.headers[name])
+    for name, value in (("Connection", "close"), ("Content-Length", str(len(body)))):
+        if name in merged:
+            del merged[name]
+        merged[name] = value
+    try:
+        phrase = HTTPStatus(status).phrase
+    except ValueError:
+        phrase = ""
+    return Response(status, phrase, merged, body).serialize()
+
+
+def _parse(reader: StreamReader) -> Request:
+    """The request whose whole head `reader` holds."""
+    parsing = Request.parse(reader.read_line)
+    try:
+        next(parsing)
+    except StopIteration as stop:
+        request: Request = stop.value
+    else:
+        raise EOFError("the head is cut short")
+    hosts = len(request.headers.get_all("Host"))
+    if hosts != 1:
+        raise ValueError(f"expected one Host header, got {hosts}")
+    return request
+
+
+def read_handshake(head: bytes) -> Handshake:
+    """Judge the head of a request that asks for a WebSocket.
+
+    Raises:
+        HandshakeError: with the response to send.
+    """
+    reader = StreamReader()
+    reader.feed_data(head)
+    reader.feed_eof()
+    try:
+        request = _parse(reader)
+        subprotocols = [
+            str(name)
+            for value in request.headers.get_all("Sec-WebSocket-Protocol")
+            for name in parse_subprotocol(value)
+        ]
+    except (SecurityError, EOFError, ValueError, NotImplementedError, InvalidHeaderFormat) as error:
+        status = (
+            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE if isinstance(error, SecurityError) else HTTPStatus.BAD_REQUEST
+        )
+        raise HandshakeError(
+            _judge.reject(status, f"Failed to open a WebSocket connection: {error}.\n").serialize()
+        ) from None
+    response = _judge.accept(request)
+    if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+        raise HandshakeError(response.serialize())
+    headers = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in request.headers.raw_items()]
+    return Handshake(request.path, headers, subprotocols, response.headers["Sec-WebSocket-Accept"])
