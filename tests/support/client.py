@@ -1,0 +1,371 @@
+"""Clients that speak bytes: both dialects over a real socket, without a CRDT of their own.
+
+They record everything that arrives and answer the server's step 1 with what a test tells them to hold. Waiting is
+always `await client.until(condition)`, with a deadline that names what was waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, Self
+
+from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+
+from tests.support.lib0 import (
+    EMPTY_UPDATE,
+    EMPTY_VECTOR,
+    buf,
+    parse_update,
+    read_buf,
+    read_string,
+    read_varuint,
+    string,
+    varuint,
+)
+
+DEADLINE_S = 15.0
+MAX_FRAME_BYTES = 1 << 28
+
+
+class Listener(WSListener):
+    """The part that picows calls; keeps whole messages together and hands them to its client."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.parts: list[bytes] = []
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self.client.transport = transport
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        kind = frame.msg_type
+        if kind == WSMsgType.CLOSE:
+            payload = frame.get_payload_as_bytes()
+            code = int.from_bytes(payload[:2], "big") if payload else 1005
+            self.client.closed_with(code, payload[2:].decode(errors="replace"))
+            transport.disconnect()
+            return
+        if kind in (WSMsgType.PING, WSMsgType.PONG):
+            return
+        self.parts.append(frame.get_payload_as_bytes())
+        if frame.fin:
+            payload = self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
+            self.parts = []
+            self.client.frame(payload, text=kind == WSMsgType.TEXT)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self.client.closed_with(1006, "")
+
+
+class Client:
+    """What both dialects share.
+
+    Attributes:
+        updates: the update bytes of every step 2 and update received, in order.
+        skips: Skip structs seen in them (only when `inspect`).
+        synced: a step 2 has arrived.
+        closed: close code and reason, once closed; 1006 when the socket just ended.
+        held: what this client answers a step 1 of the server with.
+    """
+
+    def __init__(self, *, inspect: bool = False, held: bytes = EMPTY_UPDATE) -> None:
+        self.transport: WSTransport | None = None
+        self.frames: list[bytes] = []
+        self.frames_in = 0
+        self.keep_frames = False
+        self.updates: list[bytes] = []
+        self.skips: list[tuple[int, int, int]] = []
+        self.inspect = inspect
+        self.held = held
+        self.synced = False
+        self.step1s: list[bytes] = []
+        self.presence: dict[int, tuple[int, Any]] = {}
+        self.last_frame_s = 0.0
+        self.closed: tuple[int, str] | None = None
+        self.on_update: Callable[[bytes], None] | None = None
+        self._changed = asyncio.Event()
+
+    # -- life
+
+    async def open(self, url: str, *, sock: socket.socket | None = None, headers: dict[str, str] | None = None) -> Self:
+        options: dict[str, Any] = {} if sock is None else {"socket_factory": lambda _: sock}
+        await ws_connect(
+            lambda: Listener(self),
+            url,
+            max_frame_size=MAX_FRAME_BYTES,
+            websocket_handshake_timeout=30,
+            use_aiofastnet=False,
+            extra_headers=headers,
+            **options,
+        )
+        return self
+
+    def send(self, payload: bytes) -> None:
+        if self.transport is None:
+            raise RuntimeError("not connected")
+        self.transport.send(WSMsgType.BINARY, payload)
+
+    def send_text(self, text: str) -> None:
+        if self.transport is None:
+            raise RuntimeError("not connected")
+        self.transport.send(WSMsgType.TEXT, text.encode())
+
+    async def close(self) -> None:
+        """Close politely; returns when the socket has ended."""
+        if self.transport is not None and self.closed is None:
+            self.transport.send_close(WSCloseCode.OK)
+            try:
+                await asyncio.wait_for(self.transport.wait_disconnected(), 5)
+            except TimeoutError:
+                self.transport.disconnect(False)
+
+    def drop(self) -> None:
+        """End the socket without a word, as a crash or a lost network does."""
+        if self.transport is not None:
+            self.transport.disconnect(False)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # -- waiting
+
+    async def until(self, condition: Callable[[], object], what: str = "", deadline_s: float = DEADLINE_S) -> None:
+        """Wait until `condition()`; fails by name after `deadline_s`, or when the socket closes first."""
+        end = time.monotonic() + deadline_s
+        while not condition():
+            self._changed.clear()
+            left = end - time.monotonic()
+            if left <= 0:
+                raise AssertionError(f"not within {deadline_s:.0f} s: {what or condition}; {self}")
+            if self.closed is not None:
+                raise AssertionError(f"closed with {self.closed} before: {what or condition}")
+            try:
+                await asyncio.wait_for(self._changed.wait(), left)
+            except TimeoutError:
+                continue
+
+    async def until_synced(self, deadline_s: float = DEADLINE_S) -> Self:
+        await self.until(lambda: self.synced, "synced", deadline_s)
+        return self
+
+    async def until_closed(self, deadline_s: float = DEADLINE_S) -> tuple[int, str]:
+        """Wait for the server to close; gives its code and reason."""
+        end = time.monotonic() + deadline_s
+        while self.closed is None:
+            self._changed.clear()
+            left = end - time.monotonic()
+            if left <= 0:
+                raise AssertionError(f"not closed within {deadline_s:.0f} s; {self}")
+            try:
+                await asyncio.wait_for(self._changed.wait(), left)
+            except TimeoutError:
+                continue
+        return self.closed
+
+    def holds(self, token: bytes) -> bool:
+        """Whether the text `token` is in anything received."""
+        return any(token in update for update in self.updates)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(synced={self.synced}, updates={len(self.updates)}, frames={self.frames_in}, "
+            f"closed={self.closed})"
+        )
+
+    # -- what the listener calls
+
+    def closed_with(self, code: int, reason: str) -> None:
+        if self.closed is None:
+            self.closed = (code, reason)
+        self._changed.set()
+
+    def frame(self, payload: bytes, *, text: bool) -> None:
+        self.frames_in += 1
+        self.last_frame_s = time.monotonic()
+        if self.keep_frames:
+            self.frames.append(payload)
+        if text:
+            raise AssertionError(f"the server sent a text frame: {payload[:80]!r}")
+        self.message(payload)
+        self._changed.set()
+
+    def message(self, payload: bytes) -> None:
+        raise NotImplementedError
+
+    def _sync(self, payload: bytes, at: int) -> None:
+        kind, at = read_varuint(payload, at)
+        body, at = read_buf(payload, at)
+        if at != len(payload):
+            raise AssertionError(f"more than one message in a frame: {payload[:80].hex()}")
+        if kind == 0:
+            self.step1s.append(body)
+            self.step2(self.held)
+            return
+        if self.inspect:
+            self.skips += parse_update(body).skips
+        self.updates.append(body)
+        if kind == 1:
+            self.synced = True
+        if self.on_update is not None:
+            self.on_update(body)
+
+    def _awareness(self, payload: bytes) -> None:
+        count, at = read_varuint(payload, 0)
+        for _ in range(count):
+            client, at = read_varuint(payload, at)
+            clock, at = read_varuint(payload, at)
+            state, at = read_string(payload, at)
+            self.presence[client] = (clock, json.loads(state))
+
+    # -- what tests send; `prefix` is the Hocuspocus address
+
+    prefix = b""
+
+    def step1(self, vector: bytes = EMPTY_VECTOR) -> None:
+        self.send(self.prefix + b"\x00\x00" + buf(vector))
+
+    def step2(self, update: bytes) -> None:
+        self.send(self.prefix + b"\x00\x01" + buf(update))
+
+    def update(self, update: bytes) -> None:
+        self.send(self.prefix + b"\x00\x02" + buf(update))
+
+    def announce(self, client: int, clock: int, state: object) -> None:
+        entry = varuint(client) + varuint(clock) + string(json.dumps(state))
+        self.send(self.prefix + b"\x01" + buf(b"\x01" + entry))
+
+
+class YClient(Client):
+    """One y-websocket connection.
+
+    Attributes:
+        marks: payloads of sync statuses (message 102) that the server has echoed.
+        denied: reasons of permission-denied messages.
+    """
+
+    def __init__(self, *, inspect: bool = False, held: bytes = EMPTY_UPDATE) -> None:
+        super().__init__(inspect=inspect, held=held)
+        self.marks: list[bytes] = []
+        self.denied: list[str] = []
+
+    async def join(self, ws: str, document: str, *, vector: bytes = EMPTY_VECTOR, **options: Any) -> Self:
+        """Open `{ws}/{document}`, send step 1 and wait for step 2."""
+        await self.open(f"{ws}/{document}", **options)
+        self.step1(vector)
+        return await self.until_synced()
+
+    def mark(self, payload: bytes) -> None:
+        """Ask for a sync status: echoed once everything sent before is durable."""
+        self.send(b"\x66" + buf(payload))
+
+    async def until_stored(self, payload: bytes = b"stored", deadline_s: float = DEADLINE_S) -> None:
+        """Wait until all that was sent so far is durable."""
+        before = self.marks.count(payload)
+        self.mark(payload)
+        await self.until(lambda: self.marks.count(payload) > before, "sync status", deadline_s)
+
+    def message(self, payload: bytes) -> None:
+        kind, at = read_varuint(payload, 0)
+        if kind == 0:
+            self._sync(payload, at)
+        elif kind == 1:
+            self._awareness(read_buf(payload, at)[0])
+        elif kind == 2:
+            self.denied.append(read_string(payload, at + 1)[0])
+        elif kind == 0x66:
+            self.marks.append(read_buf(payload, at)[0])
+        else:
+            raise AssertionError(f"unknown message {kind}: clients print an error for it")
+
+
+class HocuspocusClient(Client):
+    """One Hocuspocus connection with one document.
+
+    Attributes:
+        sent: step 2s and updates sent; `statuses`: their answers, in order (1 stored, 0 refused).
+        scope: `read-write` or `readonly` once authenticated; denied: reasons of denials; closes: reasons of CLOSE.
+    """
+
+    def __init__(
+        self, document: str, *, token: str = "", inspect: bool = False, held: bytes = EMPTY_UPDATE, address: str = ""
+    ) -> None:
+        super().__init__(inspect=inspect, held=held)
+        self.address = address or document
+        self.prefix = string(self.address)
+        self.token = token
+        self.sent = 0
+        self.statuses: list[int] = []
+        self.scope = ""
+        self.denied: list[str] = []
+        self.closes: list[str] = []
+        self.stateless: list[str] = []
+
+    async def join(self, ws: str, *, vector: bytes = EMPTY_VECTOR, **options: Any) -> Self:
+        """Open `ws`, authenticate, send step 1 and wait for step 2."""
+        await self.open(ws, **options)
+        self.authenticate()
+        self.step1(vector)
+        return await self.until_synced()
+
+    def authenticate(self) -> None:
+        self.send(self.prefix + b"\x02\x00" + string(self.token) + string("4.8.0"))
+
+    def step2(self, update: bytes) -> None:
+        self.sent += 1
+        super().step2(update)
+
+    def update(self, update: bytes) -> None:
+        self.sent += 1
+        super().update(update)
+
+    async def until_stored(self, deadline_s: float = DEADLINE_S) -> None:
+        """Wait until every step 2 and update sent so far is answered; fails when one was refused."""
+        sent = self.sent
+        await self.until(lambda: len(self.statuses) >= sent, f"{sent} statuses", deadline_s)
+        if 0 in self.statuses:
+            raise AssertionError(f"refused: {self.statuses.count(0)} of {len(self.statuses)}")
+
+    def message(self, payload: bytes) -> None:
+        if payload == b"\x09":
+            raise AssertionError("the server sent Ping: v2 and v3 providers throw on it")
+        if payload == b"\x0a":
+            return
+        address, at = read_string(payload, 0)
+        if address != self.address:
+            raise AssertionError(f"a message for {address!r} came to {self.address!r}")
+        kind, at = read_varuint(payload, at)
+        if kind == 0:
+            self._sync(payload, at)
+        elif kind == 1:
+            self._awareness(read_buf(payload, at)[0])
+        elif kind == 2:
+            self._auth(payload, at)
+        elif kind == 5:
+            self.stateless.append(read_string(payload, at)[0])
+        elif kind == 7:
+            self.closes.append(read_string(payload, at)[0])
+        elif kind == 8:
+            self.statuses.append(read_varuint(payload, at)[0])
+        else:
+            raise AssertionError(f"unknown message {kind} from the server")
+
+    def _auth(self, payload: bytes, at: int) -> None:
+        what, at = read_varuint(payload, at)
+        if what == 2:
+            self.scope = read_string(payload, at)[0]
+        elif what == 1:
+            self.denied.append(read_string(payload, at)[0])
+        else:
+            self.authenticate()
+
+
+async def fresh_reader(ws: str, document: str, *, inspect: bool = False) -> YClient:
+    """A client that holds nothing and sends nothing, synced: what a newcomer gets."""
+    return await YClient(inspect=inspect).join(ws, document)
