@@ -25,10 +25,7 @@ from typing import Literal
 from websockets.exceptions import ProtocolError
 from websockets.frames import Close
 
-try:
-    from websockets.speedups import apply_mask as apply_mask
-except ImportError:  # built without its C extension
-    from websockets.utils import apply_mask
+from weft.server.masking import apply_mask
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 

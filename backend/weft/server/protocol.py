@@ -32,9 +32,10 @@ from uvicorn.protocols.utils import ClientDisconnected, get_local_addr, get_remo
 
 from weft.outlet import DEFAULT_LIMITS, Frame, Limits, Listener, close_payload, wire_frame
 from weft.server.channel import Channel
-from weft.server.frames import BINARY, CLOSE, PING, PONG, TEXT, Event, FrameError, FrameReader, apply_mask
+from weft.server.frames import BINARY, CLOSE, PING, PONG, TEXT, Event, FrameError, FrameReader
 from weft.server.handshake import Handshake, HandshakeError, read_handshake, response_bytes
 from weft.server.keepalive import Keepalive
+from weft.server.masking import apply_mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -89,10 +90,10 @@ class WeftWebSocketProtocol(asyncio.Protocol):
         "_stage",
         "_state",
         "_timer",
-        "_transport",
         "app_state",
         "congested",
         "silent",
+        "transport",
     )
 
     def __init__(
@@ -108,7 +109,7 @@ class WeftWebSocketProtocol(asyncio.Protocol):
         self._state = server_state
         self.app_state: dict[str, Any] | None = app_state
         self._loop = _loop or asyncio.get_running_loop()
-        self._transport: asyncio.Transport = None  # type: ignore[assignment]  # set by connection_made
+        self.transport: asyncio.Transport = None  # type: ignore[assignment]  # set by connection_made
         self._stage = Stage.NEW
         self._handshake: Handshake | None = None
         self._limits = DEFAULT_LIMITS
@@ -126,7 +127,7 @@ class WeftWebSocketProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport over from uvicorn's HTTP protocol."""
-        self._transport = cast("asyncio.Transport", transport)
+        self.transport = cast("asyncio.Transport", transport)
         self._state.connections.add(self)  # type: ignore[arg-type]  # a set of uvicorn's own protocols
 
     def data_received(self, data: bytes) -> None:
@@ -187,12 +188,12 @@ class WeftWebSocketProtocol(asyncio.Protocol):
 
     def buffered(self) -> int:
         """Bytes that wait for the peer."""
-        return self._transport.get_write_buffer_size()
+        return self.transport.get_write_buffer_size()
 
     def write(self, frame: Frame) -> None:
         """Send a prepared message."""
         if self._stage is Stage.OPEN:
-            self._transport.write(frame.wire)
+            self.transport.write(frame.wire)
             if self.congested:
                 self._bound()
 
@@ -203,7 +204,7 @@ class WeftWebSocketProtocol(asyncio.Protocol):
     def send_frame(self, opcode: int, payload: bytes) -> None:
         """Send one whole frame of any kind but close."""
         if self._stage is Stage.OPEN:
-            self._transport.write(wire_frame(opcode, payload))
+            self.transport.write(wire_frame(opcode, payload))
             if self.congested:
                 self._bound()
 
@@ -211,12 +212,12 @@ class WeftWebSocketProtocol(asyncio.Protocol):
         """Close after what was written, and wait for the peer's answer (P4)."""
         if self._stage is not Stage.OPEN:
             return
-        self._transport.write(wire_frame(CLOSE, close_payload(code, reason)))
+        self.transport.write(wire_frame(CLOSE, close_payload(code, reason)))
         self._stage = Stage.CLOSING
         if not self._reading:  # or the peer's answer would never be read
             self._reading = True
-            self._transport.resume_reading()
-        self._timer = self._loop.call_later(self._limits.close_timeout_s, self._transport.abort)
+            self.transport.resume_reading()
+        self._timer = self._loop.call_later(self._limits.close_timeout_s, self.transport.abort)
         # Not from within: whoever closes is seldom ready to be told so in the middle of it.
         self._loop.call_soon(self._finish, code)
 
@@ -224,13 +225,13 @@ class WeftWebSocketProtocol(asyncio.Protocol):
         """Deliver no message until `resume_reading`."""
         if self._reading and self._stage is Stage.OPEN:
             self._reading = False
-            self._transport.pause_reading()
+            self.transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Deliver again, from the event loop."""
         if not self._reading and self._stage is Stage.OPEN:
             self._reading = True
-            self._transport.resume_reading()
+            self.transport.resume_reading()
             if self._reader is not None:
                 self._loop.call_soon(self._deliver)
 
@@ -258,17 +259,17 @@ class WeftWebSocketProtocol(asyncio.Protocol):
         handshake = self._handshake
         if self._stage is not Stage.ASKED or handshake is None:
             raise RuntimeError("this handshake has been answered already")
-        self._transport.write(handshake.accept(subprotocol, self._state.default_headers, headers))
+        self.transport.write(handshake.accept(subprotocol, self._state.default_headers, headers))
         self._stage = Stage.OPEN
         self._log_answer(101)
         self._handshake = None
         self._limits = limits
         self._listener = listener
-        self._transport.set_write_buffer_limits(high=limits.high_bytes, low=limits.low_bytes)
+        self.transport.set_write_buffer_limits(high=limits.high_bytes, low=limits.low_bytes)
         _keepalive(self._state, self._config, self._loop).add(self)
         if not self._reading:
             self._reading = True
-            self._transport.resume_reading()
+            self.transport.resume_reading()
         self._guarded(lambda: listener.opened(self))
         if self._reader is not None:
             self._reader.limit_bytes = self._message_limit()
@@ -298,7 +299,7 @@ class WeftWebSocketProtocol(asyncio.Protocol):
         if stage is Stage.ASKED:
             if self._reading and reader.waiting_bytes > EARLY_BYTES:
                 self._reading = False
-                self._transport.pause_reading()
+                self.transport.pause_reading()
         else:
             self._deliver()
 
@@ -342,7 +343,7 @@ class WeftWebSocketProtocol(asyncio.Protocol):
     def _peer_closed(self, payload: bytes) -> None:
         self._reader = None
         if self._stage is Stage.OPEN:
-            self._transport.write(wire_frame(CLOSE, payload))
+            self.transport.write(wire_frame(CLOSE, payload))
         self._end()
         self._finish(int.from_bytes(payload[:2], "big") if payload else 1005)
 
@@ -350,12 +351,12 @@ class WeftWebSocketProtocol(asyncio.Protocol):
         """A rule was broken: say so, and read nothing more (P3)."""
         self._reader = None
         if self._stage is Stage.OPEN:
-            self._transport.write(wire_frame(CLOSE, close_payload(code, reason)))
+            self.transport.write(wire_frame(CLOSE, close_payload(code, reason)))
         self._stage = Stage.FAILED
         self._stop_timer()
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
-            self._timer = self._loop.call_later(self._limits.close_timeout_s, self._transport.abort)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self._timer = self._loop.call_later(self._limits.close_timeout_s, self.transport.abort)
         else:
             self._timer = self._loop.call_later(LINGER_S, self._end)
         self._finish(code)
@@ -368,9 +369,9 @@ class WeftWebSocketProtocol(asyncio.Protocol):
             self.close(1011, "internal error")
 
     def _bound(self) -> None:
-        if self._transport.get_write_buffer_size() > self._limits.most_bytes:
+        if self.transport.get_write_buffer_size() > self._limits.most_bytes:
             self._stage = Stage.ENDED
-            self._transport.abort()
+            self.transport.abort()
             self._loop.call_soon(self._finish, 1013)
 
     def send_ping(self) -> None:
@@ -380,7 +381,7 @@ class WeftWebSocketProtocol(asyncio.Protocol):
     def keepalive_failed(self) -> None:
         """The peer did not answer our ping in time."""
         if self._stage is Stage.OPEN:
-            self._transport.write(wire_frame(CLOSE, close_payload(1011, "keepalive ping timeout")))
+            self.transport.write(wire_frame(CLOSE, close_payload(1011, "keepalive ping timeout")))
             self._end()
             self._finish(1006)
 
@@ -388,8 +389,8 @@ class WeftWebSocketProtocol(asyncio.Protocol):
         """Close the transport after what was written; abort it when that takes too long (P4)."""
         self._stage = Stage.ENDED
         self._stop_timer()
-        self._transport.close()
-        self._timer = self._loop.call_later(self._limits.close_timeout_s, self._transport.abort)
+        self.transport.close()
+        self._timer = self._loop.call_later(self._limits.close_timeout_s, self.transport.abort)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -412,7 +413,7 @@ class WeftWebSocketProtocol(asyncio.Protocol):
         try:
             handshake = read_handshake(head)
         except HandshakeError as error:
-            self._transport.write(error.response)
+            self.transport.write(error.response)
             self._end()
             return
         self._handshake = handshake
@@ -430,9 +431,9 @@ class WeftWebSocketProtocol(asyncio.Protocol):
             "type": "websocket",
             "asgi": {"version": config.asgi_version, "spec_version": "2.4"},
             "http_version": "1.1",
-            "scheme": "wss" if is_ssl(self._transport) else "ws",
-            "server": get_local_addr(self._transport),
-            "client": get_remote_addr(self._transport),
+            "scheme": "wss" if is_ssl(self.transport) else "ws",
+            "server": get_local_addr(self.transport),
+            "client": get_remote_addr(self.transport),
             "root_path": config.root_path,
             "path": config.root_path + unquote(raw_path),
             "raw_path": (config.root_path + raw_path).encode("ascii"),
@@ -468,14 +469,14 @@ class WeftWebSocketProtocol(asyncio.Protocol):
 
     def _respond(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
         self._log_answer(status)
-        self._transport.write(response_bytes(status, headers, body))
+        self.transport.write(response_bytes(status, headers, body))
         self._handshake = None
         self._reader = None
         self._end()
 
     def _log_answer(self, status: int) -> None:
         if log.isEnabledFor(logging.INFO) and self._handshake is not None:
-            host, port = get_remote_addr(self._transport) or ("", 0)
+            host, port = get_remote_addr(self.transport) or ("", 0)
             path = self._handshake.target.partition("?")[0]
             answer = "[accepted]" if status == HTTPStatus.SWITCHING_PROTOCOLS else str(status)
             log.info('%s:%d - "WebSocket %s" %s', host, port, path, answer)
