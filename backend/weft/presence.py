@@ -21,7 +21,9 @@ Rules (tests quote these ids):
         id again.
     P6  Clocks stay below 2^31 (other implementations hold 32 bits) and move by `max_clock_step` at most.
     P7  A state that is not renewed within `expiry_s` is removed. When an owner leaves, all that it owns is removed.
-    P8  Ids per owner, states and bytes per room are bounded; what does not fit is refused and counted as full.
+    P8  Only news counts against a session's rate, since every client sends back what it hears, as fast as others speak;
+        while a session is over its rate (`may_speak` false) its news is refused, but never a removal. Ids per owner,
+        states and bytes per room are bounded; what does not fit is refused and counted as full.
     P9  Between two flushes only the latest entry of an id is kept. A message that is byte for byte a recent flush is an
         echo and stale as a whole.
     P10 Other replicas' entries come with their owners, already judged there: the newer clock wins, and a removal
@@ -117,7 +119,7 @@ class Applied(NamedTuple):
             local (P10).
         moved: same state, new owner: to be relayed to other replicas, not to clients (P4).
         stale: entries that were not newer.
-        refused: entries refused, by reason: foreign, clock, full.
+        refused: entries refused, by reason: foreign, clock, full, rate.
     """
 
     entries: list[Entry]
@@ -125,6 +127,16 @@ class Applied(NamedTuple):
     moved: list[Entry]
     stale: int
     refused: Mapping[str, int]
+
+    @property
+    def reply(self) -> bytes | None:
+        """The answers to the sender as a payload; None when there are none."""
+        return encode(self.answers) if self.answers else None
+
+    @property
+    def dropped(self) -> int:
+        """How many entries were refused; stale ones, which every client sends, don't count."""
+        return sum(self.refused.values()) if self.refused else 0
 
 
 _NONE_REFUSED: Mapping[str, int] = MappingProxyType({})
@@ -184,6 +196,11 @@ class PresenceTable:
         return len(self._live)
 
     @property
+    def is_dirty(self) -> bool:
+        """Whether `take_dirty` has something to give."""
+        return bool(self._dirty)
+
+    @property
     def size_bytes(self) -> int:
         """What the present states take together, in bytes."""
         return self._bytes
@@ -204,7 +221,9 @@ class PresenceTable:
 
     # -- what sessions say -------------------------------------------------------------------------------------------
 
-    def apply(self, payload: bytes, owner: Owner, now_s: float, *, user: str | None = None) -> Applied:
+    def apply(
+        self, payload: bytes, owner: Owner, now_s: float, *, user: str | None = None, may_speak: bool = True
+    ) -> Applied:
         """Take an awareness message from a session of this replica (P1-P6, P8, P9).
 
         Args:
@@ -212,6 +231,7 @@ class PresenceTable:
             owner: the session.
             now_s: now.
             user: the session's user, for P4 and P5.
+            may_speak: whether the session is within its rate; take one from it for each message that brought news.
 
         Raises:
             PresenceError: cannot be read; nothing was applied (closes 4400).
@@ -222,7 +242,8 @@ class PresenceTable:
             return Applied([], [], [], 1, _NONE_REFUSED)
         limits = self._limits
         raw = read_entries(payload, max_entries=limits.max_entries, max_state_bytes=limits.max_state_bytes)
-        raw = self._checked(raw, owner)
+        if may_speak:
+            raw = self._checked(raw, owner)
         if speaker is None:
             if not raw:
                 return Applied([], [], [], 0, _NONE_REFUSED)
@@ -235,6 +256,9 @@ class PresenceTable:
             known = self._live.get(client)
             if known is not None and clock <= known.clock and state != NULL and client != speaker.home:
                 stale += 1  # an echo, as most entries are
+                continue
+            if not may_speak and state != NULL and (known is None or clock > known.clock):
+                refused["rate"] = refused.get("rate", 0) + 1
                 continue
             entry = Entry(client, clock, None if state == NULL else state, encoded, owner, user, now_s)
             reason = self._judge(entry, known, speaker, result)

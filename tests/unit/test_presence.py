@@ -309,6 +309,16 @@ def test_p8_full_tables_refuse_and_go_on() -> None:
     assert len(table.apply(message((10, 0, b"{}")), "c", 2.0).entries) == 1
 
 
+def test_p8_a_session_over_its_rate_is_refused_news_but_neither_echoes_nor_removals(table: PresenceTable) -> None:
+    table.apply(message((7, 0, ZOE)), "a", 0.0)
+    table.apply(message((8, 0, BOB)), "b", 0.0)
+    applied = table.apply(message((7, 1, BOB), (8, 0, BOB), (9, 0, ZOE)), "a", 0.1, may_speak=False)
+    assert (applied.entries, applied.stale, applied.refused, applied.dropped) == ([], 1, {"rate": 2}, 2)
+    assert seen(table.apply(message((7, 1, None)), "a", 0.2, may_speak=False).entries) == [(7, 1, None)]
+    assert table.apply(message((7, 1, ZOE)), "a", 0.3).reply == bytes.fromhex("01 07 01 04 6e 75 6c 6c")
+    assert table.apply(message((7, 2, ZOE)), "a", 0.4).reply is None
+
+
 # -- P9: flushes -----------------------------------------------------------------------------------------------------
 
 
@@ -319,6 +329,7 @@ def test_p9_only_the_latest_entry_of_an_id_is_flushed(table: PresenceTable) -> N
     table.apply(message((9, 0, BOB)), "c", 0.0)
     table.remove_owner("c", 0.1)
     assert read(table.take_dirty()) == [(7, 4, ZOE), (8, 0, BOB), (9, 0, None)]
+    assert not table.is_dirty
     assert table.take_dirty() is None
     assert table.take_dirty_entries() == []
 
