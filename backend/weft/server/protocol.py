@@ -78,6 +78,7 @@ class WeftWebSocketProtocol(asyncio.Protocol):
 
     __slots__ = (
         "_channel",
+        "_code",
         "_config",
         "_ended",
         "_handshake",
@@ -117,6 +118,7 @@ class WeftWebSocketProtocol(asyncio.Protocol):
         self._reading = True
         self._listener: Listener | None = None
         self._channel: Channel | None = None
+        self._code = 0  # of our close, once there is one
         self._timer: asyncio.TimerHandle | None = None
         self._lost = False
         self._ended: asyncio.Future[None] | None = None
@@ -214,6 +216,7 @@ class WeftWebSocketProtocol(asyncio.Protocol):
             return
         self.transport.write(wire_frame(CLOSE, close_payload(code, reason)))
         self._stage = Stage.CLOSING
+        self._code = code
         if not self._reading:  # or the peer's answer would never be read
             self._reading = True
             self.transport.resume_reading()
@@ -403,7 +406,7 @@ class WeftWebSocketProtocol(asyncio.Protocol):
             return
         _keepalive(self._state, self._config, self._loop).drop(self)
         try:
-            listener.closed(code)
+            listener.closed(self._code or code)  # the peer may have answered our close before we could tell
         except Exception:
             log.exception("A WebSocket listener failed in closed(%d)", code)
 

@@ -1,0 +1,122 @@
+"""A small app for the server tests: what a path does stands beside it. Events are noted per connection (`?id=`)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from typing import Any
+from urllib.parse import parse_qs
+
+from weft.asgi import refuse, serve
+from weft.errors import DrainingError, ForbiddenError, SchemaError, UnauthenticatedError
+from weft.outlet import Frame, Limits, Outlet
+
+ERRORS = {"401": UnauthenticatedError, "403": ForbiddenError, "409": SchemaError, "503": DrainingError}
+LIMITS = Limits(message_bytes=100_000, high_bytes=64 * 1024, low_bytes=16 * 1024, close_timeout_s=0.5)
+
+
+class Echo:
+    """Sends every message back."""
+
+    def __init__(self, notes: list[Any], action: str) -> None:
+        self.notes = notes
+        self.action = action
+        self.outlet: Outlet | None = None
+
+    def opened(self, outlet: Outlet) -> None:
+        self.outlet = outlet
+        self.notes.append("opened")
+        if self.action == "flood":
+            frame = Frame(b"x" * 10_000)
+            while not outlet.congested:
+                outlet.write(frame)
+            outlet.close(4000, "flooded")
+        elif self.action == "goodbye":
+            outlet.close(1013, "é" * 100)
+        elif self.action == "fill":
+            outlet.send(b"y" * 8_000_000)
+        elif self.action == "pause":
+            outlet.pause_reading()
+            asyncio.get_running_loop().call_later(0.2, self._resume)
+
+    def _resume(self) -> None:
+        self.notes.append("resumed")
+        assert self.outlet is not None
+        self.outlet.resume_reading()
+
+    def message(self, payload: bytes) -> None:
+        assert self.outlet is not None
+        if self.action == "raise":
+            raise ValueError("on purpose")
+        if self.action == "pause":
+            self.notes.append(payload)
+        if self.action == "close-each":
+            self.notes.append(payload)
+            self.outlet.close(4001, "one is enough")
+        if self.action == "write":
+            self.outlet.write(Frame(payload))
+        else:
+            self.outlet.send(payload)
+
+    def text(self, payload: str) -> None:
+        assert self.outlet is not None
+        self.outlet.send(b"text:" + payload.encode())
+
+    def congested(self) -> None:
+        self.notes.append("congested")
+
+    def drained(self) -> None:
+        self.notes.append("drained")
+
+    def closed(self, code: int) -> None:
+        self.notes.append(("closed", code))
+
+
+class EchoApp:
+    """The app; `notes[id]` holds what happened to a connection."""
+
+    def __init__(self) -> None:
+        self.notes: dict[str, list[Any]] = defaultdict(list)
+        self.direct = True
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        assert scope["type"] == "websocket"
+        query = parse_qs(scope["query_string"].decode())
+        notes = self.notes[query.get("id", ["-"])[0]]
+        path, _, rest = scope["path"].strip("/").partition("/")
+        if path == "plain":
+            await plain(receive, send, notes)
+        elif path == "refuse":
+            await refuse(send, ERRORS[rest]("not for you, é"), scope)
+        elif path == "return":
+            return
+        elif path == "crash":
+            raise RuntimeError("on purpose")
+        else:
+            if path == "later":
+                await asyncio.sleep(0.3)
+            offered = scope["subprotocols"]
+            subprotocol = offered[-1] if path == "last-subprotocol" and offered else None
+            await serve(scope, receive, send, Echo(notes, path), subprotocol=subprotocol, limits=LIMITS)
+            notes.append("served")
+
+
+async def plain(receive: Any, send: Any, notes: list[Any]) -> None:
+    """An ASGI app that has never heard of Weft."""
+    assert (await receive())["type"] == "websocket.connect"
+    await send({"type": "websocket.accept", "headers": [(b"x-kind", b"plain")]})
+    while True:
+        event = await receive()
+        if event["type"] == "websocket.disconnect":
+            notes.append(("disconnect", event["code"]))
+            return
+        if event.get("text") == "close":
+            await send({"type": "websocket.close", "code": 4002, "reason": "asked"})
+        elif event.get("text") is not None:
+            await send({"type": "websocket.send", "text": event["text"]})
+        else:
+            await send({"type": "websocket.send", "bytes": event["bytes"]})
