@@ -17,6 +17,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from weft.crdt.merge import merge
+from weft.crdt.squash import squash
+from weft.crdt.update import read_update
 from weft.errors import CrdtError, ForbiddenError, MalformedError
 from weft.journal.protocol import WINDOW_MS, Entry, Window
 from weft.types import DocumentId, Edit, Position
@@ -73,19 +76,46 @@ def timed(entries: Iterable[Entry], since_ms: int) -> Iterable[tuple[Position, i
             yield entry.position, latest, edit
 
 
+class Splitter:
+    """Sorts the edits of a tail into segments, a slice of entries at a time; merges nothing.
+
+    Args:
+        since_ms: the time of the last edit before the tail.
+
+    Attributes:
+        latest_ms: the time of the last edit so far.
+    """
+
+    __slots__ = ("_segments", "latest_ms")
+
+    def __init__(self, since_ms: int) -> None:
+        self.latest_ms = since_ms
+        self._segments: dict[tuple[int, str | None], tuple[Position, list[Position], list[bytes]]] = {}
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Take the next entries."""
+        for position, time_ms, edit in timed(entries, self.latest_ms):
+            self.latest_ms = time_ms
+            key = window(time_ms), edit.author
+            if key not in self._segments:
+                self._segments[key] = position, [], []
+            _, last, updates = self._segments[key]
+            last[:] = (position,)
+            updates.append(edit.update)
+
+    def segments(self) -> list[Segment]:
+        """The segments so far, in the order of their first edits."""
+        return [
+            Segment(first, last[0], start_ms, author, updates)
+            for (start_ms, author), (first, last, updates) in self._segments.items()
+        ]
+
+
 def split(entries: Iterable[Entry], since_ms: int) -> list[Segment]:
-    """Sort the edits of a tail into segments, in the order of their first edit; nothing merged yet."""
-    segments: dict[tuple[int, str | None], Segment] = {}
-    for position, time_ms, edit in timed(entries, since_ms):
-        key = window(time_ms), edit.author
-        known = segments.get(key)
-        if known is None:
-            segments[key] = Segment(position, position, key[0], edit.author, [edit.update])
-        else:
-            known.updates.append(edit.update)
-            if position > known.last:
-                segments[key] = Segment(known.first, position, key[0], edit.author, known.updates)
-    return list(segments.values())
+    """Sort the edits of a whole tail into segments."""
+    splitter = Splitter(since_ms)
+    splitter.add(entries)
+    return splitter.segments()
 
 
 def is_stone(replaced: Stone, before: Stone, retention_ms: int, now_ms: int) -> bool:
@@ -117,13 +147,14 @@ def take_in(segment: Segment, kept: Mapping[int, Segment], boundary: Position) -
     return replace(segment, first=first, updates=updates, replaces=tuple(same))
 
 
-def windows(segments: Iterable[Segment], since_ms: int) -> list[Window]:
-    """List segments as windows: one per author and window, oldest first."""
+def windows(kept: Iterable[Window], segments: Iterable[Segment], since_ms: int) -> list[Window]:
+    """Join windows that are listed already with those of segments: one per author and window, oldest first."""
     sizes: dict[tuple[int, str | None], int] = {}
-    for segment in segments:
-        if segment.window_ms >= since_ms:
-            key = segment.window_ms, segment.author
-            sizes[key] = sizes.get(key, 0) + segment.size_bytes
+    listed = [Window(segment.window_ms, segment.author, segment.size_bytes) for segment in segments]
+    for one in (*kept, *listed):
+        if one.start_ms >= since_ms:
+            key = one.start_ms, one.author
+            sizes[key] = sizes.get(key, 0) + one.size_bytes
     keys = sorted(sizes, key=lambda key: (key[0], key[1] or ""))
     return [Window(start_ms, author, sizes[start_ms, author]) for start_ms, author in keys]
 
@@ -141,10 +172,6 @@ def updates_until(entries: Iterable[Entry], since_ms: int, time_ms: int) -> list
 
 def fold_now(updates: Sequence[bytes]) -> list[bytes]:
     """Merge and squash the updates of one segment, as far as that is safe (H4)."""
-    from weft.crdt.merge import merge  # noqa: PLC0415 - lands next
-    from weft.crdt.squash import squash  # noqa: PLC0415 - lands next
-    from weft.crdt.update import read_update  # noqa: PLC0415 - with the two above
-
     if len(updates) == 1 and len(updates[0]) > SQUASH_BYTES:
         return list(updates)
     try:

@@ -33,7 +33,6 @@ from weft.journal.protocol import (
 )
 from weft.types import START, Batch, DocumentId, Position
 
-
 _BIRTH = history.Stone(START, 0)
 
 
@@ -236,12 +235,11 @@ class MemoryJournal:
         before = kept.folded
         folded = [entry for entry in kept.entries if entry.position <= upto]
         edits = list(history.timed(folded, before.time_ms))
-        stays = before.upto > 0 and history.is_stone(
-            before, self._stone_before(kept), self._retention_ms, self._now_ms()
-        )
+        older = self._stone_before(kept)
+        stays = before.upto > START and history.is_stone(before, older, self._retention_ms, self._now_ms())
+        boundary = before.upto if stays else older.upto
         segments = history.split(folded, before.time_ms) if self._retention_ms else []
-        if not stays and before.upto:
-            segments = [history.take_in(segment, kept.segments) for segment in segments]
+        segments = [history.take_in(segment, kept.segments, boundary) for segment in segments]
         segments = [replace(segment, updates=await self._fold(segment.updates)) for segment in segments]
         # From here on nothing awaits: the swap is one step (J8).
         self._check()
@@ -286,7 +284,7 @@ class MemoryJournal:
         self._check_open()
         kept = self._there(document)
         tail = history.split(kept.entries, kept.folded.time_ms)
-        return history.windows([*kept.segments.values(), *tail], since_ms)
+        return history.windows([], [*kept.segments.values(), *tail], since_ms)
 
     async def prune(self) -> None:
         """Drop what is past its retention."""
