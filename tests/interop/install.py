@@ -22,7 +22,11 @@ INSTALL_S = 300
 
 def folders() -> list[Path]:
     """Every folder under tests/interop with its own lock."""
-    locks = [*HERE.glob("package-lock.json"), *HERE.glob("*/package-lock.json"), *HERE.glob("clients/*/package-lock.json")]
+    locks = [
+        *HERE.glob("package-lock.json"),
+        *HERE.glob("*/package-lock.json"),
+        *HERE.glob("clients/*/package-lock.json"),
+    ]
     return sorted(lock.parent for lock in locks)
 
 

@@ -53,6 +53,11 @@ class NodeProcess:
             await process.wait()
         await self._reader
 
+    def kill(self) -> None:
+        """End the process at once, as a crash."""
+        if self._process is not None:
+            self._process.kill()
+
     async def _read(self) -> None:
         process = self._process
         if process is None or process.stdout is None:
