@@ -25,6 +25,7 @@ LAYERS: dict[str, int] = {
     "weft.embed": 6,
     "weft.errors": 0,
     "weft.fanout": 4,
+    "weft.folder": 4,
     "weft.hooks": 3,
     "weft.hub": 5,
     "weft.journal": 3,
@@ -32,9 +33,12 @@ LAYERS: dict[str, int] = {
     "weft.metrics": 0,
     "weft.outlet": 4,
     "weft.presence": 2,
+    "weft.readiness": 5,
     "weft.room": 4,
     "weft.saver": 4,
     "weft.server": 6,
+    "weft.services": 4,
+    "weft.services": 4,
     "weft.session": 2,
     "weft.settings": 0,
     "weft.sockets": 6,
@@ -44,7 +48,7 @@ LAYERS: dict[str, int] = {
 }
 PURE_UP_TO = 2
 IMPURE = {"asyncio", "time", "socket", "sqlite3", "redis", "fastapi", "starlette", "uvicorn", "threading", "subprocess"}
-PYCRDT = {"weft.crdt.merge", "weft.crdt.view"}
+PYCRDT = {"weft.crdt.implied", "weft.crdt.merge", "weft.crdt.view"}
 
 
 def module_name(path: Path) -> str:

@@ -1,0 +1,389 @@
+"""One WebSocket: what comes in goes to rooms, what rooms and errors say goes out. One class for each dialect.
+
+Rules (tests quote these ids):
+    X1  No exception leaves a call from the socket: what a client did wrong ends its session or its socket with the
+        error's code; what we did wrong ends the socket with 1011 and is logged. Other rooms do not notice.
+    X2  Messages of a connection are handled in order; while one is read in another process the socket is not read.
+    X3  A connection that reads too slowly is not read from either, so what we owe it stays small.
+    X4  A text frame is refused with 4400 and a reason that says what was expected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING
+
+from weft.crdt.update import read_update
+from weft.errors import InternalError, LaterError, MalformedError, WeftError
+from weft.logs import get_logger
+from weft.outlet import Outlet
+from weft.session import (
+    Authorise,
+    Deliver,
+    Detach,
+    Effect,
+    HocuspocusConversation,
+    Renew,
+    Session,
+    close_reason,
+    refusal,
+)
+from weft.types import DocumentId, Grant, document_id
+from weft.wire import hocuspocus, ywebsocket
+from weft.wire.messages import Awareness, Message, QueryAwareness, Step1, Step2, SyncStatusRequest, Update
+
+if TYPE_CHECKING:
+    from weft.hub import Hub
+    from weft.room import Room
+
+log = get_logger("weft.connection")
+
+# Reading an update of this size strictly takes about 5 ms; larger ones are read in another process.
+READ_AWAY_BYTES = 32 * 1024
+
+Ask = Callable[[str | None, DocumentId], Awaitable[Grant]]
+
+
+class Connection:
+    """What both dialects share; see `weft.outlet.Listener` for the calls."""
+
+    __slots__ = ("__weakref__", "_hub", "_is_closed", "_outlet", "_tasks")
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._outlet: Outlet | None = None
+        self._tasks: set[asyncio.Task[None]] | None = None
+        self._is_closed = False
+
+    @property
+    def outlet(self) -> Outlet:
+        """Where frames go; there is one from `opened` on."""
+        assert self._outlet is not None
+        return self._outlet
+
+    # -- what the socket tells ------------------------------------------------------------------------------------
+
+    def opened(self, outlet: Outlet) -> None:
+        """The handshake is done."""
+        self._outlet = outlet
+        if self._is_closed:
+            return
+        self._hub.connections.add(self)
+        self._begin()
+
+    def message(self, payload: bytes) -> None:
+        """One binary message (X1)."""
+        metrics = self._hub.metrics
+        metrics.frames_in += 1
+        metrics.bytes_in += len(payload)
+        try:
+            self._receive(payload)
+        except WeftError as error:
+            self.fail(error)
+        except Exception:
+            log.exception("connection failed")
+            self.fail(InternalError("internal error"))
+
+    def text(self, payload: str) -> None:
+        """One text message (X4)."""
+        self.fail(MalformedError(f"a text frame of {len(payload)} characters came; send binary frames"))
+
+    def congested(self) -> None:
+        """The peer reads too slowly (X3)."""
+        self.outlet.pause_reading()
+        for session, room in self._sessions():
+            room.fell_behind(session)
+
+    def drained(self) -> None:
+        """The peer has read what was sent."""
+        for session, room in self._sessions():
+            room.caught_up(session)
+        self.outlet.resume_reading()
+
+    def closed(self, _code: int) -> None:
+        """It is over."""
+        self._is_closed = True
+        self._hub.connections.discard(self)
+        for task in tuple(self._tasks or ()):
+            task.cancel()
+        for session, room in self._sessions():
+            room.leave(session)
+            self._hub.release(room)
+        self._forget_all()
+
+    # -- what each dialect does in its own way ----------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        raise NotImplementedError
+
+    def _receive(self, payload: bytes) -> None:
+        raise NotImplementedError
+
+    def _sessions(self) -> list[tuple[Session, Room]]:
+        raise NotImplementedError
+
+    def _forget_all(self) -> None:
+        raise NotImplementedError
+
+    def end(self, session: Session, error: WeftError) -> None:
+        """End one session with an error."""
+        raise NotImplementedError
+
+    # -- ending -----------------------------------------------------------------------------------------------------
+
+    def fail(self, error: WeftError) -> None:
+        """Close the socket with an error."""
+        self._hub.metrics.refusals[error.reason] += 1
+        log.info("connection closed", reason=error.reason, code=error.close_code, detail=str(error))
+        self.outlet.close(error.close_code, close_reason(error))
+
+    def close(self, error: WeftError) -> None:
+        """Close the socket for a reason that is nobody's mistake (a restart)."""
+        if self._outlet is not None:
+            self._outlet.close(error.close_code, error.reason)
+
+    # -- messages of an open session --------------------------------------------------------------------------------
+
+    def _deliver(self, session: Session, room: Room, message: Message) -> None:
+        if isinstance(message, Update | Step2):
+            self._take(session, room, message)
+        elif isinstance(message, Awareness):
+            room.present(session, message.payload)
+        elif isinstance(message, Step1):
+            room.ask_state(session, message.sv)
+        elif isinstance(message, QueryAwareness):
+            room.ask_presence(session)
+        elif isinstance(message, SyncStatusRequest):
+            room.barrier(session, message.payload)
+
+    def _take(self, session: Session, room: Room, message: Update | Step2) -> None:
+        is_step2 = isinstance(message, Step2)
+        if len(message.update) > READ_AWAY_BYTES and not room.knows_step2(message.update):
+            self.outlet.pause_reading()  # (X2)
+            self._start(self._take_large(session, room, message.update, is_step2=is_step2))
+            return
+        try:
+            room.take(session, message.update, is_step2=is_step2)
+        except WeftError as error:
+            room.refuse_update(session)
+            self.end(session, error)
+
+    async def _take_large(self, session: Session, room: Room, update: bytes, *, is_step2: bool) -> None:
+        limit = self._hub.settings.max_update_bytes
+        try:
+            facts = await self._hub.workers.run(read_update, update, limit=limit)
+            if session in room.sessions:
+                room.take(session, update, facts, is_step2=is_step2)
+        except WeftError as error:
+            if session in room.sessions:
+                room.refuse_update(session)
+                self.end(session, error)
+        finally:
+            if not self._is_closed and not self.outlet.congested:
+                self.outlet.resume_reading()
+
+    # -- tasks ------------------------------------------------------------------------------------------------------
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(self._guard(work))
+        if self._tasks is None:
+            self._tasks = set()
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guard(self, work: Coroutine[None, None, None]) -> None:
+        """Nothing that happens in a task of this connection may go unnoticed, or any further (X1)."""
+        try:
+            await work
+        except WeftError as error:
+            self.fail(error)
+        except Exception:
+            log.exception("connection failed")
+            self.fail(InternalError("internal error"))
+
+    async def _join(self, document: DocumentId, grant: Grant, address: str | None) -> tuple[Session, Room]:
+        """Open the document and join its room; whoever cancels this leaves nothing behind."""
+        settings = self._hub.settings
+        room = await self._hub.open(document)
+        try:
+            session = Session(
+                document,
+                grant,
+                self._hub.new_owner(),
+                address=address,
+                presence_per_s=settings.max_presence_per_s,
+                step1_per_s=settings.max_step1_per_s,
+            )
+            room.join(session, self)
+            if address is not None:
+                self.outlet.send(hocuspocus.authenticated(session.prefix, read_only=not grant.may_write))
+        except BaseException:
+            self._hub.release(room)
+            raise
+        return session, room
+
+
+class YWebsocketConnection(Connection):
+    """The y-websocket dialect: one session, its grant decided before the upgrade."""
+
+    __slots__ = ("_document", "_grant", "_room", "_session")
+
+    def __init__(self, hub: Hub, document: DocumentId, grant: Grant) -> None:
+        super().__init__(hub)
+        self._document = document
+        self._grant = grant
+        self._session: Session | None = None
+        self._room: Room | None = None
+
+    def _begin(self) -> None:
+        # What the client sends meanwhile stays in the socket: a lost step 1 would mean never synced (S1).
+        self.outlet.pause_reading()
+        self._start(self._open())
+
+    async def _open(self) -> None:
+        self._session, self._room = await self._join(self._document, self._grant, None)
+        if not self.outlet.congested:
+            self.outlet.resume_reading()
+
+    def _receive(self, payload: bytes) -> None:
+        message = ywebsocket.decode(payload)
+        if self._session is not None and self._room is not None:
+            self._deliver(self._session, self._room, message)
+
+    def _sessions(self) -> list[tuple[Session, Room]]:
+        return [(self._session, self._room)] if self._session is not None and self._room is not None else []
+
+    def _forget_all(self) -> None:
+        self._session = self._room = None
+
+    def end(self, session: Session, error: WeftError) -> None:
+        """End the session: on y-websocket that is the socket."""
+        self.fail(error)
+
+
+class HocuspocusConnection(Connection):
+    """The Hocuspocus dialect: sessions by address, each signed in to in band.
+
+    Args:
+        hub: where documents are.
+        authorize: decides about a token and a document.
+    """
+
+    __slots__ = ("_ask", "_conversation", "_deadline", "_open")
+
+    def __init__(self, hub: Hub, authorize: Ask) -> None:
+        super().__init__(hub)
+        settings = hub.settings
+        self._ask = authorize
+        self._open: dict[str, tuple[Session, Room]] = {}
+        self._conversation = HocuspocusConversation(
+            max_documents=settings.max_documents_per_connection,
+            preauth_documents=settings.preauth_documents,
+            preauth_bytes=settings.preauth_bytes,
+        )
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def _begin(self) -> None:
+        self._deadline = asyncio.get_running_loop().call_later(self._hub.settings.preauth_s, self._too_late)
+
+    def _too_late(self) -> None:
+        self._deadline = None
+        if not self._open and not self._is_closed:
+            self.fail(LaterError(f"nobody signed in within {self._hub.settings.preauth_s:g} s; connect again to do so"))
+
+    def _receive(self, payload: bytes) -> None:
+        for effect in self._conversation.receive(payload):
+            self._apply(effect)
+
+    def _apply(self, effect: Effect) -> None:
+        if isinstance(effect, Deliver):
+            opened = self._open.get(effect.address)
+            if opened is not None:
+                self._deliver(*opened, effect.message)
+        elif isinstance(effect, Authorise):
+            self._start(self._sign_in(effect.address, effect.token))
+        elif isinstance(effect, Renew):
+            self._start(self._renew(effect.address, effect.token))
+        elif isinstance(effect, Detach):
+            self._detach(effect.address)
+        else:
+            self.outlet.send(effect.payload)
+
+    async def _sign_in(self, address: str, token: str | None) -> None:
+        try:
+            document = document_id(hocuspocus.split_address(address)[0])
+            grant = await self._ask(token, document)
+            if not self._conversation.is_wanted(address):
+                return
+            session, room = await self._join(document, grant, address)
+        except WeftError as error:
+            self._deny(address, error, had_token=token is not None)
+            return
+        if not self._conversation.is_wanted(address):
+            room.leave(session)
+            self._hub.release(room)
+            return
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        self._open[address] = (session, room)
+        for message in self._conversation.opened(address):
+            opened = self._open.get(address)
+            if opened is not None:  # one of the messages may have ended it
+                self._deliver(*opened, message)
+
+    def _deny(self, address: str, error: WeftError, *, had_token: bool) -> None:
+        if error.close_code == 1012:
+            self.fail(error)
+            return
+        self._hub.metrics.refusals[error.reason] += 1
+        # A client that has not sent its Auth yet is not told no: its Auth may be on the way (S5).
+        waits = not had_token and error.close_code in (4401, 4403)
+        log.info("session denied", reason=error.reason, detail=str(error), waits_for_token=waits)
+        if not waits and self._conversation.is_wanted(address):
+            self.outlet.send(hocuspocus.denied(address, close_reason(error)))
+        self._conversation.denied(address, wait_for_auth=waits)
+
+    async def _renew(self, address: str, token: str) -> None:
+        opened = self._open.get(address)
+        if opened is None:
+            return
+        session, _ = opened
+        try:
+            session.grant = await self._ask(token, session.document)
+        except WeftError as error:
+            if self._open.get(address) is opened:
+                self.end(session, error)
+
+    def _detach(self, address: str) -> None:
+        opened = self._open.pop(address, None)
+        if opened is not None:
+            session, room = opened
+            room.leave(session)
+            self._hub.release(room)
+
+    def _sessions(self) -> list[tuple[Session, Room]]:
+        return list(self._open.values())
+
+    def _forget_all(self) -> None:
+        self._open.clear()
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def end(self, session: Session, error: WeftError) -> None:
+        """End one session: in band where that says it, else with the socket."""
+        address = next((address for address, (other, _) in self._open.items() if other is session), None)
+        if address is None:
+            return
+        payload, close_code = refusal(error, address)
+        if close_code is not None:
+            self.fail(error)
+            return
+        self._hub.metrics.refusals[error.reason] += 1
+        log.info("session ended", document=session.document, reason=error.reason, detail=str(error))
+        self._detach(address)
+        self._conversation.ended(address)
+        if payload is not None:
+            self.outlet.send(payload)

@@ -1,0 +1,287 @@
+"""A document's long work: folding base and tail, snapshots for the journal, and the state for newcomers.
+
+Rules (tests quote these ids):
+    L1  Small documents are folded in place; larger ones in another process, while edits go on into the tail.
+    L2  One fold at a time; whoever needs one meanwhile shares the next.
+    L3  A newcomer gets squashed bytes: what was deleted before it asked is not in them.
+    L4  A snapshot goes to the journal when the log behind it has grown past a fraction of it, so that the cost per
+        update stays flat; it covers only what is durable, and is made in a quiet moment if there is one in time.
+    L5  Answers to equal state vectors are computed and framed once per version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from time import perf_counter
+
+from weft.crdt.implied import implies_deletes
+from weft.crdt.merge import diff, merge
+from weft.document import Document, Fold
+from weft.errors import DocumentDeletedError, JournalUnavailableError, WeftError
+from weft.journal import Snapshot
+from weft.logs import get_logger
+from weft.outlet import Frame
+from weft.saver import Saver
+from weft.services import Services
+from weft.types import EMPTY_STATE_VECTOR, DocumentId
+
+log = get_logger("weft.folder")
+
+INLINE_FOLD_BYTES = 24 * 1024  # folds in about 4 ms, less than the way to a worker is worth
+MAX_ANSWERS = 16
+MAX_FRAMES = 8
+OVERDUE = 4  # a log this many times too long is folded although the room is never quiet
+BYTES_PER_UPDATE = 40  # a log of one update per so many bytes of snapshot is worth folding
+
+Give = Callable[[bytes, bytes | None], None]
+
+
+def run_fold(job: Fold, *, with_index: bool) -> tuple[bytes, bytes]:
+    """Fold, and read the index out of the result; pure, for a worker."""
+    base = job.run()
+    index = Document.from_state(base, keep_deleted=job.keep_deleted).index() if with_index else b""
+    return base, index
+
+
+class Folder:
+    """The long work of one room."""
+
+    __slots__ = (
+        "_answers",
+        "_answers_version",
+        "_compacting",
+        "_document",
+        "_document_id",
+        "_fold",
+        "_frames",
+        "_journal",
+        "_metrics",
+        "_saver",
+        "_settings",
+        "_stopped",
+        "_tasks",
+        "_workers",
+    )
+
+    def __init__(
+        self,
+        document_id: DocumentId,
+        document: Document,
+        saver: Saver,
+        services: Services,
+    ) -> None:
+        self._document_id = document_id
+        self._document = document
+        self._saver = saver
+        self._journal = services.journal
+        self._workers = services.workers
+        self._settings = services.settings
+        self._metrics = services.metrics
+        self._answers: dict[bytes, bytes] = {}
+        self._answers_version = -1
+        self._frames: dict[bytes, tuple[bytes, Frame]] = {}
+        self._fold: asyncio.Task[bytes] | None = None
+        self._compacting = False
+        self._stopped = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something runs."""
+        return self._compacting or self._fold is not None or bool(self._tasks)
+
+    # -- the state for a client ----------------------------------------------------------------------------------
+
+    def state(self, state_vector: bytes, give: Give) -> None:
+        """Compute what a client with this state vector lacks and hand it to `give`, at once where that is quick.
+
+        Args:
+            state_vector: checked already.
+            give: called with a step 2, and with an update of what came while that was computed, or None.
+        """
+        document = self._document
+        if self._answers_version == document.version and (known := self._answers.get(state_vector)) is not None:
+            give(known, None)
+            return
+        if document.needs_fold_for_newcomers and document.size_bytes <= INLINE_FOLD_BYTES:
+            self._fold_in_place()
+        if document.needs_fold_for_newcomers or self._is_large:
+            self._start(self._state_later(state_vector, give))
+        else:
+            give(self._answer(state_vector), None)
+
+    @property
+    def _is_large(self) -> bool:
+        return self._document.size_bytes > self._settings.worker_threshold_bytes
+
+    async def _state_later(self, state_vector: bytes, give: Give) -> None:
+        document = self._document
+        if document.needs_fold_for_newcomers:
+            await self._folded()
+        if not self._is_large:
+            give(self._answer(state_vector), None)
+            return
+        # A large document: base and tail are sent one after the other, so that nothing long happens on the loop. The
+        # base is never empty here, so no editor finds an empty document at its first step 2.
+        base, tail = document.base, document.tail
+        if len(base) <= self._settings.worker_threshold_bytes:
+            await self._folded()
+            base = document.base
+        step2 = base if state_vector == EMPTY_STATE_VECTOR else await self._workers.run(diff, base, state_vector)
+        if document.base is not base:
+            # Another fold finished meanwhile; its base holds all of ours.
+            tail = [await self._workers.run(diff, document.base, state_vector), *document.tail]
+        else:
+            tail = document.tail
+        give(step2, merge(tail) if tail else None)
+
+    def _answer(self, state_vector: bytes) -> bytes:
+        document = self._document
+        if self._answers_version != document.version:
+            self._answers.clear()
+            self._answers_version = document.version
+        known = self._answers.get(state_vector)
+        if known is None:
+            started_s = perf_counter()
+            known = document.since(state_vector)
+            self._metrics.merge_s.observe(perf_counter() - started_s)
+            if len(self._answers) >= MAX_ANSWERS:
+                self._answers.clear()
+            self._answers[state_vector] = known
+        return known
+
+    def frame(self, prefix: bytes, body: Callable[[bytes], bytes], step2: bytes) -> Frame:
+        """The frame of a step 2, prepared once per address and answer (L5)."""
+        cached = self._frames.get(prefix)
+        if cached is not None and cached[0] is step2:
+            return cached[1]
+        frame = Frame(prefix + body(step2))
+        if len(self._frames) >= MAX_FRAMES:
+            self._frames.clear()
+        self._frames[prefix] = (step2, frame)
+        return frame
+
+    def tick(self, _now_s: float) -> None:
+        """Forget answers that nobody asks for any more."""
+        self._frames.clear()
+        self._answers.clear()
+
+    # -- what readers may send -----------------------------------------------------------------------------------
+
+    def check_implied(self, deletes: list[tuple[int, list[tuple[int, int]]]], done: Callable[[bool], None]) -> None:
+        """Find out, off the loop, whether the content implies these deletes (concurrent map sets and the like)."""
+        self._start(self._check_implied(deletes, done))
+
+    async def _check_implied(
+        self, deletes: list[tuple[int, list[tuple[int, int]]]], done: Callable[[bool], None]
+    ) -> None:
+        done(await self._workers.run(implies_deletes, self._document.merged(), deletes))
+
+    # -- folding -------------------------------------------------------------------------------------------------
+
+    def _fold_in_place(self) -> None:
+        started_s = perf_counter()
+        job = self._document.fold()
+        self._document.folded(job, job.run())
+        self._metrics.squash_s.observe(perf_counter() - started_s)
+
+    async def _folded(self) -> None:
+        """Wait until everything that is in the document now has been folded (L2)."""
+        version = self._document.version
+        while self._document.needs_fold_for_newcomers or self._is_large:
+            task = self._fold
+            if task is None:
+                started_at = self._document.version
+                task = self._fold = asyncio.create_task(self._fold_away(with_index=False))
+            else:
+                started_at = -1
+            try:
+                await asyncio.shield(task)
+            finally:
+                if self._fold is task and task.done():
+                    self._fold = None
+            if started_at >= version:
+                return
+
+    async def _fold_away(self, *, with_index: bool) -> bytes:
+        started_s = perf_counter()
+        job = self._document.fold()
+        base, index = await self._workers.run(run_fold, job, with_index=with_index)
+        if not self._stopped:
+            self._document.folded(job, base)
+        self._metrics.squash_s.observe(perf_counter() - started_s)
+        return index
+
+    # -- snapshots -----------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Fold the log into a snapshot if it has grown enough (L4)."""
+        if self._compacting or self._stopped:
+            return
+        excess = self._excess()
+        if excess < 1:
+            return
+        if self._saver.is_idle or excess >= OVERDUE:
+            self._compacting = True
+            self._start(self._compact())
+
+    def _excess(self) -> float:
+        """How much longer the log is than it may be; 1 means "fold"."""
+        settings, base_bytes = self._settings, len(self._document.base)
+        most_bytes = max(settings.compact_tail_bytes, settings.compact_tail_fraction * base_bytes)
+        most_updates = max(settings.compact_tail_updates, base_bytes / BYTES_PER_UPDATE)
+        return max(self._saver.saved_bytes / most_bytes, self._saver.saved_updates / most_updates)
+
+    async def _compact(self) -> None:
+        try:
+            while self._fold is not None:
+                await asyncio.gather(asyncio.shield(self._fold), return_exceptions=True)
+            document, saver = self._document, self._saver
+            position, saved = saver.position, (saver.saved_bytes, saver.saved_updates)
+            if document.size_bytes <= INLINE_FOLD_BYTES:
+                self._fold_in_place()
+                index = document.index()
+            else:
+                task = self._fold = asyncio.create_task(self._fold_away(with_index=True))
+                try:
+                    index = await task
+                finally:
+                    self._fold = None
+            await self._journal.compact(self._document_id, Snapshot(document.base, index), position)
+            saver.compacted(*saved)
+            self._metrics.compactions += 1
+        except (JournalUnavailableError, DocumentDeletedError) as error:
+            # Nothing is lost: the log is still whole. It is tried again when the log has grown.
+            log.warning("no snapshot", document=self._document_id, detail=str(error))
+        finally:
+            self._compacting = False
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Finish what runs; leave a snapshot when the next load would be long without one."""
+        while self.is_busy:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._saver.saved_updates >= self._settings.compact_tail_updates // 5 and self._saver.is_idle:
+            self._compacting = True
+            await self._compact()
+
+    async def stop(self) -> None:
+        """Give up what runs."""
+        self._stopped = True
+        tasks = [*self._tasks, *([self._fold] if self._fold is not None else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(self._guard(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guard(self, work: Coroutine[None, None, None]) -> None:
+        try:
+            await work
+        except WeftError:
+            log.exception("background work failed", document=self._document_id)

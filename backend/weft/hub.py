@@ -1,0 +1,258 @@
+"""Document id -> room: opened once, evicted when idle.
+
+Rules (tests quote these ids):
+    U1  A document is loaded once, however many ask for it at the same time; nobody sees it half loaded.
+    U2  A room is closed when nobody has used it for `room_idle_s` and everything of it is durable; whoever comes while
+        it closes waits and gets a new one.
+    U3  A document whose stored bytes cannot be read is quarantined: closed with 1011, kept as it is, reported.
+    U4  Draining: no new rooms and sessions; everything durable first, then sockets are closed 1012 in a jittered
+        spread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import AsyncExitStack
+from time import monotonic
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from weft.crdt.merge import merge
+from weft.crdt.update import read_update
+from weft.document import Document
+from weft.errors import CrdtError, DrainingError, JournalUnavailableError, QuarantinedError, UpdateError
+from weft.journal import Journal, Loaded
+from weft.logs import get_logger
+from weft.metrics import Metrics
+from weft.room import Room
+from weft.services import Services
+from weft.settings import Settings
+from weft.types import DocumentId
+from weft.workers import Workers
+
+if TYPE_CHECKING:
+    from weft.connection import Connection
+
+log = get_logger("weft.hub")
+
+TICK_S = 5.0
+HEALTH_EVERY_S = 2.0
+HEALTH_DEADLINE_S = 3.0
+MOST_SPREAD_S = 2.0  # sockets are closed over this time at most when draining
+CLOSES_PER_S = 2000
+
+
+def build_document(loaded: Loaded, *, keep_deleted: bool) -> Document:
+    """Rebuild a document from what the journal holds; pure, for a worker when it is large.
+
+    Raises:
+        UpdateError: stored bytes are not what was stored, or an entry refers to what is not there.
+    """
+    if loaded.snapshot is None:
+        document = Document(keep_deleted=keep_deleted)
+    else:
+        snapshot = loaded.snapshot
+        document = Document.from_snapshot(snapshot.state, snapshot.index, keep_deleted=keep_deleted)
+    updates = [edit.update for entry in loaded.entries for edit in entry.batch]
+    if updates:
+        tail = merge(updates)
+        admission = document.admit(tail, read_update(tail))
+        if admission.waiting is not None:
+            raise UpdateError(
+                f"the log up to position {loaded.position} refers to {admission.needs[:3]}, which it does not hold"
+            )
+        document.absorb(admission)
+    return document
+
+
+class Hub:
+    """All live documents of one replica.
+
+    Attributes:
+        connections: every open socket.
+        draining: whether this replica takes nobody any more.
+    """
+
+    def __init__(self, journal: Journal, settings: Settings, metrics: Metrics) -> None:
+        self.journal = journal
+        self.settings = settings
+        self.metrics = metrics
+        self.workers = Workers(settings.worker_processes)
+        self._services = Services(journal, self.workers, settings, metrics)
+        self.connections: set[Connection] = set()
+        self._rooms: dict[DocumentId, Room] = {}
+        self._opening: dict[DocumentId, asyncio.Task[Room]] = {}
+        self._closing: dict[DocumentId, asyncio.Task[None]] = {}
+        self.draining = False
+        self._owners = 0
+        self._replica = random.getrandbits(64).to_bytes(8, "big").hex()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._away_since_s: float | None = None
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(self.workers)
+        self._tasks = [asyncio.create_task(self._tick_forever()), asyncio.create_task(self._watch_journal())]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.draining = True
+        for connection in tuple(self.connections):
+            connection.close(DrainingError("this server stops; connect again"))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._opening.values(), *self._closing.values(), return_exceptions=True)
+        rooms, self._rooms = list(self._rooms.values()), {}
+        for result in await asyncio.gather(*(self._finish(room) for room in rooms), return_exceptions=True):
+            if isinstance(result, Exception):
+                log.error("a room did not close cleanly", detail=repr(result))
+        self.metrics.rooms -= len(rooms)
+        await self._stack.aclose()
+
+    async def _finish(self, room: Room) -> None:
+        """Close a room at the end; what the journal does not take in time was never acknowledged."""
+        try:
+            async with asyncio.timeout(self.settings.drain_s):
+                await room.close()
+        except TimeoutError:
+            log.exception(
+                "stopped before everything was durable; the rest was not acknowledged", document=room.document_id
+            )
+            await room.abandon()
+
+    # -- rooms -------------------------------------------------------------------------------------------------------
+
+    @property
+    def rooms(self) -> dict[DocumentId, Room]:
+        """The open rooms; not to be changed."""
+        return self._rooms
+
+    def new_owner(self) -> tuple[str, int]:
+        """A name for one session that no other session of any replica has (presence)."""
+        self._owners += 1
+        return self._replica, self._owners
+
+    async def open(self, document: DocumentId) -> Room:
+        """The room of a document, held until `release`.
+
+        Raises:
+            DrainingError: this process is stopping.
+            DocumentDeletedError, JournalUnavailableError, QuarantinedError: it cannot be loaded.
+        """
+        while True:
+            if self.draining:
+                raise DrainingError("this server stops; connect again")
+            room = self._rooms.get(document)
+            if room is not None:
+                room.holds += 1
+                room.idle_since_s = None
+                return room
+            closing = self._closing.get(document)
+            if closing is not None:
+                await asyncio.gather(asyncio.shield(closing), return_exceptions=True)
+                continue
+            task = self._opening.get(document)
+            if task is None:
+                task = self._opening[document] = asyncio.create_task(self._load(document))
+                task.add_done_callback(lambda _, document=document: self._opening.pop(document, None))  # type: ignore[misc]
+            await asyncio.shield(task)
+
+    def release(self, room: Room) -> None:
+        """Give up a hold on a room."""
+        room.holds -= 1
+        if room.holds == 0:
+            room.idle_since_s = monotonic()
+
+    async def _load(self, document: DocumentId) -> Room:
+        loaded = await self.journal.load(document)
+        size = sum(len(edit.update) for entry in loaded.entries for edit in entry.batch)
+        try:
+            if size > self.settings.worker_threshold_bytes:
+                built = await self.workers.run(build_document, loaded, keep_deleted=self.settings.keep_deleted)
+            else:
+                built = build_document(loaded, keep_deleted=self.settings.keep_deleted)
+        except (UpdateError, CrdtError) as error:
+            self.metrics.quarantined += 1
+            log.exception("document quarantined: its stored bytes cannot be read; see `weft check`", document=document)
+            raise QuarantinedError(
+                f"document {document} is quarantined: its stored bytes cannot be read ({error})"
+            ) from error
+        room = Room(document, built, loaded, self._services)
+        room.idle_since_s = monotonic()
+        self._rooms[document] = room
+        self.metrics.rooms += 1
+        self.metrics.rooms_opened += 1
+        return room
+
+    # -- time --------------------------------------------------------------------------------------------------------
+
+    def journal_away_s(self) -> float:
+        """For how many seconds the journal has been unable to make anything durable; 0 while it can."""
+        return 0.0 if self._away_since_s is None else monotonic() - self._away_since_s
+
+    async def _watch_journal(self) -> None:
+        while True:
+            started_s = monotonic()
+            try:
+                async with asyncio.timeout(HEALTH_DEADLINE_S):
+                    await self.journal.healthy()
+                self._away_since_s = None
+            except (JournalUnavailableError, TimeoutError) as error:
+                if self._away_since_s is None:
+                    self._away_since_s = started_s
+                    log.warning("journal away", detail=str(error) or "no answer")
+            await asyncio.sleep(HEALTH_EVERY_S)
+
+    async def _tick_forever(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self.tick(monotonic())
+
+    def tick(self, now_s: float) -> None:
+        """Keep connections alive, let presence expire, evict idle rooms (U2)."""
+        for document, room in tuple(self._rooms.items()):
+            try:
+                room.tick(now_s)
+            except Exception:
+                log.exception("tick failed", document=document)
+            idle = room.idle_since_s
+            if room.holds == 0 and idle is not None and now_s - idle >= self.settings.room_idle_s and room.is_settled:
+                self._evict(document, room)
+
+    def _evict(self, document: DocumentId, room: Room) -> None:
+        del self._rooms[document]
+        self.metrics.rooms -= 1
+        self.metrics.rooms_evicted += 1
+        task = asyncio.create_task(room.close())
+        self._closing[document] = task
+
+        def closed(task: asyncio.Task[None]) -> None:
+            self._closing.pop(document, None)
+            if not task.cancelled() and task.exception() is not None:
+                log.error("a room did not close cleanly", document=document, detail=repr(task.exception()))
+
+        task.add_done_callback(closed)
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    async def drain(self, deadline_s: float) -> None:
+        """Stop taking sessions, make everything durable, then close the sockets (U4)."""
+        self.draining = True
+        try:
+            async with asyncio.timeout(deadline_s / 2):
+                await asyncio.gather(*(room.settled() for room in tuple(self._rooms.values())))
+        except TimeoutError:
+            log.warning("draining: the journal did not take everything in time")
+        connections = list(self.connections)
+        random.shuffle(connections)
+        spread_s = min(MOST_SPREAD_S, deadline_s / 4, len(connections) / CLOSES_PER_S)
+        error = DrainingError("this server stops; connect again")
+        pause_every = max(1, len(connections) // 20)
+        for number, connection in enumerate(connections):
+            connection.close(error)
+            if number % pause_every == pause_every - 1:
+                await asyncio.sleep(spread_s / 20)

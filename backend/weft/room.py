@@ -1,0 +1,590 @@
+"""A live document on this replica: its sessions, its presence, and its single writer.
+
+Everything here runs on the event loop, in turns: a message goes through the gate, into the document and into the
+pending batch in one turn; a flush sends the batch to readers and hands it to the saver in one turn.
+
+Rules (tests quote these ids):
+    R1  Only the room writes its document; whatever comes, from sessions or from the journal, passes the gate.
+    R2  Fan-out does not wait for durability; acknowledgement always does.
+    R3  A session that wrote into a batch gets the others' parts; its own come back only when durable (y-websocket).
+    R4  A gap never gets into the document, the journal or a broadcast: parts that wait stay with their session.
+    R5  A session reads only after it has been given the state; what it is given then is all there is in that turn.
+    R6  A read-only session's update is answered "stored" if it holds nothing new, else "refused".
+    R7  Whatever is refused is refused whole, with one error, before anything of it has an effect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic, time_ns
+from typing import NamedTuple, Protocol
+
+from weft.crdt.merge import diff, merge
+from weft.crdt.update import UpdateFacts, read_state_vector, read_update, write_state_vector
+from weft.document import Admission, Document
+from weft.errors import JournalUnavailableError, RoomFullError, TooFastError, TooLargeError, WeftError
+from weft.fanout import Fanout, Pacer
+from weft.folder import Folder
+from weft.journal import Loaded
+from weft.logs import get_logger
+from weft.outlet import Outlet
+from weft.presence import PresenceTable, encode
+from weft.saver import Saver
+from weft.services import Services
+from weft.session import (
+    KEEP_ALIVE,
+    Barrier,
+    Session,
+    Ticket,
+    Waiting,
+    presence_body,
+    step1_body,
+    step2_body,
+    update_body,
+)
+from weft.types import EMPTY_UPDATE, DocumentId, Edit
+
+log = get_logger("weft.room")
+
+# A step 2 that repeats our delete set is compared instead of read from this size on; below it reading is as quick.
+COMPARE_BYTES = 64
+
+
+class Party(Protocol):
+    """The connection that a session came by."""
+
+    @property
+    def outlet(self) -> Outlet:
+        """Where its frames go."""
+        ...
+
+    def end(self, session: Session, error: WeftError) -> None:
+        """End one session with an error."""
+        ...
+
+
+class _Pending(NamedTuple):
+    """One update in the pending batch; without an edit it only rides."""
+
+    session: Session
+    edit: Edit | None
+    ticket: Ticket
+
+
+class Room:
+    """One document, live.
+
+    Attributes:
+        document_id: which one.
+        document: its content.
+        idle_since_s: since when nobody has used it, monotonic seconds; None while somebody does.
+    """
+
+    def __init__(
+        self,
+        document_id: DocumentId,
+        document: Document,
+        loaded: Loaded,
+        services: Services,
+    ) -> None:
+        self.document_id = document_id
+        self.document = document
+        self.presence = PresenceTable()
+        self.idle_since_s: float | None = None
+        self.holds = 0
+        self._settings = services.settings
+        self._metrics = services.metrics
+        self._loop = asyncio.get_running_loop()
+        self._fanout = Fanout(services.metrics)
+        self._pacer = Pacer(services.settings.coalesce_factor)
+        self._saver = Saver(document_id, services, loaded, on_saved=self._saved, on_lost=self._journal_lost)
+        self._folder = Folder(document_id, document, self._saver, services)
+        self._parties: dict[Session, Party] = {}
+        self._pending: list[_Pending] = []
+        self._waiters: dict[Session, None] = {}
+        self._flush_handle: asyncio.Handle | None = None
+        self._presence_dirty = False
+        self._congested: list[Session] = []
+        self._flushing = False
+        self._last_broadcast_s = 0.0
+        self._lost: WeftError | None = None
+
+    # -- sessions ------------------------------------------------------------------------------------------------
+
+    @property
+    def sessions(self) -> Fanout:
+        """Who is here."""
+        return self._fanout
+
+    def join(self, session: Session, party: Party) -> None:
+        """Let a session in and say the first word.
+
+        Raises:
+            RoomFullError: as many sessions as a document may have (closes 1013).
+            WeftError: the room has been lost (deleted, journal failed).
+        """
+        if self._lost is not None:
+            raise self._lost
+        limit = self._settings.max_sessions_per_document
+        if len(self._fanout) >= limit:
+            raise RoomFullError(f"the document has {limit} sessions, its limit; try again later")
+        self._fanout.add(session, party.outlet)
+        self._parties[session] = party
+        self._metrics.sessions += 1
+        session.last_sent_s = monotonic()
+        if not session.hocuspocus:
+            self._say(session, step1_body(self.document.state_vector()))
+            self._say_presence(session)
+
+    def leave(self, session: Session) -> None:
+        """A session has gone: its presence goes, and what it left waiting."""
+        if session not in self._fanout:
+            return
+        if session.behind is not None:
+            self._metrics.slow_readers -= 1
+        self._fanout.remove(session)
+        del self._parties[session]
+        self._metrics.sessions -= 1
+        self._drop_waiting(session)
+        if self.presence.remove_owner(session.owner, monotonic()):
+            self._schedule()
+
+    def end_all(self, error: WeftError) -> None:
+        """End every session with an error."""
+        for session, party in tuple(self._parties.items()):
+            party.end(session, error)
+
+    # -- updates -------------------------------------------------------------------------------------------------
+
+    def take(
+        self, session: Session, update: bytes, facts: UpdateFacts | None = None, *, is_step2: bool = False
+    ) -> None:
+        """Take an update from a session, through the gate.
+
+        Args:
+            session: who sent it.
+            update: bytes from outside.
+            facts: what the strict reader found in them, if it has read them already.
+            is_step2: whether it came as a step 2.
+
+        Raises:
+            UpdateError: not an update (closes 4400).
+            TooLargeError: it, or the document with it, is too large (closes 4413).
+            WaitingFullError: too much of it would wait (closes 1013).
+            JournalUnavailableError: too much waits for the journal (closes 1013).
+        """
+        self._metrics.updates_in += 1
+        now_s = monotonic()
+        if update == EMPTY_UPDATE or (is_step2 and self.knows_step2(update)):
+            self._nothing_new(self._ticket(session, None, now_s))
+            return
+        if facts is None:
+            facts = read_update(update, limit=self._settings.max_update_bytes)
+        admission = self.document.admit(update, facts)
+        if not session.grant.may_write:
+            self._take_from_reader(session, admission, now_s)
+            return
+        if admission.ready is None and admission.waiting is None:
+            # y-websocket clients have nothing to learn from their own known step 2.
+            self._nothing_new(self._ticket(session, None if is_step2 else update, now_s))
+            return
+        self._check_room_for(len(update))
+        if admission.waiting is not None:
+            self._check_waiting(session, admission.waiting)
+        # Of a step 2, which may repeat a whole document, only what was new comes back.
+        ticket = self._ticket(session, admission.ready if is_step2 else update, now_s)
+        if admission.waiting is not None:
+            self._wait(session, admission, ticket)
+        if admission.ready is not None:
+            self._accept(session, admission, ticket)
+            if self._waiters:
+                self._retry_waiting()
+
+    def knows_step2(self, update: bytes) -> bool:
+        """Whether these are the bytes of a client that knows exactly what we know; they need not be read."""
+        return len(update) >= COMPARE_BYTES and update == self.document.known_step2()
+
+    @staticmethod
+    def _ticket(session: Session, echo: bytes | None, now_s: float) -> Ticket:
+        session.open_tickets += 1
+        return Ticket(session, echo, now_s)
+
+    def _nothing_new(self, ticket: Ticket) -> None:
+        """Answer an update that held nothing new when everything that is pending now is durable."""
+        self._metrics.updates_known += 1
+        self._ride(ticket)
+
+    def _ride(self, ticket: Ticket) -> None:
+        if self._pending:
+            self._pending.append(_Pending(ticket.session, None, ticket))
+        elif not self._saver.ride(ticket):
+            self._part_saved(ticket)
+
+    def _take_from_reader(self, session: Session, admission: Admission, now_s: float) -> None:
+        ticket = self._ticket(session, None, now_s)
+        if admission.ready is None and admission.waiting is None:
+            self._nothing_new(ticket)
+        elif admission.waiting is None and not admission.ends:
+            # Only deletes: readers' editors emit clean-ups by themselves, and some deletes are implied by the content.
+            self._folder.check_implied(admission.deletes, lambda implied: self._answer_reader(ticket, implied=implied))
+        else:
+            self._answer_reader(ticket, implied=False)
+
+    def _answer_reader(self, ticket: Ticket, *, implied: bool) -> None:
+        if implied:
+            self._nothing_new(ticket)
+        else:
+            self._metrics.refusals["read-only"] += 1
+            self._refuse(ticket)
+
+    def refuse_update(self, session: Session) -> None:
+        """Answer "refused" to a Step2 or Update of which nothing was taken."""
+        self._refuse(self._ticket(session, None, monotonic()))
+
+    def _refuse(self, ticket: Ticket) -> None:
+        self._metrics.acks["refused"] += 1
+        self._answer(ticket.session, ticket.refused())
+
+    def _check_room_for(self, size_bytes: int) -> None:
+        limit = self._settings.max_document_bytes
+        if self.document.size_bytes + size_bytes > limit:
+            raise TooLargeError(
+                f"the document has {self.document.size_bytes} bytes and {size_bytes} more came; the limit is {limit}; "
+                "split the document or raise WEFT_MAX_DOCUMENT_BYTES"
+            )
+        unsaved = self._saver.unsaved_bytes
+        if unsaved + size_bytes > self._settings.max_unsaved_bytes:
+            raise JournalUnavailableError(
+                f"{unsaved} bytes wait for the journal, which is away or slow; the limit is "
+                f"{self._settings.max_unsaved_bytes}; edits are taken again when it is back"
+            )
+
+    def _accept(self, session: Session, admission: Admission, ticket: Ticket) -> None:
+        """The ready part of an admission becomes part of the document, the batch and the log."""
+        assert admission.ready is not None
+        self.document.absorb(admission)
+        if admission.ends:
+            if session.clients is None:
+                session.clients = set()
+            for client, _ in admission.ends:
+                session.clients.add(client)
+        edit = Edit(session.grant.user, time_ns() // 1_000_000, admission.ready)
+        self._pending.append(_Pending(session, edit, ticket))
+        self._schedule()
+
+    # -- what waits ----------------------------------------------------------------------------------------------
+
+    def _check_waiting(self, session: Session, waiting: bytes) -> None:
+        session.check_waiting(
+            len(waiting),
+            max_updates=self._settings.max_waiting_updates,
+            max_bytes=self._settings.max_waiting_bytes,
+        )
+
+    def _wait(self, session: Session, admission: Admission, ticket: Ticket) -> None:
+        assert admission.waiting is not None
+        if admission.ready is not None:
+            ticket.parts += 1
+        if session.waiting is None:
+            session.waiting = []
+        session.waiting.append(Waiting(admission.waiting, admission.needs, ticket))
+        self._count_waiting(session, 1, len(admission.waiting))
+        self._waiters[session] = None
+        if session.ask_rate.take(monotonic()):
+            self._say(session, step1_body(self.document.state_vector()))
+
+    def _count_waiting(self, session: Session, updates: int, size_bytes: int) -> None:
+        session.waiting_bytes += size_bytes
+        self._metrics.waiting_updates += updates
+        self._metrics.waiting_bytes += size_bytes
+
+    def _drop_waiting(self, session: Session) -> None:
+        self._waiters.pop(session, None)
+        for waiting in session.waiting or ():
+            self._count_waiting(session, -1, -len(waiting.update))
+        session.waiting = None
+
+    def _retry_waiting(self) -> None:
+        """Try what waits again, until nothing more becomes ready."""
+        progress = True
+        while progress:
+            progress = False
+            for session in tuple(self._waiters):
+                for waiting in tuple(session.waiting or ()):
+                    if self.document.is_met(waiting.needs) and self._retry(session, waiting):
+                        progress = True
+                if not session.waiting:
+                    self._waiters.pop(session, None)
+
+    def _retry(self, session: Session, waiting: Waiting) -> bool:
+        """Try one part again; says whether anything of it became ready."""
+        assert session.waiting is not None
+        admission = self.document.admit(waiting.update, read_update(waiting.update))
+        self._count_waiting(session, 0, -len(waiting.update))
+        ticket = waiting.ticket
+        if admission.waiting is None:
+            session.waiting.remove(waiting)
+            self._metrics.waiting_updates -= 1
+            if admission.ready is None:
+                self._nothing_new(ticket)  # it came by another way meanwhile
+                return False
+            self._accept(session, admission, ticket)
+            return True
+        waiting.update, waiting.needs = admission.waiting, admission.needs
+        self._count_waiting(session, 0, len(waiting.update))
+        if admission.ready is None:
+            return False
+        ticket.parts += 1
+        self._accept(session, admission, ticket)
+        return True
+
+    # -- flush ---------------------------------------------------------------------------------------------------
+
+    def _schedule(self) -> None:
+        if self._flush_handle is None:
+            delay_s = self._pacer.delay(monotonic())
+            if delay_s > 0:
+                self._flush_handle = self._loop.call_later(delay_s, self.flush)
+            else:
+                self._flush_handle = self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Send what is pending to the readers and hand it to the saver."""
+        if self._flush_handle is not None:
+            self._flush_handle.cancel()
+            self._flush_handle = None
+        if self._flushing:
+            return
+        self._flushing = True
+        started_s = monotonic()
+        try:
+            if self._pending:
+                pending, self._pending = self._pending, []
+                self._broadcast(pending)
+                self._saver.put([(item.edit, item.ticket) for item in pending])
+                self._folder.check()
+            self._broadcast_presence()
+        finally:
+            self._flushing = False
+        self._set_aside()
+        ended_s = monotonic()
+        self._last_broadcast_s = ended_s
+        self._metrics.flushes += 1
+        self._metrics.flush_s.observe(ended_s - started_s)
+        self._pacer.flushed(started_s, ended_s)
+
+    def _broadcast(self, pending: list[_Pending]) -> None:
+        updates = [item.edit.update for item in pending if item.edit is not None]
+        if not updates:
+            return
+        writers = {item.session for item in pending if item.edit is not None}
+        body = update_body(updates[0] if len(updates) == 1 else merge(updates))
+        sent = self._fanout.broadcast(body, writers)
+        if len(writers) > 1:
+            for writer in writers:
+                if writer.reading and writer.behind is None and writer in self._fanout:
+                    others = [p.edit.update for p in pending if p.edit is not None and p.session is not writer]
+                    self._say(writer, writer.prefix + update_body(others[0] if len(others) == 1 else merge(others)))
+                    sent += 1
+        self._metrics.updates_out += sent
+
+    def _broadcast_presence(self) -> None:
+        payload = self.presence.take_dirty()
+        if payload is not None:
+            self._metrics.presence_out += self._fanout.broadcast(presence_body(payload))
+
+    # -- answers -------------------------------------------------------------------------------------------------
+
+    def _saved(self, tickets: list[Ticket]) -> None:
+        """A batch is durable: answer those whose last part it held."""
+        for ticket in tickets:
+            self._part_saved(ticket)
+        self._folder.check()
+
+    def _part_saved(self, ticket: Ticket) -> None:
+        ticket.parts -= 1
+        if ticket.parts == 0:
+            self._metrics.ack_s.observe(monotonic() - ticket.taken_s)
+            self._metrics.acks["stored"] += 1
+            self._answer(ticket.session, ticket.stored())
+
+    def _answer(self, session: Session, payload: bytes | None) -> None:
+        session.open_tickets -= 1
+        if payload is None or session not in self._fanout:
+            return
+        if session.behind is not None:
+            session.hold(payload)
+        else:
+            self._say(session, payload)
+
+    def barrier(self, session: Session, payload: bytes) -> None:
+        """Send a payload back once everything that this session sent before is durable (y-sweet's sync status)."""
+        session.open_tickets += 1
+        self._ride(Barrier(session, payload, monotonic()))
+
+    def _journal_lost(self, error: WeftError) -> None:
+        self._lost = error
+        self.end_all(error)
+
+    # -- state ---------------------------------------------------------------------------------------------------
+
+    def ask_state(self, session: Session, state_vector: bytes) -> None:
+        """Answer a SyncStep1.
+
+        Raises:
+            UpdateError: not a state vector (closes 4400).
+            TooFastError: asked more often than the limit (closes 1013).
+        """
+        if not session.step1_rate.take(monotonic()):
+            raise TooFastError(
+                f"the state was asked for more than {self._settings.max_step1_per_s} times a second; wait before asking"
+            )
+        read_state_vector(state_vector)
+        self._folder.state(state_vector, lambda step2, tail: self._give_state(session, step2, tail))
+
+    def _give_state(self, session: Session, step2: bytes, tail: bytes | None) -> None:
+        """Send the state to a session, which reads from here on (R5)."""
+        if session not in self._fanout:
+            return
+        if session.hocuspocus:
+            self._say(session, session.prefix + step1_body(self.document.state_vector()))
+        self._fanout.outlet(session).write(self._folder.frame(session.prefix, step2_body, step2))
+        self._metrics.frames_out += 1
+        self._metrics.bytes_out += len(step2)
+        if tail is not None:
+            self._say(session, session.prefix + update_body(tail))
+        if not session.reading:
+            session.reading = True
+            if session.hocuspocus:
+                self._say_presence(session)
+            if session.behind is None:
+                self._fanout.start(session)
+
+    # -- slow readers --------------------------------------------------------------------------------------------
+
+    def fell_behind(self, session: Session) -> None:
+        """The session's outlet is congested."""
+        self._congested.append(session)
+        if not self._flushing:
+            if self._pending:
+                self.flush()  # so that "the clocks it had" are those of the document
+            else:
+                self._set_aside()
+
+    def _set_aside(self) -> None:
+        congested, self._congested = self._congested, []
+        for session in congested:
+            if session in self._fanout and session.behind is None and self._fanout.outlet(session).congested:
+                session.behind = dict(self.document.clocks)
+                session.behind_version = self.document.version
+                self._fanout.stop(session)
+                self._metrics.slow_readers += 1
+
+    def caught_up(self, session: Session) -> None:
+        """The session's outlet has drained: one update brings it up to date."""
+        if session.behind is None or session not in self._fanout:
+            return
+        if self._pending:
+            self.flush()
+        behind, session.behind = session.behind, None
+        self._metrics.slow_readers -= 1
+        if session.reading:
+            if session.behind_version != self.document.version:
+                if session.open_tickets:
+                    # What it wrote itself it has; on y-websocket that comes back only when durable.
+                    clocks = self.document.clocks
+                    behind.update({client: clocks[client] for client in session.clients or () if client in clocks})
+                missed = diff(self.document.merged(), write_state_vector(behind))
+                self._say(session, session.prefix + update_body(missed))
+                self._metrics.updates_out += 1
+                self._metrics.slow_reader_catch_ups += 1
+            self._fanout.start(session)
+            self._say_presence(session)
+        self._give_held(session)
+
+    def _give_held(self, session: Session) -> None:
+        held, session.held = session.held, None
+        for payload in held or ():
+            self._say(session, payload)
+
+    # -- presence ------------------------------------------------------------------------------------------------
+
+    def present(self, session: Session, payload: bytes) -> None:
+        """Take a presence message.
+
+        Raises:
+            PresenceError: cannot be read (closes 4400).
+            TooLargeError: over the size limit (closes 4413).
+        """
+        self._metrics.presence_in += 1
+        now_s = monotonic()
+        if len(payload) > self._settings.max_presence_bytes:
+            raise TooLargeError(
+                f"presence of {len(payload)} bytes is over the limit of {self._settings.max_presence_bytes}; "
+                "keep large things in the document or raise WEFT_MAX_PRESENCE_BYTES"
+            )
+        if not session.presence_rate.take(now_s):
+            self._metrics.presence_dropped += 1
+            return
+        applied = self.presence.apply(payload, session.owner, now_s, user=session.grant.user)
+        self._metrics.presence_dropped += applied.stale + sum(applied.refused.values())
+        if applied.answers:
+            self._say(session, session.prefix + presence_body(encode(applied.answers)))
+        if applied.entries:
+            self._schedule()
+
+    def ask_presence(self, session: Session) -> None:
+        """Answer a query for presence."""
+        self._say_presence(session)
+
+    def _say_presence(self, session: Session) -> None:
+        payload = self.presence.snapshot()
+        if payload is not None:
+            self._say(session, session.prefix + presence_body(payload))
+
+    def _say(self, session: Session, payload: bytes) -> None:
+        session.last_sent_s = monotonic()
+        self._fanout.say(session, payload)
+
+    # -- time ----------------------------------------------------------------------------------------------------
+
+    def tick(self, now_s: float) -> None:
+        """Every few seconds: keep connections alive, let presence expire."""
+        cutoff_s = now_s - self._settings.keepalive_s
+        for session in self._fanout:
+            heard = session.last_sent_s > cutoff_s
+            if not heard and session.reading and session.behind is None and not session.open_tickets:
+                heard = self._last_broadcast_s > cutoff_s
+            if not heard and session.behind is None:
+                self._say(session, session.prefix + KEEP_ALIVE)
+        if self.presence.expire(now_s):
+            self._schedule()
+        self._folder.tick(now_s)
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is pending, unsaved or being folded."""
+        return not self._pending and self._saver.is_idle and not self._folder.is_busy
+
+    async def settled(self) -> None:
+        """Wait until everything is durable."""
+        self.flush()
+        await self._saver.settled()
+
+    async def close(self) -> None:
+        """Make everything durable, leave a snapshot if that is worth it, and give the memory back."""
+        await self.settled()
+        await self._folder.close()
+        if self._flush_handle is not None:
+            self._flush_handle.cancel()
+            self._flush_handle = None
+
+    async def abandon(self) -> None:
+        """Drop what is not durable: only for a document that has been deleted or a process that must end."""
+        await self._saver.stop()
+        await self._folder.stop()
+        if self._flush_handle is not None:
+            self._flush_handle.cancel()
+            self._flush_handle = None
