@@ -56,10 +56,11 @@ types: setup
 system-tools:  # what tests need from the system: installed when root on Debian, named otherwise
 	infra/system-tools.sh
 
-clients: setup  # the npm clients of the tests, each in its own folder, from their lock files
-	infra/npm-ci.sh $$(git ls-files 'tests/*package-lock.json' | xargs -r -n 1 dirname)
+clients: setup  # the npm clients of the tests, each version in its own folder
+	$(BIN)/python -m tests.interop.install
 
 bench: setup  ## measure against other servers; writes docs/benchmarks.md
+	infra/npm-ci.sh $$(git ls-files 'tests/bench/*package-lock.json' | xargs -r -n 1 dirname)
 	$(BIN)/python -m tests.bench
 
 faults: setup system-tools  ## kill, fill and cut things at length; see tests/faults

@@ -157,18 +157,14 @@ class Tab:
         deadline = time.monotonic() + deadline_s
         while True:
             try:
-                value = self.run(expression)
-            except RuntimeError as error:  # the page is being replaced
-                value, shown = None, str(error)
-            else:
-                shown = ""
-            if value:
-                return value
+                if self.run(f"Boolean({expression})"):
+                    return
+                last = ""
+            except RuntimeError as error:  # perhaps the page is being replaced
+                last = str(error)
             if time.monotonic() > deadline:
                 body = self.run("document.body ? document.body.innerText : ''")
-                raise AssertionError(
-                    f"not within {deadline_s:g} s: {expression} {shown}\n{body}\n{list(self.problems)}"
-                )
+                raise AssertionError(f"not within {deadline_s:g} s: {expression} {last}\n{body}\n{[*self.problems]}")
             time.sleep(0.03)
 
     def type(self, text: str) -> None:

@@ -1,0 +1,87 @@
+"""The whole server as one FastAPI app: sockets, health, metrics, the built-in page.
+
+Rules (tests quote these ids):
+    P1  The app's lifespan is Weft's (`app.state.weft`). A server that opens it itself turns its own lifespan off.
+    P2  The page asks no other host for anything; its headers forbid it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.responses import PlainTextResponse, Response
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import FileResponse
+from starlette.staticfiles import StaticFiles
+
+from weft import __version__
+from weft.api.health import health_router
+from weft.api.metrics import metrics_router
+from weft.embed import Weft
+from weft.hooks import Authorize, load_hook
+from weft.journal import Journal
+from weft.settings import Settings, load_settings
+
+STATIC = Path(__file__).parent / "static"
+BUNDLE = STATIC / "vendor.js"
+PAGE_HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-cache",
+}
+
+
+def create_app(
+    settings: Settings | None = None, *, journal: Journal | None = None, authorize: Authorize | None = None
+) -> FastAPI:
+    """Build the server.
+
+    Args:
+        settings: read from `WEFT_*` variables when not given.
+        journal: see `Weft`.
+        authorize: the hook that grants access; by default what `settings.authorize` names, and without that open mode.
+
+    Raises:
+        SettingsError: settings that cannot work.
+    """
+    settings = settings or load_settings()
+    if authorize is None and settings.authorize is not None:
+        authorize = load_hook(settings.authorize)
+    weft = Weft(authorize=authorize, settings=settings, journal=journal)
+    # FastAPI's own documentation pages load their scripts from another host (P2).
+    app = FastAPI(title="Weft", version=__version__, lifespan=weft.lifespan, docs_url=None, redoc_url=None)
+    app.state.weft = weft
+    app.router.routes.extend(weft.routes)
+    app.add_api_route("/sync/{document:path}", _upgrade_required, include_in_schema=False)
+    app.add_api_route("/sync", _upgrade_required, include_in_schema=False)
+    app.include_router(health_router(weft))
+    if settings.metrics:
+        app.include_router(metrics_router(weft))
+    if settings.page:
+        app.add_api_route("/", _page, include_in_schema=False)
+        app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    if settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.allowed_origins),
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["authorization", "content-type"],
+        )
+    return app
+
+
+async def _page(_request: Request) -> Response:
+    if not BUNDLE.is_file():
+        return PlainTextResponse("The page's scripts are not built; run `make setup` in the source tree.\n", 503)
+    return FileResponse(STATIC / "index.html", headers=PAGE_HEADERS)
+
+
+async def _upgrade_required(_request: Request) -> Response:
+    return PlainTextResponse(
+        "This is a WebSocket endpoint: open it with y-websocket or the Hocuspocus provider.\n",
+        426,
+        headers={"upgrade": "websocket", "connection": "upgrade"},
+    )

@@ -1,0 +1,142 @@
+"""Weft inside another ASGI app.
+
+    weft = Weft(authorize=authorize)
+    app = FastAPI(lifespan=weft.lifespan)
+    app.mount("/collab", weft)
+
+serves `/collab/sync/{document}` and `/collab/sync`. See docs/embedding.md.
+
+Rules (tests quote these ids):
+    B1  One lifecycle: `async with weft`. A host with a lifespan of its own enters it there; others pass
+        `weft.lifespan`. Outside of it every connection is refused with 503.
+    B2  Weft never ends its host's process, installs no signal handler and configures no logging.
+    B3  `authorize` has to be said: None is open mode, which serves this machine alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from types import TracebackType
+from typing import Any, Self
+
+from starlette.routing import BaseRoute, Router, WebSocketRoute
+from starlette.types import Receive, Scope, Send
+
+from weft.auth import Gate, check_open_mode
+from weft.errors import DrainingError, SettingsError
+from weft.hooks import Authorize
+from weft.hub import Hub
+from weft.journal import Journal
+from weft.journal.sqlite import SqliteJournal
+from weft.logs import redacted_server_logs
+from weft.metrics import Metrics
+from weft.readiness import JournalWatch
+from weft.settings import Settings, load_settings
+from weft.sockets import HocuspocusEndpoint, YWebsocketEndpoint
+
+
+class Weft:
+    """One collaboration server, as an ASGI app to mount.
+
+    Args:
+        authorize: the hook that grants access; None for open mode (B3).
+        settings: read from `WEFT_*` variables when not given.
+        journal: where documents are kept; SQLite in the folder `settings.data` when not given. Weft enters and leaves
+            it.
+
+    Raises:
+        SettingsError: settings that cannot work.
+    """
+
+    def __init__(
+        self, *, authorize: Authorize | None, settings: Settings | None = None, journal: Journal | None = None
+    ) -> None:
+        self.settings = settings or load_settings()
+        check_open_mode(self.settings, authorize)
+        self.metrics = Metrics()
+        self.is_open = authorize is None
+        self._journal = journal
+        self._hub: Hub | None = None
+        self._watch: JournalWatch | None = None
+        self._stopping = False
+        self._stack = AsyncExitStack()
+        gate = Gate(self.settings, authorize)
+        self.routes: list[BaseRoute] = [
+            WebSocketRoute("/sync/{document:path}", YWebsocketEndpoint(self, gate), name="sync-document"),
+            WebSocketRoute("/sync", HocuspocusEndpoint(self, gate), name="sync"),
+        ]
+        self._router = Router(self.routes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request under the path at which the host has mounted this."""
+        await self._router(scope, receive, send)
+
+    @property
+    def hub(self) -> Hub:
+        """The open documents.
+
+        Raises:
+            DrainingError: outside of `async with` (B1).
+        """
+        if self._hub is None:
+            raise DrainingError("this server is starting or stopping; try again later")
+        return self._hub
+
+    async def __aenter__(self) -> Self:
+        """Open the journal and the hub.
+
+        Raises:
+            SettingsError: entered twice; or a data folder that is in use or written by a newer Weft.
+            JournalUnavailableError: the journal cannot be opened.
+        """
+        if self._hub is not None:
+            raise SettingsError("this Weft runs already; enter it once, in one lifespan")
+        async with AsyncExitStack() as stack:
+            stack.enter_context(redacted_server_logs())
+            journal = await stack.enter_async_context(self._journal or _default_journal(self.settings))
+            self._watch = await stack.enter_async_context(JournalWatch(journal))
+            self._hub = await stack.enter_async_context(Hub(journal, self.settings, self.metrics))
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close every connection with 1012, make everything durable, close the journal."""
+        try:
+            await self.drain()
+        finally:
+            self._hub = None
+            await self._stack.aclose()
+            self._stopping = False
+
+    async def drain(self) -> None:
+        """Let nobody new in, make everything durable, close every connection with 1012; at most `drain_s`."""
+        self._stopping = True
+        await self.hub.drain(self.settings.drain_s)
+
+    def unready_reason(self) -> str | None:
+        """Why this should get no new connections now; None when it should."""
+        if self._watch is None or self._hub is None:
+            return "starting or stopped"
+        if self._stopping:
+            return "stopping"
+        away_s = self._watch.away_s()
+        return f"the journal has been away for {away_s:.0f} s" if away_s > self.settings.ready_grace_s else None
+
+    def read_metrics(self) -> Metrics:
+        """The numbers, with those that stand elsewhere brought up to date."""
+        if self._hub is not None:
+            self.metrics.journal_queue = self._hub.journal.stats.queued
+        return self.metrics
+
+    @asynccontextmanager
+    async def lifespan(self, _app: Any) -> AsyncIterator[None]:
+        """A lifespan for hosts that have no other: `FastAPI(lifespan=weft.lifespan)`."""
+        async with self:
+            yield
+
+
+def _default_journal(settings: Settings) -> Journal:
+    return SqliteJournal(settings.data, retention_ms=round(settings.retention_s * 1000))

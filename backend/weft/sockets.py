@@ -1,0 +1,137 @@
+"""The two WebSocket endpoints, as plain ASGI callables.
+
+They admit or refuse a connection and hand it to a listener; from then on no frame passes through this file. Plain
+callables, because a framework's WebSocket object costs each idle connection 12 KB.
+
+Rules (tests quote these ids):
+    N1  What can be decided before the upgrade is decided there and refused with an HTTP status: the document's name,
+        the origin, the number of connections, and for `/sync/{document}` the grant.
+    N2  The first subprotocol offered is selected: browsers fail the socket when none of theirs is.
+    N3  Of its request an idle connection keeps nothing on `/sync/{document}`; on `/sync`, where the hook is asked for
+        each document, one packed copy.
+    N4  Each refusal is counted under its reason and logged with the document, never with the token.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from starlette.types import Receive, Scope, Send
+
+from weft.asgi import refuse, serve
+from weft.auth import Gate
+from weft.connection import HocuspocusConnection, YWebsocketConnection
+from weft.errors import RoomFullError, WeftError
+from weft.hooks import Handshake
+from weft.logs import get_logger
+from weft.outlet import Limits, Listener
+from weft.types import DocumentId, Grant, document_id
+
+if TYPE_CHECKING:
+    from weft.embed import Weft
+
+log = get_logger("weft.sockets")
+
+
+class SyncEndpoint(ABC):
+    """What both endpoints share: counting, refusing, serving."""
+
+    __slots__ = ("_gate", "_limits", "_weft")
+
+    def __init__(self, weft: Weft, gate: Gate) -> None:
+        self._weft = weft
+        self._gate = gate
+        settings = weft.settings
+        self._limits = Limits(
+            message_bytes=settings.max_frame_bytes,
+            high_bytes=settings.outbox_high_bytes,
+            low_bytes=settings.outbox_low_bytes,
+            most_bytes=settings.max_outbox_bytes,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection until it is closed."""
+        metrics = self._weft.metrics
+        metrics.connections += 1
+        try:
+            try:
+                listener = await self._admit(scope)
+            except WeftError as error:
+                await self._refuse(error, scope, send)
+                return
+            metrics.connections_opened += 1
+            offered = scope.get("subprotocols")
+            subprotocol = offered[0] if offered else None
+            await serve(scope, receive, send, listener, subprotocol=subprotocol, limits=self._limits)
+        finally:
+            metrics.connections -= 1
+
+    @abstractmethod
+    async def _listener(self, scope: Scope, handshake: Handshake) -> Listener:
+        """Who listens to this connection, its origin being fine."""
+
+    async def _admit(self, scope: Scope) -> Listener:
+        limit = self._weft.settings.max_connections
+        if self._weft.metrics.connections > limit:
+            raise RoomFullError(f"this process has {limit} connections, its limit; try again later")
+        handshake = Handshake.of(scope)
+        self._gate.check_origin(handshake, scope["scheme"])
+        return await self._listener(scope, handshake)
+
+    async def _refuse(self, error: WeftError, scope: Scope, send: Send) -> None:
+        self._weft.metrics.refusals[error.reason] += 1
+        client = scope.get("client")
+        log.info(
+            "connection refused",
+            reason=error.reason,
+            detail=str(error),
+            document=scope["path_params"].get("document"),
+            address=client[0] if client else None,
+        )
+        await refuse(send, error, scope)
+
+
+class YWebsocketEndpoint(SyncEndpoint):
+    """`WS /sync/{document}`: the y-websocket protocol, one document for each socket."""
+
+    __slots__ = ()
+
+    async def _listener(self, scope: Scope, handshake: Handshake) -> Listener:
+        document = document_id(scope["path_params"]["document"])
+        grant = await self._gate.grant(handshake, handshake.token, document)
+        return YWebsocketConnection(self._weft.hub, document, grant)
+
+
+class HocuspocusEndpoint(SyncEndpoint):
+    """`WS /sync`: the Hocuspocus protocol, many documents on one socket, each signed in to in band."""
+
+    __slots__ = ()
+
+    async def _listener(self, scope: Scope, handshake: Handshake) -> Listener:
+        request = _Request(scope)
+
+        async def authorize(token: str | None, document: DocumentId) -> Grant:
+            asked = request.handshake()
+            return await self._gate.grant(asked, token or asked.token, document)
+
+        return HocuspocusConnection(self._weft.hub, authorize)
+
+
+class _Request:
+    """A handshake, packed: some hundred bytes instead of some thousand for as long as the connection lives (N3)."""
+
+    __slots__ = ("_client", "_head", "_path", "_query")
+
+    def __init__(self, scope: Scope) -> None:
+        self._client = scope.get("client")
+        self._path: str = scope["path"]
+        self._query: bytes = scope.get("query_string", b"")
+        self._head = b"\n".join(name + b":" + value for name, value in scope["headers"])
+
+    def handshake(self) -> Handshake:
+        lines = self._head.split(b"\n") if self._head else []
+        headers = [(name, value) for name, _, value in (line.partition(b":") for line in lines)]
+        return Handshake.of(
+            {"client": self._client, "path": self._path, "query_string": self._query, "headers": headers}
+        )

@@ -1,0 +1,191 @@
+"""Weft inside other apps: the examples under a real server, and the rules of embed.py."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from tests.support.client import HocuspocusClient, YClient
+from tests.support.lib0 import insert
+from tests.support.server import ROOT, WeftServer
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from weft.embed import Weft
+from weft.errors import DataFolderInUseError, DrainingError, SettingsError
+from weft.journal.memory import MemoryJournal
+from weft.settings import Settings
+from weft.types import Access, Grant
+
+WORDS = "gemeinsam 😀"
+
+
+class Example(WeftServer):
+    """An example app under uvicorn, with our protocol or uvicorn's own."""
+
+    def __init__(self, data: Path, module: str, *, ws: str, ready: str) -> None:
+        command = [sys.executable, "-m", "uvicorn", "--app-dir", str(ROOT / "examples"), f"{module}:app"]
+        super().__init__(data, command=[*command, "--port", "{port}", "--ws", ws], env={"WEFT_DATA": str(data)})
+        self._ready = ready
+
+    @property
+    def ws(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/collab/sync"
+
+    def ready(self) -> bool:
+        try:
+            return httpx.get(self.http + self._ready).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+
+@pytest.fixture(params=["weft.server.protocol:WeftWebSocketProtocol", "websockets-sansio"])
+def ws(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def fastapi_example(tmp_path: Path, ws: str) -> Iterator[WeftServer]:
+    with Example(tmp_path / "data", "fastapi_app", ws=ws, ready="/") as server:
+        yield server
+
+
+@pytest.fixture
+def starlette_example(tmp_path: Path, ws: str) -> Iterator[WeftServer]:
+    with Example(tmp_path / "data", "starlette_app", ws=ws, ready="/ready") as server:
+        yield server
+
+
+async def test_the_fastapi_example(fastapi_example: WeftServer) -> None:
+    server, document = fastapi_example, "notes-of-ana/today"
+    async with YClient() as ana, HocuspocusClient(document, token="token-of-ana") as also:
+        await ana.join(server.ws, document, headers={"Authorization": "Bearer token-of-ana"})
+        await also.join(server.ws)
+        ana.update(insert(7, 0, WORDS))
+        await ana.until_stored()
+        await also.until(lambda: also.holds(WORDS.encode()), "Ana's words")
+        assert httpx.get(server.http).json() == {"open documents": 1}
+        async with HocuspocusClient(document, token="token-of-josé") as other:
+            await other.open(server.ws)
+            other.authenticate()
+            await other.until(lambda: other.denied, "a denial")
+    for token, status in (("nobody", 401), ("token-of-jos%C3%A9", 403)):
+        with pytest.raises(InvalidStatus) as caught:
+            async with connect(f"{server.ws}/{document}?token={token}"):
+                pass
+        assert caught.value.response.status_code == status
+    assert "token=nobody" not in server.log()
+    server.restart()
+    async with YClient() as again:
+        await again.open(f"{server.ws}/{document}?token=token-of-ana")
+        again.step1()
+        await again.until_synced()
+        assert again.holds(WORDS.encode())
+
+
+async def test_the_starlette_example(starlette_example: WeftServer) -> None:
+    server = starlette_example
+    host = f"127.0.0.1:{server.port}"
+    async with YClient() as person:
+        await person.join(server.ws, "plan", headers={"Cookie": "session=s3cr3t", "Origin": f"http://{host}"})
+        person.update(insert(7, 0, WORDS))
+        await person.until_stored()
+    for headers, status in (
+        ({"Cookie": "session=s3cr3t", "Origin": "https://evil.example"}, 403),  # A1
+        ({"Cookie": "session=s3cr3t"}, 401),  # A4
+        ({"Cookie": "session=wrong", "Origin": f"http://{host}"}, 403),
+    ):
+        with pytest.raises(InvalidStatus) as caught:
+            async with connect(f"{server.ws}/plan", additional_headers=headers):
+                pass
+        assert caught.value.response.status_code == status
+
+
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data=tmp_path / "data")
+
+
+async def everybody(*_: object) -> Grant:
+    return Grant(Access.EDIT)
+
+
+async def test_b1_one_lifecycle(tmp_path: Path) -> None:
+    weft = Weft(authorize=everybody, settings=settings(tmp_path))
+    with pytest.raises(DrainingError):
+        _ = weft.hub
+    assert weft.unready_reason() == "starting or stopped"
+    async with weft:
+        assert weft.unready_reason() is None
+        with pytest.raises(SettingsError, match="runs already"):
+            await weft.__aenter__()
+        with pytest.raises(DataFolderInUseError):
+            await Weft(authorize=everybody, settings=settings(tmp_path)).__aenter__()
+        await weft.drain()
+        assert weft.unready_reason() == "stopping"
+    assert weft.unready_reason() == "starting or stopped"
+    async with weft:  # and again: the folder was given back
+        assert weft.unready_reason() is None
+
+
+async def test_b1_outside_of_the_lifespan_connections_are_refused(tmp_path: Path) -> None:
+    weft = Weft(authorize=everybody, settings=settings(tmp_path))
+    sent: list[dict[str, object]] = []
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    async def receive() -> dict[str, object]:
+        return {"type": "websocket.connect"}
+
+    scope = {
+        "type": "websocket", "path": "/sync/doc", "root_path": "", "query_string": b"token=x", "scheme": "ws",
+        "headers": [(b"host", b"a.example")], "subprotocols": [], "client": ("127.0.0.1", 1),
+        "extensions": {"websocket.http.response": {}},
+    }  # fmt: skip
+    await weft(scope, receive, send)  # type: ignore[arg-type]
+    assert sent[0]["status"] == 503
+    assert weft.metrics.refusals == {"draining": 1}
+    assert weft.metrics.connections == 0
+
+
+async def test_b2_weft_installs_nothing(tmp_path: Path) -> None:
+    handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    root = list(logging.getLogger().handlers)
+    async with Weft(authorize=everybody, settings=settings(tmp_path)):
+        assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == handlers
+        assert logging.getLogger().handlers == root
+    assert logging.getLogger("uvicorn.access").filters == []
+
+
+async def test_b3_open_mode_has_to_be_said_and_follows_the_host(tmp_path: Path) -> None:
+    with pytest.raises(TypeError):
+        Weft()  # type: ignore[call-arg]
+    assert Weft(authorize=None, settings=settings(tmp_path)).is_open
+    with pytest.raises(SettingsError, match="open-to-the-network"):
+        Weft(authorize=None, settings=Settings(host="0.0.0.0"))
+
+
+async def test_a_journal_of_ones_own_and_a_plain_lifespan(tmp_path: Path) -> None:
+    weft = Weft(authorize=everybody, settings=settings(tmp_path), journal=MemoryJournal())
+    app = FastAPI(lifespan=weft.lifespan)
+    app.mount("/collab", weft)
+    async with app.router.lifespan_context(app):
+        assert weft.unready_reason() is None
+        assert weft.read_metrics().journal_queue == 0
+    assert not (tmp_path / "data").exists()
+
+
+async def test_an_app_that_fails_inside_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with Weft(authorize=everybody, settings=settings(tmp_path)):
+            1 / 0  # noqa: B018 - the host's mistake
+    assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+    async with Weft(authorize=everybody, settings=settings(tmp_path)):
+        pass
