@@ -142,9 +142,9 @@ async def test_a2_pages_of_other_origins_are_refused_before_the_upgrade(
 
 
 async def test_a2_a_rebound_name_is_refused(server: WeftServer) -> None:
-    headers = {"Host": f"rebound.example:{server.port}"}
-    origin = f"http://rebound.example:{server.port}"
-    assert await refused_with(f"{server.ws}/shaken", origin=origin, additional_headers=headers) == 403
+    host = f"rebound.example:{server.port}"
+    url = f"ws://{host}/sync/shaken"
+    assert await refused_with(url, origin=f"http://{host}", host="127.0.0.1", port=server.port, proxy=None) == 403
 
 
 @pytest.mark.parametrize("name", ["-x", "a//b", "a/../b", "%00", "*", "é", "x" * 257])

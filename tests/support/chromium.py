@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections import deque
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -42,6 +43,7 @@ class Chromium:
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="weft-chromium-", ignore_cleanup_errors=True)
         self._process: subprocess.Popen[str] | None = None
+        self._stack = ExitStack()
         self._socket: ClientConnection | None = None
         self._ids = itertools.count(1)
         self._tabs: dict[str, Tab] = {}
@@ -65,14 +67,13 @@ class Chromium:
                 raise RuntimeError(f"chromium did not start:\n{text[-2000:]}")
             time.sleep(0.02)
         url = text.split(mark, 1)[1].split()[0]
-        self._socket = connect(url, max_size=None, proxy=None, compression=None)
+        self._socket = self._stack.enter_context(connect(url, max_size=None, proxy=None, compression=None))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._socket is not None:
-            self._socket.close()
+        self._stack.close()
         if self._process is not None:
             self._process.terminate()
             try:
