@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tests.unit.test_layers import LAYERS
 from weft import errors
 from weft.cli import settings_table
 from weft.errors import WeftError
+from weft.metrics import Metrics
 from weft.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,3 +90,16 @@ def test_examples_in_the_docs_are_the_files() -> None:
 def test_every_setting_is_in_the_table() -> None:
     flags = re.findall(r"^\| `--([a-z0-9-]+)`", settings_table(), re.MULTILINE)
     assert [flag.replace("-", "_") for flag in flags] == list(Settings.model_fields)
+
+
+SOURCE = "\n".join(path.read_text() for path in (ROOT / "backend/weft").rglob("*.py"))
+
+
+@pytest.mark.parametrize("name", list(Settings.model_fields))
+def test_every_setting_is_read_somewhere(name: str) -> None:
+    assert re.search(rf"settings\.{name}\b", SOURCE)
+
+
+@pytest.mark.parametrize("name", [item.name for item in fields(Metrics)])
+def test_every_number_is_counted_somewhere(name: str) -> None:
+    assert re.search(rf"metrics\.{name}\b", SOURCE)
