@@ -41,9 +41,9 @@ Connect = Callable[[Path], sqlite3.Connection]
 """Opens the database file; tests pass one that fails on demand."""
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, factory: type[sqlite3.Connection] = sqlite3.Connection) -> sqlite3.Connection:
     """Open a database file the way `Database` expects it: no implicit transactions, no waiting for locks."""
-    return sqlite3.connect(path, timeout=0, isolation_level=None, cached_statements=256)
+    return sqlite3.connect(path, timeout=0, isolation_level=None, cached_statements=256, factory=factory)
 
 
 class Known:
@@ -110,7 +110,8 @@ class Database:
         ) or (0,)
         self._next_blob = max(self._next_blob, top + 1)
         self.abandoned = [blob for (blob,) in self.rows("SELECT blob FROM staging")]
-        (self.folder / PID_FILE).write_text(f"{os.getpid()}\n")
+        with suppress(OSError):  # only for a better message to the next one who comes
+            (self.folder / PID_FILE).write_text(f"{os.getpid()}\n")
         _sync_folder(self.folder)
 
     def _peek(self, path: Path) -> None:
@@ -144,13 +145,15 @@ class Database:
         execute("PRAGMA journal_size_limit=67108864").fetchall()
         # The writer checkpoints between commits, after it has acknowledged; this is for estimates that fail.
         execute("PRAGMA wal_autocheckpoint=8192").fetchall()
-        execute("BEGIN IMMEDIATE")
         if form == 0:
+            execute("BEGIN IMMEDIATE")
             for statement in _statements():
                 execute(statement)
             execute(f"PRAGMA application_id={APPLICATION_ID}")
             execute(f"PRAGMA user_version={FORMAT}")
-        execute("COMMIT")
+            execute("COMMIT")
+        # Takes the lock, and writes nothing: a folder on a full disk can be opened and read.
+        execute("SELECT count(*) FROM staging").fetchall()
 
     def _in_use(self) -> DataFolderInUseError:
         who = ""

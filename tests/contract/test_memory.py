@@ -1,0 +1,24 @@
+"""The memory journal keeps the contract."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from weft.journal import Journal
+from weft.journal.contract import Clock, JournalContract
+from weft.journal.memory import MemoryJournal
+
+
+class TestMemoryJournal(JournalContract):
+    @pytest.fixture
+    async def journal(self, clock: Clock) -> AsyncIterator[Journal]:
+        async with MemoryJournal(now_ms=clock) as journal:
+            yield journal
+
+    def fail(self, journal: Journal) -> None:
+        assert isinstance(journal, MemoryJournal)
+        journal.store.failing = "the store is said to fail"
+
+    def mend(self, journal: Journal) -> None:
+        assert isinstance(journal, MemoryJournal)
+        journal.store.failing = None

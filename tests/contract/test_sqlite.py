@@ -1,0 +1,36 @@
+"""The SQLite journal keeps the contract, with a disk that is full or broken in the way of J6 and J7."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.support.disk import Disk
+
+from weft.journal import Journal
+from weft.journal.contract import Clock, JournalContract
+from weft.journal.sqlite import SqliteJournal
+
+
+class TestSqliteJournal(JournalContract):
+    code = sqlite3.SQLITE_FULL
+
+    @pytest.fixture
+    def disk(self) -> Disk:
+        return Disk()
+
+    @pytest.fixture
+    async def journal(self, clock: Clock, disk: Disk, tmp_path: Path) -> AsyncIterator[Journal]:
+        self.disk = disk
+        async with SqliteJournal(tmp_path / "däta", now_ms=clock, connect=disk.connect) as journal:
+            yield journal
+
+    def fail(self, journal: Journal) -> None:
+        self.disk.fail(self.code)
+
+    def mend(self, journal: Journal) -> None:
+        self.disk.mend()
+
+
+class TestSqliteJournalWithInputOutputErrors(TestSqliteJournal):
+    code = sqlite3.SQLITE_IOERR | 4 << 8  # SQLITE_IOERR_FSYNC
