@@ -23,7 +23,7 @@ from weft.wire.messages import (
     Update,
 )
 
-KEYSTROKE = bytes.fromhex("010105c401020100016100")
+KEYSTROKE = bytes.fromhex("0101010004010174016100")
 
 FROM_CLIENT: list[tuple[str, str, Message]] = [
     ("01 64 02 00 02 74 6b 05 34 2e 35 2e 30", "d", Auth("tk", "4.5.0")),

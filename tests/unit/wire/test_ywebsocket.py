@@ -20,7 +20,7 @@ from weft.wire.messages import (
     Update,
 )
 
-KEYSTROKE = bytes.fromhex("010105c401020100016100")
+KEYSTROKE = bytes.fromhex("0101010004010174016100")
 PRESENCE = lib0.write_string('{"name":"Zoë 😀"}')
 
 RECORDED: list[tuple[str, Message]] = [
