@@ -3,6 +3,7 @@
 Rules (tests quote these ids):
     P1  The app's lifespan is Weft's (`app.state.weft`). A server that opens it itself turns its own lifespan off.
     P2  The page asks no other host for anything; its headers forbid it.
+    P3  A WebSocket does not stand in FastAPI's middleware for as long as it lives: that is 4 KB for each connection.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from fastapi.responses import PlainTextResponse, Response
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import FileResponse
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 from weft import __version__
 from weft.api.health import health_router
@@ -34,6 +36,17 @@ PAGE_HEADERS = {
 }
 
 
+class WeftApp(FastAPI):
+    """FastAPI for requests; WebSockets go past its middleware to Weft's own router (P3)."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection or request."""
+        if scope["type"] == "websocket":
+            await self.state.weft(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
 def create_app(
     settings: Settings | None = None, *, journal: Journal | None = None, authorize: Authorize | None = None
 ) -> FastAPI:
@@ -52,9 +65,8 @@ def create_app(
         authorize = load_hook(settings.authorize)
     weft = Weft(authorize=authorize, settings=settings, journal=journal)
     # FastAPI's own documentation pages load their scripts from another host (P2).
-    app = FastAPI(title="Weft", version=__version__, lifespan=weft.lifespan, docs_url=None, redoc_url=None)
+    app = WeftApp(title="Weft", version=__version__, lifespan=weft.lifespan, docs_url=None, redoc_url=None)
     app.state.weft = weft
-    app.router.routes.extend(weft.routes)
     app.add_api_route("/sync/{document:path}", _upgrade_required, include_in_schema=False)
     app.add_api_route("/sync", _upgrade_required, include_in_schema=False)
     app.include_router(health_router(weft))

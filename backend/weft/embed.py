@@ -20,7 +20,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
 
-from starlette.routing import BaseRoute, Router, WebSocketRoute
+from starlette.routing import Router, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from weft.auth import Gate, check_open_mode
@@ -62,11 +62,12 @@ class Weft:
         self._stopping = False
         self._stack = AsyncExitStack()
         gate = Gate(self.settings, authorize)
-        self.routes: list[BaseRoute] = [
-            WebSocketRoute("/sync/{document:path}", YWebsocketEndpoint(self, gate), name="sync-document"),
-            WebSocketRoute("/sync", HocuspocusEndpoint(self, gate), name="sync"),
-        ]
-        self._router = Router(self.routes)
+        self._router = Router(
+            [
+                WebSocketRoute("/sync/{document:path}", YWebsocketEndpoint(self, gate), name="sync-document"),
+                WebSocketRoute("/sync", HocuspocusEndpoint(self, gate), name="sync"),
+            ]
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request under the path at which the host has mounted this."""
