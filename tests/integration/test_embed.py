@@ -18,8 +18,9 @@ from tests.support.server import ROOT, WeftServer
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from weft.app import create_app
 from weft.embed import Weft
-from weft.errors import DataFolderInUseError, DrainingError, SettingsError
+from weft.errors import DataFolderInUseError, DrainingError, JournalUnavailableError, SettingsError
 from weft.journal.memory import MemoryJournal
 from weft.settings import Settings
 from weft.types import Access, Grant
@@ -189,3 +190,36 @@ async def test_an_app_that_fails_inside_leaves_nothing_behind(tmp_path: Path) ->
     assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
     async with Weft(authorize=everybody, settings=settings(tmp_path)):
         pass
+
+
+class FailingJournal(MemoryJournal):
+    """One that says it is away while `away` is set."""
+
+    away = False
+
+    async def healthy(self) -> None:
+        if self.away:
+            raise JournalUnavailableError("no space left on device")
+
+
+async def test_r2_readyz_follows_the_journal(tmp_path: Path) -> None:
+    journal = FailingJournal()
+    app = create_app(Settings(data=tmp_path, ready_grace_s=0.2), journal=journal, authorize=everybody)
+
+    async def until(status: int) -> str:
+        deadline_s = asyncio.get_running_loop().time() + 15
+        while (answer := await client.get("/readyz")).status_code != status:
+            assert asyncio.get_running_loop().time() < deadline_s, answer.text
+            await asyncio.sleep(0.02)
+        return answer.text
+
+    transport = httpx.ASGITransport(app)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://a") as client:
+        await until(200)
+        journal.away = True
+        assert "the journal has been away for" in await until(503)
+        assert (await client.get("/healthz")).status_code == 200
+        journal.away = False
+        await until(200)
+        await app.state.weft.drain()
+        assert "stopping" in await until(503)

@@ -1,0 +1,50 @@
+"""What people get who install Weft without its source tree and without Node."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from tests.support.server import ROOT
+
+SOURCES = [path for path in (ROOT / "backend/weft").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_whole_package(built: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        metadata = archive.read(next(name for name in names if name.endswith("METADATA"))).decode()
+        commands = archive.read(next(name for name in names if name.endswith("entry_points.txt"))).decode()
+    missing = {path.relative_to(ROOT / "backend").as_posix() for path in SOURCES} - names
+    assert not missing
+    for built_file in ("vendor.js", "vendor.licenses.txt", "index.html"):
+        assert f"weft/static/{built_file}" in names
+    assert "weft/py.typed" in names
+    assert "License-Expression: MIT" in metadata
+    assert "weft = weft.cli:main" in commands
+    assert not [name for name in names if name.startswith("tests")]
+
+
+@pytest.mark.slow
+def test_the_source_archive_builds_the_same(built: Path) -> None:
+    (archive_path,) = built.glob("*.tar.gz")
+    with tarfile.open(archive_path) as archive:
+        names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
+    for name in ("pyproject.toml", "README.md", "LICENSE", "backend/weft/static/vendor.js", "docs/architecture.md"):
+        assert name in names
+    assert not [name for name in names if "node_modules" in name or name.startswith(("weft-data", ".venv"))]
