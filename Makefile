@@ -34,7 +34,7 @@ run: setup  ## start Weft on http://127.0.0.1:8000, documents in ./weft-data
 	exec $(BIN)/weft serve
 
 dev: setup  ## the same, restarted when a Python file changes
-	WEFT_LOG_LEVEL=debug $(BIN)/python -m uvicorn weft.app:create_app --factory --reload --reload-dir backend
+	WEFT_LOG_LEVEL=debug $(BIN)/python -m uvicorn weft.app:create_app --factory --reload --reload-dir backend --ws weft.server.protocol:WeftWebSocketProtocol
 
 test: setup system-tools format lint types clients  ## all checks and all tests; nothing is skipped
 	WEFT_NO_SKIPS=1 $(BIN)/pytest -q -n $(WORKERS) tests/unit tests/contract tests/integration tests/docs
