@@ -38,7 +38,6 @@ LAYERS: dict[str, int] = {
     "weft.saver": 4,
     "weft.server": 6,
     "weft.services": 4,
-    "weft.services": 4,
     "weft.session": 2,
     "weft.settings": 0,
     "weft.sockets": 6,
