@@ -65,7 +65,7 @@ def test_json_lines_hold_fields_and_no_secrets() -> None:
         "from weft.logs import configure_logging, get_logger\n"
         "configure_logging('info', 'auto')\n"
         "get_logger('weft.x').info('opened', document='é😀')\n"
-        f"logging.getLogger('uvicorn.access').info('%s', '/sync?token={SECRET}')\n"
+        f"logging.getLogger('uvicorn.access').warning('%s', '/sync?token={SECRET}')\n"
         "try:\n    1 / 0\nexcept ZeroDivisionError:\n    get_logger('weft.x').exception('failed')\n"
         "get_logger('weft.x').debug('hidden')\n"
     )
