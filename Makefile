@@ -9,7 +9,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 WAITERS ?= 6
 
-.PHONY: help setup run dev test check format lint types unit system-tools clients bench faults docs dist clean
+.PHONY: help setup run dev test check format lint types unit system-tools clients bench faults fuzz docs dist clean
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
@@ -36,10 +36,12 @@ run: setup  ## start Weft on http://127.0.0.1:8000, documents in ./weft-data
 dev: setup  ## the same, restarted when a Python file changes
 	WEFT_LOG_LEVEL=debug $(BIN)/python -m uvicorn weft.app:create_app --factory --reload --reload-dir backend --ws weft.server.protocol:WeftWebSocketProtocol
 
+# What waits most runs side by side, what measures or breaks things runs alone.
+test: export WEFT_NO_SKIPS := 1
 test: setup system-tools format lint types clients  ## all checks and all tests; nothing is skipped
-	WEFT_NO_SKIPS=1 $(BIN)/pytest -q -n $(WORKERS) tests/unit tests/contract tests/integration tests/docs
-	WEFT_NO_SKIPS=1 $(BIN)/pytest -q -n $(WAITERS) tests/interop tests/browser
-	WEFT_NO_SKIPS=1 $(BIN)/pytest -q -n $(WORKERS) tests/faults tests/bench
+	$(BIN)/pytest -q -n $(WORKERS) tests --ignore tests/interop --ignore tests/faults --ignore tests/bench
+	$(BIN)/pytest -q -n $(WAITERS) tests/interop
+	$(BIN)/pytest -q tests/faults tests/bench
 
 check: setup format lint types  ## the quick part: format, lint, types, unit and contract tests
 	$(BIN)/pytest -q -n $(WORKERS) -m "not slow" tests/unit tests/contract
@@ -60,11 +62,13 @@ clients: setup  # the npm clients of the tests, each version in its own folder
 	$(BIN)/python -m tests.interop.install
 
 bench: setup  ## measure against other servers; writes docs/benchmarks.md
-	infra/npm-ci.sh $$(git ls-files 'tests/bench/*package-lock.json' | xargs -r -n 1 dirname)
 	$(BIN)/python -m tests.bench
 
 faults: setup system-tools  ## kill, fill and cut things at length; see tests/faults
 	$(BIN)/python -m tests.faults
+
+fuzz: setup  ## a million mutated inputs through the readers and the gate
+	$(BIN)/python -m tests.fuzz --executions 1000000
 
 docs: setup  ## write what is made from the code: docs/settings.md
 	$(BIN)/weft settings > docs/settings.md
