@@ -9,6 +9,7 @@ Rules (tests quote these ids):
         in another process.
     M4  The cost of `pycrdt.merge_updates` grows with the square of their number (26,000 keystrokes 2 s, 260,000 six
         minutes), so many are merged in groups, and the groups again.
+    M5  pycrdt loses parts of subdocuments as it encodes them again; what holds any goes through `splice` instead.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Final
 
 import pycrdt
 
+from weft.crdt.splice import diff_exactly, merge_exactly
 from weft.errors import CrdtError, WeftError
 from weft.types import EMPTY_UPDATE
 
@@ -45,6 +47,7 @@ class Guard:
             raise CrdtError(f"cannot {self._what}: {type(error).__name__}: {error}") from error
 
 
+_SUBDOCUMENT: Final = b"\x0ashouldLoad"  # pycrdt writes this option for every subdocument (M5)
 _GROUP: Final = 64  # updates merged at once (M4)
 
 _MERGING: Final = Guard("merge updates")
@@ -69,7 +72,7 @@ def merge(updates: Sequence[bytes]) -> bytes:
         return updates[0]
     with _MERGING:
         merged: bytes = pycrdt.merge_updates(*updates)
-    return merged
+    return merge_exactly(updates) if _SUBDOCUMENT in merged else merged
 
 
 def diff(update: bytes, state_vector: bytes) -> bytes:
@@ -84,7 +87,7 @@ def diff(update: bytes, state_vector: bytes) -> bytes:
     """
     with _DIFFING:
         rest: bytes = pycrdt.get_update(update, state_vector)
-    return rest
+    return diff_exactly(update, state_vector) if _SUBDOCUMENT in rest else rest
 
 
 def state_vector(update: bytes) -> bytes:

@@ -24,18 +24,15 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import Final
 
-from weft.crdt.anyvalue import skip_any
 from weft.crdt.buried import find_buried, infos
 from weft.crdt.ranges import IdRanges, Range
+from weft.crdt.structs import BARE, continued_head, payload, right_origin, struct, value_offsets
 from weft.crdt.update import (
     ANY,
     DELETED,
     GC,
-    HAS_ORIGIN,
     HAS_PARENT_KEY,
-    HAS_RIGHT_ORIGIN,
     KIND,
-    SKIP,
     STRING,
     Section,
     read_update,
@@ -43,8 +40,7 @@ from weft.crdt.update import (
 )
 
 _JOINABLE: Final = frozenset((GC, DELETED, STRING, ANY))
-_EMPTY_OF_CONTENT: Final = frozenset((GC, DELETED, SKIP))
-_HAS_CONTENT: Final = bytes(info & KIND not in _EMPTY_OF_CONTENT for info in range(256))  # for bytes.translate
+_HAS_CONTENT: Final = bytes(info & KIND not in BARE for info in range(256))  # for bytes.translate
 
 # What is to be done with a struct, as bits.
 _CHAINED, _DEAD, _PARTLY_DEAD, _BURIED, _AFTER_GC = 1, 2, 4, 8, 16
@@ -136,8 +132,6 @@ def _rewrite(update: bytes, section: Section, actions: bytearray, deletes: IdRan
     clocks = [*section.clocks, section.end]
     offsets = [*section.offsets, section.stop]
     contents = section.contents
-    own = bytearray()
-    write_number(own, section.client)
     pieces: list[bytes] = []
     count = len(contents)
     raw = offsets[0]  # where the raw stretch begins; meaningless while a run is open
@@ -153,17 +147,17 @@ def _rewrite(update: bytes, section: Section, actions: bytearray, deletes: IdRan
         info = update[offset]
         kind = info & KIND
         if run_kind >= 0 and run_after != index:
-            _write_run(pieces, run_kind, run_head, run_end - run_start, run_payloads)
+            pieces.append(struct(run_kind, run_head, run_end - run_start, b"".join(run_payloads)))
             run_kind = -1
             raw = offsets[run_after]
         if not action & _CHANGED and kind != (run_kind if run_kind >= 0 else update[offsets[index - 1]] & KIND):
             # The usual case in what is squashed already: typing on behind something of another kind.
             if run_kind >= 0:
-                _write_run(pieces, run_kind, run_head, run_end - run_start, run_payloads)
+                pieces.append(struct(run_kind, run_head, run_end - run_start, b"".join(run_payloads)))
                 run_kind = -1
                 raw = offset
             continue
-        right = _right_origin(update, offset, contents[index], info)
+        right = right_origin(update, offset, contents[index], info)
         key = info & HAS_PARENT_KEY
         # First what the struct turns into: mostly one part, itself.
         parts: list[_Part] | None = None
@@ -187,7 +181,7 @@ def _rewrite(update: bytes, section: Section, actions: bytearray, deletes: IdRan
                 if (
                     info_before & KIND == kind
                     and (any_key or not (info_before & HAS_PARENT_KEY | key))
-                    and _right_origin(update, before, contents[index - 1], info_before) == right
+                    and right_origin(update, before, contents[index - 1], info_before) == right
                 ):
                     joins = True
                     if raw < before:
@@ -195,22 +189,22 @@ def _rewrite(update: bytes, section: Section, actions: bytearray, deletes: IdRan
                     run_kind, run_right, run_key = kind, right, info_before & HAS_PARENT_KEY
                     run_start = clocks[index - 1]
                     run_head = update[before : contents[index - 1]]
-                    run_payloads = [_payload(update, kind, contents[index - 1], offset)]
+                    run_payloads = [payload(update, kind, contents[index - 1], offset)]
         if not action & _CHANGED:
             if joins:
                 count -= 1
-                run_payloads.append(_payload(update, kind, contents[index], offsets[index + 1]))
+                run_payloads.append(payload(update, kind, contents[index], offsets[index + 1]))
                 run_end = clocks[index + 1]
                 run_after = index + 1
             elif run_kind >= 0:
-                _write_run(pieces, run_kind, run_head, run_end - run_start, run_payloads)
+                pieces.append(struct(run_kind, run_head, run_end - run_start, b"".join(run_payloads)))
                 run_kind = -1
                 raw = offset
             continue
         if joins:
             count -= 1
         elif run_kind >= 0:
-            _write_run(pieces, run_kind, run_head, run_end - run_start, run_payloads)
+            pieces.append(struct(run_kind, run_head, run_end - run_start, b"".join(run_payloads)))
         elif raw < offset:
             pieces.append(update[raw:offset])
         if not joins:
@@ -224,55 +218,15 @@ def _rewrite(update: bytes, section: Section, actions: bytearray, deletes: IdRan
             run_end = parts[0][2]
             run_payloads.append(parts[0][3])
             count += len(parts) - 1
-            for part_kind, start, end, payload in parts[1:]:
-                _write_run(pieces, run_kind, run_head, run_end - run_start, run_payloads)
-                head = bytearray((HAS_ORIGIN | (HAS_RIGHT_ORIGIN if right else 0) | key | part_kind,))
-                head += own
-                write_number(head, start - 1)
-                run_kind, run_head = part_kind, bytes(head) + right
-                run_start, run_end, run_payloads = start, end, [payload]
+            for part_kind, start, end, content in parts[1:]:
+                pieces.append(struct(run_kind, run_head, run_end - run_start, b"".join(run_payloads)))
+                run_kind, run_head = part_kind, continued_head(part_kind, section.client, start, right, key)
+                run_start, run_end, run_payloads = start, end, [content]
     if run_kind >= 0:
-        _write_run(pieces, run_kind, run_head, run_end - run_start, run_payloads)
+        pieces.append(struct(run_kind, run_head, run_end - run_start, b"".join(run_payloads)))
         raw = offsets[run_after]
     pieces.append(update[raw : section.stop])
     return count, b"".join(pieces)
-
-
-def _right_origin(update: bytes, offset: int, content: int, info: int) -> bytes:
-    """The right origin of the struct at `offset`, as it stands there; empty when there is none."""
-    if not info & HAS_RIGHT_ORIGIN:
-        return b""
-    at = offset + 1
-    if info & HAS_ORIGIN:  # step over two numbers
-        while update[at] > 127:
-            at += 1
-        at += 1
-        while update[at] > 127:
-            at += 1
-        at += 1
-    return update[at:content]
-
-
-def _payload(update: bytes, kind: int, content: int, end: int) -> bytes:
-    """The content of a text or of values without its leading length or count; empty for bare lengths."""
-    if kind in _EMPTY_OF_CONTENT:
-        return b""
-    while update[content] > 127:
-        content += 1
-    return update[content + 1 : end]
-
-
-def _write_run(pieces: list[bytes], kind: int, head: bytes, length: int, payloads: list[bytes]) -> None:
-    """Write one struct: head, length or count, payload. `length` is in clocks."""
-    payload = b"".join(payloads)
-    if kind == STRING:
-        length = len(payload)
-    if length < 128:
-        pieces.append(b"%b%c%b" % (head, length, payload))
-        return
-    number = bytearray()
-    write_number(number, length)
-    pieces.append(b"%b%b%b" % (head, bytes(number), payload))
 
 
 def _split(update: bytes, section: Section, index: int, kind: int, deletes: IdRanges) -> list[_Part]:
@@ -281,18 +235,18 @@ def _split(update: bytes, section: Section, index: int, kind: int, deletes: IdRa
     is_last = index + 1 == len(section.clocks)
     end = section.end if is_last else section.clocks[index + 1]
     stop = section.stop if is_last else section.offsets[index + 1]
-    payload = _payload(update, kind, section.contents[index], stop)
+    content = payload(update, kind, section.contents[index], stop)
     dead = [(begin - start, until - start) for begin, until in deletes.overlap(section.client, start, end)]
     cuts: list[int] | None = None  # byte offset of each clock in the payload; None when they are the same
     if kind == ANY:
-        cuts = _value_offsets(payload, end - start)
-    elif not payload.isascii():
-        dead, cuts = _outside_pairs(payload, dead)
+        cuts = value_offsets(content, end - start)
+    elif not content.isascii():
+        dead, cuts = _outside_pairs(content, dead)
     parts: list[_Part] = []
     at = 0
     for begin, until in [*dead, (end - start, end - start)]:
         if at < begin:
-            live = payload[at:begin] if cuts is None else payload[cuts[at] : cuts[begin]]
+            live = content[at:begin] if cuts is None else content[cuts[at] : cuts[begin]]
             parts.append((kind, start + at, start + begin, live))
         if begin < until:
             parts.append((DELETED, start + begin, start + until, b""))
@@ -300,20 +254,12 @@ def _split(update: bytes, section: Section, index: int, kind: int, deletes: IdRa
     return parts
 
 
-def _value_offsets(payload: bytes, count: int) -> list[int]:
-    """Where each of `count` values begins, and where the last one ends."""
-    cuts = [0]
-    for _ in range(count):
-        cuts.append(skip_any(payload, cuts[-1]))
-    return cuts
-
-
-def _outside_pairs(payload: bytes, dead: list[Range]) -> tuple[list[Range], list[int]]:
+def _outside_pairs(content: bytes, dead: list[Range]) -> tuple[list[Range], list[int]]:
     """Shrink ranges (in UTF-16 units) so that none ends inside a surrogate pair; also the byte offset of each unit."""
     cuts: list[int] = []
     inside: set[int] = set()
     at = 0
-    for char in payload.decode():
+    for char in content.decode():
         cuts.append(at)
         code = ord(char)
         if code > 0xFFFF:

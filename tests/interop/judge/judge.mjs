@@ -105,8 +105,9 @@ const describe = doc => {
 
 const load = (updates, options = {}) => {
   const doc = new Y.Doc({ gc: options.gc ?? true })
-  if (options.client !== undefined) doc.clientID = options.client
   for (const update of updates) Y.applyUpdate(doc, bytes(update), REMOTE)
+  // Afterwards: Yjs takes another id when it is told of its own edits.
+  if (options.client !== undefined) doc.clientID = options.client
   return doc
 }
 
@@ -242,7 +243,8 @@ const operations = {
   trace
 }
 
-console.warn = () => {} // Yjs warns about types read before they are in a document
+// Yjs warns about types that are read before they are in a document; stdout is for answers.
+console.warn = console.log = () => {}
 for await (const line of readline.createInterface({ input: process.stdin })) {
   let answer
   try {
