@@ -37,7 +37,7 @@ dev: setup  ## the same, restarted when a Python file changes
 	WEFT_LOG_LEVEL=debug $(BIN)/python -m uvicorn weft.app:create_app --factory --reload --reload-dir backend --ws weft.server.protocol:WeftWebSocketProtocol
 
 # What waits most runs side by side, what measures or breaks things runs alone.
-test: export WEFT_NO_SKIPS := 1
+test: export NO_SKIPS := 1
 test: setup system-tools format lint types clients  ## all checks and all tests; nothing is skipped
 	$(BIN)/pytest -q -n $(WORKERS) tests --ignore tests/interop --ignore tests/faults --ignore tests/bench
 	$(BIN)/pytest -q -n $(WAITERS) tests/interop

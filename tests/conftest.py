@@ -12,9 +12,23 @@ import pytest
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Turn skips into failures when `WEFT_NO_SKIPS` is set."""
+    """Turn skips into failures when `NO_SKIPS` is set."""
     report = yield
-    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("WEFT_NO_SKIPS"):
-        report.outcome = "failed"
-        report.longrepr = f"{item.nodeid} was skipped, but here everything has to run: {report.longrepr}"
+    _no_skips(report)
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same for modules that skip themselves."""
+    report = yield
+    _no_skips(report)
+    return report
+
+
+def _no_skips(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("NO_SKIPS"):
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid} was skipped, but here everything has to run: {report.longrepr}"

@@ -12,7 +12,9 @@ import difflib
 import inspect
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, get_args
 
@@ -43,6 +45,8 @@ def serve(**flags: Any) -> None:
         settings = load_settings(**{name: value for name, value in flags.items() if value is not None})
         configure_logging(settings.log_level, settings.log_format)
         warn_about_unknown_variables()
+        if settings.authorize is not None:
+            sys.path.insert(0, str(Path.cwd()))  # the hook's module lies where the command is given, as for uvicorn
         run(settings)
     except WeftError as error:
         typer.echo(f"weft: {error}", err=True)

@@ -296,8 +296,7 @@ def authorize(handshake, token, document):
 def hooked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WeftServer]:
     folder = tmp_path_factory.mktemp("hooked")
     (folder / "my_hook.py").write_text(HOOK)
-    env = {"WEFT_AUTHORIZE": "my_hook:authorize", "PYTHONPATH": str(folder)}
-    with WeftServer(folder / "data", env=env) as running:
+    with WeftServer(folder / "data", env={"WEFT_AUTHORIZE": "my_hook:authorize"}) as running:  # started in `folder`
         yield running
 
 
