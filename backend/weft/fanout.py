@@ -5,7 +5,7 @@ Rules (tests quote these ids):
     F2  A session whose outlet is congested is sent no updates and no presence until it has drained; then it gets one
         update computed from the clocks it had, so memory per slow reader does not grow with what it misses.
     F3  After idleness a flush comes in the next turn of the loop; after one that took d seconds the room is not flushed
-        again for k*d.
+        again for k*d, and never longer than a bound. d ends with the turn, since event loops write when a turn ends.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ Write = Callable[[Frame], None]
 class Pacer:
     """When the next flush may come (F3). Pure: time is an argument."""
 
-    __slots__ = ("_factor", "_not_before_s")
+    __slots__ = ("_factor", "_most_s", "_not_before_s")
 
-    def __init__(self, factor: float) -> None:
+    def __init__(self, factor: float, most_s: float) -> None:
         self._factor = factor
+        self._most_s = most_s
         self._not_before_s = 0.0
 
     def delay(self, now_s: float) -> float:
@@ -34,7 +35,7 @@ class Pacer:
 
     def flushed(self, started_s: float, ended_s: float) -> None:
         """A flush has been done."""
-        self._not_before_s = ended_s + self._factor * (ended_s - started_s)
+        self._not_before_s = ended_s + min(self._factor * (ended_s - started_s), self._most_s)
 
 
 class Fanout:

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from time import perf_counter
+from time import monotonic, perf_counter
 
 from weft.crdt.implied import implies_deletes
 from weft.crdt.merge import diff, merge
 from weft.document import Document, Fold
-from weft.errors import DocumentDeletedError, JournalUnavailableError, WeftError
+from weft.errors import DocumentDeletedError, JournalUnavailableError
 from weft.journal import Snapshot
 from weft.logs import get_logger
 from weft.outlet import Frame
@@ -32,6 +32,7 @@ INLINE_FOLD_BYTES = 24 * 1024  # folds in about 4 ms, less than the way to a wor
 MAX_ANSWERS = 16
 MAX_FRAMES = 8
 OVERDUE = 4  # a log this many times too long is folded although the room is never quiet
+COMPACT_AGAIN_S = 10.0  # after a snapshot that could not be made
 BYTES_PER_UPDATE = 40  # a log of one update per so many bytes of snapshot is worth folding
 
 Give = Callable[[bytes, bytes | None], None]
@@ -57,6 +58,7 @@ class Folder:
         "_frames",
         "_journal",
         "_metrics",
+        "_not_before_s",
         "_saver",
         "_settings",
         "_stopped",
@@ -83,6 +85,7 @@ class Folder:
         self._frames: dict[bytes, tuple[bytes, Frame]] = {}
         self._fold: asyncio.Task[bytes] | None = None
         self._compacting = False
+        self._not_before_s = 0.0
         self._stopped = False
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -220,7 +223,7 @@ class Folder:
         if self._compacting or self._stopped:
             return
         excess = self._excess()
-        if excess < 1:
+        if excess < 1 or monotonic() < self._not_before_s:
             return
         if self._saver.is_idle or excess >= OVERDUE:
             self._compacting = True
@@ -252,8 +255,12 @@ class Folder:
             saver.compacted(*saved)
             self._metrics.compactions += 1
         except (JournalUnavailableError, DocumentDeletedError) as error:
-            # Nothing is lost: the log is still whole. It is tried again when the log has grown.
+            # Nothing is lost: the log is still whole.
             log.warning("no snapshot", document=self._document_id, detail=str(error))
+            self._not_before_s = monotonic() + COMPACT_AGAIN_S
+        except BaseException:
+            self._not_before_s = monotonic() + COMPACT_AGAIN_S
+            raise
         finally:
             self._compacting = False
 
@@ -283,5 +290,6 @@ class Folder:
     async def _guard(self, work: Coroutine[None, None, None]) -> None:
         try:
             await work
-        except WeftError:
+        except Exception:
+            # The document goes on as it is; what waited for this is not answered, and its client asks again.
             log.exception("background work failed", document=self._document_id)

@@ -96,7 +96,7 @@ class Room:
         self._metrics = services.metrics
         self._loop = asyncio.get_running_loop()
         self._fanout = Fanout(services.metrics)
-        self._pacer = Pacer(services.settings.coalesce_factor)
+        self._pacer = Pacer(services.settings.coalesce_factor, services.settings.coalesce_most_s)
         self._saver = Saver(document_id, services, loaded, on_saved=self._saved, on_lost=self._journal_lost)
         self._folder = Folder(document_id, document, self._saver, services)
         self._parties: dict[Session, Party] = {}
@@ -367,9 +367,13 @@ class Room:
         finally:
             self._flushing = False
         self._set_aside()
-        ended_s = monotonic()
-        self._last_broadcast_s = ended_s
+        self._last_broadcast_s = started_s
         self._metrics.flushes += 1
+        self._loop.call_soon(self._flushed, started_s)
+
+    def _flushed(self, started_s: float) -> None:
+        """The turn of a flush is over, and with it its writes."""
+        ended_s = monotonic()
         self._metrics.flush_s.observe(ended_s - started_s)
         self._pacer.flushed(started_s, ended_s)
 

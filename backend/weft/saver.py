@@ -6,7 +6,9 @@ Rules (tests quote these ids):
     V3  An update that held nothing new rides with what is pending at that moment: "known" may mean only in memory.
     V4  While the journal is away everything stays here, in order, and is appended again when it is back; appends that
         failed may be durable all the same, which is harmless: updates are idempotent.
-    V5  Past `max_unsaved_bytes` nothing more is taken; the room refuses edits with "later".
+    V5  After an append the next one waits a little: a commit costs as much as twenty deliveries, and what comes
+        meanwhile shares it.
+    V6  Past `max_unsaved_bytes` nothing more is taken; the room refuses edits with "later".
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ class Saver:
         "_metrics",
         "_on_lost",
         "_on_saved",
+        "_pause_s",
         "_queue",
         "_task",
         "position",
@@ -69,6 +72,7 @@ class Saver:
         self._journal = services.journal
         self._metrics = services.metrics
         self._on_saved = on_saved
+        self._pause_s = services.settings.journal_pause_s
         self._on_lost = on_lost
         self._queue: list[Item] = []
         self._in_flight: list[Item] | None = None
@@ -143,6 +147,8 @@ class Saver:
                 retry_s = FIRST_RETRY_S
                 self._in_flight = None
                 self._saved(batch, edits)
+                if edits:
+                    await asyncio.sleep(self._pause_s)
         except DocumentDeletedError as error:
             self._clear()
             self._on_lost(error)

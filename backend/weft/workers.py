@@ -1,21 +1,26 @@
-"""Long work in another process: pycrdt and our own readers never release the GIL.
+"""Long work in other processes: pycrdt and our own readers never release the GIL.
 
-Rules:
-    K1  Only pure functions of bytes go there, so a worker that dies loses nothing: the work is done again, once.
-    K2  No process is started before there is long work; leaving the context ends them all.
+Not `multiprocessing`: that imports the main module of whoever embeds Weft, and fails when it is not written for that.
+
+Rules (tests quote these ids):
+    Y1  Only pure functions of picklable values go there, so a worker that dies loses nothing: the work is done again,
+        once.
+    Y2  No process is started before there is long work; leaving the context ends them all, and so does our own death.
+    Y3  A cancelled wait does not disturb the others: the worker finishes, and its result is dropped.
 """
 
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
+import os
+import pickle
+import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
-from typing import ParamSpec, Self, TypeVar
+from typing import ParamSpec, Self, TypeVar, cast
 
 from weft.errors import InternalError
+from weft.worker import LENGTH_BYTES
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -25,8 +30,9 @@ class Workers:
     """A small pool of processes for merges, folds, diffs and reads of large updates."""
 
     def __init__(self, processes: int) -> None:
-        self._processes = processes
-        self._pool: ProcessPoolExecutor | None = None
+        self._free = asyncio.Semaphore(processes)
+        self._idle: list[asyncio.subprocess.Process] = []
+        self._running: set[asyncio.Task[object]] = set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -34,9 +40,12 @@ class Workers:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            await asyncio.to_thread(pool.shutdown, cancel_futures=True)
+        for task in tuple(self._running):
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        idle, self._idle = self._idle, []
+        for process in idle:
+            await _end(process)
 
     async def run(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a picklable function with picklable arguments in a worker.
@@ -45,16 +54,63 @@ class Workers:
             InternalError: two workers died over it.
             Exception: what the function raised.
         """
-        for _ in range(2):
-            pool = self._pool
-            if pool is None:
-                # Not fork: a copy of a process with threads and an event loop may hang.
-                context = multiprocessing.get_context("spawn")
-                pool = self._pool = ProcessPoolExecutor(self._processes, mp_context=context)
-            try:
-                return await asyncio.wrap_future(pool.submit(work, *args, **kwargs))
-            except BrokenProcessPool:
-                if self._pool is pool:
-                    self._pool = None
-                pool.shutdown(wait=False)
-        raise InternalError(f"two worker processes died over {getattr(work, '__qualname__', work)}")
+        job = pickle.dumps((work, args, kwargs), protocol=pickle.HIGHEST_PROTOCOL)
+        task = asyncio.get_running_loop().create_task(self._run(job, getattr(work, "__qualname__", repr(work))))
+        self._running.add(task)
+        task.add_done_callback(self._done)
+        return cast(R, await asyncio.shield(task))
+
+    def _done(self, task: asyncio.Task[object]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waited has got it; if nobody does any more, nobody minds (Y3)
+
+    async def _run(self, job: bytes, name: str) -> object:
+        async with self._free:
+            for _ in range(2):
+                process = self._idle.pop() if self._idle else await _start()
+                try:
+                    succeeded, result = await _exchange(process, job)
+                except (OSError, asyncio.IncompleteReadError):
+                    await _end(process)
+                    continue
+                except BaseException:
+                    await _end(process)
+                    raise
+                self._idle.append(process)
+                if succeeded:
+                    return result
+                raise result  # type: ignore[misc]
+        raise InternalError(f"two worker processes died over {name}")
+
+
+async def _start() -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "weft.worker",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=1 << 20,
+        # A Ctrl-C in the terminal is for us; a worker ends when its input does (Y2).
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )
+
+
+async def _exchange(process: asyncio.subprocess.Process, job: bytes) -> tuple[bool, object]:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(len(job).to_bytes(LENGTH_BYTES, "big"))
+    process.stdin.write(job)
+    await process.stdin.drain()
+    head = await process.stdout.readexactly(LENGTH_BYTES)
+    body = await process.stdout.readexactly(int.from_bytes(head, "big"))
+    succeeded, result = pickle.loads(body)  # noqa: S301 - written by our own worker
+    return succeeded, result
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.kill()
+    await process.wait()

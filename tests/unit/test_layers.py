@@ -43,6 +43,7 @@ LAYERS: dict[str, int] = {
     "weft.sockets": 6,
     "weft.types": 0,
     "weft.wire": 1,
+    "weft.worker": 0,
     "weft.workers": 3,
 }
 PURE_UP_TO = 2
