@@ -7,6 +7,7 @@ The rules are those of `protocol`; `sqlite_writer` (rounds) and `sqlite_database
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -16,7 +17,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from weft.errors import DocumentDeletedError, InternalError, JournalUnavailableError, WeftError
+from weft.errors import DocumentDeletedError, InternalError, JournalUnavailableError
 from weft.journal import history, sqlite_read, sqlite_write
 from weft.journal.follow import FOLLOW_ENTRIES, Followers
 from weft.journal.protocol import (
@@ -87,7 +88,7 @@ class SqliteJournal:
         self._trouble: str | None = None  # why the last commit failed; None after one that did not
         self._loop: asyncio.AbstractEventLoop | None = None
         self._writer: Writer | None = None
-        self._thread: threading.Thread | None = None
+        self._ended: asyncio.Future[None] | None = None
 
     # one lifecycle
 
@@ -95,9 +96,13 @@ class SqliteJournal:
         """Open the folder and start the thread."""
         loop = self._loop = asyncio.get_running_loop()
         opened: asyncio.Future[None] = loop.create_future()
+        ended: asyncio.Future[None] = loop.create_future()
 
-        def tell(error: BaseException | None) -> None:
+        def tell_opened(error: BaseException | None) -> None:
             loop.call_soon_threadsafe(_settle, opened, error)
+
+        def tell_ended() -> None:
+            loop.call_soon_threadsafe(_settle, ended, None)
 
         def deliver(delivery: Delivery) -> None:
             loop.call_soon_threadsafe(self._delivered, delivery)
@@ -105,31 +110,31 @@ class SqliteJournal:
         self._queue = SimpleQueue()
         self._writer = Writer(Database(self.folder, self._connect), self._queue, deliver)
         # A daemon: an interpreter that ends without leaving us must not hang; what was acknowledged is on disk.
-        self._thread = threading.Thread(target=self._writer.run, args=(tell,), name="weft-journal", daemon=True)
-        self._thread.start()
+        threading.Thread(
+            target=self._writer.run, args=(tell_opened, tell_ended), name="weft-journal", daemon=True
+        ).start()
+        self._ended = ended
         try:
             await opened
-        except WeftError:
-            self._writer = None
-            raise
-        except Exception as error:
+        except (sqlite3.Error, OSError) as error:
             self._writer = None
             raise JournalUnavailableError(f"cannot open data folder {self.folder}: {error}") from error
+        except BaseException:
+            # Cancelled while it opens: the thread must not keep the folder. After an error there is nobody to stop.
+            self._writer = None
+            self._queue.put(Stop())
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Write what waits, checkpoint, end the thread (J17)."""
-        if self._writer is None or self._thread is None or self._loop is None:
+        if self._writer is None or self._ended is None:
             return
-        stopped: asyncio.Future[None] = self._loop.create_future()
-        writer, self._writer = self._writer, None
-        if not writer.ended:
-            self._queue.put(Stop(stopped))
-            # Shielded: a shutdown that is cancelled must still wait for what it promised to write.
-            await asyncio.shield(stopped)
-        self._thread.join()
+        self._writer = None
+        self._queue.put(Stop())
+        await asyncio.shield(self._ended)  # whoever else waits for it still hears of it when this wait is cancelled
         self._followers.end(JournalUnavailableError("the journal is closed"))
 
     async def healthy(self) -> None:

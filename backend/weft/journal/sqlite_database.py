@@ -5,7 +5,9 @@ Rules:
         SQLite's own lock is the lock on the data folder: it ends with the process, and a forked child does not inherit
         it.
     Q2  WAL and `synchronous=FULL`: a commit that has returned is on disk.
-    Q3  After an I/O error the connection is closed and opened anew; nothing that it may have cached is believed.
+    Q3  After an I/O error the connection is closed and opened anew, and before anything is written the WAL is moved
+        into the file and cut to nothing: a failed fsync leaves pages that look written and never reach the disk, and
+        frames behind such a hole, acknowledged or not, would be lost with it.
     Q4  A blob is written in pieces of 256 KiB and lives as long as a row names it. Whoever writes or drops one over
         several transactions enters it in `staging` first, so that a crash leaves nothing behind.
 """
@@ -68,6 +70,7 @@ class Database:
     def __init__(self, folder: Path, opener: Connect = connect) -> None:
         self.folder = folder
         self.wal_bytes = 0  # an estimate of what the next checkpoint has to move
+        self.suspect = False  # the WAL may hold what never reached the disk (Q3)
         self.abandoned: list[int] = []  # blobs of writes that failed; dropped by the next long write
         self._opener = opener
         self._connection: sqlite3.Connection | None = None
@@ -164,7 +167,11 @@ class Database:
         )
 
     def abandon(self) -> None:
-        """Close the connection without trusting it (Q3)."""
+        """Close the connection without trusting it or its WAL (Q3)."""
+        self.suspect = True
+        self._drop_connection()
+
+    def _drop_connection(self) -> None:
         self._known.clear()
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -176,7 +183,7 @@ class Database:
         if self._connection is not None:
             with suppress(sqlite3.Error):  # everything acknowledged is in the WAL; the next start moves it
                 self.checkpoint("TRUNCATE")
-        self.abandon()
+        self._drop_connection()
 
     # statements and transactions
 
@@ -215,6 +222,12 @@ class Database:
         """Move the WAL into the database file."""
         self.rows(f"PRAGMA wal_checkpoint({mode})")
         self.wal_bytes = 0
+
+    def trust(self) -> None:
+        """Make sure that what is committed next stands on a WAL that is on disk (Q3)."""
+        if self.suspect:
+            self.checkpoint("TRUNCATE")
+            self.suspect = False
 
     # documents
 
@@ -270,6 +283,7 @@ class Database:
     def put_piece(self, blob: int, number: int, piece: bytes) -> None:
         """Write one piece."""
         self.execute("INSERT INTO pieces (id, bytes) VALUES (?, ?)", (blob << _PIECE_BITS | number, piece))
+        self.wal_bytes += len(piece)
 
     def read_blob(self, blob: int, size: int) -> Steps[bytes]:
         """Read a blob, a slice at a time.

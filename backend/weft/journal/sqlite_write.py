@@ -9,6 +9,7 @@ from dataclasses import replace
 from weft.errors import DocumentDeletedError
 from weft.journal import history
 from weft.journal.entries import encode_updates
+from weft.journal.history import Segment
 from weft.journal.protocol import Snapshot, VersionInfo
 from weft.journal.sqlite_database import Database, Putter, Steps, not_there
 from weft.journal.sqlite_read import Tail, head_of, stones, version_row
@@ -47,32 +48,44 @@ def compact(
         if head is None or head.folded != tail.head.folded:
             putter.failed()
             return False
+        # From here to the yield is one transaction, with the last slice of the blobs: the old or the new.
+        key = head.key
+        putter.keep()
+        _put_snapshot(database, key, upto, tail.latest_ms, (state, len(snapshot.state), aside, len(snapshot.index)))
+        doomed = _swap_segments(database, key, tail.segments, bodies, blobs)
+        if not tail.stays and head.folded.upto > START:
+            doomed += _drop_snapshots(database, key, [head.folded.upto])
+        database.execute("UPDATE documents SET folded = ?, folded_ms = ? WHERE key = ?", (upto, tail.latest_ms, key))
+        doomed += _prune_rows(database, key, horizon_ms, keeps)
+        _count(database, key)
+        yield  # the commit: when it fails, the job is closed here
     except BaseException:
         putter.failed()
         raise
-    # From here to the next yield is one transaction, with the last slice of the blobs: the old or the new.
-    key = head.key
-    putter.keep()
+    yield from _clean(database, key, upto, doomed)
+    return True
+
+
+def _put_snapshot(database: Database, key: int, upto: Position, time_ms: int, blobs: tuple[int, int, int, int]) -> None:
     database.execute(
         "INSERT INTO snapshots (document, upto, time_ms, state, state_bytes, aside, aside_bytes)"
         " VALUES (?,?,?,?,?,?,?)",
-        (key, upto, tail.latest_ms, state, len(snapshot.state), aside, len(snapshot.index)),
+        (key, upto, time_ms, *blobs),
     )
-    doomed: list[int] = []
-    for segment, body, blob in zip(tail.segments, bodies, blobs, strict=True):
+
+
+def _swap_segments(
+    database: Database, key: int, segments: Sequence[Segment], bodies: Sequence[bytes], blobs: Sequence[int]
+) -> list[int]:
+    """Write the rows of new segments in the place of those they take in; returns the blobs of those."""
+    doomed = []
+    for segment, body, blob in zip(segments, bodies, blobs, strict=True):
         doomed += _drop_segments(database, segment.replaces)
         database.execute(
             "INSERT INTO segments (document, first, last, window_ms, author, blob, bytes) VALUES (?,?,?,?,?,?,?)",
             (key, segment.first, segment.last, segment.window_ms, segment.author, blob, len(body)),
         )
-    if not tail.stays and head.folded.upto > START:
-        doomed += _drop_snapshots(database, key, [head.folded.upto])
-    database.execute("UPDATE documents SET folded = ?, folded_ms = ? WHERE key = ?", (upto, tail.latest_ms, key))
-    doomed += _prune_rows(database, key, horizon_ms, keeps)
-    _count(database, key, upto)
-    yield
-    yield from _clean(database, key, upto, doomed)
-    return True
+    return doomed
 
 
 def _clean(database: Database, key: int, upto: Position, doomed: list[int]) -> Steps[None]:
@@ -106,7 +119,7 @@ def prune(database: Database, retention_ms: int, trash_ms: int, now_ms: int) -> 
         key = found[0][0]
         doomed = _prune_rows(database, key, horizon_ms, retention_ms > 0)
         if doomed:
-            _count(database, key, START)
+            _count(database, key)
             yield
             yield from _clean(database, key, START, doomed)
         yield
@@ -149,7 +162,7 @@ def _purge(database: Database, key: int) -> Steps[None]:
         "UPDATE documents SET purged = 1, title = NULL, kind = NULL, folded = last, complete_from = last WHERE key = ?",
         (key,),
     )
-    _count(database, key, START)
+    _count(database, key)
     (last,) = database.rows("SELECT last FROM documents WHERE key = ?", (key,))[0]
     yield
     yield from _clean(database, key, last, doomed)
@@ -180,7 +193,7 @@ def _drop_snapshots(database: Database, key: int, uptos: Sequence[Position]) -> 
     return doomed
 
 
-def _count(database: Database, key: int, upto: Position) -> None:
+def _count(database: Database, key: int) -> None:
     """Bring the sizes in a document's row up to date."""
     database.execute(
         """UPDATE documents SET
@@ -206,14 +219,15 @@ def save_version(
     try:
         blob = yield from putter.put(state)
         key = database.there(document)
+        putter.keep()
+        cursor = database.execute(
+            "INSERT INTO versions (document, time_ms, authors, name, blob, bytes) VALUES (?,?,?,?,?,?)",
+            (key, time_ms, json.dumps(list(authors)), name, blob, len(state)),
+        )
+        yield  # the commit: when it fails, the job is closed here
     except BaseException:
         putter.failed()
         raise
-    putter.keep()
-    cursor = database.execute(
-        "INSERT INTO versions (document, time_ms, authors, name, blob, bytes) VALUES (?,?,?,?,?,?)",
-        (key, time_ms, json.dumps(list(authors)), name, blob, len(state)),
-    )
     return VersionInfo(cursor.lastrowid or 0, time_ms, tuple(authors), name, len(state))
 
 

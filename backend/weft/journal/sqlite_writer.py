@@ -80,14 +80,11 @@ class Job:
 class Stop:
     """The last thing in the queue."""
 
-    __slots__ = ("future",)
-
-    def __init__(self, future: asyncio.Future[None]) -> None:
-        self.future = future
+    __slots__ = ()
 
 
 Item = Append | Call | Job | Stop
-Outcome = tuple[Item, Any, WeftError | None]
+Outcome = tuple[Append | Call | Job, Any, WeftError | None]
 
 
 class Delivery:
@@ -96,6 +93,7 @@ class Delivery:
     Attributes:
         outcomes: item, result, error.
         commit_s: seconds of the commit; None when there was none.
+        failed: the outcomes are those of a commit that failed.
         refused_below: calls with an older stamp than this have failed (R2).
     """
 
@@ -127,12 +125,12 @@ class Writer:
         self._writes: list[Append | Call] = []
         self._reads: deque[Job] = deque()
         self._long: deque[Job] = deque()
-        self._stop: Stop | None = None
+        self._stopping = False
         self._refused_below = 0
         self.ended = False
 
-    def run(self, opened: Callable[[BaseException | None], None]) -> None:
-        """Open the database, say so, and work until stopped."""
+    def run(self, opened: Callable[[BaseException | None], None], ended: Callable[[], None]) -> None:
+        """Open the database, say so, work until stopped, and say that it is over."""
         try:
             self._database.open()
         except (WeftError, sqlite3.Error, OSError) as error:
@@ -140,14 +138,14 @@ class Writer:
             return
         opened(None)
         try:
-            while self._stop is None or self._writes or self._reads or self._long or not self._queue.empty():
+            while not self._stopping or self._writes or self._reads or self._long or not self._queue.empty():
                 self._round()
             self._database.close()
-            self._deliver(Delivery([(self._stop, None, None)], None, False, self._refused_below))
+        finally:  # after an error it is our fault; its traceback goes to threading.excepthook
             self.ended = True
-        finally:
-            if not self.ended:  # our fault; the traceback goes to threading.excepthook
-                self._die()
+            self._database.abandon()
+            self._give_up()
+            ended()
 
     def _round(self) -> None:
         self._take()
@@ -163,7 +161,7 @@ class Writer:
 
     def _take(self) -> None:
         queue = self._queue
-        if not (self._reads or self._long or self._stop):
+        if not (self._reads or self._long or self._stopping):
             try:
                 self._sort(queue.get(timeout=IDLE_S if self._database.wal_bytes > IDLE_CHECKPOINT_BYTES else None))
             except Empty:
@@ -178,7 +176,7 @@ class Writer:
         elif isinstance(item, Job):
             (self._long if item.writes else self._reads).append(item)
         else:
-            self._stop = item
+            self._stopping = True
 
     # commits
 
@@ -192,6 +190,7 @@ class Writer:
         began = perf_counter()
         try:
             self._ready()
+            self._database.trust()
             outcomes = self._transact(writes)
         except (sqlite3.Error, OSError) as error:
             self._refused_below = writes[-1].stamp + 1
@@ -279,13 +278,14 @@ class Writer:
         outcome: Outcome | None
         try:
             self._ready()
+            self._database.trust()
             self._database.begin()
             outcome = self._step(job)
             if outcome is not None and outcome[2] is not None:
                 self._database.rollback()
             else:
                 self._database.commit()
-                self._database.wal_bytes += 1024 * 1024
+                self._database.wal_bytes += 64 * 1024
         except (sqlite3.Error, OSError) as error:
             outcome = (job, None, JournalUnavailableError(self._fail(error)))
             if job.steps is not None:
@@ -338,11 +338,13 @@ class Writer:
             self._database.wal_bytes = 0  # try again after as much again
             self._fail(error)
 
-    def _die(self) -> None:
-        self.ended = True
-        self._database.abandon()
-        left: list[Item] = [*self._writes, *self._reads, *self._long]
+    def _give_up(self) -> None:
+        left: list[Append | Call | Job] = [*self._writes, *self._reads, *self._long]
         while not self._queue.empty():
-            left.append(self._queue.get())
-        outcomes: list[Outcome] = [(item, None, JournalUnavailableError("the journal's thread ended")) for item in left]
-        self._deliver(Delivery(outcomes, None, True, self._refused_below))
+            item = self._queue.get()
+            if not isinstance(item, Stop):
+                left.append(item)
+        if left:
+            why = "the journal's thread has ended"
+            outcomes: list[Outcome] = [(item, None, JournalUnavailableError(why)) for item in left]
+            self._deliver(Delivery(outcomes, None, True, self._refused_below))
