@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from tests.support.client import drop_all
 from tests.support.server import WeftServer
 
 
@@ -13,3 +14,9 @@ from tests.support.server import WeftServer
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WeftServer]:
     with WeftServer(tmp_path_factory.mktemp("interop") / "data") as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+async def no_socket_left() -> AsyncIterator[None]:
+    yield
+    await drop_all()

@@ -56,11 +56,10 @@ async def test_a_refused_handshake_is_an_error_and_a_close(server: WeftServer, s
     async with driver(VERSION) as node:
         call = node.node.call
         await call("rawOpen", name="s", url=f"{server.ws}/..%2Fetc", socket=socket)
-        events = await call("rawUntil", name="s", type="close")
-        assert of_type(events, "open") == []
-        assert of_type(events, "error") != []
-        close = of_type(events, "close")[0]
-        assert (close["code"], close["wasClean"]) == (1006, False)
+        assert of_type(await call("rawUntil", name="s", type="error"), "open") == []
+        if socket == "ws":  # the global one of Node 20 forgets the close event after a failed handshake
+            close = of_type(await call("rawUntil", name="s", type="close"), "close")[0]
+            assert (close["code"], close["wasClean"]) == (1006, False)
 
 
 async def test_both_directions_at_once(server: WeftServer) -> None:
@@ -119,7 +118,7 @@ async def test_python_websockets(server: WeftServer) -> None:
         ("/sync/a%20b", 400),
         ("/sync/" + "a" * 300, 400),
         ("/sync/a%2A", 400),
-        ("/nowhere", 404),
+        ("/nowhere", 403),
     ],
 )
 async def test_a_wrong_address_is_refused_before_the_upgrade(server: WeftServer, path: str, status: int) -> None:

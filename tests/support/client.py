@@ -29,6 +29,8 @@ from tests.support.lib0 import (
 
 DEADLINE_S = 15.0
 MAX_FRAME_BYTES = 1 << 28
+FAILURES: list[Exception] = []  # frames that no server may send, seen by any client since the last `drop_all`
+OPEN: set[Client] = set()  # what `drop_all` has to end when a test fails half way
 
 
 class Listener(WSListener):
@@ -55,7 +57,10 @@ class Listener(WSListener):
         if frame.fin:
             payload = self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
             self.parts = []
-            self.client.frame(payload, text=kind == WSMsgType.TEXT)
+            try:
+                self.client.frame(payload, text=kind == WSMsgType.TEXT)
+            except Exception as error:
+                self.client.fail(error)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         self.client.closed_with(1006, "")
@@ -86,6 +91,7 @@ class Client:
         self.presence: dict[int, tuple[int, Any]] = {}
         self.last_frame_s = 0.0
         self.closed: tuple[int, str] | None = None
+        self.failure: Exception | None = None
         self.on_update: Callable[[bytes], None] | None = None
         self._changed = asyncio.Event()
 
@@ -93,6 +99,7 @@ class Client:
 
     async def open(self, url: str, *, sock: socket.socket | None = None, headers: dict[str, str] | None = None) -> Self:
         options: dict[str, Any] = {} if sock is None else {"socket_factory": lambda _: sock}
+        OPEN.add(self)
         await ws_connect(
             lambda: Listener(self),
             url,
@@ -144,6 +151,8 @@ class Client:
             left = end - time.monotonic()
             if left <= 0:
                 raise AssertionError(f"not within {deadline_s:.0f} s: {what or condition}; {self}")
+            if self.failure is not None:
+                raise AssertionError(f"what the server sent was wrong: {self.failure}") from self.failure
             if self.closed is not None:
                 raise AssertionError(f"closed with {self.closed} before: {what or condition}")
             try:
@@ -184,6 +193,13 @@ class Client:
     def closed_with(self, code: int, reason: str) -> None:
         if self.closed is None:
             self.closed = (code, reason)
+        OPEN.discard(self)
+        self._changed.set()
+
+    def fail(self, error: Exception) -> None:
+        """What arrived was wrong: said by the next wait, and again at the end of the test."""
+        self.failure = self.failure or error
+        FAILURES.append(error)
         self._changed.set()
 
     def frame(self, payload: bytes, *, text: bool) -> None:
@@ -265,6 +281,10 @@ class YClient(Client):
         """Ask for a sync status: echoed once everything sent before is durable."""
         self.send(b"\x66" + buf(payload))
 
+    async def settle(self, deadline_s: float = DEADLINE_S) -> None:
+        """Wait until all sent by this client is durable, and so all that was stored by then has arrived here."""
+        await self.until_stored(b"settle", deadline_s)
+
     async def until_stored(self, payload: bytes = b"stored", deadline_s: float = DEADLINE_S) -> None:
         """Wait until all that was sent so far is durable."""
         before = self.marks.count(payload)
@@ -325,6 +345,11 @@ class HocuspocusClient(Client):
         self.sent += 1
         super().update(update)
 
+    async def settle(self, deadline_s: float = DEADLINE_S) -> None:
+        """The same as for y-websocket, asked with an update that holds nothing."""
+        self.update(EMPTY_UPDATE)
+        await self.until_stored(deadline_s)
+
     async def until_stored(self, deadline_s: float = DEADLINE_S) -> None:
         """Wait until every step 2 and update sent so far is answered; fails when one was refused."""
         sent = self.sent
@@ -364,6 +389,45 @@ class HocuspocusClient(Client):
             self.denied.append(read_string(payload, at)[0])
         else:
             self.authenticate()
+
+
+class Follower(YClient):
+    """Knows which structs and deletes have arrived, without a CRDT; an author may wait for what an edit is made on."""
+
+    def __init__(self) -> None:
+        super().__init__(inspect=True)
+        self.clocks: dict[int, int] = {}
+        self.deleted: set[tuple[int, int]] = set()
+        self.on_update = self._note
+
+    def _note(self, update: bytes) -> None:
+        parsed = parse_update(update)
+        for client, (_, end) in parsed.structs.items():
+            self.clocks[client] = max(self.clocks.get(client, 0), end)
+        self.deleted |= deletes_of(parsed.deletes)
+
+    def has(self, clocks: dict[int, int], deletes: set[tuple[int, int]]) -> bool:
+        reached = all(self.clocks.get(client, 0) >= clock for client, clock in clocks.items())
+        return reached and deletes <= self.deleted
+
+
+def deletes_of(ranges: dict[int, list[tuple[int, int]]]) -> set[tuple[int, int]]:
+    """Delete ranges as single (client, clock) ids."""
+    return {
+        (client, clock) for client, listed in ranges.items() for start, end in listed for clock in range(start, end)
+    }
+
+
+async def drop_all() -> None:
+    """End whatever a test has left open; a fixture calls it behind every test."""
+    for client in list(OPEN):
+        OPEN.discard(client)
+        if client.transport is not None and client.closed is None:
+            client.drop()
+            await client.transport.wait_disconnected()
+    failures, FAILURES[:] = FAILURES[:], []
+    if failures:
+        raise AssertionError(f"{len(failures)} frames were wrong, the first: {failures[0]}") from failures[0]
 
 
 async def fresh_reader(ws: str, document: str, *, inspect: bool = False) -> YClient:

@@ -47,6 +47,9 @@ const conditions = {
   synced: (client, value) => client.facade.synced() === value,
   connected: (client, value) => client.facade.connected() === value,
   unsynced: (client, value) => client.facade.unsynced() === value,
+  // Everything is answered. 2.15 counts below 0 after offline edits: it sets its count to 1 at each connect and then
+  // sends the edits it had queued and counted before, under any server.
+  stored: (client) => client.facade.unsynced() <= 0,
   text: (client, value) => text(client) === value,
   contains: (client, value) => [value].flat().every((part) => text(client).includes(part)),
   present: (client, value) => client.facade.awareness.getStates().has(value),
