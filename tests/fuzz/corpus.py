@@ -118,7 +118,11 @@ def _sessions(rng: random.Random) -> tuple[list[bytes], list[bytes]]:
 def killers() -> list[bytes]:
     """The rows of `tests/vectors/killers.json`, as far as they are short enough to be mutated."""
     rows = json.loads((Path(__file__).parents[1] / "vectors" / "killers.json").read_text())["rows"]
-    found = [b"".join(bytes.fromhex(piece) * count for piece, count in row["bytes"]) for row in rows if "bytes" in row]
+    found = [
+        b"".join(bytes.fromhex(piece) * count for piece, count in row["bytes"])
+        for row in rows
+        if "bytes" in row and "open" not in row
+    ]
     return [content for content in found if len(content) < 1000]
 
 

@@ -80,11 +80,11 @@ def test_a1_a4_malformed_payloads(hex_bytes: str, message: str) -> None:
 
 
 def test_a1_a_long_varint_costs_nothing() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     for payload in (b"\xff" * 200_000, b"\x01" + b"\xff" * 200_000, b"\x01\x01" + b"\xff" * 200_000):
         with pytest.raises(PresenceError, match="53 bits"):
             awareness.read_entries(payload)
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 def test_a1_a2_too_large() -> None:
@@ -150,8 +150,8 @@ def test_a3_many_brackets_that_are_not_deep_are_fine() -> None:
     ],
 )
 def test_a3_hostile_states_cost_little(state: bytes) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     for _ in range(20):
         with pytest.raises(PresenceError):
             awareness.check_state(state)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1

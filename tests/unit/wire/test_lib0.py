@@ -57,11 +57,11 @@ def test_l1_varuint_refused(hex_bytes: str, message: str) -> None:
 
 def test_l1_a_long_run_of_continuation_bytes_costs_nothing() -> None:
     run = b"\xff" * 200_000
-    started = time.perf_counter()
+    started = time.process_time()
     for _ in range(100):
         with pytest.raises(WireError, match="53 bits"):
             lib0.read_varuint(run, 0)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize("value", [-1, 1 << 53])
