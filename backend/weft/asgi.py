@@ -201,9 +201,9 @@ class AsgiOutlet:
             log.debug("the peer went away before its WebSocket was accepted")
         finally:
             self._over = None
+            # Nothing is awaited here: a host that has cancelled this task may cancel it again at every await (anyio).
             if writer is not None:
                 writer.cancel()
-                await asyncio.gather(writer, return_exceptions=True)
             self._finish(code)
 
     async def _read(self) -> int:

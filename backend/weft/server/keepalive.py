@@ -7,8 +7,8 @@ Rules (tests quote these ids):
     K1  A connection is pinged `interval_s` after it opened and after each answered ping, within a slack of a
         twentieth of the interval (one second at most) that lets one tick serve many.
     K2  Whatever arrives after the ping is an answer: a pong may have to wait behind a large message of the peer's.
-    K3  A peer that answers nothing for `timeout_s` and takes nothing of what waits for it is closed with 1011. One
-        that takes some has another `timeout_s`.
+    K3  A peer that answers nothing for `timeout_s` and takes nothing of what is sent to it is closed with 1011. One
+        that takes some has another `timeout_s`: its pong waits until it has read what was sent before the ping.
 """
 
 from __future__ import annotations
@@ -19,14 +19,17 @@ if TYPE_CHECKING:
     import asyncio
 
 
+PING_BYTES = 2  # an empty ping: its own way into the peer's machine says nothing about the peer
+
+
 class Pinged(Protocol):
     """What the keepalive knows of a connection."""
 
     silent: bool
     """Set here with each ping, cleared by whatever arrives."""
 
-    def buffered(self) -> int:
-        """Bytes that wait for the peer."""
+    def taken(self) -> int:
+        """A number that grows by the bytes that the peer takes of what is sent to it."""
 
     def send_ping(self) -> None:
         """Send an empty ping."""
@@ -53,7 +56,7 @@ class Keepalive:
         self._slack_s = min(1.0, self._interval_s / 20, (timeout_s or self._interval_s) / 20)
         # Both in the order of their due times, because each kind waits for the same time.
         self._resting: dict[Pinged, float] = {}  # due for a ping
-        self._asked: dict[Pinged, tuple[float, int]] = {}  # due for an answer, and what waited for them when asked
+        self._asked: dict[Pinged, tuple[float, int]] = {}  # due for an answer, and what they had taken when asked
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, connection: Pinged) -> None:
@@ -77,30 +80,30 @@ class Keepalive:
         horizon = now + self._slack_s
         # One pass over the front of each queue: popping the first entry of a dict again and again is quadratic.
         late = []
-        for connection, (due, waited) in self._asked.items():
+        for connection, (due, before) in self._asked.items():
             if due > horizon:
                 break
-            late.append((connection, waited))
+            late.append((connection, before))
         pings = []
         for connection, due in self._resting.items():
             if due > horizon:
                 break
             pings.append(connection)
-        for connection, waited in late:
-            self._judge(connection, waited, now, pings)
+        for connection, before in late:
+            self._judge(connection, before, now, pings)
         for connection in pings:
             self._ping(connection, now)
         self._arm(now)
 
-    def _judge(self, connection: Pinged, waited: int, now: float, pings: list[Pinged]) -> None:
+    def _judge(self, connection: Pinged, before: int, now: float, pings: list[Pinged]) -> None:
         self._asked.pop(connection, None)
         timeout_s = self._timeout_s or 0.0
         if connection.silent:
-            waits = connection.buffered()
-            if waits >= waited:
+            taken = connection.taken()
+            if taken - before <= PING_BYTES:
                 connection.keepalive_failed()
             else:
-                self._asked[connection] = (now + timeout_s, waits)
+                self._asked[connection] = (now + timeout_s, taken)
         elif self._interval_s <= timeout_s:
             pings.append(connection)
         else:
@@ -109,10 +112,9 @@ class Keepalive:
     def _ping(self, connection: Pinged, now: float) -> None:
         self._resting.pop(connection, None)
         connection.silent = True
-        waits = connection.buffered()
         connection.send_ping()
         if self._timeout_s:
-            self._asked[connection] = (now + self._timeout_s, waits)
+            self._asked[connection] = (now + self._timeout_s, connection.taken())
         else:
             self._resting[connection] = now + self._interval_s
 
