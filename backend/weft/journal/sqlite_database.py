@@ -119,10 +119,12 @@ class Database:
 
     def _peek(self, path: Path) -> None:
         # Reading through SQLite as usual would move a newer Weft's WAL into its file: look at the header alone first.
+        # Not with open() and read(): closing any handle of a file drops all locks that this process has on it.
         uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
         peek = sqlite3.connect(uri, uri=True, timeout=0)
         try:
-            self._check_format(peek)
+            with suppress(sqlite3.DatabaseError):  # its last checkpoint was cut short; what follows reads the WAL too
+                self._check_format(peek)
         finally:
             peek.close()
 
@@ -350,7 +352,9 @@ class Putter:
         self.staged: list[int] = []
 
     def put(self, content: bytes) -> Steps[int]:
-        """Write one blob and return its number."""
+        """Write one blob and return its number; nothing is blob 0, or a number without pieces would be given again."""
+        if not content:
+            return 0
         blob = self._database.new_blob()
         self._fresh.append(blob)
         for number, at in enumerate(range(0, len(content), PIECE_BYTES)):

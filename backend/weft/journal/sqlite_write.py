@@ -169,7 +169,7 @@ def _purge(database: Database, key: int) -> Steps[None]:
 
 
 def _stage(database: Database, sql: str, values: Iterable[object]) -> list[int]:
-    blobs = [blob for (blob,) in database.rows(sql, values)]
+    blobs = [blob for (blob,) in database.rows(sql, values) if blob]
     for blob in blobs:
         database.execute("INSERT OR IGNORE INTO staging (blob) VALUES (?)", (blob,))
     return blobs

@@ -248,6 +248,19 @@ async def test_q4_nothing_is_left_of_what_was_replaced_and_purged(tmp_path: Path
     assert rows(tmp_path, "SELECT name, purged FROM documents") == [(DOCUMENT, 1)]
 
 
+async def test_q4_the_number_of_a_blob_is_given_once(tmp_path: Path) -> None:
+    for number in range(3):
+        async with SqliteJournal(tmp_path) as journal:
+            position = await journal.append(DOCUMENT, BATCH)
+            await journal.compact(DOCUMENT, Snapshot(b"state %d" % number, b""), position)
+        async with SqliteJournal(tmp_path) as journal:
+            position = await journal.append(OTHER, BATCH)
+            await journal.compact(OTHER, Snapshot(b"other %d" % number, b""), position)
+        async with SqliteJournal(tmp_path) as journal:
+            for document, state in ((DOCUMENT, b"state %d"), (OTHER, b"other %d")):
+                assert (await journal.load(document)).snapshot == Snapshot(state % number, b"")
+
+
 # damaged documents
 
 
