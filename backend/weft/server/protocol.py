@@ -380,8 +380,8 @@ class WeftWebSocketProtocol(asyncio.Protocol):
     def _bound(self) -> None:
         if self.transport.get_write_buffer_size() > self._limits.most_bytes:
             self._stage = Stage.ENDED
-            self.transport.abort()
-            self._loop.call_soon(self._finish, 1013)
+            self._code = 1013
+            self.transport.abort()  # the loop calls connection_lost, which tells the listener
 
     def send_ping(self) -> None:
         """Ask the peer whether it is still there."""

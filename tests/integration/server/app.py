@@ -12,6 +12,7 @@ from weft.errors import DrainingError, ForbiddenError, SchemaError, Unauthentica
 from weft.outlet import Frame, Limits, Outlet
 
 ERRORS = {"401": UnauthenticatedError, "403": ForbiddenError, "409": SchemaError, "503": DrainingError}
+BOUNDED = Limits(high_bytes=64 * 1024, low_bytes=16 * 1024, most_bytes=20_000_000)
 LIMITS = Limits(message_bytes=100_000, high_bytes=64 * 1024, low_bytes=16 * 1024, close_timeout_s=0.5)
 
 
@@ -22,6 +23,7 @@ class Echo:
         self.notes = notes
         self.action = action
         self.outlet: Outlet | None = None
+        self.most = 0
 
     def opened(self, outlet: Outlet) -> None:
         self.outlet = outlet
@@ -31,6 +33,11 @@ class Echo:
             while not outlet.congested:
                 outlet.write(frame)
             outlet.close(4000, "flooded")
+        elif self.action == "hoard":
+            for _ in range(400):
+                outlet.send(b"z" * 100_000)
+                self.most = max(self.most, outlet.buffered())
+            self.notes.append(self.most)
         elif self.action == "goodbye":
             outlet.close(1013, "é" * 100)
         elif self.action == "fill":
@@ -101,7 +108,8 @@ class EchoApp:
                 await asyncio.sleep(0.3)
             offered = scope["subprotocols"]
             subprotocol = offered[-1] if path == "last-subprotocol" and offered else None
-            await serve(scope, receive, send, Echo(notes, path), subprotocol=subprotocol, limits=LIMITS)
+            limits = BOUNDED if path == "hoard" else LIMITS
+            await serve(scope, receive, send, Echo(notes, path), subprotocol=subprotocol, limits=limits)
             notes.append("served")
 
 

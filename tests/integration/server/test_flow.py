@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -60,6 +62,16 @@ def test_closing_while_congested_loses_nothing_that_is_read(running: Running):
         client.send(close_frame(4000))
         client.end()
     until(lambda: "served" in notes)
+
+
+def test_a_connection_is_cut_off_past_its_bound(running: Running):
+    """O4"""
+    client, notes = open_as(running, "/hoard")
+    with client:
+        until(lambda: "served" in notes)
+        opened, congested, most, closed, served = notes
+    assert (opened, congested, closed, served) == ("opened", "congested", ("closed", 1013), "served")
+    assert 19_000_000 < most < 20_200_000
 
 
 def test_pings_of_one_who_reads_nothing_are_not_answered_without_end(running: Running):
@@ -267,3 +279,57 @@ def test_works_behind_any_of_uvicorns_http_protocols(http: str):
         assert client.closed() == (1000, "")
         client.end()
     server.stop()
+
+
+@pytest.fixture(scope="module", params=["uvloop", "asyncio"])
+def tls(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("tls")
+    key, certificate = str(folder / "key.pem"), str(folder / "certificate.pem")
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    try:
+        subprocess.run([*command.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("openssl is not installed")
+    server = Running(loop=request.param, ssl_keyfile=key, ssl_certfile=certificate)
+    yield server
+    until(lambda: server.connections == 0)
+    server.stop()
+
+
+def open_tls(running: Running, path: str) -> Raw:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    client = Raw(running.port)
+    client.socket = context.wrap_socket(client.socket)
+    client.send(head(path))
+    client.response()
+    assert client.status == 101
+    return client
+
+
+def test_tls_echo_and_close(tls: Running):
+    with open_tls(tls, "/write?id=1") as client:
+        for size in (5, 70_000):
+            client.send(frame(BINARY, b"x" * size))
+            assert client.frame() == (BINARY, b"x" * size)
+        client.send(close_frame(1000))
+        assert client.closed() == (1000, "")
+        client.end()
+    until(lambda: "served" in tls.app.notes["1"])
+
+
+def test_tls_broken_rule(tls: Running):
+    """P3: no half-close here, the connection ends after LINGER_S."""
+    with open_tls(tls, "/echo?id=2") as client:
+        client.send(frame(3) + frame(BINARY, b"x" * 500_000))
+        assert client.closed()[0] == 1002
+        client.end()
+    until(lambda: tls.app.notes["2"] == ["opened", ("closed", 1002), "served"])
+
+
+def test_tls_closing_while_congested_ends_in_time(tls: Running):
+    """P4"""
+    with open_tls(tls, "/flood?id=3"):
+        until(lambda: tls.app.notes["3"][-1:] == ["served"])
+    assert tls.app.notes["3"][-2] == ("closed", 4000)
