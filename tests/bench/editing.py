@@ -63,18 +63,21 @@ async def edit(work: Work) -> Figures:
     writers = set(range(min(work.writers, ACK_SAMPLES))) if work.kind == "type" else set()
     clients = await open_all(work, samples | writers)
     warm = int(work.writers * work.rate * WARM_S)
+    receivers = {index: clients[index] for index in sorted(samples)}
     await _send(plan, plan.steps[:warm], clients)
+    await _drain(work, plan.steps[:warm], receivers)
     await asyncio.sleep(WARM_S / 2)
     plan.measured = plan.steps[warm:]
     answered_before = [len(client.statuses) for client in clients]
     frames_before = sum(client.frames for client in clients)
     own = Usage(os.getpid())
     own_before_s, server_before_s = own.cpu_s(), work.usage.cpu_s()
+    own_waited_s, server_waited_s = own.waited_s(), work.usage.waited_s()
     gc.disable()
     started = time.perf_counter()
     await _send(plan, plan.measured, clients)
     sent_s = time.perf_counter() - started
-    missing = await _drain(work, plan, [clients[index] for index in sorted(samples)], samples)
+    missing = await _drain(work, plan.measured, receivers)
     all_s = time.perf_counter() - started
     used_s, own_s = work.usage.cpu_s() - server_before_s, own.cpu_s() - own_before_s
     deliveries = len(plan.measured) * (work.clients - 1)
@@ -82,12 +85,14 @@ async def edit(work: Work) -> Figures:
         "cpu_us_per_delivery": round(used_s / deliveries * 1e6, 2),
         "server_cpu_pct": round(100 * used_s / all_s),
         "load_cpu_pct": round(100 * own_s / all_s),
+        "server_waited_pct": round(100 * (work.usage.waited_s() - server_waited_s) / all_s, 1),
+        "load_waited_pct": round(100 * (own.waited_s() - own_waited_s) / all_s, 1),
         "frames_per_delivery": round((sum(client.frames for client in clients) - frames_before) / deliveries, 3),
         "behind_s": round(max(0.0, all_s - max(sent_s, work.seconds)), 2),
         "missing": missing,
         "closed": sum(client.closed is not None for client in clients),
     }
-    figures |= _latency(plan, {index: clients[index] for index in samples})
+    figures |= _latency(plan, receivers)
     if writers:
         figures |= _acknowledgement(work, plan, {index: clients[index] for index in writers}, answered_before)
     disconnect_all(clients)
@@ -106,15 +111,14 @@ async def _send(plan: _Plan, steps: list[Step], clients: list[Client]) -> None:
         clients[writer].send(message)
 
 
-async def _drain(work: Work, plan: _Plan, receivers: list[Client], samples: set[int]) -> int:
-    """Wait until the samples have everything; returns how many tokens have not come.
+async def _drain(work: Work, steps: list[Step], receivers: dict[int, Client]) -> int:
+    """Wait until the receivers have what was sent; returns how many tokens have not come.
 
     A server may drop presence that is superseded, so `point` waits for the last one alone.
     """
-    steps = plan.measured if work.kind == "type" else plan.measured[-1:]
+    wanted = steps if work.kind == "type" else steps[-1:]
     needs = [
-        (client, {mark for _, mark, writer, _ in steps if writer != index})
-        for index, client in zip(sorted(samples), receivers, strict=True)
+        (client, {mark for _, mark, writer, _ in wanted if writer != index}) for index, client in receivers.items()
     ]
     deadline = time.perf_counter() + DRAIN_S
     while time.perf_counter() < deadline:

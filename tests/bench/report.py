@@ -39,6 +39,9 @@ Absolute figures depend on the machine and on what else it does; ratios within o
 """
 
 
+NOISY_PCT = 3.0  # waiting for a core for longer than this shows in the latency
+
+
 def machine(command: str, rounds: int) -> dict[str, str]:
     """What this was measured with: nothing that identifies the machine."""
     node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout.strip()
@@ -83,9 +86,11 @@ def _setting(results: Results) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _targets(results: Results) -> str:
+def _targets(results: Results, *, all_of_them: bool = True) -> str:
     rows = []
     for target in TARGETS:
+        if not all_of_them and target.workload not in results.workloads:
+            continue
         medians = {name: m.median for name, m in results.workloads.get(target.workload, {}).items()}
         judged = target.judge(medians)
         title = next(w.title for w in WORKLOADS if w.name == target.workload)
@@ -125,6 +130,10 @@ def _notes(measured: Measured, *, acknowledges: bool) -> str:
             notes.append(f"{worst:.0f} {key}")
     if max((figures.get("load_cpu_pct", 0) for figures in measured.rounds), default=0) > 90:
         notes.append("the load generator was saturated")
+    for key, who in (("server_waited_pct", "server"), ("load_waited_pct", "load generator")):
+        waited = measured.median.get(key, 0)
+        if waited > NOISY_PCT:
+            notes.append(f"other processes kept the {who} waiting {waited:.0f} % of the time")
     if measured.errors:
         notes.append(f"{len(measured.errors)} of {len(measured.errors) + len(measured.rounds)} rounds failed")
     return "; ".join(notes)
@@ -175,7 +184,6 @@ def _flatness(last: str, first: str, ratio: float) -> str:
 
 
 def print_summary(results: Results) -> None:
-    """The targets and tables on standard output."""
-    sys.stdout.write(
-        _targets(results) + "\n" + _workloads(results) + "\n" + (_growth(results) if results.growth else "")
-    )
+    """The targets and tables of what was measured, on standard output."""
+    targets = _targets(results, all_of_them=False) if results.workloads else ""
+    sys.stdout.write("\n".join(part for part in (targets, _workloads(results), _growth(results)) if part))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import psutil
 
@@ -31,6 +32,17 @@ class Usage:
             except OSError:
                 continue  # ended since it was listed
         return sum(self._cpu_s.values())
+
+    def waited_s(self) -> float:
+        """Time that threads were ready to run and other processes had their core, so far, in seconds."""
+        total_ns = 0
+        for process in self._tree():
+            try:
+                threads = list(Path(f"/proc/{process.pid}/task").iterdir())
+                total_ns += sum(int((thread / "schedstat").read_text().split()[1]) for thread in threads)
+            except OSError:
+                continue  # ended since it was listed, or a kernel without these figures
+        return total_ns / 1e9
 
     def rss_kb(self) -> float:
         """Resident memory now, in KiB."""
