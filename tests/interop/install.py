@@ -8,6 +8,7 @@ Rules:
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import shutil
 import subprocess
@@ -44,9 +45,14 @@ def install(folder: Path) -> str:
     Raises:
         RuntimeError: npm failed; with the end of what it said.
     """
-    name = folder.relative_to(HERE)
-    if installed(folder):
-        return f"{name}: up to date"
+    # Test processes start at the same time; one installs, the others wait.
+    with (folder / "package-lock.json").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        name = folder.relative_to(HERE)
+        return f"{name}: up to date" if installed(folder) else f"{name}: {_install(folder)}"
+
+
+def _install(folder: Path) -> str:
     npm = shutil.which("npm")
     if npm is None:
         raise RuntimeError("npm is not installed; the interop tests need Node 20 or newer with npm")
@@ -59,9 +65,9 @@ def install(folder: Path) -> str:
         check=False,
     )
     if done.returncode:
-        raise RuntimeError(f"npm ci in {name} failed:\n{(done.stderr or done.stdout)[-2000:]}")
+        raise RuntimeError(f"npm ci in {folder.name} failed:\n{(done.stderr or done.stdout)[-2000:]}")
     (folder / STAMP).write_text(fingerprint(folder))
-    return f"{name}: installed"
+    return "installed"
 
 
 def install_all() -> list[str]:

@@ -240,6 +240,10 @@ class Client:
             state, at = read_string(payload, at)
             self.presence[client] = (clock, json.loads(state))
 
+    async def settle(self, deadline_s: float = DEADLINE_S) -> None:
+        """Wait until all sent by this client is durable, and so all that was stored by then has arrived here."""
+        raise NotImplementedError
+
     # -- what tests send; `prefix` is the Hocuspocus address
 
     prefix = b""
@@ -282,7 +286,7 @@ class YClient(Client):
         self.send(b"\x66" + buf(payload))
 
     async def settle(self, deadline_s: float = DEADLINE_S) -> None:
-        """Wait until all sent by this client is durable, and so all that was stored by then has arrived here."""
+        """See `Client`; asked with a sync status."""
         await self.until_stored(b"settle", deadline_s)
 
     async def until_stored(self, payload: bytes = b"stored", deadline_s: float = DEADLINE_S) -> None:
@@ -346,7 +350,7 @@ class HocuspocusClient(Client):
         super().update(update)
 
     async def settle(self, deadline_s: float = DEADLINE_S) -> None:
-        """The same as for y-websocket, asked with an update that holds nothing."""
+        """See `Client`; asked with an update that holds nothing."""
         self.update(EMPTY_UPDATE)
         await self.until_stored(deadline_s)
 
