@@ -24,7 +24,8 @@ from weft.errors import CrdtError, ForbiddenError, MalformedError
 from weft.journal.protocol import WINDOW_MS, Entry, Window
 from weft.types import DocumentId, Edit, Position
 
-INLINE_BYTES = 64 * 1024  # merging and squashing this much takes about a millisecond
+INLINE_BYTES = 64 * 1024
+INLINE_UPDATES = 500  # merging and squashing so many keystrokes takes 1.5 ms
 SQUASH_BYTES = 1024 * 1024  # a larger segment is a paste or an offline step 2: one run already, squash gains nothing
 
 Fold = Callable[[Sequence[bytes]], Awaitable[list[bytes]]]
@@ -187,12 +188,12 @@ def fold_now(updates: Sequence[bytes]) -> list[bytes]:
 
 
 async def fold(updates: Sequence[bytes]) -> list[bytes]:
-    """`fold_now`, in a thread when it is more than about a millisecond of work.
+    """`fold_now`, in a thread when it is more than about two milliseconds of work.
 
     The thread only shares the interpreter fairly; give the journal a `Fold` of its own that uses another process where
     documents are large.
     """
-    if sum(map(len, updates)) <= INLINE_BYTES:
+    if len(updates) <= INLINE_UPDATES and sum(map(len, updates)) <= INLINE_BYTES:
         await asyncio.sleep(0)  # a compaction of many segments lets the event loop breathe between them
         return fold_now(updates)
     return await asyncio.to_thread(fold_now, updates)

@@ -312,7 +312,8 @@ class Journal(Protocol):
 
         Args:
             document: the document.
-            snapshot: the document with exactly the entries up to `upto`.
+            snapshot: the document with all entries up to `upto`. What it holds beyond them is no harm to `load`, but
+                shows in the moments that are rebuilt from it.
             upto: a position that `load`, `append` or `follow` gave.
 
         Raises:

@@ -183,7 +183,7 @@ class Writer:
     def _commit(self, writes: list[Append | Call]) -> None:
         if writes[0].stamp < self._refused_below:  # stamps only grow
             stale = [item for item in writes if item.stamp < self._refused_below]
-            self._refuse(stale, "a write before it failed")
+            self._refuse(stale, "a write before it failed", failed=False)
             writes = writes[len(stale) :]
             if not writes:
                 return
@@ -194,13 +194,13 @@ class Writer:
             outcomes = self._transact(writes)
         except (sqlite3.Error, OSError) as error:
             self._refused_below = writes[-1].stamp + 1
-            self._refuse(writes, self._fail(error))
+            self._refuse(writes, self._fail(error), failed=True)
             return
         self._deliver(Delivery(outcomes, perf_counter() - began, False, self._refused_below))
 
-    def _refuse(self, items: list[Append | Call], why: str) -> None:
+    def _refuse(self, items: list[Append | Call], why: str, *, failed: bool) -> None:
         outcomes: list[Outcome] = [(item, None, JournalUnavailableError(why)) for item in items]
-        self._deliver(Delivery(outcomes, None, True, self._refused_below))
+        self._deliver(Delivery(outcomes, None, failed, self._refused_below))
 
     def _transact(self, writes: list[Append | Call]) -> list[Outcome]:
         database = self._database
