@@ -166,7 +166,7 @@ class Connection:
         try:
             room.take(session, message.update, is_step2=is_step2)
         except WeftError as error:
-            room.refuse_update(session)
+            room.refuse_update(session, is_step2=is_step2)
             self.end(session, error)
 
     async def _take_large(self, session: Session, room: Room, update: bytes, *, is_step2: bool) -> None:
@@ -177,7 +177,7 @@ class Connection:
                 room.take(session, update, facts, is_step2=is_step2)
         except WeftError as error:
             if session in room.sessions:
-                room.refuse_update(session)
+                room.refuse_update(session, is_step2=is_step2)
                 self.end(session, error)
         finally:
             if not self._is_closed and not self.outlet.congested:

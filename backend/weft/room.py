@@ -28,7 +28,7 @@ from weft.folder import Folder
 from weft.journal import Loaded
 from weft.logs import get_logger
 from weft.outlet import Outlet
-from weft.presence import PresenceTable, encode
+from weft.presence import PresenceLimits, PresenceTable, encode
 from weft.saver import Saver
 from weft.services import Services
 from weft.session import (
@@ -89,7 +89,7 @@ class Room:
     ) -> None:
         self.document_id = document_id
         self.document = document
-        self.presence = PresenceTable()
+        self.presence = PresenceTable(PresenceLimits(max_state_bytes=services.settings.max_presence_bytes))
         self.idle_since_s: float | None = None
         self.holds = 0
         self._settings = services.settings
@@ -101,6 +101,7 @@ class Room:
         self._folder = Folder(document_id, document, self._saver, services)
         self._parties: dict[Session, Party] = {}
         self._pending: list[_Pending] = []
+        self._pending_bytes = 0
         self._waiters: dict[Session, None] = {}
         self._flush_handle: asyncio.Handle | None = None
         self._presence_dirty = False
@@ -174,25 +175,24 @@ class Room:
             JournalUnavailableError: too much waits for the journal (closes 1013).
         """
         self._metrics.updates_in += 1
-        now_s = monotonic()
         if update == EMPTY_UPDATE or (is_step2 and self.knows_step2(update)):
-            self._nothing_new(self._ticket(session, None, now_s))
+            self._nothing_new(self._ticket(session, None, is_step2=is_step2))
             return
         if facts is None:
             facts = read_update(update, limit=self._settings.max_update_bytes)
         admission = self.document.admit(update, facts)
         if not session.grant.may_write:
-            self._take_from_reader(session, admission, now_s)
+            self._take_from_reader(session, admission, is_step2=is_step2)
             return
         if admission.ready is None and admission.waiting is None:
             # y-websocket clients have nothing to learn from their own known step 2.
-            self._nothing_new(self._ticket(session, None if is_step2 else update, now_s))
+            self._nothing_new(self._ticket(session, None if is_step2 else update, is_step2=is_step2))
             return
         self._check_room_for(len(update))
         if admission.waiting is not None:
             self._check_waiting(session, admission.waiting)
         # Of a step 2, which may repeat a whole document, only what was new comes back.
-        ticket = self._ticket(session, admission.ready if is_step2 else update, now_s)
+        ticket = self._ticket(session, admission.ready if is_step2 else update, is_step2=is_step2)
         if admission.waiting is not None:
             self._wait(session, admission, ticket)
         if admission.ready is not None:
@@ -205,9 +205,11 @@ class Room:
         return len(update) >= COMPARE_BYTES and update == self.document.known_step2()
 
     @staticmethod
-    def _ticket(session: Session, echo: bytes | None, now_s: float) -> Ticket:
+    def _ticket(session: Session, echo: bytes | None, *, is_step2: bool) -> Ticket:
         session.open_tickets += 1
-        return Ticket(session, echo, now_s)
+        ticket = Ticket(session, echo, monotonic())
+        ticket.is_silent = is_step2 and not session.counts_step2()
+        return ticket
 
     def _nothing_new(self, ticket: Ticket) -> None:
         """Answer an update that held nothing new when everything that is pending now is durable."""
@@ -220,8 +222,8 @@ class Room:
         elif not self._saver.ride(ticket):
             self._part_saved(ticket)
 
-    def _take_from_reader(self, session: Session, admission: Admission, now_s: float) -> None:
-        ticket = self._ticket(session, None, now_s)
+    def _take_from_reader(self, session: Session, admission: Admission, *, is_step2: bool) -> None:
+        ticket = self._ticket(session, None, is_step2=is_step2)
         if admission.ready is None and admission.waiting is None:
             self._nothing_new(ticket)
         elif admission.waiting is None and not admission.ends:
@@ -237,9 +239,9 @@ class Room:
             self._metrics.refusals["read-only"] += 1
             self._refuse(ticket)
 
-    def refuse_update(self, session: Session) -> None:
+    def refuse_update(self, session: Session, *, is_step2: bool) -> None:
         """Answer "refused" to a Step2 or Update of which nothing was taken."""
-        self._refuse(self._ticket(session, None, monotonic()))
+        self._refuse(self._ticket(session, None, is_step2=is_step2))
 
     def _refuse(self, ticket: Ticket) -> None:
         self._metrics.acks["refused"] += 1
@@ -252,7 +254,7 @@ class Room:
                 f"the document has {self.document.size_bytes} bytes and {size_bytes} more came; the limit is {limit}; "
                 "split the document or raise WEFT_MAX_DOCUMENT_BYTES"
             )
-        unsaved = self._saver.unsaved_bytes
+        unsaved = self._saver.unsaved_bytes + self._pending_bytes
         if unsaved + size_bytes > self._settings.max_unsaved_bytes:
             raise JournalUnavailableError(
                 f"{unsaved} bytes wait for the journal, which is away or slow; the limit is "
@@ -270,6 +272,7 @@ class Room:
                 session.clients.add(client)
         edit = Edit(session.grant.user, time_ns() // 1_000_000, admission.ready)
         self._pending.append(_Pending(session, edit, ticket))
+        self._pending_bytes += len(admission.ready)
         self._schedule()
 
     # -- what waits ----------------------------------------------------------------------------------------------
@@ -291,7 +294,8 @@ class Room:
         self._count_waiting(session, 1, len(admission.waiting))
         self._waiters[session] = None
         if session.ask_rate.take(monotonic()):
-            self._say(session, step1_body(self.document.state_vector()))
+            session.expect_step2(counted=False)
+            self._say(session, session.prefix + step1_body(self.document.state_vector()))
 
     def _count_waiting(self, session: Session, updates: int, size_bytes: int) -> None:
         session.waiting_bytes += size_bytes
@@ -359,7 +363,7 @@ class Room:
         started_s = monotonic()
         try:
             if self._pending:
-                pending, self._pending = self._pending, []
+                pending, self._pending, self._pending_bytes = self._pending, [], 0
                 self._broadcast(pending)
                 self._saver.put([(item.edit, item.ticket) for item in pending])
                 self._folder.check()
@@ -451,6 +455,7 @@ class Room:
         if session not in self._fanout:
             return
         if session.hocuspocus:
+            session.expect_step2(counted=True)
             self._say(session, session.prefix + step1_body(self.document.state_vector()))
         self._fanout.outlet(session).write(self._folder.frame(session.prefix, step2_body, step2))
         self._metrics.frames_out += 1
@@ -522,16 +527,12 @@ class Room:
         """
         self._metrics.presence_in += 1
         now_s = monotonic()
-        if len(payload) > self._settings.max_presence_bytes:
-            raise TooLargeError(
-                f"presence of {len(payload)} bytes is over the limit of {self._settings.max_presence_bytes}; "
-                "keep large things in the document or raise WEFT_MAX_PRESENCE_BYTES"
-            )
-        if not session.presence_rate.take(now_s):
-            self._metrics.presence_dropped += 1
-            return
-        applied = self.presence.apply(payload, session.owner, now_s, user=session.grant.user)
-        self._metrics.presence_dropped += applied.stale + sum(applied.refused.values())
+        # Every client sends back whatever it receives: only what is news counts against the rate.
+        may_speak = session.presence_rate.has(now_s)
+        applied = self.presence.apply(payload, session.owner, now_s, user=session.grant.user, may_speak=may_speak)
+        if applied.entries:
+            session.presence_rate.take(now_s)
+        self._metrics.presence_dropped += applied.dropped
         if applied.answers:
             self._say(session, session.prefix + presence_body(encode(applied.answers)))
         if applied.entries:

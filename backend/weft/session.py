@@ -13,6 +13,8 @@ Rules (tests quote these ids):
     S5  Hocuspocus: a client that sends no Auth (v2 without a token) is asked about as one without a token, once; if
         that is denied its messages wait for an Auth, within the bounds of S1.
     S6  Rates are token buckets with time as an argument.
+    S7  Hocuspocus providers count their updates and the step 2 of each sync that they begin. The step 2 with which they
+        answer a step 1 of ours besides is not counted: a status for it would say "saved" for something else.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from weft.wire.messages import Auth, CloseDocument, Message, Ping, Pong, Statele
 
 STORED = b"\x08\x01"
 REFUSED = b"\x08\x00"
+MAX_EXPECTED = 64
 KEEP_ALIVE = b"\x01\x01\x00"  # an awareness message without entries: real traffic that changes nothing
 
 
@@ -42,14 +45,17 @@ class Rate:
         self._tokens = per_s
         self._last_s = 0.0
 
-    def take(self, now_s: float) -> bool:
-        """Take one token; says whether there was one. A full bucket holds one second's worth."""
-        tokens = min(self._per_s, self._tokens + (now_s - self._last_s) * self._per_s)
+    def has(self, now_s: float) -> bool:
+        """Whether there is a token. A full bucket holds one second's worth."""
+        self._tokens = min(self._per_s, self._tokens + (now_s - self._last_s) * self._per_s)
         self._last_s = now_s
-        if tokens < 1:
-            self._tokens = tokens
+        return self._tokens >= 1
+
+    def take(self, now_s: float) -> bool:
+        """Take one token; says whether there was one."""
+        if not self.has(now_s):
             return False
-        self._tokens = tokens - 1
+        self._tokens -= 1
         return True
 
 
@@ -61,25 +67,29 @@ class Ticket:
         echo: for y-websocket, the update that is sent back once durable; None where there is nothing to say.
         parts: how many parts of it are not durable yet.
         taken_s: when it was taken, on the monotonic clock, in seconds.
+        is_silent: whether the client does not count this one (S7).
     """
 
-    __slots__ = ("echo", "parts", "session", "taken_s")
+    __slots__ = ("echo", "is_silent", "parts", "session", "taken_s")
 
     def __init__(self, session: Session, echo: bytes | None, taken_s: float) -> None:
         self.session = session
         self.echo = echo
         self.parts = 1
         self.taken_s = taken_s
+        self.is_silent = False
 
     def stored(self) -> bytes | None:
         """The payload that says "durable"; None when this dialect says nothing."""
+        if self.is_silent:
+            return None
         if self.session.hocuspocus:
             return self.session.prefix + STORED
         return None if self.echo is None else update_body(self.echo)
 
     def refused(self) -> bytes | None:
         """The payload that says "refused"; None when this dialect says nothing."""
-        return self.session.prefix + REFUSED if self.session.hocuspocus else None
+        return self.session.prefix + REFUSED if self.session.hocuspocus and not self.is_silent else None
 
 
 class Barrier(Ticket):
@@ -119,6 +129,7 @@ class Session:
         reading: whether it has been given the state, and so gets what comes after.
         behind: the clocks it had when it fell behind; None while it keeps up.
         open_tickets: how many answers it waits for.
+        expected: for each of our step 1s that is not answered yet, whether its answer is counted; None for none.
         held: answers that it gets once it has caught up.
         clients: client ids whose structs it has sent; None for none.
         waiting: parts of its updates that wait.
@@ -131,6 +142,7 @@ class Session:
         "behind_version",
         "clients",
         "document",
+        "expected",
         "grant",
         "held",
         "hocuspocus",
@@ -164,6 +176,7 @@ class Session:
         self.behind: dict[int, int] | None = None
         self.behind_version = 0
         self.open_tickets = 0
+        self.expected: list[bool] | None = None
         self.held: list[bytes] | None = None
         self.clients: set[int] | None = None
         self.waiting: list[Waiting] | None = None
@@ -172,6 +185,18 @@ class Session:
         self.presence_rate = Rate(presence_per_s)
         self.step1_rate = Rate(step1_per_s)
         self.ask_rate = Rate(1)
+
+    def expect_step2(self, *, counted: bool) -> None:
+        """We have sent a step 1; says whether the provider counts the step 2 that will answer it (S7)."""
+        self.expected = [*(self.expected or ())[-MAX_EXPECTED:], counted]
+
+    def counts_step2(self) -> bool:
+        """A step 2 has come; says whether it is to be answered (S7)."""
+        if not self.expected:
+            return True
+        counted, *rest = self.expected
+        self.expected = rest or None
+        return counted
 
     def hold(self, payload: bytes) -> None:
         """Keep an answer until the session has caught up. Its connection is not read meanwhile, so these are few."""

@@ -1,0 +1,178 @@
+"""Rooms without sockets: a hub on a memory journal that can be held, and outlets that keep what they are sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Generic, TypeVar
+
+from pycrdt import Doc, Text
+
+from weft.connection import Connection, HocuspocusConnection, YWebsocketConnection
+from weft.crdt.merge import merge
+from weft.hub import Hub
+from weft.journal.memory import MemoryJournal, MemoryStore
+from weft.metrics import Metrics
+from weft.outlet import Frame
+from weft.settings import Settings
+from weft.types import Access, DocumentId, Grant
+from weft.wire import ywebsocket
+from weft.wire.lib0 import write_buf
+from weft.wire.messages import Step2, Update
+
+EDIT = Grant(Access.EDIT, user="ana")
+READ = Grant(Access.READ, user="bo")
+DOCUMENT = DocumentId("notes/1")
+
+
+class KeptOutlet:
+    """An outlet that keeps what it is sent; `congest` and `drain` play a slow peer."""
+
+    def __init__(self) -> None:
+        self.congested = False
+        self.sent: list[bytes] = []
+        self.closed: tuple[int, str] | None = None
+        self.reading = True
+
+    def buffered(self) -> int:
+        return 0
+
+    def write(self, frame: Frame) -> None:
+        self.sent.append(frame.payload)
+
+    def send(self, payload: bytes) -> None:
+        self.sent.append(payload)
+
+    def close(self, code: int, reason: str = "") -> None:
+        self.closed = self.closed or (code, reason)
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def take(self) -> list[bytes]:
+        sent, self.sent = self.sent, []
+        return sent
+
+
+C = TypeVar("C", bound=Connection)
+
+
+class Client(Generic[C]):
+    """One connection with its outlet."""
+
+    def __init__(self, connection: C) -> None:
+        self.connection = connection
+        self.outlet = KeptOutlet()
+        connection.opened(self.outlet)
+
+    def send(self, payload: bytes) -> None:
+        self.connection.message(payload)
+
+    def update(self, update: bytes) -> None:
+        self.send(b"\x00\x02" + write_buf(update))
+
+    def step2(self, update: bytes) -> None:
+        self.send(b"\x00\x01" + write_buf(update))
+
+    def congest(self) -> None:
+        self.outlet.congested = True
+        self.connection.congested()
+
+    def drain(self) -> None:
+        self.outlet.congested = False
+        self.connection.drained()
+
+    def updates(self) -> list[bytes]:
+        """Updates that came since the last call (y-websocket); everything else that came is dropped."""
+        return [m.update for m in map(ywebsocket.decode, self.outlet.take()) if isinstance(m, Update)]
+
+    def kinds(self) -> list[str]:
+        """What came since the last call, by type (y-websocket)."""
+        return [type(ywebsocket.decode(payload)).__name__ for payload in self.outlet.take()]
+
+
+class World:
+    """A hub and its journal."""
+
+    def __init__(self, hub: Hub, store: MemoryStore) -> None:
+        self.hub = hub
+        self.store = store
+        self.metrics = hub.metrics
+
+    async def yws(
+        self, grant: Grant = EDIT, document: DocumentId = DOCUMENT, *, synced: bool = True
+    ) -> Client[YWebsocketConnection]:
+        client = Client(YWebsocketConnection(self.hub, document, grant))
+        await until(lambda: client.outlet.reading and bool(client.outlet.sent))
+        if synced:
+            client.send(b"\x00\x00\x01\x00")
+            await until(lambda: any(isinstance(ywebsocket.decode(p), Step2) for p in client.outlet.sent))
+            client.outlet.take()
+        return client
+
+    async def hocuspocus(self, grant: Grant = EDIT) -> Client[HocuspocusConnection]:
+        async def authorize(token: str | None, document: DocumentId) -> Grant:
+            return grant
+
+        return Client(HocuspocusConnection(self.hub, authorize))
+
+    async def flushed(self, document: DocumentId = DOCUMENT) -> None:
+        """Wait until nothing is pending in the document's room and, unless the journal is held, all is durable."""
+        self.hub.rooms[document].flush()
+        await turns(8)
+
+
+@asynccontextmanager
+async def world(**settings: object) -> AsyncIterator[World]:
+    store = MemoryStore()
+    defaults: dict[str, object] = {"journal_pause_s": 0.0, "coalesce_factor": 0.0}
+    async with MemoryJournal(store=store) as journal, Hub(journal, Settings(**(defaults | settings)), Metrics()) as hub:
+        try:
+            yield World(hub, store)
+        finally:
+            store.release()
+
+
+async def turns(count: int) -> None:
+    """Let the event loop run a few turns."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def until(condition: Callable[[], bool], deadline_s: float = 10.0) -> None:
+    """Poll for a condition; fails after the deadline."""
+    async with asyncio.timeout(deadline_s):
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0)
+
+
+class Author:
+    """A Yjs client's document: makes updates and takes in what it hears."""
+
+    def __init__(self, client: int) -> None:
+        self.doc: Doc[Text] = Doc(client_id=client)
+        self.text = self.doc.get("t", type=Text)
+
+    def type(self, text: str) -> bytes:
+        before = self.doc.get_state()
+        self.text += text
+        return self.doc.get_update(before)
+
+    def delete(self, start: int, stop: int) -> bytes:
+        before = self.doc.get_state()
+        del self.text[start:stop]
+        return self.doc.get_update(before)
+
+    def hear(self, updates: list[bytes]) -> None:
+        if updates:
+            self.doc.apply_update(merge(updates))
+
+
+def text_of(update: bytes) -> str:
+    doc: Doc[Text] = Doc()
+    doc.apply_update(update)
+    return str(doc.get("t", type=Text))
