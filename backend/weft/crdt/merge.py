@@ -3,6 +3,8 @@
 Rules (tests quote these ids):
     M1  Only updates that the strict reader accepted come here: hostile bytes make pycrdt allocate or abort, and no
         guard catches that.
+        Nor do overlaps: what is known is cut off first (`diff`), or an overlap that begins inside a surrogate pair
+        shifts the ids after it.
     M2  Whatever pycrdt raises, its panics included (they derive from BaseException), leaves as `CrdtError`.
         Cancellation, interrupts and exits pass through untouched.
     M3  pycrdt never releases the GIL: a merge of megabytes stops the event loop, in a thread too. Long ones belong
@@ -10,6 +12,8 @@ Rules (tests quote these ids):
     M4  The cost of `pycrdt.merge_updates` grows with the square of their number (26,000 keystrokes 2 s, 260,000 six
         minutes), so many are merged in groups, and the groups again.
     M5  pycrdt loses parts of subdocuments as it encodes them again; what holds any goes through `splice` instead.
+    M6  So does a diff whose state vector lies inside a surrogate pair: pycrdt drops the half, and all ids after it are
+        wrong. Such a diff is known by the clocks at which its sections end.
 """
 
 from __future__ import annotations
@@ -21,8 +25,9 @@ from typing import Final
 import pycrdt
 
 from weft.crdt.splice import diff_exactly, merge_exactly
-from weft.errors import CrdtError, WeftError
-from weft.types import EMPTY_UPDATE
+from weft.crdt.update import read_state_vector, read_update
+from weft.errors import CrdtError, UpdateError, WeftError
+from weft.types import EMPTY_STATE_VECTOR, EMPTY_UPDATE
 
 _PANIC_MODULE: Final = "pyo3_runtime"  # the class itself cannot be imported
 
@@ -48,6 +53,7 @@ class Guard:
 
 
 _SUBDOCUMENT: Final = b"\x0ashouldLoad"  # pycrdt writes this option for every subdocument (M5)
+_ASTRAL_LEADS: Final = (b"\xf0", b"\xf1", b"\xf2", b"\xf3", b"\xf4")  # first bytes of surrogate pairs in UTF-8
 _GROUP: Final = 64  # updates merged at once (M4)
 
 _MERGING: Final = Guard("merge updates")
@@ -87,7 +93,23 @@ def diff(update: bytes, state_vector: bytes) -> bytes:
     """
     with _DIFFING:
         rest: bytes = pycrdt.get_update(update, state_vector)
-    return diff_exactly(update, state_vector) if _SUBDOCUMENT in rest else rest
+    if _SUBDOCUMENT in rest or (state_vector != EMPTY_STATE_VECTOR and not _is_whole(update, rest)):
+        return diff_exactly(update, state_vector)
+    return rest
+
+
+def _is_whole(update: bytes, rest: bytes) -> bool:
+    """Whether the sections of a diff end where those of the update do (M6)."""
+    # Emoji lie in plane 1; the lead bytes also occur in numbers, then this costs a read of the diff and nothing else.
+    if not any(lead in update for lead in _ASTRAL_LEADS):
+        return True
+    try:
+        sections = read_update(rest).sections
+    except UpdateError:
+        return False  # a half that stood alone has become a text without a character
+    with _READING:
+        ends = read_state_vector(pycrdt.get_state(update))
+    return all(section.end == ends.get(section.client) for section in sections)
 
 
 def state_vector(update: bytes) -> bytes:

@@ -15,12 +15,24 @@ from typing import Final, Literal
 
 from weft.crdt.anyvalue import read_long
 from weft.crdt.structs import BARE
-from weft.crdt.update import EMBED, FORMAT, HAS_ORIGINS, HAS_PARENT_KEY, KIND, STRING, TYPE, Section, read_update
+from weft.crdt.update import (
+    EMBED,
+    FORMAT,
+    HAS_ORIGINS,
+    HAS_PARENT_KEY,
+    KIND,
+    STRING,
+    TYPE,
+    XML_ELEMENT,
+    XML_TEXT,
+    Section,
+    read_update,
+)
 from weft.errors import UpdateError
 
 RootKind = Literal["text", "xml", "array", "map"]
 MAX_NESTING: Final = 256
-_XML_TYPES: Final = frozenset((3, 5, 6))  # element, hook, text
+_XML_TYPES: Final = frozenset((XML_ELEMENT, XML_TEXT))
 
 # Where a struct lives: the root's name, None when that cannot be told; levels of types above it; has it a key there?
 _Place = tuple[str | None, int, bool]

@@ -12,7 +12,7 @@ Rules (tests quote these ids):
     U4  A reference (left origin, right origin, parent) to the own client points below the struct's own clock.
         References to other clients are reported, not judged: only the document knows whether they are there.
     U5  Flags, kinds of content and of types are those that Yjs 13 and pycrdt both read. (The retired ContentJSON,
-        kind 2, is refused: pycrdt reads one text too many, and the rest of the update as something else.)
+        kind 2, and XML hooks are refused: pycrdt reads a text too many or too few, and the rest as something else.)
     U6  Text is UTF-8 and counted in UTF-16 code units; values and JSON follow the rules of `anyvalue`.
     U7  A client has at most one list of delete ranges; they are sorted, do not overlap and are not empty.
     U8  A refusal is an `UpdateError` that says what, how much and at which byte; nothing else is ever raised.
@@ -38,8 +38,7 @@ HAS_ORIGIN: Final = 0x80
 HAS_RIGHT_ORIGIN: Final = 0x40
 HAS_PARENT_KEY: Final = 0x20
 HAS_ORIGINS: Final = HAS_ORIGIN | HAS_RIGHT_ORIGIN
-_LAST_TYPE: Final = 6  # array, map, text, XML element, XML fragment, XML hook, XML text
-_NAMED_TYPES: Final = (3, 5)  # element and hook carry a name
+ARRAY_TYPE, MAP_TYPE, TEXT_TYPE, XML_ELEMENT, XML_FRAGMENT, XML_HOOK, XML_TEXT = range(7)
 
 
 class Section:
@@ -305,10 +304,10 @@ def _skip_content(update: bytes, at: int, kind: int) -> int:
     """Step over content that covers one clock."""
     if kind == TYPE:
         number = update[at]
-        if number > _LAST_TYPE:
+        if number > XML_TEXT or number == XML_HOOK:
             raise UpdateError(f"type has the unknown number {number} (byte {at})")
         at += 1
-        return skip_text(update, at) if number in _NAMED_TYPES else at
+        return skip_text(update, at) if number == XML_ELEMENT else at
     if kind in (FORMAT, EMBED):
         if kind == FORMAT:
             at = skip_text(update, at)

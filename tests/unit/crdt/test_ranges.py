@@ -1,0 +1,93 @@
+"""Sets of ids (R1-R3 of `ranges`), against plain sets."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import time
+import timeit
+
+import pytest
+
+from weft.crdt.ranges import IdRanges
+from weft.crdt.update import read_update
+from weft.errors import UpdateError
+
+
+def covered(ranges: list[tuple[int, int]]) -> set[int]:
+    return {clock for start, end in ranges for clock in range(start, end)}
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_like_a_set(seed: int) -> None:
+    rnd = random.Random(seed)
+    ranges, clocks = IdRanges(), set[int]()
+    for _ in range(60):
+        start = rnd.randrange(80)
+        end = start + rnd.randint(1, 9)
+        asked = set(range(start, end))
+        parts = ranges.new_parts(7, [(start, end)])
+        assert covered(parts) == asked - clocks
+        assert all(start < end for start, end in parts)
+        assert ranges.contains(7, start, end) == (asked <= clocks)
+        assert covered(ranges.overlap(7, start, end)) == asked & clocks
+        ranges.add(7, start, end)
+        clocks |= asked
+        listed = ranges.ranges(7)
+        assert covered(listed) == clocks
+        assert all(before[1] < after[0] for before, after in itertools.pairwise(listed))  # R1
+    assert ranges.total == len(clocks)
+    assert ranges.count == len(ranges.ranges(7))
+    assert IdRanges.decode(ranges.encode()) == ranges
+
+
+def test_clients_are_apart() -> None:
+    ranges = IdRanges([(1, [(0, 5)]), (2, [(3, 4)])])
+    assert not ranges.contains(2, 0, 1)
+    assert not ranges.contains(3, 0, 1)
+    assert ranges.contains(3, 5, 5)
+    assert ranges.new_parts(3, [(1, 2)]) == [(1, 2)]
+    assert ranges.new_parts(1, [(2, 7), (9, 10)]) == [(5, 7), (9, 10)]
+    assert dict(ranges) == {1: [(0, 5)], 2: [(3, 4)]}
+
+
+def test_a_copy_is_its_own() -> None:
+    ranges = IdRanges([(1, [(0, 5)])])
+    other = ranges.copy()
+    other.add(1, 5, 6)
+    assert ranges.total == 5
+    assert other.total == 6
+
+
+def test_r3_equal_sets_are_equal_bytes() -> None:
+    one = IdRanges([(1, [(0, 5)]), (2, [(3, 4)])])
+    other = IdRanges([(2, [(3, 4)]), (1, [(3, 5), (0, 3)])])
+    assert one == other
+    assert one.encode() == other.encode() == bytes.fromhex("02020103010101" + "0005")
+    assert read_update(b"\x00" + one.encode()).deletes == [(2, [(3, 4)]), (1, [(0, 5)])]
+    assert IdRanges().encode() == b"\x00"
+    assert not IdRanges.decode(b"\x00")
+
+
+def test_touching_ranges_of_others_are_joined() -> None:
+    assert IdRanges.decode(bytes.fromhex("01010200050503")).ranges(1) == [(0, 8)]
+
+
+def test_refusals() -> None:
+    with pytest.raises(UpdateError):
+        IdRanges.decode(b"\x01\x01\xff\xff\xff\x7a")
+    with pytest.raises(ValueError, match=r"5\.\.5 of client 1 is empty"):
+        IdRanges().add(1, 5, 5)
+
+
+def test_r2_deleting_on_costs_a_microsecond() -> None:
+    ranges = IdRanges([(5, [(at * 100, at * 100 + 3) for at in range(10_000)])])
+    clocks = iter(range(500_003, 1_000_000))
+
+    def delete() -> None:
+        clock = next(clocks)
+        ranges.add(5, clock, clock + 1)
+
+    runs = timeit.repeat(delete, number=2_000, repeat=7, timer=time.process_time)
+    assert min(runs) / 2_000 <= 2e-6
+    assert ranges.contains(5, 500_000, 514_003)
