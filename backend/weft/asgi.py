@@ -7,6 +7,7 @@ Rules (tests quote these ids):
     G1  `serve` returns when the connection is over; the listener has heard `closed` by then, whatever happened (O5).
     G2  A refusal is an HTTP answer where the server can give one (`websocket.http.response`), else ASGI's own: 403.
     G3  An outbox keeps order: messages, then the close. What the server has not taken in `close_timeout_s` is dropped.
+    G4  A server that cannot say a close code (Daphne: 1001 to 2999) closes with 1000.
 """
 
 from __future__ import annotations
@@ -233,8 +234,7 @@ class AsgiOutlet:
                     await self._send({"type": "websocket.send", "bytes": payload})
                     self._taken(len(payload))
                 if self._closing is not None:
-                    code, reason = self._closing
-                    await self._send({"type": "websocket.close", "code": code, "reason": reason})
+                    await self._send_close(*self._closing)
                     return
                 self._wake.clear()
                 await self._wake.wait()
@@ -244,6 +244,17 @@ class AsgiOutlet:
             log.exception("the server's `send` failed; the WebSocket is given up")
         finally:
             self._hurry(0.0)
+
+    async def _send_close(self, code: int, reason: str) -> None:
+        try:
+            await self._send({"type": "websocket.close", "code": code, "reason": reason})
+        except OSError:
+            raise
+        except Exception:
+            if code == 1000 or code >= 3000:
+                raise
+            log.warning("the server cannot close with %d, so it closes with 1000", code, exc_info=True)
+            await self._send({"type": "websocket.close", "code": 1000, "reason": reason})
 
     def _taken(self, size: int) -> None:
         self._buffered = max(0, self._buffered - size)  # the outbox may have been emptied meanwhile

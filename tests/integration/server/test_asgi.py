@@ -207,6 +207,27 @@ async def test_a_send_that_fails_ends_it(pair, failure):
     assert listener.notes == ["opened", ("closed", 1006)]
 
 
+async def test_a_server_that_cannot_say_the_code_closes_with_1000():
+    """G4"""
+    listener = Notes()
+    sent: list = []
+    inbox = [{"type": "websocket.connect"}]
+
+    async def receive():
+        return inbox.pop() if inbox else await asyncio.Future()
+
+    async def send(event):
+        if event.get("code", 1000) not in {1000, *range(3000, 5000)}:
+            raise ValueError("invalid close code")
+        sent.append(event)
+        if event["type"] == "websocket.accept":
+            asyncio.get_running_loop().call_soon(lambda: listener.outlet.close(1013, "é"))
+
+    await asyncio.wait_for(AsgiOutlet(receive, send, listener, LIMITS).run(None), 1)
+    assert sent[-1] == {"type": "websocket.close", "code": 1000, "reason": "é"}
+    assert listener.notes == ["opened", ("closed", 1013)]
+
+
 async def test_gone_before_it_was_accepted():
     """O5"""
     listener = Notes()
