@@ -241,6 +241,7 @@ async def test_deep_json_in_presence_does_not_reach_anybody(server: WeftServer, 
 async def test_an_address_that_is_no_document_is_denied(server: WeftServer) -> None:
     """In band, as the provider shows it to the user; the connection's other documents go on."""
     client = await HocuspocusClient(new_document("address")).join(server.ws)
+    await client.settle()
     client.address = "no document"
     client.send(string("no document") + b"\x02\x00" + string("") + string("4.8.0"))
     await client.until(lambda: client.denied, "a denial", ANSWER_S)
