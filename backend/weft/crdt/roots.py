@@ -18,9 +18,11 @@ from weft.crdt.structs import BARE
 from weft.crdt.update import (
     EMBED,
     FORMAT,
+    GC,
     HAS_ORIGINS,
     HAS_PARENT_KEY,
     KIND,
+    SKIP,
     STRING,
     TYPE,
     XML_ELEMENT,
@@ -82,7 +84,7 @@ def _find(
         places[section.client][index] = _NOWHERE  # ends the walk if it comes back here
         offset = section.offsets[index]
         info = update[offset]
-        if info & KIND in BARE and not info:
+        if info in (GC, SKIP):
             place = _NOWHERE
             break
         at = offset + 1

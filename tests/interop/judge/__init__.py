@@ -232,11 +232,20 @@ class YjsJudge:
         )
         return [base64.b64decode(update) for update in answer["updates"]], _description(answer)
 
-    def trace(self, path: Path, *, limit: int | None = None) -> tuple[list[tuple[int, bytes]], str]:
-        """Replay a recorded trace (root "text", client ids agent + 1).
+    def trace(self, path: Path, *, limit: int | None = None, client: int = 1) -> tuple[list[tuple[int, bytes]], str]:
+        """Replay a recorded trace into the root "text"; the first agent is `client`, the second the one after it.
 
         Returns:
             (client id, update) in an order that respects causality, and the trace's final text.
         """
-        answer = self.ask("trace", path=str(path), limit=limit)
-        return [(client, base64.b64decode(update)) for client, update in answer["updates"]], answer["endContent"]
+        answer = self.ask("trace", path=str(path), limit=limit, client=client)
+        return [(author, base64.b64decode(update)) for author, update in answer["updates"]], answer["endContent"]
+
+    def blocks(self, count: int, *, client: int) -> list[bytes]:
+        """The updates of one client that creates, fills and deletes `count` blocks in the root "xml"."""
+        return [base64.b64decode(update) for update in self.ask("blocks", count=count, client=client)["updates"]]
+
+    def replace(self, text: str, word: str, *, client: int) -> list[bytes]:
+        """The updates of one client that types `text` into the root "text", and deletes `word` again."""
+        answer = self.ask("replace", text=text, word=word, client=client)
+        return [base64.b64decode(update) for update in answer["updates"]]

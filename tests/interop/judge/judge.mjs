@@ -5,7 +5,9 @@
 //   merge {updates} | state {updates} | diff {update, sv}
 //   session {seed, clients, steps, ...}    several clients edit one document; every update and delivery is reported
 //   continue {updates, seed, client, steps} load, then edit on as one client
-//   trace {path, limit}                    replay a recorded editing trace, one update per transaction
+//   trace {path, limit, client}            replay a recorded editing trace, one update per transaction
+//   blocks {count, client}                 blocks as an editor makes them, each created, filled and deleted again
+//   replace {text, word, client}           type a text, delete a word of it
 import fs from 'node:fs'
 import readline from 'node:readline'
 import zlib from 'node:zlib'
@@ -192,7 +194,7 @@ const splice = (text, [position, deleted, inserted]) => {
 }
 
 /** One author after another, or several with their recorded causality (`parents`). Positions are code points; ASCII here. */
-const trace = ({ path, limit }) => {
+const trace = ({ path, limit, client }) => {
   const { txns, startContent, endContent } = JSON.parse(zlib.gunzipSync(fs.readFileSync(path)))
   if (startContent) throw new Error('traces with a start text are not supported')
   const list = txns.slice(0, limit ?? txns.length)
@@ -201,8 +203,9 @@ const trace = ({ path, limit }) => {
   const docOf = agent => {
     if (!docs.has(agent)) {
       const doc = new Y.Doc()
-      doc.clientID = agent + 1
-      doc.on('update', (update, origin) => { if (origin !== REMOTE) updates.push([agent + 1, update]) })
+      const id = (client ?? 1) + agent
+      doc.clientID = id
+      doc.on('update', (update, origin) => { if (origin !== REMOTE) updates.push([id, update]) })
       docs.set(agent, { doc, seen: new Set() })
     }
     return docs.get(agent)
@@ -233,6 +236,41 @@ const trace = ({ path, limit }) => {
   return { updates: updates.map(([client, update]) => [client, b64(update)]), endContent }
 }
 
+/** The updates that `work` makes as one client. */
+const recorded = (client, work) => {
+  const doc = new Y.Doc()
+  doc.clientID = client
+  const updates = []
+  doc.on('update', update => updates.push(b64(update)))
+  work(doc)
+  return { updates }
+}
+
+const blocks = ({ count, client }) => recorded(client, doc => {
+  const page = doc.getXmlFragment('xml')
+  for (let at = 0; at < count; at++) {
+    doc.transact(() => {
+      const block = new Y.XmlElement('blockContainer')
+      block.setAttribute('id', `block-${at}`)
+      const paragraph = new Y.XmlElement('paragraph')
+      paragraph.insert(0, [new Y.XmlText('')])
+      block.insert(0, [paragraph])
+      page.insert(page.length, [block])
+    })
+    page.get(page.length - 1).get(0).get(0).insert(0, `block ${at} é😀`)
+    if (at >= 1) page.delete(0, 1)
+  }
+  page.delete(0, page.length)
+})
+
+const replace = ({ text, word, client }) => recorded(client, doc => {
+  const root = doc.getText('text')
+  for (const char of text) root.insert(root.length, char)
+  root.insert(0, word) // once more as one run
+  root.delete(0, word.length)
+  root.delete(text.indexOf(word), word.length)
+})
+
 const operations = {
   describe: ({ updates, gc }) => describe(load(updates, { gc })),
   merge: ({ updates }) => ({ update: b64(Y.mergeUpdates(updates.map(bytes))) }),
@@ -240,7 +278,9 @@ const operations = {
   diff: ({ update, sv }) => ({ update: b64(Y.diffUpdate(bytes(update), bytes(sv))) }),
   session,
   continue: continued,
-  trace
+  trace,
+  blocks,
+  replace
 }
 
 // Yjs warns about types that are read before they are in a document; stdout is for answers.

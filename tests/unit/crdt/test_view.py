@@ -1,0 +1,159 @@
+"""Looking into documents and editing them from the server (V1-V5 of `view`, O1-O3 of `roots`, H1-H2 of `halves`)."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import weakref
+from typing import Any
+
+import pycrdt
+import pytest
+from tests.unit.crdt.build import everything, item, number, string, text, typing, update
+
+from weft.crdt.halves import show_halves
+from weft.crdt.merge import merge
+from weft.crdt.roots import MAX_NESTING, root_kinds
+from weft.crdt.update import read_update
+from weft.crdt.view import View, byte_index, edit, read_json, read_text, read_xml
+from weft.errors import CrdtError
+from weft.types import EMPTY_UPDATE
+
+Doc = pycrdt.Doc[Any]
+
+
+def test_reading() -> None:
+    view = View(everything())
+    assert view.roots == {"text": "text", "array": "array", "map": "map", "xml": "xml"}
+    assert view.text("text") == "nïve 😀 hello"
+    assert view.xml("xml") == '<p class="é">words 😀</p>'
+    shown = view.json()
+    assert shown["array"] == [1, -1.5, "é😀", None, True, {"a": [1, {"b": "c"}]}, "AAE=", 2**40]
+    assert [type(value) for value in shown["array"][:2]] == [int, float]  # V5
+    assert {key: shown["map"][key] for key in ("k", "k2")} == {"k": {"in": [1, 2], "é": "x"}, "k2": 5}
+
+
+def test_what_is_not_there_is_empty() -> None:
+    data = typing(1, "é")
+    assert read_text(data, "other") == read_xml(data, "t") == ""
+    assert read_text(data, "t") == "é"
+    assert read_json(EMPTY_UPDATE) == {}
+
+
+def test_o1_roots_whose_first_item_is_deleted() -> None:
+    data = merge(
+        [
+            typing(1, "ab😀", deletes={1: [(0, 1)]}),
+            update(
+                (2, 0, [item(7, b"\x03" + text("p"), root="x"), item(7, b"\x06", left=(2, 0))]),
+                (3, 0, [item(8, b"\x01\x7e", root="list"), item(8, b"\x01\x78", left=(3, 0))]),
+                (4, 0, [item(8, b"\x01\x7e", root="gone", key="é")]),
+                deletes={2: [(0, 1)], 3: [(0, 1)], 4: [(0, 1)]},
+            ),
+        ]
+    )
+    assert View(data).roots == {"t": "text", "x": "xml", "list": "array"}
+
+
+def test_o3_deep_nesting_is_refused_before_pycrdt_recurses() -> None:
+    def nested(depth: int) -> bytes:
+        return update(
+            (1, 0, [item(7, b"\x03" + text("p")), *(item(7, b"\x03" + text("p"), parent=(1, n)) for n in range(depth))])
+        )
+
+    assert read_xml(nested(MAX_NESTING), "t").count("<p>") == MAX_NESTING + 1
+    with pytest.raises(CrdtError, match="nest deeper than 256"):
+        View(nested(100_000))
+
+
+def test_o3_cycles() -> None:
+    assert root_kinds(update((1, 0, [string("a", left=(2, 0))]), (2, 0, [string("b", left=(1, 0))]))) == {}
+    assert root_kinds(update((1, 0, [b"\x0a\x05", b"\x00\x01", string("é", left=(1, 2))]))) == {}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(typing(1, "a😀b", deletes={1: [(1, 2)]}), id="delete-first"),
+        pytest.param(typing(1, "a😀b", deletes={1: [(2, 3)]}), id="delete-second"),
+    ],
+)
+def test_h1_a_half_deleted_character_is_shown_as_yjs_shows_it(data: bytes) -> None:
+    assert read_text(data, "t") == "a\ufffdb"
+
+
+def test_h1_an_insertion_inside_a_character() -> None:
+    data = update((1, 0, [string("a😀b🚀")]), (2, 0, [string("é", left=(1, 1), right=(1, 2))]))
+    assert read_text(data, "t") == "a\ufffdé\ufffdb🚀"
+    only_right = update((1, 0, [string("😀")]), (2, 0, [string("é", right=(1, 1))]))
+    assert show_halves(only_right) == update((1, 0, [string("\ufffd\ufffd")]), (2, 0, [string("é", right=(1, 1))]))
+
+
+def test_h2_nothing_to_replace_is_the_same_object() -> None:
+    for data in (typing(1, "é"), typing(1, "a😀b", deletes={1: [(1, 3)]}), everything()):
+        assert show_halves(data) is data
+
+
+def test_v2_bytes_that_cannot_be_shown() -> None:
+    with pytest.raises(CrdtError, match="cut short"):
+        View(b"\x01\x01\x01")
+    with pytest.raises(CrdtError, match="cut short"):
+        edit(b"\x01\x01\x01", lambda doc: None)
+
+
+def test_v3_an_edit_is_an_update_of_its_own() -> None:
+    data = typing(1, "né😀", deletes={1: [(3, 4)]})
+    before = View(data).text("t")
+
+    def change(doc: Doc) -> None:
+        words = doc.get("t", type=pycrdt.Text)
+        words.insert(byte_index(before, 2), "X")
+        del words[0:1]
+
+    made = edit(data, change, client=77)
+    facts = read_update(made)
+    assert [section.client for section in facts.sections] == [77]
+    assert facts.deletes == [(1, [(0, 1)])]
+    assert read_text(merge([data, made]), "t") == "éX\ufffd"
+    assert "😀".encode() not in made
+
+
+def test_v3_no_change_is_the_empty_update() -> None:
+    assert edit(typing(1, "é"), lambda doc: None) == EMPTY_UPDATE
+
+
+def test_v3_a_new_document() -> None:
+    def change(doc: Doc) -> None:
+        doc.get("xml", type=pycrdt.XmlFragment).children.append(pycrdt.XmlElement("p", {"é": "😀"}))
+
+    assert read_xml(edit(EMPTY_UPDATE, change), "xml") == '<p é="😀"></p>'
+
+
+def test_v2_failing_edits() -> None:
+    def panics(doc: Doc) -> None:
+        doc.get("t", type=pycrdt.Text).insert(1, "inside é's two bytes")
+        pycrdt.merge_updates([EMPTY_UPDATE])  # type: ignore[arg-type]
+
+    def cancelled(doc: Doc) -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(CrdtError, match="cannot edit a document"):
+        edit(typing(1, "é"), panics)
+    with pytest.raises(asyncio.CancelledError):
+        edit(typing(1, "é"), cancelled)
+
+
+def test_an_edited_doc_is_freed() -> None:
+    kept: list[weakref.ref[Doc]] = []
+    edit(typing(1, "é"), lambda doc: kept.append(weakref.ref(doc)))
+    gc.collect()
+    assert kept[0]() is None
+
+
+def test_v4_bytes_of_characters() -> None:
+    assert [byte_index("né😀", count) for count in range(5)] == [0, 1, 3, 7, 7]
+
+
+def test_v5_numbers_that_json_lacks() -> None:
+    data = update((1, 0, [item(8, number(2) + b"\x7b\x7f\xf8" + bytes(6) + b"\x7b\x43\x40" + bytes(6), root="a")]))
+    assert read_json(data) == {"a": [None, 2**53]}
