@@ -96,7 +96,13 @@ def document_size(quick: bool) -> list[tuple[str, Figures]]:
 def history(quick: bool) -> list[tuple[str, Figures]]:
     """One document that gets 1,000,000 updates."""
     checkpoints = (50, 200) if quick else (1_000, 10_000, 100_000, 1_000_000)
-    arguments = ["--kind", "stream", *(part for n in checkpoints for part in ("--checkpoint", str(n)))]
+    arguments = [
+        "--kind",
+        "stream",
+        "--window",
+        "256",
+        *(part for n in checkpoints for part in ("--checkpoint", str(n))),
+    ]
     with running(WEFT_HP) as server:
         figures = generate_load(server, arguments, timeout_s=3600)
     return [(f"{checkpoints[-1]:,} updates", figures)]
