@@ -65,6 +65,17 @@ def test_q1_joins_with_right_origin() -> None:
     assert squash(data) == update((5, 0, [string("aé", right=(2, 7))]))
 
 
+def test_q1_a_run_ends_where_the_next_struct_does_not_continue_it() -> None:
+    right = (2, 7)
+    structs = [string("a"), string("é", left=(5, 0)), string("c", left=(5, 1), right=right)]
+    assert squash(update((5, 0, structs))) == update((5, 0, [string("aé"), structs[2]]))
+    structs = [values(1), values(2, left=(5, 0)), values(3, left=(5, 1), key="k")]
+    assert squash(update((5, 0, structs))) == update((5, 0, [values(1, 2), structs[2]]))
+    structs = [string("ab"), string("c", left=(5, 1)), string("d", left=(5, 2), right=right)]
+    parts = [dead(3), string("d", left=(5, 2), right=right)]
+    assert squash(update((5, 0, structs), deletes={5: [(0, 3)]})) == update((5, 0, parts), deletes={5: [(0, 3)]})
+
+
 def test_q1_joins_values_and_gc() -> None:
     structs = [values(1), values(2, 3, left=(1, 0)), gc(2), gc(200), values(4, left=(1, 2))]
     assert squash(update((1, 0, structs))) == update((1, 0, [values(1, 2, 3), gc(202), values(4, left=(1, 2))]))
