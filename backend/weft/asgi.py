@@ -219,7 +219,10 @@ class AsgiOutlet:
             payload, text = message.get("bytes"), message.get("text")
             size = len(payload) if payload is not None else len((text or "").encode())
             if size > self._limits.message_bytes:
-                self.close(1009, f"message of {size} bytes is over the limit of {self._limits.message_bytes}")
+                self.close(
+                    self._limits.too_large_code,
+                    f"message of {size} bytes is over the limit of {self._limits.message_bytes}",
+                )
             elif payload is not None:
                 self._call(self._listener.message, payload)
             elif text is not None:

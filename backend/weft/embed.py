@@ -15,7 +15,7 @@ Rules (tests quote these ids):
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -28,12 +28,14 @@ from weft.errors import DrainingError, SettingsError
 from weft.hooks import Authorize
 from weft.hub import Hub
 from weft.journal import Journal
+from weft.journal.history import INLINE_BYTES, fold, fold_now
 from weft.journal.sqlite import SqliteJournal
 from weft.logs import redacted_server_logs
 from weft.metrics import Metrics
 from weft.readiness import JournalWatch
 from weft.settings import Settings, load_settings
 from weft.sockets import HocuspocusEndpoint, YWebsocketEndpoint
+from weft.workers import Workers
 
 
 class Weft:
@@ -95,9 +97,10 @@ class Weft:
             raise SettingsError("this Weft runs already; enter it once, in one lifespan")
         async with AsyncExitStack() as stack:
             stack.enter_context(redacted_server_logs())
-            journal = await stack.enter_async_context(self._journal or _default_journal(self.settings))
+            workers = await stack.enter_async_context(Workers(self.settings.worker_processes))
+            journal = await stack.enter_async_context(self._journal or _default_journal(self.settings, workers))
             self._watch = await stack.enter_async_context(JournalWatch(journal))
-            self._hub = await stack.enter_async_context(Hub(journal, self.settings, self.metrics))
+            self._hub = await stack.enter_async_context(Hub(journal, workers, self.settings, self.metrics))
             self._stack = stack.pop_all()
         return self
 
@@ -139,5 +142,10 @@ class Weft:
             yield
 
 
-def _default_journal(settings: Settings) -> Journal:
-    return SqliteJournal(settings.data, retention_ms=round(settings.retention_s * 1000))
+def _default_journal(settings: Settings, workers: Workers) -> Journal:
+    async def fold_away(updates: Sequence[bytes]) -> list[bytes]:
+        if sum(map(len, updates)) <= INLINE_BYTES:
+            return await fold(updates)
+        return await workers.run(fold_now, list(updates))
+
+    return SqliteJournal(settings.data, retention_ms=round(settings.retention_s * 1000), fold=fold_away)

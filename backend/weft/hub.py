@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import AsyncExitStack
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -37,8 +36,7 @@ if TYPE_CHECKING:
 log = get_logger("weft.hub")
 
 TICK_S = 5.0
-HEALTH_EVERY_S = 2.0
-HEALTH_DEADLINE_S = 3.0
+PRUNE_EVERY_S = 300.0
 MOST_SPREAD_S = 2.0  # sockets are closed over this time at most when draining
 CLOSES_PER_S = 2000
 
@@ -74,12 +72,12 @@ class Hub:
         draining: whether this replica takes nobody any more.
     """
 
-    def __init__(self, journal: Journal, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, journal: Journal, workers: Workers, settings: Settings, metrics: Metrics) -> None:
         self.journal = journal
+        self.workers = workers
         self.settings = settings
         self.metrics = metrics
-        self.workers = Workers(settings.worker_processes)
-        self._services = Services(journal, self.workers, settings, metrics)
+        self._services = Services(journal, workers, settings, metrics)
         self.connections: set[Connection] = set()
         self._rooms: dict[DocumentId, Room] = {}
         self._opening: dict[DocumentId, asyncio.Task[Room]] = {}
@@ -88,12 +86,9 @@ class Hub:
         self._owners = 0
         self._replica = random.getrandbits(64).to_bytes(8, "big").hex()
         self._tasks: list[asyncio.Task[None]] = []
-        self._away_since_s: float | None = None
-        self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        await self._stack.enter_async_context(self.workers)
-        self._tasks = [asyncio.create_task(self._tick_forever()), asyncio.create_task(self._watch_journal())]
+        self._tasks = [asyncio.create_task(self._tick_forever()), asyncio.create_task(self._prune_forever())]
         return self
 
     async def __aexit__(
@@ -111,7 +106,6 @@ class Hub:
             if isinstance(result, Exception):
                 log.error("a room did not close cleanly", detail=repr(result))
         self.metrics.rooms -= len(rooms)
-        await self._stack.aclose()
 
     async def _finish(self, room: Room) -> None:
         """Close a room at the end; what the journal does not take in time was never acknowledged."""
@@ -190,22 +184,13 @@ class Hub:
 
     # -- time --------------------------------------------------------------------------------------------------------
 
-    def journal_away_s(self) -> float:
-        """For how many seconds the journal has been unable to make anything durable; 0 while it can."""
-        return 0.0 if self._away_since_s is None else monotonic() - self._away_since_s
-
-    async def _watch_journal(self) -> None:
+    async def _prune_forever(self) -> None:
         while True:
-            started_s = monotonic()
+            await asyncio.sleep(PRUNE_EVERY_S)
             try:
-                async with asyncio.timeout(HEALTH_DEADLINE_S):
-                    await self.journal.healthy()
-                self._away_since_s = None
-            except (JournalUnavailableError, TimeoutError) as error:
-                if self._away_since_s is None:
-                    self._away_since_s = started_s
-                    log.warning("journal away", detail=str(error) or "no answer")
-            await asyncio.sleep(HEALTH_EVERY_S)
+                await self.journal.prune()
+            except JournalUnavailableError as error:
+                log.warning("history not pruned", detail=str(error))
 
     async def _tick_forever(self) -> None:
         while True:

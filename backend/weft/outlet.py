@@ -29,11 +29,12 @@ class Limits:
     """The bounds of one connection.
 
     Attributes:
-        message_bytes: largest message taken, its fragments added up; a larger one closes 1009.
+        message_bytes: largest message taken, its fragments added up; a larger one closes with `too_large_code`.
         high_bytes: so much may wait for the peer before the outlet is congested.
         low_bytes: congestion ends when no more than this waits.
         most_bytes: more than this never waits: the connection is cut off. Larger than the largest document.
         close_timeout_s: seconds that a peer has to take what waits and to answer a close.
+        too_large_code: RFC 6455 says 1009; a protocol whose clients try again after that may say it in its own code.
     """
 
     message_bytes: int = 16 * MIB
@@ -41,6 +42,7 @@ class Limits:
     low_bytes: int = 16 * KIB
     most_bytes: int = 256 * MIB
     close_timeout_s: float = 10.0
+    too_large_code: int = 1009
 
 
 DEFAULT_LIMITS = Limits()

@@ -15,10 +15,12 @@ Rules (tests quote these ids):
         session of the same user: that session is a half-open socket, or another tab that spoke first. It may do so at
         the known clock, which is what a reconnecting client announces; nothing is broadcast then, the entry is reported
         in `moved`. Since a removal needs the owner, the old socket's late end removes nobody.
-    P5  A removed id keeps its last clock and user, for `gone_s` and up to `max_gone` ids. A state for it with a clock
-        that is not above gets the answer `{id, known clock, null}`, upon which its client announces itself at known + 1
-        at once; so does a home state below the known clock. Until it is forgotten only the same user may announce the
-        id again.
+    P5  A removed id keeps its last clock and user, for `gone_s` and up to `max_gone` ids; until it is forgotten only
+        the same user may announce it again. A client that reconnects announces the clock it had, which its peers know
+        already and would ignore until it renews: its home state is *raised* to the known clock + 1, for everybody. The
+        client hears that too and goes on from there; what it says before it has heard is raised once more. A state for
+        a removed id that is not the home gets the answer `{id, known clock, null}`: whoever echoes it forgets it. (That
+        answer would do for the home as well, but Hocuspocus provider 4.8 does not announce itself again upon it.)
     P6  Clocks stay below 2^31 (other implementations hold 32 bits) and move by `max_clock_step` at most.
     P7  A state that is not renewed within `expiry_s` is removed. When an owner leaves, all that it owns is removed.
     P8  Only news counts against a session's rate, since every client sends back what it hears, as fast as others speak;
@@ -170,6 +172,17 @@ def encode(entries: Iterable[Entry]) -> bytes:
     return write_varuint(len(parts)) + b"".join(parts)
 
 
+def _home(raw: list[RawEntry]) -> int | None:
+    """The home id of a session whose first message holds these entries (P4)."""
+    return raw[0][0] if len(raw) == 1 and raw[0][2] != NULL else None
+
+
+def _at_clock(entry: Entry, clock: int) -> Entry:
+    """The same state at another clock."""
+    assert entry.state is not None
+    return entry._replace(clock=clock, encoded=write_entry(entry.client, clock, entry.state))
+
+
 class PresenceTable:
     """The presence of one room.
 
@@ -243,12 +256,12 @@ class PresenceTable:
         limits = self._limits
         raw = read_entries(payload, max_entries=limits.max_entries, max_state_bytes=limits.max_state_bytes)
         if may_speak:
-            raw = self._checked(raw, owner)
+            home = speaker.home if speaker is not None else _home(raw)
+            raw = self._checked(raw, owner, home)
         if speaker is None:
             if not raw:
                 return Applied([], [], [], 0, _NONE_REFUSED)
-            speaker = _Speaker(raw[0][0] if len(raw) == 1 and raw[0][2] != NULL else None)
-            self._speakers[owner] = speaker
+            speaker = self._speakers[owner] = _Speaker(_home(raw))
         result = Applied([], [], [], 0, _NONE_REFUSED)
         refused: dict[str, int] = {}
         stale = 0
@@ -268,12 +281,12 @@ class PresenceTable:
                 refused[reason] = refused.get(reason, 0) + 1
         return result._replace(stale=stale, refused=refused) if stale or refused else result
 
-    def _checked(self, raw: list[RawEntry], owner: Owner) -> list[RawEntry]:
+    def _checked(self, raw: list[RawEntry], owner: Owner, home: int | None) -> list[RawEntry]:
         """Check the JSON of what could be news before anything is applied (P2), and stamp it."""
         live = self._live
         for index, (client, clock, state, _) in enumerate(raw):
             known = live.get(client)
-            if state == NULL or (known is not None and clock <= known.clock):
+            if state == NULL or (known is not None and clock <= known.clock and client != home):
                 continue
             value = check_state(state)
             if self._stamp is not None and (user := self._stamp(owner, value)) is not None:
@@ -293,9 +306,10 @@ class PresenceTable:
         # Only the home id moves between sessions, and only between those of one user (P4).
         speaks = owns or (entry.client == speaker.home and known.user == entry.user)
         ahead = entry.clock - known.clock
-        if ahead < 0 and not owns and speaks and entry.state is not None:
-            result.answers.append(self._removal(known, known.clock))
-            return None
+        if entry.client == speaker.home and speaks and self._must_be_raised(entry, known, ahead, owns=owns):
+            if known.clock >= MAX_CLOCK:
+                return "clock"
+            entry, ahead = _at_clock(entry, known.clock + 1), 1
         if ahead < 0 or (ahead == 0 and (owns or not speaks) and entry.state is not None):
             return "stale"
         if not speaks:
@@ -316,17 +330,26 @@ class PresenceTable:
             result.entries.append(entry)
         return None
 
+    @staticmethod
+    def _must_be_raised(entry: Entry, known: Entry, ahead: int, *, owns: bool) -> bool:
+        """Whether a home state at or below the known clock is news all the same (P5)."""
+        if entry.state is None or ahead > 0:
+            return False
+        return (ahead < 0 and not owns) or (ahead == 0 and entry.state != known.state)
+
     def _judge_absent(self, entry: Entry, speaker: _Speaker, result: Applied) -> str | None:
         if entry.state is None:
             return "stale"
         gone = self._gone.get(entry.client)
         limits = self._limits
         if gone is not None:
-            if entry.clock <= gone.clock:
-                result.answers.append(entry._replace(clock=gone.clock, state=None, encoded=gone.encoded))
-                return None
             if gone.user is not None and gone.user != entry.user:
                 return "foreign"
+            if entry.clock <= gone.clock:
+                if entry.client != speaker.home:
+                    result.answers.append(entry._replace(clock=gone.clock, state=None, encoded=gone.encoded))
+                    return None
+                entry = _at_clock(entry, gone.clock + 1)
             if entry.clock - gone.clock > limits.max_clock_step:
                 return "clock"
         if entry.clock > MAX_CLOCK:

@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 from weft.asgi import refuse, serve
 from weft.auth import Gate
 from weft.connection import HocuspocusConnection, YWebsocketConnection
-from weft.errors import RoomFullError, WeftError
+from weft.errors import RoomFullError, TooLargeError, WeftError
 from weft.hooks import Handshake
 from weft.logs import get_logger
 from weft.outlet import Limits, Listener
@@ -48,6 +48,7 @@ class SyncEndpoint(ABC):
             high_bytes=settings.outbox_high_bytes,
             low_bytes=settings.outbox_low_bytes,
             most_bytes=settings.max_outbox_bytes,
+            too_large_code=TooLargeError.close_code,  # y-websocket would send it again for ever after 1009
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -20,6 +20,7 @@ from weft.types import Access, DocumentId, Grant
 from weft.wire import ywebsocket
 from weft.wire.lib0 import write_buf
 from weft.wire.messages import Step2, Update
+from weft.workers import Workers
 
 EDIT = Grant(Access.EDIT, user="ana")
 READ = Grant(Access.READ, user="bo")
@@ -130,7 +131,12 @@ class World:
 async def world(**settings: object) -> AsyncIterator[World]:
     store = MemoryStore()
     defaults: dict[str, object] = {"journal_pause_s": 0.0, "coalesce_factor": 0.0}
-    async with MemoryJournal(store=store) as journal, Hub(journal, Settings(**(defaults | settings)), Metrics()) as hub:
+    chosen = Settings(**(defaults | settings))
+    async with (
+        Workers(1) as workers,
+        MemoryJournal(store=store) as journal,
+        Hub(journal, workers, chosen, Metrics()) as hub,
+    ):
         try:
             yield World(hub, store)
         finally:

@@ -329,7 +329,7 @@ class WeftWebSocketProtocol(asyncio.Protocol):
                     return
                 self._handle(event)
         except FrameError as error:
-            self._fail(error.code, error.reason)
+            self._fail(self._limits.too_large_code if error.code == 1009 else error.code, error.reason)
         except Exception:
             log.exception(BROKEN)
             self.close(1011, "internal error")
