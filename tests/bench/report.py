@@ -82,8 +82,20 @@ def _setting(results: Results) -> str:
     ]
     if "hocuspocus" in SERVERS and given["node"].split(".")[0].isdigit() and int(given["node"].split(".")[0]) < 22:
         lines.append("Hocuspocus 4.7 names Node 22 as its least version; it ran on the Node above.")
+    if _disturbed(results):
+        lines.append(
+            "**Other processes took part of both cores during this run (see the notes): it shows that things work, "
+            "not how well.**"
+        )
     lines += [f"Left out: {SERVERS[name].title} ({reason})." for name, reason in results.unavailable.items()]
     return "\n".join(lines) + "\n"
+
+
+def _disturbed(results: Results) -> bool:
+    """Whether in more than a quarter of the measurements the server or the load generator waited for its core."""
+    measured = [m.median for servers in results.workloads.values() for m in servers.values()]
+    waits = [max(f["server_waited_pct"], f["load_waited_pct"]) for f in measured if "server_waited_pct" in f]
+    return sum(wait > NOISY_PCT for wait in waits) * 4 > len(waits)
 
 
 def _targets(results: Results, *, all_of_them: bool = True) -> str:
