@@ -61,7 +61,8 @@ def main(arguments: list[str]) -> int:
     command = "make bench" if not arguments else "python -m tests.bench " + shlex.join(arguments)
     results = Results(report.machine(_without_paths(command, given), rounds))
     servers = given.server or (QUICK_SERVERS if given.quick else list(SERVERS))
-    bench = Bench(servers, rounds, given.quick, results)
+    whole = not given.only and not given.server and not given.profile
+    bench = Bench(servers, rounds, given.quick, results, "quick" if given.quick else "results" if whole else "part")
     if given.profile:
         bench.wrapper = profiler(given.profile)
     bench.install()
@@ -77,8 +78,7 @@ def main(arguments: list[str]) -> int:
             growth.measure(item, results, quick=given.quick)
     bench.keep()
     report.print_summary(results)
-    complete = not given.only and not given.server and not given.profile
-    out = given.out or ((BENCH / "quick.md" if given.quick else REPORT) if complete else None)
+    out = given.out or ((BENCH / "quick.md" if given.quick else REPORT) if whole else None)
     if out is not None:
         report.write(results, out)
         print(f"wrote {out}", file=sys.stderr)

@@ -1,13 +1,11 @@
 """Documents to load into servers, as Yjs updates in files under .bench/, made once.
 
-The real one is the trace `automerge-paper` (public, github.com/josephg/editing-traces): the folder that holds
-`automerge-paper.json.gz` is named by WEFT_TRACES. Without it a synthetic document of the same size stands in, and the
-report says so.
+The real one is the trace `automerge-paper` (public, github.com/josephg/editing-traces), found as tests/traces.py says.
+Without it a synthetic document of the same size stands in, and the report says so.
 """
 
 from __future__ import annotations
 
-import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from pathlib import Path
 from tests.bench.frames import ROOT as TEXT_NAME
 from tests.bench.frames import buffer, client_id, varuint
 from tests.bench.servers import BENCH, PEERS, Y_WEBSOCKET, UnavailableError
+from tests.traces import trace_path
 
 TRACE = "automerge-paper"
 STAND_IN_BYTES = 311_041  # what Yjs makes of the trace
@@ -37,8 +36,9 @@ class Document:
 
 def paper() -> Document:
     """The automerge-paper document, replayed by Yjs, or its stand-in."""
-    folder = os.environ.get("WEFT_TRACES")
-    if folder is None or not (trace := Path(folder) / f"{TRACE}.json.gz").exists():
+    try:
+        trace = trace_path(TRACE)
+    except FileNotFoundError:
         return Document(f"a synthetic document of {STAND_IN_BYTES // 1024} KB", synthetic(STAND_IN_BYTES).files)
     out = BENCH / "documents" / f"{TRACE}.update"
     if not out.exists():

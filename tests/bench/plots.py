@@ -6,7 +6,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from tests.bench.runner import Results
 from tests.bench.servers import SERVERS
@@ -61,6 +61,7 @@ def _draw_one(results: Results, sweep: Sweep, what: tuple[str, str, float], path
         return False
     plot.set_xscale("log")
     plot.set_yscale("log")
+    plot.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     plain = FuncFormatter(lambda value, _: f"{value:g}")
     plot.set_xticks([x / unit for x in sorted({x for s in results.sweeps[sweep.name].values() for x in s})])
     for side in (plot.xaxis, plot.yaxis):

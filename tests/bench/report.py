@@ -82,6 +82,8 @@ def _setting(results: Results) -> str:
     ]
     if "hocuspocus" in SERVERS and given["node"].split(".")[0].isdigit() and int(given["node"].split(".")[0]) < 22:
         lines.append("Hocuspocus 4.7 names Node 22 as its least version; it ran on the Node above.")
+    if "--quick" in given["command"]:
+        lines.append("**This is the quick form: far fewer clients and seconds than the titles say.**")
     if _disturbed(results):
         lines.append(
             "**Other processes took part of both cores during this run (see the notes): it shows that things work, "

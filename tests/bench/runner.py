@@ -80,6 +80,7 @@ class Bench:
         servers: names of the servers to measure.
         rounds: how often each workload runs; sweeps run half as often.
         quick: the short form.
+        keep_as: name of the JSON file in .bench/ that the figures are kept in.
         wrapper: what Weft is started under, such as a profiler.
     """
 
@@ -87,6 +88,7 @@ class Bench:
     rounds: int
     quick: bool
     results: Results
+    keep_as: str = "results"
     wrapper: Callable[[Spec, str], Sequence[str]] = lambda _spec, _what: ()
 
     def install(self) -> None:
@@ -146,4 +148,4 @@ class Bench:
 
     def keep(self) -> None:
         """Write what was measured so far to .bench/."""
-        self.results.save(BENCH / ("quick.json" if self.quick else "results.json"))
+        self.results.save(BENCH / f"{self.keep_as}.json")
