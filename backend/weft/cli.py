@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import gc
 import inspect
 import os
 import socket
@@ -89,6 +90,7 @@ async def _serve(weft: Weft, config: uvicorn.Config, listener: socket.socket) ->
     settings = weft.settings
     async with weft:
         server = WeftServer(config, drain=weft.drain, drain_s=settings.drain_s)
+        tune_garbage_collection()
         host, port = listener.getsockname()[:2]
         scheme = "https" if settings.tls_certificate else "http"
         url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{settings.root_path}"
@@ -96,6 +98,17 @@ async def _serve(weft: Weft, config: uvicorn.Config, listener: socket.socket) ->
         if weft.is_open and not settings.on_loopback:
             log.warning("everybody who reaches this address may edit every document", url=url)
         await server.serve(sockets=[listener])
+
+
+def tune_garbage_collection() -> None:
+    """Collect less often: rooms and sessions live long and hold few cycles, and each collection walks all of them.
+
+    Measured under 100 edits a second for 99 readers: 4 % of the process's time. Only here, since a library does not
+    change its host's collector (B2).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def listen(host: str, port: int) -> socket.socket:

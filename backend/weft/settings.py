@@ -145,14 +145,14 @@ class Settings(BaseSettings):
     )
     outbox_low_bytes: Size = Field(64 * KIB, description="A slow reader has caught up when fewer than this are unsent.")
     coalesce_factor: float = Field(
-        4.0, ge=0, description="After a flush that took d seconds a room is not flushed again for this times d."
+        10.0, ge=0, description="After a flush that took d seconds a room is not flushed again for this times d."
     )
     journal_pause_s: float = Field(
         0.01,
         ge=0,
         description="Pause of a document between two writes to the journal; what comes meanwhile shares one.",
     )
-    coalesce_most_s: float = Field(0.008, ge=0, description="Longest time that edits wait for a flush so.")
+    coalesce_most_s: float = Field(0.004, ge=0, description="Longest time that edits wait for a flush so.")
     keepalive_s: Seconds = Field(
         15.0,
         lt=30,

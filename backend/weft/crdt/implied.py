@@ -6,8 +6,10 @@ from collections.abc import Iterable
 
 from pycrdt import Doc, Text
 
+from weft.crdt.halves import show_halves
 from weft.crdt.merge import Guard
 from weft.crdt.ranges import IdRanges
+from weft.crdt.squash import squash
 from weft.crdt.update import read_update
 
 
@@ -21,9 +23,10 @@ def implies_deletes(merged: bytes, deletes: Iterable[tuple[int, Iterable[tuple[i
     Raises:
         CrdtError: pycrdt cannot load it.
     """
+    state = show_halves(squash(merged))
     with Guard("load the document"):
         doc: Doc[Text] = Doc()
-        doc.apply_update(merged)
+        doc.apply_update(state)
         encoded = doc.get_update(doc.get_state())
     known = IdRanges(read_update(encoded).deletes)
     return not any(known.new_parts(client, ranges) for client, ranges in deletes)
