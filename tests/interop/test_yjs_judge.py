@@ -24,6 +24,7 @@ from tests.support.server import WeftServer
 SHUFFLED_SEEDS = 300
 SESSION_SEEDS = 150
 AT_ONCE = 6
+ENOUGH_WRONG = 10  # each may cost a deadline
 SETTLE_S = 30.0
 
 Order = Callable[[Session, Random], list[int]]
@@ -90,6 +91,8 @@ async def play_all(
 
     async def worker() -> None:
         for seed, session, order in sessions:
+            if len(wrong) >= ENOUGH_WRONG:
+                return
             try:
                 done, differs = await play(server, judge, seed, session, order)
             except (AssertionError, OSError) as error:
@@ -180,7 +183,6 @@ async def test_an_unfillable_update_holds_back_nothing_else(server: WeftServer, 
         good.append(insert(1, clock, word, clock - 1 if clock else None))
         clock += len(word.encode("utf-16-le")) // 2
         writer.update(good[-1])
-    # The step 1 with which the server asks for what is missing is answered by a step 2: one more status than updates.
     await writer.until(lambda: len(writer.statuses) - answered >= len(good), "answers to all but the one that waits")
     expected = judge.describe(*good)
     await observer.until(lambda: judge.describe(*observer.updates).same(expected), "all good updates")

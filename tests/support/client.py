@@ -222,7 +222,7 @@ class Client:
             raise AssertionError(f"more than one message in a frame: {payload[:80].hex()}")
         if kind == 0:
             self.step1s.append(body)
-            self.step2(self.held)
+            self.answer_step1()
             return
         if self.inspect:
             self.skips += parse_update(body).skips
@@ -231,6 +231,10 @@ class Client:
             self.synced = True
         if self.on_update is not None:
             self.on_update(body)
+
+    def answer_step1(self) -> None:
+        """Say what this client holds; the empty update unless a test said otherwise."""
+        self.step2(self.held)
 
     def _awareness(self, payload: bytes) -> None:
         count, at = read_varuint(payload, 0)
@@ -313,7 +317,7 @@ class HocuspocusClient(Client):
     """One Hocuspocus connection with one document.
 
     Attributes:
-        sent: step 2s and updates sent; `statuses`: their answers, in order (1 stored, 0 refused).
+        sent: step 2s and updates sent that providers count; `statuses`: their answers, in order (1 stored, 0 refused).
         scope: `read-write` or `readonly` once authenticated; denied: reasons of denials; closes: reasons of CLOSE.
     """
 
@@ -325,6 +329,7 @@ class HocuspocusClient(Client):
         self.prefix = string(self.address)
         self.token = token
         self.sent = 0
+        self._asked = 0
         self.statuses: list[int] = []
         self.scope = ""
         self.denied: list[str] = []
@@ -340,6 +345,18 @@ class HocuspocusClient(Client):
 
     def authenticate(self) -> None:
         self.send(self.prefix + b"\x02\x00" + string(self.token) + string("4.8.0"))
+
+    def step1(self, vector: bytes = EMPTY_VECTOR) -> None:
+        self._asked += 1
+        super().step1(vector)
+
+    def answer_step1(self) -> None:
+        """Providers count the step 2 that follows from their own step 1, and no other: only that one is answered."""
+        if self._asked:
+            self._asked -= 1
+            self.step2(self.held)
+        else:
+            super().step2(self.held)
 
     def step2(self, update: bytes) -> None:
         self.sent += 1
