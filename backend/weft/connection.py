@@ -3,7 +3,8 @@
 Rules (tests quote these ids):
     X1  No exception leaves a call from the socket: what a client did wrong ends its session or its socket with the
         error's code; what we did wrong ends the socket with 1011 and is logged. Other rooms do not notice.
-    X2  Messages of a connection are handled in order; while one is read in another process the socket is not read.
+    X2  Messages of a connection are handled in order; while one is read in another process the socket is not read, and
+        what had been read of it already waits.
     X3  A connection that reads too slowly is not read from either, so what we owe it stays small.
     X4  A text frame is refused with 4400 and a reason that says what was expected.
 """
@@ -48,12 +49,14 @@ Ask = Callable[[str | None, DocumentId], Awaitable[Grant]]
 class Connection:
     """What both dialects share; see `weft.outlet.Listener` for the calls."""
 
-    __slots__ = ("__weakref__", "_hub", "_is_closed", "_outlet", "_tasks")
+    __slots__ = ("__weakref__", "_held", "_hub", "_is_closed", "_outlet", "_tasks")
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._outlet: Outlet | None = None
         self._tasks: set[asyncio.Task[None]] | None = None
+        # What comes after a large update, while that is being read (X2); None when none is.
+        self._held: list[tuple[Session, Room, Message]] | None = None
         self._is_closed = False
 
     @property
@@ -99,7 +102,7 @@ class Connection:
         """The peer has read what was sent."""
         for session, room in self._sessions():
             room.caught_up(session)
-        self.outlet.resume_reading()
+        self._read_on()
 
     def closed(self, _code: int) -> None:
         """It is over."""
@@ -146,6 +149,15 @@ class Connection:
     # -- messages of an open session --------------------------------------------------------------------------------
 
     def _deliver(self, session: Session, room: Room, message: Message) -> None:
+        if self._held is not None:
+            self._held.append((session, room, message))
+            return
+        try:
+            self._hand_over(session, room, message)
+        except WeftError as error:
+            self.end(session, error)
+
+    def _hand_over(self, session: Session, room: Room, message: Message) -> None:
         if isinstance(message, Update | Step2):
             self._take(session, room, message)
         elif isinstance(message, Awareness):
@@ -160,14 +172,15 @@ class Connection:
     def _take(self, session: Session, room: Room, message: Update | Step2) -> None:
         is_step2 = isinstance(message, Step2)
         if len(message.update) > READ_AWAY_BYTES and not room.knows_step2(message.update):
-            self.outlet.pause_reading()  # (X2)
+            self.outlet.pause_reading()
+            self._held = []
             self._start(self._take_large(session, room, message.update, is_step2=is_step2))
             return
         try:
             room.take(session, message.update, is_step2=is_step2)
-        except WeftError as error:
+        except WeftError:
             room.refuse_update(session, is_step2=is_step2)
-            self.end(session, error)
+            raise
 
     async def _take_large(self, session: Session, room: Room, update: bytes, *, is_step2: bool) -> None:
         limit = self._hub.settings.max_update_bytes
@@ -180,17 +193,27 @@ class Connection:
                 room.refuse_update(session, is_step2=is_step2)
                 self.end(session, error)
         finally:
-            if not self._is_closed and not self.outlet.congested:
-                self.outlet.resume_reading()
+            held, self._held = self._held, None
+        for entry in held or ():
+            if entry[0] in entry[1].sessions:
+                self._deliver(*entry)  # one more large update holds the rest again
+        self._read_on()
+
+    def _read_on(self) -> None:
+        """Read the socket again, unless there is a reason not to (X2, X3)."""
+        if self._held is None and not self._is_closed and not self.outlet.congested:
+            self.outlet.resume_reading()
 
     # -- tasks ------------------------------------------------------------------------------------------------------
 
-    def _start(self, work: Coroutine[None, None, None]) -> None:
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(self._guard(work))
         if self._tasks is None:
             self._tasks = set()
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # one that is cancelled before its first turn never runs
+        return task
 
     async def _guard(self, work: Coroutine[None, None, None]) -> None:
         """Nothing that happens in a task of this connection may go unnoticed, or any further (X1)."""
@@ -243,8 +266,7 @@ class YWebsocketConnection(Connection):
 
     async def _open(self) -> None:
         self._session, self._room = await self._join(self._document, self._grant, None)
-        if not self.outlet.congested:
-            self.outlet.resume_reading()
+        self._read_on()
 
     def _receive(self, payload: bytes) -> None:
         message = ywebsocket.decode(payload)
@@ -270,13 +292,14 @@ class HocuspocusConnection(Connection):
         authorize: decides about a token and a document.
     """
 
-    __slots__ = ("_ask", "_conversation", "_deadline", "_open")
+    __slots__ = ("_ask", "_conversation", "_deadline", "_deciding", "_open")
 
     def __init__(self, hub: Hub, authorize: Ask) -> None:
         super().__init__(hub)
         settings = hub.settings
         self._ask = authorize
         self._open: dict[str, tuple[Session, Room]] = {}
+        self._deciding: dict[str, asyncio.Task[None]] = {}
         self._conversation = HocuspocusConversation(
             max_documents=settings.max_documents_per_connection,
             preauth_documents=settings.preauth_documents,
@@ -302,27 +325,36 @@ class HocuspocusConnection(Connection):
             if opened is not None:
                 self._deliver(*opened, effect.message)
         elif isinstance(effect, Authorise):
-            self._start(self._sign_in(effect.address, effect.token))
+            self._decide(effect.address, self._sign_in(effect.address, effect.token))
         elif isinstance(effect, Renew):
-            self._start(self._renew(effect.address, effect.token))
+            self._decide(effect.address, self._renew(effect.address, effect.token))
         elif isinstance(effect, Detach):
             self._detach(effect.address)
         else:
             self.outlet.send(effect.payload)
 
+    def _decide(self, address: str, work: Coroutine[None, None, None]) -> None:
+        """Start to decide about an address; what was being decided about it counts no more (S4)."""
+        self._undecide(address)
+        task = self._deciding[address] = self._start(work)
+        task.add_done_callback(lambda done: self._decided(address, done))
+
+    def _decided(self, address: str, task: asyncio.Task[None]) -> None:
+        if self._deciding.get(address) is task:
+            del self._deciding[address]
+
+    def _undecide(self, address: str) -> None:
+        task = self._deciding.pop(address, None)
+        if task is not None:
+            task.cancel()
+
     async def _sign_in(self, address: str, token: str | None) -> None:
         try:
             document = document_id(hocuspocus.split_address(address)[0])
             grant = await self._ask(token, document)
-            if not self._conversation.is_wanted(address):
-                return
             session, room = await self._join(document, grant, address)
         except WeftError as error:
             self._deny(address, error, had_token=token is not None)
-            return
-        if not self._conversation.is_wanted(address):
-            room.leave(session)
-            self._hub.release(room)
             return
         if self._deadline is not None:
             self._deadline.cancel()
@@ -341,7 +373,7 @@ class HocuspocusConnection(Connection):
         # A client that has not sent its Auth yet is not told no: its Auth may be on the way (S5).
         waits = not had_token and error.close_code in (4401, 4403)
         log.info("session denied", reason=error.reason, detail=str(error), waits_for_token=waits)
-        if not waits and self._conversation.is_wanted(address):
+        if not waits:
             self.outlet.send(hocuspocus.denied(address, close_reason(error)))
         self._conversation.denied(address, wait_for_auth=waits)
 
@@ -357,6 +389,7 @@ class HocuspocusConnection(Connection):
                 self.end(session, error)
 
     def _detach(self, address: str) -> None:
+        self._undecide(address)
         opened = self._open.pop(address, None)
         if opened is not None:
             session, room = opened

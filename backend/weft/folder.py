@@ -18,7 +18,7 @@ from time import monotonic, perf_counter
 from weft.crdt.implied import implies_deletes
 from weft.crdt.merge import diff, merge
 from weft.document import Document, Fold
-from weft.errors import DocumentDeletedError, JournalUnavailableError
+from weft.errors import DocumentDeletedError, InternalError, JournalUnavailableError, WeftError
 from weft.journal import Snapshot
 from weft.logs import get_logger
 from weft.outlet import Frame
@@ -36,6 +36,7 @@ COMPACT_AGAIN_S = 10.0  # after a snapshot that could not be made
 BYTES_PER_UPDATE = 40  # a log of one update per so many bytes of snapshot is worth folding
 
 Give = Callable[[bytes, bytes | None], None]
+Fail = Callable[[WeftError], None]
 
 
 def run_fold(job: Fold, *, with_index: bool) -> tuple[bytes, bytes]:
@@ -83,7 +84,7 @@ class Folder:
         self._answers: dict[bytes, bytes] = {}
         self._answers_version = -1
         self._frames: dict[bytes, tuple[bytes, Frame]] = {}
-        self._fold: asyncio.Task[bytes] | None = None
+        self._fold: asyncio.Task[Snapshot] | None = None
         self._compacting = False
         self._not_before_s = 0.0
         self._stopped = False
@@ -96,21 +97,22 @@ class Folder:
 
     # -- the state for a client ----------------------------------------------------------------------------------
 
-    def state(self, state_vector: bytes, give: Give) -> None:
+    def state(self, state_vector: bytes, give: Give, fail: Fail) -> None:
         """Compute what a client with this state vector lacks and hand it to `give`, at once where that is quick.
 
         Args:
             state_vector: checked already.
             give: called with a step 2, and with an update of what came while that was computed, or None.
+            fail: called instead when it cannot be computed: a client asks only once.
         """
         document = self._document
         if self._answers_version == document.version and (known := self._answers.get(state_vector)) is not None:
             give(known, None)
             return
-        if document.needs_fold_for_newcomers and document.size_bytes <= INLINE_FOLD_BYTES:
+        if document.needs_fold_for_newcomers and document.size_bytes <= INLINE_FOLD_BYTES and self._fold is None:
             self._fold_in_place()
         if document.needs_fold_for_newcomers or self._is_large:
-            self._start(self._state_later(state_vector, give))
+            self._start(self._state_later(state_vector, give), fail)
         else:
             give(self._answer(state_vector), None)
 
@@ -127,16 +129,14 @@ class Folder:
             return
         # A large document: base and tail are sent one after the other, so that nothing long happens on the loop. The
         # base is never empty here, so no editor finds an empty document at its first step 2.
-        base, tail = document.base, document.tail
-        if len(base) <= self._settings.worker_threshold_bytes:
+        if len(document.base) <= self._settings.worker_threshold_bytes:
             await self._folded()
-            base = document.base
-        step2 = base if state_vector == EMPTY_STATE_VECTOR else await self._workers.run(diff, base, state_vector)
-        if document.base is not base:
-            # Another fold finished meanwhile; its base holds all of ours.
-            tail = [await self._workers.run(diff, document.base, state_vector), *document.tail]
-        else:
-            tail = document.tail
+        base = None
+        while base is not document.base:  # a fold that finished meanwhile has taken its part out of the tail
+            base = step2 = document.base
+            if state_vector != EMPTY_STATE_VECTOR:
+                step2 = await self._workers.run(diff, base, state_vector)
+        tail = document.tail
         give(step2, merge(tail) if tail else None)
 
     def _answer(self, state_vector: bytes) -> bytes:
@@ -174,7 +174,7 @@ class Folder:
 
     def check_implied(self, deletes: list[tuple[int, list[tuple[int, int]]]], done: Callable[[bool], None]) -> None:
         """Find out, off the loop, whether the content implies these deletes (concurrent map sets and the like)."""
-        self._start(self._check_implied(deletes, done))
+        self._start(self._check_implied(deletes, done), lambda _: done(False))
 
     async def _check_implied(
         self, deletes: list[tuple[int, list[tuple[int, int]]]], done: Callable[[bool], None]
@@ -207,14 +207,14 @@ class Folder:
             if started_at >= version:
                 return
 
-    async def _fold_away(self, *, with_index: bool) -> bytes:
+    async def _fold_away(self, *, with_index: bool) -> Snapshot:
         started_s = perf_counter()
         job = self._document.fold()
         base, index = await self._workers.run(run_fold, job, with_index=with_index)
         if not self._stopped:
             self._document.folded(job, base)
         self._metrics.squash_s.observe(perf_counter() - started_s)
-        return index
+        return Snapshot(base, index)
 
     # -- snapshots -----------------------------------------------------------------------------------------------
 
@@ -244,14 +244,14 @@ class Folder:
             position, saved = saver.position, (saver.saved_bytes, saver.saved_updates)
             if document.size_bytes <= INLINE_FOLD_BYTES:
                 self._fold_in_place()
-                index = document.index()
+                snapshot = Snapshot(document.base, document.index())
             else:
                 task = self._fold = asyncio.create_task(self._fold_away(with_index=True))
                 try:
-                    index = await task
+                    snapshot = await task
                 finally:
                     self._fold = None
-            await self._journal.compact(self._document_id, Snapshot(document.base, index), position)
+            await self._journal.compact(self._document_id, snapshot, position)
             saver.compacted(*saved)
             self._metrics.compactions += 1
         except (JournalUnavailableError, DocumentDeletedError) as error:
@@ -282,14 +282,16 @@ class Folder:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _start(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(self._guard(work))
+    def _start(self, work: Coroutine[None, None, None], fail: Fail = lambda _: None) -> None:
+        task = asyncio.get_running_loop().create_task(self._guard(work, fail))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # one that is cancelled before its first turn never runs
 
-    async def _guard(self, work: Coroutine[None, None, None]) -> None:
+    async def _guard(self, work: Coroutine[None, None, None], fail: Fail) -> None:
         try:
             await work
-        except Exception:
-            # The document goes on as it is; what waited for this is not answered, and its client asks again.
+        except Exception as error:
+            # The document goes on as it is; who waited for this is told.
             log.exception("background work failed", document=self._document_id)
+            fail(error if isinstance(error, WeftError) else InternalError("background work failed"))

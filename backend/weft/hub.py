@@ -3,7 +3,7 @@
 Rules (tests quote these ids):
     U1  A document is loaded once, however many ask for it at the same time; nobody sees it half loaded.
     U2  A room is closed when nobody has used it for `room_idle_s` and everything of it is durable; whoever comes while
-        it closes waits and gets a new one.
+        it closes, or after it has lost its journal, waits and gets a new one.
     U3  A document whose stored bytes cannot be read is quarantined: closed with 1011, kept as it is, reported.
     U4  Draining: no new rooms and sessions; everything durable first, then sockets are closed 1012 in a jittered
         spread.
@@ -141,6 +141,9 @@ class Hub:
             if self.draining:
                 raise DrainingError("this server stops; connect again")
             room = self._rooms.get(document)
+            if room is not None and room.is_lost:
+                self._evict(document, room)
+                continue
             if room is not None:
                 room.holds += 1
                 room.idle_since_s = None
@@ -212,7 +215,7 @@ class Hub:
         del self._rooms[document]
         self.metrics.rooms -= 1
         self.metrics.rooms_evicted += 1
-        task = asyncio.create_task(room.close())
+        task = asyncio.create_task(room.abandon() if room.is_lost else room.close())
         self._closing[document] = task
 
         def closed(task: asyncio.Task[None]) -> None:

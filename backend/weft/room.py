@@ -152,7 +152,12 @@ class Room:
 
     def end_all(self, error: WeftError) -> None:
         """End every session with an error."""
-        for session, party in tuple(self._parties.items()):
+        for session in tuple(self._parties):
+            self._end(session, error)
+
+    def _end(self, session: Session, error: WeftError) -> None:
+        party = self._parties.get(session)
+        if party is not None:
             party.end(session, error)
 
     # -- updates -------------------------------------------------------------------------------------------------
@@ -264,12 +269,12 @@ class Room:
     def _accept(self, session: Session, admission: Admission, ticket: Ticket) -> None:
         """The ready part of an admission becomes part of the document, the batch and the log."""
         assert admission.ready is not None
+        if session.behind is not None:
+            # What it sends itself it has; on y-websocket that comes back only when durable.
+            for client, end in admission.ends:
+                if session.behind.get(client, 0) == self.document.clocks.get(client, 0):
+                    session.behind[client] = end
         self.document.absorb(admission)
-        if admission.ends:
-            if session.clients is None:
-                session.clients = set()
-            for client, _ in admission.ends:
-                session.clients.add(client)
         edit = Edit(session.grant.user, time_ns() // 1_000_000, admission.ready)
         self._pending.append(_Pending(session, edit, ticket))
         self._pending_bytes += len(admission.ready)
@@ -364,8 +369,9 @@ class Room:
         try:
             if self._pending:
                 pending, self._pending, self._pending_bytes = self._pending, [], 0
-                self._broadcast(pending)
+                # First: what is in the document but never gets into the log would be a gap in it.
                 self._saver.put([(item.edit, item.ticket) for item in pending])
+                self._broadcast(pending)
                 self._folder.check()
             self._broadcast_presence()
         finally:
@@ -448,7 +454,11 @@ class Room:
                 f"the state was asked for more than {self._settings.max_step1_per_s} times a second; wait before asking"
             )
         read_state_vector(state_vector)
-        self._folder.state(state_vector, lambda step2, tail: self._give_state(session, step2, tail))
+        self._folder.state(
+            state_vector,
+            lambda step2, tail: self._give_state(session, step2, tail),
+            lambda error: self._end(session, error),
+        )
 
     def _give_state(self, session: Session, step2: bytes, tail: bytes | None) -> None:
         """Send the state to a session, which reads from here on (R5)."""
@@ -499,14 +509,12 @@ class Room:
         self._metrics.slow_readers -= 1
         if session.reading:
             if session.behind_version != self.document.version:
-                if session.open_tickets:
-                    # What it wrote itself it has; on y-websocket that comes back only when durable.
-                    clocks = self.document.clocks
-                    behind.update({client: clocks[client] for client in session.clients or () if client in clocks})
                 missed = diff(self.document.merged(), write_state_vector(behind))
                 self._say(session, session.prefix + update_body(missed))
                 self._metrics.updates_out += 1
                 self._metrics.slow_reader_catch_ups += 1
+                if session.is_behind:  # that was more than it takes at once: it stays aside (F2)
+                    return
             self._fanout.start(session)
             self._say_presence(session)
         self._give_held(session)
@@ -567,6 +575,11 @@ class Room:
         self._folder.tick(now_s)
 
     # -- the end -------------------------------------------------------------------------------------------------
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it has lost its journal, and with it edits: it takes nobody any more."""
+        return self._lost is not None
 
     @property
     def is_settled(self) -> bool:

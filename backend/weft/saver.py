@@ -9,6 +9,7 @@ Rules (tests quote these ids):
     V5  After an append the next one waits a little: a commit costs as much as twenty deliveries, and what comes
         meanwhile shares it.
     V6  Past `max_unsaved_bytes` nothing more is taken; the room refuses edits with "later".
+    V7  After a failure that is not "away" nothing more is appended: what follows would stand behind a gap.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class Saver:
         "_document",
         "_idle",
         "_in_flight",
+        "_is_lost",
         "_journal",
         "_metrics",
         "_on_lost",
@@ -78,6 +80,7 @@ class Saver:
         self._in_flight: list[Item] | None = None
         self._task: asyncio.Task[None] | None = None
         self._idle: asyncio.Event | None = None
+        self._is_lost = False
         self.position: Position = loaded.position
         self.unsaved_bytes = 0
         edits = [edit for entry in loaded.entries for edit in entry.batch]
@@ -91,6 +94,8 @@ class Saver:
 
     def put(self, items: list[Item]) -> None:
         """Take edits and those who wait for them; called in the turn in which they are broadcast."""
+        if self._is_lost:
+            return
         self._queue += items
         size = sum(len(edit.update) for edit, _ in items if edit is not None)
         self.unsaved_bytes += size
@@ -100,6 +105,8 @@ class Saver:
 
     def ride(self, ticket: Ticket) -> bool:
         """Let a ticket wait for what is pending (V3); False when nothing is."""
+        if self._is_lost:
+            return True  # "known" is not durable here: nobody is told so
         if self._queue:
             self._queue.append((None, ticket))
         elif self._in_flight is not None:
@@ -118,7 +125,7 @@ class Saver:
     async def stop(self) -> None:
         """Give up what is not durable: for a document that has been deleted, and for tests that pull the plug."""
         task, self._task = self._task, None
-        self._clear()
+        self._lose()
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -150,12 +157,12 @@ class Saver:
                 if edits:
                     await asyncio.sleep(self._pause_s)
         except DocumentDeletedError as error:
-            self._clear()
+            self._lose()
             self._on_lost(error)
         except Exception as error:
             # Nothing of it is acknowledged. The room closes its sessions, and their clients keep their copies.
             log.exception("journal failed", document=self._document)
-            self._clear()
+            self._lose()
             self._on_lost(JournalUnavailableError(f"the journal failed: {error}"))
         finally:
             self._task = None
@@ -171,7 +178,9 @@ class Saver:
         self.saved_updates += len(edits)
         self._on_saved([ticket for _, ticket in batch])
 
-    def _clear(self) -> None:
+    def _lose(self) -> None:
+        """Forget what is not durable, and whatever comes (V7)."""
+        self._is_lost = True
         self._queue = []
         self._in_flight = None
         self._metrics.journal_unsaved_bytes -= self.unsaved_bytes

@@ -9,7 +9,8 @@ Rules (tests quote these ids):
     S2  Every Step2 and every Update is answered exactly once, by a `Ticket`, when all of it is durable or when it is
         refused. Statuses are counted and never collapsed, for slow readers neither.
     S3  A session's exact address stands in front of everything that is sent to it.
-    S4  Hocuspocus: an Auth after establishment renews the grant; after a denial it is a new try; the socket stays.
+    S4  Hocuspocus: an Auth after establishment renews the grant; after a denial it is a new try; the socket stays. Of
+        several that are being decided the latest counts.
     S5  Hocuspocus: a client that sends no Auth (v2 without a token) is asked about as one without a token, once; if
         that is denied its messages wait for an Auth, within the bounds of S1.
     S6  Rates are token buckets with time as an argument.
@@ -127,11 +128,10 @@ class Session:
         hocuspocus: which dialect answers are said in.
         owner: names this session among all replicas' (presence).
         reading: whether it has been given the state, and so gets what comes after.
-        behind: the clocks it had when it fell behind; None while it keeps up.
+        behind: the clocks it had when it fell behind, and what it sent itself since; None while it keeps up.
         open_tickets: how many answers it waits for.
         expected: for each of our step 1s that is not answered yet, whether its answer is counted; None for none.
         held: answers that it gets once it has caught up.
-        clients: client ids whose structs it has sent; None for none.
         waiting: parts of its updates that wait.
         last_sent_s: when it was last sent something of its own, monotonic seconds.
     """
@@ -140,7 +140,6 @@ class Session:
         "ask_rate",
         "behind",
         "behind_version",
-        "clients",
         "document",
         "expected",
         "grant",
@@ -178,7 +177,6 @@ class Session:
         self.open_tickets = 0
         self.expected: list[bool] | None = None
         self.held: list[bytes] | None = None
-        self.clients: set[int] | None = None
         self.waiting: list[Waiting] | None = None
         self.waiting_bytes = 0
         self.last_sent_s = 0.0
@@ -186,8 +184,15 @@ class Session:
         self.step1_rate = Rate(step1_per_s)
         self.ask_rate = Rate(1)
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether it is sent nothing until it has drained."""
+        return self.behind is not None
+
     def expect_step2(self, *, counted: bool) -> None:
         """We have sent a step 1; says whether the provider counts the step 2 that will answer it (S7)."""
+        if not self.hocuspocus:
+            return
         self.expected = [*(self.expected or ())[-MAX_EXPECTED:], counted]
 
     def counts_step2(self) -> bool:
@@ -240,14 +245,14 @@ def presence_body(payload: bytes) -> bytes:
 
 
 class Authorise(NamedTuple):
-    """Somebody wants a document: decide, then call `decided`."""
+    """Somebody wants a document: decide, then call `opened` or `denied`. Replaces an earlier one (S4)."""
 
     address: str
     token: str | None
 
 
 class Renew(NamedTuple):
-    """An open session sent a new token (S4)."""
+    """An open session sent a new token. Replaces an earlier one (S4)."""
 
     address: str
     token: str
@@ -309,13 +314,15 @@ class _Line:
 
     Attributes:
         state: "asking" (Auth is being decided), "open", "waiting" (for an Auth, S5), "denied".
+        token: the one that is being decided; None for none.
         inbox: messages kept while it is not open.
     """
 
-    __slots__ = ("inbox", "state")
+    __slots__ = ("inbox", "state", "token")
 
-    def __init__(self, state: str) -> None:
-        self.state = state
+    def __init__(self, token: str | None) -> None:
+        self.state = "asking"
+        self.token = token
         self.inbox: Inbox | None = Inbox()
 
 
@@ -356,7 +363,7 @@ class HocuspocusConversation:
         if isinstance(message, Auth):
             return self._ask(address, line, message.token)
         if line is None:
-            line = self._new_line(address, "asking")
+            line = self._new_line(address, None)
             self._keep(line, message, len(frame))
             return [Authorise(address, None)]
         if line.state != "denied":  # the rest of what a denied client sent at once is not an attack
@@ -374,11 +381,11 @@ class HocuspocusConversation:
 
     def _ask(self, address: str, line: _Line | None, token: str) -> list[Effect]:
         if line is None:
-            self._new_line(address, "asking")
-        elif line.state == "asking":
+            self._new_line(address, token)
+        elif line.state == "asking" and line.token == token:
             return []  # the question is being decided already; a second Auth adds nothing to it
         else:
-            line.state = "asking"
+            line.state, line.token = "asking", token
             line.inbox = line.inbox or Inbox()
         return [Authorise(address, token)]
 
@@ -386,7 +393,7 @@ class HocuspocusConversation:
         assert line.inbox is not None  # only an open or a denied line has none
         line.inbox.keep(message, size_bytes, self._preauth_bytes)
 
-    def _new_line(self, address: str, state: str) -> _Line:
+    def _new_line(self, address: str, token: str | None) -> _Line:
         if len(self._lines) >= self._max_documents:
             raise RoomFullError(
                 f"this connection has {len(self._lines)} documents open; the limit is {self._max_documents}; "
@@ -398,7 +405,7 @@ class HocuspocusConversation:
                 f"the limit is {self._preauth_documents}"
             )
         self._undecided += 1
-        line = self._lines[address] = _Line(state)
+        line = self._lines[address] = _Line(token)
         return line
 
     def opened(self, address: str) -> list[Message]:
@@ -410,11 +417,6 @@ class HocuspocusConversation:
         line.state, line.inbox = "open", None
         self._undecided -= 1
         return kept
-
-    def is_wanted(self, address: str) -> bool:
-        """Whether the client still waits for this address to be decided."""
-        line = self._lines.get(address)
-        return line is not None and line.state == "asking"
 
     def denied(self, address: str, *, wait_for_auth: bool) -> None:
         """The session of this address is not let in, for now: its messages are dropped, or wait for an Auth (S5)."""

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 from pycrdt import Doc, Text
 
-from weft.connection import Connection, HocuspocusConnection, YWebsocketConnection
+from weft.connection import Ask, Connection, HocuspocusConnection, YWebsocketConnection
 from weft.crdt.merge import merge
 from weft.hub import Hub
 from weft.journal.memory import MemoryJournal, MemoryStore
@@ -28,22 +28,33 @@ DOCUMENT = DocumentId("notes/1")
 
 
 class KeptOutlet:
-    """An outlet that keeps what it is sent; `congest` and `drain` play a slow peer."""
+    """An outlet that keeps what it is sent; `congest` and `drain` play a slow peer.
+
+    With `high_bytes` set it congests by itself, from within a write, as transports do; then `drain` reads it empty.
+    """
 
     def __init__(self) -> None:
         self.congested = False
+        self.high_bytes: int | None = None
+        self.waiting_bytes = 0
+        self.on_congested: Callable[[], None] = lambda: None
         self.sent: list[bytes] = []
         self.closed: tuple[int, str] | None = None
         self.reading = True
 
     def buffered(self) -> int:
-        return 0
+        return self.waiting_bytes
 
     def write(self, frame: Frame) -> None:
-        self.sent.append(frame.payload)
+        self.send(frame.payload)
 
     def send(self, payload: bytes) -> None:
         self.sent.append(payload)
+        if self.high_bytes is not None:
+            self.waiting_bytes += len(payload)
+            if self.waiting_bytes > self.high_bytes and not self.congested:
+                self.congested = True
+                self.on_congested()
 
     def close(self, code: int, reason: str = "") -> None:
         self.closed = self.closed or (code, reason)
@@ -68,6 +79,7 @@ class Client(Generic[C]):
     def __init__(self, connection: C) -> None:
         self.connection = connection
         self.outlet = KeptOutlet()
+        self.outlet.on_congested = connection.congested
         connection.opened(self.outlet)
 
     def send(self, payload: bytes) -> None:
@@ -85,6 +97,7 @@ class Client(Generic[C]):
 
     def drain(self) -> None:
         self.outlet.congested = False
+        self.outlet.waiting_bytes = 0
         self.connection.drained()
 
     def updates(self) -> list[bytes]:
@@ -115,11 +128,11 @@ class World:
             client.outlet.take()
         return client
 
-    async def hocuspocus(self, grant: Grant = EDIT) -> Client[HocuspocusConnection]:
+    async def hocuspocus(self, grant: Grant = EDIT, ask: Ask | None = None) -> Client[HocuspocusConnection]:
         async def authorize(token: str | None, document: DocumentId) -> Grant:
             return grant
 
-        return Client(HocuspocusConnection(self.hub, authorize))
+        return Client(HocuspocusConnection(self.hub, ask or authorize))
 
     async def flushed(self, document: DocumentId = DOCUMENT) -> None:
         """Wait until nothing is pending in the document's room and, unless the journal is held, all is durable."""

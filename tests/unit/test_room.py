@@ -8,7 +8,7 @@ from tests.unit.rooms import DOCUMENT, READ, Author, text_of, turns, until, worl
 
 from weft.crdt.merge import merge
 from weft.crdt.update import read_update, write_update
-from weft.fanout import Pacer
+from weft.fanout import Fanout, Pacer
 from weft.outlet import Frame
 from weft.types import EMPTY_UPDATE
 from weft.wire import hocuspocus, ywebsocket
@@ -388,6 +388,70 @@ async def test_f2_a_slow_writer_is_not_told_saved_by_its_catch_up() -> None:
         w.store.release()
         await w.flushed()
         assert ana.updates() == [mine]
+
+
+async def test_f2_a_slow_writer_gets_what_others_write_under_client_ids_that_it_sent_once() -> None:
+    """A step 2 passes structs of other clients on: that does not make them its own for ever."""
+    async with world() as w:
+        ana, bo = await w.yws(), await w.yws()
+        own, other = Author(1), Author(2)
+        first = other.type("theirs, offline ")
+        ana.step2(first)
+        await w.flushed()
+        seen = [first, *ana.updates()]
+        w.store.hold()
+        mine = own.type("mine")
+        ana.update(mine)  # is not durable, so its echo must not come with the catch-up
+        ana.congest()
+        bo.update(other.type("and more é😀"))
+        await w.flushed()
+        ana.drain()
+        seen += ana.updates()
+        assert text_of(merge(seen)) == "theirs, offline and more é😀"
+        w.store.release()
+        await w.flushed()
+        assert ana.updates() == [mine]
+
+
+async def test_f2_what_a_slow_writer_sends_meanwhile_is_not_in_its_catch_up() -> None:
+    """A large update that was being read in another process when its writer fell behind."""
+    async with world() as w:
+        ana, bo = await w.yws(), await w.yws()
+        w.store.hold()
+        ana.congest()
+        mine = Author(1).type("mine")
+        ana.update(mine)
+        bo.update(Author(2).type("theirs"))
+        await w.flushed()
+        ana.drain()
+        (missed,) = ana.updates()
+        assert {section.client for section in read_update(missed).sections} == {2}
+        w.store.release()
+        await w.flushed()
+        assert ana.updates() == [mine]
+
+
+async def test_r2_a_broadcast_that_fails_does_not_keep_edits_from_the_journal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in the document but not in the log would be a gap in front of all that refers to it."""
+    async with world() as w:
+        ana, _ = await w.yws(), await w.yws()
+        room = w.hub.rooms[DOCUMENT]
+        author = Author(1)
+        ana.update(author.type("é"))
+        with monkeypatch.context() as patch:
+            patch.setattr(Fanout, "broadcast", _broken)
+            with pytest.raises(RuntimeError):
+                room.flush()
+        ana.update(author.type("after"))
+        await w.flushed()
+        loaded = await w.hub.journal.load(DOCUMENT)
+        kept = [edit.update for entry in loaded.entries for edit in entry.batch]
+        assert text_of(merge(kept)) == "éafter"
+        assert len(ana.updates()) == 2
+
+
+def _broken(*_args: object) -> int:
+    raise RuntimeError("a bug")
 
 
 # -- presence -----------------------------------------------------------------------------------------------------
