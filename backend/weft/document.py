@@ -14,8 +14,10 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 from weft.crdt.merge import diff, merge
 from weft.crdt.ranges import IdRanges
@@ -91,7 +93,6 @@ class Document:
         deletes: all known deleted ids.
         version: grows by one with every change; caches are keyed by it.
         tail_bytes: size of the tail.
-        tail_updates: how many updates went into the tail since the last fold.
     """
 
     __slots__ = (
@@ -107,7 +108,6 @@ class Document:
         "deletes_version",
         "keep_deleted",
         "tail_bytes",
-        "tail_updates",
         "version",
     )
 
@@ -126,7 +126,6 @@ class Document:
         self.version = 0
         self.deletes_version = 0
         self.tail_bytes = 0
-        self.tail_updates = 0
         self._pieces: list[bytes] = []  # squashed parts of the tail, oldest first
         self._fresh: list[bytes] = []  # updates since the last piece
         self._tail_deletes = False
@@ -236,11 +235,6 @@ class Document:
                 return True
         return False
 
-    def is_met(self, needs: Iterable[tuple[int, int]]) -> bool:
-        """Whether one of the (client, clock) pairs has become known."""
-        clocks = self.clocks
-        return any(clocks.get(client, 0) > clock for client, clock in needs)
-
     def absorb(self, admission: Admission) -> None:
         """Make the ready part of an admission part of the document.
 
@@ -255,15 +249,20 @@ class Document:
             for client, ranges in admission.deletes:
                 for start, end in ranges:
                     self.deletes.add(client, start, end)
-        self._fresh.append(admission.ready)
+        if len(admission.ready) > TAIL_PIECE_BYTES:
+            self._pieces.append(admission.ready)  # squashed with the next fold, away from the event loop
+        else:
+            self._fresh.append(admission.ready)
         self.tail_bytes += len(admission.ready)
-        self.tail_updates += 1
         self.version += 1
-        if len(self._fresh) >= TAIL_PIECE_UPDATES:
-            self._pack()
 
-    def _pack(self) -> None:
-        """Squash the fresh updates into a piece, and join it with smaller neighbours (each byte log n times)."""
+    def pack(self) -> None:
+        """Squash the fresh updates into a piece when there are many, and join it with smaller neighbours.
+
+        Each byte is squashed log n times in all.
+        """
+        if len(self._fresh) < TAIL_PIECE_UPDATES:
+            return
         piece = squash(merge(self._fresh), keep_deleted=self.keep_deleted)
         self._fresh = []
         while self._pieces and len(self._pieces[-1]) <= 2 * len(piece) <= TAIL_PIECE_BYTES:
@@ -342,7 +341,6 @@ class Document:
         self._fresh = [update for update in self._fresh if id(update) not in covered]
         self.base = base
         self.tail_bytes = sum(map(len, self._pieces)) + sum(map(len, self._fresh))
-        self.tail_updates = len(self._fresh) + TAIL_PIECE_UPDATES * len(self._pieces)
         self._tail_deletes = bool(self._pieces) or any(update[0] == 0 or update[-1] != 0 for update in self._fresh)
         self._merged = None
 
@@ -417,7 +415,7 @@ class _Progress:
         needs: the (client, clock) that blocks `stop`; None at the end.
     """
 
-    __slots__ = ("_ref", "_section", "clock", "first", "needs", "stop")
+    __slots__ = ("_limit", "_ref", "_section", "_skip", "clock", "first", "needs", "stop")
 
     def __init__(self, section: Section, known: int) -> None:
         self._section = section
@@ -432,23 +430,27 @@ class _Progress:
             at = _index_at(section, known)
             assert at is not None  # overlaps inside a struct were cut before
             self.first = self.stop = at
+        # A Skip ends what can be ready; known ones lie below `first`.
+        self._limit = len(section.clocks)
+        self._skip: int | None = None
+        for skip, _ in section.skips:
+            if skip >= known:
+                self._limit = bisect_left(section.clocks, skip)
+                self._skip = skip
+                break
 
     def advance(self, clock_of: Mapping[int, int], known: Mapping[int, int]) -> bool:
         """Go on as far as the clocks allow; says whether that was any further."""
         section = self._section
         clocks = section.clocks
         before = self.stop
-        limit = len(clocks)
-        if before == limit:
+        if before == len(clocks):
             return False
         if clocks[before] > self.clock:
             self.needs = (section.client, self.clock)
             return False
-        for skip, _ in section.skips:  # a Skip ends what can be ready; known ones lie below `first`
-            if skip >= self.clock:
-                limit = min(limit, clocks.index(skip, before))
-                self.needs = (section.client, skip)
-                break
+        limit = self._limit
+        self.needs = None if self._skip is None else (section.client, self._skip)
         refs = section.refs
         while self._ref < len(refs):
             index, client, clock = refs[self._ref]
@@ -459,8 +461,6 @@ class _Progress:
                 self.needs = (client, clock)
                 break
             self._ref += 1
-        if limit == len(clocks):
-            self.needs = None
         self.stop = limit
         self.clock = clocks[limit] if limit < len(clocks) else section.end
         return limit > before
@@ -474,7 +474,7 @@ def _ready_prefixes(sections: Sequence[Section], known: Mapping[int, int]) -> li
     """
     progress = [_Progress(section, known.get(section.client, 0)) for section in sections]
     clock_of = {section.client: state.clock for section, state in zip(sections, progress, strict=True)}
-    blocked: dict[int, list[int]] = {}
+    blocked: dict[int, list[tuple[int, int]]] = {}  # client -> heap of (clock that must be passed, section)
     todo = list(range(len(sections) - 1, -1, -1))
     while todo:
         number = todo.pop()
@@ -483,13 +483,9 @@ def _ready_prefixes(sections: Sequence[Section], known: Mapping[int, int]) -> li
         client = sections[number].client
         clock_of[client] = state.clock
         if state.needs is not None and state.needs[0] != client and state.needs[0] in clock_of:
-            blocked.setdefault(state.needs[0], []).append(number)
+            heappush(blocked.setdefault(state.needs[0], []), (state.needs[1], number))
         if advanced:
-            waiters = blocked.pop(client, [])
-            for waiter in waiters:
-                needs = progress[waiter].needs
-                if needs is not None and needs[1] < state.clock:
-                    todo.append(waiter)
-                else:
-                    blocked.setdefault(client, []).append(waiter)
+            heap = blocked.get(client, [])
+            while heap and heap[0][0] < state.clock:
+                todo.append(heappop(heap)[1])
     return progress

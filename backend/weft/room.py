@@ -22,7 +22,7 @@ from typing import NamedTuple, Protocol
 from weft.crdt.merge import diff, merge
 from weft.crdt.update import UpdateFacts, read_state_vector, read_update, write_state_vector
 from weft.document import Admission, Document
-from weft.errors import JournalUnavailableError, RoomFullError, TooFastError, TooLargeError, WeftError
+from weft.errors import CrdtError, JournalUnavailableError, RoomFullError, TooFastError, TooLargeError, WeftError
 from weft.fanout import Fanout, Pacer
 from weft.folder import Folder
 from weft.journal import Loaded
@@ -36,13 +36,13 @@ from weft.session import (
     Barrier,
     Session,
     Ticket,
-    Waiting,
     presence_body,
     step1_body,
     step2_body,
     update_body,
 )
 from weft.types import EMPTY_UPDATE, DocumentId, Edit
+from weft.waiting import Waiting, WaitingList
 
 log = get_logger("weft.room")
 
@@ -102,9 +102,10 @@ class Room:
         self._parties: dict[Session, Party] = {}
         self._pending: list[_Pending] = []
         self._pending_bytes = 0
-        self._waiters: dict[Session, None] = {}
+        self._waiting = WaitingList(
+            max_updates=services.settings.max_waiting_updates, max_bytes=services.settings.max_waiting_bytes
+        )
         self._flush_handle: asyncio.Handle | None = None
-        self._presence_dirty = False
         self._congested: list[Session] = []
         self._flushing = False
         self._last_broadcast_s = 0.0
@@ -146,7 +147,8 @@ class Room:
         self._fanout.remove(session)
         del self._parties[session]
         self._metrics.sessions -= 1
-        self._drop_waiting(session)
+        for waiting in self._waiting.of(session):
+            self._wait_no_more(waiting)
         if self.presence.remove_owner(session.owner, monotonic()):
             self._schedule()
 
@@ -195,15 +197,17 @@ class Room:
             return
         self._check_room_for(len(update))
         if admission.waiting is not None:
-            self._check_waiting(session, admission.waiting)
+            self._waiting.check(session, update, admission.needs)
         # Of a step 2, which may repeat a whole document, only what was new comes back.
         ticket = self._ticket(session, admission.ready if is_step2 else update, is_step2=is_step2)
         if admission.waiting is not None:
-            self._wait(session, admission, ticket)
+            if admission.ready is not None:
+                ticket.parts += 1
+            self._wait(Waiting(update, facts, ticket, session.grant.user), admission.needs)
         if admission.ready is not None:
-            self._accept(session, admission, ticket)
-            if self._waiters:
-                self._retry_waiting()
+            self._accept(admission, ticket, session.grant.user)
+            if self._waiting:
+                self._retry_waiting(admission.ends)
 
     def knows_step2(self, update: bytes) -> bool:
         """Whether these are the bytes of a client that knows exactly what we know; they need not be read."""
@@ -266,86 +270,73 @@ class Room:
                 f"{self._settings.max_unsaved_bytes}; edits are taken again when it is back"
             )
 
-    def _accept(self, session: Session, admission: Admission, ticket: Ticket) -> None:
+    def _accept(self, admission: Admission, ticket: Ticket, author: str | None) -> None:
         """The ready part of an admission becomes part of the document, the batch and the log."""
         assert admission.ready is not None
+        session = ticket.session
         if session.behind is not None:
             # What it sends itself it has; on y-websocket that comes back only when durable.
             for client, end in admission.ends:
                 if session.behind.get(client, 0) == self.document.clocks.get(client, 0):
                     session.behind[client] = end
         self.document.absorb(admission)
-        edit = Edit(session.grant.user, time_ns() // 1_000_000, admission.ready)
+        edit = Edit(author, time_ns() // 1_000_000, admission.ready)
         self._pending.append(_Pending(session, edit, ticket))
         self._pending_bytes += len(admission.ready)
         self._schedule()
 
     # -- what waits ----------------------------------------------------------------------------------------------
 
-    def _check_waiting(self, session: Session, waiting: bytes) -> None:
-        session.check_waiting(
-            len(waiting),
-            max_updates=self._settings.max_waiting_updates,
-            max_bytes=self._settings.max_waiting_bytes,
-        )
-
-    def _wait(self, session: Session, admission: Admission, ticket: Ticket) -> None:
-        assert admission.waiting is not None
-        if admission.ready is not None:
-            ticket.parts += 1
-        if session.waiting is None:
-            session.waiting = []
-        session.waiting.append(Waiting(admission.waiting, admission.needs, ticket))
-        self._count_waiting(session, 1, len(admission.waiting))
-        self._waiters[session] = None
+    def _wait(self, waiting: Waiting, needs: list[tuple[int, int]]) -> None:
+        session = waiting.ticket.session
+        self._waiting.add(waiting, needs)
+        self._metrics.waiting_updates += 1
+        self._metrics.waiting_bytes += len(waiting.update)
         if session.ask_rate.take(monotonic()):
             session.expect_step2(counted=False)
             self._say(session, session.prefix + step1_body(self.document.state_vector()))
 
-    def _count_waiting(self, session: Session, updates: int, size_bytes: int) -> None:
-        session.waiting_bytes += size_bytes
-        self._metrics.waiting_updates += updates
-        self._metrics.waiting_bytes += size_bytes
+    def _wait_no_more(self, waiting: Waiting) -> None:
+        self._waiting.remove(waiting)
+        self._metrics.waiting_updates -= 1
+        self._metrics.waiting_bytes -= len(waiting.update)
 
-    def _drop_waiting(self, session: Session) -> None:
-        self._waiters.pop(session, None)
-        for waiting in session.waiting or ():
-            self._count_waiting(session, -1, -len(waiting.update))
-        session.waiting = None
+    def _retry_waiting(self, ends: list[tuple[int, int]]) -> None:
+        """Try what waited for clocks that have just been passed, until nothing more becomes ready."""
+        todo = self._waiting.passed(ends)
+        while todo:
+            waiting = todo.pop(0)
+            try:
+                ends = self._retry(waiting)
+            except WeftError as error:
+                # Whoever sent it is told, not whoever sent what it waited for.
+                self._wait_no_more(waiting)
+                self._refuse(waiting.ticket)
+                self._end(waiting.ticket.session, error)
+                continue
+            todo += [other for other in self._waiting.passed(ends) if other not in todo]
 
-    def _retry_waiting(self) -> None:
-        """Try what waits again, until nothing more becomes ready."""
-        progress = True
-        while progress:
-            progress = False
-            for session in tuple(self._waiters):
-                for waiting in tuple(session.waiting or ()):
-                    if self.document.is_met(waiting.needs) and self._retry(session, waiting):
-                        progress = True
-                if not session.waiting:
-                    self._waiters.pop(session, None)
-
-    def _retry(self, session: Session, waiting: Waiting) -> bool:
-        """Try one part again; says whether anything of it became ready."""
-        assert session.waiting is not None
-        admission = self.document.admit(waiting.update, read_update(waiting.update))
-        self._count_waiting(session, 0, -len(waiting.update))
+    def _retry(self, waiting: Waiting) -> list[tuple[int, int]]:
+        """Try one update again; returns the clocks that have advanced by it."""
         ticket = waiting.ticket
+        if not ticket.session.grant.may_write:
+            self._wait_no_more(waiting)
+            self._metrics.refusals["read-only"] += 1
+            self._refuse(ticket)
+            return []
+        admission = self.document.admit(waiting.update, waiting.facts)
         if admission.waiting is None:
-            session.waiting.remove(waiting)
-            self._metrics.waiting_updates -= 1
+            self._wait_no_more(waiting)
             if admission.ready is None:
                 self._nothing_new(ticket)  # it came by another way meanwhile
-                return False
-            self._accept(session, admission, ticket)
-            return True
-        waiting.update, waiting.needs = admission.waiting, admission.needs
-        self._count_waiting(session, 0, len(waiting.update))
-        if admission.ready is None:
-            return False
-        ticket.parts += 1
-        self._accept(session, admission, ticket)
-        return True
+                return []
+        else:
+            self._waiting.note(waiting, admission.needs)
+            if admission.ready is None:
+                return []
+            ticket.parts += 1
+        self._accept(admission, ticket, waiting.author)
+        return admission.ends
 
     # -- flush ---------------------------------------------------------------------------------------------------
 
@@ -372,6 +363,7 @@ class Room:
                 # First: what is in the document but never gets into the log would be a gap in it.
                 self._saver.put([(item.edit, item.ticket) for item in pending])
                 self._broadcast(pending)
+                self.document.pack()
                 self._folder.check()
             self._broadcast_presence()
         finally:
@@ -391,6 +383,17 @@ class Room:
         updates = [item.edit.update for item in pending if item.edit is not None]
         if not updates:
             return
+        try:
+            self._send(pending, updates)
+        except CrdtError:
+            # Readers must miss nothing, whatever one of the updates is: each by itself needs no merging.
+            log.exception("updates cannot be merged and are sent one by one", document=self.document_id)
+            for item in pending:
+                if item.edit is not None:
+                    self._send([item], [item.edit.update])
+
+    def _send(self, pending: list[_Pending], updates: list[bytes]) -> None:
+        """Send a batch to all readers, merged; to those who wrote into it without their own (R3)."""
         writers = {item.session for item in pending if item.edit is not None}
         body = update_body(updates[0] if len(updates) == 1 else merge(updates))
         sent = self._fanout.broadcast(body, writers)
@@ -421,6 +424,8 @@ class Room:
             self._metrics.ack_s.observe(monotonic() - ticket.taken_s)
             self._metrics.acks["stored"] += 1
             self._answer(ticket.session, ticket.stored())
+            for follower in ticket.followers or ():
+                self._part_saved(follower)
 
     def _answer(self, session: Session, payload: bytes | None) -> None:
         session.open_tickets -= 1
@@ -434,7 +439,11 @@ class Room:
     def barrier(self, session: Session, payload: bytes) -> None:
         """Send a payload back once everything that this session sent before is durable (y-sweet's sync status)."""
         session.open_tickets += 1
-        self._ride(Barrier(session, payload, monotonic()))
+        barrier = Barrier(session, payload, monotonic())
+        for ticket in {waiting.ticket: None for waiting in self._waiting.of(session)}:
+            barrier.parts += 1
+            ticket.followers = [*(ticket.followers or ()), barrier]
+        self._ride(barrier)
 
     def _journal_lost(self, error: WeftError) -> None:
         self._lost = error

@@ -21,10 +21,9 @@ Rules (tests quote these ids):
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 from typing import NamedTuple
 
-from weft.errors import LaterError, RoomFullError, WaitingFullError, WeftError
+from weft.errors import LaterError, RoomFullError, WeftError
 from weft.types import DocumentId, Grant
 from weft.wire import hocuspocus, ywebsocket
 from weft.wire.lib0 import write_buf, write_varuint
@@ -69,9 +68,10 @@ class Ticket:
         parts: how many parts of it are not durable yet.
         taken_s: when it was taken, on the monotonic clock, in seconds.
         is_silent: whether the client does not count this one (S7).
+        followers: tickets of which one part is durable when this one is.
     """
 
-    __slots__ = ("echo", "is_silent", "parts", "session", "taken_s")
+    __slots__ = ("echo", "followers", "is_silent", "parts", "session", "taken_s")
 
     def __init__(self, session: Session, echo: bytes | None, taken_s: float) -> None:
         self.session = session
@@ -79,6 +79,7 @@ class Ticket:
         self.parts = 1
         self.taken_s = taken_s
         self.is_silent = False
+        self.followers: list[Ticket] | None = None
 
     def stored(self) -> bytes | None:
         """The payload that says "durable"; None when this dialect says nothing."""
@@ -103,21 +104,6 @@ class Barrier(Ticket):
         return None if self.echo is None else ywebsocket.echo_status(self.echo)
 
 
-@dataclass(slots=True)
-class Waiting:
-    """A part of an update that waits until what it refers to is known.
-
-    Attributes:
-        update: the part, as an update; may hold Skips and never leaves the server.
-        needs: (client, clock) pairs; another try is worth it when one of them is known.
-        ticket: of the update that it is a part of.
-    """
-
-    update: bytes
-    needs: list[tuple[int, int]]
-    ticket: Ticket
-
-
 class Session:
     """One client on one document: who it is and where it stands.
 
@@ -132,7 +118,6 @@ class Session:
         open_tickets: how many answers it waits for.
         expected: for each of our step 1s that is not answered yet, whether its answer is counted; None for none.
         held: answers that it gets once it has caught up.
-        waiting: parts of its updates that wait.
         last_sent_s: when it was last sent something of its own, monotonic seconds.
     """
 
@@ -152,8 +137,6 @@ class Session:
         "presence_rate",
         "reading",
         "step1_rate",
-        "waiting",
-        "waiting_bytes",
     )
 
     def __init__(
@@ -177,8 +160,6 @@ class Session:
         self.open_tickets = 0
         self.expected: list[bool] | None = None
         self.held: list[bytes] | None = None
-        self.waiting: list[Waiting] | None = None
-        self.waiting_bytes = 0
         self.last_sent_s = 0.0
         self.presence_rate = Rate(presence_per_s)
         self.step1_rate = Rate(step1_per_s)
@@ -206,19 +187,6 @@ class Session:
     def hold(self, payload: bytes) -> None:
         """Keep an answer until the session has caught up. Its connection is not read meanwhile, so these are few."""
         self.held = [*(self.held or ()), payload]
-
-    def check_waiting(self, size_bytes: int, *, max_updates: int, max_bytes: int) -> None:
-        """Check that one more part may wait.
-
-        Raises:
-            WaitingFullError: too many or too much; nothing of the update is acknowledged (closes 1013).
-        """
-        count = len(self.waiting or ())
-        if count >= max_updates or self.waiting_bytes + size_bytes > max_bytes:
-            raise WaitingFullError(
-                f"{count} updates of {self.waiting_bytes} bytes wait for what they refer to and {size_bytes} bytes "
-                f"more came; the limits are {max_updates} and {max_bytes}; reconnect to send what is missing first"
-            )
 
 
 def step1_body(state_vector: bytes) -> bytes:

@@ -42,6 +42,7 @@ LAYERS: dict[str, int] = {
     "weft.settings": 0,
     "weft.sockets": 6,
     "weft.types": 0,
+    "weft.waiting": 2,
     "weft.wire": 1,
     "weft.worker": 0,
     "weft.workers": 3,

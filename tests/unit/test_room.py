@@ -8,12 +8,14 @@ from tests.unit.rooms import DOCUMENT, READ, Author, text_of, turns, until, worl
 
 from weft.crdt.merge import merge
 from weft.crdt.update import read_update, write_update
+from weft.document import Document
+from weft.errors import CrdtError
 from weft.fanout import Fanout, Pacer
 from weft.outlet import Frame
-from weft.types import EMPTY_UPDATE
+from weft.types import EMPTY_UPDATE, Access, Grant
 from weft.wire import hocuspocus, ywebsocket
 from weft.wire.lib0 import write_buf, write_string
-from weft.wire.messages import Awareness, Step1, Step2
+from weft.wire.messages import Awareness, Step1, Step2, Update
 
 
 async def test_r2_fan_out_does_not_wait_for_the_journal_and_acknowledgement_does() -> None:
@@ -560,3 +562,92 @@ async def test_a_room_opens_with_step1() -> None:
         (first,) = [ywebsocket.decode(p) for p in ana.outlet.take()]
         assert isinstance(first, Step1)
         assert first.sv == b"\x00"
+
+
+# -- what waits -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_sync_status_request_waits_for_what_waits() -> None:
+    async with world() as w:
+        ana = await w.yws()
+        author = Author(1)
+        missing, late = author.type("a"), author.type("é")
+        ana.update(late)
+        ana.send(b"\x66\x01\x07")
+        await w.flushed()
+        assert b"\x66\x01\x07" not in ana.outlet.take()  # a crash now would lose the edit
+        ana.update(missing)
+        await w.flushed()
+        sent = ana.outlet.take()
+        assert sent[-1] == b"\x66\x01\x07"
+        assert len([p for p in sent if isinstance(ywebsocket.decode(p), Update)]) == 2
+
+
+async def test_q5_a_session_that_lost_its_right_is_refused_what_waited() -> None:
+    async with world() as w:
+        ana, bo = await w.yws(), await w.yws()
+        author = Author(1)
+        missing, late = author.type("a"), author.type("é")
+        ana.update(late)
+        session = next(iter(w.hub.rooms[DOCUMENT].sessions))
+        session.grant = READ
+        bo.update(missing)
+        await w.flushed()
+        assert text_of(w.hub.rooms[DOCUMENT].document.merged()) == "a"
+        assert w.metrics.refusals["read-only"] == 1
+        assert w.metrics.waiting_updates == w.metrics.waiting_bytes == 0
+
+
+async def test_q5_what_waited_keeps_its_author() -> None:
+    async with world() as w:
+        ana, bo = await w.yws(), await w.yws(Grant(Access.EDIT, user="bo"))
+        author = Author(1)
+        missing, late = author.type("a"), author.type("é")
+        ana.update(late)
+        bo.update(missing)
+        await w.flushed()
+        loaded = await w.hub.journal.load(DOCUMENT)
+        assert [edit.author for entry in loaded.entries for edit in entry.batch] == ["bo", "ana"]
+
+
+async def test_q3_an_update_with_too_many_needs_is_refused() -> None:
+    async with world() as w:
+        ana = await w.yws()
+        ana.update(write_update([], [(client, [(0, 1)]) for client in range(1, 300)]))
+        assert ana.outlet.closed is not None
+        assert ana.outlet.closed[0] == 1013
+
+
+async def test_q1_an_edit_looks_only_at_what_waits_for_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world() as w:
+        ana, bo = await w.yws(), await w.yws()
+        for client in range(100, 150):
+            stranger = Author(client)
+            stranger.type("missing")
+            ana.update(stranger.type("é"))
+        room = w.hub.rooms[DOCUMENT]
+        admitted: list[bytes] = []
+        admit = room.document.admit
+        monkeypatch.setattr(
+            Document, "admit", lambda _, update, facts: (admitted.append(update), admit(update, facts))[1]
+        )
+        sent = Author(1).type("x")
+        bo.update(sent)
+        assert admitted == [sent]
+
+
+async def test_updates_that_cannot_be_merged_reach_readers_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world() as w:
+        ana, bo, cy = await w.yws(), await w.yws(), await w.yws()
+
+        def cannot(_updates: object) -> bytes:
+            raise CrdtError("cannot merge updates")
+
+        one, two = Author(1).type("a"), Author(2).type("é")
+        ana.update(one)
+        bo.update(two)
+        monkeypatch.setattr("weft.room.merge", cannot)
+        await w.flushed()
+        assert cy.updates() == [one, two]
+        loaded = await w.hub.journal.load(DOCUMENT)
+        assert sum(len(entry.batch) for entry in loaded.entries) == 2

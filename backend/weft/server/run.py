@@ -101,6 +101,9 @@ def make_config(app: Any, *, message_bytes: int = 16 * MIB, **options: Any) -> u
         "ws": WeftWebSocketProtocol,
         "ws_max_size": message_bytes,
         "ws_per_message_deflate": False,
+        # A reader that stops for a minute catches up with one update; a half-open socket is found in two. Its presence
+        # is gone after 30 s, whatever happens to the socket.
+        "ws_ping_timeout": 90.0,
         "timeout_graceful_shutdown": 5,
         "server_header": False,
     }
