@@ -23,6 +23,7 @@ from weft.document import Document
 from weft.errors import CrdtError, DrainingError, JournalUnavailableError, QuarantinedError, UpdateError
 from weft.journal import Journal, Loaded
 from weft.logs import get_logger
+from weft.memory import give_back
 from weft.metrics import Metrics
 from weft.room import Room
 from weft.services import Services
@@ -37,6 +38,7 @@ log = get_logger("weft.hub")
 
 TICK_S = 5.0
 PRUNE_EVERY_S = 300.0
+TRIM_EVERY_ROOMS = 100  # what so many evicted rooms have freed is given back to the system
 MOST_SPREAD_S = 2.0  # sockets are closed over this time at most when draining
 CLOSES_PER_S = 2000
 
@@ -84,6 +86,8 @@ class Hub:
         self._closing: dict[DocumentId, asyncio.Task[None]] = {}
         self.draining = False
         self._owners = 0
+        self._evicted = 0
+        self._trimming: asyncio.Task[bool] | None = None
         self._replica = random.getrandbits(64).to_bytes(8, "big").hex()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -101,6 +105,8 @@ class Hub:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*self._opening.values(), *self._closing.values(), return_exceptions=True)
+        if self._trimming is not None:
+            await self._trimming
         rooms, self._rooms = list(self._rooms.values()), {}
         for result in await asyncio.gather(*(self._finish(room) for room in rooms), return_exceptions=True):
             if isinstance(result, Exception):
@@ -210,11 +216,19 @@ class Hub:
             idle = room.idle_since_s
             if room.holds == 0 and idle is not None and now_s - idle >= self.settings.room_idle_s and room.is_settled:
                 self._evict(document, room)
+        if self._evicted >= TRIM_EVERY_ROOMS and not self._closing and self._trimming is None:
+            self._evicted = 0
+            self._trimming = asyncio.create_task(asyncio.to_thread(give_back))
+            self._trimming.add_done_callback(self._trimmed)
+
+    def _trimmed(self, _task: asyncio.Task[bool]) -> None:
+        self._trimming = None
 
     def _evict(self, document: DocumentId, room: Room) -> None:
         del self._rooms[document]
         self.metrics.rooms -= 1
         self.metrics.rooms_evicted += 1
+        self._evicted += 1
         task = asyncio.create_task(room.abandon() if room.is_lost else room.close())
         self._closing[document] = task
 

@@ -604,14 +604,16 @@ class Room:
         """Make everything durable, leave a snapshot if that is worth it, and give the memory back."""
         await self.settled()
         await self._folder.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
         if self._flush_handle is not None:
             self._flush_handle.cancel()
             self._flush_handle = None
+        self._saver.retire()
 
     async def abandon(self) -> None:
         """Drop what is not durable: only for a document that has been deleted or a process that must end."""
         await self._saver.stop()
         await self._folder.stop()
-        if self._flush_handle is not None:
-            self._flush_handle.cancel()
-            self._flush_handle = None
+        self._let_go()

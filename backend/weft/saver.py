@@ -33,6 +33,10 @@ LAST_RETRY_S = 2.0
 Item = tuple[Edit | None, Ticket]
 
 
+def _nobody(_what: object) -> None:
+    """Told instead of a room that is closed."""
+
+
 class Saver:
     """The unsaved edits of one room.
 
@@ -129,6 +133,10 @@ class Saver:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+    def retire(self) -> None:
+        """The room is closed: let go of it, so that its memory is free at once and not with the next collection."""
+        self._on_saved = self._on_lost = _nobody
 
     async def _save(self) -> None:
         retry_s = FIRST_RETRY_S

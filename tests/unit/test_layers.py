@@ -30,6 +30,7 @@ LAYERS: dict[str, int] = {
     "weft.hub": 5,
     "weft.journal": 3,
     "weft.logs": 0,
+    "weft.memory": 0,
     "weft.metrics": 0,
     "weft.outlet": 4,
     "weft.presence": 2,
