@@ -52,6 +52,7 @@ class Folder:
     __slots__ = (
         "_answers",
         "_answers_version",
+        "_base_version",
         "_compacting",
         "_document",
         "_document_id",
@@ -85,6 +86,7 @@ class Folder:
         self._answers_version = -1
         self._frames: dict[bytes, tuple[bytes, Frame]] = {}
         self._fold: asyncio.Task[Snapshot] | None = None
+        self._base_version = 0  # of the document that the base holds all of
         self._compacting = False
         self._not_before_s = 0.0
         self._stopped = False
@@ -187,32 +189,29 @@ class Folder:
         started_s = perf_counter()
         job = self._document.fold()
         self._document.folded(job, job.run())
+        self._base_version = self._document.version
         self._metrics.squash_s.observe(perf_counter() - started_s)
 
     async def _folded(self) -> None:
         """Wait until everything that is in the document now has been folded (L2)."""
         version = self._document.version
-        while self._document.needs_fold_for_newcomers or self._is_large:
+        while self._base_version < version and (self._document.needs_fold_for_newcomers or self._is_large):
             task = self._fold
             if task is None:
-                started_at = self._document.version
                 task = self._fold = asyncio.create_task(self._fold_away(with_index=False))
-            else:
-                started_at = -1
             try:
                 await asyncio.shield(task)
             finally:
                 if self._fold is task and task.done():
                     self._fold = None
-            if started_at >= version:
-                return
 
     async def _fold_away(self, *, with_index: bool) -> Snapshot:
         started_s = perf_counter()
-        job = self._document.fold()
+        job, version = self._document.fold(), self._document.version
         base, index = await self._workers.run(run_fold, job, with_index=with_index)
         if not self._stopped:
             self._document.folded(job, base)
+            self._base_version = version
         self._metrics.squash_s.observe(perf_counter() - started_s)
         return Snapshot(base, index)
 

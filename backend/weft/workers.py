@@ -101,6 +101,8 @@ async def _start() -> asyncio.subprocess.Process:
 async def _exchange(process: asyncio.subprocess.Process, job: bytes) -> tuple[bool, object]:
     assert process.stdin is not None
     assert process.stdout is not None
+    if process.stdin.is_closing():  # it died while it was idle; uvloop has an error of another kind for that
+        raise BrokenPipeError
     process.stdin.write(len(job).to_bytes(LENGTH_BYTES, "big"))
     process.stdin.write(job)
     await process.stdin.drain()
