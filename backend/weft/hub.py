@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 log = get_logger("weft.hub")
 
 TICK_S = 5.0
+EVICTIONS_PER_TICK = 10
 PRUNE_EVERY_S = 300.0
 TRIM_EVERY_ROOMS = 100  # what so many evicted rooms have freed is given back to the system
 MOST_SPREAD_S = 2.0  # sockets are closed over this time at most when draining
@@ -82,6 +83,7 @@ class Hub:
         self._services = Services(journal, workers, settings, metrics)
         self.connections: set[Connection] = set()
         self._rooms: dict[DocumentId, Room] = {}
+        self._idle: dict[DocumentId, Room] = {}  # those that nobody uses, longest idle first
         self._opening: dict[DocumentId, asyncio.Task[Room]] = {}
         self._closing: dict[DocumentId, asyncio.Task[None]] = {}
         self.draining = False
@@ -153,6 +155,7 @@ class Hub:
             if room is not None:
                 room.holds += 1
                 room.idle_since_s = None
+                self._idle.pop(document, None)
                 return room
             closing = self._closing.get(document)
             if closing is not None:
@@ -168,7 +171,12 @@ class Hub:
         """Give up a hold on a room."""
         room.holds -= 1
         if room.holds == 0:
-            room.idle_since_s = monotonic()
+            self._rest(room)
+
+    def _rest(self, room: Room) -> None:
+        room.idle_since_s = monotonic()
+        if self._rooms.get(room.document_id) is room:
+            self._idle[room.document_id] = room
 
     async def _load(self, document: DocumentId) -> Room:
         loaded = await self.journal.load(document)
@@ -185,8 +193,8 @@ class Hub:
                 f"document {document} is quarantined: its stored bytes cannot be read ({error})"
             ) from error
         room = Room(document, built, loaded, self._services)
-        room.idle_since_s = monotonic()
         self._rooms[document] = room
+        self._rest(room)
         self.metrics.rooms += 1
         self.metrics.rooms_opened += 1
         return room
@@ -203,20 +211,33 @@ class Hub:
 
     async def _tick_forever(self) -> None:
         while True:
-            await asyncio.sleep(TICK_S)
+            for _ in range(EVICTIONS_PER_TICK):
+                await asyncio.sleep(TICK_S / EVICTIONS_PER_TICK)
+                self.evict_idle(monotonic())
             self.tick(monotonic())
 
     def tick(self, now_s: float) -> None:
-        """Keep connections alive, let presence expire, evict idle rooms (U2)."""
+        """Every few seconds: keep connections alive, let presence expire, evict idle rooms."""
         for document, room in tuple(self._rooms.items()):
             try:
                 room.tick(now_s)
             except Exception:
                 log.exception("tick failed", document=document)
-            idle = room.idle_since_s
-            if room.holds == 0 and idle is not None and now_s - idle >= self.settings.room_idle_s and room.is_settled:
+        self.evict_idle(now_s)
+
+    def evict_idle(self, now_s: float) -> None:
+        """Close the rooms that nobody has used for long enough and that have nothing left to save (U2)."""
+        until_s = now_s - self.settings.room_idle_s
+        for document, room in tuple(self._idle.items()):
+            assert room.idle_since_s is not None
+            if room.idle_since_s > until_s:
+                break  # in the order in which they became idle
+            if room.is_settled:
                 self._evict(document, room)
-        if self._evicted >= TRIM_EVERY_ROOMS and not self._closing and self._trimming is None:
+
+    def _give_back(self) -> None:
+        """Return freed memory to the system once many rooms are gone."""
+        if self._evicted >= TRIM_EVERY_ROOMS and self._trimming is None:
             self._evicted = 0
             self._trimming = asyncio.create_task(asyncio.to_thread(give_back))
             self._trimming.add_done_callback(self._trimmed)
@@ -226,6 +247,7 @@ class Hub:
 
     def _evict(self, document: DocumentId, room: Room) -> None:
         del self._rooms[document]
+        self._idle.pop(document, None)
         self.metrics.rooms -= 1
         self.metrics.rooms_evicted += 1
         self._evicted += 1
@@ -234,6 +256,8 @@ class Hub:
 
         def closed(task: asyncio.Task[None]) -> None:
             self._closing.pop(document, None)
+            if not self._closing:
+                self._give_back()
             if not task.cancelled() and task.exception() is not None:
                 log.error("a room did not close cleanly", document=document, detail=repr(task.exception()))
 
