@@ -8,6 +8,7 @@ from pycrdt import Doc, Text
 
 from weft.crdt.halves import show_halves
 from weft.crdt.merge import Guard
+from weft.crdt.numbers import show_numbers
 from weft.crdt.ranges import IdRanges
 from weft.crdt.squash import squash
 from weft.crdt.update import read_update
@@ -23,7 +24,7 @@ def implies_deletes(merged: bytes, deletes: Iterable[tuple[int, Iterable[tuple[i
     Raises:
         CrdtError: pycrdt cannot load it.
     """
-    state = show_halves(squash(merged))
+    state = show_numbers(show_halves(squash(merged)))
     with Guard("load the document"):
         doc: Doc[Text] = Doc()
         doc.apply_update(state)

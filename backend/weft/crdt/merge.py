@@ -14,17 +14,19 @@ Rules (tests quote these ids):
     M5  pycrdt loses parts of subdocuments as it encodes them again; what holds any goes through `splice` instead.
     M6  So does a diff whose state vector lies inside a surrogate pair: pycrdt drops the half, and all ids after it are
         wrong. Such a diff is known by the clocks at which its sections end.
+    M7  What pycrdt raises on, `splice` merges and diffs: pycrdt refuses whole numbers from 2^63 to 2^64 - 1 in JSON,
+        which honest editors write. Only what the strict reader refuses too is an error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Final
 
 import pycrdt
 
-from weft.crdt.splice import diff_exactly, merge_exactly
+from weft.crdt.splice import diff_exactly, merge_exactly, state_vector_exactly
 from weft.crdt.update import read_state_vector, read_update
 from weft.errors import CrdtError, UpdateError, WeftError
 from weft.types import EMPTY_STATE_VECTOR, EMPTY_UPDATE
@@ -68,7 +70,7 @@ def merge(updates: Sequence[bytes]) -> bytes:
         updates: in any order; none at all gives the empty update.
 
     Raises:
-        CrdtError: pycrdt cannot.
+        CrdtError: neither pycrdt nor `splice` can.
     """
     if not updates:
         return EMPTY_UPDATE
@@ -76,8 +78,11 @@ def merge(updates: Sequence[bytes]) -> bytes:
         updates = [merge(updates[at : at + _GROUP]) for at in range(0, len(updates), _GROUP)]
     if len(updates) == 1:
         return updates[0]
-    with _MERGING:
-        merged: bytes = pycrdt.merge_updates(*updates)
+    try:
+        with _MERGING:
+            merged: bytes = pycrdt.merge_updates(*updates)
+    except CrdtError as refused:
+        return _instead(refused, lambda: merge_exactly(updates))
     return merge_exactly(updates) if _SUBDOCUMENT in merged else merged
 
 
@@ -89,10 +94,13 @@ def diff(update: bytes, state_vector: bytes) -> bytes:
         state_vector: read by `read_state_vector` before: a hostile count makes pycrdt allocate 512 MB.
 
     Raises:
-        CrdtError: pycrdt cannot.
+        CrdtError: neither pycrdt nor `splice` can.
     """
-    with _DIFFING:
-        rest: bytes = pycrdt.get_update(update, state_vector)
+    try:
+        with _DIFFING:
+            rest: bytes = pycrdt.get_update(update, state_vector)
+    except CrdtError as refused:
+        return _instead(refused, lambda: diff_exactly(update, state_vector))
     if _SUBDOCUMENT in rest or (state_vector != EMPTY_STATE_VECTOR and not _is_whole(update, rest)):
         return diff_exactly(update, state_vector)
     return rest
@@ -107,8 +115,7 @@ def _is_whole(update: bytes, rest: bytes) -> bool:
         sections = read_update(rest).sections
     except UpdateError:
         return False  # a half that stood alone has become a text without a character
-    with _READING:
-        ends = read_state_vector(pycrdt.get_state(update))
+    ends = read_state_vector(state_vector(update))
     return all(section.end == ends.get(section.client) for section in sections)
 
 
@@ -116,8 +123,19 @@ def state_vector(update: bytes) -> bytes:
     """The state vector of an update that begins at clock 0 for each of its clients.
 
     Raises:
-        CrdtError: pycrdt cannot.
+        CrdtError: neither pycrdt nor `splice` can.
     """
-    with _READING:
-        clocks: bytes = pycrdt.get_state(update)
+    try:
+        with _READING:
+            clocks: bytes = pycrdt.get_state(update)
+    except CrdtError as refused:
+        return _instead(refused, lambda: state_vector_exactly(update))
     return clocks
+
+
+def _instead(refused: CrdtError, exactly: Callable[[], bytes]) -> bytes:
+    """What `splice` makes of bytes that pycrdt refused (M7)."""
+    try:
+        return exactly()
+    except UpdateError:
+        raise refused from refused.__cause__  # of the two, it says what pycrdt stumbled over

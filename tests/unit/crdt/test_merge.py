@@ -1,4 +1,4 @@
-"""Merging and diffing: the guard around pycrdt (M1-M6) and `splice`, which is exact where pycrdt is not (X1-X3)."""
+"""Merging and diffing: the guard around pycrdt (M1-M7) and `splice`, which is exact where pycrdt is not (X1-X4)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from tests.unit.crdt.build import item, string, text, typing, update
 
 from weft.crdt.merge import Guard, diff, merge, state_vector
-from weft.crdt.splice import diff_exactly, merge_exactly
+from weft.crdt.splice import diff_exactly, merge_exactly, state_vector_exactly
 from weft.crdt.update import read_update, write_state_vector
 from weft.errors import CrdtError, UpdateError
 from weft.types import EMPTY_STATE_VECTOR, EMPTY_UPDATE
@@ -18,6 +18,8 @@ from weft.types import EMPTY_STATE_VECTOR, EMPTY_UPDATE
 SUBDOCUMENT = item(
     9, text("guid") + b"\x76\x01" + text("meta") + b"\x76\x01" + text("é") + b"\x7d\x01", key="k", root="m"
 )
+
+WIDE_NUMBER = "12000000000000000000"  # what JSON.stringify makes of 1.2e19; beyond 64 bits with a sign
 
 
 class TestGuard:
@@ -75,6 +77,24 @@ class TestMerge:
         assert diff(alone, write_state_vector({1: 2})) == update((1, 2, [string("\ufffd", left=(1, 1))]))
         assert diff(data, write_state_vector({1: 3})) == update((1, 3, [string("b", left=(1, 2))]))
 
+    @pytest.mark.parametrize("number", [WIDE_NUMBER, "9223372036854775808", "18446744073709551615"])
+    @pytest.mark.parametrize("kind", [5, 6])
+    def test_m7_whole_numbers_that_pycrdt_cannot_read(self, kind: int, number: str) -> None:
+        content = (text("é") if kind == 6 else b"") + text(f'{{"id":[{number},"😀"]}}')
+        data = update((1, 0, [item(kind, content), string("😀", left=(1, 0))]))
+        with pytest.raises(ValueError, match="merge"):
+            pycrdt.merge_updates(data, EMPTY_UPDATE)  # why
+        merged = update((9, 0, [string("é")]), (1, 0, [item(kind, content), string("😀", left=(1, 0))]))
+        assert merge([data, typing(9, "é")]) == merged
+        assert diff(merged, write_state_vector({9: 1})) == data
+        assert diff(data, write_state_vector({1: 1})) == update((1, 1, [string("😀", left=(1, 0))]))
+        assert state_vector(merged) == write_state_vector({1: 3, 9: 1})
+
+    def test_m7_one_among_many_updates(self) -> None:
+        structs = [string("é", left=(1, n - 1) if n else None) for n in range(200)]
+        structs[70] = item(5, text(WIDE_NUMBER), left=(1, 69))
+        assert merge([update((1, n, [struct])) for n, struct in enumerate(structs)]) == update((1, 0, structs))
+
     def test_state_vector(self) -> None:
         assert state_vector(typing(1, "é😀")) == write_state_vector({1: 3})
 
@@ -111,6 +131,10 @@ class TestSplice:
     def test_x3_deletes_are_united(self) -> None:
         merged = merge_exactly([update(deletes={1: [(0, 3)]}), update(deletes={1: [(2, 5)], 2: [(1, 2)]})])
         assert merged == update(deletes={1: [(0, 5)], 2: [(1, 2)]})
+
+    def test_x4_state_vectors_end_at_the_first_gap(self) -> None:
+        data = update((1, 0, [string("é"), b"\x0a\x02", string("x", left=(1, 2))]), (2, 5, [string("y", left=(2, 4))]))
+        assert state_vector_exactly(data) == state_vector(data) == write_state_vector({1: 1})
 
     def test_refused(self) -> None:
         with pytest.raises(UpdateError):

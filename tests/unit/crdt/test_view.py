@@ -1,4 +1,6 @@
-"""Looking into documents and editing them from the server (V1-V5 of `view`, O1-O3 of `roots`, H1-H2 of `halves`)."""
+"""Looking into documents and editing them from the server: V1-V5 of `view`, O1-O3 of `roots`, H1-H2 of `halves`,
+N1-N2 of `numbers`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ import pytest
 from tests.unit.crdt.build import everything, item, number, string, text, typing, update
 
 from weft.crdt.halves import show_halves
+from weft.crdt.implied import implies_deletes
 from weft.crdt.merge import merge
+from weft.crdt.numbers import show_numbers
 from weft.crdt.roots import MAX_NESTING, root_kinds
 from weft.crdt.update import read_update
 from weft.crdt.view import View, byte_index, edit, read_json, read_text, read_xml
@@ -157,3 +161,41 @@ def test_v4_bytes_of_characters() -> None:
 def test_v5_numbers_that_json_lacks() -> None:
     data = update((1, 0, [item(8, number(2) + b"\x7b\x7f\xf8" + bytes(6) + b"\x7b\x43\x40" + bytes(6), root="a")]))
     assert read_json(data) == {"a": [None, 2**53]}
+
+
+WIDE = update(
+    (1, 0, [item(5, text('{"é":[12000000000000000000,-0.5,"12000000000000000000 \\" 9223372036854775808"]}'))]),
+    (2, 0, [item(6, text("b") + text("18446744073709551615"), root="u"), string("😀", left=(2, 0))]),
+    (3, 0, [string("a", root="m", key="k")]),
+    (4, 0, [string("b", root="m", key="k")]),
+)
+
+
+def test_n1_whole_numbers_that_pycrdt_cannot_read_are_shown_as_doubles() -> None:
+    assert read_json(WIDE) == {"t": "", "u": "😀", "m": {"k": "b"}}
+    shown = show_numbers(WIDE)
+    assert b'{"\xc3\xa9":[12000000000000000000.0,-0.5,"12000000000000000000 \\" 9223372036854775808"]}' in shown
+    assert b"18446744073709551615.0" in shown
+    assert [section.end for section in read_update(shown).sections] == [1, 1, 3, 1]
+
+
+def test_n2_numbers_that_pycrdt_reads_stay() -> None:
+    for digits in (
+        "9223372036854775807",
+        "18446744073709551616",
+        "-12000000000000000000",
+        "1.2e19",
+        "0.12000000000000000000",
+    ):
+        data = update(
+            (1, 0, [item(5, text(f'[{digits},"9223372036854775808"]')), string("9223372036854775808", left=(1, 0))])
+        )
+        assert show_numbers(data) == data
+        assert read_text(data, "t") == "9223372036854775808"
+
+
+def test_n1_such_documents_can_be_edited_and_asked_what_they_imply() -> None:
+    made = edit(WIDE, lambda doc: doc.get("u", type=pycrdt.Text).insert(0, "é"), client=77)
+    assert read_text(merge([WIDE, made]), "u") == "é😀"
+    assert implies_deletes(WIDE, [(3, [(0, 1)])])
+    assert not implies_deletes(WIDE, [(1, [(0, 1)])])
