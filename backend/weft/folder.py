@@ -54,6 +54,7 @@ class Folder:
         "_answers_version",
         "_base_version",
         "_compacting",
+        "_diffs",
         "_document",
         "_document_id",
         "_fold",
@@ -64,6 +65,7 @@ class Folder:
         "_saver",
         "_settings",
         "_stopped",
+        "_tail",
         "_tasks",
         "_workers",
     )
@@ -87,6 +89,8 @@ class Folder:
         self._frames: dict[bytes, tuple[bytes, Frame]] = {}
         self._fold: asyncio.Task[Snapshot] | None = None
         self._base_version = 0  # of the document that the base holds all of
+        self._diffs: dict[tuple[int, bytes], asyncio.Task[bytes]] = {}
+        self._tail: tuple[int, bytes | None] | None = None
         self._compacting = False
         self._not_before_s = 0.0
         self._stopped = False
@@ -137,9 +141,24 @@ class Folder:
         while base is not document.base:  # a fold that finished meanwhile has taken its part out of the tail
             base = step2 = document.base
             if state_vector != EMPTY_STATE_VECTOR:
-                step2 = await self._workers.run(diff, base, state_vector)
-        tail = document.tail
-        give(step2, merge(tail) if tail else None)
+                step2 = await self._shared_diff(base, state_vector)
+        give(step2, self._merged_tail())
+
+    async def _shared_diff(self, base: bytes, state_vector: bytes) -> bytes:
+        """What the base holds beyond a state vector; one job for all who ask the same at the same time (L5)."""
+        key = (id(base), state_vector)  # the job holds the base
+        task = self._diffs.get(key)
+        if task is None:
+            task = self._diffs[key] = asyncio.create_task(self._workers.run(diff, base, state_vector))
+            task.add_done_callback(lambda _: self._diffs.pop(key, None))
+        return await asyncio.shield(task)
+
+    def _merged_tail(self) -> bytes | None:
+        document = self._document
+        if self._tail is None or self._tail[0] != document.version:
+            tail = document.tail
+            self._tail = (document.version, merge(tail) if tail else None)
+        return self._tail[1]
 
     def _answer(self, state_vector: bytes) -> bytes:
         document = self._document
@@ -171,6 +190,7 @@ class Folder:
         """Forget answers that nobody asks for any more."""
         self._frames.clear()
         self._answers.clear()
+        self._tail = None
 
     # -- what readers may send -----------------------------------------------------------------------------------
 

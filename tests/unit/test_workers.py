@@ -202,3 +202,38 @@ print(child.stdout.strip())
     while not is_gone() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert is_gone()
+
+
+class Tattletale:
+    """Says when it is pickled."""
+
+    def __init__(self, told: list[str]) -> None:
+        self._told = told
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        self._told.append("pickled")
+        return str, ("é",)
+
+
+async def test_y4_a_job_is_copied_when_its_turn_comes() -> None:
+    told: list[str] = []
+    async with Workers(1) as workers:
+        assert await workers.run(len, "up") == 2
+        first = asyncio.create_task(workers.run(time.sleep, 0.2))
+        second = asyncio.create_task(workers.run(str, Tattletale(told)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert told == []
+        await first
+        assert await second == "é"
+    assert told == ["pickled"]
+
+
+async def test_y4_a_job_that_takes_too_long_is_ended_and_the_next_one_runs() -> None:
+    async with Workers(1, deadline_s=5.0) as workers:
+        assert await workers.run(len, "up") == 2
+        workers._deadline_s = 0.05
+        with pytest.raises(InternalError, match=r"longer than 0\.05 s"):
+            await workers.run(time.sleep, 60)
+        workers._deadline_s = 30.0
+        assert await workers.run(len, "é") == 1

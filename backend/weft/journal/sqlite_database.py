@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Generator, Iterable
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
@@ -146,7 +146,7 @@ class Database:
         execute("PRAGMA synchronous=FULL").fetchall()
         execute("PRAGMA temp_store=MEMORY").fetchall()
         execute("PRAGMA secure_delete=FAST").fetchall()
-        execute("PRAGMA cache_size=-16384").fetchall()
+        execute("PRAGMA cache_size=-4096").fetchall()
         execute("PRAGMA journal_size_limit=67108864").fetchall()
         # The writer checkpoints between commits, after it has acknowledged; this is for estimates that fail.
         execute("PRAGMA wal_autocheckpoint=8192").fetchall()
@@ -219,6 +219,21 @@ class Database:
         self._known.clear()
         if self._connection is not None and self._connection.in_transaction:
             self.execute("ROLLBACK")
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Inside a transaction: all that is written in this context, or nothing when it raises."""
+        self.execute("SAVEPOINT whole")
+        try:
+            yield
+        except (sqlite3.Error, OSError):
+            raise  # the whole transaction is given up, savepoint and all
+        except BaseException:
+            self.execute("ROLLBACK TO whole")
+            self.execute("RELEASE whole")
+            self._known.clear()
+            raise
+        self.execute("RELEASE whole")
 
     def checkpoint(self, mode: str = "PASSIVE") -> None:
         """Move the WAL into the database file."""
