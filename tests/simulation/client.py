@@ -1,0 +1,219 @@
+"""A simulated client: a Yjs document, a link that may lose what is under way, and a log of what was acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any
+
+from pycrdt import Doc, Map, Text
+
+from weft.connection import Connection, HocuspocusConnection, YWebsocketConnection
+from weft.hub import Hub
+from weft.outlet import Frame
+from weft.types import Access, DocumentId, Grant
+from weft.wire.lib0 import read_buf, write_buf, write_string
+
+DOCUMENT = DocumentId("sim/1")
+HIGH_BYTES, LOW_BYTES = 600, 200
+GRANT = Grant(Access.EDIT, user="ana")
+
+
+async def admit(_token: str | None, _document: DocumentId) -> Grant:
+    await asyncio.sleep(0)
+    return GRANT
+
+
+class Link:
+    """Both directions of one connection; an outlet for the server. Frames move when the simulation says so."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.up: deque[bytes] = deque()
+        self.down: deque[bytes] = deque()
+        self.congested = False
+        self.reading = True
+        self.is_open = True
+        connection.opened(self)
+
+    def buffered(self) -> int:
+        return sum(map(len, self.down))
+
+    def write(self, frame: Frame) -> None:
+        self.send(frame.payload)
+
+    def send(self, payload: bytes) -> None:
+        if self.is_open:
+            self.down.append(payload)
+            if not self.congested and self.buffered() > HIGH_BYTES:
+                self.congested = True
+                self.connection.congested()
+
+    def close(self, code: int, reason: str = "") -> None:
+        if self.is_open:
+            self.is_open = False
+            asyncio.get_running_loop().call_soon(self.connection.closed, code)
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def receive(self) -> bytes:
+        """Take the next frame from the server."""
+        payload = self.down.popleft()
+        if self.congested and self.is_open and self.buffered() <= LOW_BYTES:
+            self.congested = False
+            self.connection.drained()
+        return payload
+
+    def forward(self) -> None:
+        """Let the next frame reach the server."""
+        if self.is_open and self.reading and self.up:
+            self.connection.message(self.up.popleft())
+
+
+class SimClient:
+    """One person with one editor; keeps its document over every disconnect.
+
+    Attributes:
+        inserted: tokens put in by this client; of those, `stored` is known to be acknowledged.
+        deleted: tokens that it has deleted; of those, `gone` is known to be acknowledged.
+    """
+
+    def __init__(self, number: int, *, hocuspocus: bool) -> None:
+        self.number = number
+        self.hocuspocus = hocuspocus
+        self.doc: Doc[Any] = Doc(client_id=number + 1)
+        self.text: Text = self.doc.get("t", type=Text)
+        self.map: Map[int] = self.doc.get("m", type=Map)
+        self.link: Link | None = None
+        self.inserted: list[str] = []
+        self.deleted: list[str] = []
+        self.stored: set[str] = set()
+        self.gone: set[str] = set()
+        self._log: list[tuple[str, str]] = []  # ("+" or "-", token), all that was ever done
+        self._sent: dict[bytes, list[tuple[str, str]]] = {}  # on this connection (y-websocket)
+        self._unsynced = 0  # as Hocuspocus providers count
+        self._prefix = write_string(f"{DOCUMENT}\0{number}é") if hocuspocus else b""
+
+    # -- the connection ---------------------------------------------------------------------------------------------
+
+    @property
+    def is_online(self) -> bool:
+        return self.link is not None and self.link.is_open
+
+    def connect(self, hub: Hub) -> None:
+        connection = HocuspocusConnection(hub, admit) if self.hocuspocus else YWebsocketConnection(hub, DOCUMENT, GRANT)
+        self.link = Link(connection)
+        self._sent = {}
+        self._unsynced = 1
+        if self.hocuspocus:
+            self.link.up.append(self._prefix + b"\x02\x00" + write_string("tk"))
+        self.link.up.append(self._prefix + b"\x00\x00" + write_buf(self.doc.get_state()))
+
+    def disconnect(self) -> None:
+        link, self.link = self.link, None
+        if link is not None and link.is_open:
+            link.is_open = False
+            link.connection.closed(1006)
+
+    def lose(self) -> None:
+        """The server has died: nobody is told anything."""
+        if self.link is not None:
+            self.link.is_open = False
+        self.link = None
+
+    # -- editing ----------------------------------------------------------------------------------------------------
+
+    def insert(self, at: float, token: str) -> None:
+        """Put a token at a fraction of the text, between two tokens."""
+        self.inserted.append(token)
+        ends = [0, *(index + 1 for index, letter in enumerate(str(self.text)) if letter == ">")]
+        start = len(str(self.text)[: ends[int(at * len(ends))]].encode())
+        before = self.doc.get_state()
+        self.text.insert(start, token)
+        self._edited(before, [("+", token)])
+
+    def delete(self, token: str) -> None:
+        """Delete one of its own tokens."""
+        content = str(self.text)
+        start = content.find(token)
+        if start < 0 or token in self.deleted:
+            return
+        self.deleted.append(token)
+        at = len(content[:start].encode())
+        before = self.doc.get_state()
+        del self.text[at : at + len(token.encode())]
+        self._edited(before, [("-", token)])
+
+    def set(self, key: str, value: int) -> None:
+        """Set a key of the map: concurrent ones delete each other without saying so."""
+        before = self.doc.get_state()
+        self.map[key] = value
+        self._edited(before, [])
+
+    def _edited(self, before: bytes, done: list[tuple[str, str]]) -> None:
+        self._log += done
+        if self.is_online:
+            self.send_update(self.doc.get_update(before), done)
+
+    def send_update(self, update: bytes, done: list[tuple[str, str]]) -> None:
+        assert self.link is not None
+        self._sent[update] = done
+        self._unsynced += 1
+        self.link.up.append(self._prefix + b"\x00\x02" + write_buf(update))
+
+    def repeat(self, which: float) -> None:
+        """Send one update of this connection a second time."""
+        if self.is_online and self._sent:
+            update = list(self._sent)[int(which * len(self._sent))]
+            self.send_update(update, self._sent[update])
+
+    def swap(self) -> None:
+        """Let the last two updates that are under way change places."""
+        head = self._prefix + b"\x00\x02"
+        if self.link is not None and len(self.link.up) > 1:
+            up = self.link.up
+            if up[-1].startswith(head) and up[-2].startswith(head):
+                up[-1], up[-2] = up[-2], up[-1]
+
+    # -- what the server says -----------------------------------------------------------------------------------------
+
+    def receive(self) -> None:
+        """Take one frame from the server."""
+        assert self.link is not None
+        payload = self.link.receive()
+        assert payload.startswith(self._prefix), payload
+        body = payload[len(self._prefix) :]
+        if body[0] == 0:
+            self._sync(body[1], read_buf(body, 2, "sync")[0])
+        elif self.hocuspocus and body[0] == 8:
+            assert body[1] == 1, "nothing may be refused here"
+            self._unsynced -= 1
+            assert self._unsynced >= 0, "more statuses than updates"
+            if self._unsynced == 0:
+                self._acknowledge(self._log)
+        elif self.hocuspocus and body[0] == 7:
+            self.disconnect()
+        else:
+            assert body[0] in {1, 2}, body
+
+    def _sync(self, kind: int, content: bytes) -> None:
+        if kind == 0:
+            assert self.link is not None
+            self.link.up.append(self._prefix + b"\x00\x01" + write_buf(self.doc.get_update(content)))
+            return
+        self.doc.apply_update(content)
+        if kind == 2 and not self.hocuspocus and content in self._sent:
+            self._acknowledge(self._sent[content])
+
+    def _acknowledge(self, done: list[tuple[str, str]]) -> None:
+        self.stored.update(token for sign, token in done if sign == "+")
+        self.gone.update(token for sign, token in done if sign == "-")
+
+    @property
+    def is_acknowledged(self) -> bool:
+        """Whether everything that this client did is known to be durable (Hocuspocus)."""
+        return self._unsynced == 0

@@ -1,0 +1,44 @@
+"""An event loop whose time stands still while anything is ready, and jumps to the next timer when nothing is."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest.mock import patch
+
+TIMED = ("weft.room", "weft.folder", "weft.saver", "weft.hub")
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """Nobody sleeps here: what would be waited for happens at once, in order."""
+
+    def __init__(self) -> None:
+        super().__init__(selectors.DefaultSelector())
+        self.now_s = 1000.0
+        self._selector.select = self._jump  # type: ignore[attr-defined]
+
+    def time(self) -> float:
+        return self.now_s
+
+    def _jump(self, timeout: float | None) -> list[object]:
+        if timeout is None:
+            raise RuntimeError("everything waits for something that never comes")
+        self.now_s += max(0.0, timeout)
+        return []
+
+
+@contextmanager
+def virtual_time() -> Iterator[VirtualLoop]:
+    """Run what follows on a loop of virtual time, which the modules under test read as well."""
+    loop = VirtualLoop()
+    patches = [patch(f"{module}.monotonic", loop.time) for module in TIMED]
+    for one in patches:
+        one.start()
+    try:
+        yield loop
+    finally:
+        for one in patches:
+            one.stop()
+        loop.close()

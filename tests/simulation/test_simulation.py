@@ -1,0 +1,52 @@
+"""A server and four clients through faults, from one seed each (I1-I3 of `tests.simulation.world`)."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.world import simulate
+from weft import room
+from weft.saver import Item, Saver
+from weft.session import Ticket
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_invariants_hold(seed: int) -> None:
+    simulate(seed)
+
+
+def test_a_seed_gives_the_same_run_again() -> None:
+    runs = [simulate(3, 300) for _ in range(2)]
+    assert runs[0].trace == runs[1].trace
+    texts = [[str(client.text) for client in run.clients] for run in runs]
+    assert texts[0] == texts[1]
+    assert [sorted(client.stored) for client in runs[0].clients] == [sorted(c.stored) for c in runs[1].clients]
+
+
+def test_a_server_that_acknowledges_before_the_append_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    put = Saver.put
+
+    def acknowledge_and_put(saver: Saver, items: list[Item]) -> None:
+        saver._on_saved([ticket for _, ticket in items])
+        put(saver, [(edit, _never(ticket)) for edit, ticket in items])
+
+    monkeypatch.setattr(Saver, "put", acknowledge_and_put)
+    with pytest.raises(AssertionError, match=r"acknowledged .* are lost"):
+        _simulate_some()
+
+
+def _never(ticket: Ticket) -> Ticket:
+    copy = Ticket(ticket.session, None, ticket.taken_s)
+    copy.parts = 10**9
+    return copy
+
+
+def test_a_server_that_gives_slow_readers_no_catch_up_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "diff", lambda *_: b"\x00\x00")
+    with pytest.raises(AssertionError, match="differs"):
+        _simulate_some()
+
+
+def _simulate_some() -> None:
+    for seed in range(20):
+        simulate(seed)
