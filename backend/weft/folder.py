@@ -7,6 +7,7 @@ Rules (tests quote these ids):
     L4  A snapshot goes to the journal when the log behind it has grown past a fraction of it, so that the cost per
         update stays flat; it covers only what is durable, and is made in a quiet moment if there is one in time.
     L5  Answers to equal state vectors are computed and framed once per version.
+    L6  Readers' questions are bounded: one at a time for all of them, and no more than a few wait.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from time import monotonic, perf_counter
 
-from weft.crdt.implied import implies_deletes
+from weft.crdt.implied import implied_deletes
 from weft.crdt.merge import diff, merge
-from weft.document import Document, Fold
+from weft.crdt.ranges import IdRanges
+from weft.document import Deletes, Document, Fold
 from weft.errors import DocumentDeletedError, InternalError, JournalUnavailableError, WeftError
 from weft.journal import Snapshot
 from weft.logs import get_logger
@@ -31,6 +33,7 @@ log = get_logger("weft.folder")
 INLINE_FOLD_BYTES = 24 * 1024  # folds in about 4 ms, less than the way to a worker is worth
 MAX_ANSWERS = 16
 MAX_FRAMES = 8
+MAX_ASKED = 64
 OVERDUE = 4  # a log this many times too long is folded although the room is never quiet
 COMPACT_AGAIN_S = 10.0  # after a snapshot that could not be made
 BYTES_PER_UPDATE = 40  # a log of one update per so many bytes of snapshot is worth folding
@@ -52,6 +55,8 @@ class Folder:
     __slots__ = (
         "_answers",
         "_answers_version",
+        "_asked",
+        "_asking",
         "_base_version",
         "_compacting",
         "_diffs",
@@ -59,6 +64,8 @@ class Folder:
         "_document_id",
         "_fold",
         "_frames",
+        "_implied",
+        "_implied_version",
         "_journal",
         "_metrics",
         "_not_before_s",
@@ -91,6 +98,10 @@ class Folder:
         self._base_version = 0  # of the document that the base holds all of
         self._diffs: dict[tuple[int, bytes], asyncio.Task[bytes]] = {}
         self._tail: tuple[int, bytes | None] | None = None
+        self._implied = IdRanges()
+        self._implied_version = -1
+        self._asked: list[tuple[Deletes, Callable[[bool], None]]] = []
+        self._asking = False
         self._compacting = False
         self._not_before_s = 0.0
         self._stopped = False
@@ -194,14 +205,42 @@ class Folder:
 
     # -- what readers may send -----------------------------------------------------------------------------------
 
-    def check_implied(self, deletes: list[tuple[int, list[tuple[int, int]]]], done: Callable[[bool], None]) -> None:
-        """Find out, off the loop, whether the content implies these deletes (concurrent map sets and the like)."""
-        self._start(self._check_implied(deletes, done), lambda _: done(False))
+    def check_implied(self, deletes: Deletes, done: Callable[[bool], None]) -> None:
+        """Find out, off the loop, whether the content implies these deletes (concurrent map sets and the like).
 
-    async def _check_implied(
-        self, deletes: list[tuple[int, list[tuple[int, int]]]], done: Callable[[bool], None]
-    ) -> None:
-        done(await self._workers.run(implies_deletes, self._document.merged(), deletes))
+        One question at a time, for all who ask meanwhile; past `MAX_ASKED` of them the answer is no (L6).
+        """
+        if self._are_implied(deletes):
+            done(True)
+        elif self._implied_version == self._document.version or len(self._asked) >= MAX_ASKED:
+            done(False)
+        else:
+            self._asked.append((deletes, done))
+            if len(self._asked) == 1 and not self._asking:
+                self._asking = True
+                self._start(self._find_implied())
+
+    def _are_implied(self, deletes: Deletes) -> bool:
+        return not any(self._implied.new_parts(client, ranges) for client, ranges in deletes)
+
+    async def _find_implied(self) -> None:
+        asked: list[tuple[Deletes, Callable[[bool], None]]] = []
+        try:
+            while self._asked:
+                asked, self._asked = self._asked, []
+                version = self._document.version
+                found = await self._workers.run(implied_deletes, (self._document.base, *self._document.tail))
+                # What is deleted stays deleted: what was found for an older version holds for all later ones.
+                self._implied, self._implied_version = found, version
+                while asked:
+                    deletes, done = asked.pop()
+                    done(self._are_implied(deletes))
+        finally:
+            self._asking = False
+            asked += self._asked
+            self._asked = []
+            for _, done in asked:
+                done(False)
 
     # -- folding -------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from tests.unit.rooms import DOCUMENT, EDIT, READ, Author, Client, World, text_o
 from weft import folder as folder_module
 from weft.connection import YWebsocketConnection
 from weft.crdt.merge import merge
-from weft.crdt.update import read_update, write_state_vector
+from weft.crdt.update import read_update, write_state_vector, write_update
 from weft.errors import InternalError, JournalUnavailableError
 from weft.folder import INLINE_FOLD_BYTES
 from weft.hub import build_document
@@ -24,6 +24,7 @@ from weft.types import DocumentId, Position
 from weft.wire import hocuspocus, ywebsocket
 from weft.wire.lib0 import write_buf, write_string
 from weft.wire.messages import Step2, Update
+from weft.workers import Workers
 
 KIB = 1024
 THRESHOLD = 64 * KIB
@@ -245,7 +246,7 @@ async def test_a_reader_whose_deletes_cannot_be_checked_is_refused(monkeypatch: 
         await w.flushed()
 
         async def die(*_args: object, **_kwargs: object) -> bool:
-            raise InternalError("two worker processes died over implies_deletes")
+            raise InternalError("two worker processes died over implied_deletes")
 
         monkeypatch.setattr(w.hub.workers, "run", die)
         reader = await w.hocuspocus(READ)
@@ -441,3 +442,31 @@ async def test_a_connection_may_close_while_its_state_is_computed(monkeypatch: p
         await settled(w)
         assert late.outlet.sent == []
         assert read_update(w.hub.rooms[DOCUMENT].document.base).deletes
+
+
+async def test_l6_readers_questions_share_one_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world() as w:
+        writer = await w.yws()
+        docs: list[Doc[Map[int]]] = [Doc(client_id=1), Doc(client_id=2)]
+        for number, doc in enumerate(docs):
+            doc.get("m", type=Map)["key"] = number
+            writer.update(doc.get_update())
+        writer.update(Author(7).type("é" * 20))
+        await w.flushed()
+        jobs: list[str] = []
+        run = Workers.run
+
+        async def counted(self: Workers, work: Any, *args: Any, **kwargs: Any) -> Any:
+            jobs.append(work.__name__)
+            return await run(self, work, *args, **kwargs)
+
+        monkeypatch.setattr(Workers, "run", counted)
+        reader = await w.yws(READ)
+        for clock in range(20):
+            reader.update(write_update([], [(7, [(clock, clock + 1)])]))
+        reader.update(write_update([], [(1, [(0, 1)])]))
+        await until(lambda: w.metrics.acks["refused"] == 20 and w.metrics.refusals["read-only"] == 20)
+        assert jobs.count("implied_deletes") <= 2
+        reader.update(write_update([], [(7, [(3, 4)])]))  # nothing has changed: known to be no, at once
+        assert w.metrics.acks["refused"] == 21
+        assert jobs.count("implied_deletes") <= 2

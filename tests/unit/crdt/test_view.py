@@ -14,7 +14,7 @@ import pytest
 from tests.unit.crdt.build import everything, item, number, string, text, typing, update
 
 from weft.crdt.halves import show_halves
-from weft.crdt.implied import implies_deletes
+from weft.crdt.implied import implied_deletes
 from weft.crdt.merge import merge
 from weft.crdt.numbers import show_numbers
 from weft.crdt.roots import MAX_NESTING, root_kinds
@@ -197,5 +197,5 @@ def test_n2_numbers_that_pycrdt_reads_stay() -> None:
 def test_n1_such_documents_can_be_edited_and_asked_what_they_imply() -> None:
     made = edit(WIDE, lambda doc: doc.get("u", type=pycrdt.Text).insert(0, "é"), client=77)
     assert read_text(merge([WIDE, made]), "u") == "é😀"
-    assert implies_deletes(WIDE, [(3, [(0, 1)])])
-    assert not implies_deletes(WIDE, [(1, [(0, 1)])])
+    assert implied_deletes([WIDE]).contains(3, 0, 1)
+    assert not implied_deletes([WIDE]).contains(1, 0, 1)
