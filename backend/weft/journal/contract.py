@@ -11,7 +11,7 @@
         def fail(self, journal): ...  # from now on nothing can be written
         def mend(self, journal): ...  # and now it can again
 
-It needs pytest and pytest-asyncio, which Weft itself does not. Tests quote the rules J1-J18 of `protocol`.
+It needs pytest and pytest-asyncio, which Weft itself does not. Tests quote the rules J1-J19 of `protocol`.
 """
 
 # A test's name says what it tests, and random.Random gives seeds here, not secrets:
@@ -226,6 +226,30 @@ class JournalContract:
     async def test_an_empty_batch_is_our_fault(self, journal: Journal) -> None:
         with pytest.raises(InternalError):
             await journal.append(DOCUMENT, ())
+
+    @pytest.mark.parametrize(
+        "bad",
+        [
+            pytest.param(Edit(42, BEGIN_MS, b"\x00\x00"), id="author-is-a-number"),  # type: ignore[arg-type]
+            pytest.param(Edit("x\ud800", BEGIN_MS, b"\x00\x00"), id="author-is-not-utf-8"),
+            pytest.param(Edit("é", 2**70, b"\x00\x00"), id="time-beyond-64-bits"),
+            pytest.param(Edit("é", "now", b"\x00\x00"), id="time-is-a-text"),  # type: ignore[arg-type]
+            pytest.param(Edit("é", BEGIN_MS, "\x00\x00"), id="update-is-a-text"),  # type: ignore[arg-type]
+        ],
+    )
+    async def test_j19_what_cannot_be_encoded_fails_alone(self, journal: Journal, bad: Edit) -> None:
+        typist = Typist(1)
+        updates = [typist.type("é"), typist.type("🦊")]
+        before = journal.append(DOCUMENT, (edit(updates[0]),))
+        failing = [journal.append(document, (edit(b"\x00\x00"), bad)) for document in (DOCUMENT, OTHER)]
+        after = journal.append(DOCUMENT, (edit(updates[1]),))
+        for future in failing:
+            with pytest.raises(InternalError, match="cannot be stored"):
+                await future
+        assert await before < await after
+        assert updates_of((await journal.load(DOCUMENT)).entries) == updates
+        assert await journal.info(OTHER) is None
+        await journal.healthy()
 
     # J6, J7: trouble
 

@@ -15,6 +15,7 @@ from typing import Self
 
 from weft.errors import DocumentDeletedError, ForbiddenError, InternalError, JournalUnavailableError
 from weft.journal import history
+from weft.journal.entries import encode_batch
 from weft.journal.follow import FOLLOW_ENTRIES, Followers
 from weft.journal.protocol import (
     RETENTION_MS,
@@ -31,7 +32,10 @@ from weft.journal.protocol import (
     VersionInfo,
     Window,
 )
+from weft.logs import get_logger
 from weft.types import START, Batch, DocumentId, Position
+
+log = get_logger("weft.journal")
 
 _BIRTH = history.Stone(START, 0)
 
@@ -181,11 +185,17 @@ class MemoryJournal:
                 if not future.done():
                     future.set_exception(error)
                 continue
+            except Exception as error:
+                log.exception("a write failed by our fault", document=document)
+                if not future.done():
+                    future.set_exception(InternalError(f"cannot be stored: {error!r}"))
+                continue
             if not future.done():
                 future.set_result(position)
 
     def _append(self, document: DocumentId, batch: Batch) -> Position:
         self._check()
+        encode_batch(batch)  # fails where a journal with a disk would
         kept = self._living(document)
         if kept is None:
             kept = self._create(document, batch[0].time_ms)

@@ -34,6 +34,8 @@ Rules (tests quote these ids; `weft.journal.contract` checks all of them that ca
     J16  A store of a newer format is refused with `FormatTooNewError` before a byte of it is changed.
     J17  One lifecycle, `async with`: leaving it makes durable what was appended before.
     J18  Nothing here blocks the event loop.
+    J19  A batch that cannot be encoded (an author that is no text, a time beyond 64 bits) fails alone, with
+         `InternalError`; nothing of it is kept, and all others go on.
 """
 
 from __future__ import annotations

@@ -10,13 +10,14 @@ Rules:
     R3  Disk full: the connection stays, the WAL is moved into the file to make room, the next call tries again. Any
         other error of the disk: the connection is closed, the next call opens a new one.
     R4  A long write that fails is nobody's failure but its own.
+    R5  Nor is an error of our own (a batch that cannot be encoded, a row that cannot be read): it is logged, and is the
+        `InternalError` of the one item. Only what concerns the disk concerns the others.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-import struct
 from collections import deque
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
@@ -26,7 +27,10 @@ from typing import Any
 from weft.errors import InternalError, JournalUnavailableError, QuarantinedError, WeftError
 from weft.journal.entries import encode_batch
 from weft.journal.sqlite_database import Database, Steps
+from weft.logs import get_logger
 from weft.types import Batch, DocumentId, Position
+
+log = get_logger("weft.journal")
 
 READ_S = 0.002
 CHECKPOINT_BYTES = 4 * 1024 * 1024
@@ -54,7 +58,7 @@ class Append:
 
 
 class Call:
-    """A short write: one function, in the transaction of the appends around it. It raises before it writes, or not."""
+    """A short write: one function, in the transaction of the appends around it. If it raises, nothing is written."""
 
     __slots__ = ("future", "run", "size", "stamp")
 
@@ -222,10 +226,14 @@ class Writer:
                     database.begin()
                     self._insert(values)
                     values = []
-                    outcomes.append((item, item.run(database), None))
+                    with database.whole():
+                        outcomes.append((item, item.run(database), None))
             except WeftError as error:
                 outcomes.append((item, None, error))
-            except (ValueError, TypeError, OverflowError, struct.error) as error:
+            except (sqlite3.Error, OSError):
+                raise
+            except Exception as error:  # R5
+                log.exception("a write failed by our fault", document=getattr(item, "document", None))
                 outcomes.append((item, None, InternalError(f"cannot be stored: {error!r}")))
         # Appends to known documents alone are one statement, which is a transaction by itself.
         self._insert(values)
@@ -303,6 +311,11 @@ class Writer:
             return job, end.value, None
         except WeftError as error:
             return job, None, error
+        except (sqlite3.Error, OSError):
+            raise
+        except Exception as error:  # R5
+            log.exception("work of the journal failed by our fault")
+            return job, None, InternalError(f"the journal failed: {error!r}")
         return None
 
     # trouble

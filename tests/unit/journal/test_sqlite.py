@@ -1,4 +1,4 @@
-"""The SQLite journal beyond the contract: folder lock, formats, failing disks, what a round does (R1-R4, Q1-Q4)."""
+"""The SQLite journal beyond the contract: folder lock, formats, failing disks, what a round does (R1-R5, Q1-Q4)."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ from weft.errors import (
 from weft.journal import Snapshot
 from weft.journal.contract import BEGIN_MS, DOCUMENT, OTHER, Clock, Typist, canonical, content, edit
 from weft.journal.sqlite import SqliteJournal
-from weft.journal.sqlite_database import DATABASE, Database
+from weft.journal.sqlite_database import DATABASE, Database, Steps
 from weft.types import START, DocumentId, Position
 
 FSYNC = sqlite3.SQLITE_IOERR | 4 << 8
@@ -393,9 +393,56 @@ async def test_j17_a_cancelled_opening_gives_the_folder_back(tmp_path: Path) -> 
     await journal.__aexit__(None, None, None)
 
 
+def fails(database: Database) -> None:
+    """A call that writes, and then fails by our fault."""
+    database.execute("UPDATE probe SET count = count + 1000")
+    known = database.living(DOCUMENT)
+    assert known is not None
+    known.deleted = True
+    raise RuntimeError("our fault é")
+
+
+async def test_r5_an_unexpected_error_fails_its_item_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def job(database: Database) -> Steps[None]:
+        yield
+        database.execute("UPDATE probe SET count = count + 1000")
+        raise LookupError("our fault é")
+
+    async with SqliteJournal(tmp_path) as journal:
+        before = journal.append(DOCUMENT, BATCH)
+        failing = [asyncio.ensure_future(work) for work in (journal._call(fails), journal._job(job, writes=True))]
+        failing.append(asyncio.ensure_future(journal._job(reads_nothing, writes=False)))
+        await asyncio.sleep(0)
+        after = journal.append(DOCUMENT, BATCH)
+        for work, says in zip(failing, ("RuntimeError", "LookupError", "AttributeError"), strict=True):
+            with pytest.raises(InternalError, match=says):
+                await work
+        assert await before < await after
+        await journal.healthy()
+        assert len((await journal.load(DOCUMENT)).entries) == 2
+    assert rows(tmp_path, "SELECT count FROM probe")[0][0] < 1000  # what they wrote before they failed is undone
+    assert [record.exc_info is not None for record in caplog.records if record.name == "weft.journal"] == [True] * 3
+
+
+def reads_nothing(database: Database) -> Steps[None]:
+    yield
+    database.nothing()  # type: ignore[attr-defined]
+
+
+async def test_r5_a_row_that_cannot_be_read_fails_who_asks(tmp_path: Path) -> None:
+    async with SqliteJournal(tmp_path) as journal:
+        await journal.append(DOCUMENT, BATCH)
+        await journal.save_version(DOCUMENT, b"\x00\x00", time_ms=BEGIN_MS, authors=["zoë"])
+    change(tmp_path, "UPDATE versions SET authors = 'no JSON'")
+    async with SqliteJournal(tmp_path) as journal:
+        with pytest.raises(InternalError, match="JSONDecodeError"):
+            await journal.versions(DOCUMENT)
+        await journal.append(DOCUMENT, BATCH)
+
+
 async def test_a_thread_that_dies_tells_everybody(tmp_path: Path) -> None:
     def die(database: Database) -> None:
-        raise RuntimeError("our fault é")
+        raise SystemExit("é")
 
     caught: list[object] = []
     hook: Callable[[threading.ExceptHookArgs], object] = threading.excepthook
@@ -405,7 +452,7 @@ async def test_a_thread_that_dies_tells_everybody(tmp_path: Path) -> None:
             threads = [thread for thread in threading.enumerate() if thread.name == "weft-journal"]
             waiting = [asyncio.ensure_future(journal._call(die)), asyncio.ensure_future(journal.load(DOCUMENT))]
             for result in await asyncio.gather(*waiting, return_exceptions=True):
-                assert not isinstance(result, RuntimeError)
+                assert isinstance(result, JournalUnavailableError)
             with pytest.raises(JournalUnavailableError):
                 await journal.append(DOCUMENT, BATCH)
             with pytest.raises(JournalUnavailableError):
