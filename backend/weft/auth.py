@@ -9,6 +9,9 @@ Rules (tests quote these ids):
     A4  With a hook, a connection without an Origin needs a token: cookies alone could be anybody's page.
     A5  Open mode on an address that others reach does not start without the flag.
     A6  Everything that is refused before the upgrade is refused with an HTTP status.
+    A7  The user of a grant is None or a text, UTF-8, of `MAX_USER` characters at most: it becomes the author of edits,
+        and an author that cannot be stored would keep them from being saved. Otherwise the hook is at fault: that is
+        logged, and answered with "later".
 
 Tokens that Weft checks by itself (JWT) belong into this file: as one more `Authorize`.
 """
@@ -24,7 +27,7 @@ from weft.errors import AuthUnavailableError, ForbiddenError, SettingsError, Una
 from weft.hooks import Authorize, Handshake, open_to_all
 from weft.logs import get_logger
 from weft.settings import Settings, is_loopback
-from weft.types import DocumentId, Grant
+from weft.types import MAX_USER, DocumentId, Grant
 
 log = get_logger("weft.auth")
 
@@ -120,7 +123,7 @@ class Gate:
         Raises:
             ForbiddenError: not this document, or there is none: the same answer.
             UnauthenticatedError: not signed in (A4).
-            AuthUnavailableError: the hook failed or took too long.
+            AuthUnavailableError: the hook failed, took too long, or named a user that cannot be stored (A7).
         """
         if not self._open and handshake.origin is None and not token:
             raise UnauthenticatedError("a connection without an Origin header needs a token")
@@ -136,6 +139,10 @@ class Gate:
             log.exception("authorize hook failed", document=document)
             raise AuthUnavailableError("cannot decide about access at the moment; try again later") from error
         if isinstance(answer, Grant):
+            wrong = _wrong_user(answer.user)
+            if wrong:
+                log.error("authorize hook returned a user that cannot be stored", document=document, user=wrong)
+                raise AuthUnavailableError("cannot decide about access at the moment; try again later")
             return answer
         if answer is not None:
             log.error("authorize hook returned no Grant", document=document, got=type(answer).__name__)
@@ -149,6 +156,21 @@ def _is_remote(address: str) -> bool:
     except ValueError:
         return False
     return not is_loopback(address)
+
+
+def _wrong_user(user: object) -> str | None:
+    """Why this cannot be the user of a grant (A7); None when it can."""
+    if user is None:
+        return None
+    if not isinstance(user, str):
+        return f"of type {type(user).__name__}; return a text or None"
+    if len(user) > MAX_USER:
+        return f"of {len(user)} characters; the limit is {MAX_USER}"
+    try:
+        user.encode()
+    except UnicodeEncodeError as error:
+        return f"that is not UTF-8 (character {error.start})"
+    return None
 
 
 async def _ask(hook: Authorize, handshake: Handshake, token: str | None, document: DocumentId) -> object:

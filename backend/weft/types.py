@@ -24,6 +24,7 @@ START = Position(0)
 EMPTY_UPDATE = b"\x00\x00"  # no structs, no deletes
 EMPTY_STATE_VECTOR = b"\x00"
 MAX_DOCUMENT_ID = 256
+MAX_USER = 256  # characters of `Grant.user`
 
 _PART = r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}"
 DOCUMENT_ID = re.compile(rf"{_PART}(?:/{_PART})*")
@@ -60,7 +61,8 @@ class Grant:
 
     Attributes:
         access: the highest level allowed.
-        user: the stable id of the person, agent or device; None for an anonymous one.
+        user: the stable id of the person, agent or device, UTF-8, `MAX_USER` characters at most; None for an anonymous
+            one. It is stored as the author of edits.
         expires_s: Unix time in seconds at which the grant ends; None for never.
         claims: what else the one who granted wants to keep with it (name, colour, token id).
     """

@@ -131,6 +131,36 @@ def test_normal_origins() -> None:
     assert is_same_origin("http://a.example", "a.example:80", "ws")
 
 
+@pytest.mark.parametrize(
+    ("user", "says"),
+    [
+        (42, "of type int"),
+        (b"ana", "of type bytes"),
+        ("x\ud800", "that is not UTF-8 (character 1)"),
+        ("é" * 257, "of 257 characters; the limit is 256"),
+    ],
+)
+async def test_a7_a_user_that_cannot_be_stored_is_the_hooks_fault(
+    user: Any, says: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def hook(*_: Any) -> Grant:
+        return Grant(Access.EDIT, user=user)
+
+    with pytest.raises(AuthUnavailableError, match="try again later"):
+        await Gate(load_settings(), hook).grant(handshake(None), "tk", DOCUMENT)
+    (record,) = caplog.records
+    assert record.message == "authorize hook returned a user that cannot be stored"
+    assert record.__dict__["user"].startswith(says)
+
+
+@pytest.mark.parametrize("user", [None, "", "é😀" * 128])
+async def test_a7_users_that_can_be_stored(user: str | None) -> None:
+    async def hook(*_: Any) -> Grant:
+        return Grant(Access.EDIT, user=user)
+
+    assert (await Gate(load_settings(), hook).grant(handshake(None), "tk", DOCUMENT)).user == user
+
+
 async def test_open_mode_grants_edit_without_a_name() -> None:
     grant = await Gate(load_settings(), None).grant(handshake(None), None, DOCUMENT)
     assert grant == Grant(Access.EDIT)
