@@ -97,7 +97,7 @@ class Folder:
         self._fold: asyncio.Task[Snapshot] | None = None
         self._base_version = 0  # of the document that the base holds all of
         self._diffs: dict[tuple[int, bytes], asyncio.Task[bytes]] = {}
-        self._tail: tuple[int, bytes | None] | None = None
+        self._tail: tuple[bytes, int, bytes | None] | None = None
         self._implied = IdRanges()
         self._implied_version = -1
         self._asked: list[tuple[Deletes, Callable[[bool], None]]] = []
@@ -166,10 +166,11 @@ class Folder:
 
     def _merged_tail(self) -> bytes | None:
         document = self._document
-        if self._tail is None or self._tail[0] != document.version:
+        # By the base too: a fold takes deleted content out of the tail without changing the version (L3).
+        if self._tail is None or self._tail[0] is not document.base or self._tail[1] != document.version:
             tail = document.tail
-            self._tail = (document.version, merge(tail) if tail else None)
-        return self._tail[1]
+            self._tail = (document.base, document.version, merge(tail) if tail else None)
+        return self._tail[2]
 
     def _answer(self, state_vector: bytes) -> bytes:
         document = self._document

@@ -162,6 +162,32 @@ async def test_l3_deleted_text_of_a_large_document_is_not_in_what_a_newcomer_get
         assert text_of(merge(received(late))) == str(author.text)
 
 
+async def test_l3_a_tail_that_was_given_before_a_fold_is_not_given_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world(worker_threshold_bytes=THRESHOLD, compact_tail_updates=10**6, compact_tail_bytes=10**7) as w:
+        author = Author(1)
+        ana = await typed(w, author, 100_000)
+        await (await w.hub.open(DOCUMENT)).settled()
+        first = await w.yws()  # folds: the base is large from here on
+        room = w.hub.rooms[DOCUMENT]
+        assert len(room.document.base) > THRESHOLD
+        gate = Gate(w, monkeypatch)
+        first.send(b"\x00\x00" + write_buf(write_state_vector({1: 5})))
+        await until(lambda: gate.names == ["diff"])
+        ana.update(author.type("the secret word"))
+        ana.update(author.delete(100_004, 100_010))
+        await w.flushed()
+        await gate.let("diff")
+        assert first.outlet.sent
+        late = await w.yws(synced=False)
+        late.outlet.take()
+        late.send(STEP1)
+        await gate.let("run_fold")
+        await until(lambda: bool(late.outlet.sent))
+        assert b"secret" not in b"".join(late.outlet.sent)
+        assert text_of(merge(received(late))) == str(author.text)
+        w.hub.release(room)
+
+
 async def test_l2_newcomers_that_come_while_a_fold_runs_share_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     async with world(worker_threshold_bytes=THRESHOLD, compact_tail_updates=10**6) as w:
         author = Author(1)
