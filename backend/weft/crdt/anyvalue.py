@@ -14,16 +14,14 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from typing import NoReturn
 
+from weft.crdt.nesting import nests_deeper
 from weft.errors import UpdateError
 
 MAX_DEPTH = 64
 MAX_SAFE_INTEGER = (1 << 53) - 1
 _MAX_NUMBER_CHARS = 300  # a double ends at 1.8e308; longer whole numbers cannot be one
-
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 _UNDEFINED, _NULL, _INTEGER, _FLOAT32, _FLOAT64, _BIGINT = 127, 126, 125, 124, 123, 122
 _FALSE, _TRUE, _TEXT, _OBJECT, _ARRAY, _BYTES = 121, 120, 119, 118, 117, 116
@@ -191,8 +189,8 @@ def check_json(text: bytes, at: int) -> None:
     if text in (b"true", b"null", b"false"):  # what nearly all formats hold
         return
     decoded = check_utf8(text, at)
-    if decoded.count("[") + decoded.count("{") > MAX_DEPTH:
-        _check_json_depth(decoded, at)
+    if nests_deeper(text, MAX_DEPTH):
+        raise UpdateError(f"JSON text nests deeper than {MAX_DEPTH} (byte {at})")
     try:
         value = json.loads(decoded, parse_constant=_no_constant, parse_float=_finite, parse_int=_finite)
         if "\\u" in decoded:
@@ -201,18 +199,6 @@ def check_json(text: bytes, at: int) -> None:
         raise UpdateError(f"JSON text holds half a surrogate pair (byte {at})") from None
     except ValueError as error:
         raise UpdateError(f"JSON text cannot be read: {error} (byte {at})") from None
-
-
-def _check_json_depth(text: str, at: int) -> None:
-    """Refuse deep nesting before the parser, which recurses, sees it."""
-    depth = 0
-    for char in _STRING.sub("", text):
-        if char in "[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise UpdateError(f"JSON text nests deeper than {MAX_DEPTH} (byte {at})")
-        elif char in "]}":
-            depth -= 1
 
 
 def _no_constant(name: str) -> NoReturn:

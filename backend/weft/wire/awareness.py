@@ -14,9 +14,9 @@ Rules (tests quote these ids):
 from __future__ import annotations
 
 import json
-import re
 from typing import Any, NoReturn
 
+from weft.crdt.nesting import nests_deeper
 from weft.errors import PresenceError, TooLargeError, WireError
 from weft.wire.lib0 import read_buf, read_varuint, write_buf, write_varuint
 
@@ -29,10 +29,6 @@ _MIN_ENTRY_BYTES = 3  # client id, clock, empty string
 
 RawEntry = tuple[int, int, bytes, bytes]
 """Client id, clock, JSON of the state, and the entry's own bytes (A5)."""
-
-# Possessive, and an unterminated string runs to the end: each byte is looked at once, whatever an attacker sends.
-_STRINGS = re.compile(rb'"(?:[^"\\]++|\\.?+)*+(?:"|\Z)', re.DOTALL)
-_NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
 def read_entries(
@@ -89,8 +85,7 @@ def check_state(state: bytes) -> dict[str, Any]:
     Raises:
         PresenceError: not UTF-8, not JSON, too deep, or not an object (closes 4400).
     """
-    # Counting brackets is an upper bound of the depth and nearly free; only what exceeds it is measured.
-    if state.count(b"{") + state.count(b"[") > MAX_DEPTH and _is_deep(state):
+    if nests_deeper(state, MAX_DEPTH):
         raise PresenceError(f"presence state is nested more than {MAX_DEPTH} deep")
     try:
         text = state.decode()
@@ -104,16 +99,6 @@ def check_state(state: bytes) -> dict[str, Any]:
     if type(value) is not dict:
         raise PresenceError(f"presence state is a JSON {type(value).__name__}; an object or null is expected")
     return value
-
-
-def _is_deep(state: bytes) -> bool:
-    """Whether brackets outside strings nest deeper than allowed, or don't match."""
-    brackets = _STRINGS.sub(b"", state).translate(None, _NOT_BRACKETS)
-    for _ in range(MAX_DEPTH):
-        if not brackets:
-            return False
-        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
-    return bool(brackets)
 
 
 def write_entry(client: int, clock: int, state: bytes | None) -> bytes:
