@@ -201,8 +201,11 @@ class Connection:
 
     def _read_on(self) -> None:
         """Read the socket again, unless there is a reason not to (X2, X3)."""
-        if self._held is None and not self._is_closed and not self.outlet.congested:
+        if self._may_read() and self._held is None and not self._is_closed and not self.outlet.congested:
             self.outlet.resume_reading()
+
+    def _may_read(self) -> bool:
+        return True
 
     # -- tasks ------------------------------------------------------------------------------------------------------
 
@@ -318,6 +321,11 @@ class HocuspocusConnection(Connection):
     def _receive(self, payload: bytes) -> None:
         for effect in self._conversation.receive(payload):
             self._apply(effect)
+        if self._conversation.is_full:
+            self.outlet.pause_reading()  # an editor with many documents asks for all at once: one after the other
+
+    def _may_read(self) -> bool:
+        return not self._conversation.is_full
 
     def _apply(self, effect: Effect) -> None:
         if isinstance(effect, Deliver):
@@ -342,6 +350,8 @@ class HocuspocusConnection(Connection):
     def _decided(self, address: str, task: asyncio.Task[None]) -> None:
         if self._deciding.get(address) is task:
             del self._deciding[address]
+            if not self._is_closed:
+                self._read_on()
 
     def _undecide(self, address: str) -> None:
         task = self._deciding.pop(address, None)

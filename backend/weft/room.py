@@ -19,7 +19,7 @@ import asyncio
 from time import monotonic, time_ns
 from typing import NamedTuple, Protocol
 
-from weft.crdt.merge import diff, merge
+from weft.crdt.merge import merge
 from weft.crdt.update import UpdateFacts, read_state_vector, read_update, write_state_vector
 from weft.document import Admission, Document
 from weft.errors import CrdtError, JournalUnavailableError, RoomFullError, TooFastError, TooLargeError, WeftError
@@ -505,6 +505,7 @@ class Room:
             if session in self._fanout and session.behind is None and self._fanout.outlet(session).congested:
                 session.behind = dict(self.document.clocks)
                 session.behind_version = self.document.version
+                session.behind_s = monotonic()
                 self._fanout.stop(session)
                 self._metrics.slow_readers += 1
 
@@ -514,18 +515,35 @@ class Room:
             return
         if self._pending:
             self.flush()
-        behind, session.behind = session.behind, None
+        if session.reading and session.behind_version != self.document.version:
+            self._folder.state(
+                write_state_vector(session.behind),
+                lambda missed, tail: self._catch_up(session, missed, tail),
+                lambda error: self._end(session, error),
+            )
+        else:
+            self._rejoin(session)
+
+    def _catch_up(self, session: Session, missed: bytes, tail: bytes | None) -> None:
+        """Send what a slow reader has missed; for a large document it was computed away and may be late."""
+        if session.behind is None or session not in self._fanout or self._fanout.outlet(session).congested:
+            return  # when it drains the next time, it is computed anew
+        self._rejoin(session)
+        for update in (missed, tail):
+            if update is not None:
+                self._say(session, session.prefix + update_body(update))
+        self._metrics.updates_out += 1
+        self._metrics.slow_reader_catch_ups += 1
+
+    def _rejoin(self, session: Session) -> None:
+        """A slow reader reads again: presence, whole and with who has left meanwhile, and the answers it is owed."""
+        session.behind = None
         self._metrics.slow_readers -= 1
         if session.reading:
-            if session.behind_version != self.document.version:
-                missed = diff(self.document.merged(), write_state_vector(behind))
-                self._say(session, session.prefix + update_body(missed))
-                self._metrics.updates_out += 1
-                self._metrics.slow_reader_catch_ups += 1
-                if session.is_behind:  # that was more than it takes at once: it stays aside (F2)
-                    return
             self._fanout.start(session)
-            self._say_presence(session)
+            payload = self.presence.snapshot(gone_since_s=session.behind_s)
+            if payload is not None:
+                self._say(session, session.prefix + presence_body(payload))
         self._give_held(session)
 
     def _give_held(self, session: Session) -> None:

@@ -115,6 +115,7 @@ class Session:
         owner: names this session among all replicas' (presence).
         reading: whether it has been given the state, and so gets what comes after.
         behind: the clocks it had when it fell behind, and what it sent itself since; None while it keeps up.
+        behind_version, behind_s: the document's version and the monotonic time then.
         open_tickets: how many answers it waits for.
         expected: for each of our step 1s that is not answered yet, whether its answer is counted; None for none.
         held: answers that it gets once it has caught up.
@@ -124,6 +125,7 @@ class Session:
     __slots__ = (
         "ask_rate",
         "behind",
+        "behind_s",
         "behind_version",
         "document",
         "expected",
@@ -157,6 +159,7 @@ class Session:
         self.reading = False
         self.behind: dict[int, int] | None = None
         self.behind_version = 0
+        self.behind_s = 0.0
         self.open_tickets = 0
         self.expected: list[bool] | None = None
         self.held: list[bytes] | None = None
@@ -277,6 +280,9 @@ class Inbox:
         return messages
 
 
+UNDECIDED = ("asking", "waiting")
+
+
 class _Line:
     """What is known of one address.
 
@@ -297,14 +303,15 @@ class _Line:
 class HocuspocusConversation:
     """The Hocuspocus dialect: sessions by address."""
 
-    __slots__ = ("_lines", "_max_documents", "_preauth_bytes", "_preauth_documents", "_undecided")
+    __slots__ = ("_asking", "_lines", "_max_documents", "_preauth_bytes", "_preauth_documents", "_undecided")
 
     def __init__(self, *, max_documents: int, preauth_documents: int, preauth_bytes: int) -> None:
         self._lines: dict[str, _Line] = {}
         self._max_documents = max_documents
         self._preauth_documents = preauth_documents
         self._preauth_bytes = preauth_bytes
-        self._undecided = 0
+        self._asking = 0
+        self._undecided = 0  # those that are asked about, and those that wait for an Auth
 
     @property
     def undecided(self) -> int:
@@ -353,7 +360,8 @@ class HocuspocusConversation:
         elif line.state == "asking" and line.token == token:
             return []  # the question is being decided already; a second Auth adds nothing to it
         else:
-            line.state, line.token = "asking", token
+            self._turn(line, "asking")
+            line.token = token
             line.inbox = line.inbox or Inbox()
         return [Authorise(address, token)]
 
@@ -372,9 +380,21 @@ class HocuspocusConversation:
                 f"{self._undecided} documents of this connection wait to be let in; "
                 f"the limit is {self._preauth_documents}"
             )
+        self._asking += 1
         self._undecided += 1
         line = self._lines[address] = _Line(token)
         return line
+
+    def _turn(self, line: _Line, state: str) -> None:
+        """Change a line's state and keep count."""
+        self._asking += (state == "asking") - (line.state == "asking")
+        self._undecided += (state in UNDECIDED) - (line.state in UNDECIDED)
+        line.state = state
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the socket should not be read until some of what was asked has been decided (S1)."""
+        return self._asking > 0 and self._undecided >= self._preauth_documents
 
     def opened(self, address: str) -> list[Message]:
         """The session of this address is open; returns what came before. Empty when the client has left meanwhile."""
@@ -382,8 +402,8 @@ class HocuspocusConversation:
         if line is None or line.state == "open":
             return []
         kept = line.inbox.take() if line.inbox is not None else []
-        line.state, line.inbox = "open", None
-        self._undecided -= 1
+        self._turn(line, "open")
+        line.inbox = None
         return kept
 
     def denied(self, address: str, *, wait_for_auth: bool) -> None:
@@ -391,9 +411,7 @@ class HocuspocusConversation:
         line = self._lines.get(address)
         if line is None:
             return
-        if line.state == "open":
-            self._undecided += 1
-        line.state = "waiting" if wait_for_auth else "denied"
+        self._turn(line, "waiting" if wait_for_auth else "denied")
         if not wait_for_auth:
             line.inbox = None
 
@@ -405,8 +423,7 @@ class HocuspocusConversation:
         line = self._lines.pop(address, None)
         if line is None:
             return []
-        if line.state != "open":
-            self._undecided -= 1
+        self._turn(line, "gone")
         return [Detach(address)]
 
 

@@ -155,7 +155,7 @@ class Settings(BaseSettings):
     coalesce_most_s: float = Field(0.004, ge=0, description="Longest time that edits wait for a flush so.")
     keepalive_s: Seconds = Field(
         15.0,
-        lt=30,
+        le=20,  # rooms look every 5 s, and clients leave after 30 s of silence
         description="A connection that was sent nothing for so long gets an empty presence message; "
         "clients leave after 30 s of silence.",
     )

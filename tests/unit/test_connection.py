@@ -534,3 +534,16 @@ async def test_a_step2_is_what_a_newcomer_gets_first_on_either_dialect() -> None
         late.send(STEP1)
         (step2,) = [ywebsocket.decode(payload) for payload in late.outlet.take()]
         assert step2 == Step2(update)
+
+
+async def test_s1_an_editor_may_ask_for_more_documents_at_once_than_may_wait() -> None:
+    async with world(preauth_documents=10) as w:
+        client = await w.hocuspocus()
+        names = [f"notes/{number}" for number in range(60)]
+        for name in names:
+            await until(lambda: client.outlet.reading)
+            client.send(hocuspocus.prefix(name) + b"\x02\x00\x00")
+        await until(lambda: len(client.outlet.sent) >= len(names))
+        assert client.outlet.closed is None
+        assert sorted(client.outlet.take()) == sorted(hocuspocus.authenticated(n, read_only=False) for n in names)
+        await until(lambda: client.outlet.reading)

@@ -651,3 +651,17 @@ async def test_updates_that_cannot_be_merged_reach_readers_one_by_one(monkeypatc
         assert cy.updates() == [one, two]
         loaded = await w.hub.journal.load(DOCUMENT)
         assert sum(len(entry.batch) for entry in loaded.entries) == 2
+
+
+async def test_f2_a_slow_reader_learns_who_has_left_meanwhile() -> None:
+    async with world() as w:
+        ana, slow = await w.yws(), await w.yws()
+        ana.send(presence(5, 1, '{"name":"é"}'))
+        await w.flushed()
+        slow.outlet.take()
+        slow.congest()
+        ana.connection.closed(1001)
+        await w.flushed()
+        slow.drain()
+        (gone,) = [m for m in map(ywebsocket.decode, slow.outlet.take()) if isinstance(m, Awareness)]
+        assert gone.payload.endswith(write_string("null"))
