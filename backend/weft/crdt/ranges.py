@@ -4,6 +4,8 @@ Rules (tests quote these ids):
     R1  The ranges of a client are sorted, not empty, and neither overlap nor touch: adding joins them.
     R2  Adding and asking cost a bisection; a delete beside a known one (backspacing, deleting on) inserts nothing.
     R3  Encoded as the delete set of an update, clients in descending order, so that equal sets are equal bytes.
+    R4  Many ranges at once are merged in one pass: one by one, each would move all that lie behind it, and an update of
+        400 KB that deletes between what is deleted took 2 s.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from typing import NoReturn
 from weft.crdt.update import read_update, write_deletes
 
 Range = tuple[int, int]
+
+_FEW = 256  # ranges that are cheaper added one by one: beside a million others, 20 ms as with a merge
 
 
 class IdRanges:
@@ -64,11 +68,56 @@ class IdRanges:
             del starts[first + 1 : stop]
             del ends[first + 1 : stop]
 
+    def add_all(self, client: int, ranges: Iterable[Range]) -> None:
+        """Add ranges of one client, in any order; sorted ones cost least (R4).
+
+        Raises:
+            ValueError: an empty range; of many ranges nothing is added then.
+        """
+        listed = sorted(ranges)
+        if len(listed) <= _FEW:
+            for start, end in listed:
+                self.add(client, start, end)
+        else:
+            self._clients[client] = self._merged(client, listed)
+
+    def _merged(self, client: int, listed: list[Range]) -> tuple[list[int], list[int]]:
+        """What `client` has and the sorted `listed` in new lists; what lies between is copied as slices."""
+        old_starts, old_ends = self._clients.get(client, ([], []))
+        count = len(old_starts)
+        starts: list[int] = []
+        ends: list[int] = []
+        at = 0  # the first old range that is not copied yet
+        last = -1  # where the last copied one ends
+        for begin, stop in listed:
+            if begin >= stop:
+                _empty(client, begin, stop)
+            start, end = begin, stop
+            if at < count and old_ends[at] < start:
+                until = bisect_left(old_ends, start, at)  # the first old range that ends at or after our start
+                starts += old_starts[at:until]
+                ends += old_ends[at:until]
+                at = until
+            elif start <= last:  # touches what was copied last; no old range lies between
+                if end <= last:
+                    continue
+                start = starts.pop()
+                ends.pop()
+            if at < count and old_starts[at] <= end:
+                start = min(start, old_starts[at])
+                at = bisect_right(old_starts, end, at)
+                end = max(end, old_ends[at - 1])
+            starts.append(start)
+            ends.append(end)
+            last = end
+        starts += old_starts[at:]
+        ends += old_ends[at:]
+        return starts, ends
+
     def update(self, ranges: Iterable[tuple[int, Iterable[Range]]]) -> None:
         """Add all of a delete set, as `UpdateFacts.deletes` or another `IdRanges` gives it."""
         for client, listed in ranges:
-            for start, end in listed:
-                self.add(client, start, end)
+            self.add_all(client, listed)
 
     def contains(self, client: int, start: int, end: int) -> bool:
         """Whether every clock from `start` to `end` (exclusive) is in it."""

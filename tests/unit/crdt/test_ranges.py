@@ -1,4 +1,4 @@
-"""Sets of ids (R1-R3 of `ranges`), against plain sets."""
+"""Sets of ids (R1-R4 of `ranges`), against plain sets."""
 
 from __future__ import annotations
 
@@ -91,3 +91,47 @@ def test_r2_deleting_on_costs_a_microsecond() -> None:
     runs = timeit.repeat(delete, number=2_000, repeat=7, timer=time.process_time)
     assert min(runs) / 2_000 <= 2e-6
     assert ranges.contains(5, 500_000, 514_003)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_r4_many_at_once_like_one_by_one(seed: int) -> None:
+    rnd = random.Random(seed)
+    at_once, one_by_one = IdRanges(), IdRanges()
+    for _ in range(8):
+        many, at = [], 0
+        for _ in range(rnd.choice((0, 3, 256, 257, 500))):
+            start = at + rnd.choice((0, 0, 1, 2, 9))  # 0: touches the one before
+            at = start + rnd.choice((1, 1, 3, 20))
+            many.append((start, at))
+        if seed % 3 == 0:
+            rnd.shuffle(many)
+        if seed % 4 == 0:
+            many += [(start, end + rnd.randrange(9)) for start, end in many[::2]]  # overlaps
+        at_once.add_all(7, iter(many))
+        for start, end in many:
+            one_by_one.add(7, start, end)
+        assert at_once.ranges(7) == one_by_one.ranges(7)
+    assert at_once == one_by_one
+
+
+def test_r4_an_empty_range_among_many_adds_nothing() -> None:
+    ranges = IdRanges([(7, [(0, 2)])])
+    with pytest.raises(ValueError, match=r"9\.\.9 of client 7 is empty"):
+        ranges.add_all(7, [(4 * at, 4 * at + 3) for at in range(300)] + [(9, 9)])
+    assert dict(ranges) == {7: [(0, 2)]}
+
+
+def test_r4_interleaved_ranges_cost_what_they_are() -> None:
+    """A hundred thousand between as many: 1.3 s one by one."""
+    count = 100_000
+    ranges = IdRanges([(7, [(4 * at, 4 * at + 1) for at in range(count)])])
+    between = [(4 * at + 2, 4 * at + 3) for at in range(count)]
+    began = time.process_time()
+    assert ranges.new_parts(7, between) == between
+    ranges.add_all(7, between)
+    assert time.process_time() - began < 0.5
+    assert ranges.count == 2 * count
+    began = time.process_time()
+    ranges.update([(7, [(4 * at + 1, 4 * at + 2) for at in range(count)])])  # joins them, three and three
+    assert time.process_time() - began < 0.5
+    assert ranges.count == count
