@@ -45,7 +45,7 @@ Fail = Callable[[WeftError], None]
 def run_fold(job: Fold, *, with_index: bool) -> tuple[bytes, bytes]:
     """Fold, and read the index out of the result; pure, for a worker."""
     base = job.run()
-    index = Document.from_state(base, keep_deleted=job.keep_deleted).index() if with_index else b""
+    index = Document.from_state(base, keep_deleted=job.keep_deleted).index(base) if with_index else b""
     return base, index
 
 
@@ -303,7 +303,7 @@ class Folder:
             position, saved = saver.position, (saver.saved_bytes, saver.saved_updates)
             if document.size_bytes <= INLINE_FOLD_BYTES:
                 self._fold_in_place()
-                snapshot = Snapshot(document.base, document.index())
+                snapshot = Snapshot(document.base, document.index(document.base))
             else:
                 task = self._fold = asyncio.create_task(self._fold_away(with_index=True))
                 try:

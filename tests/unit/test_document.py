@@ -279,15 +279,15 @@ def test_index_round_trip() -> None:
         offer(document, [], update)
     job = document.fold()
     document.folded(job, job.run())
-    again = Document.from_snapshot(document.base, document.index())
+    again = Document.from_snapshot(document.base, document.index(document.base))
     assert again.clocks == document.clocks
     assert again.deletes == document.deletes
     assert again.merged() == document.merged()
     read_out = Document.from_state(document.base)
-    assert read_out.index() == document.index()
+    assert read_out.index(b"") == document.index(b"")
 
 
-@pytest.mark.parametrize("index", [b"", b"\x01", b"\x02\x00\x00\x00\x01\x00\x00", b"\x01\x00\x00\x00\x05\x00"])
+@pytest.mark.parametrize("index", [b"", b"\x01", b"\x02" + b"\x00" * 12, b"\x01" + b"\x00" * 7 + b"\x05\x00"])
 def test_a_broken_index_is_refused(index: bytes) -> None:
     with pytest.raises(UpdateError):
         Document.from_snapshot(EMPTY_UPDATE, index)
@@ -340,3 +340,14 @@ def varuint(number: int) -> bytes:
         number >>= 7
     out.append(number)
     return bytes(out)
+
+
+def test_a_damaged_snapshot_is_refused() -> None:
+    document = Document()
+    offer(document, [], typed(1, "abc é")[0])
+    job = document.fold()
+    document.folded(job, job.run())
+    index = document.index(document.base)
+    damaged = document.base.replace(b"abc", b"abd")
+    with pytest.raises(UpdateError, match="checksum"):
+        Document.from_snapshot(damaged, index)

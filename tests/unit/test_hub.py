@@ -255,11 +255,12 @@ def test_u3_whatever_is_stored_it_is_read_or_quarantined() -> None:
     document = Document.from_state(
         merge([Author(1).type("é😀"), Author(2).type("b"), write_update([], [(1, [(0, 1)])])])
     )
-    index = document.index()
+    state = document.base or b"\x00\x00"
+    index = document.index(state)
     read = 0
     for at in range(len(index)):
         for change in (index[:at], index[:at] + bytes([index[at] ^ 0x01]) + index[at + 1 :], index[:at] + b"\xff" * 9):
-            loaded = Loaded(Snapshot(document.base or b"\x00\x00", change), [], START)
+            loaded = Loaded(Snapshot(state, change), [], START)
             with suppress(UpdateError, CrdtError, TooLargeError):
                 build_document(loaded, keep_deleted=False)
                 read += 1
