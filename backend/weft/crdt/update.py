@@ -16,6 +16,8 @@ Rules (tests quote these ids):
     U6  Text is UTF-8 and counted in UTF-16 code units; values and JSON follow the rules of `anyvalue`.
     U7  A client has at most one list of delete ranges; they are sorted, do not overlap and are not empty.
     U8  A refusal is an `UpdateError` that says what, how much and at which byte; nothing else is ever raised.
+    U9  An update from outside names `MAX_CLIENTS` clients at most, its delete set `MAX_DELETE_CLIENTS`: each takes
+        microseconds and up to 2 KB of memory but 6 bytes to send. Our own bytes are not bounded so.
 """
 
 from __future__ import annotations
@@ -27,6 +29,11 @@ from weft.crdt.anyvalue import check_json, check_utf8, cut_short, read_long, ski
 from weft.errors import TooLargeError, UpdateError
 
 CLOCK_LIMIT: Final = 1 << 31  # clocks and ends stay below; yrs counts in 32 bits and wraps
+# U9. Every session of an editor that has edited is a client of its own, for ever. Structs of all of them come from
+# outside only when a client brings a whole document that we lack: 50,000 are 100 such sessions every working day of two
+# years. The delete set comes whole with every step 2, so a document that reached this bound would let nobody in again.
+MAX_CLIENTS: Final = 50_000
+MAX_DELETE_CLIENTS: Final = 200_000
 
 # Kinds of structs, the low five bits of the info byte.
 GC, DELETED, JSON_VALUES, BINARY, STRING, EMBED, FORMAT, TYPE, ANY, SUBDOCUMENT, SKIP = range(11)
@@ -97,11 +104,12 @@ class UpdateFacts:
 
 
 def read_update(update: bytes, *, limit: int | None = None) -> UpdateFacts:
-    """Read an update strictly (U1-U8).
+    """Read an update strictly (U1-U9).
 
     Args:
         update: Yjs update bytes, encoding v1.
-        limit: largest size accepted, in bytes; None for any.
+        limit: for what comes from outside: the largest size accepted, in bytes. None for our own: any size, and any
+            number of clients (U9).
 
     Raises:
         TooLargeError: over `limit` (closes 4413).
@@ -118,6 +126,8 @@ def read_update(update: bytes, *, limit: int | None = None) -> UpdateFacts:
         at = 1
         if count > 127:
             count, at = read_long(update, at, count)
+            if count > MAX_CLIENTS and limit is not None:
+                _too_many("update", count, MAX_CLIENTS, 0)
         if count > size - at:
             cut_short("update", count, size - at, 0, "clients")
         sections = []
@@ -132,12 +142,16 @@ def read_update(update: bytes, *, limit: int | None = None) -> UpdateFacts:
         deletes_at = at
         if at + 1 == size and update[at] == 0:  # the usual case: nothing deleted
             return UpdateFacts(size, sections, [], deletes_at)
-        deletes, at = _read_deletes(update, at, size)
+        deletes, at = _read_deletes(update, at, size, limit is not None)
     except IndexError:
         raise UpdateError(f"update of {size} bytes is cut short (byte {size})") from None
     if at != size:
         raise UpdateError(f"update ends at byte {at} but {size - at} more bytes follow")
     return UpdateFacts(size, sections, deletes, deletes_at)
+
+
+def _too_many(what: str, count: int, most: int, at: int) -> NoReturn:
+    raise UpdateError(f"{what} names {count} clients; {most} is the most (byte {at})")
 
 
 def _read_section(update: bytes, at: int, size: int) -> tuple[Section, int]:
@@ -323,13 +337,17 @@ def _skip_content(update: bytes, at: int, kind: int) -> int:
     raise UpdateError(f"content has the unknown kind {kind} (before byte {at})")
 
 
-def _read_deletes(update: bytes, at: int, size: int) -> tuple[list[tuple[int, list[tuple[int, int]]]], int]:
-    """Read a delete set (U7)."""
+def _read_deletes(
+    update: bytes, at: int, size: int, outside: bool
+) -> tuple[list[tuple[int, list[tuple[int, int]]]], int]:
+    """Read a delete set (U7, U9)."""
     begin = at
     count = update[at]
     at += 1
     if count > 127:
         count, at = read_long(update, at, count)
+        if count > MAX_DELETE_CLIENTS and outside:
+            _too_many("delete set", count, MAX_DELETE_CLIENTS, begin)
     if count > size - at:
         cut_short("delete set", count, size - at, begin, "clients")
     deletes: list[tuple[int, list[tuple[int, int]]]] = []

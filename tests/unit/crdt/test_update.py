@@ -1,4 +1,4 @@
-"""The strict reader, rule by rule (U1-U8 of `update`, A1-A4 of `anyvalue`)."""
+"""The strict reader, rule by rule (U1-U9 of `update`, A1-A4 of `anyvalue`)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from tests.unit.crdt.build import everything, item, number, string, text, typing
 from weft.crdt.anyvalue import MAX_DEPTH
 from weft.crdt.update import (
     CLOCK_LIMIT,
+    MAX_CLIENTS,
+    MAX_DELETE_CLIENTS,
     read_state_vector,
     read_update,
     write_state_vector,
@@ -179,6 +181,29 @@ def test_limit() -> None:
     assert read_update(data, limit=len(data)).size == len(data)
     with pytest.raises(TooLargeError, match=f"{len(data)} bytes is over the limit of {len(data) - 1}"):
         read_update(data, limit=len(data) - 1)
+
+
+def test_u9_clients_of_an_update_from_outside_are_bounded() -> None:
+    """Counted before a section is read: what is refused costs nothing."""
+    limit = 16 << 20
+    many = update(*((1000 + n, 0, [b"\x00\x01"]) for n in range(MAX_CLIENTS + 1)))
+    assert len(read_update(many).sections) == MAX_CLIENTS + 1  # our own base is as large as it is
+    began = time.process_time()
+    with pytest.raises(UpdateError, match="update names 50001 clients; 50000 is the most"):
+        read_update(many, limit=limit)
+    assert time.process_time() - began < 0.02
+    fewer = update(*((1000 + n, 0, [b"\x00\x01"]) for n in range(MAX_CLIENTS)))
+    assert len(read_update(fewer, limit=limit).sections) == MAX_CLIENTS
+
+
+def test_u9_clients_of_a_delete_set_from_outside_are_bounded() -> None:
+    limit = 16 << 20
+    many = {1000 + n: [(0, 1)] for n in range(MAX_DELETE_CLIENTS + 1)}
+    assert len(read_update(update(deletes=many)).deletes) == MAX_DELETE_CLIENTS + 1
+    with pytest.raises(UpdateError, match="delete set names 200001 clients; 200000 is the most"):
+        read_update(update(deletes=many), limit=limit)
+    del many[1000]
+    assert len(read_update(update(deletes=many), limit=limit).deletes) == MAX_DELETE_CLIENTS
 
 
 def test_written_parts_are_the_update() -> None:
