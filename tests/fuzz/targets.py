@@ -16,6 +16,7 @@ from typing import Protocol
 
 from tests.fuzz.corpus import ADDRESSES, Corpus, killers
 from tests.fuzz.grammar import make_update
+from tests.fuzz.histories import make_history
 from tests.fuzz.mutate import mutate, mutate_payload
 from weft.crdt import update as reader
 from weft.crdt.merge import diff, merge
@@ -338,6 +339,59 @@ class Gate:
             raise BrokenError(f"a state cannot be loaded: {error}: {state.hex()[:2000]}") from error
 
 
+class History:
+    """A whole valid history: nothing of it is refused, whatever arrives first, and all that holds it agrees.
+
+    The input is the history's updates, and a seed for the order in which they arrive.
+    """
+
+    def __init__(self, corpus: Corpus) -> None:
+        self._corpus = corpus  # none of it is needed
+
+    def make(self, rng: random.Random) -> bytes:
+        updates = make_history(rng)
+        return lib0.write_varuint(rng.randrange(1 << 32)) + b"".join(map(lib0.write_buf, updates))
+
+    def run(self, data: bytes) -> None:
+        seed, at = lib0.read_varuint(data, 0, "seed")
+        rng = random.Random(seed)
+        updates = []
+        while at < len(data):
+            update, at = lib0.read_buf(data, at, "update")
+            updates.append(update)
+        document = Document()
+        for update in updates:
+            admission = document.admit(update, readable(update, "an update of a history"))
+            check(admission.waiting is None, "an update in order waits")
+            document.absorb(admission)
+        merged = merge(updates)
+        check(_ends(merged, "merge") == document.clocks, "clocks of the merge")
+        check(_ends(squash(merged), "squash") == document.clocks, "clocks of the squash")
+        known = {client: rng.randint(0, clock) for client, clock in document.clocks.items()}
+        news = {client: clock for client, clock in document.clocks.items() if known[client] < clock}
+        check(_ends(diff(merged, reader.write_state_vector(known)), "diff") == news, "clocks of the diff")
+        self._arrive_in_disorder(rng, updates)
+
+    def _arrive_in_disorder(self, rng: random.Random, updates: list[bytes]) -> None:
+        """A part in order, then some of all merged into one, with what is known and what is missing."""
+        document = Document()
+        for update in updates[: rng.randint(1, len(updates))]:
+            document.absorb(document.admit(update, readable(update, "an update of a history")))
+        some = merge([update for update in updates if rng.random() < 0.6] or updates[:1])
+        admission = document.admit(some, readable(some, "a merge with gaps"))
+        if admission.waiting is not None:
+            readable(admission.waiting, "what waits")
+        if admission.ready is not None:
+            for section in readable(admission.ready, "what is ready").sections:
+                check(not section.skips, "a Skip was let in")
+        document.absorb(admission)
+        check(_ends(document.merged(), "document") == document.clocks, "clocks of the document")
+
+
+def _ends(update: bytes, what: str) -> dict[int, int]:
+    return {section.client: section.end for section in readable(update, what).sections}
+
+
 class Sabotage:
     """Deliberate faults, which show that the harness finds what it looks for."""
 
@@ -367,6 +421,7 @@ TARGETS: dict[str, Callable[[Corpus], Target]] = {
     "sv": StateVectors,
     "presence": Presence,
     "document": Gate,
+    "history": History,
 }
 SABOTAGE: dict[str, Callable[[Corpus], Target]] = {
     "sabotage-exception": lambda _: Sabotage(lambda: 1 // 0),
