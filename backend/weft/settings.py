@@ -148,7 +148,7 @@ class Settings(BaseSettings):
         10.0, ge=0, description="After a flush that took d seconds a room is not flushed again for this times d."
     )
     journal_pause_s: float = Field(
-        0.01,
+        0.03,
         ge=0,
         description="Pause of a document between two writes to the journal; what comes meanwhile shares one.",
     )
