@@ -250,8 +250,7 @@ class Document:
             self._tail_deletes = True
             self.deletes_version += 1
             for client, ranges in admission.deletes:
-                for start, end in ranges:
-                    self.deletes.add(client, start, end)
+                self.deletes.add_all(client, ranges)
         if len(admission.ready) > TAIL_PIECE_BYTES:
             self._pieces.append(admission.ready)  # squashed with the next fold, away from the event loop
         else:
