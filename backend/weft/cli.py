@@ -25,6 +25,7 @@ from pydantic.fields import FieldInfo
 
 from weft import __version__
 from weft.app import create_app
+from weft.check import check_folder
 from weft.embed import Weft
 from weft.errors import SettingsError, WeftError
 from weft.logs import configure_logging, get_logger
@@ -52,6 +53,31 @@ def serve(**flags: Any) -> None:
     except WeftError as error:
         typer.echo(f"weft: {error}", err=True)
         raise typer.Exit(2) from None
+
+
+@app.command("check")
+def check(
+    data: Annotated[str | None, typer.Option(metavar="TEXT", help="Data folder. [default: weft-data]")] = None,
+    keep_deleted: Annotated[
+        bool | None,
+        typer.Option("--keep-deleted/--no-keep-deleted", show_default=False, help="As for weft serve. [default: off]"),
+    ] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what is damaged; what was there is kept.")] = False,
+) -> None:
+    """Read every document while no server runs, and name those that cannot be read.
+
+    Exit status 0: all can be read; 1: something is damaged; 2: the check could not run.
+    """
+    flags = {"data": data, "keep_deleted": keep_deleted}
+    try:
+        settings = load_settings(**{name: value for name, value in flags.items() if value is not None})
+        configure_logging(settings.log_level, settings.log_format)
+        findings = check_folder(settings, repair=repair, say=typer.echo)
+    except WeftError as error:
+        typer.echo(f"weft: {error}", err=True)
+        raise typer.Exit(2) from None
+    if not findings.is_well:
+        raise typer.Exit(1)
 
 
 @app.command("settings")

@@ -358,6 +358,24 @@ class Document:
         head = _INDEX_HEAD.pack(INDEX_VERSION, crc32(state), len(state_vector))
         return head + state_vector + self.deletes.encode()
 
+    @staticmethod
+    def is_index_of(index: bytes, state: bytes) -> bool:
+        """Whether the checksum in an index is that of a snapshot's state: neither of the two is damaged there."""
+        if len(index) < _INDEX_HEAD.size or index[0] != INDEX_VERSION:
+            return False
+        return int(_INDEX_HEAD.unpack_from(index)[1]) == crc32(state)
+
+    @staticmethod
+    def clocks_of_index(index: bytes) -> dict[int, int] | None:
+        """The clocks that an index says, whatever became of its state; None when it does not say them any more."""
+        if len(index) < _INDEX_HEAD.size or index[0] != INDEX_VERSION:
+            return None
+        end = _INDEX_HEAD.size + int(_INDEX_HEAD.unpack_from(index)[2])
+        try:
+            return read_state_vector(index[_INDEX_HEAD.size : end])
+        except UpdateError:
+            return None
+
     @classmethod
     def from_snapshot(cls, state: bytes, index: bytes, *, keep_deleted: bool = False) -> Document:
         """Rebuild a document from a snapshot.

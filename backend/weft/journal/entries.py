@@ -61,6 +61,23 @@ def decode_batch(body: bytes) -> Batch:
     return tuple(edits)
 
 
+def salvage_batch(body: bytes) -> list[Edit]:
+    """The edits of a damaged batch that stand whole before the damage; none when its head is damaged."""
+    edits: list[Edit] = []
+    at = _HEAD.size
+    if body[:1] != bytes([FORMAT]):
+        return edits
+    while at + _EDIT.size <= len(body):
+        time_ms, author_bytes, update_bytes = _EDIT.unpack_from(body, at)
+        start = at + _EDIT.size + max(author_bytes, 0)
+        at = start + update_bytes
+        if author_bytes < -1 or at > len(body):
+            break
+        author = body[start - author_bytes : start].decode(errors="replace") if author_bytes >= 0 else None
+        edits.append(Edit(author, time_ms, body[start:at]))
+    return edits
+
+
 def encode_updates(updates: Sequence[bytes]) -> bytes:
     """Write the updates of one segment: the head, then each with its length."""
     parts = [_HEAD.pack(FORMAT, len(updates))]

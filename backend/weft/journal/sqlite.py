@@ -37,6 +37,7 @@ from weft.journal.protocol import (
 )
 from weft.journal.sqlite_database import Connect, Database, Steps, connect
 from weft.journal.sqlite_writer import Append, Call, Delivery, Item, Job, Stop, Writer
+from weft.journal.stored import Stored, stored
 from weft.types import Batch, DocumentId, Position
 
 QUEUE_BYTES = 256 * 1024 * 1024
@@ -242,6 +243,14 @@ class SqliteJournal:
         )
         if done:
             self.stats.compactions += 1
+
+    async def stored(self, document: DocumentId) -> Stored:
+        """Read all that is stored of a document, damaged or not; for `weft check`."""
+        return await self._job(lambda database: stored(database, document), writes=False)
+
+    async def replace_all(self, document: DocumentId, snapshot: Snapshot) -> Position:
+        """Put a snapshot in the place of all that is stored of a document, its history too; for `weft check`."""
+        return await self._job(lambda database: sqlite_write.replace_all(database, document, snapshot), writes=True)
 
     async def at(self, document: DocumentId, time_ms: int) -> list[bytes]:
         """Rebuild a moment."""

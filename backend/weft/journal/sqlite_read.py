@@ -123,10 +123,13 @@ def after(database: Database, document: DocumentId, position: Position) -> Steps
 def _snapshot(database: Database, head: Head) -> Steps[Snapshot | None]:
     if not head.folded.upto:
         return None
-    state, state_bytes, aside, aside_bytes = database.rows(
+    row = database.row(
         "SELECT state, state_bytes, aside, aside_bytes FROM snapshots WHERE document = ? AND upto = ?",
         (head.key, head.folded.upto),
-    )[0]
+    )
+    if row is None:
+        raise QuarantinedError(f"the snapshot up to position {head.folded.upto} is not there")
+    state, state_bytes, aside, aside_bytes = row
     state = yield from database.read_blob(state, state_bytes)
     aside = yield from database.read_blob(aside, aside_bytes)
     return Snapshot(state, aside)

@@ -66,6 +66,45 @@ def compact(
     return True
 
 
+def replace_all(database: Database, document: DocumentId, snapshot: Snapshot) -> Steps[Position]:
+    """Put a snapshot in the place of all that is stored of a document, its history too; its versions stay.
+
+    Nothing of what was there is read: this is how a damaged document is mended. The snapshot gets a position of its
+    own, behind the last entry.
+    """
+    yield from database.drop_abandoned()
+    putter = Putter(database)
+    try:
+        state = yield from putter.put(snapshot.state)
+        aside = yield from putter.put(snapshot.index)
+        # From here to the yield is one transaction: the old or the new.
+        key = database.there(document)
+        putter.keep()
+        last, time_ms = database.rows("SELECT last, max(updated_ms, folded_ms) FROM documents WHERE key = ?", (key,))[0]
+        upto = Position(last + 1)
+        doomed = _drop_all(database, key)
+        _put_snapshot(database, key, upto, time_ms, (state, len(snapshot.state), aside, len(snapshot.index)))
+        database.execute(
+            "UPDATE documents SET last = ?, folded = ?, folded_ms = ?, complete_from = ? WHERE key = ?",
+            (upto, upto, time_ms, upto, key),
+        )
+        _count(database, key)
+        database.forget(document)
+        yield  # the commit: when it fails, the job is closed here
+    except BaseException:
+        putter.failed()
+        raise
+    yield from _clean(database, key, upto, doomed)
+    return upto
+
+
+def _drop_all(database: Database, key: int) -> list[int]:
+    """Drop the rows of all snapshots and segments; returns their blobs, which are in `staging` then."""
+    rows = database.rows("SELECT id FROM segments WHERE document = ?", (key,))
+    doomed = _drop_segments(database, [id_ for (id_,) in rows])
+    return doomed + _drop_snapshots(database, key, [stone.upto for stone in stones(database, key)])
+
+
 def _put_snapshot(database: Database, key: int, upto: Position, time_ms: int, blobs: tuple[int, int, int, int]) -> None:
     database.execute(
         "INSERT INTO snapshots (document, upto, time_ms, state, state_bytes, aside, aside_bytes)"
@@ -153,9 +192,7 @@ def _prune_rows(database: Database, key: int, horizon_ms: int, keeps: bool) -> l
 
 
 def _purge(database: Database, key: int) -> Steps[None]:
-    rows = database.rows("SELECT id FROM segments WHERE document = ?", (key,))
-    doomed = _drop_segments(database, [id_ for (id_,) in rows])
-    doomed += _drop_snapshots(database, key, [stone.upto for stone in stones(database, key)])
+    doomed = _drop_all(database, key)
     doomed += _stage(database, "SELECT blob FROM versions WHERE document = ?", (key,))
     database.execute("DELETE FROM versions WHERE document = ?", (key,))
     database.execute(
