@@ -15,21 +15,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING
 
+from weft.conversation import Authorise, Deliver, Detach, Effect, HocuspocusConversation, Renew, close_reason, refusal
 from weft.crdt.update import read_update
 from weft.errors import InternalError, LaterError, MalformedError, WeftError
 from weft.logs import get_logger
 from weft.outlet import Outlet
-from weft.session import (
-    Authorise,
-    Deliver,
-    Detach,
-    Effect,
-    HocuspocusConversation,
-    Renew,
-    Session,
-    close_reason,
-    refusal,
-)
+from weft.session import Session
 from weft.types import DocumentId, Grant, document_id
 from weft.wire import hocuspocus, ywebsocket
 from weft.wire.messages import Awareness, Message, QueryAwareness, Step1, Step2, SyncStatusRequest, Update

@@ -14,10 +14,8 @@ Rules:
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from heapq import heappop, heappush
 from struct import Struct
 from zlib import crc32
 
@@ -25,7 +23,6 @@ from weft.crdt.merge import diff, merge
 from weft.crdt.ranges import IdRanges
 from weft.crdt.squash import squash
 from weft.crdt.update import (
-    Section,
     UpdateFacts,
     read_state_vector,
     read_update,
@@ -33,6 +30,7 @@ from weft.crdt.update import (
     write_update,
 )
 from weft.errors import UpdateError
+from weft.gate import index_at, ready_prefixes, slice_structs
 from weft.types import EMPTY_UPDATE
 
 # Updates that pile up in the tail are merged and squashed into one piece at this many: 4 us per update, amortised.
@@ -206,7 +204,7 @@ class Document:
             # A hostile overlap would otherwise rewrite what is known, since merging prefers the lower start (D2).
             update = diff(update, write_state_vector({c: k for c, k in known.items() if k}))
             facts = read_update(update)
-        progress = _ready_prefixes(facts.sections, self.clocks)
+        progress = ready_prefixes(facts.sections, self.clocks)
         ends: dict[int, int] = {}
         ready: list[tuple[int, int, int, bytes]] = []
         rest: list[tuple[int, int, int, bytes]] = []
@@ -214,9 +212,9 @@ class Document:
         for section, state in zip(facts.sections, progress, strict=True):
             if state.stop > state.first:
                 ends[section.client] = state.clock
-                ready.append(_slice(update, section, state.first, state.stop))
+                ready.append(slice_structs(update, section, state.first, state.stop))
             if state.stop < len(section.clocks):
-                rest.append(_slice(update, section, state.stop, len(section.clocks)))
+                rest.append(slice_structs(update, section, state.stop, len(section.clocks)))
                 if state.needs is not None:
                     needs.append(state.needs)
         deletes, later, delete_needs = self._sort_deletes(facts.deletes, ends)
@@ -234,7 +232,7 @@ class Document:
         """Whether a known clock falls inside a struct (not a Skip) of the update."""
         for section in facts.sections:
             known = self.clocks.get(section.client, 0)
-            if section.start < known < section.end and _index_at(section, known) is None:
+            if section.start < known < section.end and index_at(section, known) is None:
                 return True
         return False
 
@@ -410,111 +408,3 @@ class Document:
 def _count(deletes: Sequence[tuple[int, Sequence[Range]]]) -> int:
     """How many ids the ranges cover: with `missing`, equal counts mean that all of them are new."""
     return sum(end - start for _, ranges in deletes for start, end in ranges)
-
-
-def _index_at(section: Section, clock: int) -> int | None:
-    """Index of the first struct that starts at or above `clock`; None when `clock` falls inside a real struct."""
-    clocks = section.clocks
-    low, high = 0, len(clocks)
-    while low < high:
-        middle = (low + high) // 2
-        if clocks[middle] < clock:
-            low = middle + 1
-        else:
-            high = middle
-    if low < len(clocks) and clocks[low] == clock:
-        return low
-    # `clock` lies inside struct low - 1: that is harmless when it is a Skip.
-    start = clocks[low - 1]
-    return low if any(skip == start for skip, _ in section.skips) else None
-
-
-def _slice(update: bytes, section: Section, first: int, stop: int) -> tuple[int, int, int, bytes]:
-    end = section.offsets[stop] if stop < len(section.offsets) else section.stop
-    return section.client, section.clocks[first], stop - first, update[section.offsets[first] : end]
-
-
-class _Progress:
-    """How far one client's section has been found ready.
-
-    Attributes:
-        first: index of the first struct that is not known.
-        stop: index of the first struct that is not ready.
-        clock: the client's next clock once structs [first, stop) are in.
-        needs: the (client, clock) that blocks `stop`; None at the end.
-    """
-
-    __slots__ = ("_limit", "_ref", "_section", "_skip", "clock", "first", "needs", "stop")
-
-    def __init__(self, section: Section, known: int) -> None:
-        self._section = section
-        self._ref = 0
-        self.clock = known
-        self.needs: tuple[int, int] | None = None
-        if section.end <= known:
-            self.first = self.stop = len(section.clocks)
-        elif section.start >= known:
-            self.first = self.stop = 0
-        else:
-            at = _index_at(section, known)
-            assert at is not None  # overlaps inside a struct were cut before
-            self.first = self.stop = at
-        # A Skip ends what can be ready; known ones lie below `first`.
-        self._limit = len(section.clocks)
-        self._skip: int | None = None
-        for skip, _ in section.skips:
-            if skip >= known:
-                self._limit = bisect_left(section.clocks, skip)
-                self._skip = skip
-                break
-
-    def advance(self, clock_of: Mapping[int, int], known: Mapping[int, int]) -> bool:
-        """Go on as far as the clocks allow; says whether that was any further."""
-        section = self._section
-        clocks = section.clocks
-        before = self.stop
-        if before == len(clocks):
-            return False
-        if clocks[before] > self.clock:
-            self.needs = (section.client, self.clock)
-            return False
-        limit = self._limit
-        self.needs = None if self._skip is None else (section.client, self._skip)
-        refs = section.refs
-        while self._ref < len(refs):
-            index, client, clock = refs[self._ref]
-            if index >= limit:
-                break
-            if index >= self.first and clock_of.get(client, known.get(client, 0)) <= clock:
-                limit = index
-                self.needs = (client, clock)
-                break
-            self._ref += 1
-        self.stop = limit
-        self.clock = clocks[limit] if limit < len(clocks) else section.end
-        return limit > before
-
-
-def _ready_prefixes(sections: Sequence[Section], known: Mapping[int, int]) -> list[_Progress]:
-    """Find the ready prefix of every section, to a fixpoint (D3).
-
-    Each section goes on until a foreign reference blocks it; when the client that blocks it advances, it is tried
-    again.
-    """
-    progress = [_Progress(section, known.get(section.client, 0)) for section in sections]
-    clock_of = {section.client: state.clock for section, state in zip(sections, progress, strict=True)}
-    blocked: dict[int, list[tuple[int, int]]] = {}  # client -> heap of (clock that must be passed, section)
-    todo = list(range(len(sections) - 1, -1, -1))
-    while todo:
-        number = todo.pop()
-        state = progress[number]
-        advanced = state.advance(clock_of, known)
-        client = sections[number].client
-        clock_of[client] = state.clock
-        if state.needs is not None and state.needs[0] != client and state.needs[0] in clock_of:
-            heappush(blocked.setdefault(state.needs[0], []), (state.needs[1], number))
-        if advanced:
-            heap = blocked.get(client, [])
-            while heap and heap[0][0] < state.clock:
-                todo.append(heappop(heap)[1])
-    return progress

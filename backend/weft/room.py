@@ -31,16 +31,7 @@ from weft.outlet import Outlet
 from weft.presence import PresenceLimits, PresenceTable, encode
 from weft.saver import Saver
 from weft.services import Services
-from weft.session import (
-    KEEP_ALIVE,
-    Barrier,
-    Session,
-    Ticket,
-    presence_body,
-    step1_body,
-    step2_body,
-    update_body,
-)
+from weft.session import KEEP_ALIVE, Barrier, Session, Ticket, presence_body, step1_body, step2_body, update_body
 from weft.types import EMPTY_UPDATE, DocumentId, Edit
 from weft.waiting import Waiting, WaitingList
 

@@ -4,6 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from weft.conversation import (
+    Authorise,
+    Deliver,
+    Detach,
+    HocuspocusConversation,
+    Inbox,
+    Renew,
+    Say,
+    close_reason,
+    refusal,
+)
 from weft.errors import (
     AuthUnavailableError,
     CrdtError,
@@ -25,22 +36,7 @@ from weft.errors import (
     WeftError,
     WireError,
 )
-from weft.session import (
-    MAX_EXPECTED,
-    Authorise,
-    Barrier,
-    Deliver,
-    Detach,
-    HocuspocusConversation,
-    Inbox,
-    Rate,
-    Renew,
-    Say,
-    Session,
-    Ticket,
-    close_reason,
-    refusal,
-)
+from weft.session import MAX_EXPECTED, Barrier, Rate, Session, Ticket
 from weft.types import Access, DocumentId, Grant
 from weft.wire import hocuspocus, ywebsocket
 from weft.wire.lib0 import write_buf, write_string
