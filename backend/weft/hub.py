@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 log = get_logger("weft.hub")
 
 TICK_S = 5.0
-EVICTIONS_PER_TICK = 10
+TICK_PARTS = 10  # thousands of keep-alives at once would hold up everybody's edits
 PRUNE_EVERY_S = 300.0
 TRIM_EVERY_ROOMS = 100  # what so many evicted rooms have freed is given back to the system
 MOST_SPREAD_S = 2.0  # sockets are closed over this time at most when draining
@@ -211,14 +211,19 @@ class Hub:
 
     async def _tick_forever(self) -> None:
         while True:
-            for _ in range(EVICTIONS_PER_TICK):
-                await asyncio.sleep(TICK_S / EVICTIONS_PER_TICK)
-                self.evict_idle(monotonic())
-            self.tick(monotonic())
+            for part in range(TICK_PARTS):
+                await asyncio.sleep(TICK_S / TICK_PARTS)
+                self.tick(monotonic(), part)
 
-    def tick(self, now_s: float) -> None:
-        """Every few seconds: keep connections alive, let presence expire, evict idle rooms."""
-        for document, room in tuple(self._rooms.items()):
+    def tick(self, now_s: float, part: int | None = None) -> None:
+        """Keep connections alive, let presence expire, evict idle rooms.
+
+        Args:
+            now_s: monotonic time.
+            part: which tenth of the rooms is looked at; None for all of them.
+        """
+        rooms = tuple(self._rooms.items())
+        for document, room in rooms if part is None else rooms[part::TICK_PARTS]:
             try:
                 room.tick(now_s)
             except Exception:

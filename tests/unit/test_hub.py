@@ -24,9 +24,10 @@ from weft.errors import (
     TooLargeError,
     UpdateError,
 )
-from weft.hub import build_document
+from weft.hub import TICK_PARTS, build_document
 from weft.journal import Entry, Loaded, Snapshot
 from weft.journal.memory import MemoryJournal
+from weft.room import Room
 from weft.types import START, Batch, DocumentId, Edit, Position
 
 OTHER = DocumentId("notes/2")
@@ -411,3 +412,19 @@ async def test_u4_who_waits_for_a_room_while_the_process_drains_is_told_so(monke
         with pytest.raises(DrainingError):
             await opening
         assert w.hub.rooms[DOCUMENT].holds == 0
+
+
+async def test_ticks_look_at_a_part_of_the_rooms_at_a_time_and_at_all_of_them_in_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with world() as w:
+        rooms = [await w.hub.open(DocumentId(f"notes/{number}")) for number in range(25)]
+        looked_at: list[list[Room]] = []
+        monkeypatch.setattr(Room, "tick", lambda room, _now_s: looked_at[-1].append(room))
+        for part in range(TICK_PARTS):
+            looked_at.append([])
+            w.hub.tick(monotonic(), part)
+        assert max(map(len, looked_at)) == 3
+        assert sorted(id(room) for part in looked_at for room in part) == sorted(map(id, rooms))
+        for room in rooms:
+            w.hub.release(room)
