@@ -76,7 +76,7 @@ async def kill_while_typing(server: WeftServer, seed: int, after_s: tuple[float,
             break
         assert loop.time() < give_up, f"seed {seed}: {acknowledged} acknowledged in {LOAD_S:.0f} s"
         await asyncio.sleep(TURN_S)
-    # Answers to all that was in flight may be in the sockets already, since they come in bursts; these are not answered.
+    # Answers to all that was in flight may be in the sockets already, since they come in bursts; not these.
     for typist in everybody:
         typist.type()
     await asyncio.sleep(0)
