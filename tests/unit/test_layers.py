@@ -18,6 +18,7 @@ LAYERS: dict[str, int] = {
     "weft.app": 6,
     "weft.asgi": 6,
     "weft.auth": 3,
+    "weft.bus": 3,
     "weft.check": 6,
     "weft.cli": 6,
     "weft.connection": 6,

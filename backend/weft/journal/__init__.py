@@ -3,6 +3,8 @@
 from weft.journal.protocol import (
     DocumentInfo,
     Entry,
+    Folded,
+    Followed,
     Gap,
     Journal,
     JournalStats,
@@ -18,6 +20,8 @@ from weft.journal.protocol import (
 __all__ = [
     "DocumentInfo",
     "Entry",
+    "Folded",
+    "Followed",
     "Gap",
     "Journal",
     "JournalStats",

@@ -29,7 +29,18 @@ import pytest
 from weft.crdt.merge import merge
 from weft.crdt.squash import squash
 from weft.errors import DocumentDeletedError, ForbiddenError, InternalError, JournalUnavailableError
-from weft.journal.protocol import DAY_MS, RETENTION_MS, TRASH_MS, WINDOW_MS, Entry, Gap, Journal, Reset, Snapshot
+from weft.journal.protocol import (
+    DAY_MS,
+    RETENTION_MS,
+    TRASH_MS,
+    WINDOW_MS,
+    Entry,
+    Followed,
+    Gap,
+    Journal,
+    Reset,
+    Snapshot,
+)
 from weft.types import EMPTY_UPDATE, START, Batch, DocumentId, Edit, Position
 
 DOCUMENT = DocumentId("team:e/notes")
@@ -109,7 +120,7 @@ async def content(journal: Journal, document: DocumentId = DOCUMENT) -> bytes:
     return canonical([*snapshot, *updates_of(loaded.entries)])
 
 
-async def take(iterator: AsyncIterator[Entry | Gap | Reset], count: int) -> list[Entry | Gap | Reset]:
+async def take(iterator: AsyncIterator[Followed], count: int) -> list[Followed]:
     """The next items of a follower, with a deadline."""
     async with asyncio.timeout(DEADLINE_S):
         return [await anext(iterator) for _ in range(count)]

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from weft.errors import WeftError
-from weft.journal.protocol import Entry, Gap, Loaded, Reset
+from weft.journal.protocol import Entry, Followed, Gap, Loaded, Reset
 from weft.types import DocumentId, Position
 
 FOLLOW_ENTRIES = 1024  # more than these wait for nobody: they become a gap
@@ -58,7 +58,7 @@ class Followers:
                 follower.error = error
                 follower.wake.set()
 
-    async def follow(self, document: DocumentId, after: Position, read: Read) -> AsyncIterator[Entry | Gap | Reset]:
+    async def follow(self, document: DocumentId, after: Position, read: Read) -> AsyncIterator[Followed]:
         """Yield what is in the store after a position and then what is told (J15)."""
         follower = _Follower()
         self._followers.setdefault(document, []).append(follower)

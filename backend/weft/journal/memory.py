@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
 
+from weft.bus import Bus
 from weft.errors import DocumentDeletedError, ForbiddenError, InternalError, JournalUnavailableError
 from weft.journal import history
 from weft.journal.entries import encode_batch
@@ -22,11 +23,10 @@ from weft.journal.protocol import (
     TRASH_MS,
     DocumentInfo,
     Entry,
-    Gap,
+    Followed,
     JournalStats,
     Listing,
     Loaded,
-    Reset,
     Snapshot,
     Version,
     VersionInfo,
@@ -121,6 +121,8 @@ class MemoryJournal:
     ) -> None:
         self.store = store if store is not None else MemoryStore()
         self.stats = JournalStats()
+        self.is_shared = False
+        self.bus: Bus | None = None
         self._now_ms = now_ms
         self._retention_ms = retention_ms
         self._trash_ms = trash_ms
@@ -220,7 +222,7 @@ class MemoryJournal:
             return Loaded(None, [], START)
         return Loaded(kept.snapshot, list(kept.entries), kept.last)
 
-    def follow(self, document: DocumentId, after: Position) -> AsyncIterator[Entry | Gap | Reset]:
+    def follow(self, document: DocumentId, after: Position) -> AsyncIterator[Followed]:
         """Yield the entries after a position."""
         return self._followers.follow(document, after, self._after)
 

@@ -36,6 +36,9 @@ Rules (tests quote these ids; `weft.journal.contract` checks all of them that ca
     J18  Nothing here blocks the event loop.
     J19  A batch that cannot be encoded (an author that is no text, a time beyond 64 bits) fails alone, with
          `InternalError`; nothing of it is kept, and all others go on.
+    J20  A shared journal (`is_shared`) has other writers: `follow` yields their entries and one's own, in the order of
+         the log. `append` refuses (J6) while the log lacks or contradicts what this journal has handed out of it (by
+         `load`, `follow` or `append`): it would stand behind a gap. Followers get a `Reset` then.
 """
 
 from __future__ import annotations
@@ -45,6 +48,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
+from weft.bus import Bus
 from weft.types import Batch, DocumentId, Position
 
 WINDOW_MS = 10_000  # the resolution of the history (J9)
@@ -108,6 +112,16 @@ class Reset:
     """
 
     position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """Everything up to `upto` is in the snapshot now, by whichever replica: this one need not do it too."""
+
+    upto: Position
+
+
+Followed = Entry | Gap | Reset | Folded
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +269,16 @@ class Journal(Protocol):
         """Counters for metrics."""
         ...
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether others write to the same documents at the same time, so that rooms have to follow (J20)."""
+        ...
+
+    @property
+    def bus(self) -> Bus | None:
+        """The way to the other replicas; None when there are none. The journal enters and leaves it."""
+        ...
+
     async def __aenter__(self) -> Self:
         """Open it.
 
@@ -301,8 +325,10 @@ class Journal(Protocol):
         """
         ...
 
-    def follow(self, document: DocumentId, after: Position) -> AsyncIterator[Entry | Gap | Reset]:
+    def follow(self, document: DocumentId, after: Position) -> AsyncIterator[Followed]:
         """Yield the entries after a position, those there are and those to come, for ever (J15).
+
+        A shared journal yields `Folded` too when a snapshot has taken entries' place.
 
         Raises:
             DocumentDeletedError: now or as soon as it is deleted.

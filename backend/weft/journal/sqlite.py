@@ -25,11 +25,10 @@ from weft.journal.protocol import (
     TRASH_MS,
     DocumentInfo,
     Entry,
-    Gap,
+    Followed,
     JournalStats,
     Listing,
     Loaded,
-    Reset,
     Snapshot,
     Version,
     VersionInfo,
@@ -77,6 +76,8 @@ class SqliteJournal:
     ) -> None:
         self.folder = Path(folder)
         self.stats = JournalStats()
+        self.is_shared = False  # one process holds the folder
+        self.bus = None
         self._now_ms = now_ms
         self._retention_ms = retention_ms
         self._trash_ms = trash_ms
@@ -206,7 +207,7 @@ class SqliteJournal:
         self.stats.loads += 1
         return loaded
 
-    def follow(self, document: DocumentId, after: Position) -> AsyncIterator[Entry | Gap | Reset]:
+    def follow(self, document: DocumentId, after: Position) -> AsyncIterator[Followed]:
         """Yield the entries after a position."""
         return self._followers.follow(document, after, self._after)
 

@@ -1,0 +1,1 @@
+"""The journal of many replicas: updates by pub/sub, the log and the snapshots in Redis."""
