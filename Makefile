@@ -9,7 +9,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 WAITERS ?= 6
 
-.PHONY: help setup run dev test check format lint types unit system-tools clients bench faults fuzz docs dist clean
+.PHONY: help setup run cluster dev test check format lint types unit system-tools clients bench faults fuzz docs dist clean
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
@@ -33,7 +33,10 @@ setup: .make/python .make/page  ## create .venv with the weft command and everyt
 run: setup  ## start Weft on http://127.0.0.1:8000, documents in ./weft-data
 	exec $(BIN)/weft serve
 
-dev: setup  ## the same, restarted when a Python file changes
+cluster: setup  ## three replicas around Redis behind HAProxy, same URL; ARGS=--port=8080; documents in ./weft-cluster
+	exec $(BIN)/python infra/cluster.py $(ARGS)
+
+dev: setup  ## one process, restarted when a Python file changes
 	WEFT_LOG_LEVEL=debug $(BIN)/python -m uvicorn weft.app:create_app --factory --reload --reload-dir backend --ws weft.server.protocol:WeftWebSocketProtocol
 
 # What waits most runs side by side, what measures or breaks things runs alone.
