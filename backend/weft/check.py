@@ -24,11 +24,11 @@ from urllib.parse import quote
 
 from weft.document import Document
 from weft.errors import DataFolderInUseError, SettingsError, UpdateError, WeftError
-from weft.hub import build_document
 from weft.journal import DocumentInfo, Loaded
 from weft.journal.sqlite import SqliteJournal
 from weft.journal.sqlite_database import DATABASE
 from weft.journal.stored import Stored
+from weft.rebuild import build_document
 from weft.rescue import rescue
 from weft.settings import Settings
 from weft.types import DocumentId

@@ -143,6 +143,12 @@ class JournalUnavailableError(LaterError):
     reason: ClassVar[str] = "journal-unavailable"
 
 
+class LogLostError(JournalUnavailableError):
+    """The log lacks, or contradicts, what this process has seen of it: what it lacks has to be appended first."""
+
+    reason: ClassVar[str] = "log-lost"
+
+
 class AuthUnavailableError(LaterError):
     """The one who decides about grants cannot be asked at the moment."""
 

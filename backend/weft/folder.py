@@ -13,6 +13,7 @@ Rules (tests quote these ids):
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable, Coroutine
 from time import monotonic, perf_counter
 
@@ -26,7 +27,7 @@ from weft.logs import get_logger
 from weft.outlet import Frame
 from weft.saver import Saver
 from weft.services import Services
-from weft.types import EMPTY_STATE_VECTOR, DocumentId
+from weft.types import EMPTY_STATE_VECTOR, DocumentId, Position
 
 log = get_logger("weft.folder")
 
@@ -69,6 +70,8 @@ class Folder:
         "_journal",
         "_metrics",
         "_not_before_s",
+        "_patience",
+        "_position",
         "_saver",
         "_settings",
         "_stopped",
@@ -83,10 +86,14 @@ class Folder:
         document: Document,
         saver: Saver,
         services: Services,
+        position: Callable[[], Position] | None = None,
     ) -> None:
         self._document_id = document_id
         self._document = document
         self._saver = saver
+        # Of several replicas that see the same log grow, one is to be first.
+        self._patience = 1.0 if position is None else random.uniform(1.0, 1.5)  # noqa: S311 - no secret
+        self._position = position or (lambda: saver.position)  # up to where the document holds the log
         self._journal = services.journal
         self._workers = services.workers
         self._settings = services.settings
@@ -282,7 +289,7 @@ class Folder:
         if self._compacting or self._stopped:
             return
         excess = self._excess()
-        if excess < 1 or monotonic() < self._not_before_s:
+        if excess < self._patience or monotonic() < self._not_before_s:
             return
         if self._saver.is_idle or excess >= OVERDUE:
             self._compacting = True
@@ -296,11 +303,16 @@ class Folder:
         return max(self._saver.saved_bytes / most_bytes, self._saver.saved_updates / most_updates)
 
     async def _compact(self) -> None:
+        document, saver = self._document, self._saver
+        folded = saver.folded
         try:
             while self._fold is not None:
                 await asyncio.gather(asyncio.shield(self._fold), return_exceptions=True)
-            document, saver = self._document, self._saver
-            position, saved = saver.position, (saver.saved_bytes, saver.saved_updates)
+            position, saved = self._position(), (saver.saved_bytes, saver.saved_updates)
+            if position <= saver.folded:
+                self._not_before_s = monotonic() + COMPACT_AGAIN_S
+                return  # nothing new may be covered, or another replica was quicker
+            saver.folded = position
             if document.size_bytes <= INLINE_FOLD_BYTES:
                 self._fold_in_place()
                 snapshot = Snapshot(document.base, document.index(document.base))
@@ -316,8 +328,10 @@ class Folder:
         except (JournalUnavailableError, DocumentDeletedError) as error:
             # Nothing is lost: the log is still whole.
             log.warning("no snapshot", document=self._document_id, detail=str(error))
+            saver.folded = folded
             self._not_before_s = monotonic() + COMPACT_AGAIN_S
         except BaseException:
+            saver.folded = folded
             self._not_before_s = monotonic() + COMPACT_AGAIN_S
             raise
         finally:

@@ -17,14 +17,13 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from weft.crdt.merge import merge
-from weft.crdt.update import read_update
 from weft.document import Document
 from weft.errors import CrdtError, DrainingError, JournalUnavailableError, QuarantinedError, UpdateError
 from weft.journal import Journal, Loaded
 from weft.logs import get_logger
 from weft.memory import give_back
 from weft.metrics import Metrics
+from weft.rebuild import build_document, rebuild
 from weft.room import Room
 from weft.services import Services
 from weft.settings import Settings
@@ -44,27 +43,12 @@ MOST_SPREAD_S = 2.0  # sockets are closed over this time at most when draining
 CLOSES_PER_S = 2000
 
 
-def build_document(loaded: Loaded, *, keep_deleted: bool) -> Document:
-    """Rebuild a document from what the journal holds; pure, for a worker when it is large.
+def _build_own(loaded: Loaded, *, keep_deleted: bool) -> tuple[Document, bytes | None]:
+    return build_document(loaded, keep_deleted=keep_deleted), None
 
-    Raises:
-        UpdateError: stored bytes are not what was stored, or an entry refers to what is not there.
-    """
-    if loaded.snapshot is None:
-        document = Document(keep_deleted=keep_deleted)
-    else:
-        snapshot = loaded.snapshot
-        document = Document.from_snapshot(snapshot.state, snapshot.index, keep_deleted=keep_deleted)
-    updates = [edit.update for entry in loaded.entries for edit in entry.batch]
-    if updates:
-        tail = merge(updates)
-        admission = document.admit(tail, read_update(tail))
-        if admission.waiting is not None:
-            raise UpdateError(
-                f"the log up to position {loaded.position} refers to {admission.needs[:3]}, which it does not hold"
-            )
-        document.absorb(admission)
-    return document
+
+def _build_shared(loaded: Loaded, *, keep_deleted: bool) -> tuple[Document, bytes | None]:
+    return rebuild(loaded, keep_deleted=keep_deleted)
 
 
 class Hub:
@@ -80,7 +64,7 @@ class Hub:
         self.workers = workers
         self.settings = settings
         self.metrics = metrics
-        self._services = Services(journal, workers, settings, metrics)
+        self._services = Services(journal, workers, settings, metrics, journal.bus)
         self.connections: set[Connection] = set()
         self._rooms: dict[DocumentId, Room] = {}
         self._idle: dict[DocumentId, Room] = {}  # those that nobody uses, longest idle first
@@ -90,7 +74,9 @@ class Hub:
         self._owners = 0
         self._evicted = 0
         self._trimming: asyncio.Task[bool] | None = None
-        self._replica = random.getrandbits(64).to_bytes(8, "big").hex()
+        self._replica = journal.bus.replica if journal.bus is not None else random.getrandbits(64).to_bytes(8).hex()
+        if journal.bus is not None:
+            journal.bus.on_gone(self._replicas_gone)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -181,23 +167,31 @@ class Hub:
     async def _load(self, document: DocumentId) -> Room:
         loaded = await self.journal.load(document)
         size = sum(len(edit.update) for entry in loaded.entries for edit in entry.batch)
+        build = _build_shared if self.journal.is_shared else _build_own
         try:
             if size > self.settings.worker_threshold_bytes:
-                built = await self.workers.run(build_document, loaded, keep_deleted=self.settings.keep_deleted)
+                built, waiting = await self.workers.run(build, loaded, keep_deleted=self.settings.keep_deleted)
             else:
-                built = build_document(loaded, keep_deleted=self.settings.keep_deleted)
+                built, waiting = build(loaded, keep_deleted=self.settings.keep_deleted)
         except (UpdateError, CrdtError) as error:
             self.metrics.quarantined += 1
             log.exception("document quarantined: its stored bytes cannot be read; see `weft check`", document=document)
             raise QuarantinedError(
                 f"document {document} is quarantined: its stored bytes cannot be read ({error})"
             ) from error
-        room = Room(document, built, loaded, self._services)
+        if waiting is not None:
+            log.warning("the log lacks what some of it refers to; that waits", document=document, bytes=len(waiting))
+        room = Room(document, built, loaded, self._services, waiting=waiting)
         self._rooms[document] = room
         self._rest(room)
         self.metrics.rooms += 1
         self.metrics.rooms_opened += 1
         return room
+
+    def _replicas_gone(self, gone: frozenset[str]) -> None:
+        log.info("replicas are gone", replicas=sorted(gone))
+        for room in tuple(self._rooms.values()):
+            room.forget_replicas(gone)
 
     # -- time --------------------------------------------------------------------------------------------------------
 

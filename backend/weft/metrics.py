@@ -133,6 +133,13 @@ class Metrics:
         default_factory=Histogram, metadata=_about("histogram", "Time one merge of updates took")
     )
     squash_s: Histogram = field(default_factory=Histogram, metadata=_about("histogram", "Time one squash took"))
+    followed_updates: int = _counter("Updates of other replicas taken from the log")
+    log_gaps: int = _counter("Times a document was read again because entries of other replicas did not come through")
+    log_resets: int = _counter("Times the log of a document had lost something that this replica has seen")
+    log_unreadable: int = _counter("Entries of the log that could not be read and were left out")
+    rewritten_bytes: int = _counter("Bytes appended again because the log had lost them")
+    presence_relayed: int = _counter("Presence messages told to other replicas")
+    presence_unreadable: int = _counter("Presence messages of other replicas that could not be read")
     compactions: int = _counter("Times a document's log was folded into its snapshot")
     quarantined: int = _counter("Documents closed because their stored bytes cannot be read")
 

@@ -214,6 +214,11 @@ class PresenceTable:
         return bool(self._dirty)
 
     @property
+    def dirty(self) -> list[Entry]:
+        """What `take_dirty` would give, as entries."""
+        return list(self._dirty.values())
+
+    @property
     def size_bytes(self) -> int:
         """What the present states take together, in bytes."""
         return self._bytes
@@ -231,6 +236,11 @@ class PresenceTable:
         """The client ids that an owner owns."""
         speaker = self._speakers.get(owner)
         return frozenset() if speaker is None else frozenset(speaker.ids)
+
+    def owned_by_all(self, owners: Iterable[Owner]) -> list[Entry]:
+        """The present entries of some owners."""
+        speakers = (self._speakers.get(owner) for owner in owners)
+        return [self._live[client] for speaker in speakers if speaker is not None for client in speaker.ids]
 
     # -- what sessions say -------------------------------------------------------------------------------------------
 

@@ -10,12 +10,15 @@ Rules (tests quote these ids):
     R4  A gap never gets into the document, the journal or a broadcast: parts that wait stay with their session.
     R5  A session reads only after it has been given the state; what it is given then is all there is in that turn.
     R6  A read-only session's update is answered "stored" if it holds nothing new, else "refused".
+    R8  What comes from the log is durable: it goes to the readers, never back to the saver. What of it refers to
+        something that the log lacks waits in the room, and no snapshot covers it.
     R7  Whatever is refused is refused whole, with one error, before anything of it has an effect.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from time import monotonic, time_ns
 from typing import NamedTuple, Protocol
 
@@ -25,14 +28,17 @@ from weft.document import Admission, Document
 from weft.errors import CrdtError, JournalUnavailableError, RoomFullError, TooFastError, TooLargeError, WeftError
 from weft.fanout import Fanout, Pacer
 from weft.folder import Folder
+from weft.follower import Follower
 from weft.journal import Loaded
 from weft.logs import get_logger
 from weft.outlet import Outlet
+from weft.presence import Entry as PresenceEntry
 from weft.presence import PresenceLimits, PresenceTable, encode
+from weft.relay import Relay
 from weft.saver import Saver
 from weft.services import Services
 from weft.session import KEEP_ALIVE, Barrier, Session, Ticket, presence_body, step1_body, step2_body, update_body
-from weft.types import EMPTY_UPDATE, DocumentId, Edit
+from weft.types import EMPTY_UPDATE, DocumentId, Edit, Position
 from weft.waiting import Waiting, WaitingList
 
 log = get_logger("weft.room")
@@ -55,11 +61,11 @@ class Party(Protocol):
 
 
 class _Pending(NamedTuple):
-    """One update in the pending batch; without an edit it only rides."""
+    """One update in the pending batch; without an edit it only rides, without a session it comes from the log."""
 
-    session: Session
+    session: Session | None
     edit: Edit | None
-    ticket: Ticket
+    ticket: Ticket | None
 
 
 class Room:
@@ -77,6 +83,8 @@ class Room:
         document: Document,
         loaded: Loaded,
         services: Services,
+        *,
+        waiting: bytes | None = None,
     ) -> None:
         self.document_id = document_id
         self.document = document
@@ -88,8 +96,35 @@ class Room:
         self._loop = asyncio.get_running_loop()
         self._fanout = Fanout(services.metrics)
         self._pacer = Pacer(services.settings.coalesce_factor, services.settings.coalesce_most_s)
-        self._saver = Saver(document_id, services, loaded, on_saved=self._saved, on_lost=self._journal_lost)
-        self._folder = Folder(document_id, document, self._saver, services)
+        self._saver = Saver(
+            document_id,
+            services,
+            loaded,
+            on_saved=self._saved,
+            on_lost=self._journal_lost,
+            on_log_lost=self._log_lost,
+        )
+        self._held_back: list[bytes] = [] if waiting is None else [waiting]  # from the log (R8)
+        self._follower: Follower | None = None
+        if services.journal.is_shared:
+            self._follower = Follower(
+                document_id,
+                document,
+                self._saver,
+                services,
+                after=loaded.position,
+                complete=waiting is None,
+                take=self.take_from_log,
+                on_lost=self._journal_lost,
+            )
+        self._folder = Folder(
+            document_id, document, self._saver, services, self._followed if self._follower is not None else None
+        )
+        self._relay: Relay | None = None
+        if services.bus is not None:
+            self._relay = Relay(
+                document_id, services.bus, services.metrics, own=self._own_presence, take=self._take_presence
+            )
         self._parties: dict[Session, Party] = {}
         self._pending: list[_Pending] = []
         self._pending_bytes = 0
@@ -276,6 +311,63 @@ class Room:
         self._pending_bytes += len(admission.ready)
         self._schedule()
 
+    # -- what other replicas write --------------------------------------------------------------------------------
+
+    def _followed(self) -> Position:
+        assert self._follower is not None
+        return self._follower.position
+
+    def _log_lost(self) -> None:
+        if self._follower is not None:
+            self._follower.log_lost()
+
+    def take_from_log(self, updates: Sequence[bytes]) -> bool:
+        """Take updates that other replicas have made durable (R8); whether all of it could be taken.
+
+        Raises:
+            UpdateError, CrdtError: they cannot be read.
+        """
+        update = updates[0] if len(updates) == 1 else merge(updates)
+        if update == EMPTY_UPDATE:
+            return not self._held_back
+        admission = self.document.admit(update, read_update(update))
+        if admission.waiting is not None:
+            log.warning(
+                "the log holds what refers to something it lacks; it waits",
+                document=self.document_id,
+                needs=admission.needs[:3],
+            )
+            self._held_back.append(admission.waiting)
+        if admission.ready is not None:
+            self._accept_from_log(admission)
+            if self._held_back:
+                self._retry_held_back()
+            if self._waiting:
+                self._retry_waiting(admission.ends)
+        return not self._held_back
+
+    def _accept_from_log(self, admission: Admission) -> None:
+        assert admission.ready is not None
+        self.document.absorb(admission)
+        self._pending.append(_Pending(None, Edit(None, 0, admission.ready), None))
+        self._schedule()
+
+    def _retry_held_back(self) -> None:
+        """Try again what the log held too early, until nothing more of it becomes ready."""
+        moved = True
+        while moved and self._held_back:
+            moved = False
+            held, self._held_back = self._held_back, []
+            for update in held:
+                admission = self.document.admit(update, read_update(update))
+                if admission.waiting is not None:
+                    self._held_back.append(admission.waiting)
+                if admission.ready is not None:
+                    self._accept_from_log(admission)
+                    moved = True
+        if not self._held_back and self._follower is not None:
+            self._follower.completed()
+
     # -- what waits ----------------------------------------------------------------------------------------------
 
     def _wait(self, waiting: Waiting, needs: list[tuple[int, int]]) -> None:
@@ -352,7 +444,7 @@ class Room:
             if self._pending:
                 pending, self._pending, self._pending_bytes = self._pending, [], 0
                 # First: what is in the document but never gets into the log would be a gap in it.
-                self._saver.put([(item.edit, item.ticket) for item in pending])
+                self._saver.put([(item.edit, item.ticket) for item in pending if item.ticket is not None])
                 self._broadcast(pending)
                 self.document.pack()
                 self._folder.check()
@@ -385,10 +477,11 @@ class Room:
 
     def _send(self, pending: list[_Pending], updates: list[bytes]) -> None:
         """Send a batch to all readers, merged; to those who wrote into it without their own (R3)."""
-        writers = {item.session for item in pending if item.edit is not None}
+        writers = {item.session for item in pending if item.edit is not None and item.session is not None}
+        several = len(writers) > 1 or any(item.session is None for item in pending)
         body = update_body(updates[0] if len(updates) == 1 else merge(updates))
         sent = self._fanout.broadcast(body, writers)
-        if len(writers) > 1:
+        if several:
             for writer in writers:
                 if writer.reading and writer.behind is None and writer in self._fanout:
                     others = [p.edit.update for p in pending if p.edit is not None and p.session is not writer]
@@ -397,6 +490,8 @@ class Room:
         self._metrics.updates_out += sent
 
     def _broadcast_presence(self) -> None:
+        if self._relay is not None and self.presence.is_dirty:
+            self._relay.tell(self.presence.dirty)
         payload = self.presence.take_dirty()
         if payload is not None:
             self._metrics.presence_out += self._fanout.broadcast(presence_body(payload))
@@ -561,7 +656,29 @@ class Room:
         self._metrics.presence_dropped += applied.dropped
         if applied.answers:
             self._say(session, session.prefix + presence_body(encode(applied.answers)))
+        if applied.moved and self._relay is not None:
+            self._relay.tell(applied.moved)
         if applied.entries:
+            self._schedule()
+
+    def _own_presence(self) -> list[PresenceEntry]:
+        return self.presence.owned_by_all(session.owner for session in self._fanout)
+
+    def _take_presence(self, entries: list[PresenceEntry]) -> None:
+        """Take what another replica has accepted; a state that has moved here meanwhile is announced again (P10)."""
+        applied = self.presence.merge(entries, monotonic())
+        if applied.answers:
+            owners = {session.owner: session for session in self._fanout}
+            for entry in applied.answers:
+                session = owners.get(entry.owner)
+                if session is not None:
+                    self._say(session, session.prefix + presence_body(encode([entry])))
+        if applied.entries:
+            self._schedule()
+
+    def forget_replicas(self, gone: frozenset[str]) -> None:
+        """Replicas are gone, and with them the presence of their sessions."""
+        if self.presence.remove_where(lambda owner: isinstance(owner, tuple) and owner[0] in gone, monotonic()):
             self._schedule()
 
     def ask_presence(self, session: Session) -> None:
@@ -602,7 +719,8 @@ class Room:
     @property
     def is_settled(self) -> bool:
         """Whether nothing is pending, unsaved or being folded."""
-        return not self._pending and self._saver.is_idle and not self._folder.is_busy
+        is_read = self._follower is None or not self._follower.is_busy
+        return not self._pending and self._saver.is_idle and not self._folder.is_busy and is_read
 
     async def settled(self) -> None:
         """Wait until everything is durable."""
@@ -613,16 +731,23 @@ class Room:
         """Make everything durable, leave a snapshot if that is worth it, and give the memory back."""
         await self.settled()
         await self._folder.close()
+        if self._follower is not None:
+            await self._follower.stop()
         self._let_go()
 
     def _let_go(self) -> None:
         if self._flush_handle is not None:
             self._flush_handle.cancel()
             self._flush_handle = None
+        if self._relay is not None:
+            self._relay.close()
+            self._relay = None
         self._saver.retire()
 
     async def abandon(self) -> None:
         """Drop what is not durable: only for a document that has been deleted or a process that must end."""
+        if self._follower is not None:
+            await self._follower.stop()
         await self._saver.stop()
         await self._folder.stop()
         self._let_go()

@@ -10,30 +10,34 @@ Rules (tests quote these ids):
         meanwhile shares it.
     V6  Past `max_unsaved_bytes` nothing more is taken; the room refuses edits with "later".
     V7  After a failure that is not "away" nothing more is appended: what follows would stand behind a gap.
+    V8  While the log lacks what this room has seen of it (it was cut, or another Redis took over), nothing is appended
+        and nobody is told "stored" until what it lacks stands in front of the queue. That holds the queued edits too,
+        so those who wait for them ride with it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from time import monotonic
 
-from weft.errors import DocumentDeletedError, JournalUnavailableError, WeftError
+from weft.errors import DocumentDeletedError, JournalUnavailableError, LogLostError, WeftError
 from weft.journal import Loaded
 from weft.logs import get_logger
 from weft.services import Services
 from weft.session import Ticket
-from weft.types import DocumentId, Edit, Position
+from weft.types import START, Batch, DocumentId, Edit, Position
 
 log = get_logger("weft.saver")
 
 FIRST_RETRY_S = 0.05
 LAST_RETRY_S = 2.0
 
-Item = tuple[Edit | None, Ticket]
+Item = tuple[Edit | None, Ticket | None]
 
 
-def _nobody(_what: object) -> None:
+def _nobody(*_what: object) -> None:
     """Told instead of a room that is closed."""
 
 
@@ -42,23 +46,30 @@ class Saver:
 
     Attributes:
         position: of the last entry that is known to be durable.
-        unsaved_bytes: size of what is not.
+        batch: what was appended last or is being appended: by this very object a follower knows its own.
+        folded: position up to which the log is in the snapshot, as far as is known.
+        unsaved_bytes: size of what is not durable.
         saved_bytes: size of the log behind the snapshot.
         saved_updates: how many updates are in it.
     """
 
     __slots__ = (
         "_document",
+        "_held",
         "_idle",
         "_in_flight",
         "_is_lost",
         "_journal",
         "_metrics",
+        "_on_log_lost",
         "_on_lost",
         "_on_saved",
         "_pause_s",
         "_queue",
+        "_stir",
         "_task",
+        "batch",
+        "folded",
         "position",
         "saved_bytes",
         "saved_updates",
@@ -73,6 +84,7 @@ class Saver:
         *,
         on_saved: Callable[[list[Ticket]], None],
         on_lost: Callable[[WeftError], None],
+        on_log_lost: Callable[[], None] = _nobody,
     ) -> None:
         self._document = document
         self._journal = services.journal
@@ -80,6 +92,11 @@ class Saver:
         self._on_saved = on_saved
         self._pause_s = services.settings.journal_pause_s
         self._on_lost = on_lost
+        self._on_log_lost = on_log_lost
+        self._held = False
+        self._stir = asyncio.Event()
+        self.batch: Batch = ()
+        self.folded: Position = START
         self._queue: list[Item] = []
         self._in_flight: list[Item] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -94,7 +111,7 @@ class Saver:
     @property
     def is_idle(self) -> bool:
         """Whether everything that was put here is durable."""
-        return not self._queue and self._in_flight is None
+        return not self._queue and self._in_flight is None and not self._held
 
     def put(self, items: list[Item]) -> None:
         """Take edits and those who wait for them; called in the turn in which they are broadcast."""
@@ -104,14 +121,18 @@ class Saver:
         size = sum(len(edit.update) for edit, _ in items if edit is not None)
         self.unsaved_bytes += size
         self._metrics.journal_unsaved_bytes += size
-        if self._task is None:
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._task is None and self._queue and not self._held:
+            self._stir.clear()
             self._task = asyncio.get_running_loop().create_task(self._save())
 
     def ride(self, ticket: Ticket) -> bool:
         """Let a ticket wait for what is pending (V3); False when nothing is."""
         if self._is_lost:
             return True  # "known" is not durable here: nobody is told so
-        if self._queue:
+        if self._queue or self._held:
             self._queue.append((None, ticket))
         elif self._in_flight is not None:
             self._in_flight.append((None, ticket))
@@ -136,12 +157,51 @@ class Saver:
 
     def retire(self) -> None:
         """The room is closed: let go of it, so that its memory is free at once and not with the next collection."""
-        self._on_saved = self._on_lost = _nobody
+        self._on_saved = self._on_lost = self._on_log_lost = _nobody
+
+    # -- a log that has lost something -----------------------------------------------------------------------------
+
+    @property
+    def queued(self) -> int:
+        """How many items wait; while it is held more are only added behind them."""
+        return len(self._queue)
+
+    def hold(self) -> None:
+        """Append nothing more until `resume` (V8)."""
+        self._held = True
+        self._stir.set()
+
+    async def quiet(self) -> None:
+        """Wait until nothing is under way."""
+        while self._task is not None:
+            await asyncio.wait({self._task})
+
+    def resume(self, lacking: Edit | None, covered: int) -> None:
+        """Go on, first with what the log lacks, if anything (V8).
+
+        Args:
+            lacking: all of the document that the log lacks.
+            covered: how many items of the queue were in that document already: those need not be appended again.
+        """
+        self._held = False
+        if self._is_lost:
+            return
+        if lacking is not None:
+            there, later = self._queue[:covered], self._queue[covered:]
+            size = len(lacking.update) - sum(len(edit.update) for edit, _ in there if edit is not None)
+            self.unsaved_bytes += size
+            self._metrics.journal_unsaved_bytes += size
+            self._queue = [(lacking, None), *((None, ticket) for _, ticket in there if ticket is not None), *later]
+        if self._queue:
+            self._go_on()
+        elif self._idle is not None:
+            self._idle.set()
+            self._idle = None
 
     async def _save(self) -> None:
         retry_s = FIRST_RETRY_S
         try:
-            while self._queue:
+            while self._queue and not self._held:
                 # Take the batch before awaiting: what arrives while the disk is busy makes the next one.
                 batch = self._in_flight = self._queue
                 self._queue = []
@@ -149,6 +209,7 @@ class Saver:
                 try:
                     edits = tuple(edit for edit, _ in batch if edit is not None)
                     if edits:
+                        self.batch = edits
                         self.position = await self._journal.append(self._document, edits)
                         self._metrics.journal_append_s.observe(monotonic() - started_s)
                 except JournalUnavailableError as error:
@@ -156,7 +217,11 @@ class Saver:
                     log.warning("journal away", document=self._document, detail=str(error), retry_s=retry_s)
                     self._queue = batch + self._queue
                     self._in_flight = None
-                    await asyncio.sleep(retry_s)
+                    if isinstance(error, LogLostError):
+                        self._held = True
+                        self._on_log_lost()
+                        return
+                    await self._pause(retry_s)
                     retry_s = min(2 * retry_s, LAST_RETRY_S)
                     continue
                 retry_s = FIRST_RETRY_S
@@ -178,23 +243,43 @@ class Saver:
                 self._idle.set()
                 self._idle = None
 
+    async def _pause(self, pause_s: float) -> None:
+        """Sleep, unless `hold` wants the task to end."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stir.wait(), pause_s)
+
     def _saved(self, batch: list[Item], edits: tuple[Edit, ...]) -> None:
         size = sum(len(edit.update) for edit in edits)
         self.unsaved_bytes -= size
         self._metrics.journal_unsaved_bytes -= size
         self.saved_bytes += size
         self.saved_updates += len(edits)
-        self._on_saved([ticket for _, ticket in batch])
+        self._on_saved([ticket for _, ticket in batch if ticket is not None])
 
     def _lose(self) -> None:
         """Forget what is not durable, and whatever comes (V7)."""
         self._is_lost = True
+        self._held = False
         self._queue = []
         self._in_flight = None
         self._metrics.journal_unsaved_bytes -= self.unsaved_bytes
         self.unsaved_bytes = 0
+        if self._idle is not None:
+            self._idle.set()
+            self._idle = None
+
+    def followed(self, batch: Batch) -> None:
+        """Another replica's batch stands in the log: it counts for the length of it."""
+        self.saved_bytes += sum(len(edit.update) for edit in batch)
+        self.saved_updates += len(batch)
+
+    def folded_elsewhere(self, upto: Position) -> None:
+        """Another replica has folded the log up to here; what has come since is little."""
+        if upto > self.folded:
+            self.folded = upto
+            self.saved_bytes = self.saved_updates = 0
 
     def compacted(self, saved_bytes: int, saved_updates: int) -> None:
         """A snapshot covers this much of what had been saved."""
-        self.saved_bytes -= saved_bytes
-        self.saved_updates -= saved_updates
+        self.saved_bytes = max(0, self.saved_bytes - saved_bytes)
+        self.saved_updates = max(0, self.saved_updates - saved_updates)

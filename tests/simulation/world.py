@@ -18,9 +18,10 @@ from pycrdt import Doc, Map, Text
 from tests.simulation.client import DOCUMENT, SimClient
 from tests.simulation.clock import virtual_time
 from weft.crdt.update import read_update
-from weft.hub import Hub, build_document
+from weft.hub import Hub
 from weft.journal.memory import MemoryJournal, MemoryStore
 from weft.metrics import Metrics
+from weft.rebuild import build_document
 from weft.settings import Settings
 from weft.workers import Workers
 

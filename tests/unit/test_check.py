@@ -21,13 +21,13 @@ from weft.crdt.merge import merge
 from weft.crdt.view import read_text
 from weft.document import Document
 from weft.errors import UpdateError
-from weft.hub import build_document
 from weft.journal import Loaded, Snapshot
 from weft.journal.contract import BEGIN_MS, Clock
 from weft.journal.entries import encode_batch, salvage_batch
 from weft.journal.sqlite import SqliteJournal
 from weft.journal.sqlite_database import DATABASE
 from weft.journal.stored import Stored
+from weft.rebuild import build_document
 from weft.rescue import rescue
 from weft.types import START, DocumentId, Edit, Position
 

@@ -18,8 +18,8 @@ from weft.crdt.merge import merge
 from weft.crdt.update import read_update, write_state_vector, write_update
 from weft.errors import InternalError, JournalUnavailableError
 from weft.folder import INLINE_FOLD_BYTES
-from weft.hub import build_document
 from weft.journal import Snapshot
+from weft.rebuild import build_document
 from weft.types import DocumentId, Position
 from weft.wire import hocuspocus, ywebsocket
 from weft.wire.lib0 import write_buf, write_string

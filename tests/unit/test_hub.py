@@ -24,9 +24,10 @@ from weft.errors import (
     TooLargeError,
     UpdateError,
 )
-from weft.hub import TICK_PARTS, build_document
+from weft.hub import TICK_PARTS
 from weft.journal import Entry, Loaded, Snapshot
 from weft.journal.memory import MemoryJournal
+from weft.rebuild import build_document
 from weft.room import Room
 from weft.types import START, Batch, DocumentId, Edit, Position
 
