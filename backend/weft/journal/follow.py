@@ -17,11 +17,12 @@ Read = Callable[[DocumentId, Position], Awaitable[tuple[Position, Loaded]]]
 
 
 class _Follower:
-    __slots__ = ("entries", "error", "lost", "wake")
+    __slots__ = ("entries", "error", "lost", "reset", "wake")
 
     def __init__(self) -> None:
         self.entries: deque[Entry] = deque()
         self.lost: Position | None = None  # everything up to here was dropped because the queue was full
+        self.reset: Position | None = None  # the log was cut: it ends here
         self.error: WeftError | None = None
         self.wake = asyncio.Event()
 
@@ -50,6 +51,21 @@ class Followers:
                 follower.entries.append(entry)
             follower.wake.set()
 
+    def miss(self, document: DocumentId, upto: Position) -> None:
+        """Let the followers of a document know that they have missed what came up to a position."""
+        for follower in self._followers.get(document, ()):
+            follower.entries.clear()
+            follower.lost = upto
+            follower.wake.set()
+
+    def reset(self, document: DocumentId, position: Position) -> None:
+        """Let the followers of a document know that the log was cut and ends at a position."""
+        for follower in self._followers.get(document, ()):
+            follower.entries.clear()
+            follower.lost = None
+            follower.reset = position
+            follower.wake.set()
+
     def end(self, error: WeftError, document: DocumentId | None = None) -> None:
         """End the iterators of a document, or of all, with an error."""
         chosen = [self._followers.get(document, [])] if document is not None else list(self._followers.values())
@@ -58,8 +74,21 @@ class Followers:
                 follower.error = error
                 follower.wake.set()
 
-    async def follow(self, document: DocumentId, after: Position, read: Read) -> AsyncIterator[Followed]:
-        """Yield what is in the store after a position and then what is told (J15)."""
+    async def follow(
+        self,
+        document: DocumentId,
+        after: Position,
+        read: Read,
+        on_reset: Callable[[DocumentId], None] = lambda _: None,
+    ) -> AsyncIterator[Followed]:
+        """Yield what is in the store after a position and then what is told (J15).
+
+        Args:
+            document: which one.
+            after: the last position that the follower has.
+            read: reads what is there.
+            on_reset: called in the turn in which a follower takes a `Reset` (J20).
+        """
         follower = _Follower()
         self._followers.setdefault(document, []).append(follower)
         try:
@@ -67,6 +96,7 @@ class Followers:
             folded, loaded = await read(document, after)
             last = after
             if loaded.position < after:
+                on_reset(document)
                 yield Reset(loaded.position)
                 last = loaded.position
             elif folded > after:
@@ -81,6 +111,10 @@ class Followers:
                 follower.wake.clear()
                 if follower.error is not None:
                     raise type(follower.error)(*follower.error.args)
+                if follower.reset is not None:
+                    last, follower.reset = follower.reset, None
+                    on_reset(document)
+                    yield Reset(last)
                 if follower.lost is not None:
                     lost, follower.lost = follower.lost, None
                     if lost > last:

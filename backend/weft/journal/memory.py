@@ -1,7 +1,9 @@
 """A journal without a disk: for tests, simulation and trying things out. "Durable" means: in its `MemoryStore`.
 
 A store outlives the journals that open it, several at a time, as a folder outlives a process. Its faults are set from
-outside: `failing` makes everything that writes fail with that reason, `hold()` keeps appends waiting until `release()`.
+outside: `failing` makes everything that writes fail with that reason, `hold()` keeps appends waiting until `release()`,
+`lose()` cuts the end of a log off. Of a journal with `is_shared`, which stands for a replica, `cut()` closes the way to
+the store until `heal()`, and `unsure` has what it writes reported as failed although it is there.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from weft.bus import Bus
-from weft.errors import DocumentDeletedError, ForbiddenError, InternalError, JournalUnavailableError
+from weft.errors import DocumentDeletedError, ForbiddenError, InternalError, JournalUnavailableError, LogLostError
 from weft.journal import history
 from weft.journal.entries import encode_batch
 from weft.journal.follow import FOLLOW_ENTRIES, Followers
@@ -37,6 +39,7 @@ from weft.types import START, Batch, DocumentId, Position
 
 log = get_logger("weft.journal")
 
+LINEAGE_BITS = 16  # in the low bits of a position, so that what comes after a loss is not taken for what was lost
 _BIRTH = history.Stone(START, 0)
 
 
@@ -49,7 +52,8 @@ class _Document:
     purged: bool = False
     title: str | None = None
     kind: str | None = None
-    last: Position = START
+    last: Position = START  # (number << LINEAGE_BITS) + lineage
+    lineage: int = 0
     folded: history.Stone = _BIRTH
     complete_from: Position = START  # the history before this position is gone
     snapshots: dict[Position, tuple[history.Stone, Snapshot]] = field(default_factory=dict)
@@ -87,6 +91,15 @@ class MemoryStore:
         for journal in self.journals:
             journal.flush()
 
+    def lose(self, document: DocumentId, count: int) -> None:
+        """Cut the last entries of a log off, as a Redis does that restarts with an older file; snapshots stay."""
+        kept = self.documents[document]
+        del kept.entries[max(0, len(kept.entries) - count) :]
+        kept.last = kept.entries[-1].position if kept.entries else kept.folded.upto
+        kept.lineage += 1
+        for journal in self.journals:
+            journal.lost(document, kept.last)
+
     def next_id(self) -> int:
         """A number that nothing else in the store has."""
         self.last_id += 1
@@ -107,6 +120,11 @@ class MemoryJournal:
         trash_ms: how long a deleted document can be restored (J14).
         fold: makes segments small; see `history.Fold`.
         follow_entries: how many entries may wait for one follower (J15).
+        shared: whether other journals write to the store at the same time (J20).
+        bus: the way to the replicas behind those.
+
+    Attributes:
+        unsure: whether appends fail although they were written.
     """
 
     def __init__(
@@ -118,11 +136,16 @@ class MemoryJournal:
         trash_ms: int = TRASH_MS,
         fold: history.Fold = history.fold,
         follow_entries: int = FOLLOW_ENTRIES,
+        shared: bool = False,
+        bus: Bus | None = None,
     ) -> None:
         self.store = store if store is not None else MemoryStore()
         self.stats = JournalStats()
-        self.is_shared = False
-        self.bus: Bus | None = None
+        self.is_shared = shared
+        self.bus = bus
+        self.unsure = False
+        self._is_cut = False
+        self._lost: set[DocumentId] = set()  # a follower has still to take the Reset (J20)
         self._now_ms = now_ms
         self._retention_ms = retention_ms
         self._trash_ms = trash_ms
@@ -135,16 +158,38 @@ class MemoryJournal:
         """Open it."""
         self._open = True
         self.store.journals.append(self)
+        if self.bus is not None:
+            await self.bus.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Write what waits, also what is held, and close (J17)."""
+        if self.bus is not None:
+            await self.bus.__aexit__(kind, error, trace)
         self._write()
         self._open = False
         self.store.journals.remove(self)
         self._followers.end(JournalUnavailableError("the journal is closed"))
+
+    # faults of a shared journal
+
+    def cut(self) -> None:
+        """Close the way to the store."""
+        self._is_cut = True
+
+    def heal(self) -> None:
+        """Open it again; followers have missed what came meanwhile."""
+        self._is_cut = False
+        for document, kept in self.store.documents.items():
+            self._followers.miss(document, kept.last)
+
+    def lost(self, document: DocumentId, position: Position) -> None:
+        """The log of a document was cut (J20)."""
+        if document in self._followers:
+            self._lost.add(document)
+            self._followers.reset(document, position)
 
     async def healthy(self) -> None:
         """Raise while the store fails."""
@@ -183,6 +228,8 @@ class MemoryJournal:
         for document, batch, future in waiting:
             try:
                 position = self._append(document, batch)
+                if self.unsure:
+                    raise JournalUnavailableError("the answer was lost")  # noqa: TRY301 - as a lost connection does
             except (JournalUnavailableError, DocumentDeletedError) as error:
                 if not future.done():
                     future.set_exception(error)
@@ -197,18 +244,21 @@ class MemoryJournal:
 
     def _append(self, document: DocumentId, batch: Batch) -> Position:
         self._check()
+        if document in self._lost:
+            raise LogLostError(f"the log of {document} has lost what was seen of it")
         encode_batch(batch)  # fails where a journal with a disk would
         kept = self._living(document)
         if kept is None:
             kept = self._create(document, batch[0].time_ms)
-        kept.last = Position(kept.last + 1)
+        kept.last = Position(((kept.last >> LINEAGE_BITS) + 1 << LINEAGE_BITS) + kept.lineage)
         kept.updated_ms = max(kept.updated_ms, batch[-1].time_ms)
         entry = Entry(kept.last, batch)
         kept.entries.append(entry)
         self.stats.appends += 1
         self.stats.append_bytes += sum(len(edit.update) for edit in batch)
         for journal in self.store.journals:
-            journal._followers.tell(document, entry)
+            if not journal._is_cut:
+                journal._followers.tell(document, entry)
         return kept.last
 
     # reading
@@ -224,7 +274,7 @@ class MemoryJournal:
 
     def follow(self, document: DocumentId, after: Position) -> AsyncIterator[Followed]:
         """Yield the entries after a position."""
-        return self._followers.follow(document, after, self._after)
+        return self._followers.follow(document, after, self._after, self._lost.discard)
 
     async def _after(self, document: DocumentId, after: Position) -> tuple[Position, Loaded]:
         self._check_open()
@@ -429,6 +479,8 @@ class MemoryJournal:
     def _check_open(self) -> None:
         if not self._open:
             raise JournalUnavailableError("the journal is closed")
+        if self._is_cut:
+            raise JournalUnavailableError("the way to the store is cut")
 
     def _check(self) -> None:
         self._check_open()

@@ -37,10 +37,10 @@ Rules (tests quote these ids; `weft.journal.contract` checks all of them that ca
     J19  A batch that cannot be encoded (an author that is no text, a time beyond 64 bits) fails alone, with
          `InternalError`; nothing of it is kept, and all others go on.
     J20  A shared journal (`is_shared`) has other writers: `follow` yields their entries and one's own, in the order of
-         the log. `append` refuses with `LogLostError` while the log lacks or contradicts what this journal has handed out
-         of it (by `load`, `follow` or `append`): it would stand behind a gap. Followers get a `Reset` then, and only
-         from the moment in which a follower takes it are appends of that document let through again, none that was
-         called before.
+         the log. `append` refuses with `LogLostError` while the log lacks or contradicts what this journal has handed
+         out of it (by `load`, `follow` or `append`): it would stand behind a gap. Followers get a `Reset` then, and
+         only from the moment in which a follower takes it are appends of that document let through again, none that
+         was called before.
 """
 
 from __future__ import annotations
