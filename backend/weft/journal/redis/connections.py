@@ -19,6 +19,8 @@ from weft.journal.redis.address import Address, read_url
 from weft.journal.redis.engine import Argument, Command, Lane, Listener, Reply, Script
 from weft.journal.redis.link import Link, code_of, connect
 from weft.journal.redis.node import Call, Node, script_call
+from weft.journal.redis.subscriber import Subscriber
+from weft.journal.redis.survey import QUESTIONS, judge
 
 TIMEOUT_S = 3.0
 NOT_NOW = frozenset(
@@ -84,12 +86,26 @@ class BaseEngine(ABC):
     async def _run(self, keys: Sequence[str], calls: Sequence[Call], lane: Lane) -> list[Reply]:
         if not calls:
             return []
-        deadline_s = asyncio.get_running_loop().time() + self._timeout_s
-        return [say(reply) for reply in await self._send(keys, calls, lane, deadline_s)]
+        return [say(reply) for reply in await self._send(keys, calls, lane, self._deadline_s())]
+
+    def _deadline_s(self) -> float:
+        return asyncio.get_running_loop().time() + self._timeout_s
 
     @abstractmethod
     async def _send(self, keys: Sequence[str], calls: Sequence[Call], lane: Lane, deadline_s: float) -> list[Reply]:
         """Replies as Redis gave them, in order; never raises, but for being cancelled."""
+
+    @abstractmethod
+    def subscribe(self, channel: str) -> None:
+        """See `Engine.subscribe`."""
+
+    @abstractmethod
+    def unsubscribe(self, channel: str) -> None:
+        """See `Engine.unsubscribe`."""
+
+    @abstractmethod
+    async def warnings(self) -> list[str]:
+        """See `Engine.warnings`."""
 
     @abstractmethod
     async def _close(self) -> None:
@@ -107,6 +123,29 @@ class SingleEngine(BaseEngine):
     def __init__(self, url: Address | str, *, timeout_s: float = TIMEOUT_S) -> None:
         super().__init__(url, timeout_s=timeout_s)
         self._node = Node(self._connect)
+        self._subscriber: Subscriber | None = None
+
+    def listen(self, listener: Listener) -> None:
+        """See `Engine.listen`."""
+        super().listen(listener)
+        self._subscriber = Subscriber(self._connect, listener, timeout_s=self._timeout_s)
+
+    def subscribe(self, channel: str) -> None:
+        """See `Engine.subscribe`."""
+        assert self._subscriber is not None, "say who listens first"
+        self._subscriber.subscribe(channel)
+
+    def unsubscribe(self, channel: str) -> None:
+        """See `Engine.unsubscribe`."""
+        assert self._subscriber is not None, "say who listens first"
+        self._subscriber.unsubscribe(channel)
+
+    async def warnings(self) -> list[str]:
+        """See `Engine.warnings`."""
+        return await survey(self._node, self._where(), self._deadline_s())
+
+    def _where(self) -> str:
+        return str(self._address.places[0])
 
     async def _connect(self, deadline_s: float) -> Link:
         return await connect(self._address.places[0], self._address.access, deadline_s)
@@ -115,4 +154,11 @@ class SingleEngine(BaseEngine):
         return await self._node.run(calls, lane, deadline_s)
 
     async def _close(self) -> None:
+        if self._subscriber is not None:
+            await self._subscriber.aclose()
         self._node.close()
+
+
+async def survey(node: Node, where: str, deadline_s: float) -> list[str]:
+    """What is wrong with how one server is set up."""
+    return judge(where, await node.run([Call(question) for question in QUESTIONS], Lane.READ, deadline_s))
