@@ -1,19 +1,22 @@
-"""Who may connect and what they may do: origins of pages, and the question to the hook.
+"""Who may connect and what they may do: origins of pages, tokens, and the question to the hook.
 
 Rules (tests quote these ids):
-    A1  With a hook: pages of the same origin and of the allow-list may connect.
+    A1  With a hook or keys: pages of the same origin and of the allow-list may connect.
     A2  Open without the flag of A3: only clients on this machine; of them pages of any loopback origin and of the
         allow-list, and whoever sends no Origin (scripts, devices). "The same origin" does not count here: a page whose
         name was made to point at 127.0.0.1 (DNS rebinding) would be of the same origin as Weft.
     A3  Open to the network, by flag: clients from everywhere; pages as in A2 and of the same origin.
-    A4  With a hook, a connection without an Origin needs a token: cookies alone could be anybody's page.
+    A4  With a hook or keys, a connection without an Origin needs a token: cookies alone could be anybody's page.
     A5  Open mode on an address that others reach does not start without the flag.
     A6  Everything that is refused before the upgrade is refused with an HTTP status.
     A7  The user of a grant is None or a text, UTF-8, of `MAX_USER` characters at most: it becomes the author of edits,
         and an author that cannot be stored would keep them from being saved. Otherwise the hook is at fault: that is
         logged, and answered with "later".
-
-Tokens that Weft checks by itself (JWT) belong into this file: as one more `Authorize`.
+    A8  With keys and no hook a token decides: who has none, or one that is not good, has to sign in (401, 4401);
+        a token that does not name the document is refused like a document that is not there (403, 4403).
+    A9  With keys and a hook a token that comes is verified first; then the hook decides (K5 of hooks.py).
+    A10 The end of a hook's grant is None or a number of seconds; one that lies in the past is no access. Anything else
+        is the hook's fault, as in A7.
 """
 
 from __future__ import annotations
@@ -21,12 +24,18 @@ from __future__ import annotations
 import asyncio
 import inspect
 import ipaddress
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from urllib.parse import urlsplit
 
+from weft.claims import Claims
 from weft.errors import AuthUnavailableError, ForbiddenError, SettingsError, UnauthenticatedError, WeftError
 from weft.hooks import Authorize, Handshake, open_to_all
 from weft.logs import get_logger
 from weft.settings import Settings, is_loopback
+from weft.tokens import verifier_for
 from weft.types import MAX_USER, DocumentId, Grant
 
 log = get_logger("weft.auth")
@@ -57,28 +66,56 @@ def is_same_origin(origin: str, host: str, scheme: str) -> bool:
     return page is not None and any(normal_origin(f"{each}://{host}") == page for each in schemes)
 
 
+def is_open(settings: Settings, authorize: Authorize | None) -> bool:
+    """Whether nobody is asked who they are: neither a hook nor keys."""
+    return authorize is None and not settings.has_tokens
+
+
 def check_open_mode(settings: Settings, authorize: Authorize | None) -> None:
     """Refuse to start when anybody on the network could edit and nobody said so (A5).
 
     Raises:
         SettingsError: open, not on loopback, and no flag.
     """
-    if authorize is None and not settings.on_loopback and not settings.open_to_the_network:
+    if is_open(settings, authorize) and not settings.on_loopback and not settings.open_to_the_network:
         raise SettingsError(
-            f"without an authorize hook everybody who reaches {settings.host} could edit every document; set "
-            "--authorize module:function, or listen on 127.0.0.1, or say --open-to-the-network "
+            f"without keys or an authorize hook everybody who reaches {settings.host} could edit every document; set "
+            "--auth-key-file or --authorize module:function, or listen on 127.0.0.1, or say --open-to-the-network "
             "(WEFT_OPEN_TO_THE_NETWORK=true) if that is what you want"
         )
 
 
 class Gate:
-    """The door in front of every connection: origins, and the hook behind a deadline."""
+    """The door in front of every connection: origins, tokens, and the hook behind a deadline.
 
-    __slots__ = ("_allowed", "_any_origin", "_authorize", "_deadline_s", "_open", "_same_origin", "_this_machine")
+    Args:
+        settings: says which origins, and which keys.
+        authorize: the hook; None for none.
+        clock: Unix time in seconds.
 
-    def __init__(self, settings: Settings, authorize: Authorize | None) -> None:
-        self._open = authorize is None
-        self._authorize: Authorize = authorize or open_to_all
+    Raises:
+        SettingsError: origins or keys that cannot be used.
+    """
+
+    __slots__ = (
+        "_allowed",
+        "_any_origin",
+        "_authorize",
+        "_clock",
+        "_deadline_s",
+        "_open",
+        "_same_origin",
+        "_this_machine",
+        "_verifier",
+    )
+
+    def __init__(
+        self, settings: Settings, authorize: Authorize | None, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._open = is_open(settings, authorize)
+        self._verifier = verifier_for(settings)
+        self._authorize: Authorize | None = open_to_all if self._open else authorize
+        self._clock = clock
         self._deadline_s = settings.preauth_s
         self._this_machine = self._open and not settings.open_to_the_network
         self._same_origin = not self._this_machine
@@ -98,8 +135,8 @@ class Gate:
         """
         if self._this_machine and _is_remote(handshake.address):
             raise ForbiddenError(
-                f"this server is open to its own machine only and {handshake.address} is another; start it with an "
-                "authorize hook, or with --open-to-the-network"
+                f"this server is open to its own machine only and {handshake.address} is another; start it with keys, "
+                "with an authorize hook, or with --open-to-the-network"
             )
         origin = handshake.origin
         if origin is None or self._any_origin:
@@ -117,36 +154,77 @@ class Gate:
             "add the origin to WEFT_ALLOWED_ORIGINS"
         )
 
+    async def close(self) -> None:
+        """Stop fetching keys."""
+        if self._verifier is not None:
+            await self._verifier.close()
+
     async def grant(self, handshake: Handshake, token: str | None, document: DocumentId) -> Grant:
-        """Ask the hook (K1-K4).
+        """What a client may do with a document (A8, A9, K1-K5).
 
         Raises:
             ForbiddenError: not this document, or there is none: the same answer.
-            UnauthenticatedError: not signed in (A4).
-            AuthUnavailableError: the hook failed, took too long, or named a user that cannot be stored (A7).
+            UnauthenticatedError: not signed in (A4), or with a token that is not good.
+            AuthUnavailableError: the hook failed or took too long, the keys cannot be fetched, or the hook granted
+                what cannot be (A7, A10).
         """
-        if not self._open and handshake.origin is None and not token:
-            raise UnauthenticatedError("a connection without an Origin header needs a token")
+        if not self._open and not token and (handshake.origin is None or self._authorize is None):
+            raise UnauthenticatedError(
+                "a connection without an Origin header needs a token"
+                if self._authorize is not None
+                else "a token is needed to sign in"
+            )
         try:
             async with asyncio.timeout(self._deadline_s):
+                claims = await self._verifier.verify(token, self._clock()) if self._verifier and token else None
+                if self._authorize is None:
+                    assert claims is not None  # there is a token, and without a hook there are keys
+                    return grant_of(claims, document)
+                if claims is not None:
+                    handshake = replace(handshake, claims=claims.all)
                 answer = await _ask(self._authorize, handshake, token, document)
         except WeftError:
             raise
         except TimeoutError as error:
-            log.warning("authorize hook too slow", document=document, deadline_s=self._deadline_s)
+            log.warning("access not decided in time", document=document, deadline_s=self._deadline_s)
             raise AuthUnavailableError(f"nobody decided within {self._deadline_s:g} s; try again later") from error
         except Exception as error:
             log.exception("authorize hook failed", document=document)
             raise AuthUnavailableError("cannot decide about access at the moment; try again later") from error
-        if isinstance(answer, Grant):
-            wrong = _wrong_user(answer.user)
-            if wrong:
-                log.error("authorize hook returned a user that cannot be stored", document=document, user=wrong)
+        return self._checked(answer, claims, document)
+
+    def _checked(self, answer: object, claims: Claims | None, document: DocumentId) -> Grant:
+        """A hook's answer as a grant, if it is one that can be (A7, A10)."""
+        if not isinstance(answer, Grant):
+            if answer is not None:
+                log.error("authorize hook returned no Grant", document=document, got=type(answer).__name__)
+            raise ForbiddenError("no access to this document")
+        wrong = _wrong_user(answer.user)
+        if wrong:
+            log.error("authorize hook returned a user that cannot be stored", document=document, user=wrong)
+            raise AuthUnavailableError("cannot decide about access at the moment; try again later")
+        ends_s = answer.expires_s
+        if ends_s is not None:
+            if isinstance(ends_s, bool) or not isinstance(ends_s, int | float) or not math.isfinite(ends_s):
+                log.error("authorize hook returned an end that is no time", document=document, got=repr(ends_s))
                 raise AuthUnavailableError("cannot decide about access at the moment; try again later")
-            return answer
-        if answer is not None:
-            log.error("authorize hook returned no Grant", document=document, got=type(answer).__name__)
+            if ends_s <= self._clock():
+                raise UnauthenticatedError("access has ended; sign in again")
+        if claims is not None and (ends_s is None or claims.expires_s < ends_s):
+            return replace(answer, expires_s=claims.expires_s)
+        return answer
+
+
+def grant_of(claims: Claims, document: DocumentId) -> Grant:
+    """What a verified token grants (A8).
+
+    Raises:
+        ForbiddenError: it does not name this document.
+    """
+    access = claims.access(document)
+    if access is None:
         raise ForbiddenError("no access to this document")
+    return Grant(access, user=claims.user, expires_s=claims.expires_s, claims=claims.kept)
 
 
 def _is_remote(address: str) -> bool:

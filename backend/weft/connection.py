@@ -7,6 +7,10 @@ Rules (tests quote these ids):
         what had been read of it already waits.
     X3  A connection that reads too slowly is not read from either, so what we owe it stays small.
     X4  A text frame is refused with 4400 and a reason that says what was expected.
+    X5  A grant is looked at anew with every message: what comes after its end is not taken, and a new grant counts from
+        the next message on, also for what was being read elsewhere or waited.
+    X6  A fresh token that is good replaces the grant in silence, unless the right to write changes: that is said. One
+        that is not good ends the session. When nobody can decide, the grant that stands goes on (D3 of expiry.py).
 """
 
 from __future__ import annotations
@@ -17,7 +21,8 @@ from typing import TYPE_CHECKING
 
 from weft.conversation import Authorise, Deliver, Detach, Effect, HocuspocusConversation, Renew, close_reason, refusal
 from weft.crdt.update import read_update
-from weft.errors import InternalError, LaterError, MalformedError, WeftError
+from weft.errors import AuthUnavailableError, InternalError, LaterError, MalformedError, WeftError
+from weft.expiry import Expiry, over
 from weft.logs import get_logger
 from weft.outlet import Outlet
 from weft.session import Session
@@ -40,10 +45,11 @@ Ask = Callable[[str | None, DocumentId], Awaitable[Grant]]
 class Connection:
     """What both dialects share; see `weft.outlet.Listener` for the calls."""
 
-    __slots__ = ("__weakref__", "_held", "_hub", "_is_closed", "_outlet", "_tasks")
+    __slots__ = ("__weakref__", "_expiry", "_held", "_hub", "_is_closed", "_outlet", "_tasks")
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, expiry: Expiry) -> None:
         self._hub = hub
+        self._expiry = expiry
         self._outlet: Outlet | None = None
         self._tasks: set[asyncio.Task[None]] | None = None
         # What comes after a large update, while that is being read (X2); None when none is.
@@ -102,9 +108,13 @@ class Connection:
         for task in tuple(self._tasks or ()):
             task.cancel()
         for session, room in self._sessions():
-            room.leave(session)
-            self._hub.release(room)
+            self._leave(session, room)
         self._forget_all()
+
+    def _leave(self, session: Session, room: Room) -> None:
+        self._expiry.forget(session)
+        room.leave(session)
+        self._hub.release(room)
 
     # -- what each dialect does in its own way ----------------------------------------------------------------------
 
@@ -123,6 +133,9 @@ class Connection:
     def end(self, session: Session, error: WeftError) -> None:
         """End one session with an error."""
         raise NotImplementedError
+
+    def ask_token(self, session: Session) -> None:
+        """Ask the client for a fresh token, where the dialect can (D2 of expiry.py)."""
 
     # -- ending -----------------------------------------------------------------------------------------------------
 
@@ -149,6 +162,8 @@ class Connection:
             self.end(session, error)
 
     def _hand_over(self, session: Session, room: Room, message: Message) -> None:
+        if session.grant.expires_s is not None and self._expiry.is_over(session):
+            raise over()
         if isinstance(message, Update | Step2):
             self._take(session, room, message)
         elif isinstance(message, Awareness):
@@ -178,6 +193,8 @@ class Connection:
         try:
             facts = await self._hub.workers.run(read_update, update, limit=limit)
             if session in room.sessions:
+                if self._expiry.is_over(session):
+                    raise over()
                 room.take(session, update, facts, is_step2=is_step2)
         except WeftError as error:
             if session in room.sessions:
@@ -235,6 +252,7 @@ class Connection:
             room.join(session, self)
             if address is not None:
                 self.outlet.send(hocuspocus.authenticated(session.prefix, read_only=not grant.may_write))
+            self._expiry.watch(session, self)
         except BaseException:
             self._hub.release(room)
             raise
@@ -246,8 +264,8 @@ class YWebsocketConnection(Connection):
 
     __slots__ = ("_document", "_grant", "_room", "_session")
 
-    def __init__(self, hub: Hub, document: DocumentId, grant: Grant) -> None:
-        super().__init__(hub)
+    def __init__(self, hub: Hub, document: DocumentId, grant: Grant, expiry: Expiry | None = None) -> None:
+        super().__init__(hub, expiry or Expiry())
         self._document = document
         self._grant = grant
         self._session: Session | None = None
@@ -284,12 +302,13 @@ class HocuspocusConnection(Connection):
     Args:
         hub: where documents are.
         authorize: decides about a token and a document.
+        expiry: what ends the sessions whose grants end; one of its own, that nobody ticks, when not given.
     """
 
     __slots__ = ("_ask", "_conversation", "_deadline", "_deciding", "_open")
 
-    def __init__(self, hub: Hub, authorize: Ask) -> None:
-        super().__init__(hub)
+    def __init__(self, hub: Hub, authorize: Ask, expiry: Expiry | None = None) -> None:
+        super().__init__(hub, expiry or Expiry())
         settings = hub.settings
         self._ask = authorize
         self._open: dict[str, tuple[Session, Room]] = {}
@@ -384,18 +403,34 @@ class HocuspocusConnection(Connection):
             return
         session, _ = opened
         try:
-            session.grant = await self._ask(token, session.document)
+            grant = await self._ask(token, session.document)
+        except AuthUnavailableError as error:
+            log.info("a fresh token could not be decided about", document=session.document, detail=str(error))
+            self._hub.metrics.refusals[error.reason] += 1
+            self._expiry.undecided(session)
         except WeftError as error:
             if self._open.get(address) is opened:
                 self.end(session, error)
+        else:
+            if self._open.get(address) is opened:
+                self._replace(session, grant)
+
+    def _replace(self, session: Session, grant: Grant) -> None:
+        """A fresh token was good (X6)."""
+        said, session.grant = session.grant, grant
+        self._expiry.watch(session, self)
+        if said.may_write != grant.may_write:
+            self.outlet.send(hocuspocus.authenticated(session.prefix, read_only=not grant.may_write))
+
+    def ask_token(self, session: Session) -> None:
+        """Ask the provider for a fresh token; v3 and v4 answer by themselves."""
+        self.outlet.send(hocuspocus.ask_token(session.prefix))
 
     def _detach(self, address: str) -> None:
         self._undecide(address)
         opened = self._open.pop(address, None)
         if opened is not None:
-            session, room = opened
-            room.leave(session)
-            self._hub.release(room)
+            self._leave(*opened)
 
     def _sessions(self) -> list[tuple[Session, Room]]:
         return list(self._open.values())

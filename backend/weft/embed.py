@@ -10,7 +10,8 @@ Rules (tests quote these ids):
     B1  One lifecycle: `async with weft`. A host with a lifespan of its own enters it there; others pass
         `weft.lifespan`. Outside of it every connection is refused with 503.
     B2  Weft never ends its host's process, installs no signal handler and configures no logging.
-    B3  `authorize` has to be said: None is open mode, which serves this machine alone.
+    B3  `authorize` has to be said: None is open mode, which serves this machine alone, unless the settings name keys:
+        then tokens decide.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from typing import Any, Self
 from starlette.routing import Router, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
-from weft.auth import Gate, check_open_mode
+from weft.auth import Gate, check_open_mode, is_open
 from weft.errors import DrainingError, SettingsError
+from weft.expiry import Expiry
 from weft.hooks import Authorize
 from weft.hub import Hub
 from weft.journal import Journal
@@ -42,7 +44,7 @@ class Weft:
     """One collaboration server, as an ASGI app to mount.
 
     Args:
-        authorize: the hook that grants access; None for open mode (B3).
+        authorize: the hook that grants access; None for none (B3).
         settings: read from `WEFT_*` variables when not given.
         journal: where documents are kept; SQLite in the folder `settings.data` when not given. Weft enters and leaves
             it.
@@ -57,13 +59,14 @@ class Weft:
         self.settings = settings or load_settings()
         check_open_mode(self.settings, authorize)
         self.metrics = Metrics()
-        self.is_open = authorize is None
+        self.is_open = is_open(self.settings, authorize)
+        self.expiry = Expiry(self.settings.auth_refresh_s)
         self._journal = journal
         self._hub: Hub | None = None
         self._watch: JournalWatch | None = None
         self._stopping = False
         self._stack = AsyncExitStack()
-        gate = Gate(self.settings, authorize)
+        gate = self.gate = Gate(self.settings, authorize)
         self._router = Router(
             [
                 WebSocketRoute("/sync/{document:path}", YWebsocketEndpoint(self, gate), name="sync-document"),
@@ -97,6 +100,8 @@ class Weft:
             raise SettingsError("this Weft runs already; enter it once, in one lifespan")
         async with AsyncExitStack() as stack:
             stack.enter_context(redacted_server_logs())
+            stack.push_async_callback(self.gate.close)
+            await stack.enter_async_context(self.expiry.running())
             workers = await stack.enter_async_context(Workers(self.settings.worker_processes))
             journal = await stack.enter_async_context(self._journal or _default_journal(self.settings, workers))
             self._watch = await stack.enter_async_context(JournalWatch(journal))

@@ -7,18 +7,22 @@ Rules (tests quote these ids):
     K3  Anything else that a hook raises, and an answer that takes longer than `preauth_s`, means that the one who
         decides cannot be asked: the client is told to try again later (1013), never that it is signed out.
     K4  A hook may be `async`. One that is not runs on a thread, so that it may block.
+    K5  Where Weft has keys too, a token is verified first: a bad one never gets to the hook, the claims of a good one
+        are in `handshake.claims`. Then the hook alone decides, and its grant ends with the token at the latest.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
 from weft.errors import SettingsError
 from weft.types import Access, DocumentId, Grant
+
+TOKEN_SUBPROTOCOL = "weft.token."  # noqa: S105 - what stands in front of a token
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,7 @@ class Handshake:
         headers: by lower-case name; a repeated one is joined with ", ".
         query: parameters of the URL; of a repeated one the last.
         origin: the page that opened the connection, as the browser says; None for everything but browsers.
+        claims: what stands in the token, once Weft has verified it; None without a token, or when Weft has no keys.
     """
 
     address: str = ""
@@ -38,6 +43,7 @@ class Handshake:
     headers: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     origin: str | None = None
+    claims: Mapping[str, Any] | None = None
 
     @classmethod
     def of(cls, scope: MutableMapping[str, Any]) -> Handshake:
@@ -57,11 +63,31 @@ class Handshake:
 
     @property
     def token(self) -> str | None:
-        """What the client signs in with before the upgrade: `?token=`, or `Authorization: Bearer`."""
-        if token := self.query.get("token"):
-            return token
+        """What a socket's client signs in with: `?token=`, `Authorization: Bearer`, or a subprotocol, in this order."""
+        return self.query.get("token") or self.bearer or self._subprotocol_token()
+
+    @property
+    def bearer(self) -> str | None:
+        """What a request signs in with: `Authorization: Bearer`. REST takes tokens from nowhere else."""
         scheme, _, value = self.headers.get("authorization", "").partition(" ")
         return value.strip() or None if scheme.lower() == "bearer" else None
+
+    def _subprotocol_token(self) -> str | None:
+        """The rest of an offered `weft.token.…`: the one way in which a browser sends a token outside of the URL."""
+        for offered in self.headers.get("sec-websocket-protocol", "").split(","):
+            name = offered.strip()
+            if name.startswith(TOKEN_SUBPROTOCOL):
+                return name.removeprefix(TOKEN_SUBPROTOCOL) or None
+        return None
+
+
+def choose_subprotocol(offered: Sequence[str]) -> str | None:
+    """The subprotocol that is answered: the first that holds no token; None when none is offered.
+
+    A browser fails its socket when none of those it offered is answered, so a token that stands alone is sent back to
+    the one who sent it.
+    """
+    return next((name for name in offered if not name.startswith(TOKEN_SUBPROTOCOL)), offered[0] if offered else None)
 
 
 Authorize = Callable[[Handshake, str | None, DocumentId], Grant | Awaitable[Grant | None] | None]

@@ -7,6 +7,8 @@ Rules (tests quote these ids):
     L1  An event is a short constant sentence; what varies is in its fields.
     L2  Values of URL parameters that carry secrets (`?token=`) are replaced before a line is written, in the
         server's access log too: the y-websocket client can send its token in no other way.
+        So are bearer tokens, `weft.token.…` subprotocols and everything that looks like a JWT, wherever a line holds
+        them: in its message, its fields or its traceback. Tracebacks show no variables: one of them would be a token.
     L3  A library configures nothing: importing Weft adds no handler and no level.
 """
 
@@ -20,6 +22,7 @@ from contextlib import contextmanager
 from typing import Any, Literal, cast
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import Processor
 
 REDACTED = "***"
@@ -27,6 +30,8 @@ _SECRET = re.compile(
     r"(?i)((?:^|[?&;\s\"'])(?:\w*token|ticket|jwt|auth|authorization|\w*key|secret|password|code|sig|signature)=)"
     r"[^&;#\s\"']+"
 )
+_TOKEN = re.compile(r"(?i)(\bbearer\s+|\bweft\.token\.)[\w.~+/=-]+|\beyJ[\w-]{8,}\.[\w-]*(?:\.[\w-]*)?")
+_HINTS = re.compile(r"(?i)=|bearer|weft\.token|eyJ")
 _SERVER_LOGGERS = ("uvicorn.access", "uvicorn.error")
 
 
@@ -45,8 +50,10 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
 
 
 def redact(text: str) -> str:
-    """Replace the values of URL parameters that carry secrets (L2)."""
-    return _SECRET.sub(rf"\g<1>{REDACTED}", text) if "=" in text else text
+    """Replace the values of URL parameters that carry secrets, and tokens (L2)."""
+    if _HINTS.search(text) is None:
+        return text
+    return _TOKEN.sub(lambda found: f"{found[1] or ''}{REDACTED}", _SECRET.sub(rf"\g<1>{REDACTED}", text))
 
 
 class RedactSecrets(logging.Filter):
@@ -85,10 +92,17 @@ def configure_logging(level: str, form: Literal["auto", "text", "json"]) -> None
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _drop_colours,
     ]
+    tracebacks = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
     rendering: list[Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        [
+            structlog.processors.format_exc_info,
+            _redact_fields,
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            ),
+        ]
         if as_text
-        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(ensure_ascii=False)]
+        else [tracebacks, _redact_fields, structlog.processors.JSONRenderer(ensure_ascii=False)]
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -106,3 +120,18 @@ def configure_logging(level: str, form: Literal["auto", "text", "json"]) -> None
 def _drop_colours(_logger: Any, _method: str, event: Any) -> Any:
     event.pop("color_message", None)  # uvicorn's second copy of each line, with escape codes
     return event
+
+
+def _redact_fields(_logger: Any, _method: str, event: Any) -> Any:
+    """Take secrets out of every field, tracebacks among them (L2)."""
+    return {name: _redacted(value) for name, value in event.items()}
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {name: _redacted(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redacted(item) for item in value]
+    return value

@@ -54,6 +54,7 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 GROUPS = {
     "host": "Serving",
+    "authorize": "Access",
     "max_update_bytes": "Limits",
     "outbox_high_bytes": "Fan-out",
     "room_idle_s": "Rooms and storage",
@@ -82,19 +83,6 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one and prints it.")
     data: Path = Field(Path("weft-data"), description="Folder that holds everything; made when missing.")
-    authorize: str | None = Field(
-        None,
-        description="The hook that grants access, as `module:function`. Without one Weft is open: everybody may edit "
-        "every document.",
-    )
-    open_to_the_network: bool = Field(
-        False, description="Start without a hook on an address that other machines reach: everybody there may edit."
-    )
-    allowed_origins: Names = Field(
-        (),
-        description="Origins, separated by commas, whose pages may connect, beside Weft's own: "
-        "`https://app.example.com`. REST answers carry CORS headers for the same ones.",
-    )
     root_path: str = Field("", description="Path under which a proxy serves Weft, such as `/weft`.")
     forwarded_allow_ips: str = Field(
         "127.0.0.1",
@@ -119,6 +107,43 @@ class Settings(BaseSettings):
         10.0, description="`/readyz` turns 503 when the journal has been away for longer than this."
     )
 
+    authorize: str | None = Field(
+        None,
+        description="The hook that grants access, as `module:function`. Without one, and without keys, Weft is open: "
+        "everybody may edit every document.",
+    )
+    open_to_the_network: bool = Field(
+        False, description="Start without a hook on an address that other machines reach: everybody there may edit."
+    )
+    allowed_origins: Names = Field(
+        (),
+        description="Origins, separated by commas, whose pages may connect, beside Weft's own: "
+        "`https://app.example.com`. REST answers carry CORS headers for the same ones.",
+    )
+    auth_key_file: Path | None = Field(
+        None,
+        description="File with the keys that tokens are verified with: PEM, a JWK set, or secrets, one a line. "
+        "See docs/security.md.",
+    )
+    auth_jwks_url: str | None = Field(
+        None, description="The same, from an identity provider: URL of its JWK set, `https` only."
+    )
+    auth_audience: Names = Field(
+        (), description="What a token's `aud` has to name, one of these, separated by commas; needed with a URL."
+    )
+    auth_issuer: str | None = Field(None, description="What a token's `iss` has to be.")
+    auth_claim: str = Field("weft", min_length=1, description="Name of the claim that says which documents.")
+    auth_leeway_s: float = Field(30.0, ge=0, le=600, description="How far the clock of a token's maker may differ.")
+    auth_max_lifetime_s: Seconds | None = Field(
+        None, description="Longest time that a token may still be good for; longer ones are refused."
+    )
+    auth_jwks_max_age_s: float = Field(
+        600.0, ge=10, description="How long fetched keys are used; from half of it on they are fetched anew."
+    )
+    auth_refresh_s: Seconds = Field(
+        60.0, description="How long before a grant ends a Hocuspocus client is asked for a fresh token."
+    )
+
     max_update_bytes: Size = Field(16 * MIB, description="Largest update taken; an offline client's first can be big.")
     max_document_bytes: Size = Field(64 * MIB, description="Largest document; edits that go over it are refused.")
     max_presence_bytes: Size = Field(16 * KIB, description="Largest presence message of one session.")
@@ -136,6 +161,7 @@ class Settings(BaseSettings):
     max_unsaved_bytes: Size = Field(
         64 * MIB, description="Bytes of one document that may wait for the journal; past it edits are refused (1013)."
     )
+    max_token_bytes: Size = Field(8 * KIB, description="Largest token that is looked at.")
     preauth_bytes: Size = Field(64 * KIB, description="Bytes a connection may send per document before it is let in.")
     preauth_documents: Count = Field(100, description="Documents a connection may ask for before it is let in.")
     preauth_s: Seconds = Field(10.0, description="Time a connection has to be let in, the hook's answer included.")
@@ -196,6 +222,11 @@ class Settings(BaseSettings):
         """Whether only this machine reaches `host`."""
         return is_loopback(self.host)
 
+    @property
+    def has_tokens(self) -> bool:
+        """Whether Weft verifies tokens by itself."""
+        return self.auth_key_file is not None or self.auth_jwks_url is not None
+
     @model_validator(mode="after")
     def _combinations_work(self) -> Self:
         """Refuse what cannot work together (C3)."""
@@ -212,6 +243,12 @@ class Settings(BaseSettings):
                 )
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("tls_certificate and tls_key belong together; set both or neither")
+        if self.auth_key_file is not None and self.auth_jwks_url is not None:
+            raise ValueError("auth_key_file and auth_jwks_url are two places for keys; set one of them")
+        if self.auth_jwks_url is not None and not self.auth_audience:
+            raise ValueError(
+                "auth_jwks_url needs auth_audience: without it a token that the provider made for another app would do"
+            )
         if self.root_path and not self.root_path.startswith("/"):
             raise ValueError(f"root_path is {self.root_path!r} but has to start with /")
         return self

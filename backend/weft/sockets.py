@@ -6,7 +6,8 @@ callables, because a framework's WebSocket object costs each idle connection 12 
 Rules (tests quote these ids):
     N1  What can be decided before the upgrade is decided there and refused with an HTTP status: the document's name,
         the origin, the number of connections, and for `/sync/{document}` the grant.
-    N2  The first subprotocol offered is selected: browsers fail the socket when none of theirs is.
+    N2  The first subprotocol offered that holds no token is selected, and one that does only when there is no other:
+        browsers fail the socket when none of theirs is.
     N3  Of its request an idle connection keeps nothing on `/sync/{document}`; on `/sync`, where the hook is asked for
         each document, one packed copy.
     N4  Each refusal is counted under its reason and logged with the document, never with the token.
@@ -23,7 +24,7 @@ from weft.asgi import refuse, serve
 from weft.auth import Gate
 from weft.connection import HocuspocusConnection, YWebsocketConnection
 from weft.errors import RoomFullError, TooLargeError, WeftError
-from weft.hooks import Handshake
+from weft.hooks import Handshake, choose_subprotocol
 from weft.logs import get_logger
 from weft.outlet import Limits, Listener
 from weft.types import DocumentId, Grant, document_id
@@ -62,8 +63,7 @@ class SyncEndpoint(ABC):
                 await self._refuse(error, scope, send)
                 return
             metrics.connections_opened += 1
-            offered = scope.get("subprotocols")
-            subprotocol = offered[0] if offered else None
+            subprotocol = choose_subprotocol(scope.get("subprotocols") or ())
             await serve(scope, receive, send, listener, subprotocol=subprotocol, limits=self._limits)
         finally:
             metrics.connections -= 1
@@ -101,7 +101,7 @@ class YWebsocketEndpoint(SyncEndpoint):
     async def _listener(self, scope: Scope, handshake: Handshake) -> Listener:
         document = document_id(scope["path_params"]["document"])
         grant = await self._gate.grant(handshake, handshake.token, document)
-        return YWebsocketConnection(self._weft.hub, document, grant)
+        return YWebsocketConnection(self._weft.hub, document, grant, self._weft.expiry)
 
 
 class HocuspocusEndpoint(SyncEndpoint):
@@ -116,7 +116,7 @@ class HocuspocusEndpoint(SyncEndpoint):
             asked = request.handshake()
             return await self._gate.grant(asked, token or asked.token, document)
 
-        return HocuspocusConnection(self._weft.hub, authorize)
+        return HocuspocusConnection(self._weft.hub, authorize, self._weft.expiry)
 
 
 class _Request:

@@ -445,6 +445,7 @@ async def test_a_grant_may_become_read_only_while_the_session_goes_on() -> None:
         await w.flushed()
         assert client.outlet.take() == [
             hocuspocus.sync_status(DOCUMENT, ok=True),
+            hocuspocus.authenticated(DOCUMENT, read_only=True),
             hocuspocus.sync_status(DOCUMENT, ok=False),
         ]
         assert text_of(w.hub.rooms[DOCUMENT].document.merged()) == "é"

@@ -194,6 +194,11 @@ def keep_alive(address: Address) -> bytes:
     return _prefix(address) + b"\x01\x01\x00"
 
 
+def ask_token(address: Address) -> bytes:
+    """Ask for the token again; providers of v3 and v4 send an Auth, v2 does nothing."""
+    return _prefix(address) + b"\x02\x00"
+
+
 def authenticated(address: Address, *, read_only: bool) -> bytes:
     """Say that the session stands, and whether it may write."""
     return _prefix(address) + b"\x02\x02" + write_string("readonly" if read_only else "read-write")
