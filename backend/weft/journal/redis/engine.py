@@ -22,7 +22,9 @@ from typing import NamedTuple, Protocol, Self
 Argument = bytes | str | int
 Reply = object
 """bytes, int, None, a list of replies, or an exception in the place of one: `redis.exceptions.ResponseError` when Redis
-answered with an error, `JournalUnavailableError` when it is unknown whether the command was executed."""
+answered with an error, `JournalUnavailableError` when it is unknown whether the command was executed, and also when it
+was not executed because Redis takes none now (it loads its log, is a replica, is full, moves the slot, ...): in both cases
+the same thing is to be done. The text of a `ResponseError` begins with its code, also that of `redis.error_reply`."""
 
 
 class Lane(Enum):
@@ -88,7 +90,11 @@ class Engine(Protocol):
 
     @property
     def is_cluster(self) -> bool:
-        """Whether keys live on several nodes, so that channels are sharded (SSUBSCRIBE, SPUBLISH)."""
+        """Whether keys live on several nodes, so that channels are sharded (SSUBSCRIBE, SPUBLISH).
+
+        A script may SPUBLISH (tried on 7.0.15): the channel is best given as one of its KEYS, so that a node which does
+        not own the slot answers MOVED instead of publishing to nobody. On one server a script uses PUBLISH.
+        """
         ...
 
     async def __aenter__(self) -> Self: ...
