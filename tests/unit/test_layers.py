@@ -41,6 +41,7 @@ LAYERS: dict[str, int] = {
     "weft.logs": 0,
     "weft.memory": 0,
     "weft.metrics": 0,
+    "weft.minting": 6,
     "weft.outlet": 4,
     "weft.presence": 2,
     "weft.readiness": 5,
