@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from weft.errors import WeftError
-from weft.journal.protocol import Entry, Followed, Gap, Loaded, Reset
+from weft.journal.protocol import Entry, Folded, Followed, Gap, Loaded, Reset
 from weft.types import DocumentId, Position
 
 FOLLOW_ENTRIES = 1024  # more than these wait for nobody: they become a gap
@@ -20,7 +20,7 @@ class _Follower:
     __slots__ = ("entries", "error", "lost", "reset", "wake")
 
     def __init__(self) -> None:
-        self.entries: deque[Entry] = deque()
+        self.entries: deque[Entry | Folded] = deque()
         self.lost: Position | None = None  # everything up to here was dropped because the queue was full
         self.reset: Position | None = None  # the log was cut: it ends here
         self.error: WeftError | None = None
@@ -50,6 +50,13 @@ class Followers:
             else:
                 follower.entries.append(entry)
             follower.wake.set()
+
+    def folded(self, document: DocumentId, upto: Position) -> None:
+        """Tell the followers of a document that entries are in a snapshot now; in a full queue it is left out."""
+        for follower in self._followers.get(document, ()):
+            if follower.lost is None and len(follower.entries) < self._limit:
+                follower.entries.append(Folded(upto))
+                follower.wake.set()
 
     def miss(self, document: DocumentId, upto: Position) -> None:
         """Let the followers of a document know that they have missed what came up to a position."""
@@ -121,10 +128,12 @@ class Followers:
                         yield Gap(last, lost)
                         last = lost
                 while follower.entries:
-                    entry = follower.entries.popleft()
-                    if entry.position > last:
-                        yield entry
-                        last = entry.position
+                    item = follower.entries.popleft()
+                    if isinstance(item, Folded):
+                        yield item
+                    elif item.position > last:
+                        yield item
+                        last = item.position
         finally:
             left = self._followers[document]
             left.remove(follower)

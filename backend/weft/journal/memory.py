@@ -2,8 +2,9 @@
 
 A store outlives the journals that open it, several at a time, as a folder outlives a process. Its faults are set from
 outside: `failing` makes everything that writes fail with that reason, `hold()` keeps appends waiting until `release()`,
-`lose()` cuts the end of a log off. Of a journal with `is_shared`, which stands for a replica, `cut()` closes the way to
-the store until `heal()`, and `unsure` has what it writes reported as failed although it is there.
+`lose()` cuts the end of a log off, `fail_over()` puts an older copy of a document in its place. Of a journal with
+`is_shared`, which stands for a replica, `cut()` closes the way to the store until `heal()`, and `unsure` has what it
+writes reported as failed although it is there.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
@@ -54,6 +56,7 @@ class _Document:
     kind: str | None = None
     last: Position = START  # (number << LINEAGE_BITS) + lineage
     lineage: int = 0
+    cuts: list[tuple[int, Position]] = field(default_factory=list)  # (the lineage it began, where the log ended)
     folded: history.Stone = _BIRTH
     complete_from: Position = START  # the history before this position is gone
     snapshots: dict[Position, tuple[history.Stone, Snapshot]] = field(default_factory=dict)
@@ -65,6 +68,11 @@ class _Document:
     def snapshot(self) -> Snapshot | None:
         """The present one."""
         return self.snapshots[self.folded.upto][1] if self.folded.upto else None
+
+    def has(self, position: Position) -> bool:
+        """Whether the log holds, or held before it was folded, what this position stood for when it was given."""
+        lineage = position & (1 << LINEAGE_BITS) - 1
+        return position <= self.last and all(position <= end for begun, end in self.cuts if begun > lineage)
 
 
 class MemoryStore:
@@ -95,10 +103,25 @@ class MemoryStore:
         """Cut the last entries of a log off, as a Redis does that restarts with an older file; snapshots stay."""
         kept = self.documents[document]
         del kept.entries[max(0, len(kept.entries) - count) :]
+        self._cut(kept)
+
+    def copy(self, document: DocumentId) -> _Document:
+        """What a lagging replica of the store holds from now on, for `fail_over`."""
+        return deepcopy(self.documents[document])
+
+    def fail_over(self, document: DocumentId, copy: _Document) -> None:
+        """Let an older copy take the place of a document, as when a lagging replica of the store takes over."""
+        older = deepcopy(copy)
+        older.lineage, older.cuts = self.documents[document].lineage, list(self.documents[document].cuts)
+        self.documents[document] = older
+        self._cut(older)
+
+    def _cut(self, kept: _Document) -> None:
         kept.last = kept.entries[-1].position if kept.entries else kept.folded.upto
         kept.lineage += 1
+        kept.cuts.append((kept.lineage, kept.last))
         for journal in self.journals:
-            journal.lost(document, kept.last)
+            journal.lost(kept.name)
 
     def next_id(self) -> int:
         """A number that nothing else in the store has."""
@@ -145,13 +168,15 @@ class MemoryJournal:
         self.bus = bus
         self.unsure = False
         self._is_cut = False
-        self._lost: set[DocumentId] = set()  # a follower has still to take the Reset (J20)
+        self._lineages: dict[
+            DocumentId, int
+        ] = {}  # of what was handed out; behind that of the log: a Reset is due (J20)
         self._now_ms = now_ms
         self._retention_ms = retention_ms
         self._trash_ms = trash_ms
         self._fold = fold
         self._followers = Followers(follow_entries)
-        self._waiting: list[tuple[DocumentId, Batch, asyncio.Future[Position]]] = []
+        self._waiting: list[tuple[DocumentId, Batch, int, asyncio.Future[Position]]] = []
         self._open = False
 
     async def __aenter__(self) -> Self:
@@ -183,13 +208,26 @@ class MemoryJournal:
         """Open it again; followers have missed what came meanwhile."""
         self._is_cut = False
         for document, kept in self.store.documents.items():
-            self._followers.miss(document, kept.last)
+            if self._known_lineage(document) == kept.lineage:
+                self._followers.miss(document, kept.last)
+            else:
+                self._followers.reset(document, kept.last)
 
-    def lost(self, document: DocumentId, position: Position) -> None:
+    def lost(self, document: DocumentId) -> None:
         """The log of a document was cut (J20)."""
-        if document in self._followers:
-            self._lost.add(document)
-            self._followers.reset(document, position)
+        if not self._is_cut:
+            self._followers.reset(document, self.store.documents[document].last)
+
+    def _lineage(self, document: DocumentId) -> int:
+        kept = self.store.documents.get(document)
+        return kept.lineage if kept is not None else 0
+
+    def _known_lineage(self, document: DocumentId) -> int:
+        return self._lineages.setdefault(document, self._lineage(document)) if self.is_shared else 0
+
+    def _renew(self, document: DocumentId) -> None:
+        """A follower takes the log as it is now: appends that are called from here on are let through (J20)."""
+        self._lineages[document] = self._lineage(document)
 
     async def healthy(self) -> None:
         """Raise while the store fails."""
@@ -208,7 +246,7 @@ class MemoryJournal:
             return future
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self.flush)
-        self._waiting.append((document, batch, future))
+        self._waiting.append((document, batch, self._known_lineage(document), future))
         self.stats.queued += 1
         self.stats.queued_bytes += sum(len(edit.update) for edit in batch)
         return future
@@ -225,9 +263,9 @@ class MemoryJournal:
             self.stats.committed(0.0)
         elif waiting:
             self.stats.failures += 1
-        for document, batch, future in waiting:
+        for document, batch, lineage, future in waiting:
             try:
-                position = self._append(document, batch)
+                position = self._append(document, batch, lineage)
                 if self.unsure:
                     raise JournalUnavailableError("the answer was lost")  # noqa: TRY301 - as a lost connection does
             except (JournalUnavailableError, DocumentDeletedError) as error:
@@ -242,9 +280,9 @@ class MemoryJournal:
             if not future.done():
                 future.set_result(position)
 
-    def _append(self, document: DocumentId, batch: Batch) -> Position:
+    def _append(self, document: DocumentId, batch: Batch, lineage: int) -> Position:
         self._check()
-        if document in self._lost:
+        if self.is_shared and lineage != self._lineage(document):
             raise LogLostError(f"the log of {document} has lost what was seen of it")
         encode_batch(batch)  # fails where a journal with a disk would
         kept = self._living(document)
@@ -268,19 +306,25 @@ class MemoryJournal:
         self._check_open()
         self.stats.loads += 1
         kept = self._living(document)
+        self._known_lineage(document)
         if kept is None:
             return Loaded(None, [], START)
         return Loaded(kept.snapshot, list(kept.entries), kept.last)
 
     def follow(self, document: DocumentId, after: Position) -> AsyncIterator[Followed]:
         """Yield the entries after a position."""
-        return self._followers.follow(document, after, self._after, self._lost.discard)
+        return self._followers.follow(document, after, self._after, self._renew)
 
     async def _after(self, document: DocumentId, after: Position) -> tuple[Position, Loaded]:
         self._check_open()
         kept = self._living(document)
         if kept is None:
             return START, Loaded(None, [], START)
+        if self.is_shared and not kept.has(after):
+            # Seen as shorter than what the reader has, it gives a Reset; the entries come with the load after that.
+            return START, Loaded(None, [], Position(min(kept.last, after - 1)))
+        if self.is_shared:
+            self._renew(document)
         entries = [entry for entry in kept.entries if entry.position > after]
         return kept.folded.upto, Loaded(None, entries, kept.last)
 
@@ -290,7 +334,7 @@ class MemoryJournal:
         """Fold entries into a snapshot and keep them as history."""
         self._check()
         kept = self._there(document)
-        if upto <= kept.folded.upto:
+        if upto <= kept.folded.upto or (self.is_shared and not kept.has(upto)):
             return
         if upto > kept.last:
             raise InternalError(f"{document} cannot be compacted up to {upto}: its last entry is {kept.last}")
@@ -306,7 +350,7 @@ class MemoryJournal:
         # From here on nothing awaits: the swap is one step (J8).
         self._check()
         self._there(document)
-        if kept.folded is not before:
+        if kept.folded is not before or self.store.documents.get(document) is not kept or not kept.has(upto):
             return
         for segment in segments:
             for taken in segment.replaces:
@@ -319,6 +363,9 @@ class MemoryJournal:
         kept.snapshots[upto] = (kept.folded, snapshot)
         self.stats.compactions += 1
         self._prune(kept)
+        for journal in self.store.journals:
+            if journal.is_shared and not journal._is_cut:
+                journal._followers.folded(document, upto)
 
     def _stone_before(self, kept: _Document) -> history.Stone:
         older = [stone for stone, _ in kept.snapshots.values() if stone.upto < kept.folded.upto]
