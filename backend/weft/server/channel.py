@@ -4,6 +4,7 @@ Rules (tests quote these ids):
     A1  The ASGI WebSocket specification 2.4, with `websocket.http.response`.
     A2  At most one message waits for the app; then the socket is not read.
     A3  `send` waits while the outlet is congested, and raises `ClientDisconnected` (an OSError) when the peer has gone.
+    A4  A close code that may not stand in a close frame (RFC 6455, 7.4) is the app's mistake: ValueError, hence 1011.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.utils import ClientDisconnected
+from websockets.exceptions import ProtocolError
+from websockets.frames import Close
 
 from weft.server.frames import TEXT
 
@@ -55,6 +58,7 @@ class Channel:
         Raises:
             ClientDisconnected: the peer has gone.
             RuntimeError: an event that does not belong here.
+            ValueError: a close code that cannot be sent (A4).
         """
         protocol = self._protocol
         kind = message["type"]
@@ -75,7 +79,12 @@ class Channel:
             else:
                 protocol.send_frame(TEXT, event["text"].encode())
         elif kind == "websocket.close":
-            protocol.close(event.get("code") or 1000, event.get("reason") or "")
+            code, reason = event.get("code") or 1000, event.get("reason") or ""
+            try:
+                Close(code, reason).check()
+            except ProtocolError:
+                raise ValueError(f"close code {code} may not be sent; use 1000 or one of 3000 to 4999") from None
+            protocol.close(code, reason)
         else:
             raise RuntimeError(f"Expected ASGI message 'websocket.send' or 'websocket.close', but got '{kind}'.")
 

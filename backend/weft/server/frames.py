@@ -10,9 +10,9 @@ Rules (tests quote these ids; sections are those of RFC 6455):
         a close too: it ends the connection, the unfinished message is forgotten.
     F3  A continuation continues something; a new message does not begin before the last one has ended (5.4). Else 1002.
     F4  A message, its fragments added up, is at most `limit_bytes`: refused (1009) when its length is announced, before
-        any of it is kept. Empty fragments cost nothing.
-    F5  Text is UTF-8 (8.1), checked as it arrives, over fragments and pieces of frames. Else 1007, without waiting for
-        the rest.
+        any of it is kept. Empty fragments cost nothing, and many small ones no more than one large one.
+    F5  Text is UTF-8 (8.1), checked as it arrives, over fragments and pieces of frames. Else 1007, at the first byte
+        that nothing after it can mend.
     F6  A close carries nothing, or a code that may be sent (7.4) and UTF-8. Else 1002 or 1007.
     F7  How the bytes are cut into pieces makes no difference.
 """
@@ -20,6 +20,7 @@ Rules (tests quote these ids; sections are those of RFC 6455):
 from __future__ import annotations
 
 import codecs
+import io
 from typing import Literal
 
 from websockets.exceptions import ProtocolError
@@ -32,7 +33,6 @@ CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 Event = tuple[Literal[1], str] | tuple[Literal[2, 8, 9, 10], bytes]
 
 _utf8 = codecs.getincrementaldecoder("utf-8")
-_NO_TEXTS: list[str] = []  # never appended to
 
 
 def _joined(kept: bytes | bytearray, more: bytes) -> bytes | bytearray:
@@ -76,6 +76,7 @@ class FrameReader:
         "_mask",
         "_missing",
         "_size",
+        "_text",
         "_texts",
         "idle",
         "limit_bytes",
@@ -91,7 +92,8 @@ class FrameReader:
         self._kind = CONTINUATION  # TEXT or BINARY within a message
         self._size = 0  # bytes announced for that message so far
         self._binary: bytes | bytearray = b""  # what has arrived of it
-        self._texts: list[str] = _NO_TEXTS  # likewise
+        self._text = ""  # likewise, when it came in one piece
+        self._texts: io.StringIO | None = None  # likewise, from the second piece on
         self._decoder: codecs.IncrementalDecoder | None = None
         self.idle = True  # nothing is kept: the next byte begins a message
 
@@ -213,21 +215,31 @@ class FrameReader:
     def _add_text(self, piece: bytes, *, final: bool) -> None:
         if self._decoder is None:
             self._decoder = _utf8()
-            self._texts = []
         try:
             text = self._decoder.decode(piece, final)
         except UnicodeDecodeError as error:
             raise FrameError(1007, f"text is not UTF-8: {error.reason}") from None
-        if text:
-            self._texts.append(text)
+        if not final:
+            # Python's decoder waits for the third byte of a surrogate, though no third byte makes it valid.
+            waiting = self._decoder.getstate()[0]
+            if len(waiting) == 2 and waiting[0] == 0xED and waiting[1] >= 0xA0:
+                raise FrameError(1007, "text is not UTF-8: a surrogate")
+        if not self._text:
+            self._text = text
+        elif text:
+            if self._texts is None:  # a list of strings would cost 76 bytes for each, however short
+                self._texts = io.StringIO()
+                self._texts.write(self._text)
+            self._texts.write(text)
 
     def _message(self) -> Event:
         kind = self._kind
         self._kind = CONTINUATION
         self._size = 0
         if kind == TEXT:
-            texts, self._texts, self._decoder = self._texts, _NO_TEXTS, None
-            return 1, "".join(texts)
+            text = self._text if self._texts is None else self._texts.getvalue()
+            self._text, self._texts, self._decoder = "", None, None
+            return 1, text
         binary, self._binary = self._binary, b""
         return 2, bytes(binary)  # no copy when it came in one piece
 

@@ -1,4 +1,10 @@
-"""The opening handshake: judged by the `websockets` library, kept by nobody afterwards. No I/O."""
+"""The opening handshake: judged by the `websockets` library, kept by nobody afterwards. No I/O.
+
+Rules (tests quote these ids):
+    HS1 One `Host`, one `Sec-WebSocket-Key` of 16 bytes, one `Sec-WebSocket-Version`; a list of subprotocols that can be
+        read. Else 400 (RFC 6455, 4.2.1).
+    HS2 Another version than 13 is answered with 426; every refused handshake says which version is spoken (4.2.2, 4.4).
+"""
 
 from __future__ import annotations
 
@@ -15,6 +21,8 @@ from websockets.streams import StreamReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+VERSION = "13"
 
 # One for all connections: `accept` only reads the request and builds the response, without extensions (no compression).
 _judge = ServerProtocol()
@@ -109,6 +117,14 @@ def _parse(reader: StreamReader) -> Request:
     return request
 
 
+def _refusal(response: Response) -> HandshakeError:
+    response.headers["Sec-WebSocket-Version"] = VERSION  # HS2
+    if "Upgrade" in response.headers:  # it is announced in `Connection`, wherever it is sent (RFC 9110, 7.8)
+        del response.headers["Connection"]
+        response.headers["Connection"] = "Upgrade, close"
+    return HandshakeError(response.serialize())
+
+
 def read_handshake(head: bytes) -> Handshake:
     """Judge the head of a request that asks for a WebSocket.
 
@@ -129,11 +145,14 @@ def read_handshake(head: bytes) -> Handshake:
         status = (
             HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE if isinstance(error, SecurityError) else HTTPStatus.BAD_REQUEST
         )
-        raise HandshakeError(
-            _judge.reject(status, f"Failed to open a WebSocket connection: {error}.\n").serialize()
-        ) from None
+        raise _refusal(_judge.reject(status, f"Failed to open a WebSocket connection: {error}.\n")) from None
     response = _judge.accept(request)
     if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
-        raise HandshakeError(response.serialize())
+        versions = request.headers.get_all("Sec-WebSocket-Version")
+        if response.status_code == HTTPStatus.BAD_REQUEST and len(versions) == 1 and versions[0] != VERSION:
+            text = f"Failed to open a WebSocket connection: this server speaks version {VERSION} only.\n"
+            response = _judge.reject(HTTPStatus.UPGRADE_REQUIRED, text)
+            response.headers["Upgrade"] = "websocket"
+        raise _refusal(response)
     headers = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in request.headers.raw_items()]
     return Handshake(request.path, headers, subprotocols, response.headers["Sec-WebSocket-Accept"])

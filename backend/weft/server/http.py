@@ -8,6 +8,8 @@ Rules (tests quote these ids):
     H2  A head arrives within `HEAD_S` seconds of the connection, or of its own first byte; else 408.
     H3  A head is at most `HEAD_BYTES` long, give or take one read of the socket; else 431.
     H4  A WebSocket needs HTTP/1.1; else 505.
+    H5  An upgrade that was sent behind requests that are not answered yet is not taken: their answers would land among
+        its frames. The connection is closed after the answers, which tells the client that the rest was not read.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ class WeftHttpProtocol(HttpToolsProtocol):
     _head_timer: asyncio.TimerHandle | None = None
     _head_bytes: int = 0
     _in_head: bool = True
+    _reads_on: bool = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin to wait for the first head (H2)."""
@@ -43,6 +46,8 @@ class WeftHttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived."""
+        if not self._reads_on:
+            return
         self._unset_keepalive_if_required()
         if self._in_head:
             self._head_bytes += len(data)
@@ -56,6 +61,9 @@ class WeftHttpProtocol(HttpToolsProtocol):
                 self._unsupported_upgrade_warning()
             elif self.scope["http_version"] != "1.1":
                 self._answer(505, "A WebSocket needs HTTP/1.1.\n")
+            elif self.cycle is not None and not self.cycle.response_complete:  # H5
+                self._reads_on = False
+                self.cycle.keep_alive = False
             else:
                 self._upgrade(data[upgrade.args[0] :])
         else:

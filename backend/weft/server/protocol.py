@@ -16,6 +16,8 @@ Rules (tests quote these ids):
         connection is aborted.
     P5  A listener that raises closes its own connection (1011) and no other.
     P6  The query string is never logged: it may hold a token.
+    P7  A ping is answered at once. While the outlet is congested only the last one is, when the peer has caught up
+        (RFC 6455, 5.5.3): the pongs of one who reads nothing do not pile up.
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 
 EXTENSION = "weft.transport"
 EARLY_BYTES = 64 * 1024
+SHORT_BYTES = 125  # the longest message that `data_received` reads by itself
 BROKEN = "A WebSocket listener failed; its connection is closed with 1011"  # P5
 TCP_BYTES_ACKED = slice(120, 128) if sys.platform == "linux" else None  # of `struct tcp_info`, since Linux 4.1
 SHUTDOWN_S = 1.0  # how long a peer has to answer our close when the server stops
@@ -90,6 +93,7 @@ class WeftWebSocketProtocol(asyncio.Protocol):
         "_listener",
         "_loop",
         "_lost",
+        "_pong",
         "_reader",
         "_reading",
         "_stage",
@@ -125,6 +129,7 @@ class WeftWebSocketProtocol(asyncio.Protocol):
         self._code = 0  # of our close, once there is one
         self._timer: asyncio.TimerHandle | None = None
         self._lost = False
+        self._pong: bytes | None = None  # what is still to be answered (P7)
         self._ended: asyncio.Future[None] | None = None
         self.congested = False
         self.silent = False  # nothing has arrived since the last ping
@@ -178,6 +183,9 @@ class WeftWebSocketProtocol(asyncio.Protocol):
     def resume_writing(self) -> None:
         """No more than `Limits.low_bytes` wait (O3)."""
         self.congested = False
+        if self._pong is not None:
+            pong, self._pong = self._pong, None
+            self.send_frame(PONG, pong)
         if self._stage is Stage.OPEN and self._listener is not None:
             self._guarded(self._listener.drained)
 
@@ -280,9 +288,12 @@ class WeftWebSocketProtocol(asyncio.Protocol):
             self._reading = True
             self.transport.resume_reading()
         self._guarded(lambda: listener.opened(self))
+        limit_bytes = self._message_limit()
         if self._reader is not None:
-            self._reader.limit_bytes = self._message_limit()
+            self._reader.limit_bytes = limit_bytes
             self._loop.call_soon(self._deliver)
+        elif limit_bytes < SHORT_BYTES and self._stage is Stage.OPEN:
+            self._reader = FrameReader(limit_bytes)  # `data_received` asks nobody for the limit
 
     async def wait_closed(self) -> None:
         """Return when the connection has gone."""
@@ -324,7 +335,7 @@ class WeftWebSocketProtocol(asyncio.Protocol):
             while self._reading and (self._stage is Stage.OPEN or self._stage is Stage.CLOSING):
                 event = reader.next()
                 if event is None:
-                    if reader.idle:  # an idle connection keeps no reader
+                    if reader.idle and reader.limit_bytes >= SHORT_BYTES:  # an idle connection keeps no reader
                         self._reader = None
                     return
                 self._handle(event)
@@ -344,8 +355,11 @@ class WeftWebSocketProtocol(asyncio.Protocol):
             self._listener.message(cast("bytes", payload))  # type: ignore[union-attr]
         elif opcode == TEXT:
             self._listener.text(cast("str", payload))  # type: ignore[union-attr]
-        elif opcode == PING and not self.congested:  # or the pongs of one who reads nothing would pile up
-            self.send_frame(PONG, cast("bytes", payload))
+        elif opcode == PING:
+            if self.congested:
+                self._pong = cast("bytes", payload)
+            else:
+                self.send_frame(PONG, cast("bytes", payload))
 
     # Ending
 

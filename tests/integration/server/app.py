@@ -122,7 +122,9 @@ async def plain(receive: Any, send: Any, notes: list[Any]) -> None:
         if event["type"] == "websocket.disconnect":
             notes.append(("disconnect", event["code"]))
             return
-        if event.get("text") == "close":
+        if (event.get("text") or "").startswith("close "):
+            await send({"type": "websocket.close", "code": int(event["text"].split()[1])})
+        elif event.get("text") == "close":
             await send({"type": "websocket.close", "code": 4002, "reason": "asked"})
         elif event.get("text") is not None:
             await send({"type": "websocket.send", "text": event["text"]})

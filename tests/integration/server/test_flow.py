@@ -87,6 +87,23 @@ def test_pings_of_one_who_reads_nothing_are_not_answered_without_end(running: Ru
         assert pongs < 2000
 
 
+def test_the_last_ping_is_answered_when_a_slow_reader_has_caught_up(running: Running):
+    """P7 (RFC 6455, 5.5.3)"""
+    client, notes = open_as(running, "/fill")
+    with client:
+        until(lambda: "congested" in notes)
+        client.send(b"".join(frame(PING, b"%d" % n) for n in range(2000)))
+        (connection,) = running.server.server_state.connections
+        until(lambda: connection._pong == b"1999")
+        assert client.frame() == (BINARY, b"y" * 8_000_000)
+        answered = [client.frame()]
+        while answered[-1] != (PONG, b"1999"):
+            answered.append(client.frame())
+        assert len(answered) < 2000
+        client.send(frame(PING, b"once"))
+        assert client.frame() == (PONG, b"once")
+
+
 def test_paused_reading_delivers_later_and_in_order(running: Running):
     client, notes = open_as(running, "/pause")
     with client:
@@ -130,6 +147,18 @@ def test_plain_asgi(running: Running):
         client.send(close_frame(4002))
         client.end()
     until(lambda: notes == [("disconnect", 4002)])
+
+
+@pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 2999, 5000, 70_000])
+def test_plain_asgi_cannot_close_with_a_code_that_may_not_be_sent(running: Running, code: int):
+    """A4; 0 is "no code" in ASGI."""
+    client, _ = open_as(running, "/plain")
+    with client:
+        client.send(frame(TEXT, b"close %d" % code))
+        expected = 1011 if code else 1000
+        assert client.closed()[0] == expected
+        client.send(close_frame(expected))
+        client.end()
 
 
 def test_plain_asgi_hears_the_close_code(running: Running):
