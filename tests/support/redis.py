@@ -95,7 +95,7 @@ class RedisServer:
                 cwd=self.folder,
             )
         if ready:
-            wait_until(self._answers, lambda: f"{self.binary} answers on port {self.port}\n{self.log}")
+            wait_until(self.answers, lambda: f"{self.binary} answers on port {self.port}\n{self.log}")
         return self
 
     def _command(self) -> list[str]:
@@ -104,7 +104,8 @@ class RedisServer:
             arguments += [f"--{name.replace('_', '-')}", str(value)]
         return arguments
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Whether it answers now."""
         if not self.running:
             raise AssertionError(f"{self.binary} ended at once:\n{self.log}")
         try:
@@ -135,7 +136,11 @@ class RedisServer:
 
     def info(self, section: str) -> dict[str, str]:
         """`INFO section` as a dictionary."""
-        lines = self.command("INFO", section).decode().splitlines()
+        return self.info_of("INFO", section)
+
+    def info_of(self, *args: str) -> dict[str, str]:
+        """What a command such as `CLUSTER INFO` answers, as a dictionary."""
+        lines = self.command(*args).decode().splitlines()
         return dict(line.split(":", 1) for line in lines if ":" in line)
 
     def pause(self) -> None:
@@ -193,3 +198,165 @@ class RedisServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.__exit__(kind, error, trace)
+
+
+class RedisCluster:
+    """The smallest cluster that Redis allows: three masters, with as many replicas as asked for, as a context manager.
+
+    Args:
+        replicas: in all; they follow the masters in turn.
+        node_timeout_ms: after which a silent node counts as failed.
+        options: of redis.conf, for every node.
+    """
+
+    def __init__(self, *, replicas: int = 0, node_timeout_ms: int = 1000, **options: str | int) -> None:
+        self.nodes = [
+            RedisServer(
+                cluster_enabled="yes", cluster_port=free_port(), cluster_node_timeout=node_timeout_ms, **options
+            )
+            for _ in range(3 + replicas)
+        ]
+        self.masters, self.replicas = self.nodes[:3], self.nodes[3:]
+
+    @property
+    def url(self) -> str:
+        return "redis+cluster://" + ",".join(node.place for node in self.masters)
+
+    def id_of(self, node: RedisServer) -> str:
+        return str(node.command("CLUSTER", "MYID").decode())
+
+    def owner(self, slot: int) -> RedisServer:
+        """The node that says that it owns `slot`."""
+        for node in self.nodes:
+            if node.running:
+                for first, last, server, *_ in node.command("CLUSTER", "SLOTS"):
+                    if first <= slot <= last and server[1] == node.port:
+                        return node
+        raise AssertionError(f"nobody owns slot {slot}")
+
+    def move_slot(self, slot: int, to: RedisServer) -> None:
+        """Migrate a slot with its keys, as `redis-cli --cluster reshard` does."""
+        source = self.owner(slot)
+        self.begin_move(slot, to)
+        while keys := source.command("CLUSTER", "GETKEYSINSLOT", slot, 100):
+            self.move_keys(source, to, keys)
+        self.end_move(slot, to)
+
+    def begin_move(self, slot: int, to: RedisServer) -> None:
+        source = self.owner(slot)
+        assert to.command("CLUSTER", "SETSLOT", slot, "IMPORTING", self.id_of(source)) == b"OK"
+        assert source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", self.id_of(to)) == b"OK"
+
+    def move_keys(self, source: RedisServer, to: RedisServer, keys: list[bytes]) -> None:
+        answer = source.command("MIGRATE", "127.0.0.1", to.port, "", 0, 5000, "KEYS", *keys)
+        assert answer == b"OK", answer
+
+    def end_move(self, slot: int, to: RedisServer) -> None:
+        name = self.id_of(to)
+        for node in [to, *(other for other in self.masters if other is not to)]:
+            assert node.command("CLUSTER", "SETSLOT", slot, "NODE", name) == b"OK"
+
+    def healthy(self) -> bool:
+        """Whether every running node says that all is well."""
+        return all(node.info_of("CLUSTER", "INFO").get("cluster_state") == "ok" for node in self.nodes if node.running)
+
+    def __enter__(self) -> Self:
+        for node in self.nodes:
+            node.start(ready=False)
+        for node in self.nodes:
+            wait_until(node.answers, lambda: "a node of the cluster answers")
+        bounds = (0, 5461, 10923, 16384)
+        for number, node in enumerate(self.masters):
+            assert node.command("CLUSTER", "ADDSLOTSRANGE", bounds[number], bounds[number + 1] - 1) == b"OK"
+        for number, node in enumerate(self.nodes):
+            node.command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+        first = self.nodes[0]
+        for node in self.nodes[1:]:
+            first.command("CLUSTER", "MEET", "127.0.0.1", node.port, node.options["cluster_port"])
+        for number, node in enumerate(self.replicas):
+            master = self.id_of(self.masters[number % 3])
+            wait_until(
+                lambda node=node, master=master: node.command("CLUSTER", "REPLICATE", master) == b"OK",  # type: ignore[misc]
+                "a replica knows its master",
+            )
+        wait_until(self._complete, lambda: "the cluster is complete:\n" + first.log)
+        return self
+
+    def _complete(self) -> bool:
+        everybody = str(len(self.nodes))
+        known = all(node.info_of("CLUSTER", "INFO").get("cluster_known_nodes") == everybody for node in self.nodes)
+        linked = all(node.info("replication").get("master_link_status") == "up" for node in self.replicas)
+        return known and linked and self.healthy()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for node in self.nodes:
+            node.__exit__(kind, error, trace)
+
+
+class RedisSentinels:
+    """A primary, a replica and three sentinels, as a context manager.
+
+    Args:
+        down_after_ms: after which a silent primary counts as down.
+        options: of redis.conf, for primary and replica.
+    """
+
+    name = "mymaster"
+
+    def __init__(self, *, down_after_ms: int = 500, **options: str | int) -> None:
+        self.primary = RedisServer(**options)
+        # Replicas copy without disk and without waiting for others, so that the set is ready at once.
+        self.replica = RedisServer(replicaof=f"127.0.0.1 {self.primary.port}", **options)
+        self.primary.options["repl_diskless_sync_delay"] = 0
+        self.sentinels = [_Sentinel(self.name, self.primary.port, down_after_ms) for _ in range(3)]
+
+    @property
+    def url(self) -> str:
+        return "redis+sentinel://" + ",".join(sentinel.place for sentinel in self.sentinels) + f"/{self.name}/0"
+
+    def failover(self) -> None:
+        """Ask a sentinel for one, and wait until it names another primary."""
+        assert self.sentinels[0].command("SENTINEL", "FAILOVER", self.name) == b"OK"
+
+    def named(self) -> int:
+        """The port of the primary that the first sentinel names."""
+        return int(self.sentinels[0].command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.name)[1])
+
+    def __enter__(self) -> Self:
+        for server in (self.primary, self.replica):
+            server.start()
+        wait_until(lambda: self.replica.info("replication").get("master_link_status") == "up", lambda: self.replica.log)
+        for sentinel in self.sentinels:
+            sentinel.start()
+        wait_until(self._complete, lambda: "the sentinels know each other and the replica:\n" + self.sentinels[0].log)
+        return self
+
+    def _complete(self) -> bool:
+        for sentinel in self.sentinels:
+            answer = sentinel.command("SENTINEL", "MASTER", self.name)
+            state = dict(zip(answer[::2], answer[1::2], strict=True))
+            if state[b"num-other-sentinels"] != b"2" or state[b"num-slaves"] != b"1" or state[b"flags"] != b"master":
+                return False
+        return True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for server in (*self.sentinels, self.primary, self.replica):
+            server.__exit__(kind, error, trace)
+
+
+class _Sentinel(RedisServer):
+    def __init__(self, name: str, primary_port: int, down_after_ms: int) -> None:
+        super().__init__()
+        (self.folder / "sentinel.conf").write_text(
+            f"port {self.port}\nbind 127.0.0.1\ndir {self.folder}\n"
+            f"sentinel monitor {name} 127.0.0.1 {primary_port} 2\n"
+            f"sentinel down-after-milliseconds {name} {down_after_ms}\n"
+            f"sentinel failover-timeout {name} 4000\n"
+        )
+
+    def _command(self) -> list[str]:
+        return [str(self.folder / "sentinel.conf"), "--sentinel"]

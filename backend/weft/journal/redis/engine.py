@@ -23,7 +23,7 @@ Argument = bytes | str | int
 Reply = object
 """bytes, int, None, a list of replies, or an exception in the place of one: `redis.exceptions.ResponseError` when Redis
 answered with an error, `JournalUnavailableError` when it is unknown whether the command was executed, and also when it
-was not executed because Redis takes none now (it loads its log, is a replica, is full, moves the slot, ...): in both cases
+was not executed because Redis takes none now (it loads its log, is a replica, is full, moves the slot): in both cases
 the same thing is to be done. The text of a `ResponseError` begins with its code, also that of `redis.error_reply`."""
 
 
@@ -80,7 +80,7 @@ class Listener(Protocol):
 
         Args:
             server: names the server's data lineage and process, `<run_id>/<master_replid>`: another one than before
-                means a restart or a failover.
+                means a restart or a failover. Each node of a cluster has its own, and tells it when it is first needed.
         """
         ...
 
