@@ -1,0 +1,269 @@
+"""The journal of many replicas. Every document is a log in Redis; replicas tell each other of entries on its channel.
+
+Modules: `writer` appends, `feeds` hands on what comes, `loading` reads whole documents, `compaction` and `past` fold
+and keep history, `versions` and `listing` do what their names say, `bus` carries presence. Rules: J1-J20 of
+`weft.journal.protocol`, K1-K3 of `keys`, and those at the heads of these modules.
+
+Rules (tests quote these ids):
+    RJ1  What is stored says its format, the whole store and each document; a newer one is refused before anything is
+         written (J16).
+    RJ2  Redis that refuses (read-only, full, loading, too few replicas) is "away": nothing is acknowledged, and
+         everything goes on by itself when it takes writes again (J7).
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+from weft.errors import JournalUnavailableError
+from weft.journal import history
+from weft.journal.follow import FOLLOW_ENTRIES
+from weft.journal.protocol import (
+    TRASH_MS,
+    DocumentInfo,
+    Followed,
+    JournalStats,
+    Listing,
+    Loaded,
+    Snapshot,
+    Version,
+    VersionInfo,
+    Window,
+)
+from weft.journal.redis.base import Base, RedisStats, Seen
+from weft.journal.redis.bus import BEAT_S, RedisBus
+from weft.journal.redis.channels import Channels
+from weft.journal.redis.compaction import Compactor
+from weft.journal.redis.engine import Command, Engine
+from weft.journal.redis.feeds import Feeds
+from weft.journal.redis.keys import FORMAT, Keys, sequence_of
+from weft.journal.redis.listing import Directory
+from weft.journal.redis.loading import load
+from weft.journal.redis.past import Past
+from weft.journal.redis.replies import checked, error_of, too_new
+from weft.journal.redis.versions import Versions
+from weft.journal.redis.writer import Writer
+from weft.logs import get_logger
+from weft.types import Batch, DocumentId, Position
+
+log = get_logger("weft.journal")
+
+REDIS_RETENTION_MS = 3_600_000
+CHECK_S = 5.0
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class RedisJournal:
+    """`Journal` in Redis, shared by all replicas that use the same prefix.
+
+    Args:
+        engine: the connections; entered and left by the journal.
+        prefix: what all keys begin with.
+        now_ms: the clock of documents, Unix time in milliseconds.
+        retention_ms: how long history is kept (J11); 0 keeps none.
+        trash_ms: how long a deleted document can be restored (J14).
+        fold: makes segments small; see `history.Fold`.
+        follow_entries: how many entries may wait for one follower (J15).
+        check_s: seconds between two comparisons of what was handed on with the ends of the logs.
+        beat_s: seconds between two signs of life.
+        replica: this replica's name, which no other may ever have; random by default.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        prefix: str = "weft",
+        now_ms: Callable[[], int] = _now_ms,
+        retention_ms: int = REDIS_RETENTION_MS,
+        trash_ms: int = TRASH_MS,
+        fold: history.Fold = history.fold,
+        follow_entries: int = FOLLOW_ENTRIES,
+        check_s: float = CHECK_S,
+        beat_s: float = BEAT_S,
+        replica: str | None = None,
+    ) -> None:
+        self.stats = JournalStats()
+        self.is_shared = True
+        self._engine = engine
+        self._base = Base(engine, Keys(prefix), now_ms, replica or secrets.token_hex(8))
+        self._seen = Seen()
+        self._channels = Channels(engine)
+        self._feeds = Feeds(self._base, self._seen, self._channels, follow_entries=follow_entries, check_s=check_s)
+        self._writer = Writer(self._base, self._seen, self._feeds, self.stats)
+        self._compactor = Compactor(self._base, self._seen, retention_ms=retention_ms, fold=fold)
+        self._past = Past(self._base, retention_ms=retention_ms)
+        self._versions = Versions(self._base)
+        self._directory = Directory(self._base, trash_ms=trash_ms)
+        self.bus = RedisBus(self._base, self._channels, beat_s=beat_s)
+        self._stack: AsyncExitStack | None = None
+
+    @property
+    def redis_stats(self) -> RedisStats:
+        """Counters of what is special to Redis."""
+        return self._base.stats
+
+    async def __aenter__(self) -> Self:
+        """Open it."""
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._engine)
+            await self._check_format()
+            self._feeds.start()
+            stack.push_async_callback(self._feeds.stop)
+            await stack.enter_async_context(self.bus)
+            self._writer.start()
+            stack.push_async_callback(self._writer.stop)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Append what waits, and close (J17)."""
+        stack, self._stack = self._stack, None
+        if stack is not None:
+            await stack.aclose()
+        self._seen.clear()
+
+    async def _check_format(self) -> None:
+        """Refuse a store that a newer Weft has written (RJ1)."""
+        key = self._base.keys.format
+        (found,) = await self._base.run(("GET", key))
+        if isinstance(found, bytes):
+            if int(found) > FORMAT:
+                raise too_new("what is stored", found)
+            return
+        # Redis may refuse to write now; then the first replica that can does it.
+        (reply,) = await self._engine.run([Command(key, ("SET", key, FORMAT, "NX"))])
+        if isinstance(reply, BaseException):
+            log.warning("Redis takes no writes", detail=str(error_of(reply)))
+
+    def _check_open(self) -> None:
+        if self._stack is None:
+            raise JournalUnavailableError("the journal is closed")
+
+    async def healthy(self) -> None:
+        """Write something (RJ2)."""
+        self._check_open()
+        key = self._base.keys.probe
+        (reply,) = await self._engine.run([Command(key, ("SET", key, self._base.replica))])
+        checked(reply)
+
+    # the log
+
+    def append(self, document: DocumentId, batch: Batch) -> Awaitable[Position]:
+        """Queue a batch at once."""
+        return self._writer.append(document, batch)
+
+    async def load(self, document: DocumentId) -> Loaded:
+        """Read a document."""
+        self._check_open()
+        before = self._seen.get(document)
+        loaded = await load(self._base, document)
+        self.stats.loads += 1
+        now = self._seen.get(document)
+        # What was handed out counts (J20). A position that moved meanwhile is one's own append, or a feed's: it stays
+        # unless this is later. One that did not move and lies behind this log's end belongs to a log that is gone.
+        if now == before or now is None or sequence_of(loaded.position) > sequence_of(now):
+            if now is not None and sequence_of(loaded.position) <= sequence_of(now) and loaded.position != now:
+                self._feeds.check(document)
+            self._seen.set(document, loaded.position)
+        return loaded
+
+    def follow(self, document: DocumentId, after: Position) -> AsyncIterator[Followed]:
+        """Yield the entries after a position."""
+        return self._follow(document, after)
+
+    async def _follow(self, document: DocumentId, after: Position) -> AsyncIterator[Followed]:
+        self._check_open()
+        async for item in self._feeds.follow(document, after):
+            yield item
+
+    async def compact(self, document: DocumentId, snapshot: Snapshot, upto: Position) -> None:
+        """Put a snapshot in the place of entries."""
+        self._check_open()
+        if await self._compactor.compact(document, snapshot, upto):
+            self.stats.compactions += 1
+            await self._past.prune(document)
+
+    async def at(self, document: DocumentId, time_ms: int) -> list[bytes]:
+        """Rebuild a moment."""
+        self._check_open()
+        return await self._past.at(document, time_ms)
+
+    async def history(self, document: DocumentId, since_ms: int = 0) -> list[Window]:
+        """List who did something when."""
+        self._check_open()
+        return await self._past.history(document, since_ms)
+
+    # versions
+
+    async def save_version(
+        self, document: DocumentId, state: bytes, *, time_ms: int, authors: Sequence[str] = (), name: str | None = None
+    ) -> VersionInfo:
+        """Keep a state."""
+        self._check_open()
+        return await self._versions.save(document, state, time_ms=time_ms, authors=authors, name=name)
+
+    async def versions(self, document: DocumentId) -> list[VersionInfo]:
+        """List them, newest first."""
+        self._check_open()
+        return await self._versions.all(document)
+
+    async def version(self, document: DocumentId, version: int) -> Version:
+        """Read one."""
+        self._check_open()
+        return await self._versions.get(document, version)
+
+    async def rename_version(self, document: DocumentId, version: int, name: str | None) -> VersionInfo:
+        """Name one."""
+        self._check_open()
+        return await self._versions.rename(document, version, name)
+
+    async def delete_version(self, document: DocumentId, version: int) -> None:
+        """Drop one."""
+        self._check_open()
+        await self._versions.drop(document, version)
+
+    # listing and deletion
+
+    async def set_info(self, document: DocumentId, *, title: str | None, kind: str | None) -> None:
+        """Mirror title and kind."""
+        self._check_open()
+        await self._directory.set_info(document, title=title, kind=kind)
+
+    async def info(self, document: DocumentId) -> DocumentInfo | None:
+        """Look one up."""
+        self._check_open()
+        return (await self._directory.infos([document]))[0]
+
+    async def documents(self, *, prefix: str = "", after: str = "", limit: int = 100, deleted: bool = False) -> Listing:
+        """List them by name."""
+        self._check_open()
+        return await self._directory.page(prefix, after, limit, deleted=deleted)
+
+    async def delete(self, document: DocumentId) -> None:
+        """Set the tombstone."""
+        self._check_open()
+        await self._writer.settled(document)
+        await self._directory.delete(document)
+        self._feeds.check(document)
+
+    async def restore(self, document: DocumentId) -> None:
+        """Take the tombstone away."""
+        self._check_open()
+        await self._directory.restore(document)
+
+    async def prune(self) -> None:
+        """Drop what is past its retention."""
+        self._check_open()
+        await self._past.prune_due()
+        await self._directory.purge_due()

@@ -1,0 +1,167 @@
+"""The listing on Redis, and deleting documents.
+
+Rules (tests quote these ids):
+    RD1  What a document's meta says counts. The listing's sorted sets lie elsewhere on a cluster and follow it; an
+         entry there that does not fit is left out, and put right by the next pruning.
+    RD2  A deletion is noted for purging before the tombstone is set: whoever is killed in between leaves a note without
+         a tombstone, which pruning removes, and never a tombstone without a note.
+    RD3  Purging marks first and drops afterwards; the note goes last, so that what was cut short is done again.
+"""
+
+from __future__ import annotations
+
+from weft.errors import DocumentDeletedError, ForbiddenError
+from weft.journal.protocol import DocumentInfo, Listing
+from weft.journal.redis.base import Base, optional
+from weft.journal.redis.engine import Argument, Command
+from weft.journal.redis.keys import FORMAT, position_of
+from weft.journal.redis.records import read_segment, read_stone, read_version
+from weft.journal.redis.replies import all_checked, number, pairs, parts, texts, too_new
+from weft.types import START, DocumentId
+
+_DUE = 50
+_DROPPED = 200
+_INFO = (
+    "format",
+    "created_ms",
+    "updated_ms",
+    "deleted_ms",
+    "purged",
+    "title",
+    "kind",
+    "last",
+    "snapshot_bytes",
+    "tail_bytes",
+    "history_bytes",
+)
+
+
+class Directory:
+    """The listing of one journal."""
+
+    def __init__(self, base: Base, *, trash_ms: int) -> None:
+        self._base = base
+        self._trash_ms = trash_ms
+
+    async def set_info(self, document: DocumentId, *, title: str | None, kind: str | None) -> None:
+        """Mirror title and kind."""
+        base, keys = self._base, self._base.keys
+        args: list[Argument] = [base.now_ms(), optional(title), optional(kind)]
+        _, rest = await base.ask("set_info", document, [keys.meta(document)], args)
+        if rest[0] != b"1":
+            await base.run(("ZADD", keys.documents, 0, document))
+            await base.run(("HSET", keys.meta(document), "listed", 1))
+
+    async def infos(self, documents: list[DocumentId]) -> list[DocumentInfo | None]:
+        """Look documents up."""
+        names = [self._base.keys.meta(document) for document in documents]
+        replies = await self._base.run(*[("HMGET", name, *_INFO) for name in names]) if names else []
+        return [_info(document, parts(reply)) for document, reply in zip(documents, replies, strict=True)]
+
+    async def page(self, prefix: str, after: str, limit: int, *, deleted: bool) -> Listing:
+        """List a page (J13)."""
+        keys = self._base.keys
+        key = keys.deleted if deleted else keys.documents
+        low = b"[" + prefix.encode(errors="replace") if prefix else b"-"
+        high = b"(" + prefix.encode(errors="replace") + b"\xff" if prefix else b"+"
+        behind = b"(" + after.encode(errors="replace") if after and after >= prefix else low
+        total, reply = await self._base.run(
+            ("ZLEXCOUNT", key, low, high), ("ZRANGEBYLEX", key, behind, high, "LIMIT", 0, limit + 1)
+        )
+        names = [DocumentId(name.decode()) for name in texts(reply)]
+        found = await self.infos(names[:limit])
+        page = [
+            info for info in found if info is not None and (info.deleted_ms is not None) == deleted and not info.purged
+        ]
+        return Listing(page, number(total), names[limit - 1] if len(names) > limit else None)
+
+    # deletion
+
+    async def delete(self, document: DocumentId) -> None:
+        """Set the tombstone (RD2)."""
+        base, keys = self._base, self._base.keys
+        await base.run(("ZADD", keys.trash, "NX", base.now_ms(), document))
+        names = [keys.meta(document), keys.channel(document)]
+        await base.ask("delete", document, names, [base.now_ms(), base.publish, base.replica])
+        await base.run(("ZADD", keys.deleted, 0, document), ("ZREM", keys.documents, document))
+
+    async def restore(self, document: DocumentId) -> None:
+        """Take the tombstone away."""
+        base, keys = self._base, self._base.keys
+        word, _ = await base.ask("restore", document, [keys.meta(document)])
+        if word == b"missing":
+            raise ForbiddenError(f"there is no document {document}")
+        if word == b"purged":
+            raise DocumentDeletedError(f"document {document} was deleted, and its content has been purged")
+        await self._relist(document)
+
+    async def _relist(self, document: DocumentId) -> None:
+        keys = self._base.keys
+        await self._base.run(
+            ("ZADD", keys.documents, 0, document), ("ZREM", keys.deleted, document), ("ZREM", keys.trash, document)
+        )
+
+    async def purge_due(self) -> None:
+        """Drop the content of documents that were deleted long enough ago (J14)."""
+        base, keys = self._base, self._base.keys
+        limit_ms = base.now_ms() - self._trash_ms
+        skipped = 0
+        while True:
+            (reply,) = await base.run(("ZRANGEBYSCORE", keys.trash, "-inf", limit_ms, "LIMIT", skipped, _DUE))
+            due = [DocumentId(name.decode()) for name in texts(reply)]
+            for document in due:
+                word, rest = await base.ask("purge", document, [keys.meta(document)], [limit_ms])
+                if word == b"ok":
+                    await self._drop(document)
+                elif word == b"later":
+                    await base.run(("ZADD", keys.trash, rest[0] or b"0", document))
+                elif word == b"living":
+                    await self._put_right(document)
+            if len(due) < _DUE:
+                return
+
+    async def _put_right(self, document: DocumentId) -> None:
+        """A note without a tombstone: whoever wanted to delete was killed, or it has been restored (RD1)."""
+        if (await self.infos([document]))[0] is not None:
+            await self._relist(document)
+        else:
+            await self._base.run(("ZREM", self._base.keys.trash, document))
+
+    async def _drop(self, document: DocumentId) -> None:
+        """Drop all that is left of a purged document (RD3)."""
+        base, keys = self._base, self._base.keys
+        stones, segments, versions = await base.run(
+            ("HGETALL", keys.stones(document)),
+            ("ZRANGE", keys.segments(document), 0, -1),
+            ("HGETALL", keys.versions(document)),
+        )
+        blobs = [read_stone(upto, line).blob for upto, line in pairs(stones).items()]
+        blobs += [read_segment(member).blob for member in texts(segments)]
+        blobs += [read_version(0, line, None)[1] for field, line in pairs(versions).items() if field.isdigit()]
+        names = [keys.blob(document, blob) for blob in blobs]
+        names += [keys.stones(document), keys.segments(document), keys.versions(document), keys.log(document)]
+        for start in range(0, len(names), _DROPPED):
+            chosen = names[start : start + _DROPPED]
+            all_checked(await base.engine.run([Command(name, ("UNLINK", name)) for name in chosen]))
+        await base.run(("ZREM", keys.deleted, document), ("ZREM", keys.due, document), ("ZREM", keys.trash, document))
+
+
+def _info(document: DocumentId, found: list[bytes | None]) -> DocumentInfo | None:
+    form, created_ms, updated_ms, deleted_ms, purged, title, kind, last, snapshot, tail, history = found
+    if form is not None and int(form) > FORMAT:
+        raise too_new(document, form)
+    if created_ms is None:
+        return None
+    return DocumentInfo(
+        document=document,
+        created_ms=int(created_ms),
+        updated_ms=int(updated_ms or created_ms),
+        deleted_ms=None if deleted_ms is None else int(deleted_ms),
+        purged=purged is not None,
+        title=None if title is None else title.decode(),
+        kind=None if kind is None else kind.decode(),
+        position=START if last is None else position_of(last),
+        snapshot_bytes=int(snapshot or 0),
+        tail_bytes=int(tail or 0),
+        history_bytes=int(history or 0),
+    )

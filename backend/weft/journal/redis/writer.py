@@ -1,0 +1,264 @@
+"""The one task that appends: takes all that waits, sends it in one pipeline, and says what became of it.
+
+Rules (tests quote these ids):
+    RW1  One pipeline is under way at a time, bounded in bytes; what comes meanwhile makes the next. What waits is
+         bounded too: beyond, an append fails at once.
+    RW2  The batches of one document in a pipeline are one script call, which appends all of them or none.
+    RW3  When a call fails, or it is unknown whether it was executed, everything of that document that waits fails with
+         it (J6).
+    RW4  A call says what of the log has been seen; when the log lacks or contradicts that, nothing is appended and the
+         followers are told (J20).
+    RW5  A document is in the listing before its first append is acknowledged (J13); one that is not yet listed because
+         somebody was killed in between is listed by the next append.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from time import monotonic
+
+from weft.errors import InternalError, JournalUnavailableError, WeftError
+from weft.journal.entries import encode_batch
+from weft.journal.protocol import JournalStats
+from weft.journal.redis.base import Base, Seen
+from weft.journal.redis.engine import Argument, Command, Lane, Reply, Script
+from weft.journal.redis.feeds import Feeds
+from weft.journal.redis.keys import FORMAT, id_of, new_nonce, position_at, position_of, sequence_of
+from weft.journal.redis.replies import error_of, status
+from weft.journal.redis.scripts import load_script
+from weft.logs import get_logger
+from weft.types import Batch, DocumentId, Position
+
+log = get_logger("weft.journal")
+
+PIPELINE_BYTES = 4 * 1024 * 1024
+QUEUE_BYTES = 256 * 1024 * 1024
+ANNOUNCE_BYTES = 64 * 1024  # larger payloads are announced without their bytes and read from the log
+_OVERHEAD_BYTES = 256  # of one append, besides its payload
+
+
+class _Append:
+    __slots__ = ("batch", "document", "future", "nonce", "payload", "update_bytes")
+
+    def __init__(self, document: DocumentId, batch: Batch, payload: bytes, future: asyncio.Future[Position]) -> None:
+        self.document = document
+        self.batch = batch
+        self.payload = payload
+        self.future = future
+        self.nonce = new_nonce()
+        self.update_bytes = sum([len(edit.update) for edit in batch])
+
+
+class Writer:
+    """See the rules at the head of this module. Belongs to the event loop."""
+
+    def __init__(self, base: Base, seen: Seen, feeds: Feeds, stats: JournalStats) -> None:
+        self._base = base
+        self._seen = seen
+        self._feeds = feeds
+        self._stats = stats
+        self._waiting: deque[_Append] = deque()
+        self._waiting_bytes = 0
+        self._in_flight: dict[DocumentId, list[_Append]] = {}
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._append: Script = load_script("append")
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._wake = asyncio.Event()
+        self._task = asyncio.create_task(self._write())
+
+    async def stop(self) -> None:
+        """Write what waits, as far as Redis takes it, and end (J17)."""
+        task, self._task = self._task, None
+        if task is None:
+            return
+        self._wake.set()
+        await task
+
+    def append(self, document: DocumentId, batch: Batch) -> asyncio.Future[Position]:
+        """Queue a batch (J1, J19)."""
+        future: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+        if not batch:
+            future.set_exception(InternalError("an empty batch cannot be appended"))
+            return future
+        if self._task is None:
+            future.set_exception(JournalUnavailableError("the journal is closed"))
+            return future
+        try:
+            append = _Append(document, batch, encode_batch(batch), future)
+        except Exception as error:
+            log.exception("a write failed by our fault", document=document)
+            future.set_exception(InternalError(f"cannot be stored: {error!r}"))
+            return future
+        if self._waiting_bytes > QUEUE_BYTES:
+            future.set_exception(
+                JournalUnavailableError(f"{self._waiting_bytes} bytes wait for Redis; the limit is {QUEUE_BYTES}")
+            )
+            return future
+        self._waiting.append(append)
+        self._waiting_bytes += len(append.payload) + _OVERHEAD_BYTES
+        self._stats.queued += 1
+        self._stats.queued_bytes += append.update_bytes
+        self._wake.set()
+        return future
+
+    async def settled(self, document: DocumentId) -> None:
+        """Wait until what has been queued of a document so far is appended or has failed."""
+        queued = [*self._in_flight.get(document, ()), *(one for one in self._waiting if one.document == document)]
+        if queued:
+            await asyncio.wait([one.future for one in queued if not one.future.done()] or [_done()])
+
+    async def _write(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                await self._write_one(self._take())
+            if self._task is None:
+                return
+
+    def _take(self) -> dict[DocumentId, list[_Append]]:
+        """What goes into the next pipeline, by document (RW1, RW2)."""
+        taken: dict[DocumentId, list[_Append]] = {}
+        size = 0
+        while self._waiting and size < PIPELINE_BYTES:
+            append = self._waiting.popleft()
+            size += len(append.payload) + _OVERHEAD_BYTES
+            taken.setdefault(append.document, []).append(append)
+        self._waiting_bytes -= size
+        return taken
+
+    def _call(self, document: DocumentId, appends: list[_Append]) -> tuple[Script, list[str], list[Argument]]:
+        keys = self._base.keys
+        seen = self._seen.get(document)
+        first, last = appends[0].batch[0].time_ms, appends[-1].batch[-1].time_ms
+        args: list[Argument] = [
+            FORMAT,
+            "" if seen is None else id_of(seen),
+            self._base.publish,
+            self._base.replica,
+            first,
+            max(first, last),
+            sum([append.update_bytes for append in appends]),
+            ANNOUNCE_BYTES,
+        ]
+        for append in appends:
+            args += (append.nonce, append.payload)
+        return self._append, [keys.meta(document), keys.log(document), keys.channel(document)], args
+
+    async def _write_one(self, taken: dict[DocumentId, list[_Append]]) -> None:
+        self._in_flight = taken
+        started_s = monotonic()
+        for document, appends in taken.items():
+            self._feeds.sent(document, [(append.nonce, append.batch) for append in appends], started_s)
+        try:
+            calls = [self._call(document, appends) for document, appends in taken.items()]
+            replies: list[Reply] = await self._base.engine.run_scripts(calls, lane=Lane.APPEND)
+            unlisted, failed = [], False
+            done: list[tuple[list[_Append], Position]] = []
+            for (document, appends), reply in zip(taken.items(), replies, strict=True):
+                try:
+                    last, is_listed = self._judge(document, reply)
+                except WeftError as error:
+                    failed = True
+                    self._fail(document, error)
+                    continue
+                done.append((appends, last))
+                if not is_listed:
+                    unlisted.append(document)
+            if unlisted:
+                await self._list(unlisted)
+            for appends, last in done:
+                self._succeed(appends, last)
+            if failed:
+                self._stats.failures += 1
+            if done:
+                self._stats.committed(monotonic() - started_s)
+        except Exception as error:
+            # The task goes on for the others; what was under way is not acknowledged.
+            log.exception("appending failed")
+            self._stats.failures += 1
+            for document in taken:
+                self._fail(document, error_of(error))
+        finally:
+            self._in_flight = {}
+
+    def _judge(self, document: DocumentId, reply: Reply) -> tuple[Position, bool]:
+        """The position of the last entry that a call appended, and whether the document is listed."""
+        if isinstance(reply, BaseException):
+            raise error_of(reply)
+        word, rest = status(reply, document)
+        if word == b"ok" and rest[0] is not None:
+            return position_of(rest[0]), rest[1] == b"1"
+        # RW4: the followers hear what the log holds now, and what has been seen is forgotten or brought up to date.
+        if not self._feeds.check(document) and word == b"behind":
+            self._seen.forget(document)
+        raise JournalUnavailableError(
+            f"the log of {document} "
+            + ("lacks what was seen of it" if word == b"lost" else "was trimmed beyond what was seen of it")
+            + "; load it again"
+        )
+
+    async def _list(self, documents: list[DocumentId]) -> None:
+        """Put documents into the listing, then note in their meta that they are there (RW5)."""
+        keys = self._base.keys
+        added = await self._base.engine.run(
+            [Command(keys.documents, ("ZADD", keys.documents, 0, document)) for document in documents],
+            lane=Lane.APPEND,
+        )
+        listed = []
+        for document, reply in zip(documents, added, strict=True):
+            if isinstance(reply, BaseException):
+                self._fail(document, error_of(reply))
+            else:
+                listed.append(document)
+        # Whether this succeeds does not matter: the next append would do it again.
+        await self._base.engine.run(
+            [Command(keys.meta(document), ("HSET", keys.meta(document), "listed", 1)) for document in listed],
+            lane=Lane.APPEND,
+        )
+
+    def _succeed(self, appends: list[_Append], last: Position) -> None:
+        first = sequence_of(last) - len(appends) + 1
+        if not appends[0].future.done() or not self._failed(appends[0].future):
+            self._seen.advance(appends[0].document, last)
+        for index, append in enumerate(appends):
+            self._stats.queued -= 1
+            self._stats.queued_bytes -= append.update_bytes
+            if append.future.done():  # cancelled (J3), or failed when it could not be listed
+                if append.future.cancelled():
+                    self._stats.appends += 1
+                continue
+            self._stats.appends += 1
+            self._stats.append_bytes += append.update_bytes
+            append.future.set_result(position_at(first + index, append.nonce))
+
+    def _failed(self, future: asyncio.Future[Position]) -> bool:
+        return not future.cancelled() and future.exception() is not None
+
+    def _fail(self, document: DocumentId, error: WeftError) -> None:
+        """Fail everything of a document that is under way or waits (RW3)."""
+        appends = self._in_flight.pop(document, [])
+        still: deque[_Append] = deque()
+        for append in self._waiting:
+            if append.document == document:
+                appends.append(append)
+                self._waiting_bytes -= len(append.payload) + _OVERHEAD_BYTES
+            else:
+                still.append(append)
+        self._waiting = still
+        for append in appends:
+            self._stats.queued -= 1
+            self._stats.queued_bytes -= append.update_bytes
+            self._feeds.unsent(document, append.nonce)
+            if not append.future.done():
+                append.future.set_exception(type(error)(*error.args))
+
+
+def _done() -> asyncio.Future[None]:
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    future.set_result(None)
+    return future

@@ -1,0 +1,41 @@
+"""The Redis journal keeps the contract, on a real one that is full or has too few replicas in the way of J6 and J7."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from tests.support.redis import RedisServer
+
+from weft.journal import Journal
+from weft.journal.contract import Clock, JournalContract
+from weft.journal.protocol import RETENTION_MS
+from weft.journal.redis.connections import SingleEngine
+from weft.journal.redis.journal import RedisJournal
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with RedisServer(appendonly="yes", appendfsync="always") as server:
+        yield server
+
+
+class TestRedisJournal(JournalContract):
+    failing = ("maxmemory", "1", "0")
+
+    @pytest.fixture
+    async def journal(self, clock: Clock, server: RedisServer) -> AsyncIterator[Journal]:
+        self.server = server
+        server.command("FLUSHALL")
+        async with RedisJournal(SingleEngine(server.url), now_ms=clock, retention_ms=RETENTION_MS) as journal:
+            yield journal
+
+    def fail(self, journal: Journal) -> None:
+        option, bad, _ = self.failing
+        assert self.server.command("CONFIG", "SET", option, bad) == b"OK"
+
+    def mend(self, journal: Journal) -> None:
+        option, _, good = self.failing
+        assert self.server.command("CONFIG", "SET", option, good) == b"OK"
+
+
+class TestRedisJournalWithTooFewReplicas(TestRedisJournal):
+    failing = ("min-replicas-to-write", "1", "0")
