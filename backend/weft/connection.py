@@ -163,6 +163,8 @@ class Connection:
 
     def _hand_over(self, session: Session, room: Room, message: Message) -> None:
         if session.grant.expires_s is not None and self._expiry.is_over(session):
+            if isinstance(message, Update | Step2):
+                room.refuse_update(session, is_step2=isinstance(message, Step2))
             raise over()
         if isinstance(message, Update | Step2):
             self._take(session, room, message)
@@ -265,7 +267,7 @@ class YWebsocketConnection(Connection):
     __slots__ = ("_document", "_grant", "_room", "_session")
 
     def __init__(self, hub: Hub, document: DocumentId, grant: Grant, expiry: Expiry | None = None) -> None:
-        super().__init__(hub, expiry or Expiry())
+        super().__init__(hub, Expiry() if expiry is None else expiry)
         self._document = document
         self._grant = grant
         self._session: Session | None = None
@@ -308,7 +310,7 @@ class HocuspocusConnection(Connection):
     __slots__ = ("_ask", "_conversation", "_deadline", "_deciding", "_open")
 
     def __init__(self, hub: Hub, authorize: Ask, expiry: Expiry | None = None) -> None:
-        super().__init__(hub, expiry or Expiry())
+        super().__init__(hub, Expiry() if expiry is None else expiry)
         settings = hub.settings
         self._ask = authorize
         self._open: dict[str, tuple[Session, Room]] = {}

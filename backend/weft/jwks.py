@@ -16,6 +16,7 @@ Rules (tests quote these ids):
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
@@ -34,6 +35,8 @@ FETCH_S = 5.0
 REFETCH_S = 5.0
 RETRY_S = 1.0
 MAX_ANSWER_BYTES = 256 * 1024
+
+_PLAIN = re.compile(r"[!-~]+")  # a space or a line break would be read by the provider's server as something else
 
 Fetch = Callable[[], Awaitable[bytes]]
 
@@ -159,7 +162,7 @@ def check_url(url: str) -> None:
     except ValueError as error:
         raise SettingsError(f"--auth-jwks-url (WEFT_AUTH_JWKS_URL): {url!r} is no URL: {error}") from error
     safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
-    if not safe or not parts.hostname or parts.username is not None or not url.isascii() or url != url.strip():
+    if not safe or not parts.hostname or parts.username is not None or not _PLAIN.fullmatch(url):
         raise SettingsError(
             "--auth-jwks-url (WEFT_AUTH_JWKS_URL): write https://… (http only on this machine), without a user"
         )

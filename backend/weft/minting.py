@@ -23,7 +23,7 @@ from weft.keys import new_secret, read_key_file
 from weft.settings import Settings, load_settings
 from weft.tokens import claim_rules, make_token
 
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
+_SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([smhd]?)")
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 

@@ -14,6 +14,7 @@ Rules (tests quote these ids):
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -26,6 +27,7 @@ from weft.jwks import PublishedKeys
 from weft.keys import ALGORITHMS, Key, KeySet, read_key_file
 from weft.settings import Settings
 
+_FORM = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _JWS = jwt.PyJWS(algorithms=list(ALGORITHMS))
 
 
@@ -100,7 +102,7 @@ class TokenVerifier:
         """`kid` and `alg` of a token's header, which nobody has verified yet (J1)."""
         if len(token) > self._max_bytes:
             raise UnauthenticatedError(f"the token has {len(token)} bytes; the limit is {self._max_bytes}")
-        if not token.isascii() or token.count(".") != 2:
+        if not _FORM.fullmatch(token):
             raise UnauthenticatedError("the token is not a signed JWT")
         try:
             header = jwt.get_unverified_header(token)

@@ -1,16 +1,18 @@
-"""Origins, open mode and the authorize hook: A1-A5 of auth.py, K1-K4 of hooks.py."""
+"""Origins, open mode, tokens and the authorize hook: A1-A10 of auth.py, K1-K5 of hooks.py."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.tokens import SECRET, token
 
 from weft.auth import Gate, check_open_mode, is_same_origin, normal_origin
 from weft.errors import AuthUnavailableError, ForbiddenError, SettingsError, UnauthenticatedError
-from weft.hooks import Handshake, load_hook, open_to_all
+from weft.hooks import Handshake, choose_subprotocol, load_hook, open_to_all
 from weft.settings import load_settings
 from weft.types import Access, DocumentId, Grant
 
@@ -250,3 +252,167 @@ def test_hooks_are_loaded_by_name() -> None:
 def test_refusals_have_their_http_statuses() -> None:
     answers = {error: error.http_status for error in (ForbiddenError, UnauthenticatedError, AuthUnavailableError)}
     assert answers == {ForbiddenError: 403, UnauthenticatedError: 401, AuthUnavailableError: 503}
+
+
+# -- keys
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "secret").write_text(SECRET)
+    return {"auth_key_file": str(tmp_path / "secret")}
+
+
+PAGE = handshake("https://docs.example")
+
+
+async def test_a8_a_token_decides(keys: dict[str, str]) -> None:
+    gate = Gate(load_settings(**keys), None)
+    grant = await gate.grant(handshake(None), token(jti="t1", name="Zoë"), DOCUMENT)
+    assert (grant.access, grant.user) == (Access.EDIT, "zoë😀")
+    assert (grant.claims["jti"], grant.claims["name"]) == ("t1", "Zoë")
+    assert grant.expires_s is not None
+    for nothing in (None, ""):
+        for request in (PAGE, handshake(None)):
+            with pytest.raises(UnauthenticatedError):
+                await gate.grant(request, nothing, DOCUMENT)
+    with pytest.raises(UnauthenticatedError):
+        await gate.grant(PAGE, "nonsense", DOCUMENT)
+    with pytest.raises(UnauthenticatedError, match="expired"):
+        await gate.grant(PAGE, token(lifetime_s=-31), DOCUMENT)
+
+
+async def test_a8_another_document_looks_like_one_that_is_not_there(keys: dict[str, str]) -> None:
+    gate = Gate(load_settings(**keys), None)
+    said = set()
+    for patterns in ({"other": "admin"}, {}, {"team/notes": "none", "*": "admin"}, {"team/notes/*": "edit"}):
+        with pytest.raises(ForbiddenError) as caught:
+            await gate.grant(PAGE, token(weft=patterns), DOCUMENT)
+        said.add(str(caught.value))
+    assert said == {"no access to this document"}
+
+
+async def test_a8_the_clock_is_the_gates(keys: dict[str, str]) -> None:
+    made = token(now_s=1_790_000_000)
+    at = {"s": 1_790_000_000.0}
+    gate = Gate(load_settings(**keys, auth_leeway_s=30), None, clock=lambda: at["s"])
+    assert (await gate.grant(PAGE, made, DOCUMENT)).expires_s == 1_790_000_630
+    at["s"] += 629.9
+    assert await gate.grant(PAGE, made, DOCUMENT)
+    at["s"] += 0.1
+    with pytest.raises(UnauthenticatedError):
+        await gate.grant(PAGE, made, DOCUMENT)
+
+
+async def test_a8_settings_are_checked_against(keys: dict[str, str]) -> None:
+    settings = load_settings(
+        **keys, auth_audience="weft,zwei", auth_issuer="https://id.example", auth_claim="docs", auth_max_lifetime_s=900,
+        max_token_bytes=400,
+    )  # fmt: skip
+    gate = Gate(settings, None)
+    good = {"aud": "zwei", "iss": "https://id.example", "weft": None, "docs": {"*": "read"}}
+    assert (await gate.grant(PAGE, token(**good), DOCUMENT)).access is Access.READ
+    for wrong in ({"aud": "drei"}, {"iss": "x"}, {"lifetime_s": 1000}, {"filler": "x" * 400}):
+        with pytest.raises(UnauthenticatedError):
+            await gate.grant(PAGE, token(**(good | wrong)), DOCUMENT)
+
+
+async def test_a9_a_token_is_verified_before_the_hook_is_asked(keys: dict[str, str]) -> None:
+    seen: list[Any] = []
+
+    async def hook(handshake: Handshake, token: str | None, document: DocumentId) -> Grant | None:
+        seen.append((None if handshake.claims is None else handshake.claims["sub"], token is not None))
+        return Grant(Access.READ, user="hook") if handshake.claims else None
+
+    gate = Gate(load_settings(**keys), hook)
+    with pytest.raises(UnauthenticatedError):
+        await gate.grant(PAGE, "nonsense", DOCUMENT)
+    assert seen == []
+    grant = await gate.grant(PAGE, token(now_s=None, weft={"*": "admin"}), DOCUMENT)
+    assert (grant.access, grant.user) == (Access.READ, "hook")  # the hook alone decides
+    assert grant.expires_s is not None  # but no longer than the token
+    with pytest.raises(ForbiddenError):
+        await gate.grant(PAGE, None, DOCUMENT)  # a page with a cookie, say
+    with pytest.raises(UnauthenticatedError):
+        await gate.grant(handshake(None), None, DOCUMENT)  # A4
+    assert seen == [("zoë😀", True), (None, False)]
+
+
+@pytest.mark.parametrize(("hooks", "ends"), [(None, 600), (10, 10), (600.5, 600), (10_000, 600)])
+async def test_a9_the_earlier_end_counts(keys: dict[str, str], hooks: float | None, ends: float) -> None:
+    now_s = 1_790_000_000.0
+    answer = Grant(Access.READ, expires_s=None if hooks is None else now_s + hooks)
+    gate = Gate(load_settings(**keys, auth_leeway_s=0), lambda *_: answer, clock=lambda: now_s)
+    assert (await gate.grant(PAGE, token(now_s=now_s), DOCUMENT)).expires_s == now_s + ends
+
+
+@pytest.mark.parametrize("end", ["1990000000", True, float("nan"), float("inf"), [1], b""])
+async def test_a10_an_end_that_is_no_time_is_the_hooks_fault(end: Any, caplog: pytest.LogCaptureFixture) -> None:
+    gate = Gate(load_settings(), lambda *_: Grant(Access.EDIT, expires_s=end))
+    with pytest.raises(AuthUnavailableError):
+        await gate.grant(PAGE, "tk", DOCUMENT)
+    assert "an end that is no time" in caplog.text
+
+
+async def test_a10_an_end_in_the_past_is_no_access() -> None:
+    gate = Gate(load_settings(), lambda *_: Grant(Access.EDIT, expires_s=1000), clock=lambda: 1000)
+    with pytest.raises(UnauthenticatedError, match="sign in again"):
+        await gate.grant(PAGE, "tk", DOCUMENT)
+
+
+def test_a5_with_keys_it_is_not_open(keys: dict[str, str]) -> None:
+    check_open_mode(load_settings(host="0.0.0.0", **keys), None)
+    gate = Gate(load_settings(**keys), None)
+    assert allowed(gate, handshake("https://docs.example", address="192.168.1.7"))
+    assert not allowed(gate, handshake("http://localhost:5173"))
+    assert not allowed(gate, handshake("https://evil.example"))
+
+
+def test_keys_that_cannot_be_used_are_said_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "weak").write_text("geheim")
+    with pytest.raises(SettingsError, match="a secret of 6 bytes"):
+        Gate(load_settings(auth_key_file=tmp_path / "weak"), None)
+    with pytest.raises(SettingsError, match="No such file"):
+        Gate(load_settings(auth_key_file=tmp_path / "none"), None)
+    with pytest.raises(SettingsError, match="https"):
+        Gate(load_settings(auth_jwks_url="http://id.example/keys", auth_audience="weft"), None)
+    with pytest.raises(SettingsError, match="auth_audience"):
+        load_settings(auth_jwks_url="https://id.example/keys")
+    with pytest.raises(SettingsError, match="set one of them"):
+        load_settings(auth_key_file="x", auth_jwks_url="https://id.example/keys", auth_audience="weft")
+
+
+# -- where tokens come from
+
+
+def test_tokens_come_as_a_subprotocol_too() -> None:
+    def offered(value: str, **more: Any) -> str | None:
+        return Handshake(headers={"sec-websocket-protocol": value}, **more).token
+
+    assert offered("weft, weft.token.a.b.c") == "a.b.c"
+    assert offered("weft.token.a.b.c") == "a.b.c"
+    assert offered("weft.token.") is None
+    assert offered("weft, weft.tokens.a, xweft.token.b") is None
+    assert offered("weft.token.a", query={"token": "q"}) == "q"
+
+
+def test_rest_takes_bearer_tokens_alone() -> None:
+    request = Handshake(
+        headers={"authorization": "Bearer tk", "sec-websocket-protocol": "weft.token.a"}, query={"token": "q"}
+    )
+    assert request.bearer == "tk"
+    assert Handshake(headers={"sec-websocket-protocol": "weft.token.a"}, query={"token": "q"}).bearer is None
+
+
+@pytest.mark.parametrize(
+    ("offered", "answer"),
+    [
+        ([], None),
+        (["weft"], "weft"),
+        (["weft.token.a.b.c", "weft"], "weft"),
+        (["weft.token.a.b.c", "other", "weft"], "other"),
+        (["weft.token.a.b.c"], "weft.token.a.b.c"),
+    ],
+)
+def test_a_token_is_answered_only_where_a_browser_needs_it(offered: list[str], answer: str | None) -> None:
+    assert choose_subprotocol(offered) == answer

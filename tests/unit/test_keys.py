@@ -136,7 +136,7 @@ def test_q5_a_published_set_keeps_what_can_be_used() -> None:
 
 def test_files(tmp_path: Path) -> None:
     path = tmp_path / "schlüssel.key"
-    with pytest.raises(SettingsError, match="WEFT_AUTH_KEY_FILE.*No such file"):
+    with pytest.raises(SettingsError, match=r"WEFT_AUTH_KEY_FILE.*No such file"):
         read_key_file(path)
     path.write_text(new_secret())
     assert len(read_key_file(path).keys) == 1

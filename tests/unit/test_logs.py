@@ -8,10 +8,17 @@ import subprocess
 import sys
 
 import pytest
+from tests.support.tokens import token
 
 from weft.logs import get_logger, redact, redacted_server_logs
 
 SECRET = "geheim-é-1234"
+JWT = token(sub=SECRET)
+
+
+def leaks(text: str) -> bool:
+    """Whether a part of the secret or of the token stands in a text."""
+    return SECRET in text or any(part[5:25] in text for part in JWT.split("."))
 
 
 @pytest.mark.parametrize(
@@ -22,14 +29,21 @@ SECRET = "geheim-é-1234"
         f"?TOKEN={SECRET}",
         f"/x?api_key={SECRET}#top",
         f"ticket={SECRET}",
+        f"Authorization: Bearer {JWT}",
+        f"{{'authorization': 'bearer {JWT}'}}",
+        f"sec-websocket-protocol: weft, weft.token.{JWT}",
+        f"hook failed for {JWT}!",
+        f"'{JWT[:-20]}' is cut short",
     ],
 )
 def test_l2_secrets_are_replaced(text: str) -> None:
-    assert SECRET not in redact(text)
+    assert not leaks(redact(text))
     assert "***" in redact(text)
 
 
-@pytest.mark.parametrize("text", ["/sync/notes?schema=2&name=Zoë", "tokens = 3", "a plain line", "/x?broken"])
+@pytest.mark.parametrize(
+    "text", ["/sync/notes?schema=2&name=Zoë", "tokens = 3", "a plain line", "/x?broken", "the bearer", "weft.tokens"]
+)
 def test_l2_everything_else_stays(text: str) -> None:
     assert redact(text) == text
 
@@ -83,6 +97,23 @@ def test_json_lines_hold_fields_and_no_secrets() -> None:
     }  # fmt: skip
     assert "ZeroDivisionError" in json.dumps(lines[2])
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_l2_no_field_and_no_traceback_holds_a_token(form: str) -> None:
+    done = run_python(
+        "from weft.logs import configure_logging, get_logger\n"
+        f"configure_logging('info', {form!r})\n"
+        "log = get_logger('weft.x')\n"
+        f"log.info('asked', token_field='weft.token.{JWT}', deep={{'a': ['Bearer {JWT}']}})\n"
+        "def hook(token, secret):\n"
+        "    raise ValueError(f'cannot decode {token}')\n"
+        f"try:\n    hook({JWT!r}, {SECRET!r})\n"
+        "except ValueError:\n    log.exception('authorize hook failed')\n"
+    )
+    assert "cannot decode ***" in done.stderr
+    assert "authorize hook failed" in done.stderr
+    assert not leaks(done.stderr), done.stderr
 
 
 def test_l3_importing_weft_configures_nothing() -> None:
