@@ -31,13 +31,17 @@ from weft.hooks import Authorize
 from weft.hub import Hub
 from weft.journal import Journal
 from weft.journal.history import INLINE_BYTES, fold, fold_now
+from weft.journal.redis.journal import RedisJournal
+from weft.journal.redis.opening import open_engine
 from weft.journal.sqlite import SqliteJournal
-from weft.logs import redacted_server_logs
+from weft.logs import get_logger, redacted_server_logs
 from weft.metrics import Metrics
 from weft.readiness import JournalWatch
 from weft.settings import Settings, load_settings
 from weft.sockets import HocuspocusEndpoint, YWebsocketEndpoint
 from weft.workers import Workers
+
+log = get_logger("weft")
 
 
 class Weft:
@@ -104,6 +108,7 @@ class Weft:
             await stack.enter_async_context(self.expiry.running())
             workers = await stack.enter_async_context(Workers(self.settings.worker_processes))
             journal = await stack.enter_async_context(self._journal or _default_journal(self.settings, workers))
+            await _warn_about_redis(journal)
             self._watch = await stack.enter_async_context(JournalWatch(journal))
             self._hub = await stack.enter_async_context(Hub(journal, workers, self.settings, self.metrics))
             self._stack = stack.pop_all()
@@ -137,7 +142,16 @@ class Weft:
     def read_metrics(self) -> Metrics:
         """The numbers, with those that stand elsewhere brought up to date."""
         if self._hub is not None:
-            self.metrics.journal_queue = self._hub.journal.stats.queued
+            journal = self._hub.journal
+            self.metrics.journal_queue = journal.stats.queued
+            if isinstance(journal, RedisJournal):
+                stats = journal.redis_stats
+                self.metrics.redis_gaps = stats.gaps
+                self.metrics.redis_resyncs = stats.resyncs
+                self.metrics.redis_reconnects = stats.reconnects
+                self.metrics.redis_epoch_changes = stats.epoch_changes
+                self.metrics.redis_lag_s = stats.lag_s
+                self.metrics.redis_presence_dropped = stats.presence_dropped
         return self.metrics
 
     @asynccontextmanager
@@ -147,10 +161,26 @@ class Weft:
             yield
 
 
+async def _warn_about_redis(journal: Journal) -> None:
+    """Log what is wrong with how Redis is set up: what it may lose is not Weft's to decide, but to say."""
+    if isinstance(journal, RedisJournal):
+        for warning in await journal.warnings():
+            log.warning("Redis may lose documents", detail=warning)
+
+
 def _default_journal(settings: Settings, workers: Workers) -> Journal:
     async def fold_away(updates: Sequence[bytes]) -> list[bytes]:
         if sum(map(len, updates)) <= INLINE_BYTES:
             return await fold(updates)
         return await workers.run(fold_now, list(updates))
 
-    return SqliteJournal(settings.data, retention_ms=round(settings.retention_s * 1000), fold=fold_away)
+    retention_ms = round(settings.history_s * 1000)
+    if settings.redis is None:
+        return SqliteJournal(settings.data, retention_ms=retention_ms, fold=fold_away)
+    return RedisJournal(
+        open_engine(settings.redis.get_secret_value(), timeout_s=settings.redis_timeout_s),
+        prefix=settings.redis_prefix,
+        retention_ms=retention_ms,
+        fold=fold_away,
+        check_s=settings.redis_check_s,
+    )

@@ -90,7 +90,7 @@ class Saver:
         self._journal = services.journal
         self._metrics = services.metrics
         self._on_saved = on_saved
-        self._pause_s = services.settings.journal_pause_s
+        self._pause_s = services.settings.append_pause_s
         self._on_lost = on_lost
         self._on_log_lost = on_log_lost
         self._held = False

@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from weft.errors import SettingsError
 
+HOUR_S, DAY_S = 3600.0, 86400.0
 KIB = 1024
 MIB = 1024 * KIB
 ENV_PREFIX = "WEFT_"
@@ -57,6 +58,7 @@ GROUPS = {
     "authorize": "Access",
     "max_update_bytes": "Limits",
     "outbox_high_bytes": "Fan-out",
+    "redis": "Redis",
     "room_idle_s": "Rooms and storage",
 }
 """The first setting of each group, for the help and the docs."""
@@ -173,10 +175,11 @@ class Settings(BaseSettings):
     coalesce_factor: float = Field(
         10.0, ge=0, description="After a flush that took d seconds a room is not flushed again for this times d."
     )
-    journal_pause_s: float = Field(
-        0.03,
+    journal_pause_s: float | None = Field(
+        None,
         ge=0,
-        description="Pause of a document between two writes to the journal; what comes meanwhile shares one.",
+        description="Pause of a document between two writes to the journal; what comes meanwhile shares one. Unless "
+        "set 0.03, and 0.01 with Redis, since other replicas wait for it.",
     )
     coalesce_most_s: float = Field(0.004, ge=0, description="Longest time that edits wait for a flush so.")
     keepalive_s: Seconds = Field(
@@ -186,9 +189,25 @@ class Settings(BaseSettings):
         "clients leave after 30 s of silence.",
     )
 
+    redis: SecretStr | None = Field(
+        None,
+        description="URL of Redis, which makes this process a replica: `redis://host:6379/0`, `rediss://` with TLS, "
+        "`redis+sentinel://host:26379,host:26379/master`, `redis+cluster://host:6379,host:6379`. Documents are then "
+        "kept there and not in the data folder.",
+    )
+    redis_prefix: str = Field(
+        "weft", pattern=r"^[A-Za-z0-9._:-]{1,64}$", description="What all keys in Redis begin with."
+    )
+    redis_timeout_s: Seconds = Field(3.0, description="Longest time one call to Redis may take.")
+    redis_check_s: Seconds = Field(
+        5.0, description="Pause between two comparisons of the open documents with the ends of their logs in Redis."
+    )
+
     room_idle_s: Seconds = Field(30.0, description="A room without sessions is closed after this.")
-    retention_s: Seconds = Field(
-        24 * 3600.0, description="How long every moment of a document's history can be rebuilt; 86400 is a day."
+    retention_s: Seconds | None = Field(
+        None,
+        description="How long every moment of a document's history can be rebuilt. Unless set a day (86400), and an "
+        "hour (3600) in Redis, which keeps it in memory.",
     )
     keep_deleted: bool = Field(
         False, description="Keep deleted content in documents, for editors that run with `gc: false`."
@@ -216,6 +235,20 @@ class Settings(BaseSettings):
     def max_outbox_bytes(self) -> int:
         """Bytes that may ever wait for one reader, which is cut off beyond: some documents of the largest size."""
         return 4 * self.max_document_bytes
+
+    @property
+    def append_pause_s(self) -> float:
+        """Pause between two appends of a document: `journal_pause_s`, or what suits the store."""
+        if self.journal_pause_s is not None:
+            return self.journal_pause_s
+        return 0.03 if self.redis is None else 0.01
+
+    @property
+    def history_s(self) -> float:
+        """How long history is kept: `retention_s`, or what suits the store."""
+        if self.retention_s is not None:
+            return self.retention_s
+        return DAY_S if self.redis is None else HOUR_S
 
     @property
     def on_loopback(self) -> bool:

@@ -78,7 +78,7 @@ def test_defaults_are_those_of_the_design() -> None:
     assert (settings.max_update_bytes, settings.max_document_bytes) == (16 * MIB, 64 * MIB)
     assert (settings.max_presence_bytes, settings.max_presence_per_s) == (16 * 1024, 60)
     assert (settings.preauth_bytes, settings.preauth_documents, settings.preauth_s) == (64 * 1024, 100, 10)
-    assert (settings.keepalive_s, settings.ready_grace_s, settings.retention_s) == (15, 10, 86400)
+    assert (settings.keepalive_s, settings.ready_grace_s, settings.history_s) == (15, 10, 86400)
 
 
 def test_lists_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
