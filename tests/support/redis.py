@@ -47,7 +47,7 @@ class RedisServer:
         options: of redis.conf, underscores for dashes: `appendonly="yes"`, `appendfsync="always"`.
     """
 
-    binary = "redis-server"
+    binary = os.environ.get("WEFT_TEST_REDIS", "redis-server")  # such as valkey-server
     arguments: tuple[str, ...] = ()
 
     def __init__(self, folder: Path | None = None, *, port: int | None = None, **options: str | int) -> None:

@@ -27,6 +27,9 @@ FORMS = (
 )
 
 
+ENCODE = "In a password the characters / ? # @ : and % are written as %2F %3F %23 %40 %3A and %25."
+
+
 class Kind(Enum):
     """How Redis is deployed."""
 
@@ -106,7 +109,12 @@ def read_url(url: str) -> Address:
     Raises:
         SettingsError: it cannot work (A3).
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise SettingsError(f"the URL of Redis cannot be read; write {FORMS}") from None
+    if parts.fragment:
+        raise SettingsError(f"the URL of Redis holds a #. {ENCODE}")
     if parts.scheme not in _SCHEMES:
         raise SettingsError(f"the URL of Redis starts with {parts.scheme or 'no scheme'!r}; write {FORMS}")
     kind, with_tls = _SCHEMES[parts.scheme]
@@ -118,10 +126,10 @@ def read_url(url: str) -> Address:
         if kind is Kind.SENTINEL
         else set()
     )
-    if unknown := set(options) - allowed - (_TLS_OPTIONS if with_tls else set()):
-        known = ", ".join(sorted(allowed | _TLS_OPTIONS))
+    known = allowed | (_TLS_OPTIONS if with_tls else set())
+    if set(options) - known:  # not said which: it may be the rest of a password
         raise SettingsError(
-            f"the URL of Redis has the unknown option {min(unknown)!r}; known are {known} (those of ssl with rediss)"
+            f"the URL of Redis has an unknown option; known here: {', '.join(sorted(known)) or 'none'}. {ENCODE}"
         )
     tls = _tls(options) if with_tls else None
     credentials, _, hosts = parts.netloc.rpartition("@")
@@ -143,7 +151,7 @@ def read_url(url: str) -> Address:
         return Address(kind, places, access, unquote(path[0]), theirs)
     if kind is Kind.CLUSTER:
         if path not in ([], ["0"]):
-            raise SettingsError(f"a Redis cluster has only the database 0, not {'/'.join(path)!r}; leave it out")
+            raise SettingsError(f"a Redis cluster has only the database 0; leave it out. {ENCODE}")
         return Address(kind, places, Access(username, password, 0, tls))
     if len(places) != 1 or len(path) > 1:
         raise SettingsError(f"{parts.scheme}:// names one server; write {FORMS}")
@@ -155,7 +163,7 @@ def _db(text: str | None) -> int:
         return 0
     assert text is not None
     if not text.isascii() or not text.isdecimal():
-        raise SettingsError(f"the database in the URL of Redis is {text!r}; it has to be a number, such as 0")
+        raise SettingsError(f"the database in the URL of Redis has to be a number, such as 0. {ENCODE}")
     return int(text)
 
 
@@ -168,7 +176,7 @@ def _places(hosts: str, default_port: int) -> tuple[Place, ...]:
         except ValueError:
             host, port = None, None
         if not host or "/" in text:
-            raise SettingsError(f"the URL of Redis has {text!r} where a host is due; write host:port,host:port")
+            raise SettingsError(f"the URL of Redis has no host where one is due; write host:port. {ENCODE}")
         places.append(Place(host, port if port is not None else default_port))
     return tuple(places)
 

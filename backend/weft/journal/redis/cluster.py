@@ -64,6 +64,7 @@ class ClusterEngine(BaseEngine):
         self._refreshed_at_s = float("-inf")
         self._channels: ShardedChannels | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._closed = False
 
     @property
     def is_cluster(self) -> bool:
@@ -77,6 +78,7 @@ class ClusterEngine(BaseEngine):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._closed = True  # nothing asks for the map from here on
         tasks = [task for task in (self._watch, self._refreshing) if task is not None]
         for task in tasks:
             task.cancel()
@@ -197,14 +199,14 @@ class ClusterEngine(BaseEngine):
         return await connect(place, self._address.access, deadline_s)
 
     def _want_refresh(self) -> None:
-        if self._refreshing is None or self._refreshing.done():
+        if not self._closed and (self._refreshing is None or self._refreshing.done()):
             self._refreshing = asyncio.get_running_loop().create_task(self._refresh())
 
     async def refresh(self) -> None:
         """Ask for the map of slots; those who want it at the same time share one question (R4)."""
         self._want_refresh()
-        assert self._refreshing is not None
-        await asyncio.wait([self._refreshing])
+        if self._refreshing is not None:
+            await asyncio.wait([self._refreshing])
 
     async def _refresh_by(self, deadline_s: float) -> None:
         try:
@@ -239,7 +241,9 @@ class ClusterEngine(BaseEngine):
         log.warning("no node of the redis cluster tells which slots are where", why="; ".join(problems))
 
     def _forget_gone(self) -> None:
-        for place in [place for place in self._nodes if place not in self._slots.nodes]:
+        """Let nodes go that serve nothing; one that imports its first slot is busy, and not on the map yet."""
+        gone = [place for place, node in self._nodes.items() if place not in self._slots.nodes and not node.busy]
+        for place in gone:
             self._nodes.pop(place).close("it has left the cluster")
             self._silent.discard(place)
 

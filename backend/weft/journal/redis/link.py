@@ -77,6 +77,8 @@ class Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are none by inheritance
+        if self._lost:  # it was given up while it was being made
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Read all replies that are there."""
@@ -183,7 +185,7 @@ async def connect(place: Place, access: Access, deadline_s: float) -> Link:
     except TimeoutError:
         link.close()
         raise JournalUnavailableError(f"Redis at {place}: no connection in time") from None
-    except OSError as error:  # refused, unresolvable, or TLS that was refused
+    except (OSError, UnicodeError) as error:  # refused, unresolvable, no name at all, or TLS that was refused
         link.close()
         raise JournalUnavailableError(f"Redis at {place}: no connection ({error})") from None
     except BaseException:

@@ -73,6 +73,11 @@ class Node:
         finally:
             pool.give_back(link)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a call is under way."""
+        return any(pool.busy for pool in self._lanes.values())
+
     def close(self, reason: str = "it was closed") -> None:
         """End all connections; the next call makes new ones."""
         for pool in self._lanes.values():
@@ -103,6 +108,11 @@ class _Pool:
         self._idle: list[Link] = []
         self._used: set[Link] = set()
         self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a connection is in use."""
+        return bool(self._used)
 
     async def take(self, deadline_s: float) -> Link:
         """A connection that stands.

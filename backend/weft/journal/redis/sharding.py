@@ -82,6 +82,8 @@ class ShardedChannels:
                 self._subscribers[home].unsubscribe(channel)
                 self._let_go(home)
             self._subscriber(owner).subscribe(channel)
+        for place in list(self._subscribers):
+            self._let_go(place)
 
     async def aclose(self) -> None:
         """End all of it."""

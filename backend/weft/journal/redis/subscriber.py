@@ -227,6 +227,10 @@ class Subscriber:
                 except JournalUnavailableError as error:
                     if not attempt:
                         log.warning("no connection to hear what is published", why=str(error))
+                except Exception:
+                    log.exception("making a connection to hear what is published went wrong")
+                    self.drop("its beginning went wrong")
+                    self._link = None
                 else:
                     stood_s = await self._hold(link)
                     attempt = 0 if stood_s >= STEADY_S else attempt

@@ -1,0 +1,57 @@
+"""A listener that keeps what it was told, and waiting for it with a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+WAIT_S = 15.0
+
+
+async def until(condition: Callable[[], object], what: str, deadline_s: float = WAIT_S) -> float:
+    """Poll until `condition` holds; returns how long that took, in seconds."""
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
+    while not condition():
+        assert loop.time() - began_s < deadline_s, f"not within {deadline_s:g} s: {what}"
+        await asyncio.sleep(0.005)
+    return loop.time() - began_s
+
+
+class Ears:
+    """What a `Listener` was told.
+
+    Attributes:
+        messages: (channel, payload), in order.
+        told: everything else, in order: `confirmed <channel>`, `disconnected`, `reconnected <server>`.
+    """
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, bytes]] = []
+        self.told: list[str] = []
+
+    def heard(self, channel: str, payload: bytes) -> None:
+        self.messages.append((channel, payload))
+
+    def confirmed(self, channel: str) -> None:
+        self.told.append(f"confirmed {channel}")
+
+    def disconnected(self) -> None:
+        self.told.append("disconnected")
+
+    def reconnected(self, server: str) -> None:
+        self.told.append(f"reconnected {server}")
+
+    @property
+    def servers(self) -> list[str]:
+        """Servers that were connected to, in order."""
+        return [text.removeprefix("reconnected ") for text in self.told if text.startswith("reconnected ")]
+
+    @property
+    def channels(self) -> list[str]:
+        """Channels that were confirmed, in order."""
+        return [text.removeprefix("confirmed ") for text in self.told if text.startswith("confirmed ")]
+
+    async def confirmation(self, channel: str) -> float:
+        """Wait for a channel to be confirmed; returns how long that took, in seconds."""
+        return await until(lambda: channel in self.channels, f"{channel} is confirmed; told: {self.told}")

@@ -1,0 +1,102 @@
+"""What is said about a server's setup (Y1, Y2), scripts (L1, L2), slots (O1, O2)."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from redis.exceptions import ResponseError
+
+from weft.errors import InternalError
+from weft.journal.redis.address import Place
+from weft.journal.redis.scripts import FOLDER, load_script, make_script, script_names
+from weft.journal.redis.slots import SlotMap, slot_of, target
+from weft.journal.redis.survey import judge
+
+SERVER = b"# Server\r\nredis_version:7.0.15\r\n"
+GOOD = b"aof_enabled:1\r\naof_last_write_status:ok\r\n"
+MEMORY = b"maxmemory:0\r\nmaxmemory_policy:noeviction\r\n"
+FORBIDDEN = ResponseError("NOPERM this user has no permissions to run the 'config|get' command")
+
+
+def config(name: str, value: str) -> list[bytes]:
+    return [name.encode(), value.encode()]
+
+
+def survey(
+    server: object = SERVER,
+    persistence: object = GOOD,
+    memory: object = MEMORY,
+    fsync: str = "everysec",
+    save: str = "",
+) -> list[str]:
+    return judge("host:1", [server, persistence, memory, config("appendfsync", fsync), config("save", save)])
+
+
+def test_y1_nothing_is_said_when_all_is_well() -> None:
+    assert survey() == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"server": b"redis_version:6.2.9\r\n"}, ["version 6.2.9", "7.0"]),
+        ({"persistence": b"aof_enabled:0\r\n"}, ["nothing survives", "appendonly yes"]),
+        ({"persistence": b"aof_enabled:0\r\n", "save": "3600 1"}, ["snapshots", "appendonly yes"]),
+        ({"fsync": "no"}, ["appendfsync no", "everysec"]),
+        ({"persistence": b"aof_enabled:1\r\naof_last_write_status:err\r\n"}, ["could not write", "disk"]),
+        ({"memory": b"maxmemory:1000\r\nmaxmemory_policy:allkeys-lru\r\n"}, ["allkeys-lru", "noeviction"]),
+    ],
+)
+def test_y1_each_danger_is_one_sentence(wrong: dict[str, bytes], says: list[str]) -> None:
+    [sentence] = survey(**wrong)  # type: ignore[arg-type]
+    for part in ["host:1", *says]:
+        assert part in sentence
+    assert sentence.endswith(".")
+
+
+def test_y1_a_policy_without_a_limit_drops_nothing() -> None:
+    assert survey(memory=b"maxmemory:0\r\nmaxmemory_policy:allkeys-lru\r\n") == []
+    assert survey(memory=b"maxmemory:9\r\nmaxmemory_policy:volatile-lru\r\n") == []
+
+
+def test_y2_what_may_not_be_asked_is_not_blamed() -> None:
+    assert judge("x", [SERVER, GOOD, MEMORY, FORBIDDEN, FORBIDDEN]) == []
+    assert judge("x", [FORBIDDEN] * 5) == []
+    [sentence] = judge("x", [SERVER, b"aof_enabled:0\r\n", MEMORY, FORBIDDEN, FORBIDDEN])
+    assert "appendonly yes" in sentence
+
+
+def test_l1_scripts_are_files() -> None:
+    for name in script_names():
+        script = load_script(name)
+        assert (script.name, script.source) == (name, (FOLDER / f"{name}.lua").read_text())
+        assert script.sha == hashlib.sha1(script.source.encode()).hexdigest()
+    with pytest.raises(InternalError, match="no Lua script 'missing'"):
+        load_script("missing")
+
+
+def test_l2_the_text_is_sent_as_it_is() -> None:
+    assert make_script("x", "return 'é'").sha == hashlib.sha1("return 'é'".encode()).hexdigest()
+
+
+def test_o1_what_has_one_hash_tag_has_one_slot() -> None:
+    assert slot_of("weft:{a/b}:log") == slot_of("weft:{a/b}:meta") == slot_of("{a/b}") != slot_of("{a/c}")
+    assert slot_of("123456789") == 0x31C3  # the specification's example
+
+
+def test_o2_the_map_is_read_and_corrected() -> None:
+    slots = SlotMap()
+    asked = Place("10.0.0.1", 7000)
+    assert not slots.known
+    assert not slots.read(ResponseError("ERR This instance has cluster support disabled"), asked)
+    assert slots.read(
+        [[0, 12738, [b"", 7000, b"id"]], [12739, 16383, [b"10.0.0.2", 7001, b"id"], [b"?", 7, b"x"]]], asked
+    )
+    assert slots.owner("123456789") == Place("10.0.0.2", 7001)
+    assert slots.owners == [asked, Place("10.0.0.2", 7001)]
+    slots.correct("MOVED 12739 10.0.0.3:7002", asked)
+    assert slots.owner("123456789") == Place("10.0.0.3", 7002)
+    assert slots.owner("{a}") is not None
+    assert target("ASK 5 :7003", asked) == Place("10.0.0.1", 7003)
+    assert target("MOVED 5 ::1:7003", asked) == Place("::1", 7003)
