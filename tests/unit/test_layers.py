@@ -43,6 +43,7 @@ LAYERS: dict[str, int] = {
     "weft.metrics": 0,
     "weft.minting": 6,
     "weft.outlet": 4,
+    "weft.owners": 2,
     "weft.presence": 2,
     "weft.readiness": 5,
     "weft.rebuild": 4,
