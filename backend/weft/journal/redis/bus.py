@@ -33,6 +33,7 @@ log = get_logger("weft.bus")
 BEAT_S = 5.0
 _SAID = ord("P")
 _LEFT = ord("L")
+_DEPARTED = 256
 _WAITING_PARTS = 64  # of one document
 _WAITING_BYTES = 256 * 1024
 _LENGTH = struct.Struct("<I")
@@ -67,6 +68,7 @@ class RedisBus:
         self._saying: dict[DocumentId, _Said] = {}
         self._gone: Callable[[frozenset[str]], None] | None = None
         self._alive: frozenset[str] = frozenset()
+        self._departed: deque[str] = deque(maxlen=_DEPARTED)  # a last sign of life may overtake a farewell
         self._steady_since_s: float | None = None  # since when every beat came through
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -203,7 +205,7 @@ class RedisBus:
         except JournalUnavailableError:
             self._steady_since_s = None
             return
-        names = frozenset(name.decode(errors="replace") for name in alive) - {self.replica}
+        names = frozenset(name.decode(errors="replace") for name in alive) - {self.replica, *self._departed}
         now_s = monotonic()
         if self._steady_since_s is None:
             self._steady_since_s = now_s
@@ -217,6 +219,7 @@ class RedisBus:
     def _left(self, names: frozenset[str]) -> None:
         """Somebody says that it leaves: told whether it was seen alive or not, once (Q4)."""
         self._alive -= names
+        self._departed.extend(names)
         self._tell(names)
 
     def _tell(self, gone: frozenset[str]) -> None:

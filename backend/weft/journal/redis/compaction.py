@@ -89,11 +89,13 @@ class Compactor:
                         return False
             return False
         finally:
-            release = asyncio.ensure_future(base.script("release", [keys.lease(document)], [base.replica]))
-            try:
-                await asyncio.shield(release)
-            except WeftError as error:
-                log.debug("the lease is left to expire", document=document, detail=str(error))
+            await asyncio.shield(asyncio.ensure_future(self._release(document)))
+
+    async def _release(self, document: DocumentId) -> None:
+        try:
+            await self._base.script("release", [self._base.keys.lease(document)], [self._base.replica])
+        except WeftError as error:
+            log.debug("the lease is left to expire", document=document, detail=str(error))
 
     async def _is_due(self, document: DocumentId, upto: Position) -> bool:
         """Whether there is something to fold (J8)."""

@@ -68,7 +68,17 @@ class _Follower:
 
 
 class _Feed:
-    __slots__ = ("cursor", "document", "followers", "is_doubtful", "is_reading", "kept", "kept_bytes", "own")
+    __slots__ = (
+        "cursor",
+        "document",
+        "followers",
+        "is_doubtful",
+        "is_reading",
+        "kept",
+        "kept_bytes",
+        "own",
+        "was_confirmed",
+    )
 
     def __init__(self, document: DocumentId) -> None:
         self.document = document
@@ -76,6 +86,7 @@ class _Feed:
         self.followers: list[_Follower] = []
         self.is_reading = False
         self.is_doubtful = False
+        self.was_confirmed = False  # before the first follower has read: what it read may be older
         self.kept: list[tuple[int, list[bytes], bytes]] = []  # RF3
         self.kept_bytes = 0
         self.own: dict[int, tuple[Batch, float]] = {}  # by nonce: batches under way, and when they were sent (RF4)
@@ -181,7 +192,10 @@ class Feeds:
     def confirmed(self, document: DocumentId) -> None:
         """Whatever was published before may not have been heard (RF2)."""
         feed = self._feeds.get(document)
-        if feed is not None and feed.cursor is not None:
+        if feed is None:
+            return
+        feed.was_confirmed = True
+        if feed.cursor is not None:
             self._must_read(feed)
 
     def disconnected(self) -> None:
@@ -307,19 +321,19 @@ class Feeds:
                         feed.is_reading = False
 
     async def _read_some(self, chosen: list[_Feed]) -> None:
-        commands: list[Command] = []
+        calls = []
         for feed in chosen:
             assert feed.cursor is not None
             feed.is_reading = True
-            commands += reading(self._base.keys, feed.document, feed.cursor)
-        replies = await self._base.engine.run(commands)
+            calls.append(reading(self._base.keys, feed.document, feed.cursor))
+        replies = await self._base.engine.run_scripts(calls)
         self._base.stats.resyncs += len(chosen)
         away: JournalUnavailableError | None = None
-        for index, feed in enumerate(chosen):
+        for feed, reply in zip(chosen, replies, strict=True):
             feed.is_reading = False
             assert feed.cursor is not None
             try:
-                self._apply(feed, judge(feed.document, feed.cursor, replies[2 * index : 2 * index + 2]))
+                self._apply(feed, judge(feed.document, feed.cursor, reply))
             except JournalUnavailableError as error:
                 away = error
                 self._must_read(feed)
@@ -392,6 +406,8 @@ class Feeds:
                 if feed.cursor is None:
                     feed.cursor = last
                     self._seen.advance(document, last)
+                    if feed.was_confirmed:
+                        self._must_read(feed)
                     self._replay(feed)
                 if sequence_of(feed.cursor) <= sequence_of(last) or feed.cursor == last:
                     break
@@ -439,8 +455,8 @@ class Feeds:
         """Read the log for one follower, up to its end."""
         is_doubtful = False
         while True:
-            commands = reading(self._base.keys, feed.document, after)
-            page = judge(feed.document, after, await self._base.engine.run(commands), folded_is_gap=True)
+            (reply,) = await self._base.engine.run_scripts([reading(self._base.keys, feed.document, after)])
+            page = judge(feed.document, after, reply, folded_is_gap=True)
             if page.is_doubtful and not page.entries and not is_doubtful:
                 is_doubtful = True
                 continue

@@ -111,6 +111,10 @@ class RedisJournal:
         """Counters of what is special to Redis."""
         return self._base.stats
 
+    async def warnings(self) -> list[str]:
+        """What Redis may lose by the way it is set up, a sentence each."""
+        return await self._engine.warnings()
+
     async def __aenter__(self) -> Self:
         """Open it."""
         async with AsyncExitStack() as stack:
@@ -193,6 +197,8 @@ class RedisJournal:
         if await self._compactor.compact(document, snapshot, upto):
             self.stats.compactions += 1
             await self._past.prune(document)
+        else:
+            self._feeds.check(document)  # perhaps because the log was cut
 
     async def at(self, document: DocumentId, time_ms: int) -> list[bytes]:
         """Rebuild a moment."""

@@ -15,7 +15,7 @@ from weft.journal.protocol import DocumentInfo, Listing
 from weft.journal.redis.base import Base, optional
 from weft.journal.redis.engine import Argument, Command
 from weft.journal.redis.keys import FORMAT, position_of
-from weft.journal.redis.records import read_segment, read_stone, read_version
+from weft.journal.redis.records import blob_of
 from weft.journal.redis.replies import all_checked, number, pairs, parts, texts, too_new
 from weft.types import START, DocumentId
 
@@ -135,9 +135,9 @@ class Directory:
             ("ZRANGE", keys.segments(document), 0, -1),
             ("HGETALL", keys.versions(document)),
         )
-        blobs = [read_stone(upto, line).blob for upto, line in pairs(stones).items()]
-        blobs += [read_segment(member).blob for member in texts(segments)]
-        blobs += [read_version(0, line, None)[1] for field, line in pairs(versions).items() if field.isdigit()]
+        named = [pairs(stones).values(), texts(segments)]
+        named.append([line for field, line in pairs(versions).items() if field.isdigit()])
+        blobs = [blob for lines in named for line in lines if (blob := blob_of(line)) is not None]
         names = [keys.blob(document, blob) for blob in blobs]
         names += [keys.stones(document), keys.segments(document), keys.versions(document), keys.log(document)]
         for start in range(0, len(names), _DROPPED):

@@ -16,7 +16,7 @@ from weft.journal.protocol import Entry, Loaded, Snapshot
 from weft.journal.redis.base import Base
 from weft.journal.redis.blobs import GoneError, read_blob
 from weft.journal.redis.keys import id_of, position_of, sequence_of
-from weft.journal.redis.pages import PAGE_ENTRIES, entries_of
+from weft.journal.redis.pages import read, reading
 from weft.journal.redis.records import StoneRecord, read_stone
 from weft.journal.redis.replies import deleted, pairs
 from weft.types import START, DocumentId, Position
@@ -63,22 +63,19 @@ async def read_entries(
     Raises:
         UnsteadyError: some of them are not there.
     """
-    log = base.keys.log(document)
-    end = "+" if upto is None else id_of(upto)
     expected = sequence_of(after)
     entries: list[Entry] = []
-    begin = f"({id_of(after)}" if after else "-"
     while expected < sequence_of(last):
-        (reply,) = await base.run(("XRANGE", log, begin, end, "COUNT", PAGE_ENTRIES))
-        page = entries_of(reply)
-        for position, payload in page:
+        (reply,) = await base.engine.run_scripts([reading(base.keys, document, after, with_it=False, upto=upto)])
+        found = read(document, reply)
+        for position, payload in found.entries:
             expected += 1
             if sequence_of(position) != expected:
                 raise UnsteadyError(f"entry {expected} of the log is not there")
             entries.append(Entry(position, decode_batch(payload)))
-        if len(page) < PAGE_ENTRIES:
+        if not found.has_more:
             break
-        begin = f"({id_of(page[-1][0])}"
+        after = found.entries[-1][0]
     if expected < sequence_of(last):
         raise UnsteadyError(f"entry {expected + 1} of the log is not there")
     return entries

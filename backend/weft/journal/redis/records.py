@@ -117,6 +117,14 @@ def read_version(number: int, line: bytes, name: bytes | None) -> tuple[VersionI
         raise _damaged("version", line, error) from error
 
 
+def blob_of(line: bytes) -> str | None:
+    """The name of the blob of any record, for those who drop it; None when the record is damaged."""
+    try:
+        return str(json.loads(line)["blob"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
 def _line(**fields: object) -> bytes:
     return json.dumps({"v": FORMAT, **fields}, ensure_ascii=False, separators=(",", ":")).encode()
 
