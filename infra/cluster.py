@@ -200,7 +200,7 @@ class Cluster:
         if not weft.exists():
             raise ClusterError(f"{weft} is missing; run `make setup`")
         if port and not can_listen(port):
-            raise ClusterError(f"port {port} of 127.0.0.1 is taken; choose another with --port")
+            raise ClusterError(f"port {port} of 127.0.0.1 is taken, or not for you; choose another with --port")
         self.folder, self.weft, self.count = folder, weft, replicas
         self.ports: list[int] = []
         self.port = port or self._port()

@@ -51,6 +51,10 @@ CASES = {
         {"instance": "a"},
     ),
     "WeftQuarantined": Case({f"weft_quarantined_total{{{HERE}}}": "0x10 1x10"}, 9, 15, A),
+    "WeftLogUnreadable": Case({f"weft_log_unreadable_total{{{HERE}}}": "0x10 1x10"}, 9, 15, A),
+    "WeftLogLost": Case({f"weft_log_resets_total{{{HERE}}}": "0x10 2x10"}, 9, 15, A),
+    "WeftHearsLate": Case({f"weft_redis_lag_s{{{HERE}}}": "0.002x10 3x10"}, 9, 18, A),
+    "WeftRedisConnectionBreaks": Case({f"weft_redis_reconnects_total{{{HERE}}}": "1x10 1+1x10"}, 10, 19, A),
     "WeftInternalErrors": Case(
         {
             f'weft_refusals_total{{{HERE}, reason="internal"}}': "0x10 3x10",

@@ -269,7 +269,7 @@ def status(url):
     except urllib.error.HTTPError as error:
         return error.code
 
-with Haproxy(Path(sys.argv[1]), ["127.0.0.1:9"], port=8000, env={"LB_BIND": ":8000"}):
+with Haproxy(Path(sys.argv[1]), ["127.0.0.1:9", "127.0.0.1:10"], port=8000, env={"LB_BIND": ":8000"}):
     for place in ("127.0.0.1:8000/metrics", "10.9.8.7:8000/metrics", "10.9.8.7:8000/%6Detrics/", "10.9.8.7:8000/"):
         print(status(f"http://{place}"))
 """
