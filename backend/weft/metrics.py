@@ -126,6 +126,7 @@ class Metrics:
     )
     journal_failures: int = _counter("Journal operations that failed")
     waiting_updates: int = _gauge("Updates that wait for updates they refer to")
+    parked_updates: int = _counter("Updates with structs under somebody else's client id, which waited for the owner")
     waiting_bytes: int = _gauge("Bytes of updates that wait likewise")
     slow_readers: int = _gauge("Sessions that are sent nothing until they have read what was written")
     slow_reader_catch_ups: int = _counter("Times a slow reader was brought up to date with one update")

@@ -29,15 +29,18 @@ Rules (tests quote these ids):
     P9  Between two flushes only the latest entry of an id is kept. A message that is byte for byte a recent flush is an
         echo and stale as a whole.
     P10 Other replicas' entries come with their owners, already judged there: the newer clock wins, and a removal
-        counts only from the owner. Where a remote removal meets a state that has moved here, the state's owner is to be
-        answered as in P5, so that it is announced again above the removal.
+        counts only from the owner. Where a remote removal meets a state that has moved here, the state is announced
+        again above the removal (`raise_above`): elsewhere the removal may have come first, and a Hocuspocus provider
+        that is told so does not announce itself again. A state from another replica for an id that is removed here, at
+        its last clock or below, is told back as removed (`gone`): that replica did not know, and raises it. Of other
+        replicas' sessions only those are kept that own an id.
 """
 
 from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -117,11 +120,12 @@ class Applied(NamedTuple):
 
     Attributes:
         entries: news, to be broadcast and relayed to other replicas; they wait in `take_dirty` too.
-        answers: for `apply`, to be sent to the sender only (P5); for `merge`, each to its own `owner`, where that is
-            local (P10).
+        answers: for `apply`, to be sent to the sender only (P5); for `merge`, removals that another than the owner has
+            sent: where the `owner` is local its state is to be raised above them (P10).
         moved: same state, new owner: to be relayed to other replicas, not to clients (P4).
         stale: entries that were not newer.
         refused: entries refused, by reason: foreign, clock, full, rate.
+        gone: for `merge`, removals to be told to the other replicas (P10).
     """
 
     entries: list[Entry]
@@ -129,6 +133,7 @@ class Applied(NamedTuple):
     moved: list[Entry]
     stale: int
     refused: Mapping[str, int]
+    gone: Sequence[Entry] = ()
 
     @property
     def reply(self) -> bytes | None:
@@ -152,13 +157,14 @@ class _Gone(NamedTuple):
 
 
 class _Speaker:
-    """What a session has said: its home id and the ids that it owns."""
+    """What a session has said: its home id and the ids that it owns; of another replica's only these."""
 
-    __slots__ = ("home", "ids")
+    __slots__ = ("home", "ids", "is_remote")
 
-    def __init__(self, home: int | None) -> None:
+    def __init__(self, home: int | None, *, is_remote: bool = False) -> None:
         self.home = home
         self.ids: set[int] = set()
+        self.is_remote = is_remote
 
 
 def make_entry(client: int, clock: int, state: bytes | None, owner: Owner, user: str | None = None) -> Entry:
@@ -231,6 +237,10 @@ class PresenceTable:
     def get(self, client: int) -> Entry | None:
         """The entry of a client id that is present."""
         return self._live.get(client)
+
+    def has_user(self, user: str) -> bool:
+        """Whether a user is present."""
+        return any(entry.user == user for entry in self._live.values())
 
     def owned_by(self, owner: Owner) -> frozenset[int]:
         """The client ids that an owner owns."""
@@ -380,6 +390,7 @@ class PresenceTable:
     def merge(self, entries: Iterable[Entry], now_s: float) -> Applied:
         """Take entries that other replicas have accepted (P10); their JSON is trusted."""
         result = Applied([], [], [], 0, _NONE_REFUSED)
+        removed: list[Entry] = []
         stale = foreign = 0
         for incoming in entries:
             entry = incoming._replace(seen_s=now_s)
@@ -391,8 +402,10 @@ class PresenceTable:
                 else:
                     result.answers.append(self._removal(known, entry.clock))
                     foreign += 1
-            elif entry.state is None or (gone is not None and entry.clock <= gone.clock):
+            elif entry.state is None:
                 stale += 1
+            elif gone is not None and entry.clock <= gone.clock:
+                removed.append(entry._replace(clock=gone.clock, state=None, encoded=gone.encoded))
             elif known is None or entry.clock > known.clock:
                 self._put(entry, known, self._speaker(entry.owner))
                 self._mark(entry)
@@ -401,13 +414,23 @@ class PresenceTable:
                 self._put(entry, known, self._speaker(entry.owner))
             else:
                 stale += 1
-        return result._replace(stale=stale, refused={"foreign": foreign} if foreign else _NONE_REFUSED)
+        refused = {"foreign": foreign} if foreign else _NONE_REFUSED
+        return result._replace(stale=stale, refused=refused, gone=removed)
 
     def _speaker(self, owner: Owner) -> _Speaker:
         speaker = self._speakers.get(owner)
         if speaker is None:
-            speaker = self._speakers[owner] = _Speaker(None)
+            speaker = self._speakers[owner] = _Speaker(None, is_remote=True)
         return speaker
+
+    def raise_above(self, client: int, clock: int) -> None:
+        """Announce a present state again, above a clock at which others may have removed it (P10)."""
+        known = self._live.get(client)
+        if known is None or known.state is None or max(clock, known.clock) >= MAX_CLOCK:
+            return
+        raised = _at_clock(known, max(clock, known.clock) + 1)
+        self._put(raised, known, self._speakers[known.owner])
+        self._mark(raised)
 
     # -- leaving -----------------------------------------------------------------------------------------------------
 
@@ -475,8 +498,8 @@ class PresenceTable:
         else:
             self._bytes += len(entry.encoded) - len(known.encoded)
             if known.owner != entry.owner:
-                self._speakers[known.owner].ids.discard(entry.client)
                 speaker.ids.add(entry.client)
+                self._disown(known)
         self._live[entry.client] = entry
         self._snapshot = None
 
@@ -486,15 +509,20 @@ class PresenceTable:
         del self._live[client]
         self._bytes -= len(known.encoded)
         self._snapshot = None
-        speaker = self._speakers.get(known.owner)
-        if speaker is not None:
-            speaker.ids.discard(client)
+        self._disown(known)
         self._gone[client] = _Gone(clock, known.user, now_s, removal.encoded)
         if len(self._gone) > self._limits.max_gone:
             self._gone.popitem(last=False)
         self._echoes.clear()  # a state for a removed id is not stale, it is answered (P5)
         self._mark(removal)
         return removal
+
+    def _disown(self, known: Entry) -> None:
+        speaker = self._speakers.get(known.owner)
+        if speaker is not None:
+            speaker.ids.discard(known.client)
+            if speaker.is_remote and not speaker.ids:
+                del self._speakers[known.owner]  # nobody says when it ends
 
     def _removal(self, known: Entry, clock: int) -> Entry:
         return known._replace(clock=clock, state=None, encoded=write_entry(known.client, clock, None))

@@ -12,6 +12,8 @@ Rules (tests quote these ids):
     R6  A read-only session's update is answered "stored" if it holds nothing new, else "refused".
     R8  What comes from the log is durable: it goes to the readers, never back to the saver. What of it refers to
         something that the log lacks waits in the room, and no snapshot covers it.
+    R9  New structs under a client id that is guarded for another user wait until its owner's own are there, or until
+        he has left (owners.py); he is asked for them. The rest of the update goes on.
     R7  Whatever is refused is refused whole, with one error, before anything of it has an effect.
 """
 
@@ -32,6 +34,7 @@ from weft.follower import Follower
 from weft.journal import Loaded
 from weft.logs import get_logger
 from weft.outlet import Outlet
+from weft.owners import Owners, Split
 from weft.presence import Entry as PresenceEntry
 from weft.presence import PresenceLimits, PresenceTable, encode
 from weft.relay import Relay
@@ -126,6 +129,8 @@ class Room:
                 document_id, services.bus, services.metrics, own=self._own_presence, take=self._take_presence
             )
         self._parties: dict[Session, Party] = {}
+        self._users: dict[Session, str | None] = {}  # as they were when they joined
+        self._owners = Owners(self._present_user, self.presence.has_user)
         self._pending: list[_Pending] = []
         self._pending_bytes = 0
         self._waiting = WaitingList(
@@ -158,6 +163,8 @@ class Room:
             raise RoomFullError(f"the document has {limit} sessions, its limit; try again later")
         self._fanout.add(session, party.outlet)
         self._parties[session] = party
+        self._users[session] = session.grant.user
+        self._owners.came(session.grant.user)
         self._metrics.sessions += 1
         session.last_sent_s = monotonic()
         if not session.hocuspocus:
@@ -177,6 +184,8 @@ class Room:
             self._wait_no_more(waiting)
         if self.presence.remove_owner(session.owner, monotonic()):
             self._schedule()
+        if self._owners.left(self._users.pop(session)) and self._waiting:
+            self._retry_parked()
 
     def end_all(self, error: WeftError) -> None:
         """End every session with an error."""
@@ -213,10 +222,14 @@ class Room:
             return
         if facts is None:
             facts = read_update(update, limit=self._settings.max_update_bytes)
-        admission = self.document.admit(update, facts)
         if not session.grant.may_write:
-            self._take_from_reader(session, admission, is_step2=is_step2)
+            self._take_from_reader(session, self.document.admit(update, facts), is_step2=is_step2)
             return
+        split = self._owners.split(update, facts, self.document.clocks, session.grant.user)
+        if split is not None:
+            self._take_guarded(session, update, split, is_step2=is_step2)
+            return
+        admission = self.document.admit(update, facts)
         if admission.ready is None and admission.waiting is None:
             # y-websocket clients have nothing to learn from their own known step 2.
             self._nothing_new(self._ticket(session, None if is_step2 else update, is_step2=is_step2))
@@ -234,6 +247,41 @@ class Room:
             self._accept(admission, ticket, session.grant.user)
             if self._waiting:
                 self._retry_waiting(admission.ends)
+
+    def _take_guarded(self, session: Session, update: bytes, split: Split, *, is_step2: bool) -> None:
+        """Take an update with structs under guarded ids: those are parked (R9)."""
+        self._check_room_for(len(update))
+        self._waiting.check(session, update, split.needs)
+        user = session.grant.user
+        ticket = self._ticket(session, None if is_step2 else update, is_step2=is_step2)
+        ends: list[tuple[int, int]] = []
+        if split.free is not None:
+            facts = read_update(split.free)
+            admission = self.document.admit(split.free, facts)
+            if admission.waiting is not None:
+                ticket.parts += 1
+                self._wait(Waiting(split.free, facts, ticket, user), admission.needs)
+            if admission.ready is not None:
+                ticket.parts += 1
+                self._accept(admission, ticket, user)
+                ends = admission.ends
+        self._metrics.parked_updates += 1
+        self._await(Waiting(split.parked, read_update(split.parked), ticket, user, is_parked=True), split.needs)
+        for owner, name in self._users.items():
+            if name in split.owners and owner.ask_rate.take(monotonic()):
+                owner.expect_step2(counted=False)
+                self._say(owner, owner.prefix + step1_body(self.document.state_vector()))
+        if ends:
+            self._retry_waiting(ends)
+
+    def _present_user(self, client: int) -> str | None:
+        entry = self.presence.get(client)
+        return None if entry is None else entry.user
+
+    def _retry_parked(self) -> None:
+        """Try what is parked again: owners may have left."""
+        for waiting in self._waiting.parked():
+            self._retry_waiting([], first=waiting)
 
     def knows_step2(self, update: bytes) -> bool:
         """Whether these are the bytes of a client that knows exactly what we know; they need not be read."""
@@ -300,6 +348,9 @@ class Room:
         """The ready part of an admission becomes part of the document, the batch and the log."""
         assert admission.ready is not None
         session = ticket.session
+        if author is not None and len(admission.ends) == 1:
+            client = admission.ends[0][0]
+            self._owners.wrote(client, self.document.clocks.get(client, 0), author)
         if session.behind is not None:
             # What it sends itself it has; on y-websocket that comes back only when durable.
             for client, end in admission.ends:
@@ -370,11 +421,14 @@ class Room:
 
     # -- what waits ----------------------------------------------------------------------------------------------
 
-    def _wait(self, waiting: Waiting, needs: list[tuple[int, int]]) -> None:
-        session = waiting.ticket.session
+    def _await(self, waiting: Waiting, needs: list[tuple[int, int]]) -> None:
         self._waiting.add(waiting, needs)
         self._metrics.waiting_updates += 1
         self._metrics.waiting_bytes += len(waiting.update)
+
+    def _wait(self, waiting: Waiting, needs: list[tuple[int, int]]) -> None:
+        session = waiting.ticket.session
+        self._await(waiting, needs)
         if session.ask_rate.take(monotonic()):
             session.expect_step2(counted=False)
             self._say(session, session.prefix + step1_body(self.document.state_vector()))
@@ -384,9 +438,11 @@ class Room:
         self._metrics.waiting_updates -= 1
         self._metrics.waiting_bytes -= len(waiting.update)
 
-    def _retry_waiting(self, ends: list[tuple[int, int]]) -> None:
+    def _retry_waiting(self, ends: list[tuple[int, int]], first: Waiting | None = None) -> None:
         """Try what waited for clocks that have just been passed, until nothing more becomes ready."""
         todo = self._waiting.passed(ends)
+        if first is not None:
+            todo.append(first)
         while todo:
             waiting = todo.pop(0)
             try:
@@ -406,6 +462,10 @@ class Room:
             self._wait_no_more(waiting)
             self._metrics.refusals["read-only"] += 1
             self._refuse(ticket)
+            return []
+        split = self._owners.split(waiting.update, waiting.facts, self.document.clocks, waiting.author)
+        if split is not None:
+            self._waiting.note(waiting, split.needs)
             return []
         admission = self.document.admit(waiting.update, waiting.facts)
         if admission.waiting is None:
@@ -668,12 +728,13 @@ class Room:
         """Take what another replica has accepted; a state that has moved here meanwhile is announced again (P10)."""
         applied = self.presence.merge(entries, monotonic())
         if applied.answers:
-            owners = {session.owner: session for session in self._fanout}
+            owners = {session.owner for session in self._fanout}
             for entry in applied.answers:
-                session = owners.get(entry.owner)
-                if session is not None:
-                    self._say(session, session.prefix + presence_body(encode([entry])))
-        if applied.entries:
+                if entry.owner in owners:
+                    self.presence.raise_above(entry.client, entry.clock)
+        if applied.gone and self._relay is not None:
+            self._relay.deny(applied.gone)
+        if self.presence.is_dirty:
             self._schedule()
 
     def forget_replicas(self, gone: frozenset[str]) -> None:
@@ -707,6 +768,8 @@ class Room:
                 self._say(session, session.prefix + KEEP_ALIVE)
         if self.presence.expire(now_s):
             self._schedule()
+        if self._waiting:
+            self._retry_parked()
         self._folder.tick(now_s)
 
     # -- the end -------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ Rules (tests quote these ids):
     Q3  All of it is bounded, per session and per room, the needs of one update too; "full" closes 1013, and nothing of
         the update is acknowledged.
     Q4  What waits goes with its session. It is never relayed, journaled or counted as known.
+    Q6  What is parked waits for the owner of the client ids in it (owners.py), or until he has left.
     Q5  The author is the one at the time of sending; whoever has lost the right to write meanwhile is refused.
 """
 
@@ -32,11 +33,15 @@ class Waiting:
         facts: what the strict reader found in it: reading it again at every try would cost a second for megabytes.
         ticket: its answer.
         author: whose edit it is.
+        is_parked: whether it waits for an owner (Q6).
     """
 
-    __slots__ = ("author", "facts", "generation", "ticket", "update")
+    __slots__ = ("author", "facts", "generation", "is_parked", "ticket", "update")
 
-    def __init__(self, update: bytes, facts: UpdateFacts, ticket: Ticket, author: str | None) -> None:
+    def __init__(
+        self, update: bytes, facts: UpdateFacts, ticket: Ticket, author: str | None, *, is_parked: bool = False
+    ) -> None:
+        self.is_parked = is_parked
         self.update = update
         self.facts = facts
         self.ticket = ticket
@@ -121,6 +126,10 @@ class WaitingList:
     def of(self, session: Session) -> list[Waiting]:
         """What waits for a session, oldest first."""
         return list(self._by_session.get(session, ()))
+
+    def parked(self) -> list[Waiting]:
+        """What waits for an owner (Q6)."""
+        return [waiting for own in self._by_session.values() for waiting in own if waiting.is_parked]
 
     def passed(self, ends: Iterable[tuple[int, int]]) -> list[Waiting]:
         """Who waits for one of these clocks (client, next clock) to be passed; each is to be tried and noted again."""

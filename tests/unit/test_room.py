@@ -601,8 +601,10 @@ async def test_q5_a_session_that_lost_its_right_is_refused_what_waited() -> None
 async def test_q5_what_waited_keeps_its_author() -> None:
     async with world() as w:
         ana, bo = await w.yws(), await w.yws(Grant(Access.EDIT, user="bo"))
-        author = Author(1)
-        missing, late = author.type("a"), author.type("é")
+        author, other = Author(1), Author(2)
+        missing = other.type("a")
+        author.hear([missing])
+        late = author.type("é")
         ana.update(late)
         bo.update(missing)
         await w.flushed()
