@@ -41,7 +41,8 @@ def authorize(handshake, token, document):
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
     folder = tmp_path_factory.mktemp("haproxy")
-    async with Cluster(folder, command=COMMAND, env={"PYTHONPATH": str(ROOT)}) as running:
+    env = {"PYTHONPATH": str(ROOT), "WEFT_READY_GRACE_S": "0.3", "WEFT_REDIS_TIMEOUT_S": "0.5"}
+    async with Cluster(folder, command=COMMAND, env=env) as running:
         yield running
 
 
@@ -177,6 +178,75 @@ async def test_a_dead_replica_is_passed_over_before_the_checks_know(cluster: Clu
             marker(replica).unlink(missing_ok=True)
         await dead.start()
     await cluster.wait_ready()
+
+
+async def test_l2_l3_redis_away_makes_all_unready_and_cuts_nobody(cluster: Cluster) -> None:
+    alice = next(iter((await spread(cluster, "away")).values()))
+    bob = await HocuspocusClient("away").join(cluster.ws)
+    cluster.redis.pause()
+    try:
+        await cluster.until(lambda: set(cluster.haproxy.states().values()) == {"DOWN"}, "all marked down")
+        async with httpx.AsyncClient(base_url=cluster.http) as http:
+            assert (await http.get("/healthz")).status_code == 200, "L3"
+            unready = await http.get("/readyz")
+            assert (unready.status_code, unready.json()["status"]) == (503, "unready")
+        alice.update(insert(501, 0, "while it is away é😀"))
+        assert (alice.closed, bob.closed) == (None, None), "L2"
+    finally:
+        cluster.redis.resume()
+    await alice.settle()
+    await bob.until(lambda: bob.holds("while it is away é😀".encode()), "what was written meanwhile")
+    await cluster.wait_ready()
+    assert (alice.closed, bob.closed) == (None, None)
+
+
+class Opener:
+    """Opens one connection after the other, each on one of a few documents; closes each when it is synced."""
+
+    def __init__(self, cluster: Cluster, number: int) -> None:
+        self.cluster, self.number = cluster, number
+        self.opened = 0
+        self.ended: list[int] = []
+
+    async def run(self, over: asyncio.Event) -> None:
+        while not over.is_set():
+            # A handshake that fails raises: nobody who comes may notice that a replica goes.
+            client = await YClient().open(f"{self.cluster.ws}/opened/{self.number}-{self.opened % 5}")
+            self.opened += 1
+            client.step1()
+            try:
+                await client.until_synced()
+            except AssertionError:
+                assert client.closed is not None, f"open, but silent: {client}"
+                self.ended.append(client.closed[0])
+            await client.close()
+
+
+@pytest.mark.parametrize("how", ["terminate", "kill"])
+async def test_no_handshake_fails_while_a_replica_goes_and_comes_back(cluster: Cluster, how: str) -> None:
+    over = asyncio.Event()
+    openers = [Opener(cluster, number) for number in range(4)]
+    replica = cluster.replica(2)
+    async with asyncio.TaskGroup() as group:
+        for opener in openers:
+            group.create_task(opener.run(over))
+        try:
+            await cluster.until(lambda: all(opener.opened > 20 for opener in openers), "connections")
+            if how == "terminate":
+                assert await replica.terminate() == 0
+            else:
+                await replica.kill()
+            await replica.start()
+            await cluster.wait_ready()
+            before = [opener.opened for opener in openers]
+            await cluster.until(
+                lambda: all(opener.opened > count + 20 for opener, count in zip(openers, before, strict=True)), "more"
+            )
+        finally:
+            over.set()
+    ended = [code for opener in openers for code in opener.ended]
+    assert set(ended) <= ({1012} if how == "terminate" else {1006})
+    assert len(ended) <= len(openers), "only those who were there"
 
 
 async def test_documents_meet_on_one_replica_when_hashed(cluster: Cluster, tmp_path: Path) -> None:

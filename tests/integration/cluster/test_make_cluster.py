@@ -207,7 +207,10 @@ def test_t3_what_dies_again_and_again_stops_the_whole(tmp_path: Path, monkeypatc
 
 
 def test_t5_what_is_missing_or_taken_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ClusterError, match="is taken.*; choose another"):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(ClusterError, match="choose another with --port"),
+    ):
         Cluster(tmp_path, taken.getsockname()[1], 3, WEFT)
     with pytest.raises(ClusterError, match="run `make setup`"):
         Cluster(tmp_path, 0, 3, tmp_path / "weft")
