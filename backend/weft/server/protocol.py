@@ -185,7 +185,12 @@ class WeftWebSocketProtocol(asyncio.Protocol):
         self.congested = False
         if self._pong is not None:
             pong, self._pong = self._pong, None
+            # Where the bounds are close together this may be too much again: then nobody hears of either (O3).
+            listener, self._listener = self._listener, None
             self.send_frame(PONG, pong)
+            self._listener = listener
+            if self.congested:
+                return
         if self._stage is Stage.OPEN and self._listener is not None:
             self._guarded(self._listener.drained)
 

@@ -1,0 +1,126 @@
+"""Pongs that had to wait (P7), where the bounds of congestion are closer together than a pong is long."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from tests.integration.server.raw import BINARY, PING, frame, head
+from uvicorn.server import ServerState
+
+from weft.outlet import Limits, Outlet
+from weft.server.protocol import WeftWebSocketProtocol
+from weft.server.run import make_config
+
+LIMITS = Limits(high_bytes=100, low_bytes=90)
+
+
+class Pipe(asyncio.Transport):
+    """A transport whose peer reads when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.protocol: WeftWebSocketProtocol
+        self.waiting = b""
+        self.paused = False
+        self.high_bytes, self.low_bytes = 65_536, 16_384
+
+    def write(self, data: Any) -> None:
+        self.waiting += data
+        if not self.paused and len(self.waiting) > self.high_bytes:
+            self.paused = True
+            self.protocol.pause_writing()
+
+    def read(self, size: int) -> bytes:
+        """The peer reads so many bytes."""
+        data, self.waiting = self.waiting[:size], self.waiting[size:]
+        if self.paused and len(self.waiting) <= self.low_bytes:
+            self.paused = False
+            self.protocol.resume_writing()
+        return data
+
+    def get_write_buffer_size(self) -> int:
+        return len(self.waiting)
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        assert high is not None
+        assert low is not None
+        self.high_bytes, self.low_bytes = high, low
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return default
+
+
+class Notes:
+    """A listener that only notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[str | bytes] = []
+
+    def opened(self, outlet: Outlet) -> None:
+        self.outlet = outlet
+
+    def message(self, payload: bytes) -> None:
+        self.notes.append(payload)
+
+    def text(self, payload: str) -> None:
+        self.notes.append(payload)
+
+    def congested(self) -> None:
+        self.notes.append("congested")
+
+    def drained(self) -> None:
+        self.notes.append("drained")
+
+    def closed(self, code: int) -> None:
+        self.notes.append(f"closed {code}")
+
+
+@pytest.fixture
+async def pipe() -> Pipe:
+    """A connection that has asked and is not accepted yet."""
+    asked = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    config = make_config(app, lifespan="off", log_config=None)
+    config.load()
+    pipe = Pipe()
+    protocol = pipe.protocol = WeftWebSocketProtocol(config, ServerState(), {})
+    protocol.connection_made(pipe)
+    protocol.data_received(head("/"))
+    await asked.wait()
+    return pipe
+
+
+async def test_a_pong_that_is_too_much_again_is_no_drain(pipe: Pipe):
+    """P7, O3"""
+    listener = Notes()
+    protocol = pipe.protocol
+    protocol.attach(listener, limits=LIMITS)
+    pipe.read(len(pipe.waiting))  # the 101 response
+    listener.outlet.send(b"x" * 109)  # 111 bytes on the wire
+    protocol.data_received(frame(PING, b"first") + frame(PING, b"second"))
+    assert listener.notes == ["congested"]
+    assert pipe.waiting == b"\x82\x6d" + b"x" * 109
+
+    pipe.read(16)  # 95 wait: still congested
+    assert listener.notes == ["congested"]
+    protocol.data_received(frame(PING, b"p" * 60))
+    pipe.read(6)  # 89 wait, and the pong makes them 151
+    assert len(pipe.waiting) == 89 + 62
+    assert pipe.waiting.endswith(b"\x8a\x3c" + b"p" * 60)
+    assert listener.notes == ["congested"]
+    assert protocol.congested
+
+    protocol.data_received(frame(BINARY, b"delivered"))
+    pipe.read(100)
+    assert listener.notes == ["congested", b"delivered", "drained"]
+    assert not protocol.congested
+    protocol.data_received(frame(PING, b"at once"))
+    assert pipe.waiting.endswith(b"\x8a\x07at once")
+    protocol.connection_lost(None)
+    assert listener.notes[-1] == "closed 1006"
