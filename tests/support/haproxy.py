@@ -144,6 +144,10 @@ class Haproxy:
         """How many connections each replica has had through this backend."""
         return {row["svname"]: int(row["stot"]) for row in self.table() if self._is_server(row, backend)}
 
+    def open_now(self) -> int:
+        """How many connections to replicas are open, in all backends."""
+        return sum(int(row["scur"]) for row in self.table() if row["svname"].startswith("replica"))
+
     @staticmethod
     def _is_server(row: Mapping[str, str], backend: str) -> bool:
         return row["pxname"] == backend and row["svname"] not in {"FRONTEND", "BACKEND"}

@@ -68,7 +68,8 @@ def sockets(replica: Replica) -> int:
 
 
 async def spread(cluster: Cluster, document: str) -> dict[str, YClient]:
-    """One client on each replica, through HAProxy."""
+    """One client on each replica, through HAProxy, which gives a connection to who has fewest."""
+    await cluster.until(lambda: cluster.haproxy.open_now() == 0, "what earlier tests had open is closed")
     found: dict[str, YClient] = {}
     before = cluster.haproxy.sessions()
     for _ in cluster.replicas:
