@@ -159,7 +159,8 @@ class Writer:
             replies: list[Reply] = await self._base.engine.run_scripts(calls, lane=Lane.APPEND)
             unlisted, failed = [], False
             done: list[tuple[list[_Append], Position]] = []
-            for (document, appends), reply in zip(taken.items(), replies, strict=True):
+            # A copy: what fails leaves `taken`, which is what is under way.
+            for (document, appends), reply in zip(tuple(taken.items()), replies, strict=True):
                 try:
                     last, is_listed = self._judge(document, reply)
                 except WeftError as error:
@@ -181,7 +182,7 @@ class Writer:
             # The task goes on for the others; what was under way is not acknowledged.
             log.exception("appending failed")
             self._stats.failures += 1
-            for document in taken:
+            for document in tuple(taken):
                 self._fail(document, error_of(error))
         finally:
             self._in_flight = {}
