@@ -38,6 +38,21 @@ def wait_until(condition: Callable[[], bool], what: Callable[[], str] | str, dea
         time.sleep(POLL_S)
 
 
+_taken: set[int] = set()
+
+
+def fresh_port() -> int:
+    """A free port that this process has not had before: one that is found is not listened on at once."""
+    while (port := free_port()) in _taken:
+        pass
+    _taken.add(port)
+    return port
+
+
+class PortTakenError(AssertionError):
+    """Another process was quicker to listen on the port that was free."""
+
+
 class RedisServer:
     """One `redis-server` process, as a context manager.
 
@@ -54,7 +69,7 @@ class RedisServer:
         self._temporary = tempfile.TemporaryDirectory(prefix="weft-redis-") if folder is None else None
         self.folder = Path(self._temporary.name) if self._temporary else folder or Path()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.port = port or free_port()
+        self.port = port or fresh_port()
         self.options: dict[str, str | int] = {"save": "", "appendonly": "no", **options}
         self._process: subprocess.Popen[bytes] | None = None
         self._paused = False
@@ -107,7 +122,8 @@ class RedisServer:
     def answers(self) -> bool:
         """Whether it answers now."""
         if not self.running:
-            raise AssertionError(f"{self.binary} ended at once:\n{self.log}")
+            kind = PortTakenError if "Address already in use" in self.log else AssertionError
+            raise kind(f"{self.binary} ended at once:\n{self.log}")
         try:
             answer = self.command("PING")
         except (OSError, EOFError):
@@ -182,7 +198,11 @@ class RedisServer:
         self._process, self._paused = None, False
 
     def __enter__(self) -> Self:
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -210,12 +230,12 @@ class RedisCluster:
     """
 
     def __init__(self, *, replicas: int = 0, node_timeout_ms: int = 1000, **options: str | int) -> None:
-        self.nodes = [
-            RedisServer(
-                cluster_enabled="yes", cluster_port=free_port(), cluster_node_timeout=node_timeout_ms, **options
-            )
-            for _ in range(3 + replicas)
-        ]
+        self._count = 3 + replicas
+        self._options = {"cluster_enabled": "yes", "cluster_node_timeout": node_timeout_ms, **options}
+        self._make()
+
+    def _make(self) -> None:
+        self.nodes = [RedisServer(None, **self._options, cluster_port=fresh_port()) for _ in range(self._count)]
         self.masters, self.replicas = self.nodes[:3], self.nodes[3:]
 
     @property
@@ -254,13 +274,27 @@ class RedisCluster:
     def end_move(self, slot: int, to: RedisServer) -> None:
         name = self.id_of(to)
         for node in [to, *(other for other in self.masters if other is not to)]:
-            assert node.command("CLUSTER", "SETSLOT", slot, "NODE", name) == b"OK"
+            answer = node.command("CLUSTER", "SETSLOT", slot, "NODE", name)
+            assert answer == b"OK", answer
 
     def healthy(self) -> bool:
         """Whether every running node says that all is well."""
         return all(node.info_of("CLUSTER", "INFO").get("cluster_state") == "ok" for node in self.nodes if node.running)
 
     def __enter__(self) -> Self:
+        for attempt in range(3):
+            try:
+                self._begin()
+            except BaseException as error:  # what was started has to end (V1)
+                self.__exit__(None, None, None)
+                if not isinstance(error, PortTakenError) or attempt == 2:
+                    raise
+                self._make()
+            else:
+                break
+        return self
+
+    def _begin(self) -> None:
         for node in self.nodes:
             node.start(ready=False)
         for node in self.nodes:
@@ -279,10 +313,10 @@ class RedisCluster:
                 lambda node=node, master=master: node.command("CLUSTER", "REPLICATE", master) == b"OK",  # type: ignore[misc]
                 "a replica knows its master",
             )
-        wait_until(self._complete, lambda: "the cluster is complete:\n" + first.log)
-        return self
+        wait_until(self.complete, lambda: "the cluster is complete:\n" + first.log)
 
-    def _complete(self) -> bool:
+    def complete(self) -> bool:
+        """Whether everybody knows everybody, and all is well."""
         everybody = str(len(self.nodes))
         known = all(node.info_of("CLUSTER", "INFO").get("cluster_known_nodes") == everybody for node in self.nodes)
         linked = all(node.info("replication").get("master_link_status") == "up" for node in self.replicas)
@@ -306,11 +340,15 @@ class RedisSentinels:
     name = "mymaster"
 
     def __init__(self, *, down_after_ms: int = 500, **options: str | int) -> None:
-        self.primary = RedisServer(**options)
-        # Replicas copy without disk and without waiting for others, so that the set is ready at once.
-        self.replica = RedisServer(replicaof=f"127.0.0.1 {self.primary.port}", **options)
-        self.primary.options["repl_diskless_sync_delay"] = 0
-        self.sentinels = [_Sentinel(self.name, self.primary.port, down_after_ms) for _ in range(3)]
+        self._options, self._down_after_ms = options, down_after_ms
+        self._make()
+
+    def _make(self) -> None:
+        options = self._options
+        self.primary = RedisServer(None, **options, repl_diskless_sync_delay=0)  # the replica is ready at once
+        self.replica = RedisServer(None, replicaof=f"127.0.0.1 {self.primary.port}", **options)
+        password = str(options.get("requirepass", ""))
+        self.sentinels = [_Sentinel(self.name, self.primary.port, self._down_after_ms, password) for _ in range(3)]
 
     @property
     def url(self) -> str:
@@ -325,15 +363,28 @@ class RedisSentinels:
         return int(self.sentinels[0].command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.name)[1])
 
     def __enter__(self) -> Self:
+        for attempt in range(3):
+            try:
+                self._begin()
+            except BaseException as error:  # what was started has to end (V1)
+                self.__exit__(None, None, None)
+                if not isinstance(error, PortTakenError) or attempt == 2:
+                    raise
+                self._make()
+            else:
+                break
+        return self
+
+    def _begin(self) -> None:
         for server in (self.primary, self.replica):
             server.start()
         wait_until(lambda: self.replica.info("replication").get("master_link_status") == "up", lambda: self.replica.log)
         for sentinel in self.sentinels:
             sentinel.start()
-        wait_until(self._complete, lambda: "the sentinels know each other and the replica:\n" + self.sentinels[0].log)
-        return self
+        wait_until(self.complete, lambda: "the sentinels know each other and the replica:\n" + self.sentinels[0].log)
 
-    def _complete(self) -> bool:
+    def complete(self) -> bool:
+        """Whether every sentinel knows the others and a replica, and a primary that is well."""
         for sentinel in self.sentinels:
             answer = sentinel.command("SENTINEL", "MASTER", self.name)
             state = dict(zip(answer[::2], answer[1::2], strict=True))
@@ -349,13 +400,13 @@ class RedisSentinels:
 
 
 class _Sentinel(RedisServer):
-    def __init__(self, name: str, primary_port: int, down_after_ms: int) -> None:
+    def __init__(self, name: str, primary_port: int, down_after_ms: int, password: str) -> None:
         super().__init__()
         (self.folder / "sentinel.conf").write_text(
             f"port {self.port}\nbind 127.0.0.1\ndir {self.folder}\n"
             f"sentinel monitor {name} 127.0.0.1 {primary_port} 2\n"
             f"sentinel down-after-milliseconds {name} {down_after_ms}\n"
-            f"sentinel failover-timeout {name} 4000\n"
+            f"sentinel failover-timeout {name} 4000\n" + (f"sentinel auth-pass {name} {password}\n" if password else "")
         )
 
     def _command(self) -> list[str]:

@@ -92,8 +92,10 @@ class Engine(Protocol):
     def is_cluster(self) -> bool:
         """Whether keys live on several nodes, so that channels are sharded (SSUBSCRIBE, SPUBLISH).
 
-        A script may SPUBLISH (tried on 7.0.15): the channel is best given as one of its KEYS, so that a node which does
-        not own the slot answers MOVED instead of publishing to nobody. On one server a script uses PUBLISH.
+        A script may SPUBLISH there (tried on 7.0.15; on one server it uses PUBLISH). Name in KEYS what is read and
+        written, and nothing else: while a slot moves, a script is refused (TRYAGAIN, nothing of it executed) as long as
+        one of several KEYS is not there. So the channel, which never is, goes into ARGV, and keys that may not exist
+        are best touched by scripts of their own. What is published on a slot that is on its way may be heard by nobody.
         """
         ...
 

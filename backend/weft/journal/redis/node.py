@@ -16,6 +16,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
+from redis.exceptions import ResponseError
+
 from weft.errors import JournalUnavailableError
 from weft.journal.redis.engine import Argument, Lane, Reply, Script
 from weft.journal.redis.link import Link, code_of
@@ -87,15 +89,23 @@ class Node:
 async def _round_trip(link: Link, calls: Sequence[Call], deadline_s: float) -> list[Reply]:
     commands: list[tuple[Argument, ...]] = []
     at: list[int] = []  # where the replies of the calls stand
+    loads: dict[str, int] = {}  # where those of loading scripts stand
     for call in calls:
         if call.script is not None and call.script.sha not in link.scripts:
             link.scripts.add(call.script.sha)
+            loads[call.script.sha] = len(commands)
             commands.append(("SCRIPT", "LOAD", call.script.source))
         if call.asking:
             commands.append(("ASKING",))
         at.append(len(commands))
         commands.append(call.args)
     replies = await link.call(commands, deadline_s)
+    for sha, i in loads.items():
+        if isinstance(replies[i], ResponseError):  # it cannot be compiled, or we may not: say that, not NOSCRIPT
+            link.scripts.discard(sha)
+            for j, call in zip(at, calls, strict=True):
+                if call.script is not None and call.script.sha == sha and code_of(replies[j]) == "NOSCRIPT":
+                    replies[j] = replies[i]
     return [replies[i] for i in at]
 
 

@@ -1,0 +1,282 @@
+"""A real cluster: slots that move, nodes that fail, sharded channels (R1-R4, W1-W3, U5)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from redis.exceptions import ResponseError
+from tests.support.hearing import Ears, until
+from tests.support.redis import RedisCluster, RedisServer
+
+from weft.errors import JournalUnavailableError
+from weft.journal.redis.address import Place
+from weft.journal.redis.cluster import ClusterEngine, tag_of
+from weft.journal.redis.engine import Command, Lane
+from weft.journal.redis.scripts import make_script
+from weft.journal.redis.slots import slot_of
+
+TIMEOUT_S = 1.2
+NAMES = [f"d{number}" for number in range(12)]  # they spread over all nodes
+APPEND = make_script(
+    "append",
+    """redis.call('RPUSH', KEYS[1], ARGV[1])
+    redis.call('SPUBLISH', ARGV[2], ARGV[1])
+    return redis.call('INCR', KEYS[2])""",
+)
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[RedisCluster]:
+    with RedisCluster(replicas=1) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(shared: RedisCluster) -> RedisCluster:
+    return shared
+
+
+@pytest.fixture
+def ears() -> Ears:
+    return Ears()
+
+
+@pytest.fixture
+async def engine(cluster: RedisCluster, ears: Ears) -> AsyncIterator[ClusterEngine]:
+    async with ClusterEngine(cluster.url, timeout_s=TIMEOUT_S) as engine:
+        assert engine.is_cluster
+        engine.listen(ears)
+        yield engine
+    for node in cluster.nodes:
+        if node.running:
+            node.resume()
+            node.command("FLUSHALL")
+
+
+def appends(name: str, texts: list[str]) -> list[tuple[object, list[str], list[str]]]:
+    return [(APPEND, [f"{{{name}}}:log", f"{{{name}}}:count"], [text, f"{{{name}}}:channel"]) for text in texts]
+
+
+async def append(engine: ClusterEngine, names: list[str], texts: list[str]) -> list[object]:
+    calls = [call for name in names for call in appends(name, texts)]
+    return await engine.run_scripts(calls, lane=Lane.APPEND)  # type: ignore[arg-type]
+
+
+def elsewhere(cluster: RedisCluster, slot: int) -> RedisServer:
+    owner = cluster.owner(slot)
+    return next(node for node in cluster.masters if node is not owner)
+
+
+async def test_r1_commands_go_to_the_owners(cluster: RedisCluster, engine: ClusterEngine, ears: Ears) -> None:
+    for name in NAMES:
+        engine.subscribe(f"{{{name}}}:channel")
+    await until(lambda: len(ears.channels) == len(NAMES), "all are confirmed")
+    assert len(ears.servers) == 3
+    assert await append(engine, NAMES, ["a", "b"]) == [1, 2] * len(NAMES)
+    await until(lambda: len(ears.messages) == 2 * len(NAMES), "all is heard")
+    for name in NAMES:
+        assert [text for channel, text in ears.messages if channel == f"{{{name}}}:channel"] == [b"a", b"b"]
+    replies = await engine.run([Command(f"{{{name}}}", ("GET", f"{{{name}}}:count")) for name in NAMES])
+    assert replies == [b"2"] * len(NAMES)
+    assert len(await engine.warnings()) == 3  # one for each master
+    for name in NAMES:
+        engine.unsubscribe(f"{{{name}}}:channel")
+    await until(
+        lambda: all(node.command("PUBSUB", "SHARDCHANNELS") == [] for node in cluster.masters), "all are given up (W3)"
+    )
+
+
+async def test_r1_w1_a_slot_that_has_moved(cluster: RedisCluster, engine: ClusterEngine, ears: Ears) -> None:
+    channel = "{moved}:channel"
+    engine.subscribe(channel)
+    await ears.confirmation(channel)
+    assert await append(engine, ["moved"], ["a", "b"]) == [1, 2]
+    ears.told.clear()
+    target = elsewhere(cluster, slot_of(channel))
+    cluster.move_slot(slot_of(channel), target)
+    assert await append(engine, ["moved", "other"], ["c", "d"]) == [3, 4, 1, 2]
+    assert target.command("LRANGE", "{moved}:log", 0, -1) == [b"a", b"b", b"c", b"d"]
+    assert await ears.confirmation(channel) < 1.5  # told by sunsubscribe (U5)
+    ears.messages.clear()
+    assert await append(engine, ["moved"], ["e"]) == [5]
+    await until(lambda: ears.messages == [(channel, b"e")], "it is heard where it is now")
+
+
+async def test_r1_a_slot_on_its_way(cluster: RedisCluster, engine: ClusterEngine) -> None:
+    name = "way"
+    slot = slot_of(f"{{{name}}}")
+    source, target = cluster.owner(slot), elsewhere(cluster, slot)
+    assert await append(engine, [name], ["a"]) == [1]
+    cluster.begin_move(slot, target)
+    assert await append(engine, [name], ["b"]) == [2]  # all keys are here still
+
+    # A key that is not here: every command is sent on with ASK, in order.
+    new = Command(f"{{{name}}}", ("RPUSH", f"{{{name}}}:new", "x"))
+    assert await engine.run([new, new, Command("{other}", ("GET", "{other}")), new]) == [1, 2, None, 3]
+    assert target.commands([("ASKING",), ("LLEN", f"{{{name}}}:new"), ("ASKING",), ("DEL", f"{{{name}}}:new")])[1] == 3
+
+    # All keys have gone: so are scripts.
+    cluster.move_keys(source, target, [f"{{{name}}}:log".encode(), f"{{{name}}}:count".encode()])
+    for node in cluster.masters:
+        node.command("SCRIPT", "FLUSH")
+    assert await append(engine, [name, "other"], ["c", "d"]) == [3, 4, 1, 2]
+    cluster.end_move(slot, target)
+
+    # Some keys have gone and some have not: TRYAGAIN until they are together.
+    source, target = target, source
+    cluster.begin_move(slot, target)
+    cluster.move_keys(source, target, [f"{{{name}}}:log".encode()])
+    waiting = asyncio.create_task(append(engine, [name, "other"], ["e", "f"]))
+    done, _ = await asyncio.wait([waiting], timeout=0.2)
+    assert not done
+    cluster.move_keys(source, target, [f"{{{name}}}:count".encode()])
+    cluster.end_move(slot, target)
+    assert await waiting == [5, 6, 3, 4]
+    assert target.command("LRANGE", f"{{{name}}}:log", 0, -1) == [b"a", b"b", b"c", b"d", b"e", b"f"]
+
+    # Never together within the deadline: not executed, and said so; other documents are not held back.
+    source, target = target, source
+    cluster.begin_move(slot, target)
+    cluster.move_keys(source, target, [f"{{{name}}}:log".encode()])
+    one, two, three = await append(engine, [name], ["g"]) + await append(engine, ["other"], ["x", "y"])
+    assert isinstance(one, JournalUnavailableError)
+    assert "TRYAGAIN" in str(one)
+    assert (two, three) == (5, 6)
+    cluster.move_keys(source, target, [f"{{{name}}}:count".encode()])
+    cluster.end_move(slot, target)
+    assert await append(engine, [name], ["g"]) == [7]
+
+
+async def test_e2_order_is_kept_while_slots_move_to_and_fro(cluster: RedisCluster, engine: ClusterEngine) -> None:
+    """Calls of one key, many in a pipeline, while its slot moves: the log is in order, and holds all that was taken."""
+    taken: list[str] = []
+    ended = False
+
+    async def write() -> None:
+        number = 0
+        while not ended:
+            texts = [str(number + more) for more in range(20)]
+            number += 20
+            replies = await append(engine, ["fro"], texts)
+            taken.extend(text for text, reply in zip(texts, replies, strict=True) if isinstance(reply, int))
+            assert all(isinstance(reply, int | JournalUnavailableError) for reply in replies)
+
+    task = asyncio.create_task(write())
+    slot = slot_of("{fro}")
+    for _ in range(6):
+        before = len(taken)
+        await until(lambda before=before: len(taken) > before + 100 or task.done(), "it goes on")  # type: ignore[misc]
+        await asyncio.to_thread(cluster.move_slot, slot, elsewhere(cluster, slot))
+    ended = True
+    await task
+    log = [text.decode() for text in cluster.owner(slot).command("LRANGE", "{fro}:log", 0, -1)]
+    numbers = [int(text) for text in log]
+    assert numbers == sorted(numbers)
+    assert set(taken) <= set(log)
+    assert len(set(log)) == len(log)
+
+
+def refused(text: str) -> ResponseError:
+    return ResponseError(text)
+
+
+def test_r2_the_first_refused_call_decides_and_none_is_overtaken() -> None:
+    engine = ClusterEngine("redis+cluster://a")
+    here = Place("a", 6379)
+    keys = ["{x}", "{x}", "{y}", "{y}", "{z}", "{z}", "{w}"]
+    replies: list[object] = [
+        refused("ASK 1 b:2"),
+        refused("TRYAGAIN later"),
+        refused("TRYAGAIN later"),
+        5,  # a later call of y got through: the first is not sent again
+        refused("TRYAGAIN later"),
+        JournalUnavailableError("lost"),  # a later call of z may have got through
+        refused(f"MOVED {slot_of('{w}')} c:3"),
+    ]
+    engine._closed = True  # asks for no map
+    again, asked = engine._again(keys, {here: list(range(7))}, replies)
+    assert again == [0, 1, 6]
+    assert asked == {"x": Place("b", 2)}
+    assert engine._slots.owner("{w}") == Place("c", 3)
+
+
+@pytest.mark.parametrize(
+    ("key", "tag"), [("weft:{a}:log", "a"), ("plain", "plain"), ("{}x", "{}x"), ("{a}{b}", "a"), ("a}{b", "a}{b")]
+)
+def test_r2_tags(key: str, tag: str) -> None:
+    assert tag_of(key) == tag
+
+
+async def test_n3_scripts_on_nodes_that_do_not_know_them(cluster: RedisCluster, engine: ClusterEngine) -> None:
+    assert await append(engine, NAMES, ["a"]) == [1] * len(NAMES)
+    for node in cluster.masters:
+        node.command("SCRIPT", "FLUSH")
+    assert await append(engine, NAMES, ["b", "c"]) == [2, 3] * len(NAMES)
+
+
+async def test_a_cluster_that_cannot_be_found(ears: Ears) -> None:
+    async with ClusterEngine("redis+cluster://127.0.0.1:1", timeout_s=0.3) as engine:
+        engine.listen(ears)
+        engine.subscribe("{a}")
+        [error] = await engine.run([Command("{a}", ("GET", "{a}"))])
+        assert isinstance(error, JournalUnavailableError)
+        assert await engine.warnings() == []
+    with RedisServer() as single:
+        async with ClusterEngine(f"redis+cluster://{single.place}", timeout_s=0.3) as engine:
+            [error] = await engine.run([Command("{a}", ("GET", "{a}"))])
+            assert isinstance(error, JournalUnavailableError)
+
+
+async def test_w2_e5_a_master_that_fails_is_replaced_by_its_replica(
+    cluster: RedisCluster, engine: ClusterEngine, ears: Ears
+) -> None:
+    """The first master has a replica. It stops; the others promote the replica; then it comes back."""
+    master, [replica] = cluster.masters[0], cluster.replicas
+    name = next(name for name in NAMES if cluster.owner(slot_of(f"{{{name}}}")) is master)
+    other = next(name for name in NAMES if cluster.owner(slot_of(f"{{{name}}}")) is not master)
+    for one in (name, other):
+        engine.subscribe(f"{{{one}}}:channel")
+    await until(lambda: len(ears.channels) == 2, "both are confirmed")
+    assert await append(engine, [name, other], ["a"]) == [1, 1]
+    await until(
+        lambda: (
+            replica.command("READONLY") == b"OK"
+            and replica.info("replication")["slave_repl_offset"] == master.info("replication")["master_repl_offset"]
+        ),
+        "it is copied",
+    )
+    ears.told.clear()
+    master.pause()
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
+    waits = []
+    while True:
+        at_s = loop.time()
+        mine, theirs = await append(engine, [name, other], ["b"])
+        waits.append(loop.time() - at_s)
+        if isinstance(mine, int):
+            break
+        assert isinstance(mine, JournalUnavailableError)
+        assert isinstance(theirs, int) or "CLUSTERDOWN" in str(theirs)
+        assert loop.time() - began_s < 12
+        await asyncio.sleep(0.02)
+    assert all(wait_s < TIMEOUT_S / 4 + 0.2 for wait_s in waits[1:])  # R3
+    await ears.confirmation(f"{{{name}}}:channel")
+    ears.messages.clear()
+    await append(engine, [name], ["c"])
+    await until(lambda: (f"{{{name}}}:channel", b"c") in ears.messages, "it is heard at the replica")
+    master.resume()
+    await until(lambda: master.info("replication")["role"] == "slave", "the old master follows")
+    assert isinstance((await append(engine, [name], ["d"]))[0], int)
+
+
+async def test_the_end_leaves_nothing_behind(cluster: RedisCluster, ears: Ears) -> None:
+    async with ClusterEngine(cluster.url) as engine:
+        engine.listen(ears)
+        engine.subscribe("{a}")
+        await ears.confirmation("{a}")
+    await until(lambda: asyncio.all_tasks() == {asyncio.current_task()}, "no task is left")
+    for node in cluster.nodes:
+        await until(lambda node=node: "name=weft" not in node.command("CLIENT", "LIST").decode(), "all is closed")  # type: ignore[misc]

@@ -1,0 +1,111 @@
+"""A primary behind real sentinels (Q1-Q3)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from tests.support.hearing import Ears, until
+from tests.support.redis import RedisSentinels, RedisServer
+from tests.support.server import free_port
+
+from weft.errors import JournalUnavailableError
+from weft.journal.redis.engine import Command, Engine, Lane
+from weft.journal.redis.opening import open_engine
+from weft.journal.redis.sentinel import SentinelEngine
+
+SET = Command("k", ("SET", "k", "v"))
+GET = Command("k", ("GET", "k"))
+
+
+@pytest.fixture
+def sentinels() -> Iterator[RedisSentinels]:
+    with RedisSentinels(requirepass="secret", masterauth="secret") as sentinels:
+        yield sentinels
+
+
+async def works(engine: Engine, deadline_s: float = 12.0) -> None:
+    """Append until it is taken, as the journal does; each attempt gives an answer."""
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
+    while (replies := await engine.run([SET], lane=Lane.APPEND)) != [b"OK"]:
+        assert isinstance(replies[0], JournalUnavailableError)
+        assert loop.time() - began_s < deadline_s, replies
+        await asyncio.sleep(0.05)
+
+
+async def test_q1_a_primary_that_is_killed_is_replaced(sentinels: RedisSentinels) -> None:
+    ears = Ears()
+    url = sentinels.url.replace("redis+sentinel://", "redis+sentinel://:secret@")
+    async with open_engine(url, timeout_s=2) as engine:
+        engine.listen(ears)
+        engine.subscribe("c")
+        await ears.confirmation("c")
+        assert await engine.run([SET, GET]) == [b"OK", b"v"]
+        [warning] = await engine.warnings()
+        assert sentinels.primary.place in warning
+
+        await until(lambda: sentinels.replica.command("GET", "k") == b"v", "it is copied")
+        sentinels.primary.kill()
+        ears.told.clear()
+        await works(engine)
+        assert sentinels.replica.info("replication")["role"] == "master"
+        await ears.confirmation("c")
+        assert ears.told[0] == "disconnected"
+        sentinels.replica.command("PUBLISH", "c", "x")
+        await until(lambda: ears.messages == [("c", b"x")], "it hears the new primary")
+
+
+async def test_q2_readonly_drops_connections_and_sentinels_are_watched() -> None:
+    """Two servers and one sentinel of ours, which says what we want: no vote, so no waiting."""
+    with RedisServer() as one, RedisServer() as two:
+        named = [one]
+
+        async def sentinel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while data := await reader.read(1000):
+                if b"MASTER-ADDR" in data:
+                    port = str(named[0].port)
+                    writer.write(f"*2\r\n$9\r\n127.0.0.1\r\n${len(port)}\r\n{port}\r\n".encode())
+                else:
+                    writer.write(b"+OK\r\n+PONG\r\n")
+            writer.close()
+
+        fake = await asyncio.start_server(sentinel, "127.0.0.1", 0)
+        dead, port = free_port(), fake.sockets[0].getsockname()[1]
+        ears = Ears()
+        url = f"redis+sentinel://127.0.0.1:{dead},127.0.0.1:{port}/main"
+        async with fake, SentinelEngine(url, timeout_s=1, check_s=0.05) as engine:
+            engine.listen(ears)
+            engine.subscribe("c")
+            await ears.confirmation("c")
+            assert await engine.run([SET]) == [b"OK"]
+
+            named[0] = two  # the first still works, but is not the primary any more
+            await until(lambda: len(ears.servers) == 2, "the subscriber has moved")
+            assert await engine.run([GET]) == [None]
+            assert await engine.run([SET]) == [b"OK"]
+
+            one.command("REPLICAOF", "127.0.0.1", two.port)
+            named[0] = one  # a sentinel that is wrong: what it names is no master
+            await until(lambda: ears.told[-1] == "disconnected", "it left")
+            [error] = await engine.run([SET])
+            assert isinstance(error, JournalUnavailableError)
+            assert "no master (slave)" in str(error)
+
+            named[0] = two
+            assert await engine.run([SET]) == [b"OK"]
+            two.command("REPLICAOF", "127.0.0.1", one.port)
+            [error] = await engine.run([SET])
+            assert isinstance(error, JournalUnavailableError)
+            assert "READONLY" in str(error)
+            assert "no master" in str((await engine.run([SET]))[0])
+            two.command("REPLICAOF", "NO", "ONE")
+            assert await engine.run([SET]) == [b"OK"]
+
+
+async def test_q1_a_name_that_no_sentinel_knows() -> None:
+    async with open_engine(f"redis+sentinel://127.0.0.1:{free_port()}/main", timeout_s=0.5) as engine:
+        [error] = await engine.run([SET])
+        assert isinstance(error, JournalUnavailableError)
+        assert "no sentinel names 'main'" in str(error)

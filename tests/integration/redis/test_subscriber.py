@@ -1,0 +1,205 @@
+"""Channels of one real Redis (E4, E5, U1-U6)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from tests.support.hearing import Ears, until
+from tests.support.redis import RedisServer
+
+from weft.journal.redis.connections import SingleEngine
+from weft.journal.redis.subscriber import PAUSE_MOST_S, PING_S, pause_s
+
+TIMEOUT_S = 0.4
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def server(shared: RedisServer) -> RedisServer:
+    if not shared.running:
+        shared.start()
+    shared.resume()
+    shared.command("CONFIG", "RESETSTAT")
+    return shared
+
+
+@pytest.fixture
+def ears() -> Ears:
+    return Ears()
+
+
+@pytest.fixture
+async def engine(server: RedisServer, ears: Ears) -> AsyncIterator[SingleEngine]:
+    async with SingleEngine(server.url, timeout_s=TIMEOUT_S) as engine:
+        engine.listen(ears)
+        yield engine
+
+
+def calls(server: RedisServer, name: str) -> int:
+    line = server.info("commandstats").get(f"cmdstat_{name}", "calls=0,")
+    return int(line.split(",")[0].removeprefix("calls="))
+
+
+async def test_messages_come_after_the_confirmation(server: RedisServer, engine: SingleEngine, ears: Ears) -> None:
+    engine.subscribe("é")
+    await ears.confirmation("é")
+    assert ears.told[0].startswith("reconnected ")
+    info = {**server.info("server"), **server.info("replication")}
+    assert ears.servers == [f"{info['run_id']}/{info['master_replid']}"]
+    payloads = [bytes([number]) * number for number in range(256)]
+    for payload in payloads:
+        server.command("PUBLISH", "é", payload)
+    await until(lambda: len(ears.messages) == 256, "all are heard")
+    assert ears.messages == [("é", payload) for payload in payloads]
+    engine.unsubscribe("é")
+    await until(lambda: server.command("PUBSUB", "NUMSUB", "é") == ["é".encode(), 0], "it is given up")
+
+
+async def test_u1_thousands_of_channels_are_sent_in_batches(
+    server: RedisServer, engine: SingleEngine, ears: Ears
+) -> None:
+    names = [f"channel {number}" for number in range(5000)]
+    engine.subscribe("first")
+    await ears.confirmation("first")
+    for name in names:
+        engine.subscribe(name)
+    for name in names[:100]:
+        engine.unsubscribe(name)
+    await until(lambda: len(ears.channels) == 4901, "all are confirmed")
+    assert sorted(ears.channels) == sorted(["first", *names[100:]])
+    assert calls(server, "subscribe") == 1 + 10
+    for name in names:
+        engine.unsubscribe(name)
+    await until(lambda: server.command("PUBSUB", "CHANNELS", "channel*") == [], "all are given up")
+    assert calls(server, "unsubscribe") <= 11
+
+
+async def test_u1_whoever_subscribes_is_owed_a_confirmation(engine: SingleEngine, ears: Ears) -> None:
+    engine.subscribe("c")
+    await ears.confirmation("c")
+    engine.subscribe("c")
+    await until(lambda: len(ears.channels) == 2, "confirmed again, being heard already")
+    engine.unsubscribe("c")
+    engine.subscribe("c")
+    await until(lambda: len(ears.channels) == 3, "confirmed again, given up in the same turn")
+
+
+async def test_what_was_given_up_is_not_heard(server: RedisServer, engine: SingleEngine, ears: Ears) -> None:
+    engine.subscribe("gone")
+    engine.subscribe("here")
+    await until(lambda: len(ears.channels) == 2, "both are confirmed")
+    engine.unsubscribe("gone")
+    server.command("PUBLISH", "gone", "x")  # before Redis has been told
+    server.command("PUBLISH", "here", "y")
+    await until(lambda: ears.messages, "the other is heard")
+    assert ears.messages == [("here", b"y")]
+
+
+async def test_e4_killed_by_an_operator_it_comes_back(server: RedisServer, engine: SingleEngine, ears: Ears) -> None:
+    for name in ("a", "b"):
+        engine.subscribe(name)
+    await until(lambda: len(ears.channels) == 2, "both are confirmed")
+    [same] = ears.servers
+    ears.told.clear()
+    assert server.command("CLIENT", "KILL", "TYPE", "pubsub") == 1
+    assert await until(lambda: len(ears.channels) == 2, "both are confirmed again") < 0.5
+    assert ears.told[:2] == ["disconnected", f"reconnected {same}"]
+    assert sorted(ears.channels) == ["a", "b"]
+    server.command("PUBLISH", "b", "x")
+    await until(lambda: ears.messages == [("b", b"x")], "it hears")
+
+
+async def test_e4_after_a_restart_another_server_is_named(
+    server: RedisServer, engine: SingleEngine, ears: Ears
+) -> None:
+    engine.subscribe("c")
+    await ears.confirmation("c")
+    ears.told.clear()
+    server.kill()
+    await until(lambda: ears.told == ["disconnected"], "the loss is told")
+    engine.subscribe("meanwhile")
+    server.start()
+    await until(lambda: set(ears.channels) == {"c", "meanwhile"}, "all are confirmed")
+    assert ears.told.count("disconnected") == 1
+    assert len(set(ears.servers)) == 1
+    server.command("PUBLISH", "c", "x")
+    await until(lambda: ears.messages == [("c", b"x")], "it hears")
+
+
+async def test_e4_a_redis_that_is_away_at_first_is_found_later(server: RedisServer, ears: Ears) -> None:
+    server.kill()
+    async with SingleEngine(server.url, timeout_s=TIMEOUT_S) as engine:
+        engine.listen(ears)
+        engine.subscribe("c")
+        server.start()
+        await ears.confirmation("c")
+        assert "disconnected" not in ears.told
+
+
+async def test_e5_a_redis_that_has_stopped_is_noticed_though_nobody_publishes(
+    server: RedisServer, engine: SingleEngine, ears: Ears
+) -> None:
+    engine.subscribe("c")
+    await ears.confirmation("c")
+    ears.told.clear()
+    server.pause()
+    took_s = await until(lambda: ears.told == ["disconnected"], "the silence is noticed")
+    assert took_s < 2 * PING_S + TIMEOUT_S + 0.3
+    server.resume()
+    assert await ears.confirmation("c") < TIMEOUT_S + PAUSE_MOST_S + 0.3
+    server.command("PUBLISH", "c", "x")
+    await until(lambda: ears.messages == [("c", b"x")], "it hears")
+
+
+async def test_e5_a_quiet_connection_is_kept(server: RedisServer, engine: SingleEngine, ears: Ears) -> None:
+    engine.subscribe("c")
+    await ears.confirmation("c")
+    engine.unsubscribe("c")  # without a channel Redis answers PING in another form
+    before = calls(server, "ping")
+    await until(lambda: calls(server, "ping") >= before + 2, "it is asked twice")
+    assert "disconnected" not in ears.told
+
+
+async def test_u6_a_reader_that_was_too_slow_is_only_disconnected(
+    server: RedisServer, engine: SingleEngine, ears: Ears
+) -> None:
+    server.command("CONFIG", "SET", "client-output-buffer-limit", "pubsub 64kb 64kb 1")
+    try:
+        engine.subscribe("c")
+        await ears.confirmation("c")
+        ears.told.clear()
+        for _ in range(80):  # this blocks the event loop, so nobody reads
+            server.command("PUBLISH", "c", b"x" * 200_000)
+        await ears.confirmation("c")
+        assert ears.told[0] == "disconnected"
+        assert len(ears.messages) < 80
+        ears.messages.clear()
+        server.command("PUBLISH", "c", "y")
+        await until(lambda: ears.messages == [("c", b"y")], "it hears")
+    finally:
+        server.command("CONFIG", "SET", "client-output-buffer-limit", "pubsub 32mb 8mb 60")
+
+
+async def test_u4_pauses_double_up_to_a_second_and_are_jittered() -> None:
+    for attempt, longest_s in enumerate([0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0]):
+        pauses = [pause_s(attempt) for _ in range(200)]
+        assert all(longest_s / 2 <= pause <= longest_s for pause in pauses)
+        assert len(set(pauses)) > 100
+    assert pause_s(10**6) <= PAUSE_MOST_S
+
+
+async def test_the_end_leaves_nothing_behind(server: RedisServer, ears: Ears) -> None:
+    async with SingleEngine(server.url) as engine:
+        engine.listen(ears)
+        engine.subscribe("c")
+        await ears.confirmation("c")
+    await until(lambda: "name=weft" not in server.command("CLIENT", "LIST").decode(), "the connection is closed")
+    await until(lambda: asyncio.all_tasks() == {asyncio.current_task()}, "no task is left")
+    assert "disconnected" not in ears.told
