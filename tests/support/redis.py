@@ -64,6 +64,7 @@ class RedisServer:
 
     binary = os.environ.get("WEFT_TEST_REDIS", "redis-server")  # such as valkey-server
     arguments: tuple[str, ...] = ()
+    reached_at = "127.0.0.1"  # by tests
 
     def __init__(self, folder: Path | None = None, *, port: int | None = None, **options: str | int) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="weft-redis-") if folder is None else None
@@ -76,7 +77,7 @@ class RedisServer:
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"redis://{self.reached_at}:{self.port}/0"
 
     @property
     def place(self) -> str:
@@ -140,7 +141,7 @@ class RedisServer:
             commands = [("AUTH", str(password)), *commands]
         reader = hiredis.Reader()
         replies: list[Any] = []
-        with socket.create_connection(("127.0.0.1", self.port), timeout=timeout_s) as sock:
+        with socket.create_connection((self.reached_at, self.port), timeout=timeout_s) as sock:
             sock.sendall(b"".join(hiredis.pack_command(args) for args in commands))
             while len(replies) < len(commands):
                 if not (data := sock.recv(65536)):
