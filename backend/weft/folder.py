@@ -328,10 +328,10 @@ class Folder:
         except (JournalUnavailableError, DocumentDeletedError) as error:
             # Nothing is lost: the log is still whole.
             log.warning("no snapshot", document=self._document_id, detail=str(error))
-            saver.folded = folded
+            saver.folded = min(saver.folded, folded)  # or what it is since the log was cut
             self._not_before_s = monotonic() + COMPACT_AGAIN_S
         except BaseException:
-            saver.folded = folded
+            saver.folded = min(saver.folded, folded)  # or what it is since the log was cut
             self._not_before_s = monotonic() + COMPACT_AGAIN_S
             raise
         finally:

@@ -3,7 +3,7 @@
 Rules (tests quote these ids):
     L1  Entries are taken in the order of the log. One's own come back too and are known by their very batch.
     L2  `position` is what a snapshot may cover: everything up to it is in the document. It stays where it is while
-        entries are being fetched, and before the first entry that cannot be taken yet.
+        entries are being fetched, and before the first entry that cannot be taken yet, or cannot be read at all.
     L3  After a `Gap` the log is read, and what the document lacks is taken.
     L4  After a `Reset` (the log was cut, or another Redis took over), or when an append is refused for that reason, the
         saver holds; the log is read; what the document lacks is taken, and what the log lacks is appended before
@@ -84,12 +84,14 @@ class Follower:
         "_journal",
         "_last",
         "_metrics",
+        "_on_cut",
         "_on_lost",
         "_rewrites",
         "_saver",
         "_settings",
         "_take",
         "_task",
+        "_unreadable",
         "_workers",
     )
 
@@ -103,6 +105,7 @@ class Follower:
         after: Position,
         complete: bool,
         take: Take,
+        on_cut: Callable[[], None],
         on_lost: Callable[[WeftError], None],
     ) -> None:
         self._id = document_id
@@ -113,9 +116,11 @@ class Follower:
         self._settings = services.settings
         self._metrics = services.metrics
         self._take = take
+        self._on_cut = on_cut
         self._on_lost = on_lost
         self._last = after
         self._cap: Position | None = None if complete else Position(0)
+        self._unreadable = False
         self._rewrites = False
         self._again = False
         self._catching: asyncio.Task[None] | None = None
@@ -133,7 +138,7 @@ class Follower:
 
     def completed(self) -> None:
         """Nothing from the log waits in the room any more."""
-        if self._catching is None:
+        if self._catching is None and not self._unreadable:
             self._cap = None
 
     def log_lost(self) -> None:
@@ -182,6 +187,7 @@ class Follower:
         except (UpdateError, CrdtError) as error:
             log.exception("an entry of the log cannot be read and is left out", document=self._id, detail=str(error))
             self._metrics.log_unreadable += 1
+            self._unreadable = True
             complete = False
         if not complete and self._cap is None:
             self._cap = before
@@ -196,6 +202,7 @@ class Follower:
                 self._metrics.log_resets += 1
             self._rewrites = True
             self._saver.hold()
+            self._on_cut()
         if self._catching is None:
             self._catching = asyncio.create_task(self._read_log())
             self._catching.add_done_callback(self._caught_up)
@@ -249,6 +256,7 @@ class Follower:
             )
         else:
             news, lacking = compare(loaded, parts, state_vector, keep_deleted=keep_deleted, rewrites=rewrites)
+        self._unreadable = False
         if self._take([news]) and not self._again:
             self._cap = None
         return lacking

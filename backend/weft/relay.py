@@ -5,6 +5,8 @@ Rules (tests quote these ids):
         messages does not grow with the number of replicas.
     Y2  Between two messages only the latest entry of an id is kept, and they are `PAUSE_S` apart.
     Y3  Whoever can hear (again) says so, with all states of its own; the others answer with theirs.
+    Y5  A state that has been removed here is told back as such, from nobody, so that the replica where its session is
+        announces it above the removal (P10).
     Y4  A message that cannot be read is dropped and counted, and never ends anything: other versions may speak too.
 """
 
@@ -27,6 +29,7 @@ log = get_logger("weft.relay")
 
 FORMAT = 1
 STATES, HELLO = 0, 1
+NOBODY = 0  # sessions count from 1
 PAUSE_S = 0.03  # about what an eye needs to see a cursor move smoothly
 _MIN_ENTRY_BYTES = 5
 
@@ -158,6 +161,11 @@ class Relay:
             own = self._own()
             if own:
                 self._publish(own, is_hello=False)
+
+    def deny(self, removals: Iterable[Entry]) -> None:
+        """Tell the others what is removed here although they think otherwise (Y5)."""
+        nobody = (self._bus.replica, NOBODY)
+        self._publish([entry._replace(owner=nobody, user=None) for entry in removals], is_hello=False)
 
     def connected(self) -> None:
         """From here on others are heard (Y3)."""

@@ -48,6 +48,7 @@ log = get_logger("weft.room")
 
 # A step 2 that repeats our delete set is compared instead of read from this size on; below it reading is as quick.
 COMPARE_BYTES = 64
+MAX_HELD_BACK = 16  # pieces; more are merged
 
 
 class Party(Protocol):
@@ -69,6 +70,14 @@ class _Pending(NamedTuple):
     session: Session | None
     edit: Edit | None
     ticket: Ticket | None
+    is_durable: bool = False
+
+
+class _HeldBack(NamedTuple):
+    """What of the log refers to something that the log lacks."""
+
+    update: bytes
+    is_durable: bool  # whether the log still holds it, as far as is known
 
 
 class Room:
@@ -107,7 +116,7 @@ class Room:
             on_lost=self._journal_lost,
             on_log_lost=self._log_lost,
         )
-        self._held_back: list[bytes] = [] if waiting is None else [waiting]  # from the log (R8)
+        self._held_back = [] if waiting is None else [_HeldBack(waiting, is_durable=True)]  # from the log (R8)
         self._follower: Follower | None = None
         if services.journal.is_shared:
             self._follower = Follower(
@@ -118,6 +127,7 @@ class Room:
                 after=loaded.position,
                 complete=waiting is None,
                 take=self.take_from_log,
+                on_cut=self.log_was_cut,
                 on_lost=self._journal_lost,
             )
         self._folder = Folder(
@@ -245,8 +255,7 @@ class Room:
             self._wait(Waiting(update, facts, ticket, session.grant.user), admission.needs)
         if admission.ready is not None:
             self._accept(admission, ticket, session.grant.user)
-            if self._waiting:
-                self._retry_waiting(admission.ends)
+            self._advanced(admission.ends)
 
     def _take_guarded(self, session: Session, update: bytes, split: Split, *, is_step2: bool) -> None:
         """Take an update with structs under guarded ids: those are parked (R9)."""
@@ -271,8 +280,7 @@ class Room:
             if name in split.owners and owner.ask_rate.take(monotonic()):
                 owner.expect_step2(counted=False)
                 self._say(owner, owner.prefix + step1_body(self.document.state_vector()))
-        if ends:
-            self._retry_waiting(ends)
+        self._advanced(ends)
 
     def _present_user(self, client: int) -> str | None:
         entry = self.presence.get(client)
@@ -280,8 +288,7 @@ class Room:
 
     def _retry_parked(self) -> None:
         """Try what is parked again: owners may have left."""
-        for waiting in self._waiting.parked():
-            self._retry_waiting([], first=waiting)
+        self._advanced([], self._waiting.parked())
 
     def knows_step2(self, update: bytes) -> bool:
         """Whether these are the bytes of a client that knows exactly what we know; they need not be read."""
@@ -388,36 +395,51 @@ class Room:
                 document=self.document_id,
                 needs=admission.needs[:3],
             )
-            self._held_back.append(admission.waiting)
+            self._hold_back(_HeldBack(admission.waiting, is_durable=True))
         if admission.ready is not None:
-            self._accept_from_log(admission)
-            if self._held_back:
-                self._retry_held_back()
-            if self._waiting:
-                self._retry_waiting(admission.ends)
+            self._accept_from_log(admission, is_durable=True)
+            self._advanced(admission.ends)
         return not self._held_back
 
-    def _accept_from_log(self, admission: Admission) -> None:
+    def log_was_cut(self) -> None:
+        """What is held back may not stand in the log any more: if it becomes ready it is appended (R8)."""
+        self._held_back = [_HeldBack(held.update, is_durable=False) for held in self._held_back]
+
+    def _hold_back(self, held: _HeldBack) -> None:
+        # Each reading of the log brings it again.
+        self._held_back = [other for other in self._held_back if other.update != held.update]
+        self._held_back.append(held)
+        if len(self._held_back) > MAX_HELD_BACK:
+            is_durable = all(other.is_durable for other in self._held_back)
+            self._held_back = [_HeldBack(merge([other.update for other in self._held_back]), is_durable)]
+
+    def _accept_from_log(self, admission: Admission, *, is_durable: bool) -> None:
         assert admission.ready is not None
         self.document.absorb(admission)
-        self._pending.append(_Pending(None, Edit(None, 0, admission.ready), None))
+        edit = Edit(None, time_ns() // 1_000_000, admission.ready)
+        self._pending.append(_Pending(None, edit, None, is_durable))
+        if not is_durable:
+            self._pending_bytes += len(admission.ready)
         self._schedule()
 
-    def _retry_held_back(self) -> None:
-        """Try again what the log held too early, until nothing more of it becomes ready."""
+    def _retry_held_back(self) -> list[tuple[int, int]]:
+        """Try again what the log held too early, until nothing more of it is ready; returns the clocks passed by it."""
+        ends: list[tuple[int, int]] = []
         moved = True
         while moved and self._held_back:
             moved = False
-            held, self._held_back = self._held_back, []
-            for update in held:
-                admission = self.document.admit(update, read_update(update))
+            held_back, self._held_back = self._held_back, []
+            for held in held_back:
+                admission = self.document.admit(held.update, read_update(held.update))
                 if admission.waiting is not None:
-                    self._held_back.append(admission.waiting)
+                    self._held_back.append(held._replace(update=admission.waiting))
                 if admission.ready is not None:
-                    self._accept_from_log(admission)
+                    self._accept_from_log(admission, is_durable=held.is_durable)
+                    ends += admission.ends
                     moved = True
         if not self._held_back and self._follower is not None:
             self._follower.completed()
+        return ends
 
     # -- what waits ----------------------------------------------------------------------------------------------
 
@@ -438,13 +460,19 @@ class Room:
         self._metrics.waiting_updates -= 1
         self._metrics.waiting_bytes -= len(waiting.update)
 
-    def _retry_waiting(self, ends: list[tuple[int, int]], first: Waiting | None = None) -> None:
-        """Try what waited for clocks that have just been passed, until nothing more becomes ready."""
-        todo = self._waiting.passed(ends)
-        if first is not None:
-            todo.append(first)
-        while todo:
-            waiting = todo.pop(0)
+    def _advanced(self, ends: list[tuple[int, int]], parked: Sequence[Waiting] = ()) -> None:
+        """Clocks have been passed: try what waited for them, of sessions and of the log, until nothing is ready."""
+        todo = list(parked)
+        while True:
+            if ends and self._held_back:
+                ends = [*ends, *self._retry_held_back()]
+            if ends and self._waiting:
+                todo += [waiting for waiting in self._waiting.passed(ends) if waiting not in todo]
+            if not todo:
+                return
+            waiting, ends = todo.pop(0), []
+            if waiting not in self._waiting:
+                continue  # its session was ended meanwhile
             try:
                 ends = self._retry(waiting)
             except WeftError as error:
@@ -452,8 +480,6 @@ class Room:
                 self._wait_no_more(waiting)
                 self._refuse(waiting.ticket)
                 self._end(waiting.ticket.session, error)
-                continue
-            todo += [other for other in self._waiting.passed(ends) if other not in todo]
 
     def _retry(self, waiting: Waiting) -> list[tuple[int, int]]:
         """Try one update again; returns the clocks that have advanced by it."""
@@ -504,7 +530,7 @@ class Room:
             if self._pending:
                 pending, self._pending, self._pending_bytes = self._pending, [], 0
                 # First: what is in the document but never gets into the log would be a gap in it.
-                self._saver.put([(item.edit, item.ticket) for item in pending if item.ticket is not None])
+                self._saver.put([(item.edit, item.ticket) for item in pending if not item.is_durable])
                 self._broadcast(pending)
                 self.document.pack()
                 self._folder.check()
@@ -593,6 +619,7 @@ class Room:
 
     def _journal_lost(self, error: WeftError) -> None:
         self._lost = error
+        self._saver.give_up()
         self.end_all(error)
 
     # -- state ---------------------------------------------------------------------------------------------------
@@ -794,6 +821,8 @@ class Room:
         """Make everything durable, leave a snapshot if that is worth it, and give the memory back."""
         await self.settled()
         await self._folder.close()
+        while self._pending or not self._saver.is_idle:
+            await self.settled()  # while the snapshot was made the log has lost what this room may be the last to hold
         if self._follower is not None:
             await self._follower.stop()
         self._let_go()

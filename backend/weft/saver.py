@@ -155,6 +155,11 @@ class Saver:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
+    def give_up(self) -> None:
+        """The room has lost its journal: whatever is not durable never will be (V7)."""
+        self._lose()
+        self._stir.set()
+
     def retire(self) -> None:
         """The room is closed: let go of it, so that its memory is free at once and not with the next collection."""
         self._on_saved = self._on_lost = self._on_log_lost = _nobody
@@ -167,8 +172,11 @@ class Saver:
         return len(self._queue)
 
     def hold(self) -> None:
-        """Append nothing more until `resume` (V8)."""
+        """Append nothing more until `resume` (V8); what is known of the log's positions is void."""
+        if self._is_lost:
+            return
         self._held = True
+        self.folded = START
         self._stir.set()
 
     async def quiet(self) -> None:
@@ -210,15 +218,20 @@ class Saver:
                     edits = tuple(edit for edit, _ in batch if edit is not None)
                     if edits:
                         self.batch = edits
-                        self.position = await self._journal.append(self._document, edits)
+                        position = await self._journal.append(self._document, edits)
+                        if self._is_lost:
+                            return
+                        self.position = position
                         self._metrics.journal_append_s.observe(monotonic() - started_s)
                 except JournalUnavailableError as error:
+                    if self._is_lost:
+                        return
                     self._metrics.journal_failures += 1
                     log.warning("journal away", document=self._document, detail=str(error), retry_s=retry_s)
                     self._queue = batch + self._queue
                     self._in_flight = None
                     if isinstance(error, LogLostError):
-                        self._held = True
+                        self.hold()
                         self._on_log_lost()
                         return
                     await self._pause(retry_s)

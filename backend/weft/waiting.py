@@ -71,6 +71,9 @@ class WaitingList:
     def __len__(self) -> int:
         return self._updates
 
+    def __contains__(self, waiting: Waiting) -> bool:
+        return waiting in self._by_session.get(waiting.ticket.session, ())
+
     def check(self, session: Session, update: bytes, needs: list[tuple[int, int]]) -> None:
         """Check that one more update may wait (Q3).
 
