@@ -9,6 +9,8 @@ from typing import Any
 
 import jwt
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from tests.support.tokens import (
     SECRET,
     b64,
@@ -151,6 +153,24 @@ async def test_j4_without_keys_nobody_is_refused() -> None:
         await away.verify(token(now_s=NOW_S), NOW_S)
     with pytest.raises(UnauthenticatedError):  # what is no token needs no key to be refused
         await away.verify("nonsense", NOW_S)
+
+
+@settings(max_examples=300, deadline=None)
+@given(position=st.integers(0, 10_000), character=st.characters(codec="utf-8"), cut=st.booleans())
+async def test_j3_a_token_that_was_changed_anywhere_is_refused(position: int, character: str, cut: bool) -> None:
+    good = token(now_s=NOW_S)
+    at = position % len(good)
+    changed = good[:at] + character + good[at + (not cut) :]
+    assume(changed != good)
+    with pytest.raises(UnauthenticatedError):
+        await verify(changed)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(st.text(), st.text(alphabet="aA0-_.=eyJ", max_size=60)))
+async def test_j3_whatever_comes_is_refused_with_one_error(text: str) -> None:
+    with pytest.raises(UnauthenticatedError):
+        await verify(text)
 
 
 # -- J5: making one

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.support.client import HocuspocusClient, YClient
 from tests.support.lib0 import insert
-from tests.support.provider import Provider, answer
+from tests.support.provider import Provider, answer, certificate
 from tests.support.server import WeftServer
 from tests.support.tokens import ec_key, jwk, rsa_key, token
 from websockets.asyncio.client import connect
@@ -86,6 +86,21 @@ async def test_w1_slow_and_silent_providers_meet_the_deadline(provider: Provider
     await provider.stop()
     with pytest.raises(FetchError):
         await fetch_url(provider.url)
+
+
+async def test_w1_a_certificate_has_to_be_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for address, trusted in (("127.0.0.1", False), ("127.0.0.1", True), ("127.0.0.2", True)):
+        chain, context = certificate(tmp_path, address)
+        if trusted:
+            monkeypatch.setenv("SSL_CERT_FILE", str(chain))
+        async with Provider(context) as provider:
+            provider.answer = answer(BODY)
+            if trusted and address == "127.0.0.1":
+                assert await fetch_url(provider.url) == BODY
+            else:
+                with pytest.raises(FetchError, match="certificate verify failed"):
+                    await fetch_url(provider.url)
+                assert provider.requests == []
 
 
 # -- a server that takes its keys there
