@@ -1,4 +1,4 @@
-"""`python -m tests.faults [pytest arguments]`: all faults at length, with what was measured."""
+"""`python -m tests.faults [pytest arguments]`: all faults at length, with what was measured, into docs/faults.md."""
 
 from __future__ import annotations
 
@@ -8,6 +8,30 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.table import Fault, write
+from tests.support.server import ROOT
+
+REPORT = ROOT / "docs" / "faults.md"
+
+
+class Collector:
+    """A plugin that gathers the rows that tests have filled."""
+
+    def __init__(self) -> None:
+        self.failed: set[str] = set()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Each row is written when its test is done: a run that is cut short keeps what it has (T1)."""
+        if report.failed:
+            self.failed.add(report.nodeid)
+        if report.when == "teardown":
+            faults = [Fault.from_json(value) for name, value in report.user_properties if name == "fault"]
+            for fault in faults:
+                fault.failed = report.nodeid in self.failed
+            if faults:
+                write(faults, REPORT)
+
+
 if __name__ == "__main__":
     os.environ["WEFT_FAULTS"] = "long"
-    sys.exit(pytest.main([str(Path(__file__).parent), "-q", "-s", *sys.argv[1:]]))
+    sys.exit(pytest.main([str(Path(__file__).parent), "-q", "-s", *sys.argv[1:]], plugins=[Collector()]))

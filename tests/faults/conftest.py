@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
+from tests.faults.table import Fault
 from tests.support.client import drop_all
 
+MakeFault = Callable[[str], Fault]
 LONG = os.environ.get("WEFT_FAULTS") == "long"
 
 
@@ -16,6 +18,21 @@ LONG = os.environ.get("WEFT_FAULTS") == "long"
 def long() -> bool:
     """Whether this run has time."""
     return LONG
+
+
+@pytest.fixture
+def fault(request: pytest.FixtureRequest) -> Iterator[MakeFault]:
+    """Makes the rows of docs/faults.md that a test fills: `row = fault("replica killed under load")`."""
+    rows: list[Fault] = []
+
+    def make(name: str) -> Fault:
+        rows.append(Fault(name))
+        return rows[-1]
+
+    yield make
+    for row in rows:
+        request.node.user_properties.append(("fault", row.to_json()))
+        print(row.line())
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,1 @@
+"""Faults of many replicas: Redis, the replicas themselves, the network between them, the load balancer."""

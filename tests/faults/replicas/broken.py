@@ -1,0 +1,16 @@
+"""How to start a replica that is broken on purpose; see `broken_replica`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from tests.support.server import ROOT
+
+COMMAND = [sys.executable, "-m", "tests.faults.replicas.broken_replica", "serve"]
+COMMAND += ["--host", "127.0.0.1", "--port", "{port}", "--data", "{data}"]
+
+
+def broken(how: str) -> dict[str, Any]:
+    """What a `Scene` of such replicas takes."""
+    return {"command": COMMAND, "env": {"PYTHONPATH": str(ROOT), "WEFT_TEST_BROKEN": how}}

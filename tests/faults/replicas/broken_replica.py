@@ -1,0 +1,67 @@
+"""`weft serve --redis` with something broken, for tests that have to notice it.
+
+Started like the command: `python -m tests.faults.replicas.broken_replica serve --port ...`
+
+WEFT_TEST_BROKEN says what:
+    eager   acknowledges an append before Redis has it; it follows 100 ms later
+    deaf    hears that the log has lost something, and appends nothing of what it lacks
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import weft.follower
+from weft import cli
+from weft.journal import Loaded
+from weft.journal.redis.journal import RedisJournal
+from weft.journal.redis.keys import new_nonce, position_at
+from weft.types import Batch, DocumentId, Position
+
+LATE_S = 0.1
+
+
+def eager() -> None:
+    """Acknowledge first, append later: what a replica that forgets to wait for Redis does."""
+    durable = RedisJournal.append
+    last: dict[DocumentId, int] = {}
+    writing: set[asyncio.Task[None]] = set()
+
+    async def write(journal: RedisJournal, document: DocumentId, batch: Batch) -> None:
+        await asyncio.sleep(LATE_S)
+        await durable(journal, document, batch)
+
+    @functools.wraps(durable)
+    def append(journal: RedisJournal, document: DocumentId, batch: Batch) -> asyncio.Future[Position]:
+        task = asyncio.get_running_loop().create_task(write(journal, document, batch))
+        writing.add(task)
+        task.add_done_callback(writing.discard)
+        last[document] = last.get(document, 0) + 1
+        future: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+        future.set_result(position_at(last[document], new_nonce()))
+        return future
+
+    RedisJournal.append = append  # type: ignore[method-assign]
+
+
+def deaf() -> None:
+    """Compare with a log that has lost something as if it had not."""
+    compare = weft.follower.compare
+
+    @functools.wraps(compare)
+    def half(loaded: Loaded, parts: Sequence[bytes], state_vector: bytes, **options: Any) -> tuple[bytes, bytes | None]:
+        return compare(loaded, parts, state_vector, **{**options, "rewrites": False})
+
+    weft.follower.compare = half
+
+
+if __name__ == "__main__":
+    how = os.environ.pop("WEFT_TEST_BROKEN")
+    if how not in ("eager", "deaf"):
+        raise SystemExit(f"WEFT_TEST_BROKEN={how} is not known; use eager or deaf")
+    {"eager": eager, "deaf": deaf}[how]()
+    cli.main()

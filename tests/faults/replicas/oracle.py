@@ -1,0 +1,133 @@
+"""What must hold after a fault, looked at from outside: I1, I2 and I4 of the design of faults.
+
+Rules:
+    I1  Every acknowledged insert is there unless its delete was sent; every acknowledged delete is done.
+    I2  All copies are equal: each loaded into a fresh document, the re-encoded bytes and the content are compared.
+        State vectors alone would hide divergence: deletes are not in them.
+    I4  A replica that nobody uses any more is back at the file descriptors and, within a margin, the memory that it
+        had before.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pycrdt
+
+from tests.faults.replicas.provider import ROOT, Provider
+from tests.support.client import fresh_reader
+
+TOKEN = re.compile(r"<[0-9]+\.[0-9]+é😀>")
+SHOWN = 5
+
+# What CPython and glibc keep of a peak: pools that one object holds, arenas of threads. Replicas that had served a
+# dozen people and closed their rooms kept 1 to 9 MB; a leak of all that is typed in a long row would be several times
+# this margin.
+RSS_MARGIN_BYTES = 24_000_000
+# Connections to Redis come and go by themselves: one for each lane, and one that is being replaced.
+FDS_MARGIN = 4
+
+
+def fresh(updates: Iterable[bytes]) -> pycrdt.Doc[pycrdt.Text]:
+    """A new document of these updates, encoded and loaded once more so that how they came does not show."""
+    first: pycrdt.Doc[pycrdt.Text] = pycrdt.Doc()
+    for update in updates:
+        first.apply_update(update)
+    second: pycrdt.Doc[pycrdt.Text] = pycrdt.Doc()
+    second.apply_update(first.get_update())
+    return second
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One copy of a document, comparable (I2)."""
+
+    encoded: bytes
+    text: str
+
+    @classmethod
+    def of(cls, updates: Iterable[bytes]) -> Copy:
+        doc = fresh(updates)
+        return cls(doc.get_update(), str(doc.get(ROOT, type=pycrdt.Text)))
+
+    @property
+    def tokens(self) -> set[str]:
+        return set(TOKEN.findall(self.text))
+
+
+async def read_fresh(ws: str, document: str) -> Copy:
+    """What a newcomer gets who holds nothing and sends nothing."""
+    async with await fresh_reader(ws, document, inspect=True) as reader:
+        assert reader.skips == [], "no gap may ever be sent"
+        return Copy.of(reader.updates)
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What one person had been promised at a moment.
+
+    Taken before the reader looks: what is acknowledged while it looks need not be in what it got.
+    """
+
+    provider: Provider
+    inserts: frozenset[str]
+    deletes: frozenset[str]
+
+    @classmethod
+    def of(cls, provider: Provider) -> Promise:
+        done = [operation for operation in provider.log if operation.acknowledged]
+        return cls(
+            provider,
+            frozenset(operation.token for operation in done if not operation.deletes),
+            frozenset(operation.token for operation in done if operation.deletes),
+        )
+
+    def __len__(self) -> int:
+        return len(self.inserts) + len(self.deletes)
+
+    def broken_by(self, there: set[str]) -> list[str]:
+        """What of it a reader does not find (I1)."""
+        sent_deletes = {operation.token for operation in self.provider.log if operation.deletes}
+        undone = sorted(self.deletes & there)
+        return sorted(self.inserts - there - sent_deletes) + [f"deleted, but there: {token}" for token in undone]
+
+
+def unequal(copies: Mapping[str, Copy]) -> str:
+    """What differs between copies of one document, in words; empty when they are equal (I2)."""
+    (first, one), *others = copies.items()
+    said = []
+    for name, other in others:
+        if other == one:
+            continue
+        lacks, has = sorted(one.tokens - other.tokens), sorted(other.tokens - one.tokens)
+        said.append(
+            f"{name} differs from {first}: lacks {len(lacks)} {lacks[:SHOWN]}, has {len(has)} more {has[:SHOWN]}, "
+            f"{len(other.encoded)} and {len(one.encoded)} bytes"
+        )
+    return "; ".join(said)
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """What a process holds (I4)."""
+
+    rss_bytes: int
+    fds: int
+
+    @classmethod
+    def of(cls, pid: int) -> Footprint:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        return cls(pages * os.sysconf("SC_PAGE_SIZE"), len(os.listdir(f"/proc/{pid}/fd")))  # noqa: PTH208
+
+    def grown_since(self, before: Footprint, margin_bytes: int = RSS_MARGIN_BYTES) -> str:
+        """What has grown beyond the margins, in words; empty when nothing has."""
+        said = []
+        if self.fds > before.fds + FDS_MARGIN:
+            said.append(f"{self.fds} file descriptors are open, {before.fds} before")
+        if self.rss_bytes > before.rss_bytes + margin_bytes:
+            said.append(f"{self.rss_bytes} bytes are resident, {before.rss_bytes} before")
+        return "; ".join(said)

@@ -1,0 +1,111 @@
+"""docs/faults.md: what each fault did, as the last run at length has measured it. Written by `make faults` itself.
+
+Rules:
+    T1  A row is written by the run that measured it, also when it failed; rows that did not run stay as they are.
+    T2  What the machine is stands above; no dates, no names of hosts.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+HEAD = "| fault | runs | acknowledged | lost | recovery, s | beyond that |\n|---|---|---|---|---|---|"
+ROW = re.compile(r"^\| (?P<name>[^|]+?) \|.*\|$", re.MULTILINE)
+INTRODUCTION = """# What was broken, and what was lost
+
+Written by `make faults`, which breaks one thing after another on one machine with real processes: Weft, Redis,
+HAProxy, network namespaces, full disks. `make faults ARGS="-k kill_replica"` runs one row and replaces it here; `make
+test` runs a short form of each.
+
+People type on several documents in both dialects all the while. Each logs a unique token before sending it, and what
+the server has acknowledged. **Lost** counts acknowledged inserts that are missing and acknowledged deletes that are
+not done, as a reader sees them who comes *before* any writer is back with a copy; only where Redis itself has lost
+its log are replicas and clients let back in first, because restoring it is what is tested. Afterwards all clients, a
+newcomer at each replica, what lies in Redis and a replica that was started only then have to hold the same document,
+byte for byte, and replicas that nobody uses any more have to be back at the memory and the file descriptors that they
+had before. **Recovery** is the time from the end of the fault until everybody is connected, everything is
+acknowledged and all copies are equal: median and longest of all runs.
+"""
+
+
+@dataclass
+class Fault:
+    """One row, filled by its test.
+
+    Attributes:
+        name: what was broken.
+        runs: how often.
+        acknowledged: operations over all runs.
+        lost: of these, or counted likewise.
+        recovery_s: of each run.
+        notes: what else was seen, in few words.
+        failed: whether the test did.
+    """
+
+    name: str
+    runs: int = 0
+    acknowledged: int = 0
+    lost: int = 0
+    recovery_s: list[float] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    failed: bool = False
+
+    def ran(self, acknowledged: int, recovery_s: float | None = None, *, lost: int = 0, runs: int = 1) -> None:
+        """Count a run."""
+        self.runs += runs
+        self.acknowledged += acknowledged
+        self.lost += lost
+        if recovery_s is not None:
+            self.recovery_s.append(recovery_s)
+
+    def note(self, text: str) -> None:
+        """Say what else was seen."""
+        self.notes.append(text)
+
+    def line(self) -> str:
+        """The row."""
+        times = sorted(self.recovery_s)
+        recovery = f"{times[len(times) // 2]:.1f}, {times[-1]:.1f}" if times else "–"
+        beyond = "; ".join([*(["**failed**"] if self.failed else []), *self.notes]) or "–"
+        return f"| {self.name} | {self.runs} | {self.acknowledged:,} | {self.lost} | {recovery} | {beyond} |"
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        return cls(**data)
+
+
+def write(faults: list[Fault], path: Path) -> None:
+    """Put rows into the table (T1)."""
+    before = path.read_text() if path.exists() else ""
+    rows = {match["name"]: match[0] for match in ROW.finditer(before) if match["name"] not in ("fault", "---")}
+    rows |= {fault.name: fault.line() for fault in faults}
+    path.write_text(f"{INTRODUCTION}\n{machine()}\n\n{HEAD}\n" + "\n".join(rows.values()) + "\n")
+
+
+def machine() -> str:
+    """What this was measured on (T2)."""
+    cores = os.cpu_count()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    redis = _first(r"v=(\S+)", ["redis-server", "--version"])
+    haproxy = _first(r"version (\d+\.\d+\.\d+)", ["haproxy", "-v"])
+    kernel = re.sub(r"^(\d+\.\d+).*", r"\1", platform.release())
+    return (
+        f"Machine: {cores} cores, {memory:.0f} GiB, Linux {kernel}, Python {platform.python_version()}, Redis {redis}, "
+        f"HAProxy {haproxy}; everything shares it, the clients too."
+    )
+
+
+def _first(pattern: str, command: list[str]) -> str:
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"])
+    said = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "PATH": path}).stdout
+    match = re.search(pattern, said)
+    return match[1] if match else "?"
