@@ -1,0 +1,54 @@
+/**
+ * Which elements hold on to which: arrows to shapes, labels to their containers.
+ *
+ * Two people who tie an arrow each to the same shape write the same list, and one list wins. What was lost is completed
+ * from the arrows, which know what they are tied to.
+ */
+import type { BoardElement } from "./shape";
+
+interface Tie { elementId: string }
+interface Bound { id: string; type: string }
+
+export interface Tied extends BoardElement {
+  readonly startBinding?: Tie | null;
+  readonly endBinding?: Tie | null;
+  readonly boundElements?: readonly Bound[] | null;
+  readonly containerId?: string | null;
+  readonly frameId?: string | null;
+}
+
+/** The ids that an element names. */
+export function neighbours(element: Tied): string[] {
+  const ids = [element.startBinding?.elementId, element.endBinding?.elementId, element.containerId, element.frameId];
+  for (const bound of element.boundElements ?? []) ids.push(bound.id);
+  return ids.filter((id) => typeof id === "string");
+}
+
+/** For every shape, the arrows that are tied to it. */
+export function arrowsOf(elements: Iterable<Tied>): Map<string, Set<string>> {
+  const result = new Map<string, Set<string>>();
+  for (const element of elements) {
+    if (element.isDeleted) continue;
+    for (const tie of [element.startBinding, element.endBinding]) {
+      if (!tie) continue;
+      const arrows = result.get(tie.elementId) ?? new Set<string>();
+      result.set(tie.elementId, arrows.add(element.id));
+    }
+  }
+  return result;
+}
+
+/** Shapes with the arrows that their own list lacks; those that lack none are not in the result. */
+export function completed(elements: Map<string, Tied>): Tied[] {
+  const result: Tied[] = [];
+  for (const [id, arrows] of arrowsOf(elements.values())) {
+    const shape = elements.get(id);
+    if (!shape || shape.isDeleted) continue;
+    const listed = new Set((shape.boundElements ?? []).map((bound) => bound.id));
+    const missing = [...arrows].filter((arrow) => !listed.has(arrow)).sort();
+    if (missing.length === 0) continue;
+    const bound = [...(shape.boundElements ?? []), ...missing.map((arrow) => ({ id: arrow, type: "arrow" }))];
+    result.push({ ...shape, boundElements: bound });
+  }
+  return result;
+}

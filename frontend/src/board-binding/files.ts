@@ -1,0 +1,187 @@
+/**
+ * Images on a board: `Map "files"`, file id -> `{ url, mimeType, width, height }`. Their bytes go through the upload API.
+ *
+ * Rules (tests quote these ids):
+ *   F1  An image that was put here is kept on this device until the server has it, also when the page is closed.
+ *   F2  An upload that fails is tried again, later and later; one that the server refuses for good is reported once.
+ *   F3  An image is fetched when an element shows it. A fetch that fails is tried again likewise.
+ */
+import type * as Y from "yjs";
+
+export interface StoredFile {
+  url: string;
+  mimeType: string;
+  width: number;
+  height: number;
+}
+
+export interface SceneFile {
+  id: string;
+  dataURL: string;
+  mimeType: string;
+}
+
+export interface FileHost {
+  /** Store bytes on the server. Rejects with a `RefusedError` when trying again cannot help. */
+  upload(bytes: Blob): Promise<StoredFile>;
+  download(url: string): Promise<Blob>;
+  /** On this device, until the upload has succeeded. */
+  keep(id: string, file: SceneFile): Promise<void>;
+  kept(id: string): Promise<SceneFile | undefined>;
+  forget(id: string): Promise<void>;
+}
+
+export interface FileScene {
+  file(id: string): SceneFile | undefined;
+  add(files: SceneFile[]): void;
+}
+
+export class RefusedError extends Error {}
+
+export interface FileElement {
+  readonly isDeleted: boolean;
+  readonly fileId?: string | null;
+}
+
+const FIRST_RETRY_MS = 1000;
+const LAST_RETRY_MS = 60_000;
+
+type Work = "upload" | "download";
+
+export class BoardFiles {
+  readonly map: Y.Map<unknown>;
+  private readonly running = new Map<string, Work>();
+  private readonly failed = new Map<string, { times: number; timer: ReturnType<typeof setTimeout> }>();
+  private readonly refused = new Set<string>();
+  private readonly wanted = new Set<string>();
+  private destroyed = false;
+  private readonly heard: () => void;
+
+  constructor(
+    doc: Y.Doc,
+    private readonly scene: FileScene,
+    private readonly host: FileHost,
+    private readonly told: {
+      /** How many images are on this device only. */
+      pending: (count: number) => void;
+      refused: (id: string, error: RefusedError) => void;
+    },
+    private readonly writable: () => boolean = () => true,
+  ) {
+    this.map = doc.getMap("files");
+    this.heard = () => { for (const id of this.wanted) this.look(id); };
+    this.map.observe(this.heard);
+  }
+
+  /** To be called with the elements whenever they may have changed. */
+  changed(elements: Iterable<FileElement>): void {
+    for (const { fileId, isDeleted } of elements) {
+      if (typeof fileId !== "string" || isDeleted || this.wanted.has(fileId)) continue;
+      this.wanted.add(fileId);
+      this.look(fileId);
+    }
+    // An image's bytes may come to the scene after its element.
+    for (const id of this.wanted) if (!this.map.has(id) && this.scene.file(id)) this.look(id);
+  }
+
+  /** Try everything again now: the connection is back. */
+  retry(): void {
+    for (const [id, { timer }] of this.failed) {
+      clearTimeout(timer);
+      this.look(id);
+    }
+  }
+
+  destroy(): void {
+    this.destroyed = true;
+    this.map.unobserve(this.heard);
+    for (const { timer } of this.failed.values()) clearTimeout(timer);
+  }
+
+  private look(id: string): void {
+    if (this.running.has(id) || this.refused.has(id) || this.destroyed) return;
+    const stored = readStored(this.map.get(id));
+    if (stored) {
+      if (!this.scene.file(id)) this.run(id, "download", () => this.fetch(id, stored));
+    } else if (this.writable()) {
+      this.run(id, "upload", () => this.send(id));
+    }
+  }
+
+  private run(id: string, work: Work, action: () => Promise<void>): void {
+    this.running.set(id, work);
+    this.tell();
+    action().then(
+      () => {
+        this.failed.delete(id);
+        this.running.delete(id);
+        this.tell();
+      },
+      (error: unknown) => {
+        this.running.delete(id);
+        if (this.destroyed) return;
+        if (error instanceof RefusedError) {
+          this.refused.add(id);
+          this.told.refused(id, error);
+        } else {
+          const times = (this.failed.get(id)?.times ?? 0) + 1;
+          const delay = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** (times - 1));
+          this.failed.set(id, { times, timer: setTimeout(() => { this.look(id); }, delay) });
+        }
+        this.tell();
+      },
+    );
+  }
+
+  private async fetch(id: string, stored: StoredFile): Promise<void> {
+    const bytes = await this.host.download(stored.url);
+    const file = { id, dataURL: await dataUrl(bytes, stored.mimeType), mimeType: stored.mimeType };
+    if (!this.destroyed) this.scene.add([file]);
+  }
+
+  private async send(id: string): Promise<void> {
+    let file = this.scene.file(id);
+    if (file) {
+      await this.host.keep(id, file);
+    } else {
+      file = await this.host.kept(id);
+      if (!file) return; // somebody else's, who has not uploaded it yet
+      this.scene.add([file]);
+    }
+    const stored = await this.host.upload(bytesOf(file));
+    if (this.destroyed) return;
+    this.map.doc?.transact(() => this.map.set(id, { ...stored }), this);
+    await this.host.forget(id);
+  }
+
+  private tell(): void {
+    let count = 0;
+    for (const id of new Set([...this.running.keys(), ...this.failed.keys()])) {
+      if (!this.map.has(id) && this.scene.file(id)) count += 1;
+    }
+    this.told.pending(count);
+  }
+}
+
+/** What the document says about a file; undefined when that cannot be used. */
+export function readStored(value: unknown): StoredFile | undefined {
+  if (typeof value !== "object" || value === null) return undefined;
+  const { url, mimeType, width, height } = value as Record<string, unknown>;
+  // Of this server only: what stands in a document must not make browsers ask other hosts.
+  if (typeof url !== "string" || !/^\/(?![/\\])/.test(url) || typeof mimeType !== "string") return undefined;
+  if (!/^image\/(png|jpeg|gif|webp|avif|bmp|x-icon|jfif|svg\+xml)$/.test(mimeType)) return undefined;
+  return { url, mimeType, width: Number(width) || 0, height: Number(height) || 0 };
+}
+
+/** The bytes behind a data URL. Not with `fetch`, which a strict content policy forbids. */
+function bytesOf(file: SceneFile): Blob {
+  const binary = atob(file.dataURL.slice(file.dataURL.indexOf(",") + 1));
+  return new Blob([Uint8Array.from(binary, (char) => char.charCodeAt(0))], { type: file.mimeType });
+}
+
+async function dataUrl(bytes: Blob, mimeType: string): Promise<string> {
+  const buffer = new Uint8Array(await bytes.arrayBuffer());
+  let binary = "";
+  for (let at = 0; at < buffer.length; at += 0x8000) binary += String.fromCharCode(...buffer.subarray(at, at + 0x8000));
+  return `data:${mimeType};base64,${btoa(binary)}`;
+}
