@@ -254,7 +254,7 @@ class Room:
                 ticket.parts += 1
             self._wait(Waiting(update, facts, ticket, session.grant.user), admission.needs)
         if admission.ready is not None:
-            self._accept(admission, ticket, session.grant.user)
+            self._accept(admission, ticket, session.grant.user, is_live=not is_step2)
             self._advanced(admission.ends)
 
     def _take_guarded(self, session: Session, update: bytes, split: Split, *, is_step2: bool) -> None:
@@ -272,7 +272,7 @@ class Room:
                 self._wait(Waiting(split.free, facts, ticket, user), admission.needs)
             if admission.ready is not None:
                 ticket.parts += 1
-                self._accept(admission, ticket, user)
+                self._accept(admission, ticket, user, is_live=not is_step2)
                 ends = admission.ends
         self._metrics.parked_updates += 1
         self._await(Waiting(split.parked, read_update(split.parked), ticket, user, is_parked=True), split.needs)
@@ -351,11 +351,12 @@ class Room:
                 f"{self._settings.max_unsaved_bytes}; edits are taken again when it is back"
             )
 
-    def _accept(self, admission: Admission, ticket: Ticket, author: str | None) -> None:
+    def _accept(self, admission: Admission, ticket: Ticket, author: str | None, *, is_live: bool) -> None:
         """The ready part of an admission becomes part of the document, the batch and the log."""
         assert admission.ready is not None
         session = ticket.session
-        if author is not None and len(admission.ends) == 1:
+        # A step 2 says nothing about who wrote it: after a loss of the log anybody brings back anybody's first structs.
+        if is_live and author is not None and len(admission.ends) == 1:
             client = admission.ends[0][0]
             self._owners.wrote(client, self.document.clocks.get(client, 0), author)
         if session.behind is not None:
@@ -504,7 +505,7 @@ class Room:
             if admission.ready is None:
                 return []
             ticket.parts += 1
-        self._accept(admission, ticket, waiting.author)
+        self._accept(admission, ticket, waiting.author, is_live=False)
         return admission.ends
 
     # -- flush ---------------------------------------------------------------------------------------------------
