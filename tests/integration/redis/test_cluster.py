@@ -13,6 +13,7 @@ from tests.support.redis import RedisCluster, RedisServer
 from weft.errors import JournalUnavailableError
 from weft.journal.redis.address import Place
 from weft.journal.redis.cluster import ClusterEngine, tag_of
+from weft.journal.redis.connections import SingleEngine
 from weft.journal.redis.engine import Command, Lane
 from weft.journal.redis.scripts import make_script
 from weft.journal.redis.slots import slot_of
@@ -214,6 +215,11 @@ async def test_n3_scripts_on_nodes_that_do_not_know_them(cluster: RedisCluster, 
     for node in cluster.masters:
         node.command("SCRIPT", "FLUSH")
     assert await append(engine, NAMES, ["b", "c"]) == [2, 3] * len(NAMES)
+
+
+async def test_one_node_of_a_cluster_is_no_redis_to_use_alone(cluster: RedisCluster) -> None:
+    async with SingleEngine(cluster.masters[0].url) as engine:
+        assert any("redis+cluster://" in warning for warning in await engine.warnings())
 
 
 async def test_a_cluster_that_cannot_be_found(ears: Ears) -> None:

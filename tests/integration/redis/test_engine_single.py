@@ -15,6 +15,7 @@ from tests.support.redis import RedisServer
 from tests.support.server import free_port
 
 from weft.errors import JournalUnavailableError
+from weft.journal.redis import node
 from weft.journal.redis.connections import SingleEngine
 from weft.journal.redis.engine import Command, Engine, Lane, Reply
 from weft.journal.redis.opening import open_engine
@@ -294,6 +295,19 @@ async def test_n1_a_read_that_takes_long_holds_up_no_append(server: RedisServer,
     assert reply == b"1" or "free in time" in str(reply)
     assert await asyncio.gather(*(engine.run([run("GET", "k")]) for _ in range(50))) == [[b"1"]] * 50
     assert len(clients(server)) <= 5
+
+
+async def test_n5_a_connection_that_was_idle_is_not_used_again(
+    server: RedisServer, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await engine.run([run("PING")]) == [b"PONG"]
+    [before] = clients(server)
+    assert await engine.run([run("PING")]) == [b"PONG"]
+    assert [line.split(" ")[0] for line in clients(server)] == [before.split(" ")[0]]
+    monkeypatch.setattr(node, "IDLE_MOST_S", -1.0)
+    assert await engine.run([run("PING")]) == [b"PONG"]
+    await until(lambda: len(clients(server)) == 1, "the idle one is closed")
+    assert clients(server)[0].split(" ")[0] != before.split(" ")[0]
 
 
 # -- N3

@@ -109,7 +109,7 @@ class ClusterEngine(BaseEngine):
         if not self._slots.known:
             await self.refresh()
         found = await asyncio.gather(
-            *(survey(self._node(place), str(place), deadline_s) for place in self._slots.owners)
+            *(survey(self._node(place), str(place), deadline_s, as_cluster=True) for place in self._slots.owners)
         )
         return [sentence for sentences in found for sentence in sentences]
 

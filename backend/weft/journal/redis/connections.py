@@ -159,6 +159,7 @@ class SingleEngine(BaseEngine):
         self._node.close()
 
 
-async def survey(node: Node, where: str, deadline_s: float) -> list[str]:
+async def survey(node: Node, where: str, deadline_s: float, *, as_cluster: bool = False) -> list[str]:
     """What is wrong with how one server is set up."""
-    return judge(where, await node.run([Call(question) for question in QUESTIONS], Lane.READ, deadline_s))
+    replies = await node.run([Call(question) for question in QUESTIONS], Lane.READ, deadline_s)
+    return judge(where, replies, as_cluster=as_cluster)

@@ -7,6 +7,8 @@ Rules (tests quote these ids):
     N3  A script is loaded in the round trip of its first call through a connection. Calls that Redis refuses with
         NOSCRIPT all the same (somebody flushed the scripts) have not been executed: they are sent once more, in order.
     N4  Nothing else is sent twice. Retries of a library are not in the way: there are none.
+    N5  A connection that was idle for `IDLE_MOST_S` is not used again: a firewall may have forgotten it without a word,
+        and the call would wait for its deadline.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from weft.journal.redis.engine import Argument, Lane, Reply, Script
 from weft.journal.redis.link import Link, code_of
 
 READERS = 4
+IDLE_MOST_S = 60.0
 Connect = Callable[[float], Awaitable[Link]]
 """Makes a connection by a deadline, a loop time; raises JournalUnavailableError."""
 
@@ -134,6 +137,8 @@ class _Pool:
         try:
             while self._idle:
                 link = self._idle.pop()
+                if asyncio.get_running_loop().time() - link.heard_at_s > IDLE_MOST_S:
+                    link.close("it was idle for too long")
                 if not link.closed:
                     break
             else:

@@ -1,7 +1,7 @@
 """How a Redis server is set up, and what an operator should know about it.
 
 Rules (tests quote these ids):
-    Y1  Only what can lose documents is said, each in one sentence with what to do.
+    Y1  What can lose documents, or keeps edits from being taken, is said, each in one sentence with what to do.
     Y2  `INFO` is enough for most; a service that forbids `CONFIG` is not blamed for it.
 """
 
@@ -20,25 +20,35 @@ QUESTIONS: tuple[tuple[Argument, ...], ...] = (
     ("INFO", "server"),
     ("INFO", "persistence"),
     ("INFO", "memory"),
+    ("INFO", "cluster"),
+    ("INFO", "replication"),
     ("CONFIG", "GET", "appendfsync"),
     ("CONFIG", "GET", "save"),
 )
 """What a server is asked; `judge` takes the replies."""
+_INFOS: Final = 5
 
 
-def judge(where: str, replies: Sequence[Reply]) -> list[str]:
+def judge(where: str, replies: Sequence[Reply], *, as_cluster: bool = False) -> list[str]:
     """What is wrong with one server (Y1).
 
     Args:
         where: names the server in the sentences.
         replies: to `QUESTIONS`.
+        as_cluster: whether it is used as a node of a cluster.
     """
-    info = {name: value for reply in replies[:3] for name, value in read_info(reply).items()}
-    config = {name: value for reply in replies[3:] for name, value in _config(reply).items()}
+    info = {name: value for reply in replies[:_INFOS] for name, value in read_info(reply).items()}
+    config = {name: value for reply in replies[_INFOS:] for name, value in _config(reply).items()}
     found = []
     version = info.get("redis_version", "")
     if version and _number(version) < OLDEST:
         found.append(f"Redis at {where} is version {version}, but Weft needs 7.0 or newer.")
+    if info.get("cluster_enabled") == "1" and not as_cluster:
+        found.append(
+            f"Redis at {where} is a node of a cluster and refuses most documents; write redis+cluster://{where}."
+        )
+    if info.get("role") == "slave" and not as_cluster:
+        found.append(f"Redis at {where} is a replica and takes no edits; name its primary, or ask sentinels for it.")
     if info.get("aof_enabled") == "0":
         instead = "only what its snapshots (save) hold survives" if config.get("save") else "nothing survives"
         found.append(

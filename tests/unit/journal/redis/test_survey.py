@@ -30,7 +30,8 @@ def survey(
     fsync: str = "everysec",
     save: str = "",
 ) -> list[str]:
-    return judge("host:1", [server, persistence, memory, config("appendfsync", fsync), config("save", save)])
+    more = [b"cluster_enabled:0\r\n", b"role:master\r\n", config("appendfsync", fsync), config("save", save)]
+    return judge("host:1", [server, persistence, memory, *more])
 
 
 def test_y1_nothing_is_said_when_all_is_well() -> None:
@@ -61,10 +62,18 @@ def test_y1_a_policy_without_a_limit_drops_nothing() -> None:
 
 
 def test_y2_what_may_not_be_asked_is_not_blamed() -> None:
-    assert judge("x", [SERVER, GOOD, MEMORY, FORBIDDEN, FORBIDDEN]) == []
-    assert judge("x", [FORBIDDEN] * 5) == []
-    [sentence] = judge("x", [SERVER, b"aof_enabled:0\r\n", MEMORY, FORBIDDEN, FORBIDDEN])
+    assert judge("x", [SERVER, GOOD, MEMORY, *[FORBIDDEN] * 4]) == []
+    assert judge("x", [FORBIDDEN] * 7) == []
+    [sentence] = judge("x", [SERVER, b"aof_enabled:0\r\n", MEMORY, *[FORBIDDEN] * 4])
     assert "appendonly yes" in sentence
+
+
+def test_y1_the_wrong_kind_of_url() -> None:
+    replies = [SERVER, GOOD, MEMORY, b"cluster_enabled:1\r\n", b"role:slave\r\n", FORBIDDEN, FORBIDDEN]
+    assert judge("host:1", replies, as_cluster=True) == []
+    node, replica = judge("host:1", replies)
+    assert "redis+cluster://host:1" in node
+    assert "replica" in replica
 
 
 def test_l1_scripts_are_files() -> None:
