@@ -150,8 +150,13 @@ class Hub:
             task = self._opening.get(document)
             if task is None:
                 task = self._opening[document] = asyncio.create_task(self._load(document))
-                task.add_done_callback(lambda _, document=document: self._opening.pop(document, None))  # type: ignore[misc]
+                task.add_done_callback(lambda task, document=document: self._opened(document, task))  # type: ignore[misc]
             await asyncio.shield(task)
+
+    def _opened(self, document: DocumentId, task: asyncio.Task[Room]) -> None:
+        del self._opening[document]
+        if not task.cancelled():
+            task.exception()  # told to those who wait; when all of them have left, it is no error of ours
 
     def release(self, room: Room) -> None:
         """Give up a hold on a room."""

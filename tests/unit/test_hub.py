@@ -429,3 +429,25 @@ async def test_ticks_look_at_a_part_of_the_rooms_at_a_time_and_at_all_of_them_in
         assert sorted(id(room) for part in looked_at for room in part) == sorted(map(id, rooms))
         for room in rooms:
             w.hub.release(room)
+
+
+async def test_u1_a_load_that_fails_after_everybody_has_left_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    failures: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
+    async with world() as w:
+        asked, answer = asyncio.Event(), asyncio.Event()
+
+        async def load(_document: DocumentId) -> Loaded:
+            asked.set()
+            await answer.wait()
+            raise JournalUnavailableError("away")
+
+        monkeypatch.setattr(w.hub.journal, "load", load)
+        opening = asyncio.create_task(w.hub.open(DOCUMENT))
+        await asked.wait()
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
+        answer.set()
+        await turns(5)
+        gc.collect()
+    assert failures == []
