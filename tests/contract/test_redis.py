@@ -3,11 +3,12 @@
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from tests.support.redis import RedisServer
+from tests.support.redis import RedisCluster, RedisServer
 
 from weft.journal import Journal
 from weft.journal.contract import Clock, JournalContract
 from weft.journal.protocol import RETENTION_MS
+from weft.journal.redis.cluster import ClusterEngine
 from weft.journal.redis.connections import SingleEngine
 from weft.journal.redis.journal import RedisJournal
 
@@ -39,3 +40,27 @@ class TestRedisJournal(JournalContract):
 
 class TestRedisJournalWithTooFewReplicas(TestRedisJournal):
     failing = ("min-replicas-to-write", "1", "0")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[RedisCluster]:
+    with RedisCluster(appendonly="yes") as cluster:
+        yield cluster
+
+
+class TestRedisJournalOnACluster(JournalContract):
+    @pytest.fixture
+    async def journal(self, clock: Clock, cluster: RedisCluster) -> AsyncIterator[Journal]:
+        self.cluster = cluster
+        for node in cluster.nodes:
+            node.command("FLUSHALL")
+        async with RedisJournal(ClusterEngine(cluster.url), now_ms=clock, retention_ms=RETENTION_MS) as journal:
+            yield journal
+
+    def fail(self, journal: Journal) -> None:
+        for node in self.cluster.nodes:
+            assert node.command("CONFIG", "SET", "maxmemory", "1") == b"OK"
+
+    def mend(self, journal: Journal) -> None:
+        for node in self.cluster.nodes:
+            assert node.command("CONFIG", "SET", "maxmemory", "0") == b"OK"

@@ -148,6 +148,7 @@ class Compactor:
             write_stone(stone),
             "1" if stays else "0",
             base.publish,
+            keys.channel(document),
             base.replica,
             base.now_ms(),
             KEEP_MS,
@@ -160,7 +161,7 @@ class Compactor:
         for record in replaced:
             args += (record.member, record.size_bytes)
         blobs = [blob, *(record.blob for record in added), *dropped]
-        names = [keys.meta(document), keys.log(document), keys.channel(document), keys.stones(document)]
+        names = [keys.meta(document), keys.log(document), keys.stones(document)]
         names += [keys.segments(document), *(keys.blob(document, name) for name in blobs)]
         # Noted before it is so: whoever is killed in between leaves at most a look at nothing.
         await base.run(("ZADD", keys.due, "LT", base.now_ms() + KEEP_MS, document))

@@ -81,8 +81,8 @@ class Directory:
         """Set the tombstone (RD2)."""
         base, keys = self._base, self._base.keys
         await base.run(("ZADD", keys.trash, "NX", base.now_ms(), document))
-        names = [keys.meta(document), keys.channel(document)]
-        await base.ask("delete", document, names, [base.now_ms(), base.publish, base.replica])
+        args: list[Argument] = [base.now_ms(), base.publish, keys.channel(document), base.replica]
+        await base.ask("delete", document, [keys.meta(document)], args)
         await base.run(("ZADD", keys.deleted, 0, document), ("ZREM", keys.documents, document))
 
     async def restore(self, document: DocumentId) -> None:

@@ -139,6 +139,7 @@ class Writer:
             FORMAT,
             "" if seen is None else id_of(seen),
             self._base.publish,
+            keys.channel(document),
             self._base.replica,
             first,
             max(first, last),
@@ -147,7 +148,7 @@ class Writer:
         ]
         for append in appends:
             args += (append.nonce, append.payload)
-        return self._append, [keys.meta(document), keys.log(document), keys.channel(document)], args
+        return self._append, [keys.meta(document), keys.log(document)], args
 
     async def _write_one(self, taken: dict[DocumentId, list[_Append]]) -> None:
         self._in_flight = taken
@@ -158,22 +159,22 @@ class Writer:
             calls = [self._call(document, appends) for document, appends in taken.items()]
             replies: list[Reply] = await self._base.engine.run_scripts(calls, lane=Lane.APPEND)
             unlisted, failed = [], False
-            done: list[tuple[list[_Append], Position]] = []
+            done: list[tuple[DocumentId, Position]] = []
             # A copy: what fails leaves `taken`, which is what is under way.
-            for (document, appends), reply in zip(tuple(taken.items()), replies, strict=True):
+            for document, reply in zip(tuple(taken), replies, strict=True):
                 try:
                     last, is_listed = self._judge(document, reply)
                 except WeftError as error:
                     failed = True
                     self._fail(document, error)
                     continue
-                done.append((appends, last))
+                done.append((document, last))
                 if not is_listed:
                     unlisted.append(document)
             if unlisted:
                 await self._list(unlisted)
-            for appends, last in done:
-                self._succeed(appends, last)
+            for document, last in done:
+                self._succeed(taken.pop(document, []), last)
             if failed:
                 self._stats.failures += 1
             if done:
@@ -224,21 +225,15 @@ class Writer:
 
     def _succeed(self, appends: list[_Append], last: Position) -> None:
         first = sequence_of(last) - len(appends) + 1
-        if not appends[0].future.done() or not self._failed(appends[0].future):
-            self._seen.advance(appends[0].document, last)
         for index, append in enumerate(appends):
+            position = position_at(first + index, append.nonce)
+            self._seen.advance(append.document, position)
             self._stats.queued -= 1
             self._stats.queued_bytes -= append.update_bytes
-            if append.future.done():  # cancelled (J3), or failed when it could not be listed
-                if append.future.cancelled():
-                    self._stats.appends += 1
-                continue
             self._stats.appends += 1
             self._stats.append_bytes += append.update_bytes
-            append.future.set_result(position_at(first + index, append.nonce))
-
-    def _failed(self, future: asyncio.Future[Position]) -> bool:
-        return not future.cancelled() and future.exception() is not None
+            if not append.future.done():  # nobody waits any more (J3)
+                append.future.set_result(position)
 
     def _fail(self, document: DocumentId, error: WeftError) -> None:
         """Fail everything of a document that is under way or waits (RW3)."""

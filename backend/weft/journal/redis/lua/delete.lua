@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Set the tombstone; doing it again changes nothing.
--- KEYS: meta, channel
--- ARGV: format, now_ms, publish command, replica
+-- KEYS: meta
+-- ARGV: format, now_ms, publish command, channel, replica
 -- Returns: 'ok', deleted_ms | 'format', its number
 local meta = redis.call('HMGET', KEYS[1], 'format', 'deleted_ms', 'created_ms')
 if meta[1] and tonumber(meta[1]) > tonumber(ARGV[1]) then return {'format', meta[1]} end
@@ -11,5 +11,5 @@ if not meta[2] then
   end
   redis.call('HSET', KEYS[1], 'deleted_ms', ARGV[2], 'listed', '1')
 end
-redis.call(ARGV[3], KEYS[2], 'D' .. ARGV[4] .. '\n')
+redis.call(ARGV[3], ARGV[4], 'D' .. ARGV[5] .. '\n')
 return {'ok', meta[2] or ARGV[2]}
