@@ -10,7 +10,8 @@ Rules (tests quote these ids):
     X5  A grant is looked at anew with every message: what comes after its end is not taken, and a new grant counts from
         the next message on, also for what was being read elsewhere or waited.
     X6  A fresh token that is good replaces the grant in silence, unless the right to write changes: that is said. One
-        that is not good ends the session. When nobody can decide, the grant that stands goes on (D3 of expiry.py).
+        that is not good ends the session: that is said as a denial and as a CLOSE. When nobody can decide, the grant
+        that stands goes on (D3 of expiry.py).
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ log = get_logger("weft.connection")
 
 # Reading an update of this size strictly takes about 5 ms; larger ones are read in another process.
 READ_AWAY_BYTES = 32 * 1024
+
+SIGN_IN_CODES = (4401, 4403)  # another token may help
 
 Ask = Callable[[str | None, DocumentId], Awaitable[Grant]]
 
@@ -393,7 +396,7 @@ class HocuspocusConnection(Connection):
             return
         self._hub.metrics.refusals[error.reason] += 1
         # A client that has not sent its Auth yet is not told no: its Auth may be on the way (S5).
-        waits = not had_token and error.close_code in (4401, 4403)
+        waits = not had_token and error.close_code in SIGN_IN_CODES
         log.info("session denied", reason=error.reason, detail=str(error), waits_for_token=waits)
         if not waits:
             self.outlet.send(hocuspocus.denied(address, close_reason(error)))
@@ -455,6 +458,12 @@ class HocuspocusConnection(Connection):
         self._hub.metrics.refusals[error.reason] += 1
         log.info("session ended", document=session.document, reason=error.reason, detail=str(error))
         self._detach(address)
-        self._conversation.ended(address)
+        if error.close_code in SIGN_IN_CODES:
+            # v2 providers throw on a CLOSE; this all of them know, and to newer ones it says what to do about it. What
+            # they go on sending is dropped until they sign in again, as after any denial.
+            self.outlet.send(hocuspocus.denied(address, close_reason(error)))
+            self._conversation.denied(address, wait_for_auth=False)
+        else:
+            self._conversation.ended(address)
         if payload is not None:
             self.outlet.send(payload)

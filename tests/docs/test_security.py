@@ -63,12 +63,13 @@ async def test_the_python_snippet_makes_tokens_that_are_taken(server: WeftServer
         assert (editor.scope, reader.scope) == ("read-write", "readonly")
 
 
-def run_in_node(client: str, server: WeftServer, tokens: list[str], then: str) -> str:
+def run_in_node(client: str, server: WeftServer, tokens: list[str], then: str, document: str = "team/notes") -> str:
     """Run the snippet for a client as it stands, but for the port, and then more; what it prints last."""
     package = "@hocuspocus/provider" if client.startswith("hocuspocus") else "y-websocket"
     snippet = next(code for code in snippets("js") if f'"{package}"' in code)
     folder = ROOT / "tests/interop/clients" / client
     install(folder)
+    snippet = snippet.replace("127.0.0.1:8000", f"127.0.0.1:{server.port}").replace("team/notes", document)
     imports, code = re.match(r"((?:import [^\n]*\n)*)(.*)", snippet, re.DOTALL).groups()  # type: ignore[union-attr]
     program = f"""
 import {{ WebSocket }} from "ws";
@@ -77,7 +78,7 @@ globalThis.WebSocket = WebSocket;
 const tokens = {json.dumps(tokens)};
 let given = 0;
 async function freshToken() {{ return tokens[Math.min(given++, tokens.length - 1)]; }}
-{code.replace("127.0.0.1:8000", f"127.0.0.1:{server.port}")}
+{code}
 const text = doc.getText("t");
 async function until(what, condition) {{
   const began = Date.now();
@@ -139,6 +140,37 @@ async def test_a_hocuspocus_provider_renews_by_itself(server: WeftServer, client
         await reader.until(lambda: reader.holds("länger: ".encode()), "what came after the first token's end")
         reader.update(insert(91, 0, "x"))
         await reader.until_stored()
+
+
+@pytest.mark.parametrize(
+    "client", ["hocuspocus-provider-2.15.3", "hocuspocus-provider-3.4.4", "hocuspocus-provider-4.8.0"]
+)
+async def test_a_hocuspocus_provider_signs_in_again(server: WeftServer, client: str) -> None:
+    old, document = token(lifetime_s=5), f"team/again-{client[-5:]}"
+    again = "provider.connect()" if "-2." in client else "await signInAgain()"
+    async with HocuspocusClient(document, token=token()) as other:
+        await other.join(server.ws)
+        output = run_in_node(
+            client,
+            server,
+            [old] * (1 if "-2." in client else 2) + [token(lifetime_s=600)],
+            f"""
+            let failures = 0;
+            provider.on("authenticationFailed", () => {{ failures += 1; }});
+            await until("synced", () => provider.isSynced || provider.synced);
+            text.insert(0, "vorher ");
+            await until("saved", () => !provider.hasUnsyncedChanges);
+            await until("the end", () => failures > 0);
+            text.insert(0, "dazwischen ");
+            {again};
+            text.insert(0, "nachher ");
+            await until("all saved", () => provider.isAuthenticated && !provider.hasUnsyncedChanges);
+            """,
+            document,
+        )
+        assert json.loads(output)["text"] == "nachher dazwischen vorher "
+        for words in ("vorher ", "dazwischen ", "nachher "):
+            await other.until(lambda words=words: other.holds(words.encode()), words)  # type: ignore[misc]
 
 
 def test_levels_claims_and_patterns_are_those_of_the_code() -> None:

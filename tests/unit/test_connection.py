@@ -481,7 +481,8 @@ async def test_a_renewal_that_fails_ends_that_document_alone() -> None:
         client.send(auth(DOCUMENT, "revoked"))
         await turns(3)
         await door.grant(2, UnauthenticatedError("revoked"))
-        assert client.outlet.take() == [hocuspocus.close(DOCUMENT, "unauthenticated: revoked")]
+        reason = "unauthenticated: revoked"
+        assert client.outlet.take() == [hocuspocus.denied(DOCUMENT, reason), hocuspocus.close(DOCUMENT, reason)]
         assert client.outlet.closed is None
         assert w.hub.rooms[DOCUMENT].holds == 0
         assert w.hub.rooms[OTHER].holds == 1

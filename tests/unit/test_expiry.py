@@ -300,9 +300,11 @@ async def test_d1_hocuspocus_what_comes_too_late_is_answered_with_no(clock: Cloc
         await talk.join(grant(100))
         clock.now_s += 100
         talk.client.send(hp_update(DOCUMENT, Author(1).type("zu spät")))
-        assert talk.take()[-2:] == [
+        reason = "unauthenticated: access has ended; sign in again with a fresh token"
+        assert talk.take()[-3:] == [
             hocuspocus.sync_status(DOCUMENT, ok=False),
-            hocuspocus.close(DOCUMENT, "unauthenticated: access has ended; sign in again with a fresh token"),
+            hocuspocus.denied(DOCUMENT, reason),
+            hocuspocus.close(DOCUMENT, reason),
         ]
 
 
@@ -367,6 +369,27 @@ async def test_d1_hocuspocus_ends_that_document_alone(clock: Clock) -> None:
         assert len(expiry) == 1
 
 
+async def test_d1_hocuspocus_what_is_sent_after_the_end_is_dropped_and_keeps_nobody(clock: Clock) -> None:
+    async with timed(clock) as (w, expiry):
+        talk = Talk(w, expiry)
+        await talk.join(grant(100))
+        await talk.join(EDIT, OTHER)
+        clock.now_s += 100
+        expiry.tick(clock.now_s)
+        asked = len(talk.door.asked)
+        author = Author(1)
+        for _ in range(20):  # far more than may wait before a session is let in
+            talk.client.send(hp_update(DOCUMENT, author.type(LARGE)))
+        assert len(talk.door.asked) == asked
+        assert talk.client.outlet.closed is None
+        assert w.metrics.sessions == 1
+        talk.take()
+        await talk.join(grant(200))
+        talk.client.send(hp_update(DOCUMENT, Author(2).type("é")))
+        await w.flushed()
+        assert talk.take() == [hocuspocus.sync_status(DOCUMENT, ok=True)]
+
+
 async def test_d2_a_fresh_token_in_time_and_nobody_notices(clock: Clock) -> None:
     async with timed(clock) as (w, expiry):
         talk = Talk(w, expiry)
@@ -388,7 +411,8 @@ async def test_x6_a_bad_fresh_token_ends_the_session(clock: Clock) -> None:
         talk = Talk(w, expiry)
         await talk.join(grant(600))
         await talk.auth(UnauthenticatedError("not good"))
-        assert talk.take() == [hocuspocus.close(DOCUMENT, "unauthenticated: not good")]
+        reason = "unauthenticated: not good"
+        assert talk.take() == [hocuspocus.denied(DOCUMENT, reason), hocuspocus.close(DOCUMENT, reason)]
         assert len(expiry) == 0
         assert w.metrics.sessions == 0
 
