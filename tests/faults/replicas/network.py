@@ -35,6 +35,12 @@ def run(*command: str, check: bool = True) -> str:
     return done.stdout
 
 
+def need_root(what: str) -> None:
+    """Fail loudly where root is needed and missing (B3)."""
+    if os.geteuid() != 0:
+        pytest.fail(f"{what} needs root: run this test as root (CI does); it is not skipped")
+
+
 class Host:
     """One namespace.
 
@@ -94,8 +100,7 @@ class Network:
     """
 
     def __init__(self, hosts: int) -> None:
-        if os.geteuid() != 0:
-            pytest.fail("network namespaces need root: run this test as root (CI does); it is not skipped")
+        need_root("network namespaces")
         self.name = secrets.token_hex(3)
         first, second = 100 + secrets.randbelow(100), secrets.randbelow(255)
         self.block, self.cables = f"{first}.{second}", f"{first}.{second + 1}"
