@@ -17,15 +17,15 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from time import monotonic
 
-from weft.errors import JournalUnavailableError, QuarantinedError, WeftError
+from weft.errors import InternalError, JournalUnavailableError, QuarantinedError, WeftError
 from weft.journal.entries import decode_batch
 from weft.journal.protocol import Entry, Folded, Followed, Gap, Reset
 from weft.journal.redis.base import Base, Seen
 from weft.journal.redis.channels import Channels
-from weft.journal.redis.engine import Command
+from weft.journal.redis.engine import Command, Reply
 from weft.journal.redis.keys import nonce_of, position_of, sequence_of
 from weft.journal.redis.pages import Page, judge, reading
 from weft.journal.redis.replies import deleted, parts
@@ -40,6 +40,7 @@ _COMPARE_AT_ONCE = 500
 _KEPT_MESSAGES = 1024
 _KEPT_BYTES = 4 * 1024 * 1024
 _OWN = 4096
+_CATCH_UPS = 3
 _FIRST_PAUSE_S = 0.05
 _LAST_PAUSE_S = 2.0
 
@@ -111,25 +112,30 @@ class Feeds:
         self._check_s = check_s
         self._feeds: dict[DocumentId, _Feed] = {}
         self._behind: dict[DocumentId, None] = {}  # feeds that have to read, in order
+        self._away: dict[DocumentId, None] = {}  # those whose last reading failed
         self._wake = asyncio.Event()
+        self._fail_wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._server: str | None = None
         channels.add(self)
 
     def start(self) -> None:
         """Begin to read and compare."""
-        self._wake = asyncio.Event()
-        self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._compare_always())]
+        self._wake, self._fail_wake = asyncio.Event(), asyncio.Event()
+        self._tasks = [asyncio.create_task(run()) for run in (self._read, self._try_again, self._compare_always)]
 
     async def stop(self) -> None:
         """End all followers."""
-        for feed in tuple(self._feeds.values()):
+        for feed in self._feeds.values():
             self._end(feed, JournalUnavailableError("the journal is closed"))
+            self._channels.close(self._base.keys.channel(feed.document), self)
+        # Nobody who is slow to notice may be taken for a follower when the journal is entered again.
+        self._feeds = {}
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
-        self._behind = {}
+        self._behind, self._away, self._server = {}, {}, None
 
     # what the writer says
 
@@ -167,7 +173,11 @@ class Feeds:
                 [Command(name, ("HMGET", name, "last", "deleted_ms")) for name in names]
             )
             for (feed, cursor), reply in zip(chosen, replies, strict=True):
-                last, deleted_ms = parts(reply)
+                try:
+                    last, deleted_ms = parts(reply)
+                except WeftError as error:  # a node that is away, a key that is not ours: the others go on
+                    log.debug("nothing to compare with", document=feed.document, detail=str(error))
+                    continue
                 position = START if last is None else position_of(last)
                 is_behind = feed.cursor is not None and position > feed.cursor
                 if deleted_ms is not None or is_behind or (position != cursor and position < (cursor or START)):
@@ -180,7 +190,7 @@ class Feeds:
         feed = self._feeds.get(document)
         if feed is None or kind not in (_ENTRY, _ANNOUNCED, _FOLDED, _DELETED):
             return
-        if feed.cursor is None or feed.is_reading or feed.document in self._behind:
+        if feed.cursor is None or feed.is_reading or document in self._behind or document in self._away:
             feed.kept_bytes += len(message)
             if len(feed.kept) < _KEPT_MESSAGES and feed.kept_bytes < _KEPT_BYTES:
                 feed.kept.append((kind, words, message))
@@ -195,6 +205,7 @@ class Feeds:
         if feed is None:
             return
         feed.was_confirmed = True
+        self._away.pop(document, None)  # Redis is there again: now
         if feed.cursor is not None:
             self._must_read(feed)
 
@@ -289,60 +300,69 @@ class Feeds:
     # reading
 
     def _must_read(self, feed: _Feed) -> None:
-        self._behind[feed.document] = None
-        self._wake.set()
+        if feed.document not in self._away:  # otherwise it is tried again soon anyway
+            self._behind[feed.document] = None
+            self._wake.set()
 
     async def _read(self) -> None:
-        pause_s = _FIRST_PAUSE_S
         while True:
             await self._wake.wait()
             self._wake.clear()
             while self._behind:
-                chosen = []
-                for document in list(self._behind)[:_READ_AT_ONCE]:
-                    del self._behind[document]
-                    feed = self._feeds.get(document)
-                    if feed is not None and feed.cursor is not None:
-                        chosen.append(feed)
-                if not chosen:
-                    continue
-                try:
-                    await self._read_some(chosen)
-                    pause_s = _FIRST_PAUSE_S
-                except Exception as error:
-                    if not isinstance(error, JournalUnavailableError):
-                        log.exception("reading the log failed")
-                    for feed in chosen:
-                        self._behind[feed.document] = None
-                    await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret (RF7)
-                    pause_s = min(2 * pause_s, _LAST_PAUSE_S)
-                finally:
-                    for feed in chosen:
-                        feed.is_reading = False
+                await self._read_some(self._chosen(self._behind))
+
+    async def _try_again(self) -> None:
+        """Read for the feeds whose reading failed; on a cluster those of one node, which must not hold up others."""
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            await self._fail_wake.wait()
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret (RF7)
+            pause_s = min(2 * pause_s, _LAST_PAUSE_S)
+            before = len(self._away)
+            while before > 0 and self._away:
+                before -= _READ_AT_ONCE
+                await self._read_some(self._chosen(self._away))
+            if not self._away:
+                pause_s = _FIRST_PAUSE_S
+                self._fail_wake.clear()
+
+    def _chosen(self, documents: dict[DocumentId, None]) -> list[_Feed]:
+        """Take some feeds out of those that have to read."""
+        chosen = []
+        for document in list(documents)[:_READ_AT_ONCE]:
+            del documents[document]
+            feed = self._feeds.get(document)
+            if feed is not None and feed.cursor is not None:
+                chosen.append(feed)
+        return chosen
 
     async def _read_some(self, chosen: list[_Feed]) -> None:
+        if not chosen:
+            return
         calls = []
         for feed in chosen:
             assert feed.cursor is not None
             feed.is_reading = True
             calls.append(reading(self._base.keys, feed.document, feed.cursor))
-        replies = await self._base.engine.run_scripts(calls)
+        replies: Sequence[Reply] = await self._base.engine.run_scripts(calls)
         self._base.stats.resyncs += len(chosen)
-        away: JournalUnavailableError | None = None
         for feed, reply in zip(chosen, replies, strict=True):
             feed.is_reading = False
             assert feed.cursor is not None
             try:
                 self._apply(feed, judge(feed.document, feed.cursor, reply))
             except JournalUnavailableError as error:
-                away = error
-                self._must_read(feed)
+                log.debug("the log cannot be read now", document=feed.document, detail=str(error))
+                self._behind.pop(feed.document, None)
+                self._away[feed.document] = None
+                self._fail_wake.set()
                 continue
             except WeftError as error:
                 self._end(feed, error)
+            except Exception as error:
+                log.exception("the log could not be handed on", document=feed.document)
+                self._end(feed, InternalError(f"the log of {feed.document} could not be handed on: {error!r}"))
             self._replay(feed)
-        if away is not None:
-            raise away
 
     def _apply(self, feed: _Feed, page: Page) -> None:
         if page.is_doubtful and not page.entries:
@@ -363,7 +383,7 @@ class Feeds:
 
     def _replay(self, feed: _Feed) -> None:
         """Hand on what came while the log was read (RF3)."""
-        if feed.document in self._behind:
+        if feed.document in self._behind or feed.document in self._away:
             return  # it goes on being kept
         overflow = feed.kept_bytes >= _KEPT_BYTES or len(feed.kept) >= _KEPT_MESSAGES
         kept, feed.kept, feed.kept_bytes = feed.kept, [], 0
@@ -381,8 +401,6 @@ class Feeds:
             await asyncio.sleep(self._check_s)
             try:
                 await self.compare()
-            except JournalUnavailableError as error:
-                log.debug("nothing to compare with", detail=str(error))
             except Exception:
                 log.exception("comparing failed")
 
@@ -399,7 +417,7 @@ class Feeds:
         last = after
         try:
             # Heard first, read second: what is appended meanwhile comes both ways and is dropped once (RF5).
-            while True:
+            for _ in range(_CATCH_UPS):
                 async for found in self._catch_up(feed, last):
                     last = _position(found)
                     yield found
@@ -413,6 +431,8 @@ class Feeds:
                     break
                 if follower.items:
                     break  # the loop below reads again where these do not follow on
+            else:
+                self._must_read(feed)  # it is ahead of its log: that was cut
             while True:
                 while follower.items and follower.error is None and follower.lost is None:
                     item = follower.items.popleft()
@@ -449,6 +469,7 @@ class Feeds:
             if not feed.followers and self._feeds.get(document) is feed:
                 del self._feeds[document]
                 self._behind.pop(document, None)
+                self._away.pop(document, None)
                 self._channels.close(self._base.keys.channel(document), self)
 
     async def _catch_up(self, feed: _Feed, after: Position) -> AsyncIterator[Entry | Gap | Reset]:

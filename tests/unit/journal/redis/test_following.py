@@ -457,3 +457,60 @@ async def test_many_documents_are_read_in_few_round_trips(journals: Journals) ->
         await reader.has(1)
         await reader.stop()
     assert two._feeds._feeds == {}
+
+
+async def test_a_follower_that_nobody_reads_does_not_outlive_the_journal(journals: Journals) -> None:
+    one, two = await journals.open(), await journals.open()
+    reader = Reader(one)
+    await reader.settled()
+    abandoned = one.follow(DOCUMENT, START)
+    await two.append(DOCUMENT, (edit(EMPTY),))
+    await anext(abandoned)
+    await one.__aexit__(None, None, None)
+    assert isinstance(await reader.ended(), JournalUnavailableError)
+    await one.__aenter__()
+    async with Reader(one) as again:
+        await two.append(DOCUMENT, (edit(EMPTY),))
+        await again.has(2)
+        with pytest.raises(JournalUnavailableError):
+            await anext(abandoned)
+        await two.append(DOCUMENT, (edit(EMPTY),))
+        await again.has(3)
+
+
+async def test_rf7_one_document_that_cannot_be_read_holds_up_no_other(
+    journals: Journals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = await journals.open(), await journals.open()
+    async with Reader(two) as reader, Reader(two, document=OTHER) as other:
+        run_scripts, run = two._engine.run_scripts, two._engine.run
+        away = [KEYS.meta(DOCUMENT)]
+
+        async def some_away(calls, **options):  # type: ignore[no-untyped-def]
+            replies = await run_scripts(calls, **options)
+            refused = JournalUnavailableError("its node is away")
+            return [refused if call[1][0] in away else reply for call, reply in zip(calls, replies, strict=True)]
+
+        async def some_refused(commands, **options):  # type: ignore[no-untyped-def]
+            replies = await run(commands, **options)
+            refused = JournalUnavailableError("its node is away")
+            return [refused if one.key in away else reply for one, reply in zip(commands, replies, strict=True)]
+
+        monkeypatch.setattr(two._engine, "run_scripts", some_away)
+        monkeypatch.setattr(two._engine, "run", some_refused)
+        hear = two._feeds.heard
+        monkeypatch.setattr(two._feeds, "heard", lambda *message: None)
+        await one.append(DOCUMENT, (edit(EMPTY),))
+        await one.append(OTHER, (edit(EMPTY),))
+        two._feeds.check(DOCUMENT)
+        await two._feeds.compare()
+        assert len(await other.has(1)) == 1
+        monkeypatch.setattr(two._feeds, "heard", hear)
+        for _ in range(5):
+            await one.append(DOCUMENT, (edit(EMPTY),))
+            await one.append(OTHER, (edit(EMPTY),))
+        assert len(await other.has(6)) == 6
+        assert reader.items == []
+        away.clear()
+        assert len(await reader.has(6)) == 6
+        assert two.redis_stats.resets == 0
