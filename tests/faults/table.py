@@ -7,6 +7,7 @@ Rules:
 
 from __future__ import annotations
 
+import fcntl
 import os
 import platform
 import re
@@ -84,11 +85,16 @@ class Fault:
 
 
 def write(faults: list[Fault], path: Path) -> None:
-    """Put rows into the table (T1)."""
-    before = path.read_text() if path.exists() else ""
-    rows = {match["name"]: match[0] for match in ROW.finditer(before) if match["name"] not in ("fault", "---")}
-    rows |= {fault.name: fault.line() for fault in faults}
-    path.write_text(f"{INTRODUCTION}\n{machine()}\n\n{HEAD}\n" + "\n".join(rows.values()) + "\n")
+    """Put rows into the table (T1); several runs may do so at the same time."""
+    path.touch()
+    with path.open("r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        before = file.read()
+        rows = {match["name"]: match[0] for match in ROW.finditer(before) if match["name"] not in ("fault", "---")}
+        rows |= {fault.name: fault.line() for fault in faults}
+        file.seek(0)
+        file.truncate()
+        file.write(f"{INTRODUCTION}\n{machine()}\n\n{HEAD}\n" + "\n".join(rows.values()) + "\n")
 
 
 def machine() -> str:

@@ -109,6 +109,8 @@ class Client:
             extra_headers=headers,
             **options,
         )
+        if self.transport is None:  # closed in the turn in which it was opened
+            raise ConnectionResetError(f"{url}: the connection ended before it was open")
         return self
 
     def send(self, payload: bytes) -> None:

@@ -5,6 +5,7 @@ Started like the command: `python -m tests.faults.replicas.broken_replica serve 
 WEFT_TEST_BROKEN says what:
     eager   acknowledges an append before Redis has it; it follows 100 ms later
     deaf    hears that the log has lost something, and appends nothing of what it lacks
+    newer   not broken: what a later version may do. Its entries have another field, its presence another format
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import weft.follower
+import weft.relay
 from weft import cli
 from weft.journal import Loaded
+from weft.journal.redis import scripts, writer
+from weft.journal.redis.engine import Script
 from weft.journal.redis.journal import RedisJournal
 from weft.journal.redis.keys import new_nonce, position_at
 from weft.types import Batch, DocumentId, Position
@@ -59,9 +63,28 @@ def deaf() -> None:
     weft.follower.compare = half
 
 
+def newer() -> None:
+    """Write an additional field with each entry, and presence that this version cannot read."""
+    load_script = scripts.load_script
+
+    def load(name: str) -> Script:
+        script = load_script(name)
+        before, after = "id, 'u', ARGV[i + 1])", "id, 'future', 'é😀', 'u', ARGV[i + 1])"
+        if name != "append":
+            return script
+        if before not in script.source:
+            raise SystemExit(f"append.lua has no {before}")
+        source = script.source.replace(before, after)
+        return scripts.make_script(name, source)
+
+    writer.load_script = load  # type: ignore[attr-defined]
+    weft.relay.FORMAT = 250
+
+
 if __name__ == "__main__":
     how = os.environ.pop("WEFT_TEST_BROKEN")
-    if how not in ("eager", "deaf"):
-        raise SystemExit(f"WEFT_TEST_BROKEN={how} is not known; use eager or deaf")
-    {"eager": eager, "deaf": deaf}[how]()
+    kinds = {"eager": eager, "deaf": deaf, "newer": newer}
+    if how not in kinds:
+        raise SystemExit(f"WEFT_TEST_BROKEN={how} is not known; use one of {', '.join(kinds)}")
+    kinds[how]()
     cli.main()
