@@ -8,6 +8,8 @@ BIN := .venv/bin
 # Processes that run tests side by side, and those that mostly wait (clients that stay silent for 35 s).
 WORKERS ?= 2
 WAITERS ?= 6
+# Those that start whole clusters and break them.
+BREAKERS ?= 4
 
 .PHONY: help setup run cluster dev test check format lint types unit system-tools clients bench faults fuzz docs dist clean
 help:  ## list the targets
@@ -44,7 +46,8 @@ test: export NO_SKIPS := 1
 test: setup system-tools format lint types clients  ## all checks and all tests; nothing is skipped
 	$(BIN)/pytest -q -n $(WORKERS) tests --ignore tests/interop --ignore tests/faults --ignore tests/bench
 	$(BIN)/pytest -q -n $(WAITERS) tests/interop
-	$(BIN)/pytest -q tests/faults tests/bench
+	$(BIN)/pytest -q -n $(BREAKERS) tests/faults/replicas
+	$(BIN)/pytest -q tests/faults tests/bench --ignore tests/faults/replicas
 
 check: setup format lint types  ## the quick part: format, lint, types, unit and contract tests
 	$(BIN)/pytest -q -n $(WORKERS) -m "not slow" tests/unit tests/contract
@@ -67,8 +70,8 @@ clients: setup  # the npm clients of the tests, each version in its own folder
 bench: setup  ## measure against other servers; writes docs/benchmarks.md
 	$(BIN)/python -m tests.bench
 
-faults: setup system-tools  ## kill, fill and cut things at length; see tests/faults
-	$(BIN)/python -m tests.faults
+faults: setup system-tools  ## kill, fill and cut things at length, into docs/faults.md; one row: ARGS="-k storm"
+	$(BIN)/python -m tests.faults $(ARGS)
 
 fuzz: setup  ## a million mutated inputs through the readers and the gate
 	$(BIN)/python -m tests.fuzz --executions 1000000
