@@ -1,0 +1,86 @@
+/**
+ * Counts what the server has yet to answer, for each document, on the socket itself.
+ *
+ * The provider's own counter forgets: it starts again at one on every connection, so that the first of several answers
+ * to edits that had waited for the connection looks like the last.
+ */
+
+const SYNC = 0;
+const SYNC_STATUS = 8;
+const STEP2 = 1;
+const UPDATE = 2;
+
+interface Head {
+  address: string;
+  type: number;
+  /** Of a sync message its kind, of a status whether it was taken. */
+  value: number;
+}
+
+const utf8 = new TextDecoder();
+
+/** Read the start of a Hocuspocus frame; null when it is none. */
+export function readHead(frame: Uint8Array): Head | null {
+  let at = 0;
+  const varUint = (): number => {
+    let result = 0;
+    for (let factor = 1; at < frame.length; factor *= 128) {
+      const byte = frame[at] as number;
+      at += 1;
+      result += (byte % 128) * factor;
+      if (byte < 128) return result;
+    }
+    return -1;
+  };
+  const length = varUint();
+  if (length < 0 || at + length >= frame.length) return null;
+  const address = utf8.decode(frame.subarray(at, at + length));
+  at += length;
+  return { address, type: varUint(), value: varUint() };
+}
+
+export class Unanswered {
+  private readonly counts = new Map<string, number>();
+
+  constructor(private readonly told: (document: string, count: number, refused: boolean) => void) {}
+
+  /** A new connection: what an earlier one has not answered is sent again as part of the first exchange. */
+  reset(): void {
+    this.counts.clear();
+  }
+
+  sent(frame: Uint8Array): void {
+    const head = readHead(frame);
+    if (head?.type === SYNC && (head.value === STEP2 || head.value === UPDATE)) this.change(head.address, 1, false);
+  }
+
+  received(frame: Uint8Array): void {
+    const head = readHead(frame);
+    if (head?.type === SYNC_STATUS) this.change(head.address, -1, head.value === 0);
+  }
+
+  private change(address: string, by: number, refused: boolean): void {
+    const count = Math.max(0, (this.counts.get(address) ?? 0) + by);
+    this.counts.set(address, count);
+    this.told(address, count, refused);
+  }
+}
+
+/** A WebSocket that counts; everything else is the browser's. */
+export function countingWebSocket(unanswered: Unanswered): typeof WebSocket {
+  return class extends WebSocket {
+    constructor(url: string | URL, protocols?: string | string[]) {
+      super(url, protocols);
+      unanswered.reset();
+      // Before the provider's own listeners, so that an answer is counted when they hear of it.
+      this.addEventListener("message", (event: MessageEvent<unknown>) => {
+        if (event.data instanceof ArrayBuffer) unanswered.received(new Uint8Array(event.data));
+      });
+    }
+
+    override send(data: Parameters<WebSocket["send"]>[0]): void {
+      super.send(data);
+      if (data instanceof Uint8Array) unanswered.sent(data);
+    }
+  };
+}
