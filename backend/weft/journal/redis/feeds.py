@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
 from time import monotonic
 
@@ -26,6 +25,7 @@ from weft.journal.protocol import Entry, Folded, Followed, Gap, Reset
 from weft.journal.redis.base import Base, Seen
 from weft.journal.redis.channels import Channels
 from weft.journal.redis.engine import Command, Reply
+from weft.journal.redis.feed import Feed, Follower
 from weft.journal.redis.keys import nonce_of, position_of, sequence_of
 from weft.journal.redis.pages import Page, judge, reading
 from weft.journal.redis.replies import deleted, parts
@@ -45,54 +45,6 @@ _FIRST_PAUSE_S = 0.05
 _LAST_PAUSE_S = 2.0
 
 
-class _Follower:
-    __slots__ = ("error", "items", "lost", "lost_is_reset", "wake")
-
-    def __init__(self) -> None:
-        self.items: deque[Followed] = deque()
-        self.lost: Position | None = None  # everything up to here was dropped because the queue was full
-        self.lost_is_reset = False
-        self.error: WeftError | None = None
-        self.wake = asyncio.Event()
-
-    def put(self, item: Followed, limit: int) -> None:
-        """Queue an item, or count it as lost."""
-        if self.lost is None and len(self.items) < limit:
-            self.items.append(item)
-        elif not isinstance(item, Folded):
-            if self.lost is None:
-                self.lost_is_reset = any(isinstance(one, Reset) for one in self.items)
-                self.items.clear()
-            self.lost_is_reset |= isinstance(item, Reset)
-            self.lost = item.upto if isinstance(item, Gap) else item.position
-        self.wake.set()
-
-
-class _Feed:
-    __slots__ = (
-        "cursor",
-        "document",
-        "followers",
-        "is_doubtful",
-        "is_reading",
-        "kept",
-        "kept_bytes",
-        "own",
-        "was_confirmed",
-    )
-
-    def __init__(self, document: DocumentId) -> None:
-        self.document = document
-        self.cursor: Position | None = None  # None until the first follower has read
-        self.followers: list[_Follower] = []
-        self.is_reading = False
-        self.is_doubtful = False
-        self.was_confirmed = False  # before the first follower has read: what it read may be older
-        self.kept: list[tuple[int, list[bytes], bytes]] = []  # RF3
-        self.kept_bytes = 0
-        self.own: dict[int, tuple[Batch, float]] = {}  # by nonce: batches under way, and when they were sent (RF4)
-
-
 class Feeds:
     """The feeds of all documents that are followed. Belongs to the event loop.
 
@@ -110,7 +62,7 @@ class Feeds:
         self._channels = channels
         self._limit = follow_entries
         self._check_s = check_s
-        self._feeds: dict[DocumentId, _Feed] = {}
+        self._feeds: dict[DocumentId, Feed] = {}
         self._behind: dict[DocumentId, None] = {}  # feeds that have to read, in order
         self._away: dict[DocumentId, None] = {}  # those whose last reading failed
         self._wake = asyncio.Event()
@@ -222,7 +174,7 @@ class Feeds:
                     self._must_read(feed)
         self._server = server
 
-    def _take(self, feed: _Feed, kind: int, words: list[bytes], message: bytes, *, is_late: bool) -> None:
+    def _take(self, feed: Feed, kind: int, words: list[bytes], message: bytes, *, is_late: bool) -> None:
         try:
             if kind == _DELETED:
                 # Read, not believed: it may have been restored meanwhile, and the log says so.
@@ -237,7 +189,7 @@ class Feeds:
         except WeftError as error:
             self._end(feed, error)
 
-    def _take_entry(self, feed: _Feed, kind: int, words: list[bytes], message: bytes, *, is_late: bool) -> None:
+    def _take_entry(self, feed: Feed, kind: int, words: list[bytes], message: bytes, *, is_late: bool) -> None:
         assert feed.cursor is not None
         before, position = position_of(words[1]), position_of(words[2])
         own = None
@@ -265,7 +217,7 @@ class Feeds:
 
     # handing on
 
-    def _hand_on(self, feed: _Feed, position: Position, payload: bytes | None) -> None:
+    def _hand_on(self, feed: Feed, position: Position, payload: bytes | None) -> None:
         own = feed.own.pop(nonce_of(position), None)
         if own is not None:
             batch = own[0]
@@ -276,7 +228,7 @@ class Feeds:
         self._seen.advance(feed.document, position)
         self._tell(feed, Entry(position, batch))
 
-    def _turn(self, feed: _Feed, turn: Gap | Reset) -> None:
+    def _turn(self, feed: Feed, turn: Gap | Reset) -> None:
         feed.own.clear()
         if isinstance(turn, Reset):
             self._base.stats.resets += 1
@@ -288,18 +240,18 @@ class Feeds:
             self._seen.advance(feed.document, turn.upto)
         self._tell(feed, turn)
 
-    def _tell(self, feed: _Feed, item: Followed) -> None:
+    def _tell(self, feed: Feed, item: Followed) -> None:
         for follower in feed.followers:
             follower.put(item, self._limit)
 
-    def _end(self, feed: _Feed, error: WeftError) -> None:
+    def _end(self, feed: Feed, error: WeftError) -> None:
         for follower in feed.followers:
             follower.error = error
             follower.wake.set()
 
     # reading
 
-    def _must_read(self, feed: _Feed) -> None:
+    def _must_read(self, feed: Feed) -> None:
         if feed.document not in self._away:  # otherwise it is tried again soon anyway
             self._behind[feed.document] = None
             self._wake.set()
@@ -326,7 +278,7 @@ class Feeds:
                 pause_s = _FIRST_PAUSE_S
                 self._fail_wake.clear()
 
-    def _chosen(self, documents: dict[DocumentId, None]) -> list[_Feed]:
+    def _chosen(self, documents: dict[DocumentId, None]) -> list[Feed]:
         """Take some feeds out of those that have to read."""
         chosen = []
         for document in list(documents)[:_READ_AT_ONCE]:
@@ -336,7 +288,7 @@ class Feeds:
                 chosen.append(feed)
         return chosen
 
-    async def _read_some(self, chosen: list[_Feed]) -> None:
+    async def _read_some(self, chosen: list[Feed]) -> None:
         if not chosen:
             return
         calls = []
@@ -364,7 +316,7 @@ class Feeds:
                 self._end(feed, InternalError(f"the log of {feed.document} could not be handed on: {error!r}"))
             self._replay(feed)
 
-    def _apply(self, feed: _Feed, page: Page) -> None:
+    def _apply(self, feed: Feed, page: Page) -> None:
         if page.is_doubtful and not page.entries:
             if feed.is_doubtful:  # twice: it is no change between two commands
                 feed.is_doubtful = False
@@ -381,7 +333,7 @@ class Feeds:
         if page.has_more or page.is_doubtful:
             self._must_read(feed)
 
-    def _replay(self, feed: _Feed) -> None:
+    def _replay(self, feed: Feed) -> None:
         """Hand on what came while the log was read (RF3)."""
         if feed.document in self._behind or feed.document in self._away:
             return  # it goes on being kept
@@ -410,9 +362,9 @@ class Feeds:
         """Yield the entries after a position and what comes (J15)."""
         feed = self._feeds.get(document)
         if feed is None:
-            feed = self._feeds[document] = _Feed(document)
+            feed = self._feeds[document] = Feed(document)
             self._channels.open(self._base.keys.channel(document), document, self)
-        follower = _Follower()
+        follower = Follower()
         feed.followers.append(follower)
         last = after
         try:
@@ -472,7 +424,7 @@ class Feeds:
                 self._away.pop(document, None)
                 self._channels.close(self._base.keys.channel(document), self)
 
-    async def _catch_up(self, feed: _Feed, after: Position) -> AsyncIterator[Entry | Gap | Reset]:
+    async def _catch_up(self, feed: Feed, after: Position) -> AsyncIterator[Entry | Gap | Reset]:
         """Read the log for one follower, up to its end."""
         is_doubtful = False
         while True:

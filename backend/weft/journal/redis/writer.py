@@ -61,6 +61,7 @@ class Writer:
         self._waiting: deque[_Append] = deque()
         self._waiting_bytes = 0
         self._in_flight: dict[DocumentId, list[_Append]] = {}
+        self._rounds: list[asyncio.Future[None]] = []  # who waits for the pipeline that is under way
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._append: Script = load_script("append")
@@ -107,9 +108,12 @@ class Writer:
 
     async def settled(self, document: DocumentId) -> None:
         """Wait until what has been queued of a document so far is appended or has failed."""
-        queued = [*self._in_flight.get(document, ()), *(one for one in self._waiting if one.document == document)]
-        if queued:
-            await asyncio.wait([one.future for one in queued if not one.future.done()] or [_done()])
+        queued = {*self._in_flight.get(document, ()), *(one for one in self._waiting if one.document == document)}
+        # Not their futures: one that nobody waits for any more is done before it is written (J3).
+        while queued & {*self._in_flight.get(document, ()), *self._waiting}:
+            written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._rounds.append(written)
+            await written
 
     async def _write(self) -> None:
         while True:
@@ -187,6 +191,10 @@ class Writer:
                 self._fail(document, error_of(error))
         finally:
             self._in_flight = {}
+            rounds, self._rounds = self._rounds, []
+            for written in rounds:
+                if not written.done():
+                    written.set_result(None)
 
     def _judge(self, document: DocumentId, reply: Reply) -> tuple[Position, bool]:
         """The position of the last entry that a call appended, and whether the document is listed."""
@@ -252,9 +260,3 @@ class Writer:
             self._feeds.unsent(document, append.nonce)
             if not append.future.done():
                 append.future.set_exception(type(error)(*error.args))
-
-
-def _done() -> asyncio.Future[None]:
-    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    future.set_result(None)
-    return future

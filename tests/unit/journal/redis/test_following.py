@@ -514,3 +514,32 @@ async def test_rf7_one_document_that_cannot_be_read_holds_up_no_other(
         away.clear()
         assert len(await reader.has(6)) == 6
         assert two.redis_stats.resets == 0
+
+
+async def test_j3_a_deletion_waits_for_an_append_that_nobody_waits_for(journals: Journals) -> None:
+    one = await journals.open()
+    await one.append(DOCUMENT, (edit(EMPTY),))
+    for _ in range(3):
+        one.append(DOCUMENT, (edit(EMPTY),)).cancel()  # type: ignore[attr-defined]
+    await one.delete(DOCUMENT)
+    assert journals.server.command("XLEN", KEYS.log(DOCUMENT)) == 4
+    assert (one.stats.queued, one.stats.appends) == (0, 4)
+
+
+async def test_rw3_what_cannot_be_listed_fails_once(journals: Journals, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = await journals.open()
+    run, refusing = one._engine.run, [True]
+
+    async def no_listing(commands, **options):  # type: ignore[no-untyped-def]
+        if refusing and any(command.args[0] == "ZADD" for command in commands):
+            return [JournalUnavailableError("refused")] * len(commands)
+        return await run(commands, **options)
+
+    monkeypatch.setattr(one._engine, "run", no_listing)
+    waiting = [one.append(document, (edit(EMPTY),)) for document in (DOCUMENT, OTHER) for _ in range(2)]
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(result) for result in results] == [JournalUnavailableError] * 4
+    assert (one.stats.queued, one.stats.queued_bytes, one.stats.appends) == (0, 0, 0)
+    refusing.clear()
+    await one.append(DOCUMENT, (edit(EMPTY),))
+    assert [info.document for info in (await one.documents()).documents] == [DOCUMENT]
