@@ -292,7 +292,7 @@ async def test_n1_a_read_that_takes_long_holds_up_no_append(server: RedisServer,
     assert unavailable([(await read)[0] for read in reads], 4)
     # The one that waited had its own deadline, and either got the connection that became free or was told.
     [reply] = await waiting
-    assert reply == b"1" or "free in time" in str(reply)
+    assert reply == b"1" or isinstance(reply, JournalUnavailableError)
     assert await asyncio.gather(*(engine.run([run("GET", "k")]) for _ in range(50))) == [[b"1"]] * 50
     assert len(clients(server)) <= 5
 

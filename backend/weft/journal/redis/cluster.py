@@ -2,7 +2,8 @@
 
 Rules (tests quote these ids):
     R1  Commands go to the owner of their key's slot, one pipeline for each node. Those that a node refuses with MOVED,
-        ASK or TRYAGAIN were not executed and are sent again, in order, within the deadline of the call.
+        ASK or TRYAGAIN were not executed and are sent again, in order, `ROUNDS` times at most and within the deadline
+        of the call: one document whose slot is on its way must not hold up the others in the call for long.
     R2  Commands with the same hash tag never overtake each other (E2): the first refused one decides where all refused
         ones of its tag go, and it is not sent again when a later one has been executed, or may have been.
     R3  A node that did not answer gets a short deadline until it has answered again: the documents of other nodes must
@@ -120,7 +121,7 @@ class ClusterEngine(BaseEngine):
         replies: list[Reply] = [None] * len(calls)
         pending = list(range(len(calls)))
         asked: dict[str, Place] = {}  # tags whose calls are redirected for once
-        for _ in range(ROUNDS):
+        for number in range(ROUNDS):
             if any(self._slots.owner(keys[i]) is None for i in pending):
                 await self._refresh_by(deadline_s)
             groups: dict[Place, list[int]] = {}
@@ -141,7 +142,7 @@ class ClusterEngine(BaseEngine):
             pending, asked = self._again(keys, groups, replies)
             if not pending or loop.time() + TRY_AGAIN_S >= deadline_s:
                 break
-            if any(code_of(replies[i]) == "TRYAGAIN" for i in pending):
+            if number > 1 or any(code_of(replies[i]) == "TRYAGAIN" for i in pending):  # nodes may disagree for a while
                 await asyncio.sleep(TRY_AGAIN_S)
         return replies
 
