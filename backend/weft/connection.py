@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from weft.conversation import Authorise, Deliver, Detach, Effect, HocuspocusConversation, Renew, close_reason, refusal
 from weft.crdt.update import read_update
 from weft.errors import AuthUnavailableError, InternalError, LaterError, MalformedError, WeftError
-from weft.expiry import Expiry, over
+from weft.expiry import Expiry
 from weft.logs import get_logger
 from weft.outlet import Outlet
 from weft.session import Session
@@ -165,10 +165,8 @@ class Connection:
             self.end(session, error)
 
     def _hand_over(self, session: Session, room: Room, message: Message) -> None:
-        if session.grant.expires_s is not None and self._expiry.is_over(session):
-            if isinstance(message, Update | Step2):
-                room.refuse_update(session, is_step2=isinstance(message, Step2))
-            raise over()
+        if session.grant.expires_s is not None:
+            self._check_grant(session, room, message)
         if isinstance(message, Update | Step2):
             self._take(session, room, message)
         elif isinstance(message, Awareness):
@@ -179,6 +177,15 @@ class Connection:
             room.ask_presence(session)
         elif isinstance(message, SyncStatusRequest):
             room.barrier(session, message.payload)
+
+    def _check_grant(self, session: Session, room: Room, message: Message) -> None:
+        """Take nothing once the grant has ended (X5)."""
+        try:
+            self._expiry.check(session.grant, session)
+        except WeftError:
+            if isinstance(message, Update | Step2):
+                room.refuse_update(session, is_step2=isinstance(message, Step2))
+            raise
 
     def _take(self, session: Session, room: Room, message: Update | Step2) -> None:
         is_step2 = isinstance(message, Step2)
@@ -198,8 +205,7 @@ class Connection:
         try:
             facts = await self._hub.workers.run(read_update, update, limit=limit)
             if session in room.sessions:
-                if self._expiry.is_over(session):
-                    raise over()
+                self._expiry.check(session.grant, session)
                 room.take(session, update, facts, is_step2=is_step2)
         except WeftError as error:
             if session in room.sessions:
@@ -246,6 +252,7 @@ class Connection:
         settings = self._hub.settings
         room = await self._hub.open(document)
         try:
+            self._expiry.check(grant)  # it may have ended while the document was loaded
             session = Session(
                 document,
                 grant,

@@ -27,6 +27,7 @@ from typing import Protocol
 from weft.errors import AuthUnavailableError, UnauthenticatedError, WeftError
 from weft.logs import get_logger
 from weft.session import Session
+from weft.types import Grant
 
 log = get_logger("weft.expiry")
 
@@ -127,10 +128,16 @@ class Expiry:
         if watch is not None:
             self._take(session, watch)
 
-    def is_over(self, session: Session) -> bool:
-        """Whether a session's grant has ended (D1)."""
-        ends_s = session.grant.expires_s
-        return ends_s is not None and ends_s <= self.now_s()
+    def check(self, grant: Grant, session: Session | None = None) -> None:
+        """Let a grant pass that has not ended; `session` is the one that has it, if there is one yet (D1).
+
+        Raises:
+            UnauthenticatedError: it has ended (closes 4401).
+            AuthUnavailableError: so it has, but a fresh token could not be decided about (D3).
+        """
+        if grant.expires_s is not None and grant.expires_s <= self.now_s():
+            watch = self._watches.get(session) if session is not None else None
+            raise over(unsure=watch is not None and watch.unsure)
 
     def has_more(self, now_s: float) -> bool:
         """Whether a tick has left something for the next one (D4)."""

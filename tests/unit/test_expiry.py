@@ -456,6 +456,18 @@ async def test_x6_a_fresh_token_that_nobody_can_decide_about_changes_nothing(clo
         assert talk.client.outlet.closed == (1013, "auth-unavailable")  # the provider comes back by itself
 
 
+async def test_d3_who_writes_at_the_end_is_told_later_too(clock: Clock) -> None:
+    async with timed(clock) as (w, expiry):
+        talk = Talk(w, expiry)
+        await talk.join(grant(600))
+        await talk.auth(AuthUnavailableError("away"))
+        clock.now_s += 600
+        talk.client.send(hp_update(DOCUMENT, Author(1).type("zu spät")))
+        assert talk.client.outlet.closed == (1013, "auth-unavailable")
+        assert talk.take()[-1] == hocuspocus.sync_status(DOCUMENT, ok=False)
+        assert text_of(w.hub.rooms[DOCUMENT].document.merged()) == ""
+
+
 async def test_x6_rights_change_with_the_next_message_and_are_said(clock: Clock) -> None:
     async with timed(clock) as (w, expiry):
         talk = Talk(w, expiry)
