@@ -654,7 +654,8 @@ class Room:
         self._metrics.frames_out += 1
         self._metrics.bytes_out += len(step2)
         if tail is not None:
-            self._say(session, session.prefix + update_body(tail))
+            # No update: a tail that is one update of its own would look to a y-websocket client like "durable" (R2).
+            self._say(session, session.prefix + step2_body(tail))
         if not session.reading:
             session.reading = True
             if session.hocuspocus:
@@ -703,9 +704,9 @@ class Room:
         if session.behind is None or session not in self._fanout or self._fanout.outlet(session).congested:
             return  # when it drains the next time, it is computed anew
         self._rejoin(session)
-        for update in (missed, tail):
-            if update is not None:
-                self._say(session, session.prefix + update_body(update))
+        self._say(session, session.prefix + update_body(missed))
+        if tail is not None:
+            self._say(session, session.prefix + step2_body(tail))  # as in `_give_state`
         self._metrics.updates_out += 1
         self._metrics.slow_reader_catch_ups += 1
 
