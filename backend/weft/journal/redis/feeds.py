@@ -60,6 +60,7 @@ class Feeds:
         self._base = base
         self._seen = seen
         self._channels = channels
+        self._own = base.replica.encode()
         self._limit = follow_entries
         self._check_s = check_s
         self._feeds: dict[DocumentId, Feed] = {}
@@ -193,7 +194,7 @@ class Feeds:
         assert feed.cursor is not None
         before, position = position_of(words[1]), position_of(words[2])
         own = None
-        if words[0] == self._base.replica.encode():
+        if words[0] == self._own:
             own = feed.own.get(nonce_of(position))
             if own is not None:
                 stats = self._base.stats

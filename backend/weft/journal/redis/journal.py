@@ -20,7 +20,7 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
-from weft.errors import JournalUnavailableError
+from weft.errors import JournalUnavailableError, SettingsError
 from weft.journal import history
 from weft.journal.follow import FOLLOW_ENTRIES
 from weft.journal.protocol import (
@@ -142,6 +142,8 @@ class RedisJournal:
         key = self._base.keys.format
         (found,) = await self._base.run(("GET", key))
         if isinstance(found, bytes):
+            if not found.isdigit():
+                raise SettingsError(f"{key} in Redis is not Weft's; choose another prefix")
             if int(found) > FORMAT:
                 raise too_new("what is stored", found)
             return

@@ -10,12 +10,15 @@ Rules (tests quote these ids):
 
 from __future__ import annotations
 
+import re
 import secrets
 
+from weft.errors import SettingsError
 from weft.types import DocumentId, Position
 
 FORMAT = 1  # of everything that this package stores; in the meta of each document and in the global key `format`
 NONCE_BITS = 48
+PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,64}")  # no brace: the first one begins the hash tag (K1)
 _NONCE = (1 << NONCE_BITS) - 1
 
 
@@ -51,7 +54,7 @@ def new_nonce() -> int:
 
 
 class Keys:
-    """The keys of one prefix.
+    """The keys of one prefix; one that cannot be is a `SettingsError`.
 
     Attributes:
         format, documents, deleted, trash, due, replicas, probe: keys of what concerns all documents (K2).
@@ -71,6 +74,10 @@ class Keys:
     )
 
     def __init__(self, prefix: str) -> None:
+        if PREFIX.fullmatch(prefix) is None:
+            raise SettingsError(
+                f"{prefix!r} cannot begin the names of keys in Redis; use 1 to 64 of A-Z a-z 0-9 . _ : -"
+            )
         self._prefix = prefix
         self.format = f"{prefix}:{{-}}:format"
         self.documents = f"{prefix}:{{-}}:documents"

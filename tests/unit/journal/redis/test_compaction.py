@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from tests.support.journals import Journals, Reader, until
 
-from weft.errors import FormatTooNewError, InternalError, JournalUnavailableError, QuarantinedError
+from weft.errors import FormatTooNewError, InternalError, JournalUnavailableError, QuarantinedError, SettingsError
 from weft.journal.contract import DOCUMENT, OTHER, Clock, Typist, canonical, content, edit, updates_of
 from weft.journal.protocol import Entry, Folded, Snapshot
 from weft.journal.redis import blobs, compaction
@@ -402,6 +402,26 @@ async def test_the_listing_under_two_journals_at_once(journals: Journals) -> Non
         assert {info.title for info in page.documents} == {f"é{name}" for name in names if name not in gone}
         page = await journal.documents(limit=1000, deleted=True)
         assert [info.document for info in page.documents] == gone
+
+
+@pytest.mark.parametrize("prefix", ["", "a{b}", "a b", "é", "x" * 65, "a\n"])
+def test_k1_a_prefix_that_would_move_the_tag_is_refused(prefix: str) -> None:
+    with pytest.raises(SettingsError):
+        Keys(prefix)
+
+
+async def test_two_prefixes_share_one_redis(journals: Journals) -> None:
+    one, two = await journals.open(), await journals.open(prefix="staging:weft")
+    await one.append(DOCUMENT, (edit(b"one"),))
+    async with Reader(two) as reader:
+        await two.append(DOCUMENT, (edit(b"two"),))
+        await one.append(DOCUMENT, (edit(b"one"),))
+        await reader.has(1)
+        assert updates_of((await two.load(DOCUMENT)).entries) == [b"two"]
+    assert (await two.documents()).total == 1
+    journals.server.command("SET", "staging:weft:{-}:format", "something else")
+    with pytest.raises(SettingsError, match="prefix"):
+        await journals.open(prefix="staging:weft")
 
 
 def test_k1_keys_of_a_document_carry_its_tag_and_nothing_else_does() -> None:
