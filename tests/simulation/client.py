@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from pycrdt import Doc, Map, Text
 
+from tests.simulation.awareness import SimAwareness
 from weft.connection import Connection, HocuspocusConnection, YWebsocketConnection
+from weft.crdt.update import read_state_vector
 from weft.hub import Hub
 from weft.outlet import Frame
 from weft.types import Access, DocumentId, Grant
@@ -16,25 +20,37 @@ from weft.wire.lib0 import read_buf, write_buf, write_string
 
 DOCUMENT = DocumentId("sim/1")
 HIGH_BYTES, LOW_BYTES = 600, 200
-GRANT = Grant(Access.EDIT, user="ana")
+
+Enter = Callable[..., Any]
+"""Calls a function as the server that a client is connected to."""
 
 
-async def admit(_token: str | None, _document: DocumentId) -> Grant:
-    await asyncio.sleep(0)
-    return GRANT
+def here(call: Callable[..., Any], *args: Any) -> Any:
+    return call(*args)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What stands in the document for one insert: its text, and its ids there."""
+
+    text: str
+    client: int
+    start: int
+    end: int
 
 
 class Link:
     """Both directions of one connection; an outlet for the server. Frames move when the simulation says so."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, enter: Enter = here) -> None:
         self.connection = connection
+        self.enter = enter
         self.up: deque[bytes] = deque()
         self.down: deque[bytes] = deque()
         self.congested = False
         self.reading = True
         self.is_open = True
-        connection.opened(self)
+        enter(connection.opened, self)
 
     def buffered(self) -> int:
         return sum(map(len, self.down))
@@ -65,26 +81,38 @@ class Link:
         payload = self.down.popleft()
         if self.congested and self.is_open and self.buffered() <= LOW_BYTES:
             self.congested = False
-            self.connection.drained()
+            self.enter(self.connection.drained)
         return payload
 
     def forward(self) -> None:
         """Let the next frame reach the server."""
         if self.is_open and self.reading and self.up:
-            self.connection.message(self.up.popleft())
+            self.enter(self.connection.message, self.up.popleft())
+
+    def end(self) -> None:
+        """The client's side has gone, and the server hears of it."""
+        if self.is_open:
+            self.is_open = False
+            self.enter(self.connection.closed, 1006)
 
 
 class SimClient:
     """One person with one editor; keeps its document over every disconnect.
 
     Attributes:
+        may_write: whether it is let in to edit, or only to read.
+        tokens: what it inserted, by text.
         inserted: tokens put in by this client; of those, `stored` is known to be acknowledged.
         deleted: tokens that it has deleted; of those, `gone` is known to be acknowledged.
     """
 
-    def __init__(self, number: int, *, hocuspocus: bool) -> None:
+    def __init__(self, number: int, *, hocuspocus: bool, may_write: bool = True) -> None:
         self.number = number
         self.hocuspocus = hocuspocus
+        self.may_write = may_write
+        self.grant = Grant(Access.EDIT if may_write else Access.READ, user=f"user-{number}é")
+        self.awareness = SimAwareness(number + 1, echoes=not hocuspocus)
+        self.tokens: dict[str, Token] = {}
         self.doc: Doc[Any] = Doc(client_id=number + 1)
         self.text: Text = self.doc.get("t", type=Text)
         self.map: Map[int] = self.doc.get("m", type=Map)
@@ -104,26 +132,50 @@ class SimClient:
     def is_online(self) -> bool:
         return self.link is not None and self.link.is_open
 
-    def connect(self, hub: Hub) -> None:
-        connection = HocuspocusConnection(hub, admit) if self.hocuspocus else YWebsocketConnection(hub, DOCUMENT, GRANT)
-        self.link = Link(connection)
+    async def _admit(self, _token: str | None, _document: DocumentId) -> Grant:
+        await asyncio.sleep(0)
+        return self.grant
+
+    def connect(self, hub: Hub, enter: Enter = here) -> None:
+        if self.hocuspocus:
+            self.link = Link(HocuspocusConnection(hub, self._admit), enter)
+        else:
+            self.link = Link(YWebsocketConnection(hub, DOCUMENT, self.grant), enter)
         self._sent = {}
         self._unsynced = 1
         if self.hocuspocus:
             self.link.up.append(self._prefix + b"\x02\x00" + write_string("tk"))
         self.link.up.append(self._prefix + b"\x00\x00" + write_buf(self.doc.get_state()))
+        self._send_awareness(self.awareness.own())
 
     def disconnect(self) -> None:
+        link = self.drop()
+        if link is not None:
+            link.end()
+
+    def drop(self) -> Link | None:
+        """Go, and let the server believe that it is still there: a half-open socket."""
         link, self.link = self.link, None
-        if link is not None and link.is_open:
-            link.is_open = False
-            link.connection.closed(1006)
+        self.awareness.disconnected()
+        return link
 
     def lose(self) -> None:
         """The server has died: nobody is told anything."""
         if self.link is not None:
             self.link.is_open = False
-        self.link = None
+        self.drop()
+
+    def be_present(self, state: bytes | None, now_s: float) -> None:
+        """Set what others see of it; None for nothing."""
+        self._send_awareness(self.awareness.set(state, now_s))
+
+    def tick(self, now_s: float) -> None:
+        """What editors do every three seconds."""
+        self._send_awareness(self.awareness.tick(now_s))
+
+    def _send_awareness(self, payload: bytes | None) -> None:
+        if payload is not None and self.link is not None and self.link.is_open:
+            self.link.up.append(self._prefix + b"\x01" + write_buf(payload))
 
     # -- editing ----------------------------------------------------------------------------------------------------
 
@@ -133,7 +185,9 @@ class SimClient:
         ends = [0, *(index + 1 for index, letter in enumerate(str(self.text)) if letter == ">")]
         start = len(str(self.text)[: ends[int(at * len(ends))]].encode())
         before = self.doc.get_state()
+        clock = read_state_vector(before).get(self.number + 1, 0)
         self.text.insert(start, token)
+        self.tokens[token] = Token(token, self.number + 1, clock, clock + len(token.encode("utf-16-le")) // 2)
         self._edited(before, [("+", token)])
 
     def delete(self, token: str) -> None:
@@ -183,6 +237,7 @@ class SimClient:
 
     def receive(self) -> None:
         """Take one frame from the server."""
+        now_s = asyncio.get_running_loop().time()
         assert self.link is not None
         payload = self.link.receive()
         assert payload.startswith(self._prefix), payload
@@ -190,15 +245,17 @@ class SimClient:
         if body[0] == 0:
             self._sync(body[1], read_buf(body, 2, "sync")[0])
         elif self.hocuspocus and body[0] == 8:
-            assert body[1] == 1, "nothing may be refused here"
+            assert body[1] == 1 or not self.may_write, "nothing may be refused here"
             self._unsynced -= 1
             assert self._unsynced >= 0, "more statuses than updates"
             if self._unsynced == 0:
                 self._acknowledge(self._log)
-        elif self.hocuspocus and body[0] == 7:
+        elif self.hocuspocus and (body[0] == 7 or body[:2] == b"\x02\x01"):
             self.disconnect()
+        elif body[0] == 1:
+            self._send_awareness(self.awareness.receive(read_buf(body, 1, "presence")[0], now_s))
         else:
-            assert body[0] in {1, 2}, body
+            assert body[0] == 2, body
 
     def _sync(self, kind: int, content: bytes) -> None:
         if kind == 0:

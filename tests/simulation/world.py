@@ -29,6 +29,7 @@ SETTINGS = Settings(
     coalesce_factor=0.0,
     journal_pause_s=0.001,
     max_step1_per_s=10**6,
+    max_presence_per_s=10**6,
     compact_tail_updates=25,
     compact_tail_bytes=3000,
     worker_threshold_bytes=4096,

@@ -1,0 +1,91 @@
+"""Which edits a log that was cut may lack: exactly those that nobody alive has held since.
+
+An item is an insert or a delete. When the log loses it, those who hold it are noted: clients that may write, and rooms
+of replicas. As long as one of them is alive it has to come back; when none is left it is gone, and nobody is at fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from tests.simulation.client import SimClient, Token
+from weft.crdt.ranges import IdRanges
+from weft.crdt.update import read_update
+from weft.document import Document
+
+
+class Item(NamedTuple):
+    """An insert ("+") or a delete ("-")."""
+
+    sign: str
+    token: Token
+
+
+class Known:
+    """What a state holds."""
+
+    def __init__(self, document: Document) -> None:
+        self.clocks, self.deletes = document.clocks, document.deletes
+
+    @classmethod
+    def of_update(cls, update: bytes) -> Known:
+        facts = read_update(update)
+        clocks = {section.client: section.end for section in facts.sections}
+        return cls(Document(clocks=clocks, deletes=IdRanges(facts.deletes)))
+
+    def __contains__(self, item: Item) -> bool:
+        token = item.token
+        if item.sign == "+":
+            return self.clocks.get(token.client, 0) >= token.end
+        return not self.deletes.new_parts(token.client, [(token.start, token.end)])
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Attributes:
+    at_risk: what the log lacks, with those who hold it.
+    gone: what nobody holds any more.
+    losses: how many items were lost at first.
+    """
+
+    at_risk: dict[Item, set[Hashable]] = field(default_factory=dict)
+    gone: set[Item] = field(default_factory=set)
+    losses: int = 0
+
+    def lost(self, items: Iterable[Item], before: Known, after: Known, holders: dict[Hashable, Known]) -> None:
+        """The log was cut."""
+        for item in items:
+            if item in before and item not in after:
+                self.losses += 1
+                self.at_risk[item] = {holder for holder, known in holders.items() if item in known}
+                self._sort_out(item)
+
+    def left(self, holder: Hashable) -> None:
+        """Somebody is dead."""
+        for item, holders in list(self.at_risk.items()):
+            holders.discard(holder)
+            self._sort_out(item)
+
+    def found(self, log: Known) -> None:
+        """The log holds this now."""
+        self.at_risk = {item: holders for item, holders in self.at_risk.items() if item not in log}
+
+    def _sort_out(self, item: Item) -> None:
+        if not self.at_risk[item]:
+            del self.at_risk[item]
+            self.gone.add(item)
+
+    def may_lack(self, item: Item) -> bool:
+        """Whether the log need not hold an acknowledged item (now)."""
+        return item in self.at_risk or item in self.gone
+
+
+def items_of(clients: Iterable[SimClient]) -> list[Item]:
+    """All that was ever done."""
+    items = []
+    for client in clients:
+        items += [Item("+", token) for token in client.tokens.values()]
+        items += [Item("-", client.tokens[text]) for text in client.deleted]
+    return items

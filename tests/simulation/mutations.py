@@ -1,0 +1,167 @@
+"""Mistakes on purpose: the simulation has to notice each of them, or it would prove nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from weft.document import Document
+from weft.folder import Folder
+from weft.follower import Follower
+from weft.journal import Gap, Reset
+from weft.presence import PresenceTable
+from weft.room import Room
+from weft.saver import Saver
+
+Patch = pytest.MonkeyPatch
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """One mistake, and within how many seeds it has to be found."""
+
+    name: str
+    make: Callable[[Patch], None]
+    seeds: int = 60
+    steps: int = 900
+
+
+def _reset_ignored(patch: Patch) -> None:
+    heard = Follower._heard
+
+    def ignore(follower: Follower, item: Any) -> None:
+        if not isinstance(item, Reset):
+            heard(follower, item)
+        else:
+            follower._last = item.position
+
+    patch.setattr(Follower, "_heard", ignore)
+
+
+def _gap_ignored(patch: Patch) -> None:
+    heard = Follower._heard
+
+    def ignore(follower: Follower, item: Any) -> None:
+        if not isinstance(item, Gap):
+            heard(follower, item)
+        else:
+            follower._last = item.upto
+
+    patch.setattr(Follower, "_heard", ignore)
+
+
+def _all_queued_only_ride(patch: Patch) -> None:
+    resume = Saver.resume
+    patch.setattr(Saver, "resume", lambda saver, lacking, _covered: resume(saver, lacking, len(saver._queue)))
+
+
+def _compacts_up_to_the_append_position(patch: Patch) -> None:
+    init = Folder.__init__
+
+    def build(folder: Folder, *args: Any) -> None:
+        init(folder, *args[:4], None)
+
+    patch.setattr(Folder, "__init__", build)
+
+
+def _no_hold(patch: Patch) -> None:
+    patch.setattr(Saver, "hold", lambda _saver: None)
+
+
+def _rides_while_held_are_answered(patch: Patch) -> None:
+    ride = Saver.ride
+
+    def answer(saver: Saver, ticket: Any) -> bool:
+        return ride(saver, ticket) if not saver._held else False
+
+    patch.setattr(Saver, "ride", answer)
+
+
+def _nothing_is_appended_again_after_a_loss(patch: Patch) -> None:
+    resume = Saver.resume
+    patch.setattr(Saver, "resume", lambda saver, _lacking, covered: resume(saver, None, covered))
+
+
+def _entries_of_the_log_are_not_broadcast(patch: Patch) -> None:
+    def keep(room: Room, admission: Any, *, is_durable: bool) -> None:
+        room.document.absorb(admission)
+
+    patch.setattr(Room, "_accept_from_log", keep)
+
+
+def _held_back_is_tried_only_with_the_log(patch: Patch) -> None:
+    advanced = Room._advanced
+
+    def advance(room: Room, ends: Any, parked: Any = ()) -> None:
+        held, room._held_back = room._held_back, []
+        advanced(room, ends, parked)
+        room._held_back = held + room._held_back
+
+    patch.setattr(Room, "_advanced", advance)
+
+
+def _snapshots_cover_what_is_being_fetched(patch: Patch) -> None:
+    patch.setattr(Follower, "position", property(lambda follower: follower._last))
+
+
+def _presence_of_dead_replicas_stays(patch: Patch) -> None:
+    patch.setattr(Room, "forget_replicas", lambda _room, _gone: None)
+    patch.setattr(PresenceTable, "expire", lambda _table, _now_s: [])
+
+
+def _presence_is_not_raised(patch: Patch) -> None:
+    patch.setattr(PresenceTable, "raise_above", lambda _table, _client, _clock: None)
+
+
+def _removals_by_anybody_count(patch: Patch) -> None:
+    merge = PresenceTable.merge
+
+    def believe(table: PresenceTable, entries: Any, now_s: float) -> Any:
+        known = [(entry, table.get(entry.client)) for entry in entries]
+        return merge(
+            table,
+            [e._replace(owner=k.owner) if k is not None and e.state is None else e for e, k in known],
+            now_s,
+        )
+
+    patch.setattr(PresenceTable, "merge", believe)
+
+
+def _deletes_of_the_log_are_dropped(patch: Patch) -> None:
+    sort = Document._sort_deletes
+    taking = [False]
+    take = Room.take_from_log
+
+    def flagged(room: Room, updates: Any) -> bool:
+        taking[0] = True
+        try:
+            return take(room, updates)
+        finally:
+            taking[0] = False
+
+    def drop(document: Document, deletes: Any, ends: Any) -> Any:
+        return ([], [], []) if taking[0] else sort(document, deletes, ends)
+
+    patch.setattr(Room, "take_from_log", flagged)
+    patch.setattr(Document, "_sort_deletes", drop)
+
+
+MUTATIONS = [
+    Mutation("a reset is ignored", _reset_ignored),
+    Mutation("a gap is ignored", _gap_ignored),
+    Mutation("all that is queued only rides", _all_queued_only_ride),
+    Mutation("compaction up to the append position", _compacts_up_to_the_append_position),
+    Mutation("no hold", _no_hold),
+    Mutation("rides while held are answered", _rides_while_held_are_answered),
+    Mutation("nothing is appended again after a loss", _nothing_is_appended_again_after_a_loss),
+    Mutation("entries of the log are not broadcast", _entries_of_the_log_are_not_broadcast),
+    Mutation("what is held back is not tried again", _held_back_is_tried_only_with_the_log),
+    Mutation("snapshots cover what is being fetched", _snapshots_cover_what_is_being_fetched),
+    Mutation("presence of dead replicas stays", _presence_of_dead_replicas_stays),
+    Mutation("presence is not raised above a removal", _presence_is_not_raised),
+    Mutation("removals by anybody count", _removals_by_anybody_count),
+    Mutation("deletes of the log are dropped", _deletes_of_the_log_are_dropped),
+]

@@ -1,0 +1,112 @@
+"""One replica of a simulated cluster: it can be killed without the others noticing."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from contextvars import ContextVar, copy_context
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from tests.simulation.network import SimJournal, SimNetwork
+from weft.hub import Hub
+from weft.journal.memory import MemoryStore
+from weft.journal.memory_bus import MemoryBus
+from weft.metrics import Metrics
+from weft.room import Room
+from weft.settings import Settings
+from weft.types import DocumentId
+from weft.workers import Workers
+
+# Every task and timer that a replica's code starts inherits this: so a kill finds what belongs to it.
+_REPLICA: ContextVar[str | None] = ContextVar("replica", default=None)
+_OWNERS: WeakKeyDictionary[asyncio.Task[Any], str | None] = WeakKeyDictionary()
+
+
+def remember_owners(loop: asyncio.AbstractEventLoop) -> None:
+    """Note for each task whose it is."""
+
+    def create(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
+        task = asyncio.Task(work, loop=loop, **options)
+        context = options.get("context")
+        _OWNERS[task] = context.get(_REPLICA) if context is not None else _REPLICA.get()
+        return task
+
+    loop.set_task_factory(create)
+
+
+class Replica:
+    """A process: a hub on its own journal and bus."""
+
+    def __init__(
+        self, name: str, store: MemoryStore, network: SimNetwork, workers: Workers, settings: Settings
+    ) -> None:
+        self.name = name
+        self.cut_since_s: float | None = None
+        self._network = network
+        self._context = copy_context()
+        self._context.run(_REPLICA.set, name)
+        network.enters[name] = self.enter
+        self.bus = MemoryBus(network, name)
+        self.journal = SimJournal(store, self.bus, random.Random(random.getrandbits(32)))
+        self.hub = Hub(self.journal, workers, settings, Metrics())
+
+    def enter(self, call: Callable[..., Any], *args: Any) -> Any:
+        """Call something as this replica."""
+        return self._context.copy().run(call, *args)
+
+    async def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Await something as this replica."""
+        return await asyncio.get_running_loop().create_task(work, context=self._context.copy())
+
+    async def start(self) -> None:
+        """Begin to serve."""
+        await self.run(self.journal.__aenter__())
+        await self.run(self.hub.__aenter__())
+
+    async def stop(self) -> None:
+        """End in order."""
+        await self.run(self.hub.__aexit__(None, None, None))
+        await self.run(self.journal.__aexit__(None, None, None))
+        del self._network.enters[self.name]
+
+    async def kill(self) -> None:
+        """Everything in memory is gone, and with it what the journal had not written."""
+        self.bus.cut()
+        self.journal._waiting.clear()
+        self.journal._open = False
+        self.journal.store.journals.remove(self.journal)
+        tasks = self.tasks()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for room in self.hub.rooms.values():
+            await self.run(room.abandon())
+        self._network.die(self.name)
+        del self._network.enters[self.name]
+
+    def tasks(self) -> list[asyncio.Task[Any]]:
+        """What runs here."""
+        return [task for task in asyncio.all_tasks() if _OWNERS.get(task) == self.name]
+
+    def room(self, document: DocumentId) -> Room | None:
+        """The open room of a document."""
+        return self.hub.rooms.get(document)
+
+    def cut(self, *, journal: bool, bus: bool) -> None:
+        """Close ways."""
+        if journal:
+            self.journal.cut()
+        if bus and self.cut_since_s is None:
+            self.bus.cut()
+            self.cut_since_s = asyncio.get_running_loop().time()
+
+    def heal(self) -> None:
+        """Open them again."""
+        self.journal.unsure = False
+        if self.journal._is_cut:
+            self.enter(self.journal.heal)
+        if self.bus.is_cut:
+            self.cut_since_s = None
+            self.enter(self.bus.heal)

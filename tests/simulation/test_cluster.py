@@ -1,0 +1,34 @@
+"""Replicas and their clients through faults, from one seed each (I1-I5 of `tests.simulation.cluster`)."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.cluster import simulate_cluster
+from tests.simulation.mutations import MUTATIONS, Mutation
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_invariants_hold(seed: int) -> None:
+    simulate_cluster(seed, 600, replicas=(3, 2, 3, 1)[seed % 4])
+
+
+def test_a_seed_gives_the_same_run_again() -> None:
+    runs = [simulate_cluster(3, 300) for _ in range(2)]
+    assert runs[0].trace == runs[1].trace
+    texts = [[str(client.text) for client in run.clients] for run in runs]
+    assert texts[0] == texts[1]
+    assert runs[0].ledger.losses == runs[1].ledger.losses > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+def test_a_server_with_this_mistake_is_found_out(mutation: Mutation, monkeypatch: pytest.MonkeyPatch) -> None:
+    mutation.make(monkeypatch)
+    with pytest.raises((AssertionError, RuntimeError)):
+        _simulate(mutation.seeds, mutation.steps)
+
+
+def _simulate(seeds: int, steps: int) -> None:
+    for seed in range(seeds):
+        simulate_cluster(seed, steps)
