@@ -361,6 +361,20 @@ async def test_rp5_two_replicas_prune_at_once_and_nothing_is_scanned(journals: J
     )
 
 
+async def test_j11_no_retention_keeps_no_history(journals: Journals, clock: Clock) -> None:
+    one = await journals.open(retention_ms=0)
+    for _ in range(3):
+        position = await one.append(DOCUMENT, (edit(EMPTY, clock.now_ms),))
+        await one.compact(DOCUMENT, Snapshot(EMPTY, b""), position)  # prunes, though at first there is nothing to drop
+        clock.advance(50_000)
+    await one.prune()
+    info = await one.info(DOCUMENT)
+    assert info is not None
+    assert info.history_bytes == 0
+    assert await one.history(DOCUMENT) == []
+    assert await one.at(DOCUMENT, clock.now_ms) == [EMPTY]
+
+
 async def test_j14_purging_leaves_the_tombstone_only(journals: Journals, clock: Clock) -> None:
     one = await journals.open(trash_ms=1000)
     await compacted(one, b"s" * 1_500_000)

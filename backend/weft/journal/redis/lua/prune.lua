@@ -19,5 +19,5 @@ while at < #ARGV do
   at = at + 2
 end
 for i = 4, #KEYS do redis.call('PEXPIRE', KEYS[i], ARGV[3]) end
-redis.call('HINCRBY', KEYS[1], 'history_bytes', string.format('%.0f', -freed))
+redis.call('HINCRBY', KEYS[1], 'history_bytes', string.format('%.0f', 0 - freed))
 return {'ok'}
