@@ -5,9 +5,9 @@ Rules (tests quote these ids):
         messages does not grow with the number of replicas.
     Y2  Between two messages only the latest entry of an id is kept, and they are `PAUSE_S` apart.
     Y3  Whoever can hear (again) says so, with all states of its own; the others answer with theirs.
+    Y4  A message that cannot be read is dropped and counted, and never ends anything: other versions may speak too.
     Y5  A state that has been removed here is told back as such, from nobody, so that the replica where its session is
         announces it above the removal (P10).
-    Y4  A message that cannot be read is dropped and counted, and never ends anything: other versions may speak too.
 """
 
 from __future__ import annotations
