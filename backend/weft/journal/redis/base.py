@@ -110,11 +110,12 @@ def optional(text: str | None) -> str:
 class Seen:
     """The latest position of each document that this journal has handed out or been acknowledged (J20)."""
 
-    __slots__ = ("_positions",)
+    __slots__ = ("_lineages", "_positions")
     LIMIT = 100_000  # beyond, the documents longest untouched are no longer checked
 
     def __init__(self) -> None:
         self._positions: dict[DocumentId, Position] = {}
+        self._lineages: dict[DocumentId, int] = {}
 
     def get(self, document: DocumentId) -> Position | None:
         """The position; None when nothing of the document has been seen."""
@@ -132,6 +133,15 @@ class Seen:
         if position >= self._positions.get(document, START):
             self.set(document, position)
 
+    def reset(self, document: DocumentId, position: Position) -> None:
+        """Take the position of another lineage: whoever uses this document has been told, or has read it anew."""
+        self._lineages[document] = self.lineage(document) + 1
+        self.set(document, position)
+
+    def lineage(self, document: DocumentId) -> int:
+        """Changes with each `reset`: what was appended before one would stand behind a gap after it."""
+        return self._lineages.get(document, 0)
+
     def forget(self, document: DocumentId) -> None:
         """Check nothing more of it."""
         self._positions.pop(document, None)
@@ -139,3 +149,4 @@ class Seen:
     def clear(self) -> None:
         """Forget all."""
         self._positions.clear()
+        self._lineages.clear()

@@ -49,6 +49,7 @@ class Feed:
     Attributes:
         cursor: position up to which the log has been handed on; None until the first follower has read.
         is_reading: whether the log is being read from there.
+        is_reset: whether a `Reset` is on its way to the followers, who act on the log that is gone until they have it.
         is_doubtful: whether the last reading said nothing (RP3).
         was_confirmed: whether the channel has been; what the first follower read may be older than that.
         kept, kept_bytes: messages that came meanwhile (RF3).
@@ -61,6 +62,7 @@ class Feed:
         "followers",
         "is_doubtful",
         "is_reading",
+        "is_reset",
         "kept",
         "kept_bytes",
         "own",
@@ -72,6 +74,7 @@ class Feed:
         self.cursor: Position | None = None
         self.followers: list[Follower] = []
         self.is_reading = False
+        self.is_reset = False
         self.is_doubtful = False
         self.was_confirmed = False
         self.kept: list[tuple[int, list[bytes], bytes]] = []

@@ -9,6 +9,7 @@ Rules (tests quote these ids):
     RF4  One's own entries come back as the very batches that were appended; their payload is not decoded.
     RF5  A follower that comes later reads for himself up to the cursor. A queue that is full becomes a `Gap` (J15).
     RF6  When the log lacks or contradicts what was handed on, all followers are told `Reset`, in the order of the rest.
+         Until one has it, appends are refused: they were made without knowing, and would stand behind a gap.
     RF7  While Redis is away readings are tried again, with a pause that grows and is jittered.
 """
 
@@ -107,6 +108,10 @@ class Feeds:
         feed = self._feeds.get(document)
         if feed is not None:
             feed.own.pop(nonce, None)
+
+    def follows(self, document: DocumentId) -> bool:
+        """Whether anybody follows."""
+        return document in self._feeds
 
     def check(self, document: DocumentId) -> bool:
         """Read the log from the cursor; returns whether anybody follows."""
@@ -226,7 +231,8 @@ class Feeds:
             assert payload is not None
             batch = _decoded(feed.document, position, payload)
         feed.cursor = position
-        self._seen.advance(feed.document, position)
+        if not feed.is_reset:
+            self._seen.advance(feed.document, position)
         self._tell(feed, Entry(position, batch))
 
     def _turn(self, feed: Feed, turn: Gap | Reset) -> None:
@@ -235,11 +241,19 @@ class Feeds:
             self._base.stats.resets += 1
             log.warning("the log lacks what was seen of it", document=feed.document, position=turn.position)
             feed.cursor = turn.position
-            self._seen.set(feed.document, turn.position)
+            feed.is_reset = True  # appends go on being refused until somebody has it: see `_reset_told`
         else:
             feed.cursor = turn.upto
-            self._seen.advance(feed.document, turn.upto)
+            if not feed.is_reset:
+                self._seen.advance(feed.document, turn.upto)
         self._tell(feed, turn)
+
+    def _reset_told(self, feed: Feed, turn: Reset) -> None:
+        """A follower gets a `Reset` in this very turn: from here on he appends to the log as it is (RF6)."""
+        feed.is_reset = False
+        if feed.cursor is not None and feed.cursor != turn.position:
+            self._must_read(feed)
+        self._seen.reset(feed.document, turn.position if feed.cursor is None else feed.cursor)
 
     def _tell(self, feed: Feed, item: Followed) -> None:
         for follower in feed.followers:
@@ -373,6 +387,8 @@ class Feeds:
             for _ in range(_CATCH_UPS):
                 async for found in self._catch_up(feed, last):
                     last = _position(found)
+                    if isinstance(found, Reset):
+                        self._reset_told(feed, found)
                     yield found
                 if feed.cursor is None:
                     feed.cursor = last
@@ -395,6 +411,8 @@ class Feeds:
                         if sequence_of(item.position) != sequence_of(last) + 1:
                             async for missing in self._catch_up(feed, last):
                                 last = _position(missing)
+                                if isinstance(missing, Reset):
+                                    self._reset_told(feed, missing)
                                 yield missing
                             if item.position <= last:
                                 continue
@@ -404,6 +422,8 @@ class Feeds:
                         item = Gap(last, item.upto)
                     if not isinstance(item, Folded):
                         last = _position(item)
+                    if isinstance(item, Reset):
+                        self._reset_told(feed, item)
                     yield item
                 if follower.error is not None:
                     raise type(follower.error)(*follower.error.args)
@@ -412,6 +432,8 @@ class Feeds:
                     follower.lost, follower.lost_is_reset = None, False
                     if is_reset or lost > last:
                         turn = Reset(lost) if is_reset else Gap(last, lost)
+                        if isinstance(turn, Reset):
+                            self._reset_told(feed, turn)
                         last = lost
                         yield turn
                     continue

@@ -175,14 +175,31 @@ class RedisJournal:
         before = self._seen.get(document)
         loaded = await load(self._base, document)
         self.stats.loads += 1
-        now = self._seen.get(document)
-        # What was handed out counts (J20). A position that moved meanwhile is one's own append, or a feed's: it stays
-        # unless this is later. One that did not move and lies behind this log's end belongs to a log that is gone.
-        if now == before or now is None or sequence_of(loaded.position) > sequence_of(now):
-            if now is not None and sequence_of(loaded.position) <= sequence_of(now) and loaded.position != now:
-                self._feeds.check(document)
-            self._seen.set(document, loaded.position)
+        self._note(document, before, loaded)
         return loaded
+
+    def _note(self, document: DocumentId, before: Position | None, loaded: Loaded) -> None:
+        """What was handed out counts (J20), if it is of the log that was handed out before.
+
+        Args:
+            document: which one.
+            before: what had been seen when the reading began.
+            loaded: what was read.
+        """
+        now = self._seen.get(document)
+        position = loaded.position
+        if not now or now == position or any(entry.position == now for entry in loaded.entries):
+            self._seen.set(document, position)
+        elif self._feeds.follows(document):
+            # It may be another log. Its followers find out, and until one of them has been told appends are refused.
+            self._feeds.check(document)
+        elif now != before:
+            self._seen.advance(document, position)  # one's own append meanwhile, or another load
+        elif sequence_of(position) > sequence_of(now):
+            self._seen.reset(document, position)  # it may be another log, and whoever loads takes it as it is
+        else:
+            self._seen.reset(document, position)
+            log.warning("the log lacks what was seen of it", document=document, position=position)
 
     def follow(self, document: DocumentId, after: Position) -> AsyncIterator[Followed]:
         """Yield the entries after a position."""

@@ -18,7 +18,7 @@ import asyncio
 from collections import deque
 from time import monotonic
 
-from weft.errors import InternalError, JournalUnavailableError, WeftError
+from weft.errors import InternalError, JournalUnavailableError, LogLostError, WeftError
 from weft.journal.entries import encode_batch
 from weft.journal.protocol import JournalStats
 from weft.journal.redis.base import Base, Seen
@@ -39,13 +39,16 @@ _OVERHEAD_BYTES = 256  # of one append, besides its payload
 
 
 class _Append:
-    __slots__ = ("batch", "document", "future", "nonce", "payload", "update_bytes")
+    __slots__ = ("batch", "document", "future", "lineage", "nonce", "payload", "update_bytes")
 
-    def __init__(self, document: DocumentId, batch: Batch, payload: bytes, future: asyncio.Future[Position]) -> None:
+    def __init__(
+        self, document: DocumentId, batch: Batch, payload: bytes, future: asyncio.Future[Position], lineage: int
+    ) -> None:
         self.document = document
         self.batch = batch
         self.payload = payload
         self.future = future
+        self.lineage = lineage
         self.nonce = new_nonce()
         self.update_bytes = sum([len(edit.update) for edit in batch])
 
@@ -89,7 +92,7 @@ class Writer:
             future.set_exception(JournalUnavailableError("the journal is closed"))
             return future
         try:
-            append = _Append(document, batch, encode_batch(batch), future)
+            append = _Append(document, batch, encode_batch(batch), future, self._seen.lineage(document))
         except Exception as error:
             log.exception("a write failed by our fault", document=document)
             future.set_exception(InternalError(f"cannot be stored: {error!r}"))
@@ -131,7 +134,11 @@ class Writer:
         while self._waiting and size < PIPELINE_BYTES:
             append = self._waiting.popleft()
             size += len(append.payload) + _OVERHEAD_BYTES
-            taken.setdefault(append.document, []).append(append)
+            if append.lineage == self._seen.lineage(append.document):
+                taken.setdefault(append.document, []).append(append)
+            else:
+                # Called before somebody was told that the log lost something: it would stand behind a gap (RW4).
+                self._fail_one(append, LogLostError(f"the log of {append.document} lost what was seen of it"))
         self._waiting_bytes -= size
         return taken
 
@@ -206,11 +213,9 @@ class Writer:
         # RW4: the followers hear what the log holds now, and what has been seen is forgotten or brought up to date.
         if not self._feeds.check(document) and word == b"behind":
             self._seen.forget(document)
-        raise JournalUnavailableError(
-            f"the log of {document} "
-            + ("lacks what was seen of it" if word == b"lost" else "was trimmed beyond what was seen of it")
-            + "; load it again"
-        )
+        if word == b"lost":
+            raise LogLostError(f"the log of {document} lacks what was seen of it; load it again")
+        raise JournalUnavailableError(f"the log of {document} was trimmed beyond what was seen of it; load it again")
 
     async def _list(self, documents: list[DocumentId]) -> None:
         """Put documents into the listing, then note in their meta that they are there (RW5)."""
@@ -255,8 +260,11 @@ class Writer:
                 still.append(append)
         self._waiting = still
         for append in appends:
-            self._stats.queued -= 1
-            self._stats.queued_bytes -= append.update_bytes
-            self._feeds.unsent(document, append.nonce)
-            if not append.future.done():
-                append.future.set_exception(type(error)(*error.args))
+            self._fail_one(append, error)
+
+    def _fail_one(self, append: _Append, error: WeftError) -> None:
+        self._stats.queued -= 1
+        self._stats.queued_bytes -= append.update_bytes
+        self._feeds.unsent(append.document, append.nonce)
+        if not append.future.done():
+            append.future.set_exception(type(error)(*error.args))

@@ -10,7 +10,7 @@ import pytest
 from tests.support.journals import Journals, Reader, until
 from tests.support.redis import RedisServer
 
-from weft.errors import DocumentDeletedError, JournalUnavailableError, QuarantinedError
+from weft.errors import DocumentDeletedError, JournalUnavailableError, LogLostError, QuarantinedError
 from weft.journal.contract import DOCUMENT, OTHER, Clock, Typist, canonical, edit, updates_of
 from weft.journal.protocol import Entry, Folded, Gap, Reset, Snapshot
 from weft.journal.redis.connections import SingleEngine
@@ -378,7 +378,7 @@ async def test_j20_a_log_that_was_cut_is_a_reset_and_appends_are_refused(journal
         restored = await two.append(DOCUMENT, (edit(b"restored"),))
         assert (await reader.has(6))[5] == Entry(restored, (edit(b"restored"),))
         for _ in range(2):
-            with pytest.raises(JournalUnavailableError, match="lacks"):
+            with pytest.raises(LogLostError, match="lacks"):
                 await one.append(DOCUMENT, (edit(b"behind a gap"),))
         assert updates_of((await one.load(DOCUMENT)).entries) == [b"kept", b"restored"]
         await one.append(DOCUMENT, (edit(b"more"),))
@@ -543,3 +543,37 @@ async def test_rw3_what_cannot_be_listed_fails_once(journals: Journals, monkeypa
     refusing.clear()
     await one.append(DOCUMENT, (edit(EMPTY),))
     assert [info.document for info in (await one.documents()).documents] == [DOCUMENT]
+
+
+async def test_rf6_nothing_is_appended_until_somebody_has_the_reset(journals: Journals) -> None:
+    one, two = await journals.open(), await journals.open()
+    await one.append(DOCUMENT, (edit(b"lost"),))
+    follower = one.follow(DOCUMENT, (await one.load(DOCUMENT)).position)
+    first = asyncio.ensure_future(anext(follower))
+    await one.append(DOCUMENT, (edit(b"lost, too"),))
+    assert isinstance(await first, Entry)
+    journals.server.command("FLUSHALL")
+    positions = [await two.append(OTHER, (edit(EMPTY),))]
+    async with Reader(two):  # another lineage that is longer than what was lost
+        two._seen.clear()
+        positions = [await two.append(DOCUMENT, (edit(b"other"),)) for _ in range(5)]
+    await one._feeds.compare()
+    await until(lambda: one.redis_stats.resets == 1, "the feed knows")
+    for _ in range(2):
+        with pytest.raises(LogLostError):
+            await one.append(DOCUMENT, (edit(b"behind a gap"),))
+        await one.load(DOCUMENT)  # somebody else's: the follower does not know yet
+    early = one.append(DOCUMENT, (edit(b"behind a gap"),))
+    while not isinstance(item := await anext(follower), Reset):
+        assert isinstance(item, Entry)  # of the log that is gone
+    late = one.append(DOCUMENT, (edit(b"restored"),))
+    with pytest.raises(LogLostError):
+        await early
+    position = await late
+    assert updates_of((await two.load(DOCUMENT)).entries) == [b"other"] * 5 + [b"restored"]
+    found = []
+    while not found or found[-1].position < position:
+        found.append(await anext(follower))  # type: ignore[arg-type]
+    assert updates_of(found)[-1:] == [b"restored"]
+    assert [entry.position for entry in found[:-1]] == [one for one in positions if one > item.position]
+    await follower.aclose()  # type: ignore[attr-defined]
