@@ -16,6 +16,7 @@ from tests.support.client import HocuspocusClient, YClient
 from tests.support.lib0 import insert
 from tests.support.server import ROOT, WeftServer
 from weft.hooks import Handshake
+from weft.settings import Settings
 from weft.types import Access, DocumentId
 
 README = (ROOT / "README.md").read_text()
@@ -49,13 +50,17 @@ async def test_python_snippets_run_in_order(tmp_path: Path, monkeypatch: pytest.
         assert (tmp_path / "data").is_dir()
 
 
-def test_shell_snippets_are_make_targets() -> None:
+def test_shell_snippets_are_make_targets_or_flags_of_weft_serve() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     commands = [line.split("#")[0].split() for snippet in snippets("sh") for line in snippet.splitlines()]
     assert commands
+    flags = {f"--{name.replace('_', '-')}" for name in Settings.model_fields}
     for command in commands:
-        assert command[0] == "make"
-        assert set(command[1:]) <= targets
+        if command[:2] == ["weft", "serve"]:
+            assert {word for word in command[2:] if word.startswith("--")} <= flags
+        else:
+            assert command[0] == "make"
+            assert set(command[1:]) <= targets
 
 
 def run_in_node(snippet: str, server: WeftServer) -> str:
