@@ -209,9 +209,10 @@ class Provider:
     async def stop(self) -> None:
         """Leave for good; the copy stays."""
         live, self._live = self._live, None
-        if live is not None:
+        # More than once: `wait_for` of Python 3.11 loses a cancellation that comes with what it waits for.
+        while live is not None and not live.done():
             live.cancel()
-            await asyncio.gather(live, return_exceptions=True)
+            await asyncio.wait([live], timeout=0.2)
         if self._connection is not None:
             await self._connection.close()
 
