@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar, copy_context
+from itertools import count
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -21,7 +22,8 @@ from weft.workers import Workers
 
 # Every task and timer that a replica's code starts inherits this: so a kill finds what belongs to it.
 _REPLICA: ContextVar[str | None] = ContextVar("replica", default=None)
-_OWNERS: WeakKeyDictionary[asyncio.Task[Any], str | None] = WeakKeyDictionary()
+_OWNERS: WeakKeyDictionary[asyncio.Task[Any], tuple[int, str | None]] = WeakKeyDictionary()
+_NUMBERS = count()
 
 
 def remember_owners(loop: asyncio.AbstractEventLoop) -> None:
@@ -30,7 +32,7 @@ def remember_owners(loop: asyncio.AbstractEventLoop) -> None:
     def create(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
         task = asyncio.Task(work, loop=loop, **options)
         context = options.get("context")
-        _OWNERS[task] = context.get(_REPLICA) if context is not None else _REPLICA.get()
+        _OWNERS[task] = next(_NUMBERS), context.get(_REPLICA) if context is not None else _REPLICA.get()
         return task
 
     loop.set_task_factory(create)
@@ -87,8 +89,10 @@ class Replica:
         del self._network.enters[self.name]
 
     def tasks(self) -> list[asyncio.Task[Any]]:
-        """What runs here."""
-        return [task for task in asyncio.all_tasks() if _OWNERS.get(task) == self.name]
+        """What runs here, oldest first."""
+        known = ((_OWNERS[task], task) for task in asyncio.all_tasks() if task in _OWNERS)
+        mine = ((number, task) for (number, name), task in known if name == self.name)
+        return [task for _, task in sorted(mine, key=lambda one: one[0])]
 
     def room(self, document: DocumentId) -> Room | None:
         """The open room of a document."""

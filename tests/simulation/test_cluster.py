@@ -6,6 +6,7 @@ import pytest
 
 from tests.simulation.cluster import simulate_cluster
 from tests.simulation.mutations import MUTATIONS, Mutation
+from weft.errors import WeftError
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -25,10 +26,10 @@ def test_a_seed_gives_the_same_run_again() -> None:
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
 def test_a_server_with_this_mistake_is_found_out(mutation: Mutation, monkeypatch: pytest.MonkeyPatch) -> None:
     mutation.make(monkeypatch)
-    with pytest.raises((AssertionError, RuntimeError)):
-        _simulate(mutation.seeds, mutation.steps)
+    with pytest.raises((AssertionError, RuntimeError, WeftError)):
+        _simulate(mutation)
 
 
-def _simulate(seeds: int, steps: int) -> None:
-    for seed in range(seeds):
-        simulate_cluster(seed, steps)
+def _simulate(mutation: Mutation) -> None:
+    for seed in range(mutation.seeds):
+        simulate_cluster(seed, mutation.steps, losses=mutation.losses)
