@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.faults.conftest import MakeFault
 from tests.support.client import HocuspocusClient, YClient, fresh_reader
 from tests.support.lib0 import insert
 from tests.support.server import WeftServer
@@ -71,7 +73,10 @@ class Filler:
         raise AssertionError("1 MB was never full")
 
 
-async def test_a_full_disk_stops_acknowledging_and_nothing_else(small_disk: Path, tmp_path: Path) -> None:
+async def test_a_full_disk_stops_acknowledging_and_nothing_else(
+    small_disk: Path, tmp_path: Path, fault: MakeFault
+) -> None:
+    row = fault("disk full under SQLite")
     with WeftServer(tmp_path / "disk" / "data") as server:
         server_pid = server.pid
         watcher = await YClient().join(server.ws, "full")
@@ -98,15 +103,18 @@ async def test_a_full_disk_stops_acknowledging_and_nothing_else(small_disk: Path
         assert server.running
         # Room again: everything is stored, in order, without a restart.
         subprocess.run(["mount", "-o", "remount,size=32m", str(small_disk)], check=True)
+        began_s = time.monotonic()
         await filler.client.until(lambda: filler.acknowledged == filler.sent, "everything stored", RECOVER_S)
+        recovery_s = time.monotonic() - began_s
         filler.write()
         await filler.client.until(lambda: filler.acknowledged == filler.sent, "the next one stored")
         assert server.pid == server_pid
-        print(f"disk full: {stored} stored before, {filler.sent - refused} waited and were stored after there was room")
+        row.note(f"{stored} stored before, {filler.sent - refused} waited and were stored after there was room")
         server.kill()
         await asyncio.to_thread(server.start)
         async with await fresh_reader(server.ws, "full") as reader:
             lost = [number for number in range(filler.sent) if not reader.holds(filler.token(number).encode())]
+            row.ran(filler.sent, recovery_s, lost=len(lost))
             assert lost == []
 
 

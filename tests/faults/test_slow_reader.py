@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.conftest import MakeFault
 from tests.interop.judge import YjsJudge
 from tests.support.client import YClient, fresh_reader
 from tests.support.lib0 import buf, insert, read_buf, read_varuint
@@ -157,7 +158,10 @@ def p99(latencies: list[float]) -> float:
     return sorted(latencies)[int(len(latencies) * 0.99)]
 
 
-async def test_a_reader_that_stops_reading(tmp_path: Path, long: bool, request: pytest.FixtureRequest) -> None:
+async def test_a_reader_that_stops_reading(
+    tmp_path: Path, long: bool, fault: MakeFault, request: pytest.FixtureRequest
+) -> None:
+    row = fault("slow reader of one process, SO_RCVBUF 4096")
     seconds = LONG_S if long else SHORT_S
     document = "slow"
     with WeftServer(tmp_path / "data") as server:
@@ -174,9 +178,10 @@ async def test_a_reader_that_stops_reading(tmp_path: Path, long: bool, request: 
         memory = server.rss_bytes()
         during = p99(await traffic.run(seconds))
         grown = server.rss_bytes() - memory
-        print(
-            f"slow reader: p99 {before * 1e3:.1f} ms before, {during * 1e3:.1f} ms during {seconds:.0f} s, "
-            f"server grew by {grown / 1024:.0f} KiB"
+        row.ran(len(traffic.sent))
+        row.note(
+            f"p99 for the others {before * 1e3:.0f} ms before, {during * 1e3:.0f} ms during {seconds:.0f} s; "
+            f"the process grew by {grown / 1e6:.1f} MB"
         )
         step2s = len(slow.updates)
         everything = set(traffic.sent)

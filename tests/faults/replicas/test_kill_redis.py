@@ -1,5 +1,9 @@
 """Redis is killed: on the same AOF nothing acknowledged is lost; of a cut one, replicas or clients restore it all.
 
+That holds for `appendfsync always`. With `everysec` even the death of the process alone takes something along now and
+then: while its fsync of the second before is still under way, Redis answers before it has written to the file. Then, as
+after a cut, it has to be back once the replicas have looked.
+
 While Redis starts again the replicas are stopped: what is read then is what Redis has kept by itself.
 """
 
@@ -58,20 +62,24 @@ async def kill_redis(scene: Scene, crowd: Crowd, rng: Random, after_s: float, *,
 @pytest.mark.parametrize("fsync", FSYNCS)
 async def test_kill_redis(tmp_path: Path, long: bool, fault: MakeFault, fsync: str) -> None:
     row = fault(f"Redis killed, appendfsync {fsync}")
+    gone = 0
     async with Scene(tmp_path, redis_options={"appendfsync": fsync}) as scene:
         await scene.warm()
         for seed in range(SEEDS if long else SHORT_SEEDS):
             rng = Random(seed)
             async with Crowd("redis", list(scene.direct.values()), seed) as crowd:
                 lost = await kill_redis(scene, crowd, rng, rng.uniform(0.1, 3.0 if long else 0.5))
-                if lost:
-                    row.ran(crowd.acknowledged, lost=len(lost))
-                assert lost == [], f"seed {seed}: {len(lost)} lost, such as {lost[:5]}"
+                gone += len(lost)
+                if fsync == "always":
+                    row.lost += len(lost)
+                    assert lost == [], f"seed {seed}: {len(lost)} lost, such as {lost[:5]}"
                 recovery_s = await crowd.recover()
                 row.ran(await crowd.check(scene.direct, scene.cold), recovery_s)
                 last = seed == (SEEDS if long else SHORT_SEEDS) - 1
                 if last:
                     await scene.finish(crowd)
+    if gone:
+        row.note(f"{gone} acknowledged were not in the AOF and were put back by replicas")
 
 
 async def cut_and_restore(scene: Scene, crowd: Crowd, rng: Random, after_s: float) -> int:
