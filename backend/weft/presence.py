@@ -405,6 +405,7 @@ class PresenceTable:
             elif entry.state is None:
                 stale += 1
             elif gone is not None and entry.clock <= gone.clock:
+                stale += 1
                 removed.append(entry._replace(clock=gone.clock, state=None, encoded=gone.encoded))
             elif known is None or entry.clock > known.clock:
                 self._put(entry, known, self._speaker(entry.owner))

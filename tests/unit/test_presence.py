@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from weft.errors import PresenceError, TooLargeError
-from weft.presence import Entry, PresenceLimits, PresenceTable, encode, make_entry
+from weft.presence import MAX_CLOCK, Entry, PresenceLimits, PresenceTable, encode, make_entry
 from weft.wire import awareness
 from weft.wire.lib0 import write_varuint
 
@@ -388,7 +388,31 @@ def test_p10_entries_of_other_replicas(table: PresenceTable) -> None:
     assert seen(table.merge([make_entry(7, 3, ZOE, there)], 0.0).entries) == [(7, 3, ZOE)]
     assert table.merge([make_entry(7, 3, ZOE, there), make_entry(7, 2, ZOE, there)], 1.0).stale == 2
     assert seen(table.merge([make_entry(7, 4, None, there)], 2.0).entries) == [(7, 4, None)]
-    assert table.merge([make_entry(7, 4, ZOE, there), make_entry(8, 1, None, there)], 3.0).stale == 2
+    applied = table.merge([make_entry(7, 2, ZOE, there), make_entry(8, 1, None, there)], 3.0)
+    assert applied.stale == 2
+    assert seen(list(applied.gone)) == [(7, 4, None)]  # told back, so that it is raised where it is
+
+
+def test_p10_a_state_is_raised_above_a_removal_that_others_may_have_heard_first(table: PresenceTable) -> None:
+    here = ("r1", 1)
+    table.apply(message((7, 3, ZOE)), here, 0.0, user="zoë")
+    table.take_dirty()
+    table.raise_above(7, 5)
+    assert read(table.take_dirty()) == [(7, 6, ZOE)]
+    table.raise_above(7, 2)
+    assert read(table.take_dirty()) == [(7, 7, ZOE)]
+    table.raise_above(8, 2)  # nobody
+    table.raise_above(7, MAX_CLOCK)
+    assert table.take_dirty() is None
+
+
+def test_p10_of_other_replicas_sessions_only_those_with_an_id_are_remembered(table: PresenceTable) -> None:
+    for number in range(100):
+        table.merge([make_entry(7, number + 1, ZOE, ("r2", number))], 0.0)
+        table.merge([make_entry(8, number, ZOE, ("r2", number))], 0.0)
+        table.merge([make_entry(8, number, None, ("r2", number))], 0.0)
+    assert len(table._speakers) == 1
+    assert table.owned_by(("r2", 99)) == {7}
 
 
 def test_p10_a_user_who_moved_here_survives_the_late_end_over_there(table: PresenceTable) -> None:
