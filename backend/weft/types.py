@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import NewType
 
 from weft.errors import MalformedError
@@ -65,17 +65,56 @@ class Grant:
             one. It is stored as the author of edits.
         expires_s: Unix time in seconds at which the grant ends; None for never.
         claims: what else the one who granted wants to keep with it (name, colour, token id).
+        issued_s: Unix time in seconds at which it was given: the token's `iat`, or when the hook was asked; None for a
+            token that does not say. What is older than a revocation is taken back by it.
     """
 
     access: Access
     user: str | None = None
     expires_s: float | None = None
     claims: dict[str, object] = field(default_factory=dict)
+    issued_s: float | None = None
 
     @property
     def may_write(self) -> bool:
         """Whether updates of this session are taken."""
         return self.access >= Access.EDIT
+
+
+class Revoked(StrEnum):
+    """What a revocation takes back."""
+
+    USER = "user"  # every token and session of a user
+    TOKEN = "token"  # noqa: S105 - one token, by its `jti`
+    LINKS = "links"  # every link to a document: tokens with the claim `lnk`
+    RECHECK_USER = "recheck-user"  # nothing: the live sessions of a user sign in again
+    RECHECK_DOCUMENT = "recheck-document"  # nothing: the live sessions on a document sign in again
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """What no longer counts, of all that was issued at some time or before.
+
+    Attributes:
+        kind: what it takes back.
+        subject: the user, the token id, or the document.
+        before_ms: what was issued at this Unix time, in milliseconds, or before it.
+        until_ms: when it can be forgotten, since all that it concerns has expired; None for never.
+    """
+
+    kind: Revoked
+    subject: str
+    before_ms: int
+    until_ms: int | None = None
+
+    def merged(self, other: Revocation) -> Revocation:
+        """What two about the same subject say together."""
+        ends = (self.until_ms, other.until_ms)
+        until_ms = None if ends[0] is None or ends[1] is None else max(ends[0], ends[1])
+        return Revocation(self.kind, self.subject, max(self.before_ms, other.before_ms), until_ms)
+
+
+MAX_REVOCATIONS = 100_000  # that are kept at a time
 
 
 @dataclass(frozen=True, slots=True)

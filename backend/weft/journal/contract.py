@@ -11,7 +11,7 @@
         def fail(self, journal): ...  # from now on nothing can be written
         def mend(self, journal): ...  # and now it can again
 
-It needs pytest and pytest-asyncio, which Weft itself does not. Tests quote the rules J1-J19 of `protocol`.
+It needs pytest and pytest-asyncio, which Weft itself does not. Tests quote the rules J1-J21 of `protocol`.
 """
 
 # A test's name says what it tests, and random.Random gives seeds here, not secrets:
@@ -41,7 +41,7 @@ from weft.journal.protocol import (
     Reset,
     Snapshot,
 )
-from weft.types import EMPTY_UPDATE, START, Batch, DocumentId, Edit, Position
+from weft.types import EMPTY_UPDATE, START, Batch, DocumentId, Edit, Position, Revocation, Revoked
 
 DOCUMENT = DocumentId("team:e/notes")
 OTHER = DocumentId("team:e/notes-2")
@@ -714,6 +714,47 @@ class JournalContract:
             with pytest.raises(JournalUnavailableError):
                 await attempt
         await journal.__aenter__()
+
+    async def test_j21_revocations_are_kept_and_the_latest_counts(self, journal: Journal, clock: Clock) -> None:
+        nothing = await journal.revocations()
+        assert nothing is not None
+        assert nothing.revocations == []
+        assert await journal.revocations(nothing.mark) is None
+        user = Revocation(Revoked.USER, "zoë 🦊: *[x]", clock.now_ms, clock.now_ms + 60_000)
+        await journal.revoke(user)
+        later = Revocation(Revoked.USER, user.subject, clock.now_ms + 5, clock.now_ms + 30_000)
+        await journal.revoke(later)
+        links = Revocation(Revoked.LINKS, DOCUMENT, clock.now_ms)
+        await journal.revoke(links)
+        await journal.revoke(Revocation(Revoked.LINKS, DOCUMENT, clock.now_ms - 9, clock.now_ms + 1))
+        token = Revocation(Revoked.TOKEN, DOCUMENT, clock.now_ms, clock.now_ms + 1_000)
+        await journal.revoke(token)
+        found = await journal.revocations(nothing.mark)
+        assert found is not None
+        merged = Revocation(Revoked.USER, user.subject, clock.now_ms + 5, clock.now_ms + 60_000)
+        assert set(found.revocations) == {merged, links, token}
+        assert len(found.revocations) == 3
+        assert await journal.revocations(found.mark) is None
+
+    async def test_j21_past_revocations_are_dropped(self, journal: Journal, clock: Clock) -> None:
+        await journal.revoke(Revocation(Revoked.TOKEN, "a", clock.now_ms, clock.now_ms + 1_000))
+        await journal.revoke(Revocation(Revoked.TOKEN, "b", clock.now_ms, clock.now_ms + 2_000))
+        await journal.revoke(Revocation(Revoked.TOKEN, "c", clock.now_ms))
+        clock.advance(1_000)
+        await journal.prune()
+        found = await journal.revocations()
+        assert found is not None
+        assert {one.subject for one in found.revocations} == {"b", "c"}
+
+    async def test_j21_nothing_is_revoked_that_is_not_durable(self, journal: Journal, clock: Clock) -> None:
+        self.fail(journal)
+        with pytest.raises(JournalUnavailableError):
+            await journal.revoke(Revocation(Revoked.TOKEN, "a", clock.now_ms))
+        self.mend(journal)
+        await journal.revoke(Revocation(Revoked.TOKEN, "b", clock.now_ms))
+        found = await journal.revocations()
+        assert found is not None
+        assert "b" in {one.subject for one in found.revocations}
 
     async def test_the_counters_count(self, journal: Journal) -> None:
         seconds: list[float] = []

@@ -31,13 +31,15 @@ from weft.journal.protocol import (
     JournalStats,
     Listing,
     Loaded,
+    Revocations,
     Snapshot,
     Version,
     VersionInfo,
     Window,
+    too_many_revocations,
 )
 from weft.logs import get_logger
-from weft.types import START, Batch, DocumentId, Position
+from weft.types import MAX_REVOCATIONS, START, Batch, DocumentId, Position, Revocation
 
 log = get_logger("weft.journal")
 
@@ -87,6 +89,8 @@ class MemoryStore:
         self.held = False
         self.documents: dict[DocumentId, _Document] = {}
         self.last_id = 0
+        self.revocations: dict[tuple[str, str], Revocation] = {}
+        self.revoked = 0  # how often something was
         self.journals: list[MemoryJournal] = []
 
     def hold(self) -> None:
@@ -178,6 +182,7 @@ class MemoryJournal:
         self._followers = Followers(follow_entries)
         self._waiting: list[tuple[DocumentId, Batch, int, asyncio.Future[Position]]] = []
         self._open = False
+        self._heard_revoked: Callable[[], None] | None = None
 
     async def __aenter__(self) -> Self:
         """Open it."""
@@ -398,6 +403,7 @@ class MemoryJournal:
     async def prune(self) -> None:
         """Drop what is past its retention."""
         self._check()
+        self._prune_revocations()
         for kept in self.store.documents.values():
             self._prune(kept)
             if kept.deleted_ms is not None and kept.deleted_ms <= self._now_ms() - self._trash_ms:
@@ -520,6 +526,37 @@ class MemoryJournal:
         if kept.purged:
             raise DocumentDeletedError(f"document {document} was deleted, and its content has been purged")
         kept.deleted_ms = None
+
+    # revocations
+
+    async def revoke(self, revocation: Revocation) -> None:
+        """Keep a revocation."""
+        self._check()
+        kept, key = self.store.revocations, (revocation.kind, revocation.subject)
+        if key in kept:
+            revocation = revocation.merged(kept[key])
+        elif len(kept) >= MAX_REVOCATIONS:
+            raise too_many_revocations(len(kept))
+        kept[key] = revocation
+        self.store.revoked += 1
+        for journal in self.store.journals:
+            if journal is not self and not journal._is_cut and journal._heard_revoked is not None:
+                journal._heard_revoked()
+
+    async def revocations(self, mark: bytes | None = None) -> Revocations | None:
+        """All that are kept."""
+        self._check_open()
+        now = str(self.store.revoked).encode()
+        return None if mark == now else Revocations(now, list(self.store.revocations.values()))
+
+    def on_revoked(self, heard: Callable[[], None]) -> None:
+        """Say who is told of others'."""
+        self._heard_revoked = heard
+
+    def _prune_revocations(self) -> None:
+        kept, now_ms = self.store.revocations, self._now_ms()
+        for key in [key for key, one in kept.items() if one.until_ms is not None and one.until_ms <= now_ms]:
+            del kept[key]
 
     # the ways in
 

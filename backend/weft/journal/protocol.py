@@ -41,6 +41,9 @@ Rules (tests quote these ids; `weft.journal.contract` checks all of them that ca
          out of it (by `load`, `follow` or `append`): it would stand behind a gap. Followers get a `Reset` then, and
          only from the moment in which a follower takes it are appends of that document let through again, none that
          was called before.
+    J21  A revocation is durable when `revoke` returns. Of several about one subject the latest times count. They are
+         kept until their time is over, at most `MAX_REVOCATIONS` of them: further ones are refused. `on_revoked` is
+         told when others may have come; whoever has to be sure asks again from time to time.
 """
 
 from __future__ import annotations
@@ -48,10 +51,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self, runtime_checkable
+from typing import NamedTuple, Protocol, Self, runtime_checkable
 
 from weft.bus import Bus
-from weft.types import Batch, DocumentId, Position
+from weft.errors import RoomFullError
+from weft.types import Batch, DocumentId, Position, Revocation
 
 WINDOW_MS = 10_000  # the resolution of the history (J9)
 DAY_MS = 86_400_000
@@ -208,6 +212,21 @@ class Window:
     start_ms: int
     author: str | None
     size_bytes: int
+
+
+class Revocations(NamedTuple):
+    """What has been revoked; `mark` names this state of it."""
+
+    mark: bytes
+    revocations: list[Revocation]
+
+
+def too_many_revocations(count: int) -> RoomFullError:
+    """Say that no more revocations are kept (J21)."""
+    return RoomFullError(
+        f"{count} revocations are kept, as many as can be; set --auth-max-lifetime-s (WEFT_AUTH_MAX_LIFETIME_S), so "
+        "that they can be forgotten when the tokens have expired"
+    )
 
 
 class JournalStats:
@@ -431,6 +450,29 @@ class Journal(Protocol):
             DocumentDeletedError: it is purged.
             ForbiddenError: it was never there.
         """
+        ...
+
+    async def revoke(self, revocation: Revocation) -> None:
+        """Keep a revocation (J21).
+
+        Raises:
+            RoomFullError: there are too many.
+        """
+        ...
+
+    async def revocations(self, mark: bytes | None = None) -> Revocations | None:
+        """All revocations that are kept, past ones perhaps among them.
+
+        Args:
+            mark: of what was read before; None to read all.
+
+        Returns:
+            None when nothing has been revoked since that mark.
+        """
+        ...
+
+    def on_revoked(self, heard: Callable[[], None]) -> None:
+        """Say who is told, on the event loop, that others may have revoked something; once (J21)."""
         ...
 
     async def prune(self) -> None:

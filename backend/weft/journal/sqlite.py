@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from weft.errors import DocumentDeletedError, InternalError, JournalUnavailableError
-from weft.journal import history, sqlite_read, sqlite_write
+from weft.journal import history, sqlite_read, sqlite_revoked, sqlite_write
 from weft.journal.follow import FOLLOW_ENTRIES, Followers
 from weft.journal.protocol import (
     RETENTION_MS,
@@ -29,6 +29,7 @@ from weft.journal.protocol import (
     JournalStats,
     Listing,
     Loaded,
+    Revocations,
     Snapshot,
     Version,
     VersionInfo,
@@ -37,7 +38,7 @@ from weft.journal.protocol import (
 from weft.journal.sqlite_database import Connect, Database, Steps, connect
 from weft.journal.sqlite_writer import Append, Call, Delivery, Item, Job, Stop, Writer
 from weft.journal.stored import Stored, stored
-from weft.types import Batch, DocumentId, Position
+from weft.types import Batch, DocumentId, Position, Revocation
 
 QUEUE_BYTES = 256 * 1024 * 1024
 
@@ -87,6 +88,7 @@ class SqliteJournal:
         self._followers = Followers(follow_entries)
         self._queue: SimpleQueue[Item] = SimpleQueue()
         self._stamp = 0
+        self._revoked = 0  # how often something was
         self._trouble: str | None = None  # why the last commit failed; None after one that did not
         self._loop: asyncio.AbstractEventLoop | None = None
         self._writer: Writer | None = None
@@ -267,6 +269,7 @@ class SqliteJournal:
         await self._job(
             lambda database: sqlite_write.prune(database, self._retention_ms, self._trash_ms, now_ms), writes=True
         )
+        await self._call(sqlite_revoked.prune(now_ms))
 
     # versions
 
@@ -321,6 +324,23 @@ class SqliteJournal:
     async def restore(self, document: DocumentId) -> None:
         """Take the tombstone away."""
         await self._call(sqlite_write.restore(document))
+
+    # revocations
+
+    async def revoke(self, revocation: Revocation) -> None:
+        """Keep a revocation."""
+        await self._call(sqlite_revoked.revoke(revocation))
+        self._revoked += 1
+
+    async def revocations(self, mark: bytes | None = None) -> Revocations | None:
+        """All that are kept."""
+        now = str(self._revoked).encode()
+        if mark == now:
+            return None
+        return Revocations(now, await self._job(sqlite_revoked.revocations, writes=False))
+
+    def on_revoked(self, heard: Callable[[], None]) -> None:
+        """Say who is told of others'; there are none."""
 
     # the way to the thread
 

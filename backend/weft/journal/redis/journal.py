@@ -30,6 +30,7 @@ from weft.journal.protocol import (
     JournalStats,
     Listing,
     Loaded,
+    Revocations,
     Snapshot,
     Version,
     VersionInfo,
@@ -46,10 +47,11 @@ from weft.journal.redis.listing import Directory
 from weft.journal.redis.loading import load
 from weft.journal.redis.past import Past
 from weft.journal.redis.replies import checked, error_of, too_new
+from weft.journal.redis.revoked import RedisRevocations
 from weft.journal.redis.versions import Versions
 from weft.journal.redis.writer import Writer
 from weft.logs import get_logger
-from weft.types import Batch, DocumentId, Position
+from weft.types import Batch, DocumentId, Position, Revocation
 
 log = get_logger("weft.journal")
 
@@ -103,6 +105,7 @@ class RedisJournal:
         self._past = Past(self._base, retention_ms=retention_ms)
         self._versions = Versions(self._base)
         self._directory = Directory(self._base, trash_ms=trash_ms)
+        self._revoked = RedisRevocations(self._base, self._channels)
         self.bus = RedisBus(self._base, self._channels, beat_s=beat_s)
         self._stack: AsyncExitStack | None = None
 
@@ -122,6 +125,8 @@ class RedisJournal:
             await self._check_format()
             self._feeds.start()
             stack.push_async_callback(self._feeds.stop)
+            self._revoked.start()
+            stack.callback(self._revoked.stop)
             await stack.enter_async_context(self.bus)
             self._writer.start()
             stack.push_async_callback(self._writer.stop)
@@ -292,3 +297,20 @@ class RedisJournal:
         self._check_open()
         await self._past.prune_due()
         await self._directory.purge_due()
+        await self._revoked.forget()
+
+    # revocations
+
+    async def revoke(self, revocation: Revocation) -> None:
+        """Keep a revocation."""
+        self._check_open()
+        await self._revoked.revoke(revocation)
+
+    async def revocations(self, mark: bytes | None = None) -> Revocations | None:
+        """All that are kept."""
+        self._check_open()
+        return await self._revoked.all(mark)
+
+    def on_revoked(self, heard: Callable[[], None]) -> None:
+        """Say who is told of others'."""
+        self._revoked.on_revoked(heard)

@@ -57,8 +57,8 @@ class Keys:
     """The keys of one prefix; one that cannot be is a `SettingsError`.
 
     Attributes:
-        format, documents, deleted, trash, due, replicas, probe: keys of what concerns all documents (K2).
-        replica_channel: where replicas say that they leave.
+        format, documents, deleted, trash, due, replicas, probe, revocations: keys of what concerns all documents (K2).
+        replica_channel: where replicas say that they leave, and that something was revoked.
     """
 
     __slots__ = (
@@ -70,6 +70,7 @@ class Keys:
         "probe",
         "replica_channel",
         "replicas",
+        "revocations",
         "trash",
     )
 
@@ -87,6 +88,7 @@ class Keys:
         self.replicas = f"{prefix}:{{-}}:replicas"
         self.probe = f"{prefix}:{{-}}:probe"
         self.replica_channel = f"{prefix}:{{-}}:channel"
+        self.revocations = f"{prefix}:{{-}}:revocations"
 
     def meta(self, document: DocumentId) -> str:
         """Hash: what is known of a document."""
