@@ -52,6 +52,8 @@ def decode_batch(body: bytes) -> Batch:
             if author_bytes >= 0:
                 author = body[at : at + author_bytes].decode()
                 at += author_bytes
+            elif author_bytes != -1:
+                raise QuarantinedError(f"entry of {len(body)} bytes has an author of {author_bytes} bytes (byte {at})")
             edits.append(Edit(author, time_ms, body[at : at + update_bytes]))
             at += update_bytes
     except (struct.error, UnicodeDecodeError) as error:

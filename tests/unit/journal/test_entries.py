@@ -1,5 +1,7 @@
 """Rules N1 and N2 of `weft.journal.entries`."""
 
+import struct
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,6 +56,15 @@ def test_n2_any_other_bytes_are_refused_by_name(body: bytes) -> None:
     except QuarantinedError:
         return
     assert encode_batch(batch) == body
+
+
+@pytest.mark.parametrize("author_bytes", [-2, -(1 << 31), -0xFFFFFF])
+def test_n2_only_one_number_says_that_nobody_is_the_author(author_bytes: int) -> None:
+    """Found by fuzzing: any number below zero was read as that, and written back as another."""
+    body = bytearray(encode_batch((Edit(None, 5, b"abc"),)))
+    body[13:17] = struct.pack("<i", author_bytes)
+    with pytest.raises(QuarantinedError, match=f"author of {author_bytes} bytes"):
+        decode_batch(bytes(body))
 
 
 def test_n2_a_hostile_count_costs_nothing() -> None:
