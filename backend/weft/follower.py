@@ -4,7 +4,7 @@ Rules (tests quote these ids):
     L1  Entries are taken in the order of the log. One's own come back too and are known by their very batch.
     L2  `position` is what a snapshot may cover: everything up to it is in the document. It stays where it is while
         entries are being fetched, and before the first entry that cannot be taken yet, or cannot be read at all.
-    L3  After a `Gap` the log is read, and what the document lacks is taken.
+    L3  After a `Gap` the same is done as after a `Reset`: entries that were trimmed meanwhile may have hidden a loss.
     L4  After a `Reset` (the log was cut, or another Redis took over), or when an append is refused for that reason, the
         saver holds; the log is read; what the document lacks is taken, and what the log lacks is appended before
         anything queued. Replicas do so at random moments of `SPREAD_S`, so that mostly one of them writes it.
@@ -47,16 +47,15 @@ Take = Callable[[Sequence[bytes]], bool]
 
 
 def compare(
-    loaded: Loaded, parts: Sequence[bytes], state_vector: bytes, *, keep_deleted: bool, rewrites: bool
+    loaded: Loaded, parts: Sequence[bytes], state_vector: bytes, *, keep_deleted: bool
 ) -> tuple[bytes, bytes | None]:
-    """What a document lacks of the log, and, with `rewrites`, what the log lacks of the document; pure.
+    """What a document lacks of the log, and what the log lacks of the document; pure.
 
     Args:
         loaded: the log.
         parts: base and tail of the document.
         state_vector: the document's.
         keep_deleted: as in the settings.
-        rewrites: whether the second is asked for.
 
     Raises:
         UpdateError, CrdtError: the log cannot be read.
@@ -65,8 +64,6 @@ def compare(
     updates = [*snapshot, *(edit.update for entry in loaded.entries for edit in entry.batch)]
     whole = merge(updates) if len(updates) > 1 else updates[0] if updates else EMPTY_UPDATE
     news = diff(whole, state_vector)
-    if not rewrites:
-        return news, None
     theirs, _ = rebuild(loaded, keep_deleted=keep_deleted)
     ours = merge(parts)
     return news, theirs.admit(ours, read_update(ours)).ready
@@ -143,7 +140,8 @@ class Follower:
 
     def log_lost(self) -> None:
         """An append was refused because the log lacks what this replica has seen (L4)."""
-        self._catch_up(rewrites=True)
+        self._metrics.log_resets += not self._rewrites
+        self._catch_up()
 
     async def _follow(self) -> None:
         while True:
@@ -173,10 +171,11 @@ class Follower:
                 self._saver.folded_elsewhere(upto)
             case Gap(_, upto):
                 self._metrics.log_gaps += 1
-                self._catch_up(rewrites=False)
+                self._catch_up()
                 self._last = upto
             case Reset(position):
-                self._catch_up(rewrites=True)  # before anything can be appended: the saver holds from this turn on
+                self._metrics.log_resets += not self._rewrites
+                self._catch_up()  # before anything can be appended: the saver holds from this turn on
                 self._last = position
 
     def _taken(self, updates: Sequence[bytes]) -> None:
@@ -192,17 +191,11 @@ class Follower:
         if not complete and self._cap is None:
             self._cap = before
 
-    def _catch_up(self, *, rewrites: bool) -> None:
-        if self._cap is None:
-            self._cap = self._last
-        self._again = True
-        if rewrites:
-            self._cap = Position(0)  # of a log that is gone
-            if not self._rewrites:
-                self._metrics.log_resets += 1
-            self._rewrites = True
-            self._saver.hold()
-            self._on_cut()
+    def _catch_up(self) -> None:
+        self._cap = Position(0)  # what was followed may be of a log that is gone
+        self._again = self._rewrites = True
+        self._saver.hold()
+        self._on_cut()
         if self._catching is None:
             self._catching = asyncio.create_task(self._read_log())
             self._catching.add_done_callback(self._caught_up)
@@ -217,11 +210,9 @@ class Follower:
         """Read the log until the document holds all of it, and, after a loss, it all of the document (L3, L4)."""
         retry_s = FIRST_RETRY_S
         while self._again:
-            rewrites = self._rewrites
-            if rewrites:
-                self._saver.hold()
-                await self._saver.quiet()
-                await asyncio.sleep(random.uniform(0, SPREAD_S))  # noqa: S311 - a moment, no secret
+            self._saver.hold()
+            await self._saver.quiet()
+            await asyncio.sleep(random.uniform(0, SPREAD_S))  # noqa: S311 - a moment, no secret
             self._again = False
             try:
                 loaded = await self._journal.load(self._id)
@@ -235,15 +226,15 @@ class Follower:
                 self._on_lost(error)
                 return
             covered = self._saver.queued  # these are in the document already, and so in what it has beyond the log
-            lacking = await self._reconcile(loaded, rewrites=rewrites)
+            lacking = await self._reconcile(loaded)
             self._last = max(self._last, loaded.position)
-            if rewrites and not self._again:
+            if not self._again:
                 self._rewrites = False
                 edit = None if lacking is None else Edit(None, time_ns() // 1_000_000, lacking)
                 self._metrics.rewritten_bytes += 0 if lacking is None else len(lacking)
                 self._saver.resume(edit, covered)
 
-    async def _reconcile(self, loaded: Loaded, *, rewrites: bool) -> bytes | None:
+    async def _reconcile(self, loaded: Loaded) -> bytes | None:
         """Take what the document lacks; returns what the log lacks."""
         document = self._document
         parts, state_vector = (document.base, *document.tail), document.state_vector()
@@ -251,11 +242,9 @@ class Follower:
         size = snapshot_bytes + sum(len(edit.update) for entry in loaded.entries for edit in entry.batch)
         keep_deleted = self._settings.keep_deleted
         if size + document.size_bytes > self._settings.worker_threshold_bytes:
-            news, lacking = await self._workers.run(
-                compare, loaded, parts, state_vector, keep_deleted=keep_deleted, rewrites=rewrites
-            )
+            news, lacking = await self._workers.run(compare, loaded, parts, state_vector, keep_deleted=keep_deleted)
         else:
-            news, lacking = compare(loaded, parts, state_vector, keep_deleted=keep_deleted, rewrites=rewrites)
+            news, lacking = compare(loaded, parts, state_vector, keep_deleted=keep_deleted)
         self._unreadable = False
         if self._take([news]) and not self._again:
             self._cap = None

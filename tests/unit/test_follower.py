@@ -72,7 +72,7 @@ async def test_l2_the_position_follows_the_log_and_no_snapshot_goes_past_what_is
         b.journal.heal()  # a Gap, which loads; the store does not answer yet
         b.journal._is_cut = True
         await until(lambda: follower(b).is_busy)
-        assert follower(b).position == first
+        assert follower(b).position <= first
         assert text(b) == "a"
         b.journal._is_cut = False
         await until(lambda: text(b) == "aé")
@@ -172,9 +172,9 @@ async def test_v8_what_was_queued_behind_the_comparison_is_appended_itself(monke
         reconcile = follower_module.Follower._reconcile
         late = author.type("é")
 
-        async def compare_and_edit(self: Any, loaded: Loaded, *, rewrites: bool) -> bytes | None:
-            lacking = await reconcile(self, loaded, rewrites=rewrites)
-            if self is follower(a) and rewrites:
+        async def compare_and_edit(self: Any, loaded: Loaded) -> bytes | None:
+            lacking = await reconcile(self, loaded)
+            if self is follower(a):
                 ana.update(late)  # while another process compares
                 a.room.flush()
             return lacking
