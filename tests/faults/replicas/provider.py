@@ -69,6 +69,7 @@ class YConnection(YClient):
         self.on_update = self._take
         self.sent: dict[bytes, range] = {}
         self.has_begun = False
+        self.has_answered = False
 
     async def enter(self, ws: str) -> None:
         await self.join(ws, self.provider.document, vector=self.provider.doc.get_state())
@@ -87,7 +88,10 @@ class YConnection(YClient):
 
     def answer_step1(self) -> None:
         self.held = self.provider.doc.get_update(self.step1s.pop())
-        self.sent[self.held] = range(len(self.provider.log))
+        if self.held != EMPTY_UPDATE:  # which may come from anywhere
+            self.sent[self.held] = range(len(self.provider.log))
+        # The server may ask before we have; from here on nothing is held back.
+        self.has_begun = self.has_answered = True
         super().answer_step1()
 
     def step1(self, vector: bytes = EMPTY_VECTOR) -> None:
@@ -103,8 +107,9 @@ class YConnection(YClient):
             self.ask()
 
     def ask(self) -> None:
-        """Ask what is stored."""
-        self.mark(b"%d" % len(self.provider.log))
+        """Ask what is stored; before we have said what we hold that would not be all that is in the log."""
+        if self.has_answered:
+            self.mark(b"%d" % len(self.provider.log))
 
 
 class HocuspocusConnection(HocuspocusClient):
