@@ -9,7 +9,8 @@ Rules (tests quote these ids):
     O2  An id is guarded while its user is here: with a session of this replica, or present through another.
     O3  New structs under an id that is guarded for another user are parked: cut out of the update, to wait for the
         owner's own. The rest of the update goes on.
-    O4  What is remembered is bounded; the longest unused is forgotten first. Whoever is forgotten is as before O1.
+    O4  What is remembered is bounded, of each user too, so that nobody can push out others by making ids; the longest
+        unused is forgotten first. What is forgotten is as before O1.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from weft.crdt.update import Section, UpdateFacts, write_update
 from weft.gate import slice_structs
 
 MAX_IDS = 10_000
+MAX_IDS_OF_USER = 256  # each tab that is opened has an id of its own
 
 
 class Split(NamedTuple):
@@ -47,20 +49,24 @@ class Owners:
         present_user: the user whose presence holds a client id; None when nobody's does.
         is_present: whether a user is present, through whichever replica.
         max_ids: how many are remembered (O4).
+        max_ids_of_user: how many of one user.
     """
 
-    __slots__ = ("_here", "_is_present", "_max_ids", "_present_user", "_users")
+    __slots__ = ("_here", "_ids", "_is_present", "_max_ids", "_max_ids_of_user", "_present_user", "_users")
 
     def __init__(
         self,
         present_user: Callable[[int], str | None],
         is_present: Callable[[str], bool],
         max_ids: int = MAX_IDS,
+        max_ids_of_user: int = MAX_IDS_OF_USER,
     ) -> None:
         self._present_user = present_user
         self._is_present = is_present
         self._max_ids = max_ids
-        self._users: OrderedDict[int, str] = OrderedDict()
+        self._max_ids_of_user = max_ids_of_user
+        self._users: OrderedDict[int, str] = OrderedDict()  # the longest unused first
+        self._ids: dict[str, OrderedDict[int, None]] = {}  # the same, by user
         self._here: Counter[str] = Counter()
 
     def came(self, user: str | None) -> None:
@@ -83,20 +89,40 @@ class Owners:
 
         Who goes on under an id that others have used before is not believed to own it: its owner may be away.
         """
-        if user is None or client in self._users:
+        if user is None:
+            return
+        known = self._users.get(client)
+        if known is not None:
+            if known == user:
+                self._used(client, known)
             return
         owner = self._present_user(client) or (user if start == 0 else None)
         if owner is not None:
             self._users[client] = owner
-            if len(self._users) > self._max_ids:
-                self._users.popitem(last=False)
+            own = self._ids.setdefault(owner, OrderedDict())
+            own[client] = None
+            if len(own) > self._max_ids_of_user:
+                self._forget(next(iter(own)))
+            elif len(self._users) > self._max_ids:
+                self._forget(next(iter(self._users)))
+
+    def _used(self, client: int, user: str) -> None:
+        self._users.move_to_end(client)
+        self._ids[user].move_to_end(client)
+
+    def _forget(self, client: int) -> None:
+        user = self._users.pop(client)
+        own = self._ids[user]
+        del own[client]
+        if not own:
+            del self._ids[user]
 
     def owner(self, client: int) -> str | None:
         """The user to whom an id belongs (O1)."""
         user = self._users.get(client)
         if user is None:
             return self._present_user(client)
-        self._users.move_to_end(client)
+        self._used(client, user)
         return user
 
     def is_foreign(self, client: int, user: str | None) -> bool:

@@ -180,6 +180,11 @@ class Client:
                 continue
         return self.closed
 
+    async def changed(self) -> None:
+        """Wait until something comes, or the socket ends; the caller has a deadline."""
+        self._changed.clear()
+        await self._changed.wait()
+
     def holds(self, token: bytes) -> bool:
         """Whether the text `token` is in anything received."""
         return any(token in update for update in self.updates)

@@ -104,6 +104,25 @@ def test_o4_what_is_remembered_is_bounded() -> None:
     assert [table.owner(client) for client in (1, 2, 3)] == ["ana", None, "ana"]
 
 
+def test_o4_nobody_is_pushed_out_by_the_ids_of_another() -> None:
+    table = Owners({}.get, lambda user: False, max_ids=6, max_ids_of_user=3)
+    table.wrote(1, 0, "ana")
+    for client in range(10, 30):
+        table.wrote(client, 0, "bo")
+    assert table.owner(1) == "ana"
+    assert [client for client in range(10, 30) if table.owner(client)] == [27, 28, 29]
+
+
+def test_o4_who_writes_all_the_time_is_not_forgotten() -> None:
+    table = owners(max_ids=4)
+    table.wrote(1, 0, "ana")
+    for number in range(20):
+        table.wrote(10 + number, 0, f"user {number} é")
+        table.wrote(1, number + 1, "ana")
+    assert table.owner(1) == "ana"
+    assert [client for client in range(10, 30) if table.owner(client)] == [27, 28, 29]
+
+
 # -- the room ----------------------------------------------------------------------------------------------------
 
 
