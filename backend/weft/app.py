@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from weft import __version__
 from weft.api.health import health_router
 from weft.api.metrics import metrics_router
+from weft.api.revocations import revocations_router
 from weft.embed import Weft
 from weft.hooks import Authorize, load_hook
 from weft.journal import Journal
@@ -70,6 +71,7 @@ def create_app(
     app.add_api_route("/sync/{document:path}", _upgrade_required, include_in_schema=False)
     app.add_api_route("/sync", _upgrade_required, include_in_schema=False)
     app.include_router(health_router(weft))
+    app.include_router(revocations_router(weft))
     if settings.metrics:
         app.include_router(metrics_router(weft))
     if settings.page:

@@ -17,6 +17,8 @@ Rules (tests quote these ids):
     A9  With keys and a hook a token that comes is verified first; then the hook decides (K5 of hooks.py).
     A10 The end of a hook's grant is None or a number of seconds; one that lies in the past is no access. Anything else
         is the hook's fault, as in A7.
+    A11 What was revoked opens nothing: that is looked at last (U3 of revocation.py). With keys and a hook, what the
+        token says of itself (`jti`, `iat`, `lnk`, its `sub`) stays with the hook's grant, so that it can be revoked.
 """
 
 from __future__ import annotations
@@ -34,12 +36,14 @@ from weft.claims import Claims
 from weft.errors import AuthUnavailableError, ForbiddenError, SettingsError, UnauthenticatedError, WeftError
 from weft.hooks import Authorize, Handshake, open_to_all
 from weft.logs import get_logger
+from weft.revocation import RevocationList
 from weft.settings import Settings, is_loopback
 from weft.tokens import verifier_for
 from weft.types import MAX_USER, DocumentId, Grant
 
 log = get_logger("weft.auth")
 
+TOKEN_CLAIMS = frozenset({"jti", "iat", "lnk"})  # what a token can be revoked by
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -92,6 +96,7 @@ class Gate:
         settings: says which origins, and which keys.
         authorize: the hook; None for none.
         clock: Unix time in seconds.
+        revocations: what has been taken back; nothing when not given.
 
     Raises:
         SettingsError: origins or keys that cannot be used.
@@ -104,18 +109,25 @@ class Gate:
         "_clock",
         "_deadline_s",
         "_open",
+        "_revocations",
         "_same_origin",
         "_this_machine",
         "_verifier",
     )
 
     def __init__(
-        self, settings: Settings, authorize: Authorize | None, *, clock: Callable[[], float] = time.time
+        self,
+        settings: Settings,
+        authorize: Authorize | None,
+        *,
+        clock: Callable[[], float] = time.time,
+        revocations: RevocationList | None = None,
     ) -> None:
         self._open = is_open(settings, authorize)
         self._verifier = verifier_for(settings)
         self._authorize: Authorize | None = open_to_all if self._open else authorize
         self._clock = clock
+        self._revocations = RevocationList() if revocations is None else revocations
         self._deadline_s = settings.preauth_s
         self._this_machine = self._open and not settings.open_to_the_network
         self._same_origin = not self._this_machine
@@ -160,11 +172,11 @@ class Gate:
             await self._verifier.close()
 
     async def grant(self, handshake: Handshake, token: str | None, document: DocumentId) -> Grant:
-        """What a client may do with a document (A8, A9, K1-K5).
+        """What a client may do with a document (A8, A9, A11, K1-K5).
 
         Raises:
             ForbiddenError: not this document, or there is none: the same answer.
-            UnauthenticatedError: not signed in (A4), or with a token that is not good.
+            UnauthenticatedError: not signed in (A4), or with a token that is not good or was revoked.
             AuthUnavailableError: the hook failed or took too long, the keys cannot be fetched, or the hook granted
                 what cannot be (A7, A10).
         """
@@ -174,6 +186,13 @@ class Gate:
                 if self._authorize is not None
                 else "a token is needed to sign in"
             )
+        grant = await self._decide(handshake, token, document)
+        self._revocations.check(grant, document)
+        return grant
+
+    async def _decide(self, handshake: Handshake, token: str | None, document: DocumentId) -> Grant:
+        """What the token or the hook says."""
+        asked_s = self._clock()
         try:
             async with asyncio.timeout(self._deadline_s):
                 claims = await self._verifier.verify(token, self._clock()) if self._verifier and token else None
@@ -191,7 +210,7 @@ class Gate:
         except Exception as error:
             log.exception("authorize hook failed", document=document)
             raise AuthUnavailableError("cannot decide about access at the moment; try again later") from error
-        return self._checked(answer, claims, document)
+        return _issued(self._checked(answer, claims, document), claims, asked_s)
 
     def _checked(self, answer: object, claims: Claims | None, document: DocumentId) -> Grant:
         """A hook's answer as a grant, if it is one that can be (A7, A10)."""
@@ -224,7 +243,17 @@ def grant_of(claims: Claims, document: DocumentId) -> Grant:
     access = claims.access(document)
     if access is None:
         raise ForbiddenError("no access to this document")
-    return Grant(access, user=claims.user, expires_s=claims.expires_s, claims=claims.kept)
+    return Grant(access, claims.user, claims.expires_s, claims.kept, claims.issued_s)
+
+
+def _issued(grant: Grant, claims: Claims | None, asked_s: float) -> Grant:
+    """A hook's grant with the time from which on it counts, and what its token can be revoked by (A11)."""
+    if claims is None:
+        return replace(grant, issued_s=asked_s)
+    own: dict[str, object] = {name: value for name, value in claims.kept.items() if name in TOKEN_CLAIMS}
+    if claims.user is not None and claims.user != grant.user:
+        own["sub"] = claims.user
+    return replace(grant, issued_s=claims.issued_s, claims={**grant.claims, **own})
 
 
 def _is_remote(address: str) -> bool:

@@ -4,7 +4,8 @@
 
 Rules (tests quote these ids):
     V1  `exp` is required. `exp`, `nbf` and `iat` are numbers, and no truth values or texts that look like numbers. With
-        a longest lifetime set, a token that is good for longer than that from now is refused.
+        a longest lifetime set, a token that is good for longer than that from now is refused, and one that was from its
+        `iat` on: a revocation is kept for that time, and such a token would outlive it.
     V2  With an audience set, `aud` has to name it; without one a token that has an `aud` is refused: it was made for
         somebody else. With an issuer set, `iss` has to be it.
     V3  A claim of the wrong type refuses the token: `"edit": true` or a level in capitals is never taken for something.
@@ -33,7 +34,7 @@ LEVELS: dict[str, Access | None] = {
     "edit": Access.EDIT,
     "admin": Access.ADMIN,
 }
-KEPT = ("jti", "name", "color")
+KEPT = ("jti", "lnk", "name", "color")
 MAX_TIME_S = float(1 << 53)
 
 
@@ -64,7 +65,8 @@ class Claims:
         user: `sub`; None for a token that names nobody.
         expires_s: Unix time at which what it grants ends, in seconds, leeway included.
         patterns: pattern -> level; None for no access.
-        kept: what stays with the grant: token id, name, colour and time of issue, where the token has them.
+        kept: what stays with the grant: token id, whether it is a link, name, colour and time of issue, where the token
+            has them.
         all: every claim as it stands in the token.
     """
 
@@ -73,6 +75,12 @@ class Claims:
     patterns: Mapping[str, Access | None]
     kept: dict[str, object] = field(default_factory=dict)
     all: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def issued_s(self) -> float | None:
+        """`iat`; None when the token does not say."""
+        issued_s = self.all.get("iat")
+        return None if issued_s is None else float(issued_s)
 
     def access(self, document: DocumentId) -> Access | None:
         """The level for one document; None for none (V4, V5)."""
@@ -168,6 +176,11 @@ def _check_times(claims: dict[str, Any], rules: ClaimRules, now_s: float) -> flo
     if rules.max_lifetime_s is not None and expires_s > now_s + rules.max_lifetime_s + rules.leeway_s:
         raise UnauthenticatedError(
             f"the token is good for {expires_s - now_s:.0f} s; the limit is {rules.max_lifetime_s:g} s"
+        )
+    issued_s = _time(claims, "iat")
+    if rules.max_lifetime_s is not None and issued_s is not None and expires_s - issued_s > rules.max_lifetime_s:
+        raise UnauthenticatedError(
+            f"the token was made for {expires_s - issued_s:.0f} s; the limit is {rules.max_lifetime_s:g} s"
         )
     for name, said in (("nbf", "is good"), ("iat", "was made")):
         from_s = _time(claims, name)

@@ -30,6 +30,7 @@ from weft.embed import Weft
 from weft.errors import SettingsError, WeftError
 from weft.logs import configure_logging, get_logger
 from weft.minting import new_key, token
+from weft.revoking import revoke
 from weft.server.run import WeftServer, make_config
 from weft.settings import ENV_PREFIX, GROUPS, Settings, load_settings
 
@@ -242,3 +243,4 @@ def _with_flags(function: Callable[..., None]) -> Callable[..., None]:
 app.command("serve")(_with_flags(serve))
 app.command("token")(token)
 app.command("new-key")(new_key)
+app.command("revoke")(revoke)

@@ -26,6 +26,7 @@ from weft.errors import AuthUnavailableError, InternalError, LaterError, Malform
 from weft.expiry import Expiry
 from weft.logs import get_logger
 from weft.outlet import Outlet
+from weft.revocation import Judge
 from weft.session import Session
 from weft.types import DocumentId, Grant, document_id
 from weft.wire import hocuspocus, ywebsocket
@@ -140,6 +141,16 @@ class Connection:
     def ask_token(self, session: Session) -> None:
         """Ask the client for a fresh token, where the dialect can (D2 of expiry.py)."""
 
+    def end_those(self, judge: Judge) -> int:
+        """End every session for which there is an error (U3 of revocation.py)."""
+        ended = 0
+        for session, _ in self._sessions():
+            error = judge(session.grant, session.document)
+            if error is not None:
+                self.end(session, error)
+                ended += 1
+        return ended
+
     # -- ending -----------------------------------------------------------------------------------------------------
 
     def fail(self, error: WeftError) -> None:
@@ -252,7 +263,9 @@ class Connection:
         settings = self._hub.settings
         room = await self._hub.open(document)
         try:
-            self._expiry.check(grant)  # it may have ended while the document was loaded
+            # It may have ended or been taken back while the document was loaded.
+            self._expiry.check(grant)
+            self._hub.revocations.check(grant, document)
             session = Session(
                 document,
                 grant,

@@ -25,7 +25,7 @@ from starlette.routing import Router, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from weft.auth import Gate, check_open_mode, is_open
-from weft.errors import DrainingError, SettingsError
+from weft.errors import DrainingError, MalformedError, SettingsError
 from weft.expiry import Expiry
 from weft.hooks import Authorize
 from weft.hub import Hub
@@ -37,8 +37,10 @@ from weft.journal.sqlite import SqliteJournal
 from weft.logs import get_logger, redacted_server_logs
 from weft.metrics import Metrics
 from weft.readiness import JournalWatch
+from weft.revocation import HOOK_KEEP_MS, RevocationList
 from weft.settings import Settings, load_settings
 from weft.sockets import HocuspocusEndpoint, YWebsocketEndpoint
+from weft.types import Revoked
 from weft.workers import Workers
 
 log = get_logger("weft")
@@ -70,7 +72,8 @@ class Weft:
         self._watch: JournalWatch | None = None
         self._stopping = False
         self._stack = AsyncExitStack()
-        gate = self.gate = Gate(self.settings, authorize)
+        self.revocations = RevocationList(_keep_ms(self.settings))
+        gate = self.gate = Gate(self.settings, authorize, revocations=self.revocations)
         self._router = Router(
             [
                 WebSocketRoute("/sync/{document:path}", YWebsocketEndpoint(self, gate), name="sync-document"),
@@ -110,7 +113,9 @@ class Weft:
             journal = await stack.enter_async_context(self._journal or _default_journal(self.settings, workers))
             await _warn_about_redis(journal)
             self._watch = await stack.enter_async_context(JournalWatch(journal))
-            self._hub = await stack.enter_async_context(Hub(journal, workers, self.settings, self.metrics))
+            hub = Hub(journal, workers, self.settings, self.metrics, self.revocations)
+            self._hub = await stack.enter_async_context(hub)
+            await stack.enter_async_context(self.revocations.following(journal, lambda: hub.connections))
             self._stack = stack.pop_all()
         return self
 
@@ -129,6 +134,24 @@ class Weft:
         """Let nobody new in, make everything durable, close every connection with 1012; at most `drain_s`."""
         self._stopping = True
         await self.hub.drain(self.settings.drain_s)
+
+    async def recheck(self, *, user: str | None = None, document: str | None = None) -> int:
+        """Have the live sessions of a user, or on a document, sign in again, on all replicas: a role has changed.
+
+        Their sockets are closed with 1012 and providers connect again at once; then the hook, or the token, decides.
+
+        Returns:
+            How many sessions of this process were ended.
+
+        Raises:
+            MalformedError: neither or both are named, or cannot be.
+            JournalUnavailableError: done here; other replicas hear of it when the journal is back.
+        """
+        if (user is None) == (document is None):
+            raise MalformedError("name a user or a document to recheck, one of them")
+        if user is not None:
+            return await self.revocations.revoke(Revoked.RECHECK_USER, user)
+        return await self.revocations.revoke(Revoked.RECHECK_DOCUMENT, document or "")
 
     def unready_reason(self) -> str | None:
         """Why this should get no new connections now; None when it should."""
@@ -159,6 +182,15 @@ class Weft:
         """A lifespan for hosts that have no other: `FastAPI(lifespan=weft.lifespan)`."""
         async with self:
             yield
+
+
+def _keep_ms(settings: Settings) -> int | None:
+    """How long revocations are kept (U7 of revocation.py)."""
+    if not settings.has_tokens:
+        return HOOK_KEEP_MS
+    if settings.auth_max_lifetime_s is None:
+        return None
+    return round((settings.auth_max_lifetime_s + 2 * settings.auth_leeway_s) * 1000)
 
 
 async def _warn_about_redis(journal: Journal) -> None:

@@ -71,6 +71,12 @@ class UnauthenticatedError(WeftError):
     reason: ClassVar[str] = "unauthenticated"
 
 
+class RevokedError(UnauthenticatedError):
+    """Access was taken back before it expired."""
+
+    reason: ClassVar[str] = "revoked"
+
+
 class ForbiddenError(WeftError):
     """Not allowed, or not there: the same answer (E3)."""
 
@@ -162,6 +168,14 @@ class DrainingError(LaterError):
     close_code: ClassVar[int] = 1012
     fault: ClassVar[Fault] = "operator"
     reason: ClassVar[str] = "draining"
+
+
+class SignInAgainError(LaterError):
+    """Who may do what is decided about anew: connect again, and it is."""
+
+    close_code: ClassVar[int] = 1012
+    fault: ClassVar[Fault] = "operator"
+    reason: ClassVar[str] = "sign-in-again"
 
 
 class InternalError(WeftError):

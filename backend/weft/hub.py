@@ -24,6 +24,7 @@ from weft.logs import get_logger
 from weft.memory import give_back
 from weft.metrics import Metrics
 from weft.rebuild import build_document, rebuild
+from weft.revocation import RevocationList
 from weft.room import Room
 from weft.services import Services
 from weft.settings import Settings
@@ -59,7 +60,15 @@ class Hub:
         draining: whether this replica takes nobody any more.
     """
 
-    def __init__(self, journal: Journal, workers: Workers, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        workers: Workers,
+        settings: Settings,
+        metrics: Metrics,
+        revocations: RevocationList | None = None,
+    ) -> None:
+        self.revocations = RevocationList() if revocations is None else revocations
         self.journal = journal
         self.workers = workers
         self.settings = settings

@@ -73,7 +73,7 @@ class Grant:
     user: str | None = None
     expires_s: float | None = None
     claims: dict[str, object] = field(default_factory=dict)
-    issued_s: float | None = None
+    issued_s: float | None = field(default=None, compare=False)
 
     @property
     def may_write(self) -> bool:

@@ -49,6 +49,8 @@ LAYERS: dict[str, int] = {
     "weft.rebuild": 4,
     "weft.relay": 4,
     "weft.rescue": 4,
+    "weft.revocation": 3,
+    "weft.revoking": 6,
     "weft.room": 4,
     "weft.saver": 4,
     "weft.server": 6,
