@@ -10,7 +10,7 @@ import pytest
 from picows import WSError
 
 from tests.faults.conftest import MakeFault
-from tests.faults.replicas.crowd import Crowd
+from tests.faults.replicas.crowd import RECOVERY_S, Crowd
 from tests.faults.replicas.oracle import Footprint, read_fresh
 from tests.faults.replicas.scene import Scene
 from tests.support.client import YClient
@@ -36,6 +36,19 @@ async def until_full(ws: str, pid: int) -> list[YClient]:
             return inside
         inside.append(client)
     raise AssertionError(f"{len(inside)} connections with {LIMIT} file descriptors")
+
+
+async def until_let_in(ws: str, document: str) -> None:
+    """Try until a newcomer is served: the replica has to notice first that the others have gone."""
+    end = time.monotonic() + RECOVERY_S
+    while True:
+        try:
+            await read_fresh(ws, document)
+        except (OSError, WSError):
+            assert time.monotonic() < end, f"nobody is let in {RECOVERY_S:g} s after the others have gone"
+            await asyncio.sleep(0.1)
+        else:
+            return
 
 
 async def test_descriptors(tmp_path: Path, long: bool, fault: MakeFault) -> None:
@@ -64,7 +77,7 @@ async def test_descriptors(tmp_path: Path, long: bool, fault: MakeFault) -> None
                 for client in inside:
                     client.drop()
                 began_s = time.monotonic()
-                await read_fresh(small.ws, crowd.documents[0])
+                await until_let_in(small.ws, crowd.documents[0])
                 await crowd.recover()
                 row.ran(await crowd.check(scene.direct, scene.cold), time.monotonic() - began_s)
                 if seed == rounds - 1:
