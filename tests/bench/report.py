@@ -7,13 +7,14 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tests.bench.growth import FLAT_FACTOR, GROWTH, MEMORY_BOUND_PCT, flat
 from tests.bench.plots import draw
+from tests.bench.replicas.report import section
 from tests.bench.runner import Figures, Measured, Results
 from tests.bench.servers import SERVERS
+from tests.bench.tables import table
 from tests.bench.workloads import TARGETS, WORKLOADS, Workload
 
 INTRODUCTION = """\
@@ -64,14 +65,9 @@ def write(results: Results, path: Path) -> None:
         parts += ["## Over size\n", "\n\n".join(plots) + "\n"]
     if results.growth:
         parts += ["## Growth\n", _growth(results)]
+    parts += section(path)  # measured by a command of its own
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join([*parts, METHOD]))
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
 def _setting(results: Results) -> str:

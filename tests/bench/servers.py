@@ -79,7 +79,7 @@ class Running:
         return f"http://127.0.0.1:{self.port}/metrics"
 
 
-class _Peer(WeftServer):
+class Peer(WeftServer):
     """Another server's process: ready when it takes connections, and ended without ceremony."""
 
     def ready(self) -> bool:
@@ -115,7 +115,7 @@ def running(spec: Spec, *, env: Mapping[str, str] | None = None, wrapper: Sequen
     folder = BENCH / "run" / f"{spec.name}-{os.getpid()}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    kind = WeftServer if is_weft(spec) else _Peer
+    kind = WeftServer if is_weft(spec) else Peer
     server = kind(folder / "data", env=env, command=spec.command(), wrapper=[*pinned(SERVER_CORE), *wrapper])
     try:
         with server:

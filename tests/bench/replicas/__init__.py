@@ -1,0 +1,1 @@
+"""What many replicas around one Redis cost: measured for docs/benchmarks.md, computed further for docs/scaling.md."""
