@@ -8,6 +8,7 @@ from weft.journal.protocol import (
     Gap,
     Journal,
     JournalStats,
+    Links,
     Listing,
     Loaded,
     Reset,
@@ -17,6 +18,7 @@ from weft.journal.protocol import (
     VersionInfo,
     Window,
 )
+from weft.journal.search import Order, Where
 
 __all__ = [
     "DocumentInfo",
@@ -26,12 +28,15 @@ __all__ = [
     "Gap",
     "Journal",
     "JournalStats",
+    "Links",
     "Listing",
     "Loaded",
+    "Order",
     "Reset",
     "Revocations",
     "Snapshot",
     "Version",
     "VersionInfo",
+    "Where",
     "Window",
 ]

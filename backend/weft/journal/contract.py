@@ -23,12 +23,13 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
 
 from weft.crdt.merge import merge
 from weft.crdt.squash import squash
-from weft.errors import DocumentDeletedError, ForbiddenError, InternalError, JournalUnavailableError
+from weft.errors import DocumentDeletedError, ForbiddenError, InternalError, JournalUnavailableError, MalformedError
 from weft.journal.protocol import (
     DAY_MS,
     RETENTION_MS,
@@ -38,9 +39,11 @@ from weft.journal.protocol import (
     Followed,
     Gap,
     Journal,
+    Links,
     Reset,
     Snapshot,
 )
+from weft.journal.search import EDITED_MS, Order, Where
 from weft.types import EMPTY_UPDATE, START, Batch, DocumentId, Edit, Position, Revocation, Revoked
 
 DOCUMENT = DocumentId("team:e/notes")
@@ -563,6 +566,124 @@ class JournalContract:
         assert [info.document for info in (await journal.documents(prefix="note_")).documents] == ["note_1"]
         for pattern in ("*", "%", "_", "?", "[a-z]", "n*", "note%"):
             assert (await journal.documents(prefix=pattern)).total == 0, pattern
+
+    async def test_j13_schema_and_author_are_listed(self, journal: Journal) -> None:
+        await journal.append(DOCUMENT, (edit(b"\x00\x00", author="ana"), edit(b"\x00\x00", author="zoë 🦊")))
+        await journal.set_info(DOCUMENT, title="é", kind="document", schema=3)
+        journal = await self.reopen(journal)
+        info = await journal.info(DOCUMENT)
+        assert info is not None
+        assert (info.updated_by, info.schema, info.title) == ("zoë 🦊", 3, "é")
+        await journal.append(DOCUMENT, (edit(b"\x00\x00", author=None),))
+        await journal.set_info(DOCUMENT, title=None, kind="document", schema=None)
+        info = await journal.info(DOCUMENT)
+        assert info is not None
+        assert (info.updated_by, info.schema, info.title) == (None, None, None)
+
+    async def test_js1_newest_first_and_pages_of_it(self, journal: Journal, clock: Clock) -> None:
+        names = [DocumentId(f"d/{number:02}") for number in range(7)]
+        for number, name in enumerate(names):
+            # Two of each time: the cursor has to tell them apart.
+            await journal.append(name, (edit(b"\x00\x00", BEGIN_MS + number // 2 * 60_000),))
+        await journal.append(names[0], (edit(b"\x00\x00", BEGIN_MS + 3_600_000),))
+        wanted = [names[0], *reversed(names[1:])]
+        await self._listed(journal, wanted)
+        pages, after = [], ""
+        while True:
+            page = await journal.documents(order="edited", after=after, limit=2)
+            assert page.total == len(names)
+            pages += [info.document for info in page.documents]
+            if page.following is None:
+                break
+            after = page.following
+        assert pages == wanted
+        for cursor in ("x", "12", "-5~a", "1e3~a", "9" * 20 + "~a"):
+            with pytest.raises(MalformedError):
+                await journal.documents(order="edited", after=cursor)
+        clock.advance(1000)
+        await journal.delete(names[3])
+        clock.advance(1000)
+        await journal.delete(names[1])
+        await self._listed(journal, [name for name in wanted if name not in (names[1], names[3])])
+        gone = await journal.documents(order="edited", deleted=True)
+        assert [info.document for info in gone.documents] == [names[1], names[3]]
+        await journal.restore(names[3])
+        await self._listed(journal, [name for name in wanted if name != names[1]])
+        journal = await self.reopen(journal)
+        await self._listed(journal, [name for name in wanted if name != names[1]])
+
+    @staticmethod
+    async def _listed(journal: Journal, wanted: list[DocumentId]) -> None:
+        """The order by time may be late (JS1)."""
+        async with asyncio.timeout(2 * EDITED_MS / 1000):
+            while [info.document for info in (await journal.documents(order="edited")).documents] != wanted:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)  # nothing says when
+
+    @pytest.mark.parametrize("order", ["name", "edited"])
+    async def test_js4_search_by_title_kind_and_permission(self, journal: Journal, order: Order) -> None:
+        titles = {"a": "Über Füchse 🦊", "b": "ueber", "c/1": "ÜBER ALLES", "c/2": None, "d": "straße", "e": "x%_*"}
+        for name, title in titles.items():
+            kind = "board" if name == "a" else "document"
+            await journal.append(DocumentId(name), (edit(b"\x00\x00"),))
+            await journal.set_info(DocumentId(name), title=title, kind=kind)
+
+        async def found(**where: Any) -> set[str]:
+            page = await journal.documents(order=order, where=Where(**where))
+            assert page.total == len(page.documents)
+            assert page.following is None
+            return {info.document for info in page.documents}
+
+        assert await found(search="über") == {"a", "c/1"}
+        assert await found(search="STRASSE") == {"d"}
+        assert await found(search="c/") == {"c/2"}  # by its name: it has no title
+        assert await found(search="%") == {"e"}
+        assert await found(search="🦊", kind="document") == set()
+        assert await found(kind="board") == {"a"}
+        assert await found(allowed=lambda name: name.startswith("c/")) == {"c/1", "c/2"}
+        assert await found() == set(titles)
+        assert {info.document for info in (await journal.documents(order=order, prefix="c/")).documents} == {
+            "c/1",
+            "c/2",
+        }
+
+    @pytest.mark.parametrize("order", ["name", "edited"])
+    async def test_js3_one_call_looks_at_so_many(self, journal: Journal, order: Order) -> None:
+        for number in range(12):
+            await journal.append(DocumentId(f"{number:02}"), (edit(b"\x00\x00", BEGIN_MS + number),))
+        seen: list[str] = []
+        pages, after = 0, ""
+        where = Where(allowed=lambda name: name in {"03", "05", "11"}, most=5)
+        while True:
+            page = await journal.documents(order=order, where=where, after=after, limit=2)
+            pages += 1
+            seen += [info.document for info in page.documents]
+            if page.following is None:
+                break
+            after = page.following
+        assert sorted(seen) == ["03", "05", "11"]
+        assert len(seen) == len(set(seen))
+        assert 3 <= pages <= 5
+
+    # share links
+
+    async def test_links_are_noted_once_and_reset(self, journal: Journal) -> None:
+        await journal.append(DOCUMENT, (edit(b"\x00\x00"),))
+        assert await journal.add_link(DOCUMENT, "read", 5) == Links(0, 5, None)
+        assert await journal.add_link(DOCUMENT, "read", 9) == Links(0, 5, None)
+        assert await journal.add_link(DOCUMENT, "edit", 7) == Links(0, 5, 7)
+        journal = await self.reopen(journal)
+        info = await journal.info(DOCUMENT)
+        assert info is not None
+        assert info.links == Links(0, 5, 7)
+        assert await journal.reset_links(DOCUMENT) == Links(1)
+        assert await journal.add_link(DOCUMENT, "edit", 11) == Links(1, None, 11)
+        for attempt in (journal.add_link(OTHER, "read", 1), journal.reset_links(OTHER)):
+            with pytest.raises(ForbiddenError):
+                await attempt
+        await journal.delete(DOCUMENT)
+        for attempt in (journal.add_link(DOCUMENT, "read", 1), journal.reset_links(DOCUMENT)):
+            with pytest.raises(DocumentDeletedError):
+                await attempt
 
     # J14: deletion
 

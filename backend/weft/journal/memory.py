@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from weft.bus import Bus
 from weft.errors import DocumentDeletedError, ForbiddenError, InternalError, JournalUnavailableError, LogLostError
@@ -23,12 +23,14 @@ from weft.journal import history
 from weft.journal.entries import encode_batch
 from weft.journal.follow import FOLLOW_ENTRIES, Followers
 from weft.journal.protocol import (
+    NO_LINKS,
     RETENTION_MS,
     TRASH_MS,
     DocumentInfo,
     Entry,
     Followed,
     JournalStats,
+    Links,
     Listing,
     Loaded,
     Revocations,
@@ -38,6 +40,7 @@ from weft.journal.protocol import (
     Window,
     too_many_revocations,
 )
+from weft.journal.search import Order, Where, cursor_of, read_cursor
 from weft.logs import get_logger
 from weft.types import MAX_REVOCATIONS, START, Batch, DocumentId, Position, Revocation
 
@@ -56,6 +59,9 @@ class _Document:
     purged: bool = False
     title: str | None = None
     kind: str | None = None
+    schema: int | None = None
+    updated_by: str | None = None
+    links: Links = NO_LINKS
     last: Position = START  # (number << LINEAGE_BITS) + lineage
     lineage: int = 0
     cuts: list[tuple[int, Position]] = field(default_factory=list)  # (the lineage it began, where the log ended)
@@ -135,6 +141,10 @@ class MemoryStore:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _when(kept: _Document) -> tuple[int, str]:
+    return (kept.updated_ms if kept.deleted_ms is None else kept.deleted_ms), kept.name
 
 
 class MemoryJournal:
@@ -295,6 +305,7 @@ class MemoryJournal:
             kept = self._create(document, batch[0].time_ms)
         kept.last = Position(((kept.last >> LINEAGE_BITS) + 1 << LINEAGE_BITS) + kept.lineage)
         kept.updated_ms = max(kept.updated_ms, batch[-1].time_ms)
+        kept.updated_by = batch[-1].author
         entry = Entry(kept.last, batch)
         kept.entries.append(entry)
         self.stats.appends += 1
@@ -410,7 +421,7 @@ class MemoryJournal:
                 kept.purged = True
                 kept.entries, kept.versions, kept.snapshots, kept.segments = [], {}, {}, {}
                 kept.folded = _BIRTH
-                kept.title = kept.kind = None
+                kept.title = kept.kind = kept.schema = kept.updated_by = None
 
     def _prune(self, kept: _Document) -> None:
         stones = [stone for stone, _ in kept.snapshots.values()]
@@ -465,11 +476,30 @@ class MemoryJournal:
 
     # listing and deletion
 
-    async def set_info(self, document: DocumentId, *, title: str | None, kind: str | None) -> None:
-        """Mirror title and kind."""
+    async def set_info(
+        self, document: DocumentId, *, title: str | None, kind: str | None, schema: int | None = None
+    ) -> None:
+        """Mirror title, kind and schema."""
         self._check()
         kept = self._living(document) or self._create(document, self._now_ms())
-        kept.title, kept.kind = title, kind
+        kept.title, kept.kind, kept.schema = title, kind, schema
+
+    async def add_link(self, document: DocumentId, can: Literal["read", "edit"], time_ms: int) -> Links:
+        """Note that there is a link."""
+        self._check()
+        kept = self._there(document)
+        if can == "read" and kept.links.read_ms is None:
+            kept.links = replace(kept.links, read_ms=time_ms)
+        elif can == "edit" and kept.links.edit_ms is None:
+            kept.links = replace(kept.links, edit_ms=time_ms)
+        return kept.links
+
+    async def reset_links(self, document: DocumentId) -> Links:
+        """Begin a new generation."""
+        self._check()
+        kept = self._there(document)
+        kept.links = Links(kept.links.generation + 1)
+        return kept.links
 
     async def info(self, document: DocumentId) -> DocumentInfo | None:
         """Look one up."""
@@ -477,17 +507,43 @@ class MemoryJournal:
         kept = self.store.documents.get(document)
         return None if kept is None else self._info(kept)
 
-    async def documents(self, *, prefix: str = "", after: str = "", limit: int = 100, deleted: bool = False) -> Listing:
-        """List them by name."""
+    async def documents(
+        self,
+        *,
+        prefix: str = "",
+        after: str = "",
+        limit: int = 100,
+        deleted: bool = False,
+        order: Order = "name",
+        where: Where | None = None,
+    ) -> Listing:
+        """List them."""
         self._check_open()
-        matching = sorted(
-            name
+        matches = where.filter() if where is not None else None
+        found = [
+            kept
             for name, kept in self.store.documents.items()
             if name.startswith(prefix) and (kept.deleted_ms is not None) == deleted and not kept.purged
-        )
-        names = [name for name in matching if name > after]
-        page = [self._info(self.store.documents[name]) for name in names[:limit]]
-        return Listing(page, len(matching), page[-1].document if len(names) > len(page) else None)
+        ]
+        if order == "name":
+            found.sort(key=lambda kept: kept.name)
+            behind = [kept for kept in found if kept.name > after]
+        else:
+            found.sort(key=_when, reverse=True)
+            last = read_cursor(after) if after else None
+            behind = [kept for kept in found if last is None or _when(kept) < last]
+        seen = len(behind) if where is None else where.most
+        matching = [kept for kept in behind[:seen] if matches is None or matches((kept.name, kept.title, kept.kind))]
+        page = matching[:limit]
+        if len(matching) > limit:
+            end = page[-1] if page else None
+        else:
+            end = behind[seen - 1] if len(behind) > seen else None
+        total = len(found)
+        if matches is not None and where is not None:
+            total = sum(matches((kept.name, kept.title, kept.kind)) for kept in found[: where.most])
+        following = None if end is None else end.name if order == "name" else cursor_of(*_when(end))
+        return Listing([self._info(kept) for kept in page], total, following)
 
     def _info(self, kept: _Document) -> DocumentInfo:
         present = kept.snapshot
@@ -505,6 +561,9 @@ class MemoryJournal:
             tail_bytes=sum(len(edit.update) for entry in kept.entries for edit in entry.batch),
             history_bytes=sum(segment.size_bytes for segment in kept.segments.values())
             + sum(size for upto, size in sizes.items() if upto != kept.folded.upto),
+            updated_by=kept.updated_by,
+            schema=kept.schema,
+            links=kept.links,
         )
 
     async def delete(self, document: DocumentId) -> None:

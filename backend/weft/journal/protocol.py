@@ -24,8 +24,8 @@ Rules (tests quote these ids; `weft.journal.contract` checks all of them that ca
     J11  History, and the content of deleted documents, is dropped by `prune` (and `compact`), never earlier than
          its retention.
     J12  A version is kept until it is deleted or its document purged; its bytes come back exactly.
-    J13  A document is listed from its first `append` or `set_info` on; the listing is ordered by name and paged by
-         it.
+    J13  A document is listed from its first `append` or `set_info` on; the listing is paged by name or by the last edit
+         (JS1-JS4 of search.py).
     J14  `delete` is a durable tombstone: afterwards `load`, `append`, `compact`, `follow` and the rest raise
          `DocumentDeletedError`. `restore` undoes it until the document is purged; the tombstone outlives the purge,
          so that no returning client revives the document.
@@ -51,10 +51,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import NamedTuple, Protocol, Self, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 from weft.bus import Bus
 from weft.errors import RoomFullError
+from weft.journal.search import Order, Where
 from weft.types import Batch, DocumentId, Position, Revocation
 
 WINDOW_MS = 10_000  # the resolution of the history (J9)
@@ -158,6 +159,23 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
+class Links:
+    """The share links of a document.
+
+    Attributes:
+        generation: grows with each reset; links of an older one open nothing.
+        read_ms, edit_ms: when the link for reading or editing was made; None while there is none.
+    """
+
+    generation: int = 0
+    read_ms: int | None = None
+    edit_ms: int | None = None
+
+
+NO_LINKS = Links()
+
+
+@dataclass(frozen=True, slots=True)
 class DocumentInfo:
     """A document as the listing shows it.
 
@@ -165,10 +183,12 @@ class DocumentInfo:
         created_ms, updated_ms: time of the first and the last edit (or of the first `set_info`).
         deleted_ms: when the tombstone was set; None while the document lives.
         purged: only the tombstone is left (J14).
-        title, kind: what `set_info` mirrored.
+        title, kind, schema: what `set_info` mirrored.
         position: of the last entry.
         snapshot_bytes, tail_bytes, history_bytes: sizes of the snapshot, of the entries after it, and of what is kept
             besides for the history.
+        updated_by: author of the last edit; None for an anonymous one.
+        links: what `add_link` and `reset_links` left.
     """
 
     document: DocumentId
@@ -182,21 +202,24 @@ class DocumentInfo:
     snapshot_bytes: int
     tail_bytes: int
     history_bytes: int
+    updated_by: str | None = None
+    schema: int | None = None
+    links: Links = NO_LINKS
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One page of documents, by name.
+    """One page of documents.
 
     Attributes:
         documents: at most `limit` of them.
-        total: how many match in all.
+        total: how many match in all; with a `where`, of those that were looked at (JS3).
         following: pass it as `after` for the next page; None when this is the last.
     """
 
     documents: list[DocumentInfo]
     total: int
-    following: DocumentId | None
+    following: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,22 +443,54 @@ class Journal(Protocol):
         """
         ...
 
-    async def set_info(self, document: DocumentId, *, title: str | None, kind: str | None) -> None:
-        """Mirror a document's title and kind into the listing; makes the document when it is not there yet (J13)."""
+    async def set_info(
+        self, document: DocumentId, *, title: str | None, kind: str | None, schema: int | None = None
+    ) -> None:
+        """Mirror what a document says of itself into the listing; makes it when it is not there yet (J13)."""
+        ...
+
+    async def add_link(self, document: DocumentId, can: Literal["read", "edit"], time_ms: int) -> Links:
+        """Note that there is a link of this kind; one that is there stays as it is.
+
+        Raises:
+            ForbiddenError: there is no such document.
+        """
+        ...
+
+    async def reset_links(self, document: DocumentId) -> Links:
+        """Begin a new generation of links, without any.
+
+        Raises:
+            ForbiddenError: there is no such document.
+        """
         ...
 
     async def info(self, document: DocumentId) -> DocumentInfo | None:
         """Look one document up, deleted ones too; None when it was never there."""
         ...
 
-    async def documents(self, *, prefix: str = "", after: str = "", limit: int = 100, deleted: bool = False) -> Listing:
-        """List documents by name (J13).
+    async def documents(
+        self,
+        *,
+        prefix: str = "",
+        after: str = "",
+        limit: int = 100,
+        deleted: bool = False,
+        order: Order = "name",
+        where: Where | None = None,
+    ) -> Listing:
+        """List documents (J13).
 
         Args:
             prefix: only names that begin so; no character in it is special.
-            after: only names behind this one.
+            after: only what comes behind: a name, or in the order by time where the last page ended.
             limit: largest page.
             deleted: those that can be restored, in place of the living.
+            order: by name, or newest first (JS1).
+            where: only those that match; None for all.
+
+        Raises:
+            MalformedError: `after` is not where a page by time ended.
         """
         ...
 

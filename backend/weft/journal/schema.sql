@@ -17,8 +17,16 @@ CREATE TABLE documents (
     history_ms     INTEGER,                            -- window of the oldest segment; NULL: there is none
     snapshot_bytes INTEGER NOT NULL DEFAULT 0,
     tail_bytes     INTEGER NOT NULL DEFAULT 0,         -- bodies of the entries after `folded`
-    history_bytes  INTEGER NOT NULL DEFAULT 0          -- segments and older snapshots
+    history_bytes  INTEGER NOT NULL DEFAULT 0,         -- segments and older snapshots
+    -- Files of the first servers of format 1 lack the rest until they are opened; those servers leave it alone.
+    updated_by       TEXT,                             -- author of the last edit; NULL: anonymous
+    edited_ms        INTEGER NOT NULL DEFAULT 0,       -- updated_ms, some seconds late: what the listing is ordered by
+    schema           INTEGER,
+    links_generation INTEGER NOT NULL DEFAULT 0,       -- links of an older one open nothing
+    link_read_ms     INTEGER,                          -- when the link was made; NULL: there is none
+    link_edit_ms     INTEGER
 );
+CREATE INDEX documents_edited ON documents (edited_ms, name);
 CREATE INDEX documents_history ON documents (history_ms) WHERE history_ms IS NOT NULL;
 CREATE INDEX documents_deleted ON documents (deleted_ms) WHERE deleted_ms IS NOT NULL;
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from weft.errors import DocumentDeletedError, InternalError, JournalUnavailableError
 from weft.journal import history, sqlite_read, sqlite_revoked, sqlite_write
@@ -27,6 +27,7 @@ from weft.journal.protocol import (
     Entry,
     Followed,
     JournalStats,
+    Links,
     Listing,
     Loaded,
     Revocations,
@@ -35,7 +36,9 @@ from weft.journal.protocol import (
     VersionInfo,
     Window,
 )
+from weft.journal.search import Order, Where
 from weft.journal.sqlite_database import Connect, Database, Steps, connect
+from weft.journal.sqlite_listing import Pages
 from weft.journal.sqlite_writer import Append, Call, Delivery, Item, Job, Stop, Writer
 from weft.journal.stored import Stored, stored
 from weft.types import Batch, DocumentId, Position, Revocation
@@ -302,19 +305,37 @@ class SqliteJournal:
 
     # listing and deletion
 
-    async def set_info(self, document: DocumentId, *, title: str | None, kind: str | None) -> None:
-        """Mirror title and kind."""
-        await self._call(sqlite_write.set_info(document, title, kind, self._now_ms()))
+    async def set_info(
+        self, document: DocumentId, *, title: str | None, kind: str | None, schema: int | None = None
+    ) -> None:
+        """Mirror title, kind and schema."""
+        await self._call(sqlite_write.set_info(document, title, kind, schema, self._now_ms()))
+
+    async def add_link(self, document: DocumentId, can: Literal["read", "edit"], time_ms: int) -> Links:
+        """Note that there is a link."""
+        return await self._call(sqlite_write.add_link(document, can, time_ms))
+
+    async def reset_links(self, document: DocumentId) -> Links:
+        """Begin a new generation."""
+        return await self._call(sqlite_write.reset_links(document))
 
     async def info(self, document: DocumentId) -> DocumentInfo | None:
         """Look one up."""
         return await self._job(lambda database: sqlite_read.info(database, document), writes=False)
 
-    async def documents(self, *, prefix: str = "", after: str = "", limit: int = 100, deleted: bool = False) -> Listing:
-        """List them by name."""
-        return await self._job(
-            lambda database: sqlite_read.documents(database, prefix, after, limit, deleted), writes=False
-        )
+    async def documents(
+        self,
+        *,
+        prefix: str = "",
+        after: str = "",
+        limit: int = 100,
+        deleted: bool = False,
+        order: Order = "name",
+        where: Where | None = None,
+    ) -> Listing:
+        """List them."""
+        listing = Pages(prefix, deleted=deleted, order=order, where=where)
+        return await self._job(lambda database: listing.page(database, after, limit), writes=False)
 
     async def delete(self, document: DocumentId) -> None:
         """Set the tombstone, behind every append that was called before."""

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from weft.errors import DataFolderInUseError, DocumentDeletedError, ForbiddenError, FormatTooNewError, QuarantinedError
+from weft.journal.search import EDITED_MS
 from weft.types import DocumentId
 
 FORMAT = 1
@@ -51,12 +52,14 @@ def connect(path: Path, factory: type[sqlite3.Connection] = sqlite3.Connection) 
 class Known:
     """What the writer remembers of a document, so that an append need not read it."""
 
-    __slots__ = ("deleted", "key", "last")
+    __slots__ = ("author", "deleted", "edited_ms", "key", "last")
 
-    def __init__(self, key: int, last: int, deleted: bool) -> None:
+    def __init__(self, key: int, last: int, deleted: bool, edited_ms: int, author: str | None) -> None:
         self.key = key
         self.last = last
-        self.deleted = deleted
+        self.deleted = bool(deleted)
+        self.edited_ms = edited_ms
+        self.author = author
 
 
 class Database:
@@ -157,6 +160,8 @@ class Database:
             execute(f"PRAGMA application_id={APPLICATION_ID}")
             execute(f"PRAGMA user_version={FORMAT}")
             execute("COMMIT")
+        else:
+            _add_columns(connection)
         # Takes the lock, and writes nothing: a folder on a full disk can be opened and read.
         execute("SELECT count(*) FROM staging").fetchall()
 
@@ -252,24 +257,35 @@ class Database:
         """What is remembered of a document, from memory or from its row."""
         known = self._known.get(document)
         if known is None:
-            found = self.rows("SELECT key, last, deleted_ms IS NOT NULL FROM documents WHERE name = ?", (document,))
+            found = self.rows(
+                "SELECT key, last, deleted_ms IS NOT NULL, edited_ms, updated_by FROM documents WHERE name = ?",
+                (document,),
+            )
             if not found:
                 return None
-            known = self._remember(document, *found[0])
+            known = self._remember(document, Known(*found[0]))
         return known
 
     def create(self, document: DocumentId, time_ms: int) -> Known:
         """Make a document's row."""
         cursor = self.execute(
-            "INSERT INTO documents (name, created_ms, updated_ms) VALUES (?, ?, ?)", (document, time_ms, time_ms)
+            "INSERT INTO documents (name, created_ms, updated_ms, edited_ms) VALUES (?, ?, ?, ?)",
+            (document, time_ms, time_ms, time_ms),
         )
-        return self._remember(document, cursor.lastrowid or 0, 0, False)
+        return self._remember(document, Known(cursor.lastrowid or 0, 0, False, time_ms, None))
 
-    def _remember(self, document: DocumentId, key: int, last: int, deleted: bool) -> Known:
+    def _remember(self, document: DocumentId, known: Known) -> Known:
         if len(self._known) >= _KNOWN:
             self._known.clear()
-        known = self._known[document] = Known(key, last, bool(deleted))
+        self._known[document] = known
         return known
+
+    def edited(self, known: Known, time_ms: int, author: str | None) -> None:
+        """Note who edited a document last, and about when."""
+        known.edited_ms, known.author = max(known.edited_ms, time_ms), author
+        self.execute(
+            "UPDATE documents SET edited_ms = ?, updated_by = ? WHERE key = ?", (known.edited_ms, author, known.key)
+        )
 
     def forget(self, document: DocumentId) -> None:
         """Read the document's row again next time."""
@@ -435,3 +451,31 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+_ADDED = {
+    "updated_by": "TEXT",
+    "edited_ms": "INTEGER NOT NULL DEFAULT 0",
+    "schema": "INTEGER",
+    "links_generation": "INTEGER NOT NULL DEFAULT 0",
+    "link_read_ms": "INTEGER",
+    "link_edit_ms": "INTEGER",
+}
+"""Columns of `documents` that the first servers of format 1 did not have: they go on without them."""
+
+
+def _add_columns(connection: sqlite3.Connection) -> None:
+    """Bring a file of an older server up to date; where there is nothing to do, nothing is written."""
+    there = {name for _, name, *_ in connection.execute("PRAGMA table_info(documents)")}
+    missing = [name for name in _ADDED if name not in there]
+    if missing:
+        connection.execute("BEGIN IMMEDIATE")
+        for name in missing:
+            connection.execute(f"ALTER TABLE documents ADD COLUMN {name} {_ADDED[name]}")
+        connection.execute("CREATE INDEX IF NOT EXISTS documents_edited ON documents (edited_ms, name)")
+        connection.execute("COMMIT")
+    # What an older server has written since. On a full disk the order of the listing stays as it is.
+    stale = f"updated_ms > edited_ms + {2 * EDITED_MS}"
+    with suppress(sqlite3.OperationalError):
+        if connection.execute(f"SELECT 1 FROM documents WHERE {stale} LIMIT 1").fetchone():  # noqa: S608 - our own text
+            connection.execute(f"UPDATE documents SET edited_ms = updated_ms WHERE {stale}")  # noqa: S608 - our own text

@@ -14,7 +14,7 @@ from weft.journal.history import Segment, Splitter, Stone
 from weft.journal.protocol import (
     DocumentInfo,
     Entry,
-    Listing,
+    Links,
     Loaded,
     Snapshot,
     Version,
@@ -27,7 +27,10 @@ from weft.types import START, DocumentId, Position
 T = TypeVar("T")
 
 _ROWS = 256  # rows of one slice; their sizes count too
-_INFO = "name, created_ms, updated_ms, deleted_ms, purged, title, kind, last, snapshot_bytes, tail_bytes, history_bytes"
+INFO = (
+    "name, created_ms, updated_ms, deleted_ms, purged, title, kind, last, snapshot_bytes, tail_bytes, history_bytes, "
+    "updated_by, schema, links_generation, link_read_ms, link_edit_ms"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,27 +305,15 @@ def _version_info(row: tuple[Any, ...]) -> VersionInfo:
 
 def info(database: Database, document: DocumentId) -> Steps[DocumentInfo | None]:
     """Look a document up."""
-    rows = database.rows(f"SELECT {_INFO} FROM documents WHERE name = ?", (document,))  # noqa: S608 - our own columns
+    rows = database.rows(f"SELECT {INFO} FROM documents WHERE name = ?", (document,))  # noqa: S608 - our own columns
     yield
-    return _info(rows[0]) if rows else None
+    return info_of(rows[0]) if rows else None
 
 
-def documents(database: Database, prefix: str, behind: str, limit: int, gone: bool) -> Steps[Listing]:
-    """List a page of documents (J13). A range, not LIKE or GLOB: no character of a prefix is special."""
-    where = f"deleted_ms IS {'NOT ' if gone else ''}NULL AND NOT purged AND name >= ? AND name < ?"
-    end = prefix + "\U0010ffff"
-    ((total,),) = database.rows(f"SELECT count(*) FROM documents WHERE {where}", (prefix, end))  # noqa: S608 - no values
-    yield
-    rows = database.rows(
-        f"SELECT {_INFO} FROM documents WHERE {where} AND name > ? ORDER BY name LIMIT ?",  # noqa: S608 - no values
-        (prefix, end, behind, limit + 1),
-    )
-    page = [_info(row) for row in rows[:limit]]
-    return Listing(page, total, page[-1].document if len(rows) > limit and page else None)
-
-
-def _info(row: tuple[Any, ...]) -> DocumentInfo:
-    name, created_ms, updated_ms, deleted_ms, purged, title, kind, last, snapshot, tail_, history_ = row
+def info_of(row: tuple[Any, ...]) -> DocumentInfo:
+    """A row of `INFO`."""
+    name, created_ms, updated_ms, deleted_ms, purged, title, kind, last, *rest = row
+    snapshot, tail_, history_, updated_by, schema, *links = rest
     return DocumentInfo(
         document=name,
         created_ms=created_ms,
@@ -335,6 +326,9 @@ def _info(row: tuple[Any, ...]) -> DocumentInfo:
         snapshot_bytes=snapshot,
         tail_bytes=tail_,
         history_bytes=history_,
+        updated_by=updated_by,
+        schema=schema,
+        links=Links(*links),
     )
 
 

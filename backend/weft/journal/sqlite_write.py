@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import Literal
 
 from weft.errors import DocumentDeletedError
 from weft.journal import history
 from weft.journal.entries import encode_updates
 from weft.journal.history import Segment
-from weft.journal.protocol import Snapshot, VersionInfo
+from weft.journal.protocol import Links, Snapshot, VersionInfo
 from weft.journal.sqlite_database import Database, Putter, Steps, not_there
 from weft.journal.sqlite_read import Tail, head_of, stones, version_row
 from weft.types import START, DocumentId, Position
@@ -196,7 +197,8 @@ def _purge(database: Database, key: int) -> Steps[None]:
     doomed += _stage(database, "SELECT blob FROM versions WHERE document = ?", (key,))
     database.execute("DELETE FROM versions WHERE document = ?", (key,))
     database.execute(
-        "UPDATE documents SET purged = 1, title = NULL, kind = NULL, folded = last, complete_from = last WHERE key = ?",
+        "UPDATE documents SET purged = 1, title = NULL, kind = NULL, schema = NULL, updated_by = NULL, folded = last,"
+        " complete_from = last WHERE key = ?",
         (key,),
     )
     _count(database, key)
@@ -295,12 +297,47 @@ def rename_version(document: DocumentId, number: int, name: str | None) -> Calla
     return run
 
 
-def set_info(document: DocumentId, title: str | None, kind: str | None, now_ms: int) -> Callable[[Database], None]:
-    """Mirror title and kind (J13)."""
+def set_info(
+    document: DocumentId, title: str | None, kind: str | None, schema: int | None, now_ms: int
+) -> Callable[[Database], None]:
+    """Mirror title, kind and schema (J13)."""
 
     def run(database: Database) -> None:
         known = database.living(document) or database.create(document, now_ms)
-        database.execute("UPDATE documents SET title = ?, kind = ? WHERE key = ?", (title, kind, known.key))
+        database.execute(
+            "UPDATE documents SET title = ?, kind = ?, schema = ? WHERE key = ?", (title, kind, schema, known.key)
+        )
+
+    return run
+
+
+_LINKS = "SELECT links_generation, link_read_ms, link_edit_ms FROM documents WHERE key = ?"
+
+
+def add_link(document: DocumentId, can: Literal["read", "edit"], time_ms: int) -> Callable[[Database], Links]:
+    """Note that there is a link."""
+    column = {"read": "link_read_ms", "edit": "link_edit_ms"}[can]
+    sql = f"UPDATE documents SET {column} = coalesce({column}, ?) WHERE key = ?"  # noqa: S608 - a column of ours
+
+    def run(database: Database) -> Links:
+        key = database.there(document)
+        database.execute(sql, (time_ms, key))
+        return Links(*database.rows(_LINKS, (key,))[0])
+
+    return run
+
+
+def reset_links(document: DocumentId) -> Callable[[Database], Links]:
+    """Begin a new generation of links."""
+
+    def run(database: Database) -> Links:
+        key = database.there(document)
+        database.execute(
+            "UPDATE documents SET links_generation = links_generation + 1, link_read_ms = NULL, link_edit_ms = NULL"
+            " WHERE key = ?",
+            (key,),
+        )
+        return Links(*database.rows(_LINKS, (key,))[0])
 
     return run
 

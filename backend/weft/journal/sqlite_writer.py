@@ -26,6 +26,7 @@ from typing import Any
 
 from weft.errors import InternalError, JournalUnavailableError, QuarantinedError, WeftError
 from weft.journal.entries import encode_batch
+from weft.journal.search import EDITED_MS
 from weft.journal.sqlite_database import Database, Steps
 from weft.logs import get_logger
 from weft.types import Batch, DocumentId, Position
@@ -249,6 +250,10 @@ class Writer:
             self._database.begin()
             known = self._database.create(item.document, batch[0].time_ms)
         known.last += 1
+        if known.author != batch[-1].author or batch[-1].time_ms >= known.edited_ms + EDITED_MS:
+            # Not in the trigger: an index that every append writes to would cost each of them a page (JS1).
+            self._database.begin()
+            self._database.edited(known, batch[-1].time_ms, batch[-1].author)
         return (known.key, known.last, batch[-1].time_ms, body), Position(known.last)
 
     def _insert(self, values: list[object]) -> None:

@@ -18,7 +18,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from weft.errors import JournalUnavailableError, SettingsError
 from weft.journal import history
@@ -28,6 +28,7 @@ from weft.journal.protocol import (
     DocumentInfo,
     Followed,
     JournalStats,
+    Links,
     Listing,
     Loaded,
     Revocations,
@@ -46,10 +47,13 @@ from weft.journal.redis.keys import FORMAT, Keys, sequence_of
 from weft.journal.redis.listing import Directory
 from weft.journal.redis.loading import load
 from weft.journal.redis.past import Past
+from weft.journal.redis.recent import Recent
 from weft.journal.redis.replies import checked, error_of, too_new
 from weft.journal.redis.revoked import RedisRevocations
+from weft.journal.redis.shelf import Shelf
 from weft.journal.redis.versions import Versions
 from weft.journal.redis.writer import Writer
+from weft.journal.search import Order, Where
 from weft.logs import get_logger
 from weft.types import Batch, DocumentId, Position, Revocation
 
@@ -100,7 +104,8 @@ class RedisJournal:
         self._seen = Seen()
         self._channels = Channels(engine)
         self._feeds = Feeds(self._base, self._seen, self._channels, follow_entries=follow_entries, check_s=check_s)
-        self._writer = Writer(self._base, self._seen, self._feeds, self.stats)
+        self._recent = Recent(self._base)
+        self._writer = Writer(self._base, self._seen, self._feeds, self.stats, self._recent)
         self._compactor = Compactor(self._base, self._seen, retention_ms=retention_ms, fold=fold)
         self._past = Past(self._base, retention_ms=retention_ms)
         self._versions = Versions(self._base)
@@ -128,6 +133,8 @@ class RedisJournal:
             self._revoked.start()
             stack.callback(self._revoked.stop)
             await stack.enter_async_context(self.bus)
+            self._recent.start()
+            stack.push_async_callback(self._recent.stop)
             self._writer.start()
             stack.push_async_callback(self._writer.stop)
             self._stack = stack.pop_all()
@@ -265,20 +272,42 @@ class RedisJournal:
 
     # listing and deletion
 
-    async def set_info(self, document: DocumentId, *, title: str | None, kind: str | None) -> None:
-        """Mirror title and kind."""
+    async def set_info(
+        self, document: DocumentId, *, title: str | None, kind: str | None, schema: int | None = None
+    ) -> None:
+        """Mirror title, kind and schema."""
         self._check_open()
-        await self._directory.set_info(document, title=title, kind=kind)
+        await self._directory.set_info(document, title=title, kind=kind, schema=schema)
+
+    async def add_link(self, document: DocumentId, can: Literal["read", "edit"], time_ms: int) -> Links:
+        """Note that there is a link."""
+        self._check_open()
+        return await self._directory.change_links(document, can, time_ms)
+
+    async def reset_links(self, document: DocumentId) -> Links:
+        """Begin a new generation."""
+        self._check_open()
+        return await self._directory.change_links(document, "reset", 0)
 
     async def info(self, document: DocumentId) -> DocumentInfo | None:
         """Look one up."""
         self._check_open()
         return (await self._directory.infos([document]))[0]
 
-    async def documents(self, *, prefix: str = "", after: str = "", limit: int = 100, deleted: bool = False) -> Listing:
-        """List them by name."""
+    async def documents(
+        self,
+        *,
+        prefix: str = "",
+        after: str = "",
+        limit: int = 100,
+        deleted: bool = False,
+        order: Order = "name",
+        where: Where | None = None,
+    ) -> Listing:
+        """List them."""
         self._check_open()
-        return await self._directory.page(prefix, after, limit, deleted=deleted)
+        shelf = Shelf(self._base, self._directory, prefix, deleted=deleted, order=order, where=where)
+        return await shelf.page(after, limit)
 
     async def delete(self, document: DocumentId) -> None:
         """Set the tombstone."""

@@ -57,7 +57,8 @@ class Keys:
     """The keys of one prefix; one that cannot be is a `SettingsError`.
 
     Attributes:
-        format, documents, deleted, trash, due, replicas, probe, revocations: keys of what concerns all documents (K2).
+        format, documents, edited, deleted, trash, due, replicas, probe, revocations: keys of what concerns all
+            documents (K2).
         replica_channel: where replicas say that they leave, and that something was revoked.
     """
 
@@ -66,6 +67,7 @@ class Keys:
         "deleted",
         "documents",
         "due",
+        "edited",
         "format",
         "probe",
         "replica_channel",
@@ -82,6 +84,7 @@ class Keys:
         self._prefix = prefix
         self.format = f"{prefix}:{{-}}:format"
         self.documents = f"{prefix}:{{-}}:documents"
+        self.edited = f"{prefix}:{{-}}:edited"
         self.deleted = f"{prefix}:{{-}}:deleted"
         self.trash = f"{prefix}:{{-}}:trash"
         self.due = f"{prefix}:{{-}}:due"

@@ -10,13 +10,15 @@ Rules (tests quote these ids):
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from weft.errors import DocumentDeletedError, ForbiddenError
-from weft.journal.protocol import DocumentInfo, Listing
+from weft.journal.protocol import DocumentInfo, Links
 from weft.journal.redis.base import Base, optional
 from weft.journal.redis.engine import Argument, Command
 from weft.journal.redis.keys import FORMAT, position_of
 from weft.journal.redis.records import blob_of
-from weft.journal.redis.replies import all_checked, number, pairs, parts, texts, too_new
+from weft.journal.redis.replies import all_checked, pairs, parts, texts, too_new
 from weft.types import START, DocumentId
 
 _DUE = 50
@@ -33,6 +35,11 @@ _INFO = (
     "snapshot_bytes",
     "tail_bytes",
     "history_bytes",
+    "updated_by",
+    "schema",
+    "links_generation",
+    "link_read_ms",
+    "link_edit_ms",
 )
 
 
@@ -43,37 +50,29 @@ class Directory:
         self._base = base
         self._trash_ms = trash_ms
 
-    async def set_info(self, document: DocumentId, *, title: str | None, kind: str | None) -> None:
-        """Mirror title and kind."""
+    async def set_info(self, document: DocumentId, *, title: str | None, kind: str | None, schema: int | None) -> None:
+        """Mirror title, kind and schema."""
         base, keys = self._base, self._base.keys
-        args: list[Argument] = [base.now_ms(), optional(title), optional(kind)]
+        said = optional(None if schema is None else str(schema))
+        args: list[Argument] = [base.now_ms(), optional(title), optional(kind), said]
         _, rest = await base.ask("set_info", document, [keys.meta(document)], args)
         if rest[0] != b"1":
             await base.run(("ZADD", keys.documents, 0, document))
+            await base.run(("ZADD", keys.edited, "NX", base.now_ms(), document))
             await base.run(("HSET", keys.meta(document), "listed", 1))
+
+    async def change_links(self, document: DocumentId, change: str, time_ms: int) -> Links:
+        """Add a link (`read`, `edit`), or `reset` all."""
+        word, found = await self._base.ask("links", document, [self._base.keys.meta(document)], [change, time_ms])
+        if word == b"missing":
+            raise ForbiddenError(f"there is no document {document}")
+        return _links(found)
 
     async def infos(self, documents: list[DocumentId]) -> list[DocumentInfo | None]:
         """Look documents up."""
         names = [self._base.keys.meta(document) for document in documents]
         replies = await self._base.run(*[("HMGET", name, *_INFO) for name in names]) if names else []
         return [_info(document, parts(reply)) for document, reply in zip(documents, replies, strict=True)]
-
-    async def page(self, prefix: str, after: str, limit: int, *, deleted: bool) -> Listing:
-        """List a page (J13)."""
-        keys = self._base.keys
-        key = keys.deleted if deleted else keys.documents
-        low = b"[" + prefix.encode(errors="replace") if prefix else b"-"
-        high = b"(" + prefix.encode(errors="replace") + b"\xff" if prefix else b"+"
-        behind = b"(" + after.encode(errors="replace") if after and after >= prefix else low
-        total, reply = await self._base.run(
-            ("ZLEXCOUNT", key, low, high), ("ZRANGEBYLEX", key, behind, high, "LIMIT", 0, limit + 1)
-        )
-        names = [DocumentId(name.decode()) for name in texts(reply)]
-        found = await self.infos(names[:limit])
-        page = [
-            info for info in found if info is not None and (info.deleted_ms is not None) == deleted and not info.purged
-        ]
-        return Listing(page, number(total), names[limit - 1] if len(names) > limit else None)
 
     # deletion
 
@@ -84,6 +83,7 @@ class Directory:
         args: list[Argument] = [base.now_ms(), base.publish, keys.channel(document), base.replica]
         await base.ask("delete", document, [keys.meta(document)], args)
         await base.run(("ZADD", keys.deleted, 0, document), ("ZREM", keys.documents, document))
+        await base.run(("ZREM", keys.edited, document))
 
     async def restore(self, document: DocumentId) -> None:
         """Take the tombstone away."""
@@ -95,8 +95,17 @@ class Directory:
             raise DocumentDeletedError(f"document {document} was deleted, and its content has been purged")
         await self._relist(document)
 
+    async def list_by_time(self, documents: list[DocumentId]) -> None:
+        """Put documents into the order by time as their meta has it (RD1)."""
+        key = self._base.keys.edited
+        found = [info for info in await self.infos(documents) if info is not None and info.deleted_ms is None]
+        scores: list[Argument] = [part for info in found for part in (info.updated_ms, info.document)]
+        if scores:
+            await self._base.run(("ZADD", key, "GT", *scores))
+
     async def _relist(self, document: DocumentId) -> None:
         keys = self._base.keys
+        await self.list_by_time([document])
         await self._base.run(
             ("ZADD", keys.documents, 0, document), ("ZREM", keys.deleted, document), ("ZREM", keys.trash, document)
         )
@@ -147,7 +156,8 @@ class Directory:
 
 
 def _info(document: DocumentId, found: list[bytes | None]) -> DocumentInfo | None:
-    form, created_ms, updated_ms, deleted_ms, purged, title, kind, last, snapshot, tail, history = found
+    form, created_ms, updated_ms, deleted_ms, purged, title, kind, last, *rest = found
+    snapshot, tail, history, updated_by, schema, *links = rest
     if form is not None and int(form) > FORMAT:
         raise too_new(document, form)
     if created_ms is None:
@@ -164,4 +174,16 @@ def _info(document: DocumentId, found: list[bytes | None]) -> DocumentInfo | Non
         snapshot_bytes=int(snapshot or 0),
         tail_bytes=int(tail or 0),
         history_bytes=int(history or 0),
+        updated_by=updated_by.decode() if updated_by else None,
+        schema=None if schema is None else int(schema),
+        links=_links(links),
+    )
+
+
+def _links(found: Sequence[bytes | None]) -> Links:
+    generation, read_ms, edit_ms = found
+    return Links(
+        int(generation or 0),
+        None if read_ms is None else int(read_ms),
+        None if edit_ms is None else int(edit_ms),
     )

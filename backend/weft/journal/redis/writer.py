@@ -25,6 +25,7 @@ from weft.journal.redis.base import Base, Seen
 from weft.journal.redis.engine import Argument, Command, Lane, Reply, Script
 from weft.journal.redis.feeds import Feeds
 from weft.journal.redis.keys import FORMAT, id_of, new_nonce, position_at, position_of, sequence_of
+from weft.journal.redis.recent import Recent
 from weft.journal.redis.replies import error_of, status
 from weft.journal.redis.scripts import load_script
 from weft.logs import get_logger
@@ -56,8 +57,9 @@ class _Append:
 class Writer:
     """See the rules at the head of this module. Belongs to the event loop."""
 
-    def __init__(self, base: Base, seen: Seen, feeds: Feeds, stats: JournalStats) -> None:
+    def __init__(self, base: Base, seen: Seen, feeds: Feeds, stats: JournalStats, recent: Recent) -> None:
         self._base = base
+        self._recent = recent
         self._seen = seen
         self._feeds = feeds
         self._stats = stats
@@ -156,6 +158,7 @@ class Writer:
             max(first, last),
             sum([append.update_bytes for append in appends]),
             ANNOUNCE_BYTES,
+            appends[-1].batch[-1].author or "",
         ]
         for append in appends:
             args += (append.nonce, append.payload)
@@ -183,8 +186,10 @@ class Writer:
                 if not is_listed:
                     unlisted.append(document)
             if unlisted:
-                await self._list(unlisted)
+                await self._list({document: taken[document] for document in unlisted})
             for document, last in done:
+                if document in taken:
+                    self._recent.note(document, max(one.batch[-1].time_ms for one in taken[document]))
                 self._succeed(taken.pop(document, []), last)
             if failed:
                 self._stats.failures += 1
@@ -217,9 +222,9 @@ class Writer:
             raise LogLostError(f"the log of {document} lacks what was seen of it; load it again")
         raise JournalUnavailableError(f"the log of {document} was trimmed beyond what was seen of it; load it again")
 
-    async def _list(self, documents: list[DocumentId]) -> None:
+    async def _list(self, unlisted: dict[DocumentId, list[_Append]]) -> None:
         """Put documents into the listing, then note in their meta that they are there (RW5)."""
-        keys = self._base.keys
+        keys, documents = self._base.keys, list(unlisted)
         added = await self._base.engine.run(
             [Command(keys.documents, ("ZADD", keys.documents, 0, document)) for document in documents],
             lane=Lane.APPEND,
@@ -232,7 +237,15 @@ class Writer:
                 listed.append(document)
         # Whether this succeeds does not matter: the next append would do it again.
         await self._base.engine.run(
-            [Command(keys.meta(document), ("HSET", keys.meta(document), "listed", 1)) for document in listed],
+            [
+                *[
+                    Command(
+                        keys.edited, ("ZADD", keys.edited, "GT", unlisted[document][-1].batch[-1].time_ms, document)
+                    )
+                    for document in listed
+                ],
+                *[Command(keys.meta(document), ("HSET", keys.meta(document), "listed", 1)) for document in listed],
+            ],
             lane=Lane.APPEND,
         )
 

@@ -2,7 +2,8 @@
 -- Append batches of one document, in order, all or none; publish each. Refuses what would stand behind a gap (J20).
 -- KEYS: meta, log
 -- ARGV: format, id that the sender has seen ('' for none), publish command, channel, replica, created_ms, updated_ms,
---       bytes of the updates, largest payload that is published, then for each batch: nonce, payload
+--       bytes of the updates, largest payload that is published, author of the last edit ('' for none),
+--       then for each batch: nonce, payload
 -- Returns: 'ok', id of the last entry, whether it is listed | 'lost', last | 'behind', last | 'deleted' | 'format', its number
 local meta = redis.call('HMGET', KEYS[1], 'format', 'deleted_ms', 'last', 'floor', 'updated_ms', 'listed')
 if meta[1] and tonumber(meta[1]) > tonumber(ARGV[1]) then return {'format', meta[1]} end
@@ -17,7 +18,7 @@ if seen ~= '' and seen ~= last then
     if #redis.call('XRANGE', KEYS[2], seen, seen, 'COUNT', 1) == 0 then return {'lost', last} end
   end
 end
-for i = 10, #ARGV, 2 do
+for i = 11, #ARGV, 2 do
   sequence = sequence + 1
   local id = string.format('%.0f', sequence) .. '-' .. ARGV[i]
   redis.call('XADD', KEYS[2], id, 'u', ARGV[i + 1])
@@ -31,9 +32,10 @@ for i = 10, #ARGV, 2 do
 end
 if meta[5] then
   local updated_ms = math.max(tonumber(ARGV[7]), tonumber(meta[5]))
-  redis.call('HSET', KEYS[1], 'last', last, 'updated_ms', string.format('%.0f', updated_ms))
+  redis.call('HSET', KEYS[1], 'last', last, 'updated_ms', string.format('%.0f', updated_ms), 'updated_by', ARGV[10])
 else
-  redis.call('HSET', KEYS[1], 'format', ARGV[1], 'last', last, 'created_ms', ARGV[6], 'updated_ms', ARGV[7])
+  redis.call('HSET', KEYS[1], 'format', ARGV[1], 'last', last, 'created_ms', ARGV[6], 'updated_ms', ARGV[7],
+    'updated_by', ARGV[10])
 end
 redis.call('HINCRBY', KEYS[1], 'tail_bytes', ARGV[8])
 return {'ok', last, meta[6] or '0'}

@@ -8,5 +8,5 @@ if meta[1] and tonumber(meta[1]) > tonumber(ARGV[1]) then return {'format', meta
 if not meta[2] then return {'living'} end
 if not meta[3] and tonumber(meta[2]) > tonumber(ARGV[2]) then return {'later', meta[2]} end
 redis.call('HSET', KEYS[1], 'purged', '1', 'snapshot_bytes', '0', 'tail_bytes', '0', 'history_bytes', '0')
-redis.call('HDEL', KEYS[1], 'title', 'kind', 'folded', 'folded_ms', 'trim_to', 'trim_due_ms', 'complete_from')
+redis.call('HDEL', KEYS[1], 'title', 'kind', 'schema', 'updated_by', 'folded', 'folded_ms', 'trim_to', 'trim_due_ms', 'complete_from')
 return {'ok'}
