@@ -67,6 +67,7 @@ export class DocumentSession {
   private provider: HocuspocusProvider | null = null;
   private readonly device: Device;
   private readonly listeners = new Set<() => void>();
+  private readonly pendings = new Set<string>();
   private retryTimer: ReturnType<typeof setTimeout> | undefined;
   private retries = 0;
   private destroyed = false;
@@ -78,7 +79,7 @@ export class DocumentSession {
   ) {
     sessions.get(id)?.destroy();
     sessions.set(id, this);
-    this.awareness.setLocalState({ user: person });
+    this.awareness.setLocalState({ user: this.user(person) });
     this.device = new Device(`weft:${id}`, this.doc, (kept) => { this.happened({ type: "kept", kept }); });
     this.doc.on("update", this.onUpdate);
     addEventListener("beforeunload", this.onBeforeUnload);
@@ -98,13 +99,21 @@ export class DocumentSession {
     return this.doc.getMap("meta");
   }
 
-  setPerson(person: Person): void {
-    this.awareness.setLocalStateField("user", person);
+  /** As others see it; with an id, so that what is drawn for one client can be found again. */
+  user(person: Person): Person & { id: string } {
+    return { ...person, id: String(this.doc.clientID) };
   }
 
-  /** Something that is not in the document yet: a stroke, an upload. */
-  setPending(pending: boolean): void {
-    if (this.state.pending !== pending) this.happened({ type: "pending", pending });
+  setPerson(person: Person): void {
+    this.awareness.setLocalStateField("user", this.user(person));
+  }
+
+  /** Something that is not in the document yet, under a name of its own: a stroke, an upload. */
+  setPending(what: string, pending: boolean): void {
+    if (pending) this.pendings.add(what);
+    else this.pendings.delete(what);
+    const any = this.pendings.size > 0;
+    if (this.state.pending !== any) this.happened({ type: "pending", pending: any });
   }
 
   /** Try again after a permanent end, because a person asked for it. */

@@ -1,0 +1,17 @@
+// The licences of everything that stands in the bundle, into a file beside it.
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+
+const root = new URL("../", import.meta.url);
+const { packages } = JSON.parse(readFileSync(new URL("package-lock.json", root), "utf8"));
+const notices = [];
+for (const [path, item] of Object.entries(packages)) {
+  const here = new URL(`${path}/`, root);
+  // Development tools and what is not installed on this machine are not in the bundle.
+  if (!path || item.dev || item.devOptional || !existsSync(here)) continue;
+  const file = readdirSync(here).find((name) => /^licen[cs]e/i.test(name));
+  const text = file ? readFileSync(new URL(file, here), "utf8") : `${item.license ?? "unknown licence"}, see its package`;
+  notices.push(`${path.replace(/^.*node_modules\//, "")} ${item.version} (${item.license ?? "see below"})\n\n${text.trim()}\n`);
+}
+const out = new URL("../backend/weft/static/app/licenses.txt", root);
+writeFileSync(out, notices.join(`\n${"-".repeat(80)}\n\n`));
+console.log(`licenses.txt: ${notices.length} packages`);

@@ -1,0 +1,44 @@
+/** What can be done to a document from its page and from the list. Failures are told, never swallowed. */
+import { t } from "../strings";
+import { say } from "../ui/toast";
+import { api, ApiError, type Item } from "./api";
+import { forgetRecent } from "./recent";
+
+/** Tell a person that something did not work, with the server's own words where it has some. */
+export function failed(text: string, error: unknown): void {
+  console.warn(text, error);
+  const detail = error instanceof ApiError && error.message ? error.message : error instanceof TypeError ? t.failed.offline : "";
+  say(detail ? `${text}: ${detail}` : text, { isError: true });
+}
+
+/** Delete at once, and offer to take it back. */
+export async function remove(item: { id: string; title: string }, after: (restored: Item | null) => void): Promise<boolean> {
+  try {
+    await api.delete(item.id);
+  } catch (error) {
+    failed(t.failed.delete, error);
+    return false;
+  }
+  forgetRecent(item.id);
+  after(null);
+  const restore = (): void => {
+    api.restore(item.id).then(
+      (restored) => {
+        after(restored);
+        say(t.restored(item.title));
+      },
+      (error: unknown) => { failed(t.failed.restore, error); },
+    );
+  };
+  say(t.deleted(item.title), { action: { label: t.actions.undo, run: restore } });
+  return true;
+}
+
+export async function duplicate(id: string): Promise<Item | null> {
+  try {
+    return await api.duplicate(id);
+  } catch (error) {
+    failed(t.failed.duplicate, error);
+    return null;
+  }
+}

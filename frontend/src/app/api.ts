@@ -1,0 +1,150 @@
+/** The server's REST interface, as far as the app uses it. */
+import { tokenOf } from "./tokens";
+
+export type Kind = "document" | "board" | "text";
+export type Can = "read" | "comment" | "edit" | "admin";
+
+export interface Item {
+  id: string;
+  title: string;
+  kind: Kind;
+  created_ms: number;
+  updated_ms: number;
+  updated_by: string | null;
+  size_bytes: number;
+  deleted_ms: number | null;
+  can: Can;
+}
+
+export interface Page {
+  documents: Item[];
+  total: number;
+  following: string | null;
+}
+
+export interface Template {
+  id: string;
+  kind: Kind;
+  title: string;
+  description: string;
+}
+
+export interface Link {
+  id: string;
+  can: "read" | "edit";
+  url: string;
+  created_ms: number;
+}
+
+export interface Config {
+  auth: "open" | "token";
+  limits: { max_file_bytes: number };
+  version: string;
+  uploads: boolean;
+  schema: number;
+}
+
+export interface Uploaded {
+  url: string;
+  mime_type: string;
+  size_bytes: number;
+  width: number;
+  height: number;
+}
+
+/** The server said no. */
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    readonly reason: string,
+    message: string,
+  ) {
+    super(message);
+  }
+
+  /** Trying again later can help. */
+  get isTemporary(): boolean {
+    return this.status >= 500 || this.status === 429 || this.status === 408;
+  }
+}
+
+interface Request {
+  method?: string;
+  json?: unknown;
+  body?: Blob;
+  /** The document whose token opens this. */
+  document?: string;
+  signal?: AbortSignal;
+}
+
+async function request(path: string, { method = "GET", json, body, document, signal }: Request = {}): Promise<Response> {
+  const headers = new Headers({ accept: "application/json" });
+  const token = document === undefined ? "" : tokenOf(document);
+  if (token) headers.set("authorization", `Bearer ${token}`);
+  const init: RequestInit = { method, headers };
+  if (signal) init.signal = signal;
+  if (json !== undefined) {
+    headers.set("content-type", "application/json");
+    init.body = JSON.stringify(json);
+  } else if (body) {
+    headers.set("content-type", body.type || "application/octet-stream");
+    init.body = body;
+  }
+  const response = await fetch(path, init);
+  if (response.ok) return response;
+  let [reason, message] = ["unknown", response.statusText];
+  try {
+    const said = (await response.json()) as { error?: { reason?: string; message?: string } };
+    reason = said.error?.reason ?? reason;
+    message = said.error?.message ?? message;
+  } catch {
+    // A proxy's own page, for example: the status says enough.
+  }
+  throw new ApiError(response.status, reason, message);
+}
+
+async function read<T>(path: string, options?: Request): Promise<T> {
+  return (await (await request(path, options)).json()) as T;
+}
+
+const at = (id: string, rest = ""): string => `/api/documents/${encodeURIComponent(id)}${rest}`;
+
+export interface Query {
+  search?: string;
+  kind?: Kind | undefined;
+  after?: string | undefined;
+  limit?: number;
+}
+
+export const api = {
+  config: (): Promise<Config> => read("/api/config"),
+  templates: (): Promise<Template[]> => read("/api/templates"),
+  list: ({ search, kind, after, limit = 30 }: Query, signal?: AbortSignal): Promise<Page> => {
+    const query = new URLSearchParams({ limit: String(limit), order: "edited" });
+    if (search) query.set("search", search);
+    if (kind) query.set("kind", kind);
+    if (after) query.set("after", after);
+    return read(`/api/documents?${query.toString()}`, signal ? { signal } : {});
+  },
+  create: (kind: Kind, options: { title?: string; template?: string } = {}): Promise<Item> =>
+    read("/api/documents", { method: "POST", json: { kind, ...options } }),
+  get: (id: string): Promise<Item> => read(at(id), { document: id }),
+  rename: (id: string, title: string): Promise<Item> =>
+    read(at(id), { method: "PATCH", json: { title }, document: id }),
+  delete: async (id: string): Promise<void> => {
+    await request(at(id), { method: "DELETE", document: id });
+  },
+  restore: (id: string): Promise<Item> => read(at(id, "/restore"), { method: "POST", document: id }),
+  duplicate: (id: string): Promise<Item> => read(at(id, "/duplicate"), { method: "POST", document: id }),
+  links: (id: string): Promise<Link[]> => read(at(id, "/links"), { document: id }),
+  createLink: (id: string, can: "read" | "edit"): Promise<Link> =>
+    read(at(id, "/links"), { method: "POST", json: { can }, document: id }),
+  resetLinks: async (id: string): Promise<void> => {
+    await request(at(id, "/links"), { method: "DELETE", document: id });
+  },
+  upload: (id: string, file: Blob): Promise<Uploaded> => read(at(id, "/files"), { method: "POST", body: file, document: id }),
+  download: async (id: string, url: string): Promise<Blob> => (await request(url, { document: id })).blob(),
+};
+
+/** The page of a document. */
+export const pathOf = (kind: Kind, id: string): string => `/${kind === "board" ? "b" : "d"}/${encodeURIComponent(id)}`;

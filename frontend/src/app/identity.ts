@@ -1,0 +1,81 @@
+/** Who this person says to be: a name and a colour, remembered on this device. */
+import { useSyncExternalStore } from "react";
+import { t } from "../strings";
+
+export interface Person {
+  name: string;
+  color: string;
+}
+
+/** Dark enough for white text, bright enough on black, and well apart from each other. */
+export const COLOURS = [
+  "#c2410c", "#b45309", "#4d7c0f", "#15803d", "#0f766e", "#0e7490", "#1d4ed8", "#6d28d9", "#a21caf", "#be185d",
+] as const;
+
+const KEY = "weft.person";
+const MOST_CHARS = 40;
+const listeners = new Set<() => void>();
+
+export const isColour = (value: unknown): value is string => typeof value === "string" && /^#[0-9a-f]{6}$/i.test(value);
+
+export const tidyName = (value: unknown): string =>
+  // Control characters and line breaks have no place in a label.
+  (typeof value === "string" ? value.replace(/\p{C}+/gu, " ").trim().slice(0, MOST_CHARS) : "");
+
+function read(): Person {
+  try {
+    const kept = JSON.parse(localStorage.getItem(KEY) ?? "null") as Partial<Person> | null;
+    const name = tidyName(kept?.name);
+    if (name && isColour(kept?.color)) return { name, color: kept.color };
+  } catch {
+    // Storage that is forbidden or holds nonsense: a new guest.
+  }
+  return {
+    name: t.profile.guest(1 + Math.floor(Math.random() * 99)),
+    color: COLOURS[Math.floor(Math.random() * COLOURS.length)] ?? COLOURS[0],
+  };
+}
+
+let person = read();
+store(person);
+
+function store(value: Person): void {
+  try {
+    localStorage.setItem(KEY, JSON.stringify(value));
+  } catch {
+    // Remembered for this visit only.
+  }
+}
+
+export const currentPerson = (): Person => person;
+
+export function setPerson(value: Person): void {
+  const name = tidyName(value.name) || person.name;
+  person = { name, color: isColour(value.color) ? value.color : person.color };
+  store(person);
+  for (const listener of listeners) listener();
+}
+
+addEventListener("storage", (event) => {
+  if (event.key !== KEY) return;
+  person = read();
+  for (const listener of listeners) listener();
+});
+
+export function usePerson(): Person {
+  return useSyncExternalStore((listener) => {
+    listeners.add(listener);
+    return () => { listeners.delete(listener); };
+  }, currentPerson);
+}
+
+/** One or two letters for an avatar: whole characters, no halves of emoji. */
+export function initials(name: string): string {
+  const words = name.trim().split(/\s+/).filter(Boolean);
+  const first = (word: string | undefined): string => {
+    const segments = word ? [...new Intl.Segmenter().segment(word)] : [];
+    return segments[0]?.segment ?? "";
+  };
+  const last = words.length > 1 ? first(words.at(-1)) : "";
+  return (first(words[0]) + last).toLocaleUpperCase() || "?";
+}

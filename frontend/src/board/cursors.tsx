@@ -1,0 +1,61 @@
+/**
+ * Others' pointers, over the board. A name shows while its pointer moves and for two seconds after; a pointer that rests
+ * for three seconds is pale, and after a minute it is gone.
+ */
+import type { ExcalidrawImperativeAPI } from "@excalidraw/excalidraw/types";
+import { useEffect, useRef } from "react";
+import type { DocumentSession } from "../connection/session";
+import type { Peer } from "../page/hooks";
+import { readPointer } from "./peers";
+
+const LABEL_MS = 2000;
+const IDLE_MS = 3000;
+const AWAY_MS = 60_000;
+
+export function Cursors({ session, api, peers }: { session: DocumentSession; api: ExcalidrawImperativeAPI; peers: Peer[] }) {
+  const layer = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    const moved = new Map<number, { at: number; place: string }>();
+    let frame = 0;
+    const draw = (): void => {
+      frame = 0;
+      const now = Date.now();
+      const { scrollX, scrollY, zoom } = api.getAppState();
+      const states = session.awareness.getStates();
+      for (const node of layer.current?.children ?? []) {
+        const cursor = node as HTMLElement;
+        const client = Number(cursor.dataset["client"]);
+        const pointer = readPointer(states.get(client));
+        const place = pointer ? `${pointer.x},${pointer.y}` : "";
+        if (moved.get(client)?.place !== place) moved.set(client, { at: now, place });
+        const still = now - (moved.get(client)?.at ?? now);
+        cursor.hidden = !pointer || still > AWAY_MS;
+        if (!pointer) continue;
+        cursor.dataset["state"] = still < LABEL_MS ? "moving" : still < IDLE_MS ? "resting" : "idle";
+        const [x, y] = [(pointer.x + scrollX) * zoom.value, (pointer.y + scrollY) * zoom.value];
+        cursor.style.transform = `translate(${Math.round(x)}px, ${Math.round(y)}px)`;
+      }
+    };
+    const soon = (): void => { frame ||= requestAnimationFrame(draw); };
+    const stopScroll = api.onScrollChange(soon);
+    session.awareness.on("change", soon);
+    const timer = setInterval(soon, 500);
+    soon();
+    return () => {
+      stopScroll();
+      session.awareness.off("change", soon);
+      clearInterval(timer);
+      cancelAnimationFrame(frame);
+    };
+  }, [session, api, peers]);
+  return (
+    <div className="cursors" ref={layer} aria-hidden="true">
+      {peers.map(({ client, name, color }) => (
+        <div key={client} className="cursor" data-client={client} hidden style={{ "--person": color } as React.CSSProperties}>
+          <svg width="18" height="20" viewBox="0 0 18 20"><path d="M2 1.5 15.5 9l-6.2 1.6L6 16.8z" fill="var(--person)" stroke="#fff" strokeWidth="1.4" strokeLinejoin="round" /></svg>
+          <span>{name}</span>
+        </div>
+      ))}
+    </div>
+  );
+}

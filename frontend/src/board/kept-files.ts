@@ -1,0 +1,41 @@
+/** Images that the server does not have yet, in this browser's database. */
+import type { SceneFile } from "../board-binding";
+
+function open(): Promise<IDBDatabase> {
+  return new Promise((resolve, reject) => {
+    const request = indexedDB.open("weft-files", 1);
+    request.onupgradeneeded = () => { request.result.createObjectStore("files"); };
+    request.onsuccess = () => { resolve(request.result); };
+    request.onerror = () => { reject(request.error ?? new Error("IndexedDB cannot be opened")); };
+  });
+}
+
+async function run<T>(mode: IDBTransactionMode, work: (store: IDBObjectStore) => IDBRequest<T>): Promise<T> {
+  const db = await open();
+  try {
+    return await new Promise<T>((resolve, reject) => {
+      const transaction = db.transaction(["files"], mode);
+      const request = work(transaction.objectStore("files"));
+      transaction.oncomplete = () => { resolve(request.result); };
+      transaction.onabort = () => { reject(transaction.error ?? new Error("the image could not be kept")); };
+    });
+  } finally {
+    db.close();
+  }
+}
+
+const key = (document: string, id: string): string => `${document}\n${id}`;
+
+export const keptFiles = {
+  // Without a database an image is still uploaded; it is only lost when the page is closed before.
+  keep: async (document: string, file: SceneFile): Promise<void> => {
+    await run("readwrite", (store) => store.put(file, key(document, file.id))).catch((error: unknown) => {
+      console.warn("This browser keeps no copy of the image:", error);
+    });
+  },
+  kept: (document: string, id: string): Promise<SceneFile | undefined> =>
+    run<SceneFile | undefined>("readonly", (store) => store.get(key(document, id)) as IDBRequest<SceneFile | undefined>).catch(() => undefined),
+  forget: async (document: string, id: string): Promise<void> => {
+    await run("readwrite", (store) => store.delete(key(document, id))).catch(() => undefined);
+  },
+};

@@ -1,0 +1,32 @@
+/** Excalidraw's scene, as the binding sees it. */
+import { CaptureUpdateAction, reconcileElements, restoreElements } from "@excalidraw/excalidraw";
+import type { ExcalidrawImperativeAPI } from "@excalidraw/excalidraw/types";
+import type { Scene } from "../board-binding";
+
+type Api = ExcalidrawImperativeAPI;
+type Elements = ReturnType<Api["getSceneElementsIncludingDeleted"]>;
+
+export function sceneOf(api: Api, pointerDown: () => boolean): Scene {
+  return {
+    elements: () => api.getSceneElementsIncludingDeleted(),
+    busy: () => {
+      const state = api.getAppState();
+      const editing = new Set<string>();
+      // What reconcileElements would keep as it is here.
+      for (const element of [state.editingTextElement, state.resizingElement, state.newElement]) {
+        if (element) editing.add(element.id);
+      }
+      return { pointerDown: pointerDown(), editing };
+    },
+    restore: (elements) => restoreElements(elements as unknown as Elements, null, { repairBindings: true }),
+    show: (elements) => {
+      const merged = reconcileElements(
+        api.getSceneElementsIncludingDeleted(),
+        elements as never,
+        api.getAppState(),
+      );
+      api.updateScene({ elements: merged, captureUpdate: CaptureUpdateAction.NEVER });
+      return api.getSceneElementsIncludingDeleted();
+    },
+  };
+}

@@ -1,0 +1,243 @@
+/** Excalidraw on the page, with the binding around it. */
+import "./assets";
+import { Excalidraw, MainMenu } from "@excalidraw/excalidraw";
+import "@excalidraw/excalidraw/index.css";
+import type { AppState, ExcalidrawImperativeAPI, BinaryFileData } from "@excalidraw/excalidraw/types";
+import { useCallback, useEffect, useRef, useState } from "react";
+import { failed } from "../app/actions";
+import { api as rest, ApiError } from "../app/api";
+import { useDark } from "../app/theme";
+import { BoardBinding, BoardFiles, RefusedError, type FileHost } from "../board-binding";
+import type { DocumentSession } from "../connection/session";
+import { useLatest, useStatus, type Following, type Peer } from "../page/hooks";
+import { t } from "../strings";
+import "../styles/board.css";
+import { say } from "../ui/toast";
+import { Cursors } from "./cursors";
+import { keptFiles } from "./kept-files";
+import { collaborators, readView } from "./peers";
+import { sceneOf } from "./scene";
+
+interface Props {
+  session: DocumentSession;
+  peers: Peer[];
+  following: Following;
+  canEdit: boolean;
+  onReady: (api: ExcalidrawImperativeAPI) => void;
+}
+
+const MOST_SELECTED = 50;
+
+function fileHost(id: string): FileHost {
+  return {
+    upload: async (bytes) => {
+      try {
+        const { url, mime_type, width, height } = await rest.upload(id, bytes);
+        return { url, mimeType: mime_type, width, height };
+      } catch (error) {
+        if (error instanceof ApiError && !error.isTemporary) throw new RefusedError(error.message);
+        throw error;
+      }
+    },
+    download: (url) => rest.download(id, url),
+    keep: (_file, file) => keptFiles.keep(id, file),
+    kept: (file) => keptFiles.kept(id, file),
+    forget: (file) => keptFiles.forget(id, file),
+  };
+}
+
+/** Whether a pointer is down on the board, told by the browser itself: Excalidraw knows it only after its own work. */
+function usePointerDown(): { readonly current: boolean } {
+  const down = useRef(false);
+  useEffect(() => {
+    const press = (event: PointerEvent): void => { if ((event.target as Element).closest(".board")) down.current = true; };
+    const release = (): void => { down.current = false; };
+    addEventListener("pointerdown", press, true);
+    addEventListener("pointerup", release, true);
+    addEventListener("pointercancel", release, true);
+    addEventListener("blur", release);
+    return () => {
+      removeEventListener("pointerdown", press, true);
+      removeEventListener("pointerup", release, true);
+      removeEventListener("pointercancel", release, true);
+      removeEventListener("blur", release);
+    };
+  }, []);
+  return down;
+}
+
+export default function BoardView({ session, peers, following, canEdit, onReady }: Props) {
+  const [api, setApi] = useState<ExcalidrawImperativeAPI | null>(null);
+  const [initialised, setInitialised] = useState(false);
+  const binding = useRef<BoardBinding | null>(null);
+  const files = useRef<BoardFiles | null>(null);
+  const pointerDown = usePointerDown();
+  const dark = useDark();
+  const editable = useLatest(canEdit);
+  const { admitted } = useStatus(session);
+
+  // The scene is taken over by its own first data once, after that it is ours.
+  useEffect(() => {
+    if (!api || !initialised) return;
+    const bound = new BoardBinding({
+      doc: session.doc,
+      awareness: session.awareness,
+      scene: sceneOf(api, () => pointerDown.current),
+      writable: editable.current,
+      onPending: (pending) => { session.setPending("board", pending); },
+    });
+    const images = new BoardFiles(
+      session.doc,
+      {
+        file: (id) => api.getFiles()[id],
+        add: (all) => { api.addFiles(all.map((file) => ({ ...file, created: Date.now() }) as unknown as BinaryFileData)); },
+      },
+      fileHost(session.id),
+      {
+        pending: (count) => { session.setPending("images", count > 0); },
+        refused: (_id, error) => { failed(t.board.imageRefused, error); },
+      },
+      () => editable.current,
+    );
+    binding.current = bound;
+    files.current = images;
+    bound.start();
+    images.changed(api.getSceneElementsIncludingDeleted());
+    api.scrollToContent(undefined, { fitToContent: api.getSceneElements().length > 0, maxZoom: 1 });
+    onReady(api);
+    // Nothing may be waiting for a timer when the page goes out of sight: it may never come back.
+    const leave = (): void => { if (document.visibilityState === "hidden") bound.commit(); };
+    const go = (): void => { bound.commit(); };
+    const up = (): void => { bound.released(); };
+    document.addEventListener("visibilitychange", leave);
+    addEventListener("pagehide", go);
+    addEventListener("pointerup", up);
+    return () => {
+      document.removeEventListener("visibilitychange", leave);
+      removeEventListener("pagehide", go);
+      removeEventListener("pointerup", up);
+      bound.destroy();
+      images.destroy();
+      binding.current = null;
+      files.current = null;
+      session.setPending("board", false);
+      session.setPending("images", false);
+    };
+  }, [api, initialised, session, pointerDown, editable, onReady]);
+
+  useEffect(() => { binding.current?.setWritable(canEdit); }, [canEdit]);
+  useEffect(() => { if (admitted) files.current?.retry(); }, [admitted]);
+
+  const onChange = useCallback((elements: readonly { isDeleted: boolean }[], state: AppState): void => {
+    if (!state.isLoading) setInitialised(true);
+    const bound = binding.current;
+    if (!bound) return;
+    bound.changed();
+    files.current?.changed(elements);
+    bound.presence?.set({ selected: Object.keys(state.selectedElementIds).slice(0, MOST_SELECTED) });
+  }, []);
+
+  useCollaborators(session, api, peers);
+  useView(session, api, peers.length === 0, following.client, binding);
+
+  return (
+    <div className="board" role="application" aria-label={t.board.canvas}
+      onDropCapture={(event) => {
+        // Excalidraw would put the file in the place of what everybody has drawn.
+        const file = [...event.dataTransfer.files].find(({ name }) => /\.excalidraw$/i.test(name));
+        if (!file || !api) return;
+        event.preventDefault();
+        event.stopPropagation();
+        import("./convert").then((convert) => convert.insert(api, file)).then(
+          () => { say(t.file.imported(file.name)); },
+          (error: unknown) => { failed(t.failed.import, error); },
+        );
+      }}
+      onPointerLeave={() => { binding.current?.presence?.set({ pointer: undefined }); }}>
+      <Excalidraw
+        excalidrawAPI={(ready) => { setApi(() => ready); }}
+        onChange={onChange}
+        onPointerUpdate={({ pointer, button }) => {
+          binding.current?.presence?.set({
+            pointer: { x: Math.round(pointer.x), y: Math.round(pointer.y), tool: pointer.tool }, button,
+          });
+        }}
+        isCollaborating
+        viewModeEnabled={!canEdit}
+        theme={dark ? "dark" : "light"}
+        autoFocus
+        handleKeyboardGlobally
+        aiEnabled={false}
+        validateEmbeddable={false}
+        UIOptions={{ canvasActions: {
+          loadScene: false, saveToActiveFile: false, export: false, clearCanvas: false, toggleTheme: false, changeViewBackgroundColor: false,
+        } }}>
+        <MainMenu>
+          <MainMenu.DefaultItems.SearchMenu />
+          <MainMenu.DefaultItems.SaveAsImage />
+          <MainMenu.DefaultItems.Help />
+        </MainMenu>
+      </Excalidraw>
+      {api && <Cursors session={session} api={api} peers={peers} />}
+    </div>
+  );
+}
+
+/** Selections and laser trails of others. */
+function useCollaborators(session: DocumentSession, api: ExcalidrawImperativeAPI | null, peers: Peer[]): void {
+  useEffect(() => {
+    if (!api) return;
+    let frame = 0;
+    let before = "";
+    const show = (): void => {
+      frame = 0;
+      const map = collaborators(session.awareness, peers);
+      const print = JSON.stringify([...map]);
+      if (print === before) return;
+      before = print;
+      api.updateScene({ collaborators: map });
+    };
+    const soon = (): void => { frame ||= requestAnimationFrame(show); };
+    session.awareness.on("change", soon);
+    soon();
+    return () => {
+      session.awareness.off("change", soon);
+      cancelAnimationFrame(frame);
+    };
+  }, [session, api, peers]);
+}
+
+/** Say what is in view here, and go along with the one who is followed. */
+function useView(session: DocumentSession, api: ExcalidrawImperativeAPI | null, alone: boolean, client: number | null,
+  binding: { readonly current: BoardBinding | null }): void {
+  useEffect(() => {
+    if (!api || alone) return;
+    const say = (): void => {
+      const { scrollX, scrollY, zoom, width, height } = api.getAppState();
+      binding.current?.presence?.set({ view: {
+        x: Math.round(width / 2 / zoom.value - scrollX), y: Math.round(height / 2 / zoom.value - scrollY),
+        zoom: Math.round(zoom.value * 100) / 100,
+      } });
+    };
+    say();
+    return api.onScrollChange(say);
+  }, [api, alone, binding]);
+
+  useEffect(() => {
+    if (!api || client === null) return;
+    let last = "";
+    const go = (): void => {
+      const view = readView(session.awareness.getStates().get(client));
+      if (!view || JSON.stringify(view) === last) return;
+      last = JSON.stringify(view);
+      const { width, height, zoom } = api.getAppState();
+      api.updateScene({ appState: {
+        zoom: { ...zoom, value: view.zoom as typeof zoom.value },
+        scrollX: width / 2 / view.zoom - view.x, scrollY: height / 2 / view.zoom - view.y,
+      } });
+    };
+    go();
+    session.awareness.on("change", go);
+    return () => { session.awareness.off("change", go); };
+  }, [session, api, client]);
+}

@@ -1,0 +1,38 @@
+/** Somebody else's cursor in the text, with their name. Others choose name and colour: both are checked. */
+import { isColour, tidyName } from "../app/identity";
+import { t } from "../strings";
+
+export interface CursorUser {
+  id?: string;
+  name: string;
+  color: string;
+}
+
+function dress(caret: HTMLElement, label: HTMLElement, user: CursorUser): void {
+  const color = isColour(user.color) ? user.color : "#6b7280";
+  caret.style.setProperty("--person", color);
+  label.textContent = tidyName(user.name) || t.profile.guest(0);
+}
+
+export function cursor(user: CursorUser): HTMLElement {
+  const base = document.createElement("span");
+  base.className = "bn-collaboration-cursor__base peer-cursor";
+  base.dataset["client"] = user.id ?? "";
+  const caret = document.createElement("span");
+  caret.className = "bn-collaboration-cursor__caret";
+  caret.contentEditable = "false";
+  const label = document.createElement("span");
+  label.className = "bn-collaboration-cursor__label";
+  dress(caret, label, user);
+  caret.append(label);
+  base.append("\u2060", caret, "\u2060");
+  return base;
+}
+
+/** A person has changed their name or colour: the editor draws each cursor once only. */
+export function redress(root: HTMLElement, user: CursorUser): void {
+  for (const base of root.querySelectorAll<HTMLElement>(".peer-cursor")) {
+    const [caret, label] = [base.querySelector<HTMLElement>("span"), base.querySelector<HTMLElement>("span > span")];
+    if (base.dataset["client"] === user.id && caret && label) dress(caret, label, user);
+  }
+}

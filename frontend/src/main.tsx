@@ -1,0 +1,36 @@
+import { lazy, Suspense } from "react";
+import { createRoot } from "react-dom/client";
+import { ErrorBoundary } from "./app/boundary";
+import { navigate, useRoute } from "./app/router";
+import { HomePage } from "./pages/home";
+import { PageSkeleton } from "./pages/skeleton";
+import { t } from "./strings";
+import "./styles/base.css";
+import "./styles/home.css";
+import "./styles/page.css";
+import { Message } from "./ui/message";
+import { Toasts } from "./ui/toast";
+
+const DocumentPage = lazy(() => import("./pages/document"));
+const BoardPage = lazy(() => import("./pages/board"));
+
+function App() {
+  const route = useRoute();
+  switch (route.page) {
+    case "home":
+      return <HomePage />;
+    case "document":
+      return <Suspense fallback={<PageSkeleton kind="document" />}><DocumentPage key={route.id} id={route.id} /></Suspense>;
+    case "board":
+      return <Suspense fallback={<PageSkeleton kind="board" />}><BoardPage key={route.id} id={route.id} /></Suspense>;
+    case "unknown":
+      return (
+        <Message title={t.document.missing} hint={t.document.missingHint}>
+          <button type="button" className="button primary" onClick={() => { navigate("/"); }}>{t.actions.back}</button>
+        </Message>
+      );
+  }
+}
+
+const root = document.getElementById("app");
+if (root) createRoot(root).render(<><ErrorBoundary><App /></ErrorBoundary><Toasts /></>);

@@ -1,0 +1,136 @@
+/** The top bar of documents and boards: back, title, status; people, share, the rest. */
+import { useEffect, useRef, useState, type MouseEvent } from "react";
+import { duplicate, remove } from "../app/actions";
+import { pathOf } from "../app/api";
+import { navigate } from "../app/router";
+import type { DocumentSession } from "../connection/session";
+import { t } from "../strings";
+import * as Icons from "../ui/icons";
+import { Menu, type MenuItem } from "../ui/menu";
+import { StatusChip } from "./chip";
+import { useMeta, useStatus, type Following, type Peer } from "./hooks";
+import { People } from "./people";
+import { ShareDialog } from "./share";
+import { ShortcutsDialog } from "./shortcuts";
+
+interface Props {
+  session: DocumentSession;
+  kind: "document" | "board";
+  peers: Peer[];
+  following: Following;
+  /** Import and export, which differ. */
+  items: MenuItem[];
+}
+
+const TITLE_MS = 500;
+
+export function useTitle(session: DocumentSession, kind: "document" | "board"): string {
+  const title = useMeta(session, "title");
+  return typeof title === "string" && title.trim() ? title : t.untitled[kind];
+}
+
+export function Bar({ session, kind, peers, following, items }: Props) {
+  const state = useStatus(session);
+  const [dialog, setDialog] = useState<"share" | "shortcuts" | null>(null);
+  const title = useTitle(session, kind);
+  const canEdit = !state.readOnly && state.ended === null;
+
+  useEffect(() => {
+    document.title = `${title} – ${t.app}`;
+  }, [title]);
+
+  useEffect(() => {
+    const onKey = (event: KeyboardEvent): void => {
+      const target = event.target as HTMLElement;
+      const isTyping = target.isContentEditable || target.closest("input, textarea, select, dialog") !== null;
+      const asks = (event.key === "/" && (event.ctrlKey || event.metaKey)) || (event.key === "?" && !isTyping);
+      if (!asks) return;
+      event.preventDefault();
+      event.stopPropagation();
+      setDialog("shortcuts");
+    };
+    // Before the editors, which have a help of their own.
+    addEventListener("keydown", onKey, true);
+    return () => { removeEventListener("keydown", onKey, true); };
+  }, []);
+
+  const menu: MenuItem[] = [
+    ...items,
+    { label: t.menu.duplicate, icon: <Icons.CopyIcon />, apart: true,
+      run: () => { void duplicate(session.id).then((copy) => { if (copy) navigate(pathOf(copy.kind, copy.id)); }); } },
+    { label: t.menu.shortcuts, icon: <Icons.KeyboardIcon />, run: () => { setDialog("shortcuts"); } },
+  ];
+  if (canEdit) {
+    menu.push({ label: t.menu.delete, icon: <Icons.TrashIcon />, danger: true, apart: true,
+      run: () => { void remove({ id: session.id, title }, (restored) => { navigate(restored ? pathOf(restored.kind, restored.id) : "/"); }); } });
+  }
+  const home = (event: MouseEvent): void => {
+    if (event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey) return;
+    event.preventDefault();
+    navigate("/");
+  };
+  return (
+    <header className="bar">
+      <div className="bar-left">
+        <a className="icon-button" href="/" aria-label={t.actions.back} title={t.actions.back} onClick={home}><Icons.BackIcon /></a>
+        <Title session={session} kind={kind} canEdit={canEdit} />
+        {state.readOnly && <span className="badge"><Icons.EyeIcon /><span>{t.bar.viewOnly}</span></span>}
+        <StatusChip session={session} />
+      </div>
+      <div className="bar-right">
+        <People peers={peers} following={following} />
+        <button type="button" className="button primary share-button" onClick={() => { setDialog("share"); }} aria-label={t.actions.share}>
+          <Icons.ShareIcon /><span>{t.actions.share}</span>
+        </button>
+        <Menu label={t.actions.more} button={<Icons.MoreIcon />} items={menu} />
+      </div>
+      {dialog === "share" && <ShareDialog id={session.id} peers={peers} onClose={() => { setDialog(null); }} />}
+      {dialog === "shortcuts" && <ShortcutsDialog kind={kind} onClose={() => { setDialog(null); }} />}
+    </header>
+  );
+}
+
+/** The title, shared as it is typed: after a pause, on Enter, and when it loses the focus. */
+function Title({ session, kind, canEdit }: { session: DocumentSession; kind: "document" | "board"; canEdit: boolean }) {
+  const kept = useMeta(session, "title");
+  const shared = typeof kept === "string" ? kept : "";
+  const [draft, setDraft] = useState<string | null>(null);
+  const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
+  const value = draft ?? shared;
+
+  const commit = (text: string): void => {
+    clearTimeout(timer.current);
+    const tidy = text.trim();
+    if (tidy && tidy !== session.meta.get("title")) session.meta.set("title", tidy);
+    session.setPending("title", false);
+  };
+  useEffect(() => () => { clearTimeout(timer.current); }, []);
+
+  if (!canEdit) return <h1 className="title fixed">{shared || t.untitled[kind]}</h1>;
+  return (
+    <h1 className="title">
+      {/* As wide as its text, which only a second copy of it can tell. */}
+      <span className="title-size" aria-hidden="true">{value || t.untitled[kind]}</span>
+      <input value={value} maxLength={200} aria-label={t.bar.title} placeholder={t.untitled[kind]} spellCheck={false}
+        onChange={(event) => {
+          const text = event.target.value;
+          setDraft(text);
+          session.setPending("title", true);
+          clearTimeout(timer.current);
+          timer.current = setTimeout(() => { commit(text); }, TITLE_MS);
+        }}
+        onKeyDown={(event) => {
+          if (event.key === "Enter") event.currentTarget.blur();
+          if (event.key === "Escape") {
+            clearTimeout(timer.current);
+            session.setPending("title", false);
+            setDraft(null);
+          }
+        }}
+        onBlur={() => {
+          if (draft !== null) commit(draft);
+          setDraft(null);
+        }} />
+    </h1>
+  );
+}

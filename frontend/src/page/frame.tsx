@@ -1,0 +1,120 @@
+/**
+ * A page around a document: what is shown while it loads, when it cannot be shown, and when it ends.
+ *
+ * Rules:
+ *   R1  A document that has not come is never shown as an empty editor: its shape, then an error with a way to try again.
+ *   R2  A document that was written with a newer version is not given to this editor, which would delete what it does
+ *       not know.
+ *   R3  When access ends with edits that are not saved, they stay on the screen, to be copied.
+ */
+import { useEffect, useState, type ReactNode } from "react";
+import { failed } from "../app/actions";
+import { api } from "../app/api";
+import { opened } from "../app/recent";
+import { navigate } from "../app/router";
+import { SCHEMA, type DocumentSession } from "../connection/session";
+import { BodySkeleton } from "../pages/skeleton";
+import { t } from "../strings";
+import * as Icons from "../ui/icons";
+import type { MenuItem } from "../ui/menu";
+import { Message } from "../ui/message";
+import { Bar, useTitle } from "./bar";
+import { useFollowing, useMeta, usePeers, useStatus, type Following, type Peer } from "./hooks";
+import { FollowFrame } from "./people";
+
+const PATIENCE_MS = 8000;
+
+interface Props {
+  session: DocumentSession;
+  kind: "document" | "board";
+  items: MenuItem[];
+  children: (page: { peers: Peer[]; following: Following; canEdit: boolean }) => ReactNode;
+}
+
+export function Frame({ session, kind, items, children }: Props) {
+  const state = useStatus(session);
+  const peers = usePeers(session);
+  const following = useFollowing(peers);
+  const stored = useMeta(session, "kind");
+  const schema = useMeta(session, "schema");
+  const title = useTitle(session, kind);
+  const isLate = useLate(!state.loaded, session);
+  const isHere = state.loaded && stored === kind;
+
+  useEffect(() => {
+    if (isHere) opened({ id: session.id, kind, title });
+  }, [isHere, session.id, kind, title]);
+  useEffect(() => {
+    if (stored === "board" && kind === "document") navigate(`/b/${encodeURIComponent(session.id)}`, { replace: true });
+    if (stored === "document" && kind === "board") navigate(`/d/${encodeURIComponent(session.id)}`, { replace: true });
+  }, [stored, kind, session.id]);
+
+  const dirty = session.chip.warn;
+  const canEdit = !state.readOnly && state.ended === null;
+  let body: ReactNode;
+  if (state.ended && !(isHere && dirty)) body = <Ended session={session} />;
+  else if (typeof schema === "number" && schema > SCHEMA) {
+    body = (
+      <Message title={t.document.outdated} hint={t.document.outdatedHint}>
+        <button type="button" className="button primary" onClick={() => { location.reload(); }}>{t.actions.reload}</button>
+      </Message>
+    );
+  } else if (isHere) body = children({ peers, following, canEdit });
+  else if (stored === "text") body = <Message title={t.document.plainText} hint={t.document.plainTextHint} icon={<Icons.TextIcon />}><HomeButton /></Message>;
+  else if (state.synced && stored === undefined) body = <Message title={t.document.missing} hint={t.document.missingHint}><HomeButton /></Message>;
+  else if (isLate) {
+    body = (
+      <Message title={kind === "board" ? t.board.failed : t.document.failed} hint={state.trouble ? t.causes[state.trouble] : t.document.failedHint}>
+        <button type="button" className="button primary" onClick={session.retry}>{t.actions.retry}</button>
+        <HomeButton />
+      </Message>
+    );
+  } else body = <BodySkeleton kind={kind} />;
+
+  return (
+    <div className={`page ${kind}-page`}>
+      {isHere || !state.ended ? <Bar session={session} kind={kind} peers={peers} following={following} items={isHere ? items : []} /> : null}
+      {isHere && state.ended && dirty && (
+        <div className="banner" role="alert">
+          <Icons.AlertIcon />
+          <span><strong>{t.causes[state.ended]}</strong> {t.document.keepText}</span>
+        </div>
+      )}
+      <main className="page-body">{body}</main>
+      <FollowFrame peers={peers} following={following} />
+    </div>
+  );
+}
+
+const HomeButton = () => <button type="button" className="button" onClick={() => { navigate("/"); }}>{t.actions.back}</button>;
+
+/** Why there is nothing to see any more, and what can be done about it. */
+function Ended({ session }: { session: DocumentSession }) {
+  const { ended } = useStatus(session);
+  if (!ended) return null;
+  const restore = (): void => {
+    api.restore(session.id).then(session.retry, (error: unknown) => { failed(t.failed.restore, error); });
+  };
+  return (
+    <Message title={t.document.ended} hint={t.causes[ended]} icon={ended === "newer-version" ? <Icons.SyncIcon /> : <Icons.LockIcon />}>
+      {ended === "newer-version" ? <button type="button" className="button primary" onClick={() => { location.reload(); }}>{t.actions.reload}</button>
+        : ended === "deleted" ? <button type="button" className="button primary" onClick={restore}>{t.actions.restore}</button>
+          : <button type="button" className="button primary" onClick={session.retry}>{t.actions.retry}</button>}
+      <HomeButton />
+    </Message>
+  );
+}
+
+/** Whether something has taken longer than anybody waits without a word. */
+function useLate(waits: boolean, session: DocumentSession): boolean {
+  const [late, setLate] = useState(false);
+  useEffect(() => {
+    if (!waits) return;
+    const timer = setTimeout(() => { setLate(true); }, PATIENCE_MS);
+    return () => {
+      clearTimeout(timer);
+      setLate(false);
+    };
+  }, [waits, session]);
+  return waits && late;
+}

@@ -1,0 +1,122 @@
+/** What pages read of an open document. */
+import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from "react";
+import { currentPerson, isColour, tidyName, usePerson } from "../app/identity";
+import { tokenOf } from "../app/tokens";
+import { DocumentSession } from "../connection/session";
+import type { State } from "../connection/status";
+import { t } from "../strings";
+
+/** The document, open for as long as the page is. */
+export function useSession(id: string): DocumentSession | null {
+  const [session, setSession] = useState<DocumentSession | null>(null);
+  const person = usePerson();
+  useEffect(() => {
+    const opened = new DocumentSession(id, tokenOf(id), currentPerson());
+    // eslint-disable-next-line react-hooks/set-state-in-effect -- opens a connection: belongs to the mounted page
+    setSession(opened);
+    return () => { opened.destroy(); };
+  }, [id]);
+  useEffect(() => { session?.setPerson(person); }, [session, person]);
+  return session;
+}
+
+export const useStatus = (session: DocumentSession): State => useSyncExternalStore(session.subscribe, session.snapshot);
+
+/** One value of the document's `Map "meta"`. */
+export function useMeta(session: DocumentSession, field: string): unknown {
+  return useSyncExternalStore(
+    useCallback((listener) => {
+      session.meta.observe(listener);
+      return () => { session.meta.unobserve(listener); };
+    }, [session]),
+    () => session.meta.get(field),
+  );
+}
+
+export interface Peer {
+  client: number;
+  name: string;
+  color: string;
+  /** Nothing has come from them for a minute. */
+  away: boolean;
+}
+
+const AWAY_MS = 60_000;
+
+/** Who else is here; what they say of themselves is checked. */
+export function usePeers(session: DocumentSession): Peer[] {
+  const [peers, setPeers] = useState<Peer[]>([]);
+  useEffect(() => {
+    const { awareness } = session;
+    const moved = new Map<number, number>();
+    let before = "";
+    const look = (): void => {
+      const now = Date.now();
+      const list: Peer[] = [];
+      for (const [client, state] of awareness.getStates()) {
+        if (client === session.doc.clientID) continue;
+        const user = (state as { user?: { name?: unknown; color?: unknown } }).user;
+        if (!user) continue;
+        if (!moved.has(client)) moved.set(client, now);
+        list.push({
+          client,
+          name: tidyName(user.name) || t.profile.guest(client % 100),
+          color: isColour(user.color) ? user.color : "#6b7280",
+          away: now - (moved.get(client) ?? now) > AWAY_MS,
+        });
+      }
+      list.sort((a, b) => a.client - b.client);
+      const print = JSON.stringify(list);
+      if (print === before) return;
+      before = print;
+      setPeers(list);
+    };
+    const changed = ({ added, updated, removed }: Record<"added" | "updated" | "removed", number[]>): void => {
+      const now = Date.now();
+      for (const client of [...added, ...updated]) moved.set(client, now);
+      for (const client of removed) moved.delete(client);
+      look();
+    };
+    awareness.on("change", changed);
+    const timer = setInterval(look, 5000);
+    look();
+    return () => {
+      awareness.off("change", changed);
+      clearInterval(timer);
+    };
+  }, [session]);
+  return peers;
+}
+
+export interface Following {
+  client: number | null;
+  follow: (client: number | null) => void;
+}
+
+/** Whom this person follows; ends with Escape, with scrolling by themselves, and when the other one leaves. */
+export function useFollowing(peers: Peer[]): Following {
+  const [client, follow] = useState<number | null>(null);
+  const isHere = client === null || peers.some((peer) => peer.client === client);
+  useEffect(() => {
+    if (client === null) return;
+    const stop = (): void => { follow(null); };
+    const onKey = (event: KeyboardEvent): void => {
+      if (["Escape", "PageUp", "PageDown", "Home", "End"].includes(event.key)) stop();
+    };
+    const own = ["wheel", "touchmove"] as const;
+    for (const type of own) addEventListener(type, stop, { passive: true });
+    addEventListener("keydown", onKey);
+    return () => {
+      for (const type of own) removeEventListener(type, stop);
+      removeEventListener("keydown", onKey);
+    };
+  }, [client]);
+  return { client: isHere ? client : null, follow };
+}
+
+/** A function for a timer or a listener that always sees the latest values. */
+export function useLatest<T>(value: T): { readonly current: T } {
+  const ref = useRef(value);
+  useEffect(() => { ref.current = value; });
+  return ref;
+}

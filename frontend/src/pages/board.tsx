@@ -1,0 +1,60 @@
+/** A board: Excalidraw on the shared `Map "elements"` and `Map "files"`. */
+import { lazy, Suspense, useCallback, useMemo, useState } from "react";
+import type { ExcalidrawImperativeAPI } from "@excalidraw/excalidraw/types";
+import { failed } from "../app/actions";
+import { choose, download, fileName } from "../app/files";
+import { Frame } from "../page/frame";
+import { useSession } from "../page/hooks";
+import { t } from "../strings";
+import * as Icons from "../ui/icons";
+import type { MenuItem } from "../ui/menu";
+import { say } from "../ui/toast";
+import { BodySkeleton, PageSkeleton } from "./skeleton";
+
+const View = lazy(() => import("../board/view"));
+
+export default function BoardPage({ id }: { id: string }) {
+  const session = useSession(id);
+  const [api, setApi] = useState<ExcalidrawImperativeAPI | null>(null);
+  const onReady = useCallback((ready: ExcalidrawImperativeAPI) => { setApi(() => ready); }, []);
+  const items = useMemo<MenuItem[]>(() => {
+    if (!session || !api) return [];
+    const title = (): string => {
+      const kept = session.meta.get("title");
+      return typeof kept === "string" && kept ? kept : t.untitled.board;
+    };
+    const save = (extension: string, make: (convert: typeof import("../board/convert")) => Blob | Promise<Blob>): void => {
+      import("../board/convert").then(make).then(
+        (content) => { download(fileName(title(), extension), content); },
+        (error: unknown) => { failed(t.failed.export, error); },
+      );
+    };
+    const load = async (): Promise<void> => {
+      const file = await choose(".excalidraw,.json,.png,.svg,application/json");
+      if (!file) return;
+      const convert = await import("../board/convert");
+      await convert.insert(api, file);
+      say(t.file.imported(file.name));
+    };
+    const all: MenuItem[] = [
+      { label: t.menu.exportBoard, icon: <Icons.DownloadIcon />, run: () => { save("excalidraw", (convert) => convert.toFile(api)); } },
+      { label: t.menu.exportPng, icon: <Icons.DownloadIcon />, run: () => { save("png", (convert) => convert.toPng(api)); } },
+      { label: t.menu.exportSvg, icon: <Icons.DownloadIcon />, run: () => { save("svg", (convert) => convert.toSvg(api)); } },
+    ];
+    if (!session.state.readOnly) {
+      all.push({ label: t.menu.importBoard, icon: <Icons.UploadIcon />,
+        run: () => { load().catch((error: unknown) => { failed(t.failed.import, error); }); } });
+    }
+    return all;
+  }, [session, api]);
+  if (!session) return <PageSkeleton kind="board" />;
+  return (
+    <Frame session={session} kind="board" items={items}>
+      {({ peers, following, canEdit }) => (
+        <Suspense fallback={<BodySkeleton kind="board" />}>
+          <View session={session} peers={peers} following={following} canEdit={canEdit} onReady={onReady} />
+        </Suspense>
+      )}
+    </Frame>
+  );
+}

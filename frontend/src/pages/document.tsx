@@ -1,0 +1,61 @@
+/** A document: BlockNote on the shared `XmlFragment "document-store"`. */
+import { lazy, Suspense, useCallback, useMemo, useState } from "react";
+import { failed } from "../app/actions";
+import { choose, download, fileName } from "../app/files";
+import type { DocumentEditor } from "../document/editor";
+import { Frame } from "../page/frame";
+import { useSession } from "../page/hooks";
+import { t } from "../strings";
+import * as Icons from "../ui/icons";
+import type { MenuItem } from "../ui/menu";
+import { say } from "../ui/toast";
+import { BodySkeleton, PageSkeleton } from "./skeleton";
+
+// The page connects and loads its document while the editor is still on its way.
+const Editor = lazy(() => import("../document/view"));
+
+export default function DocumentPage({ id }: { id: string }) {
+  const session = useSession(id);
+  const [editor, setEditor] = useState<DocumentEditor | null>(null);
+  const onReady = useCallback((made: DocumentEditor) => { setEditor(made); }, []);
+  const items = useMemo<MenuItem[]>(() => {
+    if (!session || !editor) return [];
+    const title = (): string => {
+      const kept = session.meta.get("title");
+      return typeof kept === "string" && kept ? kept : t.untitled.document;
+    };
+    const save = (extension: "md" | "html"): void => {
+      import("../document/convert").then((convert) => {
+        const text = extension === "md" ? convert.toMarkdown(editor) : convert.toHtml(editor, title());
+        download(fileName(title(), extension), new Blob([text], { type: extension === "md" ? "text/markdown" : "text/html" }));
+      }).catch((error: unknown) => { failed(t.failed.export, error); });
+    };
+    const load = async (): Promise<void> => {
+      const file = await choose(".md,.markdown,.txt,.html,.htm,text/markdown,text/html,text/plain");
+      if (!file) return;
+      const convert = await import("../document/convert");
+      convert.insert(editor, file.name, await file.text());
+      say(t.file.imported(file.name));
+    };
+    const all: MenuItem[] = [
+      { label: t.menu.exportMarkdown, icon: <Icons.DownloadIcon />, run: () => { save("md"); } },
+      { label: t.menu.exportHtml, icon: <Icons.DownloadIcon />, run: () => { save("html"); } },
+    ];
+    if (!session.state.readOnly) {
+      all.push({ label: t.menu.importFile, icon: <Icons.UploadIcon />,
+        run: () => { load().catch((error: unknown) => { failed(t.failed.import, error); }); } });
+    }
+    return all;
+  }, [session, editor]);
+  if (!session) return <PageSkeleton kind="document" />;
+  return (
+    <Frame session={session} kind="document" items={items}>
+      {({ peers, following, canEdit }) => (
+        <Suspense fallback={<BodySkeleton kind="document" />}>
+          <Editor session={session} peers={peers} following={following} canEdit={canEdit}
+            onReady={onReady} />
+        </Suspense>
+      )}
+    </Frame>
+  );
+}

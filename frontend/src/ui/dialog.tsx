@@ -1,0 +1,35 @@
+/** A modal dialog: the browser's own, which keeps the focus inside and gives it back. */
+import { useEffect, useId, useRef, type ReactNode } from "react";
+import { t } from "../strings";
+import { CloseIcon } from "./icons";
+
+interface Props {
+  title: string;
+  onClose: () => void;
+  children: ReactNode;
+  wide?: boolean;
+}
+
+export function Dialog({ title, onClose, children, wide = false }: Props) {
+  const ref = useRef<HTMLDialogElement>(null);
+  const heading = useId();
+  useEffect(() => {
+    const dialog = ref.current;
+    if (dialog && !dialog.open) dialog.showModal();
+    return () => { dialog?.close(); };
+  }, []);
+  return (
+    // A click on what is behind closes it; the keyboard has Escape, and the button.
+    <dialog ref={ref} className={wide ? "dialog wide" : "dialog"} aria-labelledby={heading}
+      onCancel={(event) => { event.preventDefault(); onClose(); }}
+      onMouseDown={(event) => { if (event.target === ref.current) onClose(); }}>
+      <div className="dialog-body">
+        <header className="dialog-head">
+          <h2 id={heading}>{title}</h2>
+          <button type="button" className="icon-button" aria-label={t.actions.close} onClick={onClose}><CloseIcon /></button>
+        </header>
+        {children}
+      </div>
+    </dialog>
+  );
+}
