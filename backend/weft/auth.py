@@ -32,6 +32,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from urllib.parse import urlsplit
 
+from weft.addresses import Addresses
 from weft.claims import Claims
 from weft.errors import AuthUnavailableError, ForbiddenError, SettingsError, UnauthenticatedError, WeftError
 from weft.hooks import Authorize, Handshake, open_to_all
@@ -97,12 +98,14 @@ class Gate:
         authorize: the hook; None for none.
         clock: Unix time in seconds.
         revocations: what has been taken back; nothing when not given.
+        addresses: who has been refused how often; of its own when not given.
 
     Raises:
         SettingsError: origins or keys that cannot be used.
     """
 
     __slots__ = (
+        "_addresses",
         "_allowed",
         "_any_origin",
         "_authorize",
@@ -122,12 +125,14 @@ class Gate:
         *,
         clock: Callable[[], float] = time.time,
         revocations: RevocationList | None = None,
+        addresses: Addresses | None = None,
     ) -> None:
         self._open = is_open(settings, authorize)
         self._verifier = verifier_for(settings)
         self._authorize: Authorize | None = open_to_all if self._open else authorize
         self._clock = clock
         self._revocations = RevocationList() if revocations is None else revocations
+        self._addresses = Addresses(settings) if addresses is None else addresses
         self._deadline_s = settings.preauth_s
         self._this_machine = self._open and not settings.open_to_the_network
         self._same_origin = not self._this_machine
@@ -179,19 +184,25 @@ class Gate:
             UnauthenticatedError: not signed in (A4), or with a token that is not good or was revoked.
             AuthUnavailableError: the hook failed or took too long, the keys cannot be fetched, or the hook granted
                 what cannot be (A7, A10).
+            TooFastError: this address was refused too often (AD4 of addresses.py).
         """
+        self._addresses.check(handshake.address, time.monotonic())
+        try:
+            grant = await self._decide(handshake, token, document)
+            self._revocations.check(grant, document)
+        except (UnauthenticatedError, ForbiddenError):
+            self._addresses.failed(handshake.address, time.monotonic())
+            raise
+        return grant
+
+    async def _decide(self, handshake: Handshake, token: str | None, document: DocumentId) -> Grant:
+        """What the token or the hook says."""
         if not self._open and not token and (handshake.origin is None or self._authorize is None):
             raise UnauthenticatedError(
                 "a connection without an Origin header needs a token"
                 if self._authorize is not None
                 else "a token is needed to sign in"
             )
-        grant = await self._decide(handshake, token, document)
-        self._revocations.check(grant, document)
-        return grant
-
-    async def _decide(self, handshake: Handshake, token: str | None, document: DocumentId) -> Grant:
-        """What the token or the hook says."""
         asked_s = self._clock()
         try:
             async with asyncio.timeout(self._deadline_s):

@@ -188,7 +188,7 @@ def _default(name: str, field: FieldInfo) -> str:
         return "–"
     if isinstance(value, bool):
         return "on" if value else "off"
-    if name.endswith("_bytes"):
+    if name.endswith(("_bytes", "_bytes_per_s")):
         unit, size = next((u, s) for u, s in (("MiB", 1 << 20), ("KiB", 1 << 10), ("", 1)) if value % s == 0)
         return f"`{value // size}{unit}`"
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"

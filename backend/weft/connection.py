@@ -12,20 +12,23 @@ Rules (tests quote these ids):
     X6  A fresh token that is good replaces the grant in silence, unless the right to write changes: that is said. One
         that is not good ends the session: that is said as a denial and as a CLOSE. When nobody can decide, the grant
         that stands goes on (D3 of expiry.py).
+    X7  Who sends too fast is not read for a while; who goes on so is told "later" (PC3, PC4 of pace.py).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from weft.conversation import Authorise, Deliver, Detach, Effect, HocuspocusConversation, Renew, close_reason, refusal
 from weft.crdt.update import read_update
-from weft.errors import AuthUnavailableError, InternalError, LaterError, MalformedError, WeftError
+from weft.errors import AuthUnavailableError, InternalError, LaterError, MalformedError, TooFastError, WeftError
 from weft.expiry import Expiry
 from weft.logs import get_logger
 from weft.outlet import Outlet
+from weft.pace import Budget
 from weft.revocation import Judge
 from weft.session import Session
 from weft.types import DocumentId, Grant, document_id
@@ -49,7 +52,18 @@ Ask = Callable[[str | None, DocumentId], Awaitable[Grant]]
 class Connection:
     """What both dialects share; see `weft.outlet.Listener` for the calls."""
 
-    __slots__ = ("__weakref__", "_expiry", "_held", "_hub", "_is_closed", "_outlet", "_tasks")
+    __slots__ = (
+        "__weakref__",
+        "_budget",
+        "_expiry",
+        "_held",
+        "_hub",
+        "_is_closed",
+        "_outlet",
+        "_pace",
+        "_resting",
+        "_tasks",
+    )
 
     def __init__(self, hub: Hub, expiry: Expiry) -> None:
         self._hub = hub
@@ -59,6 +73,9 @@ class Connection:
         # What comes after a large update, while that is being read (X2); None when none is.
         self._held: list[tuple[Session, Room, Message]] | None = None
         self._is_closed = False
+        self._pace = hub.pace
+        self._budget = Budget(monotonic())
+        self._resting: asyncio.TimerHandle | None = None  # until it ends nothing is read (X7)
 
     @property
     def outlet(self) -> Outlet:
@@ -80,8 +97,13 @@ class Connection:
         """One binary message (X1)."""
         metrics = self._hub.metrics
         metrics.frames_in += 1
-        metrics.bytes_in += len(payload)
+        size_bytes = len(payload)
+        metrics.bytes_in += size_bytes
+        budget, pace = self._budget, self._pace
+        budget.left_s -= pace.message_s + pace.message_byte_s * size_bytes
         try:
+            if budget.left_s < 0:
+                self._slow_down(budget)
             self._receive(payload)
         except WeftError as error:
             self.fail(error)
@@ -111,6 +133,9 @@ class Connection:
         self._hub.connections.discard(self)
         for task in tuple(self._tasks or ()):
             task.cancel()
+        if self._resting is not None:
+            self._resting.cancel()
+            self._resting = None
         for session, room in self._sessions():
             self._leave(session, room)
         self._forget_all()
@@ -200,6 +225,14 @@ class Connection:
 
     def _take(self, session: Session, room: Room, message: Update | Step2) -> None:
         is_step2 = isinstance(message, Step2)
+        budget, pace = session.budget, self._pace
+        budget.left_s -= pace.update_s + pace.byte_s * len(message.update)
+        if budget.left_s < 0:
+            try:
+                self._slow_down(budget)
+            except WeftError:
+                room.refuse_update(session, is_step2=is_step2)
+                raise
         if len(message.update) > READ_AWAY_BYTES and not room.knows_step2(message.update):
             self.outlet.pause_reading()
             self._held = []
@@ -230,12 +263,41 @@ class Connection:
         self._read_on()
 
     def _read_on(self) -> None:
-        """Read the socket again, unless there is a reason not to (X2, X3)."""
-        if self._may_read() and self._held is None and not self._is_closed and not self.outlet.congested:
+        """Read the socket again, unless there is a reason not to (X2, X3, X7)."""
+        if (
+            self._held is None
+            and self._resting is None
+            and not self._is_closed
+            and not self.outlet.congested
+            and self._may_read()
+        ):
             self.outlet.resume_reading()
 
     def _may_read(self) -> bool:
         return True
+
+    def _slow_down(self, budget: Budget) -> None:
+        """A budget is used up: let it gain what is due, and rest when that is not enough (X7).
+
+        Raises:
+            TooFastError: it has been so for too long.
+        """
+        now_s = monotonic()
+        wait_s = budget.wait_s(now_s)
+        if not wait_s:
+            return
+        if budget.strained_s(now_s) > self._pace.patience_s:
+            raise TooFastError(
+                f"too much was sent for {self._pace.patience_s:g} s; send less, or ask for a higher limit"
+            )
+        if self._resting is None:
+            self._hub.metrics.delays += 1
+            self.outlet.pause_reading()
+            self._resting = asyncio.get_running_loop().call_later(wait_s, self._rested)
+
+    def _rested(self) -> None:
+        self._resting = None
+        self._read_on()
 
     # -- tasks ------------------------------------------------------------------------------------------------------
 
@@ -273,6 +335,7 @@ class Connection:
                 address=address,
                 presence_per_s=settings.max_presence_per_s,
                 step1_per_s=settings.max_step1_per_s,
+                now_s=monotonic(),
             )
             room.join(session, self)
             if address is not None:
@@ -368,13 +431,21 @@ class HocuspocusConnection(Connection):
             if opened is not None:
                 self._deliver(*opened, effect.message)
         elif isinstance(effect, Authorise):
+            self._pay_for_sign_in()
             self._decide(effect.address, self._sign_in(effect.address, effect.token))
         elif isinstance(effect, Renew):
+            self._pay_for_sign_in()
             self._decide(effect.address, self._renew(effect.address, effect.token))
         elif isinstance(effect, Detach):
             self._detach(effect.address)
         else:
             self.outlet.send(effect.payload)
+
+    def _pay_for_sign_in(self) -> None:
+        """A signature is checked or a hook is asked (PC5 of pace.py)."""
+        self._budget.left_s -= self._pace.sign_in_s
+        if self._budget.left_s < 0:
+            self._slow_down(self._budget)
 
     def _decide(self, address: str, work: Coroutine[None, None, None]) -> None:
         """Start to decide about an address; what was being decided about it counts no more (S4)."""
@@ -429,7 +500,7 @@ class HocuspocusConnection(Connection):
         session, _ = opened
         try:
             grant = await self._ask(token, session.document)
-        except AuthUnavailableError as error:
+        except (AuthUnavailableError, TooFastError) as error:
             log.info("a fresh token could not be decided about", document=session.document, detail=str(error))
             self._hub.metrics.refusals[error.reason] += 1
             self._expiry.undecided(session)

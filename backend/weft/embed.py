@@ -24,6 +24,7 @@ from typing import Any, Self
 from starlette.routing import Router, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
+from weft.addresses import Addresses
 from weft.auth import Gate, check_open_mode, is_open
 from weft.errors import DrainingError, MalformedError, SettingsError
 from weft.expiry import Expiry
@@ -73,7 +74,8 @@ class Weft:
         self._stopping = False
         self._stack = AsyncExitStack()
         self.revocations = RevocationList(_keep_ms(self.settings))
-        gate = self.gate = Gate(self.settings, authorize, revocations=self.revocations)
+        self.addresses = Addresses(self.settings)
+        gate = self.gate = Gate(self.settings, authorize, revocations=self.revocations, addresses=self.addresses)
         self._router = Router(
             [
                 WebSocketRoute("/sync/{document:path}", YWebsocketEndpoint(self, gate), name="sync-document"),

@@ -23,6 +23,7 @@ from weft.journal import Journal, Loaded
 from weft.logs import get_logger
 from weft.memory import give_back
 from weft.metrics import Metrics
+from weft.pace import Pace
 from weft.rebuild import build_document, rebuild
 from weft.revocation import RevocationList
 from weft.room import Room
@@ -73,6 +74,7 @@ class Hub:
         self.workers = workers
         self.settings = settings
         self.metrics = metrics
+        self.pace = Pace(settings)
         self._services = Services(journal, workers, settings, metrics, journal.bus)
         self.connections: set[Connection] = set()
         self._rooms: dict[DocumentId, Room] = {}
@@ -166,6 +168,12 @@ class Hub:
         del self._opening[document]
         if not task.cancelled():
             task.exception()  # told to those who wait; when all of them have left, it is no error of ours
+
+    def deleted(self, document: DocumentId) -> None:
+        """A document has got its tombstone; a room that is open ends its sessions."""
+        room = self._rooms.get(document)
+        if room is not None and not room.is_lost:
+            room.deleted()
 
     def release(self, room: Room) -> None:
         """Give up a hold on a room."""

@@ -113,6 +113,7 @@ class Metrics:
     refusals: Labelled = field(
         default_factory=_labelled, metadata=_about("labelled", "What was refused, by the reason of its error", "reason")
     )
+    delays: int = _counter("Times a connection was not read for a while because it sent too fast")
     flushes: int = _counter("Times a room sent its pending edits on")
     flush_s: Histogram = field(default_factory=Histogram, metadata=_about("histogram", "Time one flush of a room took"))
     ack_s: Histogram = field(

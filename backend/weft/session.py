@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
+from weft.pace import Budget
 from weft.types import DocumentId, Grant
 from weft.wire import hocuspocus, ywebsocket
 from weft.wire.lib0 import write_buf, write_varuint
@@ -116,7 +117,9 @@ class Session:
         open_tickets: how many answers it waits for.
         expected: for each of our step 1s that is not answered yet, whether its answer is counted; None for none.
         held: answers that it gets once it has caught up.
+        schema: version of the schema that its editor knows; None when it does not say.
         last_sent_s: when it was last sent something of its own, monotonic seconds.
+        budget: what it may still send.
     """
 
     __slots__ = (
@@ -124,6 +127,7 @@ class Session:
         "behind",
         "behind_s",
         "behind_version",
+        "budget",
         "document",
         "expected",
         "grant",
@@ -135,6 +139,7 @@ class Session:
         "prefix",
         "presence_rate",
         "reading",
+        "schema",
         "step1_rate",
     )
 
@@ -147,6 +152,7 @@ class Session:
         address: str | None = None,
         presence_per_s: float = 60,
         step1_per_s: float = 10,
+        now_s: float = 0.0,
     ) -> None:
         self.document = document
         self.grant = grant
@@ -154,6 +160,7 @@ class Session:
         self.hocuspocus = address is not None
         self.prefix = b"" if address is None else hocuspocus.prefix(address)
         self.reading = False
+        self.schema: int | None = None
         self.behind: dict[int, int] | None = None
         self.behind_version = 0
         self.behind_s = 0.0
@@ -164,6 +171,7 @@ class Session:
         self.presence_rate = Rate(presence_per_s)
         self.step1_rate = Rate(step1_per_s)
         self.ask_rate = Rate(1)
+        self.budget = Budget(now_s)
 
     @property
     def is_behind(self) -> bool:

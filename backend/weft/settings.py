@@ -50,6 +50,8 @@ def _split(value: object) -> object:
 Size = Annotated[int, BeforeValidator(parse_size_bytes), Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Amount = Annotated[int, Field(ge=0)]  # 0 is no limit
+AmountBytes = Annotated[int, BeforeValidator(parse_size_bytes), Field(ge=0)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
@@ -152,6 +154,33 @@ class Settings(BaseSettings):
     max_presence_per_s: Count = Field(60, description="Presence messages per second and session; more are dropped.")
     max_step1_per_s: Count = Field(
         10, description="Requests for a document's state per second and session: each may be answered with megabytes."
+    )
+    max_updates_per_s: Amount = Field(
+        2000,
+        description="Updates per second and session, for longer than ten seconds; one that sends more is read more "
+        "slowly. 0 for no limit.",
+    )
+    max_bytes_per_s: AmountBytes = Field(
+        8 * MIB, description="Bytes of updates likewise; a connection may carry four times that. 0 for no limit."
+    )
+    max_messages_per_s: Amount = Field(
+        10_000, description="Messages of any kind per second and connection, likewise. 0 for no limit."
+    )
+    max_sign_ins_per_s: Amount = Field(
+        100, description="Tokens per second and Hocuspocus connection, likewise: each is verified. 0 for no limit."
+    )
+    too_fast_s: Seconds = Field(
+        60.0, description="Who goes on sending too fast for so long is closed with 1013, which means later."
+    )
+    max_connections_per_address: Amount = Field(
+        1000, description="Connections of one address (IPv6: of one /64) to one process. 0 for no limit."
+    )
+    max_handshakes_per_address_per_s: Amount = Field(
+        200, description="New connections per second and address; ten seconds' worth may come at once. 0 for no limit."
+    )
+    max_failures_per_address_per_s: Amount = Field(
+        20,
+        description="Refused sign-ins per second and address, likewise; more are refused unread. 0 for no limit.",
     )
     max_sessions_per_document: Count = Field(5000, description="Sessions on one document of one process.")
     max_connections: Count = Field(20_000, description="Connections of one process.")

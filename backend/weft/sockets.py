@@ -5,7 +5,8 @@ callables, because a framework's WebSocket object costs each idle connection 12 
 
 Rules (tests quote these ids):
     N1  What can be decided before the upgrade is decided there and refused with an HTTP status: the document's name,
-        the origin, the number of connections, and for `/sync/{document}` the grant.
+        the origin, the number of connections (of the process, and of the address: addresses.py), and for
+        `/sync/{document}` the grant.
     N2  The first subprotocol offered that holds no token is selected, and one that does only when there is no other:
         browsers fail the socket when none of theirs is.
     N3  Of its request an idle connection keeps nothing on `/sync/{document}`; on `/sync`, where the hook is asked for
@@ -16,6 +17,7 @@ Rules (tests quote these ids):
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from starlette.types import Receive, Scope, Send
@@ -54,10 +56,13 @@ class SyncEndpoint(ABC):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection until it is closed."""
-        metrics = self._weft.metrics
+        metrics, addresses = self._weft.metrics, self._weft.addresses
         metrics.connections += 1
+        address: str | None = None
         try:
             try:
+                client = scope.get("client")
+                address = addresses.enter(client[0] if client else "", monotonic())
                 listener = await self._admit(scope)
             except WeftError as error:
                 await self._refuse(error, scope, send)
@@ -67,6 +72,7 @@ class SyncEndpoint(ABC):
             await serve(scope, receive, send, listener, subprotocol=subprotocol, limits=self._limits)
         finally:
             metrics.connections -= 1
+            addresses.leave(address)
 
     @abstractmethod
     async def _listener(self, scope: Scope, handshake: Handshake) -> Listener:

@@ -17,6 +17,9 @@ SOURCES = [f"127.0.0.{last}" for last in range(2, 12)]
 MEMORY_BOUND_PCT = 10.0
 FLAT_FACTOR = 2.0  # cost at the largest over cost at the smallest that still counts as flat: folding shows as noise
 
+# One session sends all that the server takes.
+UNHURRIED = {"WEFT_MAX_UPDATES_PER_S": "0", "WEFT_MAX_MESSAGES_PER_S": "0", "WEFT_MAX_BYTES_PER_S": "0"}
+
 
 @dataclass(frozen=True, slots=True)
 class Growth:
@@ -87,7 +90,7 @@ def document_size(quick: bool) -> list[tuple[str, Figures]]:
     updates = 200 if quick else 20_000
     out = []
     for size in sizes:
-        with running(WEFT_HP) as server:
+        with running(WEFT_HP, env=UNHURRIED) as server:
             arguments = ["--kind", "stream", "--checkpoint", str(updates), *synthetic(size).arguments]
             out.append((f"document of {size >> 10:,} KB", generate_load(server, arguments, timeout_s=1800)))
     return out
@@ -103,7 +106,7 @@ def history(quick: bool) -> list[tuple[str, Figures]]:
         "256",
         *(part for n in checkpoints for part in ("--checkpoint", str(n))),
     ]
-    with running(WEFT_HP) as server:
+    with running(WEFT_HP, env=UNHURRIED) as server:
         figures = generate_load(server, arguments, timeout_s=3600)
     return [(f"{checkpoints[-1]:,} updates", figures)]
 

@@ -10,9 +10,13 @@ from tests.support.client import drop_all
 from tests.support.server import WeftServer
 
 
+# Traces are typed in as fast as the server takes them, by one session.
+UNHURRIED = {"WEFT_MAX_UPDATES_PER_S": "0", "WEFT_MAX_MESSAGES_PER_S": "0", "WEFT_MAX_BYTES_PER_S": "0"}
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WeftServer]:
-    with WeftServer(tmp_path_factory.mktemp("interop") / "data") as running:
+    with WeftServer(tmp_path_factory.mktemp("interop") / "data", env=UNHURRIED) as running:
         yield running
 
 

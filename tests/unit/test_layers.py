@@ -14,6 +14,7 @@ PACKAGE = Path(weft.__file__).parent
 
 # The first entry that a module's name starts with decides.
 LAYERS: dict[str, int] = {
+    "weft.addresses": 2,
     "weft.api": 6,
     "weft.app": 6,
     "weft.asgi": 6,
@@ -44,6 +45,7 @@ LAYERS: dict[str, int] = {
     "weft.minting": 6,
     "weft.outlet": 4,
     "weft.owners": 2,
+    "weft.pace": 2,
     "weft.presence": 2,
     "weft.readiness": 5,
     "weft.rebuild": 4,

@@ -66,6 +66,7 @@ def test_c4_names_say_units() -> None:
     """A number without a unit in its name is a count, a factor or a port."""
     counts = {
         "port", "max_sessions_per_document", "max_connections", "max_documents_per_connection", "max_waiting_updates",
+        "max_connections_per_address",
         "preauth_documents", "coalesce_factor", "compact_tail_updates", "compact_tail_fraction", "worker_processes",
     }  # fmt: skip
     for name, field in Settings.model_fields.items():
