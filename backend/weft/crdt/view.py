@@ -6,7 +6,7 @@ passes the gate like any client's.
 Rules (tests quote these ids):
     V1  The squashed form is loaded: a tenth of the time, and nothing that lives in deleted types. Characters that
         editors cut in half are replaced as Yjs does (`halves`); pycrdt shows them otherwise. Numbers that pycrdt
-        cannot read are written as doubles (`numbers`).
+        cannot read are written as doubles (`numbers`), text that stands in an array as values (`letters`).
     V2  Whatever pycrdt raises, its panics included, leaves as `CrdtError`; cancellation and exits pass through. What
         would end the process (types nested without bound) is refused before.
     V3  An edit gives what it added and nothing else, and the strict reader has accepted it. The document's own bytes
@@ -27,6 +27,7 @@ import pycrdt
 
 from weft.crdt.anyvalue import MAX_SAFE_INTEGER
 from weft.crdt.halves import show_halves
+from weft.crdt.letters import show_letters
 from weft.crdt.merge import Guard
 from weft.crdt.numbers import show_numbers
 from weft.crdt.roots import RootKind, root_kinds
@@ -142,7 +143,7 @@ def byte_index(text: str, characters: int) -> int:
 
 def _open(merged: bytes, client: int | None = None) -> tuple[pycrdt.Doc[Any], dict[str, RootKind]]:
     try:
-        shown = show_numbers(show_halves(squash(merged)))
+        shown = show_letters(show_numbers(show_halves(squash(merged))))
         kinds = root_kinds(shown)
     except UpdateError as error:
         raise CrdtError(f"cannot read a document: {error}") from error

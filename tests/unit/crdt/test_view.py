@@ -1,5 +1,5 @@
 """Looking into documents and editing them from the server: V1-V5 of `view`, O1-O3 of `roots`, H1-H2 of `halves`,
-N1-N2 of `numbers`.
+N1-N2 of `numbers`, T1-T2 of `letters`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from tests.unit.crdt.build import everything, item, number, string, text, typing
 
 from weft.crdt.halves import show_halves
 from weft.crdt.implied import implied_deletes
+from weft.crdt.letters import show_letters
 from weft.crdt.merge import merge
 from weft.crdt.numbers import show_numbers
 from weft.crdt.roots import MAX_NESTING, root_kinds
@@ -199,3 +200,25 @@ def test_n1_such_documents_can_be_edited_and_asked_what_they_imply() -> None:
     assert read_text(merge([WIDE, made]), "u") == "é😀"
     assert implied_deletes([WIDE]).contains(3, 0, 1)
     assert not implied_deletes([WIDE]).contains(1, 0, 1)
+
+
+@pytest.mark.parametrize("word", ["😀", "a😀b", "😀😀", "é"])
+def test_t1_text_in_an_array_is_shown_as_values(word: str) -> None:
+    """Found by fuzzing: pycrdt never came back when it was asked for half of a surrogate pair in an array."""
+    data = update((1, 0, [item(7, b"\x00"), string(word, parent=(1, 0)), string("z", right=(1, 1))]))
+    shown = [unit for char in word for unit in (["\ufffd"] * 2 if char > "\uffff" else [char])]
+    assert read_json(data) == {"t": [["z", *shown]]}
+    assert [section.end for section in read_update(show_letters(data)).sections] == [
+        section.end for section in read_update(data).sections
+    ]
+
+
+def test_t2_other_texts_stay() -> None:
+    for data in (
+        update((1, 0, [item(7, b"\x00"), string("é😀", root="words"), string("a", left=(1, 1))])),
+        update((1, 0, [item(7, b"\x02"), string("😀", parent=(1, 0))]), (2, 0, [item(7, b"\x00")])),
+        update((1, 0, [string("a", left=(2, 0)), item(7, b"\x00")]), (2, 0, [string("b", left=(1, 0))])),
+        update((1, 0, [item(7, b"\x00"), b"\x00\x01", string("é", left=(1, 1)), string("é", parent=(9, 1))])),
+        typing(1, "é😀"),
+    ):
+        assert show_letters(data) is data
