@@ -88,9 +88,10 @@ async def test_reconnect_storm(tmp_path: Path, long: bool, fault: MakeFault) -> 
             await asyncio.gather(*(visitor.join(WAIT_S) for visitor in visitors[start : start + 100]))
         async with Crowd("storm", [other.ws], 1, people=4, documents=1) as crowd:
             typing = asyncio.create_task(crowd.type_until(lambda: False, "told to stop", 10 * WAIT_S))
+            there = int(victim.server.metrics()["weft_connections"])
             killed_s = time.monotonic()
             await victim.kill()
-            await asyncio.sleep(0.05)
+            await scene.until(lambda: sum(not one.is_inside for one in visitors) >= there, "all its clients are out")
             gone = [visitor for visitor in visitors if not visitor.is_inside]
             assert len(gone) > count // 4, "HAProxy spreads them"
             for visitor in gone:
