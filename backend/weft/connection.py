@@ -63,11 +63,13 @@ class Connection:
         "_pace",
         "_resting",
         "_tasks",
+        "schema",
     )
 
     def __init__(self, hub: Hub, expiry: Expiry) -> None:
         self._hub = hub
         self._expiry = expiry
+        self.schema: int | None = None  # what the editor knows; None when it does not say
         self._outlet: Outlet | None = None
         self._tasks: set[asyncio.Task[None]] | None = None
         # What comes after a large update, while that is being read (X2); None when none is.
@@ -325,6 +327,7 @@ class Connection:
         settings = self._hub.settings
         room = await self._hub.open(document)
         try:
+            await room.mirror.check_schema(self.schema)
             # It may have ended or been taken back while the document was loaded.
             self._expiry.check(grant)
             self._hub.revocations.check(grant, document)
@@ -337,6 +340,7 @@ class Connection:
                 step1_per_s=settings.max_step1_per_s,
                 now_s=monotonic(),
             )
+            session.schema = self.schema
             room.join(session, self)
             if address is not None:
                 self.outlet.send(hocuspocus.authenticated(session.prefix, read_only=not grant.may_write))

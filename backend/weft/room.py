@@ -27,12 +27,22 @@ from typing import NamedTuple, Protocol
 from weft.crdt.merge import merge
 from weft.crdt.update import UpdateFacts, read_state_vector, read_update, write_state_vector
 from weft.document import Admission, Document
-from weft.errors import CrdtError, JournalUnavailableError, RoomFullError, TooFastError, TooLargeError, WeftError
+from weft.errors import (
+    CrdtError,
+    DocumentDeletedError,
+    InternalError,
+    JournalUnavailableError,
+    RoomFullError,
+    TooFastError,
+    TooLargeError,
+    WeftError,
+)
 from weft.fanout import Fanout, Pacer
 from weft.folder import Folder
 from weft.follower import Follower
 from weft.journal import Loaded
 from weft.logs import get_logger
+from weft.mirror import Mirror, outdated
 from weft.outlet import Outlet
 from weft.owners import Owners, Split
 from weft.presence import Entry as PresenceEntry
@@ -86,6 +96,7 @@ class Room:
     Attributes:
         document_id: which one.
         document: its content.
+        mirror: carries its title into the listing.
         idle_since_s: since when nobody has used it, monotonic seconds; None while somebody does.
     """
 
@@ -138,6 +149,7 @@ class Room:
             self._relay = Relay(
                 document_id, services.bus, services.metrics, own=self._own_presence, take=self._take_presence
             )
+        self.mirror = Mirror(document_id, document, services, self._schema_grew)
         self._parties: dict[Session, Party] = {}
         self._users: dict[Session, str | None] = {}  # as they were when they joined
         self._owners = Owners(self._present_user, self.presence.has_user)
@@ -151,6 +163,7 @@ class Room:
         self._flushing = False
         self._last_broadcast_s = 0.0
         self._lost: WeftError | None = None
+        self._tell_lost: list[asyncio.Future[WeftError]] = []
 
     # -- sessions ------------------------------------------------------------------------------------------------
 
@@ -368,7 +381,28 @@ class Room:
         edit = Edit(author, time_ns() // 1_000_000, admission.ready)
         self._pending.append(_Pending(session, edit, ticket))
         self._pending_bytes += len(admission.ready)
+        self.mirror.saw(admission.ready)
         self._schedule()
+
+    def take_from_server(self, update: bytes, facts: UpdateFacts, ticket: Ticket) -> None:
+        """Take an edit that this server makes, through the gate; the ticket is answered as a client's is.
+
+        Raises:
+            TooLargeError, JournalUnavailableError: as in `take`.
+            InternalError: it refers to what is not there.
+            WeftError: the room has been lost (deleted, journal failed).
+        """
+        if self._lost is not None:
+            raise self._lost
+        admission = self.document.admit(update, facts)
+        if admission.waiting is not None:
+            raise InternalError("an edit of the server refers to what the document does not hold")
+        if admission.ready is None:
+            self._ride(ticket)
+            return
+        self._check_room_for(len(update))
+        self._accept(admission, ticket, ticket.session.grant.user, is_live=False)
+        self._advanced(admission.ends)
 
     # -- what other replicas write --------------------------------------------------------------------------------
 
@@ -618,9 +652,29 @@ class Room:
             ticket.followers = [*(ticket.followers or ()), barrier]
         self._ride(barrier)
 
+    def until_lost(self) -> asyncio.Future[WeftError]:
+        """A future of the error with which the room is lost, if it ever is."""
+        future: asyncio.Future[WeftError] = self._loop.create_future()
+        self._tell_lost = [other for other in self._tell_lost if not other.done()]
+        self._tell_lost.append(future)
+        return future
+
+    def deleted(self) -> None:
+        """The document has got its tombstone: end everybody, take nobody."""
+        self._journal_lost(DocumentDeletedError(f"document {self.document_id} was deleted"))
+
+    def _schema_grew(self, schema: int) -> None:
+        """End the sessions of editors that are older than what the document holds now."""
+        for session in tuple(self._parties):
+            if session.schema is not None and session.schema < schema:
+                self._end(session, outdated(session.schema, schema))
+
     def _journal_lost(self, error: WeftError) -> None:
         self._lost = error
         self._saver.give_up()
+        for future in self._tell_lost:
+            if not future.done():
+                future.set_result(error)
         self.end_all(error)
 
     # -- state ---------------------------------------------------------------------------------------------------
@@ -812,7 +866,8 @@ class Room:
     def is_settled(self) -> bool:
         """Whether nothing is pending, unsaved or being folded."""
         is_read = self._follower is None or not self._follower.is_busy
-        return not self._pending and self._saver.is_idle and not self._folder.is_busy and is_read
+        is_quiet = not self._folder.is_busy and self.mirror.is_idle
+        return not self._pending and self._saver.is_idle and is_quiet and is_read
 
     async def settled(self) -> None:
         """Wait until everything is durable."""
@@ -822,6 +877,7 @@ class Room:
     async def close(self) -> None:
         """Make everything durable, leave a snapshot if that is worth it, and give the memory back."""
         await self.settled()
+        await self.mirror.close()
         await self._folder.close()
         while self._pending or not self._saver.is_idle:
             await self.settled()  # while the snapshot was made the log has lost what this room may be the last to hold
@@ -844,4 +900,5 @@ class Room:
             await self._follower.stop()
         await self._saver.stop()
         await self._folder.stop()
+        await self.mirror.stop()
         self._let_go()

@@ -25,7 +25,7 @@ from starlette.types import Receive, Scope, Send
 from weft.asgi import refuse, serve
 from weft.auth import Gate
 from weft.connection import HocuspocusConnection, YWebsocketConnection
-from weft.errors import RoomFullError, TooLargeError, WeftError
+from weft.errors import MalformedError, RoomFullError, TooLargeError, WeftError
 from weft.hooks import Handshake, choose_subprotocol
 from weft.logs import get_logger
 from weft.outlet import Limits, Listener
@@ -107,7 +107,9 @@ class YWebsocketEndpoint(SyncEndpoint):
     async def _listener(self, scope: Scope, handshake: Handshake) -> Listener:
         document = document_id(scope["path_params"]["document"])
         grant = await self._gate.grant(handshake, handshake.token, document)
-        return YWebsocketConnection(self._weft.hub, document, grant, self._weft.expiry)
+        connection = YWebsocketConnection(self._weft.hub, document, grant, self._weft.expiry)
+        connection.schema = schema_of(handshake)
+        return connection
 
 
 class HocuspocusEndpoint(SyncEndpoint):
@@ -122,7 +124,23 @@ class HocuspocusEndpoint(SyncEndpoint):
             asked = request.handshake()
             return await self._gate.grant(asked, token or asked.token, document)
 
-        return HocuspocusConnection(self._weft.hub, authorize, self._weft.expiry)
+        connection = HocuspocusConnection(self._weft.hub, authorize, self._weft.expiry)
+        connection.schema = schema_of(handshake)
+        return connection
+
+
+def schema_of(handshake: Handshake) -> int | None:
+    """What `?schema=` says; None without it.
+
+    Raises:
+        MalformedError: no version.
+    """
+    said = handshake.query.get("schema")
+    if said is None:
+        return None
+    if not said.isascii() or not said.isdigit() or len(said) > 9:
+        raise MalformedError(f"?schema={said[:20]!r} is not a version; write a whole number such as 1")
+    return int(said)
 
 
 class _Request:

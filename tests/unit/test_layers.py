@@ -27,6 +27,7 @@ LAYERS: dict[str, int] = {
     "weft.conversation": 2,
     "weft.crdt": 1,
     "weft.document": 2,
+    "weft.editing": 5,
     "weft.embed": 6,
     "weft.errors": 0,
     "weft.expiry": 3,
@@ -43,6 +44,7 @@ LAYERS: dict[str, int] = {
     "weft.memory": 0,
     "weft.metrics": 0,
     "weft.minting": 6,
+    "weft.mirror": 4,
     "weft.outlet": 4,
     "weft.owners": 2,
     "weft.pace": 2,
@@ -69,7 +71,7 @@ LAYERS: dict[str, int] = {
 }
 PURE_UP_TO = 2
 IMPURE = {"asyncio", "time", "socket", "sqlite3", "redis", "fastapi", "starlette", "uvicorn", "threading", "subprocess"}
-PYCRDT = {"weft.crdt.implied", "weft.crdt.merge", "weft.crdt.view"}
+PYCRDT = {"weft.crdt.build", "weft.crdt.implied", "weft.crdt.merge", "weft.crdt.view"}
 
 
 def module_name(path: Path) -> str:
