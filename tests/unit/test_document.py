@@ -261,6 +261,21 @@ def test_packing_during_a_fold_loses_nothing() -> None:
     assert content(document.merged())[0] == "".join(texts)
 
 
+@pytest.mark.parametrize("update", ["00016100", "0002610007 00", "01010100040101740161016100"])
+def test_d4_a_delete_list_without_ranges_is_no_news(update: str) -> None:
+    """Found by fuzzing: 4 bytes that delete nothing were taken as an edit, stored and sent on, each time they came."""
+    document = Document()
+    data = bytes.fromhex(update)
+    document.absorb(document.admit(data, read_update(data)))
+    version = document.version
+    assert version == (data[0] == 1)  # the last one has a text besides
+    again = document.admit(data, read_update(data))
+    assert again.ready is None
+    assert again.waiting is None
+    merged = document.merged()
+    assert document.admit(merged, read_update(merged)).ready is None
+
+
 def test_known_step2_is_the_whole_delete_set() -> None:
     document = Document()
     for update in session(5):

@@ -14,7 +14,8 @@ Rules (tests quote these ids):
     U5  Flags, kinds of content and of types are those that Yjs 13 and pycrdt both read. (The retired ContentJSON,
         kind 2, and XML hooks are refused: pycrdt reads a text too many or too few, and the rest as something else.)
     U6  Text is UTF-8 and counted in UTF-16 code units; values and JSON follow the rules of `anyvalue`.
-    U7  A client has at most one list of delete ranges; they are sorted, do not overlap and are not empty.
+    U7  A client has at most one list of delete ranges; they are sorted, do not overlap and are not empty. A list
+        without ranges says nothing: it is not told, or it would be news each time it comes.
     U8  A refusal is an `UpdateError` that says what, how much and at which byte; nothing else is ever raised.
     U9  An update from outside names `MAX_CLIENTS` clients at most, its delete set `MAX_DELETE_CLIENTS`: each takes
         microseconds and up to 2 KB of memory but 6 bytes to send. Our own bytes are not bounded so.
@@ -362,7 +363,8 @@ def _read_deletes(
             raise UpdateError(f"client {client} has a second list of delete ranges (byte {begin})")
         seen.add(client)
         ranges, at = _read_ranges(update, at, size)
-        deletes.append((client, ranges))
+        if ranges:
+            deletes.append((client, ranges))
     return deletes, at
 
 
