@@ -40,7 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WeftServer]:
 
 
 def test_the_shell_snippet_makes_a_token(tmp_path: Path) -> None:
-    (commands,) = snippets("sh")
+    commands = snippets("sh")[0]
     path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
     done = subprocess.run(
         ["sh", "-euc", commands], capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False,
@@ -50,6 +50,20 @@ def test_the_shell_snippet_makes_a_token(tmp_path: Path) -> None:
     secret = (tmp_path / "weft.key").read_text().strip()
     claims = jwt.decode(done.stdout.strip(), secret, algorithms=["HS256"])
     assert (claims["sub"], claims["weft"]) == ("zoë", {"team/*": "edit"})
+
+
+def test_the_shell_snippets_revoke(server: WeftServer) -> None:
+    _, revoke, post = snippets("sh")
+    env = {
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "LC_ALL": "C.UTF-8", "WEFT_PORT": str(server.port),
+        "WEFT_AUTH_KEY_FILE": server.env["WEFT_AUTH_KEY_FILE"], "TOKEN": token(weft={"*": "admin"}, sub="chef"),
+    }  # fmt: skip
+    for commands in (revoke, post.replace("127.0.0.1:8000", f"127.0.0.1:{server.port}")):
+        done = subprocess.run(
+            ["sh", "-euc", commands], capture_output=True, text=True, env=env, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    assert done.stdout == '{"kind":"user","subject":"zoë","ended":0}'
 
 
 async def test_the_python_snippet_makes_tokens_that_are_taken(server: WeftServer) -> None:
