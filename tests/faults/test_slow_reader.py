@@ -158,6 +158,15 @@ def p99(latencies: list[float]) -> float:
     return sorted(latencies)[int(len(latencies) * 0.99)]
 
 
+async def quiet_p99(traffic: Traffic, seconds: float) -> float:
+    """p99 in the quieter seconds: the lower quartile of the p99s of each second.
+
+    A slow reader that holds up the others does so in every second; whatever else runs on the machine does not.
+    """
+    found = sorted([p99(await traffic.run(1.0)) for _ in range(round(seconds))])
+    return found[len(found) // 4]
+
+
 async def test_a_reader_that_stops_reading(
     tmp_path: Path, long: bool, fault: MakeFault, request: pytest.FixtureRequest
 ) -> None:
@@ -168,7 +177,7 @@ async def test_a_reader_that_stops_reading(
         everybody = [await YClient().join(server.ws, document) for _ in range(CLIENTS)]
         traffic = Traffic(everybody[:WRITERS], everybody[-SAMPLED:])
         await traffic.run(1.0)  # warm
-        before = p99(await traffic.run(BASELINE_S))
+        before = await quiet_p99(traffic, BASELINE_S)
         slow = await asyncio.to_thread(StalledReader, server.port, document)
         request.addfinalizer(slow.close)
         known = set().union(*slow.tokens())
@@ -176,12 +185,12 @@ async def test_a_reader_that_stops_reading(
         for client in everybody:
             await client.settle()
         memory = server.rss_bytes()
-        during = p99(await traffic.run(seconds))
+        during = await quiet_p99(traffic, seconds)
         grown = server.rss_bytes() - memory
         row.ran(len(traffic.sent))
         row.note(
-            f"p99 for the others {before * 1e3:.0f} ms before, {during * 1e3:.0f} ms during {seconds:.0f} s; "
-            f"the process grew by {grown / 1e6:.1f} MB"
+            f"p99 for the others in the quieter seconds {before * 1e3:.0f} ms before, {during * 1e3:.0f} ms during "
+            f"{seconds:.0f} s; the process grew by {grown / 1e6:.1f} MB"
         )
         step2s = len(slow.updates)
         everything = set(traffic.sent)
