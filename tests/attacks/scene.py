@@ -13,8 +13,10 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
+import socket
 import statistics
 import time
 from collections.abc import Iterable
@@ -269,9 +271,14 @@ class Stream:
         self.body = b""
 
     @classmethod
-    async def open(cls, server: WeftServer, request: bytes = b"") -> Self:
-        """Connect and send a request, or nothing."""
-        stream = cls(*await asyncio.open_connection("127.0.0.1", server.port))
+    async def open(cls, server: WeftServer, request: bytes = b"", window_bytes: int | None = None) -> Self:
+        """Connect, perhaps with a small window for what comes, and send a request, or nothing."""
+        sock = socket.socket()
+        sock.setblocking(False)
+        if window_bytes is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window_bytes)
+        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", server.port))
+        stream = cls(*await asyncio.open_connection(sock=sock))
         stream.writer.write(request)
         return stream
 
@@ -311,12 +318,14 @@ class Stream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.end()
+        with contextlib.suppress(OSError):
+            await self.writer.wait_closed()
 
 
-async def knock(server: WeftServer, path: str, **headers: str | None) -> Stream:
+async def knock(server: WeftServer, path: str, *, window_bytes: int | None = None, **headers: str | None) -> Stream:
     """Ask for a WebSocket and read the answer; `host` and `origin` are said or left out as given."""
     host = headers.pop("host", f"127.0.0.1:{server.port}")
-    return await (await Stream.open(server, head(path, host=host, **headers))).answer()
+    return await (await Stream.open(server, head(path, host=host, **headers), window_bytes)).answer()
 
 
 async def refused(server: WeftServer, path: str, **headers: str | None) -> tuple[int, bytes]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Iterator
 
 import pytest
@@ -58,12 +57,8 @@ async def test_a_document_that_is_full_is_refused_and_can_be_read(small: Place, 
     full = new_document("full")
     async with Victims(small):
         writer = await enter(small.attacker, full, dialect)
-        clock = 0
-        with contextlib.suppress(AssertionError):  # closed: it is full
-            while writer.closed is None and clock < 2 * DOCUMENT_BYTES:
-                writer.update(insert(66, clock, "x" * 50_000, clock - 1 if clock else None))
-                clock += 50_000
-                await writer.settle()
+        for clock in range(0, 8 * 50_000, 50_000):
+            writer.update(insert(66, clock, "x" * 50_000, clock - 1 if clock else None))
         assert await ending(writer) in {"close 4413", "CLOSE too-large"}
         stored = await shown(small.attacker, full)
         assert DOCUMENT_BYTES - 60_000 < len(stored) <= DOCUMENT_BYTES
@@ -159,26 +154,26 @@ async def test_slow_writers_hold_nobody_up(place: Place, dialect: str) -> None:
 
 
 async def test_who_reads_nothing_holds_nobody_up(place: Place, dialect: str) -> None:
-    """Twenty readers with small windows that read nothing, while megabytes are written."""
+    """Ten readers with small windows that read nothing, while megabytes are written."""
     async with Victims(place) as victims:
         path = f"/sync/{victims.document}" if dialect == "y-websocket" else "/sync"
         made = pass_for("mallory", victims.document, "read")
         prefix = b"" if dialect == "y-websocket" else victims.vera.prefix
         memory = place.rss_bytes()
         streams: list[Stream] = []
-        for _ in range(20):
-            stream = await knock(place.attacker, f"{path}?token={made}")
+        for _ in range(10):
+            stream = await knock(place.attacker, f"{path}?token={made}", window_bytes=4096)
             stream.writer.transport.pause_reading()  # type: ignore[attr-defined]
             if prefix:
                 stream.writer.write(frame(2, prefix + b"\x02\x00" + string(made)))
             stream.writer.write(frame(2, prefix + b"\x00\x00\x01\x00"))
             streams.append(stream)
         writer = await enter(place.attacker, victims.document, "hocuspocus", user="ana")
-        for number in range(40):
+        for number in range(64):
             writer.update(insert(1, number * 100_000, "y" * 100_000, number * 100_000 - 1 if number else None, "own"))
             await writer.settle()
         await victims.go_on()
-        assert place.metric("weft_slow_readers") >= 15
+        assert place.metric("weft_slow_readers") >= 8
         assert place.rss_bytes() - memory < 150 * MIB
         for stream in streams:
             stream.end()

@@ -1,0 +1,122 @@
+"""`weft serve` that gives something away, for the canary, which has to notice it.
+
+Started like the command: `python -m tests.attacks.leaky_server serve --port ...`
+
+WEFT_TEST_LEAK says what:
+    door      before the upgrade whoever brings a good token may read every document
+    denial    a Hocuspocus session that is ended stays among the readers
+    rooms     what is broadcast goes to the readers of all rooms
+    presence  a newcomer is told who is present anywhere
+    cache     answers to step 1 are kept for all documents together
+    address   step 1 of a session that was denied is answered
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Collection
+from typing import Any
+
+from weft import auth, cli, connection, conversation, fanout, folder, room
+from weft.errors import ForbiddenError
+from weft.session import presence_body
+from weft.types import Access, DocumentId, Grant
+from weft.wire import hocuspocus
+from weft.wire.messages import Step1
+
+
+def door() -> None:
+    grant_of = auth.grant_of
+
+    def kind(claims: Any, document: DocumentId) -> Grant:
+        try:
+            return grant_of(claims, document)
+        except ForbiddenError:
+            return Grant(Access.READ, user=claims.user, expires_s=claims.expires_s)
+
+    auth.grant_of = kind
+
+
+def denial() -> None:
+    def forgets(self: Any, address: str) -> None:
+        self._undecide(address)
+        self._open.pop(address, None)
+
+    connection.HocuspocusConnection._detach = forgets  # type: ignore[method-assign]
+
+
+def rooms() -> None:
+    every: dict[Any, Any] = {}
+    broadcast, add = fanout.Fanout.broadcast, fanout.Fanout.add
+
+    def noted(self: Any, session: Any, outlet: Any) -> None:
+        every[session] = outlet
+        add(self, session, outlet)
+
+    def loud(self: Any, body: bytes, skip: Collection[Any] = ()) -> int:
+        for session, outlet in every.items():
+            if session.reading and session not in self:
+                outlet.send(session.prefix + body)
+        return broadcast(self, body, skip)
+
+    fanout.Fanout.add = noted  # type: ignore[method-assign]
+    fanout.Fanout.broadcast = loud  # type: ignore[method-assign]
+
+
+def presence() -> None:
+    every: weakref.WeakSet[Any] = weakref.WeakSet()
+    say = room.Room._say_presence
+
+    def loud(self: Any, session: Any) -> None:
+        every.add(self)
+        for other in every:
+            if (payload := other.presence.snapshot()) is not None:
+                self._say(session, session.prefix + presence_body(payload))
+        say(self, session)
+
+    room.Room._say_presence = loud  # type: ignore[method-assign]
+
+
+def cache() -> None:
+    kept: dict[bytes, bytes] = {}
+    answer = folder.Folder._answer
+
+    def shared(self: Any, state_vector: bytes) -> bytes:
+        before = kept.get(state_vector)
+        kept[state_vector] = answer(self, state_vector)
+        return before or kept[state_vector]
+
+    folder.Folder._answer = shared  # type: ignore[method-assign]
+
+
+def address() -> None:
+    apply = connection.HocuspocusConnection._apply
+    receive = conversation.HocuspocusConversation.receive
+
+    def lenient(self: Any, frame: bytes) -> Any:
+        name, message = hocuspocus.decode(frame)
+        line = self._lines.get(name)
+        if line is not None and line.state == "denied" and isinstance(message, Step1):
+            return [conversation.Deliver(name, message)]
+        return receive(self, frame)
+
+    def deliver(self: Any, effect: Any) -> None:
+        if isinstance(effect, conversation.Deliver) and effect.address not in self._open:
+            found = self._hub.rooms.get(hocuspocus.split_address(effect.address)[0])
+            if found is not None:
+                self.outlet.send(hocuspocus.step2(effect.address, found.document.merged()))
+            return
+        apply(self, effect)
+
+    conversation.HocuspocusConversation.receive = lenient  # type: ignore[method-assign]
+    connection.HocuspocusConnection._apply = deliver  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    how = os.environ.pop("WEFT_TEST_LEAK")
+    kinds = {"door": door, "denial": denial, "rooms": rooms, "presence": presence, "cache": cache, "address": address}
+    if how not in kinds:
+        raise SystemExit(f"WEFT_TEST_LEAK={how} is not known; use one of {', '.join(kinds)}")
+    kinds[how]()
+    cli.main()
