@@ -13,11 +13,33 @@ function excalidrawFonts(): Plugin {
   };
 }
 
+/**
+ * Excalidraw names another host for each font, in case ours does not answer. Browsers that are forbidden to ask it say so
+ * for every font, though none is missing. Fails the build when Excalidraw has changed.
+ */
+function noOtherHost(): Plugin {
+  const fallback = /return (\w+)\.push\(new URL\(\w+,\w+\.ASSETS_FALLBACK_URL\)\),\1\}/;
+  let found = false;
+  return {
+    name: "no-other-host",
+    apply: "build",
+    transform(code, id) {
+      if (!id.includes("@excalidraw/excalidraw/dist/prod/") || !code.includes("ASSETS_FALLBACK_URL")) return null;
+      const own = code.replace(fallback, "return $1}");
+      found = own !== code;
+      return { code: own, map: null };
+    },
+    buildEnd(error) {
+      if (!error && !found) this.error("Excalidraw's fallback for fonts was not found; look at ASSETS_FALLBACK_URL");
+    },
+  };
+}
+
 const server = process.env["WEFT_URL"] ?? "http://127.0.0.1:8000";
 
 export default defineConfig(({ command }) => ({
   base: command === "build" ? "/static/app/" : "/",
-  plugins: [react(), excalidrawFonts()],
+  plugins: [react(), excalidrawFonts(), noOtherHost()],
   build: {
     outDir: "../backend/weft/static/app",
     emptyOutDir: true,

@@ -1,5 +1,4 @@
 /** Excalidraw on the page, with the binding around it. */
-import "./assets";
 import { Excalidraw, MainMenu } from "@excalidraw/excalidraw";
 import "@excalidraw/excalidraw/index.css";
 import type { AppState, ExcalidrawImperativeAPI, BinaryFileData } from "@excalidraw/excalidraw/types";

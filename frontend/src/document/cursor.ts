@@ -32,7 +32,8 @@ export function cursor(user: CursorUser): HTMLElement {
 /** A person has changed their name or colour: the editor draws each cursor once only. */
 export function redress(root: HTMLElement, user: CursorUser): void {
   for (const base of root.querySelectorAll<HTMLElement>(".peer-cursor")) {
-    const [caret, label] = [base.querySelector<HTMLElement>("span"), base.querySelector<HTMLElement>("span > span")];
+    const caret = base.querySelector<HTMLElement>(".bn-collaboration-cursor__caret");
+    const label = base.querySelector<HTMLElement>(".bn-collaboration-cursor__label");
     if (base.dataset["client"] === user.id && caret && label) dress(caret, label, user);
   }
 }

@@ -2,8 +2,6 @@
 import { BlockNoteEditor } from "@blocknote/core";
 import { withCollaboration } from "@blocknote/core/yjs";
 import { en } from "@blocknote/core/locales";
-import { yUndoPluginKey } from "y-prosemirror";
-import * as Y from "yjs";
 import { failed } from "../app/actions";
 import { api, ApiError } from "../app/api";
 import { currentPerson } from "../app/identity";
@@ -49,16 +47,6 @@ function resolver(session: DocumentSession): (url: string) => Promise<string> {
     }
     return promise;
   };
-}
-
-/**
- * Undo takes back what one has done oneself, and nobody else's words: a block that one has made stays when others have
- * written into it. (The default keeps paragraphs only, and BlockNote wraps each of them.)
- */
-export function keepOthersWork(editor: DocumentEditor): void {
-  const state = yUndoPluginKey.getState(editor.prosemirrorState) as { undoManager: Y.UndoManager } | undefined;
-  if (!state) throw new Error("the editor has no undo of its own");
-  state.undoManager.deleteFilter = (item) => !(item.content instanceof Y.ContentType) || item.content.type._length === 0;
 }
 
 export function createEditor(session: DocumentSession) {

@@ -11,8 +11,9 @@ import "../styles/document.css";
 import { t } from "../strings";
 import { say } from "../ui/toast";
 import { redress } from "./cursor";
-import { createEditor, IMAGES, keepOthersWork, type DocumentEditor } from "./editor";
+import { createEditor, IMAGES, type DocumentEditor } from "./editor";
 import { useScrollPresence } from "./scroll";
+import { keepOthersWork } from "./undo";
 
 /** The server keeps images; blocks for other files would lead nowhere. */
 const NOT_OFFERED = new Set(["video", "audio", "file"]);

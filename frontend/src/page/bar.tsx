@@ -7,6 +7,7 @@ import type { DocumentSession } from "../connection/session";
 import { t } from "../strings";
 import * as Icons from "../ui/icons";
 import { Menu, type MenuItem } from "../ui/menu";
+import { ProfileDialog } from "../ui/profile";
 import { StatusChip } from "./chip";
 import { useMeta, useStatus, type Following, type Peer } from "./hooks";
 import { People } from "./people";
@@ -31,7 +32,7 @@ export function useTitle(session: DocumentSession, kind: "document" | "board"): 
 
 export function Bar({ session, kind, peers, following, items }: Props) {
   const state = useStatus(session);
-  const [dialog, setDialog] = useState<"share" | "shortcuts" | null>(null);
+  const [dialog, setDialog] = useState<"share" | "shortcuts" | "profile" | null>(null);
   const title = useTitle(session, kind);
   const canEdit = !state.readOnly && state.ended === null;
 
@@ -58,6 +59,7 @@ export function Bar({ session, kind, peers, following, items }: Props) {
     ...items,
     { label: t.menu.duplicate, icon: <Icons.CopyIcon />, apart: true,
       run: () => { void duplicate(session.id).then((copy) => { if (copy) navigate(pathOf(copy.kind, copy.id)); }); } },
+    { label: t.menu.profile, icon: <Icons.PersonIcon />, run: () => { setDialog("profile"); } },
     { label: t.menu.shortcuts, icon: <Icons.KeyboardIcon />, run: () => { setDialog("shortcuts"); } },
   ];
   if (canEdit) {
@@ -78,13 +80,14 @@ export function Bar({ session, kind, peers, following, items }: Props) {
         <StatusChip session={session} />
       </div>
       <div className="bar-right">
-        <People peers={peers} following={following} />
+        <People peers={peers} following={following} onProfile={() => { setDialog("profile"); }} />
         <button type="button" className="button primary share-button" onClick={() => { setDialog("share"); }} aria-label={t.actions.share}>
           <Icons.ShareIcon /><span>{t.actions.share}</span>
         </button>
         <Menu label={t.actions.more} button={<Icons.MoreIcon />} items={menu} />
       </div>
       {dialog === "share" && <ShareDialog id={session.id} peers={peers} onClose={() => { setDialog(null); }} />}
+      {dialog === "profile" && <ProfileDialog onClose={() => { setDialog(null); }} />}
       {dialog === "shortcuts" && <ShortcutsDialog kind={kind} onClose={() => { setDialog(null); }} />}
     </header>
   );

@@ -1,17 +1,16 @@
 /** Who is here: at most five faces, a click follows one; the rest in a list. */
-import { useState } from "react";
 import { usePerson } from "../app/identity";
+import { useNarrow } from "../app/theme";
 import { t } from "../strings";
 import { Avatar } from "../ui/avatar";
 import { Menu } from "../ui/menu";
-import { ProfileDialog } from "../ui/profile";
 import type { Following, Peer } from "./hooks";
 
 const MOST = 5;
 
-export function People({ peers, following, most = MOST }: { peers: Peer[]; following: Following; most?: number }) {
+export function People({ peers, following, onProfile }: { peers: Peer[]; following: Following; onProfile: () => void }) {
   const person = usePerson();
-  const [profile, setProfile] = useState(false);
+  const most = useNarrow() ? 1 : MOST;
   const shown = peers.length > most ? peers.slice(0, most - 1) : peers;
   const rest = peers.slice(shown.length);
   const labelOf = (peer: Peer): string =>
@@ -33,10 +32,9 @@ export function People({ peers, following, most = MOST }: { peers: Peer[]; follo
           }))} />
       )}
       <button type="button" className="avatar-button me" aria-label={t.profile.change(person.name)} title={`${person.name} (${t.bar.you})`}
-        onClick={() => { setProfile(true); }}>
+        onClick={onProfile}>
         <Avatar {...person} />
       </button>
-      {profile && <ProfileDialog onClose={() => { setProfile(false); }} />}
     </div>
   );
 }

@@ -1,4 +1,5 @@
 /** A board: Excalidraw on the shared `Map "elements"` and `Map "files"`. */
+import "../board/assets"; // before Excalidraw, which looks for its fonts as soon as it is loaded
 import { lazy, Suspense, useCallback, useMemo, useState } from "react";
 import type { ExcalidrawImperativeAPI } from "@excalidraw/excalidraw/types";
 import { failed } from "../app/actions";
