@@ -26,12 +26,13 @@ test` runs a short form of each.
 
 People type on several documents in both dialects all the while. Each logs a unique token before sending it, and what
 the server has acknowledged. **Lost** counts acknowledged inserts that are missing and acknowledged deletes that are
-not done, as a reader sees them who comes *before* any writer is back with a copy; only where Redis itself has lost
-its log are replicas and clients let back in first, because restoring it is what is tested. Afterwards all clients, a
-newcomer at each replica, what lies in Redis and a replica that was started only then have to hold the same document,
-byte for byte, and replicas that nobody uses any more have to be back at the memory and the file descriptors that they
-had before. **Recovery** is the time from the end of the fault until everybody is connected, everything is
-acknowledged and all copies are equal: median and longest of all runs.
+not done, where replicas or Redis die or are restarted as a reader sees them who comes *before* any writer is back
+with a copy. Only where Redis itself has lost its log are replicas and clients let back in first, because restoring it
+is what is tested. ("People return at once" and the load balancer's row measure how long people are away, and look
+afterwards.) Afterwards all clients, a newcomer at each replica, what lies in Redis and a replica that was started
+only then have to hold the same document, byte for byte, and replicas that nobody uses any more have to be back at the
+memory and the file descriptors that they had before. **Recovery** is the time from the end of the fault until
+everybody is connected, everything is acknowledged and all copies are equal: median and longest of all runs.
 
 Two things that are Redis's own: with `appendfsync everysec` it answers before it has written to its file while the
 fsync of the second before is still under way, so the death of the process alone, not only of the machine, may take

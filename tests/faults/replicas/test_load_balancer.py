@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 ROUNDS = 5
 BACK_S = 5.0
-PEOPLE = 60
+PEOPLE = 40
 
 
 async def test_load_balancer(tmp_path: Path, long: bool, fault: MakeFault) -> None:
