@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import random
 import re
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
@@ -30,6 +32,7 @@ from tests.support.tokens import token
 
 SECRET = re.compile(rb"canary<([^<>]*)>")
 GRACE_S = 4.0
+SPREAD_S = 6.0  # a revocation has 5 s to reach all replicas
 PACE_S = 0.04
 DEADLINE_S = 20.0
 STEP1 = b"\x00\x00\x01\x00"
@@ -316,11 +319,32 @@ class Run:
             await self.writes_on(document)
             await spy.sees(own)
 
+    async def revoked(self) -> None:
+        """Taken back at one server, noticed at any; nothing more comes, and nothing can be opened with it again."""
+        document, own = self.choose(2)
+        name = f"j{self.random.getrandbits(64):x}"
+        made = token(sub="guest", jti=name, weft={document: "edit"})
+        async with await self._hocuspocus() as spy:
+            for address, by in ((document, made), (own, self.good_token(own))):
+                spy.sign_in(address, by, ever())
+                spy.say(address, STEP1)
+                await spy.sees(address)
+            server = self.server
+            waits = asyncio.create_task(spy.hears_no(document))
+            await asyncio.to_thread(revoke, server, {"token": name})
+            spy.until_s[document] = min(spy.until_s.get(document, 0), time.time() + SPREAD_S)
+            await waits
+            spy.say_everything(document)
+            spy.sign_in(document, made, 0)
+            await self.writes_on(document)
+            spy.say_everything(document)
+            await spy.sees(own)
+
     # -- all of it
 
     def _kinds(self) -> list[Callable[[], Awaitable[None]]]:
         common = [self.stranger, self.stranger_in_band, self.guest, self.guest_of_many, self.demoted, self.leaver]
-        return [*common, *common, self.expiring]
+        return [*common, *common, self.expiring, self.revoked]
 
     async def _visit(self, todo: list[Callable[[], Awaitable[None]]]) -> None:
         while todo and not self._over.is_set():
@@ -353,6 +377,20 @@ class Run:
                     await asyncio.gather(everybody, return_exceptions=True)
             finally:
                 self._over.set()
+
+
+def revoke(server: WeftServer, what: dict[str, str]) -> None:
+    """Take something back; returns when that is durable."""
+    request = urllib.request.Request(
+        f"{server.http}/api/revocations",
+        data=json.dumps(what).encode(),
+        headers={
+            "Authorization": f"Bearer {token(sub='operator', weft={'*': 'admin'})}",
+            "Content-Type": "application/json",
+        },
+    )
+    with urllib.request.urlopen(request, timeout=DEADLINE_S) as answer:
+        assert answer.status == 200
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:

@@ -130,14 +130,12 @@ async def test_a_victim_without_presence_keeps_her_id(alone: Place, dialect: str
         await attacker.close()
 
 
-async def test_ids_by_the_thousand_make_nobody_forgotten(alone: Place) -> None:
-    """What is remembered about ids is bounded (O4): one who makes ten thousand of them pushes out his own."""
+async def test_many_ids_make_nobody_forgotten(alone: Place) -> None:
+    """What is remembered about ids is bounded (O4): who makes many pushes out his own."""
     async with Victims(alone, has_presence=False) as victims:
         attacker = await enter(alone.attacker, victims.document, "hocuspocus")
-        for client in range(1_000_000, 1_010_100):
+        for client in range(1_000_000, 1_000_600):
             attacker.update(insert(client, 0, "x", root="own"))
-            if client % 500 == 0:
-                await attacker.settle()
         await attacker.settle()
         attacker.update(gc(VERA, victims.clock, 100_000))
         attacker.update(gc(VERA, victims.clock + 20, 100_000))

@@ -63,9 +63,6 @@ async def test_without_an_origin_only_with_a_token(place: Place) -> None:
     async with Victims(place) as victims:
         for origin in (None, f"http://127.0.0.1:{place.attacker.port}"):
             assert (await refused(place.attacker, f"/sync/{victims.document}", origin=origin))[0] == 401
-        async with await knock(place.attacker, "/sync") as stream:  # a token may come in band, and until then nothing
-            stream.writer.write(frame(2, victims.vera.prefix + b"\x00\x00\x01\x00"))
-            assert await stream.close_code() == 1013
 
 
 async def test_a_rebound_name_opens_nothing(place: Place) -> None:

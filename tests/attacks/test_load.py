@@ -24,7 +24,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     env = {
         "WEFT_MAX_UPDATE_BYTES": f"{UPDATE_BYTES}",
         "WEFT_MAX_DOCUMENT_BYTES": f"{DOCUMENT_BYTES}",
-        "WEFT_MAX_UNSAVED_BYTES": f"{DOCUMENT_BYTES}",
         "WEFT_MAX_WAITING_BYTES": f"{UPDATE_BYTES}",
     }
     with guarded(tmp_path_factory.mktemp("small"), "data", **env) as server:
@@ -126,7 +125,7 @@ async def test_a_thousand_state_vectors_are_not_all_kept(place: Place, dialect: 
                     client = await YClient().join(place.attacker.ws, f"{document}?token={made}", vector=vector)
                 await client.close()
 
-        await asyncio.gather(*(ask(start) for start in range(0, 160, 8)))
+        await asyncio.gather(*(ask(start) for start in range(0, 96, 8)))
         await victims.go_on()
         assert place.rss_bytes() - memory < 80 * MIB
 

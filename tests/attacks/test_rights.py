@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import pytest
 from pycrdt import Doc, Map
 
-from tests.attacks.scene import ALL_CORNERS, BAD, VERA, Place, Victims, enter, new_document, pass_for, shown
+from tests.attacks.canary import revoke
+from tests.attacks.scene import (
+    ALL_CORNERS,
+    BAD,
+    VERA,
+    Place,
+    Victims,
+    ending,
+    enter,
+    new_document,
+    pass_for,
+    refused,
+    shown,
+)
 from tests.support.client import Client, HocuspocusClient, YClient
 from tests.support.lib0 import buf, insert, string, varuint, write_vector
 from tests.support.tokens import token
@@ -164,6 +178,31 @@ async def test_a_role_is_not_remembered(place: Place) -> None:
         assert demoted.frames_in == heard
         await demoted.close()
         await helper.close()
+
+
+async def test_who_was_revoked_writes_and_reads_no_more(place: Place, dialect: str) -> None:
+    """Taken back at the victims' server; he writes on, at another one if there is one, until he is told."""
+    async with Victims(place) as victims:
+        user = f"mallory of {victims.document}"
+        attacker = await enter(place.attacker, victims.document, dialect, user=user)
+        made = pass_for(user, victims.document)
+        spare = pass_for(user, victims.document)
+        attacker.update(insert(66, 0, "before", root="own"))
+        await attacker.settle()
+        await asyncio.to_thread(revoke, place.victims, {"user": user})
+        began = time.monotonic()
+        assert await ending(attacker) in {"close 4401", "CLOSE revoked"}
+        assert time.monotonic() - began < 5
+        if dialect == "hocuspocus":
+            heard = attacker.frames_in
+            attacker.update(insert(66, 6, BAD, 5, "own"))
+            attacker.announce(66, 1, BAD)
+            await victims.go_on(5)
+            assert attacker.frames_in == heard
+        for other in (made, spare):
+            assert (await refused(place.attacker, f"/sync/{victims.document}?token={other}"))[0] == 401
+        assert await shown(place.victims, victims.document, root="own") == "before"
+        await attacker.close()
 
 
 # -- one connection, other documents
