@@ -177,6 +177,7 @@ export const t = {
     outdated: "This document was written with a newer version of Weft",
     outdatedHint: "Reload the page to get it.",
     ended: "This document is closed for you",
+    needsLink: "Open it with a link that somebody has shared with you.",
     keepText: "What you have not saved is still shown here, so that you can copy it.",
   },
   board: {

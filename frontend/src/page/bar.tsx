@@ -56,7 +56,7 @@ export function Bar({ session, kind, peers, following, items }: Props) {
   }, []);
 
   const menu: MenuItem[] = [
-    ...items,
+    ...items.filter((item) => canEdit || !item.edits),
     { label: t.menu.duplicate, icon: <Icons.CopyIcon />, apart: true,
       run: () => { void duplicate(session.id).then((copy) => { if (copy) navigate(pathOf(copy.kind, copy.id)); }); } },
     { label: t.menu.profile, icon: <Icons.PersonIcon />, run: () => { setDialog("profile"); } },

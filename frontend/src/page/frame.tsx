@@ -12,6 +12,7 @@ import { failed } from "../app/actions";
 import { api } from "../app/api";
 import { opened } from "../app/recent";
 import { navigate } from "../app/router";
+import { tokenOf } from "../app/tokens";
 import { SCHEMA, type DocumentSession } from "../connection/session";
 import { BodySkeleton } from "../pages/skeleton";
 import { t } from "../strings";
@@ -96,7 +97,7 @@ function Ended({ session }: { session: DocumentSession }) {
     api.restore(session.id).then(session.retry, (error: unknown) => { failed(t.failed.restore, error); });
   };
   return (
-    <Message title={t.document.ended} hint={t.causes[ended]} icon={ended === "newer-version" ? <Icons.SyncIcon /> : <Icons.LockIcon />}>
+    <Message title={t.document.ended} hint={ended === "signed-out" && !tokenOf(session.id) ? t.document.needsLink : t.causes[ended]} icon={ended === "newer-version" ? <Icons.SyncIcon /> : <Icons.LockIcon />}>
       {ended === "newer-version" ? <button type="button" className="button primary" onClick={() => { location.reload(); }}>{t.actions.reload}</button>
         : ended === "deleted" ? <button type="button" className="button primary" onClick={restore}>{t.actions.restore}</button>
           : <button type="button" className="button primary" onClick={session.retry}>{t.actions.retry}</button>}

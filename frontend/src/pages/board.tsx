@@ -37,16 +37,13 @@ export default function BoardPage({ id }: { id: string }) {
       await convert.insert(api, file);
       say(t.file.imported(file.name));
     };
-    const all: MenuItem[] = [
+    return [
       { label: t.menu.exportBoard, icon: <Icons.DownloadIcon />, run: () => { save("excalidraw", (convert) => convert.toFile(api)); } },
       { label: t.menu.exportPng, icon: <Icons.DownloadIcon />, run: () => { save("png", (convert) => convert.toPng(api)); } },
       { label: t.menu.exportSvg, icon: <Icons.DownloadIcon />, run: () => { save("svg", (convert) => convert.toSvg(api)); } },
+      { label: t.menu.importBoard, icon: <Icons.UploadIcon />, edits: true,
+        run: () => { load().catch((error: unknown) => { failed(t.failed.import, error); }); } },
     ];
-    if (!session.state.readOnly) {
-      all.push({ label: t.menu.importBoard, icon: <Icons.UploadIcon />,
-        run: () => { load().catch((error: unknown) => { failed(t.failed.import, error); }); } });
-    }
-    return all;
   }, [session, api]);
   if (!session) return <PageSkeleton kind="board" />;
   return (

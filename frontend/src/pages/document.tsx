@@ -37,15 +37,12 @@ export default function DocumentPage({ id }: { id: string }) {
       convert.insert(editor, file.name, await file.text());
       say(t.file.imported(file.name));
     };
-    const all: MenuItem[] = [
+    return [
       { label: t.menu.exportMarkdown, icon: <Icons.DownloadIcon />, run: () => { save("md"); } },
       { label: t.menu.exportHtml, icon: <Icons.DownloadIcon />, run: () => { save("html"); } },
+      { label: t.menu.importFile, icon: <Icons.UploadIcon />, edits: true,
+        run: () => { load().catch((error: unknown) => { failed(t.failed.import, error); }); } },
     ];
-    if (!session.state.readOnly) {
-      all.push({ label: t.menu.importFile, icon: <Icons.UploadIcon />,
-        run: () => { load().catch((error: unknown) => { failed(t.failed.import, error); }); } });
-    }
-    return all;
   }, [session, editor]);
   if (!session) return <PageSkeleton kind="document" />;
   return (

@@ -6,6 +6,8 @@ export interface MenuItem {
   icon?: ReactNode;
   run: () => void;
   danger?: boolean;
+  /** Changes the document: not for readers. */
+  edits?: boolean;
   /** A line above it. */
   apart?: boolean;
 }
