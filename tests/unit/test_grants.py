@@ -6,8 +6,8 @@ import pytest
 from tests.unit.rooms import DOCUMENT, EDIT, Author, Client, World, text_of, turns, until, world
 from tests.unit.test_connection import auth, hp, presence
 
-from weft.connection import HocuspocusConnection, YWebsocketConnection
-from weft.errors import ForbiddenError
+from weft.connection import Connection, HocuspocusConnection, YWebsocketConnection
+from weft.errors import ForbiddenError, RevokedError
 from weft.expiry import Expiry
 from weft.types import Access, DocumentId, Grant
 from weft.wire.lib0 import write_buf, write_string
@@ -21,26 +21,53 @@ GRANTS: dict[str, Grant | None] = {
     "comment": Grant(Access.COMMENT, "zoë"),
     "edit": Grant(Access.EDIT, "zoë", NOW_S + 60),
     "admin": Grant(Access.ADMIN, "zoë"),
+    "revoked": Grant(Access.ADMIN, "zoë"),
+    "demoted": Grant(Access.ADMIN, "zoë"),
+    "promoted": Grant(Access.READ, "zoë"),
+    "taken back": Grant(Access.ADMIN, "zoë"),
 }
+# What a fresh token says before the message comes; Hocuspocus only. None: it does not name the document any more.
+FRESH = {"demoted": Grant(Access.COMMENT, "zoë"), "promoted": Grant(Access.EDIT, "zoë"), "taken back": None}
+OUT = {"none", "ended", "revoked", "taken back"}
+WRITERS = {"edit", "admin", "promoted"}
 UPDATE = Author(66).type("BÖSE")
+VICTIM = Author(1)
+VICTIMS_UPDATE = VICTIM.type(SECRET)
+ERASE = VICTIM.delete(0, len(SECRET))
 MESSAGES = {
     "step1": b"\x00\x00" + write_buf(b"\x00"),
     "step2": b"\x00\x01" + write_buf(UPDATE),
     "update": b"\x00\x02" + write_buf(UPDATE),
+    "erase": b"\x00\x02" + write_buf(ERASE),
+    "erase by step2": b"\x00\x01" + write_buf(ERASE),
     "awareness": presence(66, 1, '{"name":"BÖSE"}'),
+    "foreign awareness": presence(1, 9, '{"name":"BÖSE"}'),
     "query": b"\x03",
+    "unknown": b"\x0b" + write_string("BÖSE"),
 }
 ALL = {
     "y-websocket": MESSAGES | {"status": b"\x66" + write_buf(b"?")},
-    "hocuspocus": MESSAGES | {"stateless": b"\x05" + write_string("BÖSE"), "close": b"\x07", "auth": b""},
+    "hocuspocus": MESSAGES
+    | {
+        "stateless": b"\x05" + write_string("BÖSE"),
+        "broadcast": b"\x06" + write_string("BÖSE"),
+        "close": b"\x07",
+        "auth": b"",
+    },
 }
-CASES = [(dialect, grant, kind) for dialect, kinds in ALL.items() for grant in GRANTS for kind in kinds]
+CASES = [
+    (dialect, grant, kind)
+    for dialect, kinds in ALL.items()
+    for grant in GRANTS
+    for kind in kinds
+    if dialect == "hocuspocus" or grant not in FRESH
+]
 
 
 async def victim(w: World) -> Client[YWebsocketConnection]:
     """Somebody who works on the document and must notice nothing that may not be."""
     client = await w.yws(EDIT)
-    client.update(Author(1).type(SECRET))
+    client.update(VICTIMS_UPDATE)
     client.send(presence(1, 1, '{"name":"' + SECRET + '"}'))
     await w.flushed()
     client.outlet.take()
@@ -56,44 +83,64 @@ async def test_every_message_under_every_grant(dialect: str, name: str, kind: st
         expiry = Expiry(60, clock=lambda: clock["s"])
 
         async def ask(token: str | None, document: DocumentId) -> Grant:
-            if given is None:
+            answer = FRESH[name] if token == "fresh" else given
+            if answer is None:
                 raise ForbiddenError("no access to this document")
-            return given
+            return answer
 
+        connection: Connection
         if dialect == "y-websocket":
             if given is None:
-                return  # there is no connection: refused before the upgrade (tests/integration)
+                return  # there is no connection: refused before the upgrade (tests/attacks/test_doors.py)
             yws = Client(YWebsocketConnection(w.hub, DOCUMENT, given, expiry))
             await until(lambda: yws.outlet.reading and bool(yws.outlet.sent))
-            outlet, send = yws.outlet, yws.send
+            outlet, send, connection = yws.outlet, yws.send, yws.connection
         else:
             hocus = Client(HocuspocusConnection(w.hub, ask, expiry))
             hocus.send(auth(DOCUMENT))
             await until(lambda: bool(hocus.outlet.sent))
-            outlet, send = hocus.outlet, lambda body: hocus.send(hp(DOCUMENT, body))
+            outlet, send, connection = hocus.outlet, lambda body: hocus.send(hp(DOCUMENT, body)), hocus.connection
         joined = outlet.take()
         clock["s"] = NOW_S
+        if name == "revoked":
+            assert connection.end_those(lambda grant, document: RevokedError("access was taken back")) == 1
+        elif name in FRESH:
+            send(b"\x02\x00" + write_string("fresh"))
+            await turns(8)
+        if outlet.closed is not None:
+            connection.closed(outlet.closed[0])  # as outlets do in the next turn; they deliver nothing from then on
+            assert outlet.closed[0] == 4401
+            assert w.metrics.sessions == 1
+            return
         send(ALL[dialect][kind] if kind != "auth" else b"\x02\x00" + write_string("again"))
         await turns(8)
+        if name == "read" and kind.startswith("erase"):
+            await until(lambda: w.metrics.acks["refused"] > 0)  # asked about in another process
         await w.flushed()
         expiry.tick(NOW_S)
         came = b"".join(outlet.take())
 
-        may_be_here = given is not None and name != "ended"
-        may_write = may_be_here and given is not None and given.may_write
-        wrote = kind in {"step2", "update"} and may_write
-        assert text_of(w.hub.rooms[DOCUMENT].document.merged()).count("BÖSE") == wrote
+        may_be_here = name not in OUT
+        wrote = kind in {"step2", "update"} and name in WRITERS
+        erased = kind.startswith("erase") and name in WRITERS
+        text = text_of(w.hub.rooms[DOCUMENT].document.merged())
+        assert text.count("BÖSE") == wrote
+        assert (SECRET in text) == (not erased)
         seen = b"".join(other.outlet.take())
         assert ("BÖSE".encode() in seen) == (wrote or (kind == "awareness" and may_be_here))
+        assert other.outlet.closed is None
         if kind == "step1":
             assert (SECRET.encode() in came) == may_be_here
         if not may_be_here:
             assert SECRET.encode() not in came
         if dialect == "hocuspocus" and given is None:
             assert SECRET.encode() not in b"".join(joined)
-            assert w.metrics.sessions == 1
-        if name == "ended" and kind != "close":
+        if not may_be_here and kind != "auth":
+            assert w.metrics.sessions == 1 + (dialect == "y-websocket")  # that one goes with its socket
+        if name in {"ended", "revoked"} and kind not in {"close", "unknown", "broadcast"}:
             assert (outlet.closed is not None) if dialect == "y-websocket" else (b"\x07" in came)
+        if kind in {"unknown", "broadcast"}:
+            assert outlet.closed is not None
 
 
 async def test_who_is_not_let_in_learns_nothing_whatever_is_sent_first() -> None:
