@@ -1,15 +1,16 @@
 """Part `throughput`: how many appends a second one Redis takes before their p99 passes 50 ms.
 
 The driver is no replica and opens no WebSockets, so that our Python is not what saturates: it sends the calls of
-`append.lua` exactly as the journal's writer does (same script, same arguments, the entry that it has seen last), on as
-many connections as there would be replicas, one pipeline under way on each. Every append carries one keystroke. Each
+`append.lua` that the journal's writer makes (its own code puts them together), on as many connections as there would be
+replicas, one pipeline under way on each. Every append carries one keystroke. Each
 document is heard on two connections, as if it were open on two replicas. Nobody decodes what they hear.
 
 Rules:
     BR3  The rate is open: appends are due at fixed times, whether Redis keeps up or not, and their latency counts from
          when they were due.
-    BR4  A step is passed when at least 95 % of the appends that were due in it were answered in it, and their p99 is at
-         most 50 ms. One that is not is tried twice more: a hiccup of the machine is not the limit of Redis.
+    BR4  A rate is passed when at least 95 % of the appends that were due were answered in time, with a p99 of at most
+         50 ms; one that is not is tried again. The highest that is passed counts: what fails below it was a hiccup of
+         the machine or its disk. Two rates in a row with less than 80 % answered end it.
 """
 
 from __future__ import annotations
@@ -32,14 +33,18 @@ from tests.bench.usage import Usage
 from tests.bench.work import Figures, quantile_ms
 from tests.support.redis import RedisServer
 from weft.journal.entries import encode_batch
-from weft.journal.redis.engine import Argument, Script
-from weft.journal.redis.keys import FORMAT, Keys
+from weft.journal.redis.connections import SingleEngine
+from weft.journal.redis.engine import Argument
+from weft.journal.redis.journal import RedisJournal
+from weft.journal.redis.keys import Keys, position_at, sequence_of
 from weft.journal.redis.scripts import load_script
-from weft.journal.redis.writer import ANNOUNCE_BYTES
-from weft.types import DocumentId, Edit
+from weft.journal.redis.writer import _Append
+from weft.types import DocumentId, Edit, Position
 
 P99_MS = 50.0
 MET = 0.95
+SWAMPED = 0.8
+SHOWN = ("p50_ms", "p99_ms", "redis_us", "redis_cpu_pct", "driver_cpu_pct")
 WRITERS = 8
 DOCUMENTS = 4000
 HEARD_ON = 2
@@ -47,16 +52,17 @@ TICK_S = 0.001
 STEP_S = 6.0
 WARM_S = 1.0
 RATES = (500, 1_000, 2_000, 4_000, 8_000, 12_000, 16_000, 20_000, 25_000, 30_000, 36_000, 43_000, 50_000)
-TRIES = 3
+TRIES = 2
 COST_RATE = 4_000  # at which the cost of hearing is taken: far from saturation
 HEARERS = (0, 1, 4)
 # Redis does not look into it, so one stands for all: a keystroke of somebody whose name is short.
 _UPDATES = Typist(client_id(1))
 _UPDATES.type(token(0))
 _UPDATE = _UPDATES.type(token(1))
-UPDATE_BYTES, PAYLOAD = len(_UPDATE), encode_batch((Edit("zoë", 1_700_000_000_000, _UPDATE),))
-REPLICA = "0123456789abcdef"
-CURSOR = b"P" + REPLICA.encode() + b"\n" + bytes(4) + pointer_message(1, 1, token(1))
+BATCH = (Edit("zoë", 1_700_000_000_000, _UPDATE),)
+PAYLOAD = encode_batch(BATCH)
+CURSOR = b"P0123456789abcdef\n" + bytes(4) + pointer_message(1, 1, token(1))
+PREFIX = "weft"
 # A file that begins empty would be rewritten in most steps; one of gigabytes is, rarely.
 STEADY = {**EVERYSEC, "auto_aof_rewrite_percentage": "0"}
 FSYNC = {"everysec": STEADY, "always": {**STEADY, "appendfsync": "always"}}
@@ -66,25 +72,33 @@ def measure(quick: bool) -> Figures:
     """The rates up to saturation with both settings of `appendfsync`, and what one more hearer costs Redis."""
     figures: Figures = {}
     for name, options in FSYNC.items():
-        best = 0.0
-        for rate in (200, 400) if quick else RATES:
-            for _ in range(TRIES):
-                found = _step(options, rate, HEARD_ON, quick)
-                say(f"{name} at {rate}/s: " + " ".join(f"{key}={value:g}" for key, value in found.items()))
-                if is_passed := found["met"] >= MET and found["p99_ms"] <= P99_MS:
-                    break
-            if not is_passed:
-                figures[f"{name}_fails_at_per_s"] = rate
-                figures |= {f"{name}_failing_{key}": value for key, value in found.items()}
-                break
-            best = rate
-            figures |= {f"{name}_best_{key}": value for key, value in found.items()}
-        figures[f"{name}_per_s"] = best
+        figures |= {f"{name}_{key}": value for key, value in _ramp(name, options, quick).items()}
     rate = 200 if quick else COST_RATE
     costs = [_step(STEADY, rate, hearers, quick)["redis_us"] for hearers in HEARERS]
     figures |= {f"redis_us_heard_by_{hearers}": cost for hearers, cost in zip(HEARERS, costs, strict=True)}
     figures["redis_us_per_message"] = round(max(0.0, costs[-1] - costs[0]) / HEARERS[-1], 2)
     figures["redis_us_per_publish"] = _step(STEADY, rate, 0, quick, presence=True)["redis_us"]
+    return figures
+
+
+def _ramp(name: str, options: dict[str, str], quick: bool) -> Figures:
+    """Raise the rate until it is too much (BR4)."""
+    figures: Figures = {"per_s": 0.0}
+    swamped = 0
+    for rate in (200, 400) if quick else RATES:
+        for _ in range(TRIES):
+            found = _step(options, rate, HEARD_ON, quick)
+            say(f"{name} at {rate}/s: " + " ".join(f"{key}={value:g}" for key, value in found.items()))
+            if is_passed := found["met"] >= MET and found["p99_ms"] <= P99_MS:
+                break
+        named = {key: value for key, value in found.items() if key in SHOWN}
+        if is_passed:
+            figures = {"per_s": rate} | {f"best_{key}": value for key, value in named.items()}
+        elif "fails_at_per_s" not in figures:
+            figures |= {"fails_at_per_s": rate} | {f"failing_{key}": value for key, value in named.items()}
+        swamped = swamped + 1 if found["met"] < SWAMPED else 0
+        if swamped == 2:
+            break
     return figures
 
 
@@ -149,37 +163,25 @@ class _Writer:
     link: _Replies
     documents: list[DocumentId]
     interval_s: float
-    script: Script
-    keys: Keys
+    journal: RedisJournal  # never entered: it only says what it would send
     presence: bool  # publish cursors instead of appending
     latencies_s: list[float] = field(default_factory=list)
     sent: int = 0
     errors: list[object] = field(default_factory=list)
     _next: int = 0
-    _seen: dict[DocumentId, tuple[int, str]] = field(default_factory=dict)
+    _nobody: asyncio.Future[Position] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     def call(self) -> bytes:
         """The next append; which id it gets is known before, since nobody else appends here."""
         number, self._next = self._next, self._next + 1
         document = self.documents[number % len(self.documents)]
         if self.presence:
-            return _pack("PUBLISH", self.keys.channel(document), CURSOR)
-        sequence, seen = self._seen.get(document, (0, ""))
-        nonce, now_ms = number + 1, 1_700_000_000_000 + number
-        self._seen[document] = sequence + 1, f"{sequence + 1}-{nonce}"
-        return _pack(
-            *(
-                "EVALSHA",
-                self.script.sha,
-                2,
-                self.keys.meta(document),
-                self.keys.log(document),
-                FORMAT,
-                seen,
-                "PUBLISH",
-            ),
-            *(self.keys.channel(document), REPLICA, now_ms, now_ms, UPDATE_BYTES, ANNOUNCE_BYTES, nonce, PAYLOAD),
-        )
+            return _pack("PUBLISH", Keys(PREFIX).channel(document), CURSOR)
+        seen = self.journal._seen.get(document)
+        append = _Append(document, BATCH, PAYLOAD, self._nobody, 0)
+        script, keys, args = self.journal._writer._call(document, [append])
+        self.journal._seen.set(document, position_at(1 if seen is None else sequence_of(seen) + 1, append.nonce))
+        return _pack("EVALSHA", script.sha, len(keys), *keys, *args)
 
     async def run(self, began_s: float, until_s: float) -> None:
         """Send what is due until the end (BR3)."""
@@ -217,19 +219,19 @@ class _Writer:
 
 async def _drive(redis: RedisServer, rate: int, heard_on: int, seconds: float, *, presence: bool) -> Figures:
     loop = asyncio.get_running_loop()
-    script, keys = load_script("append"), Keys("weft")
-    redis.command("SCRIPT", "LOAD", script.source)
+    redis.command("SCRIPT", "LOAD", load_script("append").source)
     documents = [DocumentId(f"team-{number % 10}/document-{number}") for number in range(DOCUMENTS)]
     ears = []
     for _ in range(heard_on):
         _, ear = await loop.create_connection(_Ear, "127.0.0.1", redis.port)
         assert ear.transport is not None
-        ear.transport.write(hiredis.pack_command(("SUBSCRIBE", *[keys.channel(name) for name in documents])))
+        ear.transport.write(hiredis.pack_command(("SUBSCRIBE", *[Keys(PREFIX).channel(name) for name in documents])))
         ears.append(ear)
     writers = []
     for number in range(WRITERS):
         _, link = await loop.create_connection(_Replies, "127.0.0.1", redis.port)
-        writers.append(_Writer(link, documents[number::WRITERS], WRITERS / rate, script, keys, presence))
+        journal = RedisJournal(SingleEngine(redis.url), prefix=PREFIX, replica=f"{number:016x}")
+        writers.append(_Writer(link, documents[number::WRITERS], WRITERS / rate, journal, presence))
     await asyncio.sleep(0.2)
     redis_usage, own_usage = Usage(redis.pid), Usage(os.getpid())
     warm_s = min(WARM_S, seconds / 4)
