@@ -20,6 +20,8 @@ from starlette.types import Receive, Scope, Send
 from weft import __version__
 from weft.api.health import health_router
 from weft.api.metrics import metrics_router
+from weft.api.paths import keep_slashes
+from weft.api.rest import add_rest
 from weft.api.revocations import revocations_router
 from weft.embed import Weft
 from weft.hooks import Authorize, load_hook
@@ -45,7 +47,7 @@ class WeftApp(FastAPI):
         if scope["type"] == "websocket":
             await self.state.weft(scope, receive, send)
         else:
-            await super().__call__(scope, receive, send)
+            await super().__call__(keep_slashes(scope), receive, send)
 
 
 def create_app(
@@ -72,6 +74,7 @@ def create_app(
     app.add_api_route("/sync", _upgrade_required, include_in_schema=False)
     app.include_router(health_router(weft))
     app.include_router(revocations_router(weft))
+    add_rest(app, weft)
     if settings.metrics:
         app.include_router(metrics_router(weft))
     if settings.page:

@@ -19,6 +19,8 @@ Rules (tests quote these ids):
         is the hook's fault, as in A7.
     A11 What was revoked opens nothing: that is looked at last (U3 of revocation.py). With keys and a hook, what the
         token says of itself (`jti`, `iat`, `lnk`, its `sub`) stays with the hook's grant, so that it can be revoked.
+    A12 REST in the mode of A2 asks for the name under which it was asked too: a page whose name was made to point here
+        sends no Origin with a GET.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ from weft.logs import get_logger
 from weft.revocation import RevocationList
 from weft.settings import Settings, is_loopback
 from weft.tokens import verifier_for
-from weft.types import MAX_USER, DocumentId, Grant
+from weft.types import MAX_USER, Access, DocumentId, Grant
 
 log = get_logger("weft.auth")
 
@@ -170,6 +172,66 @@ class Gate:
             f"pages of {origin} may not connect to {handshake.headers.get('host', 'this server')}; "
             "add the origin to WEFT_ALLOWED_ORIGINS"
         )
+
+    def check_host(self, handshake: Handshake, scheme: str) -> None:
+        """Refuse requests for a name that is not this machine's, where only this machine is served (A12).
+
+        Raises:
+            ForbiddenError: another name.
+        """
+        if not self._this_machine or self._any_origin:
+            return
+        host = handshake.headers.get("host", "")
+        origin = normal_origin(f"{scheme}://{host}")
+        name = urlsplit(origin).hostname if origin is not None else None
+        if origin in self._allowed or (name is not None and is_loopback(name)):
+            return
+        raise ForbiddenError(f"{host or 'no host'} is not a name of this machine; ask for localhost")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody is asked who they are."""
+        return self._open
+
+    @property
+    def has_hook(self) -> bool:
+        """Whether a hook decides."""
+        return not self._open and self._authorize is not None
+
+    async def claims(self, token: str | None) -> Claims:
+        """What a token says, where tokens decide (A8).
+
+        Raises:
+            UnauthenticatedError: there is none, or it is not good or was revoked.
+            AuthUnavailableError: the keys cannot be fetched.
+        """
+        if self._verifier is None or not token:
+            raise UnauthenticatedError("a token is needed to sign in")
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                claims = await self._verifier.verify(token, self._clock())
+        except TimeoutError as error:
+            raise AuthUnavailableError(f"nobody decided within {self._deadline_s:g} s; try again later") from error
+        nowhere = DocumentId("-")  # no document is called so: what was taken back for one of them is looked at later
+        self._revocations.check(Grant(Access.READ, claims.user, None, claims.kept, claims.issued_s), nowhere)
+        return claims
+
+    async def may(self, handshake: Handshake, token: str | None, document: DocumentId) -> Grant | None:
+        """As `grant`, for one document of many that are listed: None instead of a refusal, and none is counted."""
+        try:
+            grant = await self._decide(handshake, token, document)
+            self._revocations.check(grant, document)
+        except (ForbiddenError, UnauthenticatedError):
+            return None
+        return grant
+
+    def is_taken_back(self, claims: Claims, document: DocumentId) -> bool:
+        """Whether what a token grants for a document was taken back (A11)."""
+        try:
+            self._revocations.check(grant_of(claims, document), document)
+        except WeftError:
+            return True
+        return False
 
     async def close(self) -> None:
         """Stop fetching keys."""

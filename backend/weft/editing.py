@@ -84,16 +84,30 @@ async def change(hub: Hub, document: DocumentId, work: Callable[[Parts], bytes],
 
 
 async def duplicate(
-    hub: Hub, document: DocumentId, to: DocumentId, said: dict[str, str | int], *, author: str | None
+    hub: Hub,
+    document: DocumentId,
+    to: DocumentId,
+    said: dict[str, str | int],
+    *,
+    author: str | None,
+    moved: tuple[str, str] | None = None,
 ) -> None:
     """Make a document a squashed copy of another, as that is now.
+
+    Args:
+        hub: where the rooms are.
+        document: which one is copied.
+        to: the new one.
+        said: what it says of itself; the rest as the other one does.
+        author: who copies.
+        moved: what the URLs of its files begin with, and what those of the copy's do.
 
     Raises:
         as `change`.
     """
     room = await hub.open(document)
     try:
-        made = await _run(hub, room, _Copy(said))
+        made = await _run(hub, room, _Copy(said, moved))
     finally:
         hub.release(room)
     await change(hub, to, _Given(made), author=author)
@@ -109,11 +123,12 @@ async def _run(hub: Hub, room: Room, work: Callable[[Parts], T]) -> T:
 class _Copy:
     """A picklable `copy`."""
 
-    def __init__(self, said: dict[str, str | int]) -> None:
+    def __init__(self, said: dict[str, str | int], moved: tuple[str, str] | None) -> None:
         self._said = said
+        self._moved = moved
 
     def __call__(self, parts: Parts) -> bytes:
-        return copy(parts, self._said)
+        return copy(parts, self._said, self._moved)
 
 
 class _Given:

@@ -62,6 +62,13 @@ class PresenceError(MalformedError):
     reason: ClassVar[str] = "malformed-presence"
 
 
+class UnsupportedTypeError(MalformedError):
+    """A file of a kind that is not taken."""
+
+    http_status: ClassVar[int] = 415
+    reason: ClassVar[str] = "unsupported-type"
+
+
 class UnauthenticatedError(WeftError):
     """Not signed in, expired or revoked."""
 
@@ -160,6 +167,13 @@ class AuthUnavailableError(LaterError):
 
     fault: ClassVar[Fault] = "operator"
     reason: ClassVar[str] = "auth-unavailable"
+
+
+class NotConfiguredError(LaterError):
+    """What was asked for needs a setting that nobody has set."""
+
+    fault: ClassVar[Fault] = "operator"
+    reason: ClassVar[str] = "not-configured"
 
 
 class DrainingError(LaterError):

@@ -250,6 +250,14 @@ class Settings(BaseSettings):
     compact_tail_fraction: float = Field(
         0.5, gt=0, description="Size of that log, as a fraction of the snapshot, from which folding is worth it."
     )
+    files: str | None = Field(
+        None,
+        description="Where uploaded files are kept: `file:///shared/folder`, `s3://bucket/path`, `gs://bucket/path` or "
+        "`az://container/path`, with credentials from the environment. Unless set the data folder; with Redis it has "
+        "to be set, or nothing can be uploaded.",
+    )
+    max_file_bytes: Size = Field(10 * MIB, description="Largest file that can be uploaded.")
+    max_document_files_bytes: Size = Field(200 * MIB, description="Most bytes that all files of a document may have.")
     worker_threshold_bytes: Size = Field(
         1 * MIB, description="Documents over this size are merged and read in another process, off the event loop."
     )

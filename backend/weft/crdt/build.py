@@ -7,6 +7,7 @@ Rules (tests quote these ids):
          own, each with one block; marks are attributes of the text.
     BU2  A board stands in `Map "elements"`: id -> `Map {g, s, t, m}`, each group one value.
     BU3  A copy is squashed: deleted content does not come with it.
+    BU4  URLs of a document's own files are made those of the copy's.
 """
 
 from __future__ import annotations
@@ -39,10 +40,46 @@ def set_meta(parts: Sequence[bytes], said: Said) -> bytes:
     return edit(merge(parts) if parts else EMPTY_UPDATE, change)
 
 
-def copy(parts: Sequence[bytes], said: Said) -> bytes:
-    """A document like another one, that says something else of itself (BU3)."""
+def copy(parts: Sequence[bytes], said: Said, moved: tuple[str, str] | None = None) -> bytes:
+    """A document like another one, that says something else of itself (BU3, BU4).
+
+    Args:
+        parts: updates that make up the other one.
+        said: keys of its root map `meta`.
+        moved: what the URLs of its files begin with, and what those of the copy's do.
+    """
     content = squash(merge(parts))
-    return merge([content, set_meta([content], said)])
+
+    def change(doc: pycrdt.Doc[Any]) -> None:
+        _say(doc, said)
+        if moved is not None:
+            _move_files(doc, *moved)
+
+    return merge([content, edit(content, change)])
+
+
+def _move_files(doc: pycrdt.Doc[Any], old: str, new: str) -> None:
+    """Have images of a rich text and files of a board named by other URLs."""
+    roots = set(doc.keys())
+    if "files" in roots:
+        files: pycrdt.Map[Any] = doc.get("files", type=pycrdt.Map)
+        for name in list(files.keys()):
+            file = files[name]
+            url = file.get("url") if isinstance(file, pycrdt.Map | dict) else None
+            if not isinstance(url, str) or old not in url:
+                continue
+            if isinstance(file, pycrdt.Map):
+                file["url"] = url.replace(old, new)
+            else:
+                files[name] = {**file, "url": url.replace(old, new)}
+    if "document-store" in roots:
+        waiting: list[Any] = [doc.get("document-store", type=pycrdt.XmlFragment)]
+        while waiting:
+            node = waiting.pop()
+            waiting += [child for child in node.children if isinstance(child, pycrdt.XmlElement)]
+            url = node.attributes.get("url") if isinstance(node, pycrdt.XmlElement) else None
+            if isinstance(url, str) and old in url:
+                node.attributes["url"] = url.replace(old, new)
 
 
 def make(said: Said, content: Mapping[str, Any]) -> bytes:

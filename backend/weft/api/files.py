@@ -1,0 +1,89 @@
+"""`/api/documents/{id}/files` and `/api/files/...`: images of documents and boards.
+
+Rules (tests quote these ids):
+    FI1  The body is the file, as it is. What it is, its bytes say (images.py); what is no image is refused with 415.
+    FI2  `max_file_bytes` are taken at most; more are not even read. At most `AT_ONCE` are taken at a time.
+    FI3  Whoever may read the document may read its files; uploading needs `edit`.
+    FI4  A file never changes, so it may be kept for ever by the browser of whoever got it. It is sent so that nothing
+         in it runs: its own type and no other (`nosniff`), in a sandbox, to pages of this origin alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.parse import quote
+
+from fastapi import APIRouter, Request, Response
+
+from weft.api.access import NO_ACCESS, Visitor, id_of
+from weft.api.body import read_body
+from weft.api.documents import info_of
+from weft.api.errors import refusals
+from weft.api.models import Uploaded
+from weft.embed import Weft
+from weft.errors import ForbiddenError, UnsupportedTypeError
+from weft.files import FileStore, is_name, name_of
+from weft.images import MIME_TYPES, read_image
+from weft.types import Access
+
+AT_ONCE = 8
+HEADERS = {
+    "x-content-type-options": "nosniff",
+    "content-security-policy": "default-src 'none'; sandbox",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "private, max-age=31536000, immutable",
+}
+_UPLOAD = {
+    "requestBody": {
+        "required": True,
+        "content": {mime: {"schema": {"type": "string", "format": "binary"}} for mime in MIME_TYPES.values()},
+    }
+}
+_DOWNLOAD = {mime: {"schema": {"type": "string", "format": "binary"}} for mime in MIME_TYPES.values()}
+
+
+def files_router(weft: Weft, files: FileStore) -> APIRouter:
+    """The router of one Weft."""
+    router = APIRouter(prefix="/api", tags=["files"])
+    free = asyncio.Semaphore(AT_ONCE)
+
+    @router.post("/documents/{document}/files", status_code=201, responses=refusals(413, 415), openapi_extra=_UPLOAD)
+    async def upload(request: Request, document: str) -> Uploaded:
+        """Keep an image with a document."""
+        name = id_of(document)
+        await Visitor(weft, request).grant(name, Access.EDIT)
+        await info_of(weft.hub.journal, name)
+        async with free:
+            data = await read_body(request, weft.settings.max_file_bytes)
+            image = read_image(data)
+            if image is None:
+                kinds = ", ".join(MIME_TYPES)
+                raise UnsupportedTypeError(f"these {len(data)} bytes are no image that is taken; send {kinds}")
+            file = name_of(data, image.extension)
+            await files.put(name, file, data)
+        root = request.scope.get("root_path", "").rstrip("/")
+        return Uploaded(
+            url=f"{root}/api/files/{quote(name, safe='')}/{file}",
+            mime_type=image.mime_type,
+            size_bytes=len(data),
+            width=image.width,
+            height=image.height,
+        )
+
+    @router.get(
+        "/files/{document}/{file}",
+        response_class=Response,
+        responses={**refusals(), 200: {"description": "The file.", "content": _DOWNLOAD}},
+    )
+    async def download(request: Request, document: str, file: str) -> Response:
+        """The file."""
+        name = id_of(document)
+        await Visitor(weft, request).grant(name)
+        await info_of(weft.hub.journal, name)
+        data = await files.get(name, file) if is_name(file) else None
+        if data is None:
+            raise ForbiddenError(NO_ACCESS)
+        extension = file.rpartition(".")[2]
+        return Response(data, media_type=MIME_TYPES[extension], headers=HEADERS)
+
+    return router

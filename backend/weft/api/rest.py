@@ -1,0 +1,27 @@
+"""REST for the browser app and for programs: its routers, the form of its errors, and ids in paths."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from weft.api.config import config_router
+from weft.api.documents import documents_router
+from weft.api.errors import say_errors
+from weft.api.files import files_router
+from weft.api.links import links_router
+from weft.embed import Weft
+from weft.files import open_files
+
+
+def add_rest(app: FastAPI, weft: Weft) -> None:
+    """Put REST into an app.
+
+    Raises:
+        SettingsError: a place for files, or keys, that cannot be.
+    """
+    files = open_files(weft.settings)
+    say_errors(app, weft)
+    app.include_router(config_router(weft, files))
+    app.include_router(documents_router(weft, files))
+    app.include_router(links_router(weft))
+    app.include_router(files_router(weft, files))

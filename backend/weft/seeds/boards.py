@@ -1,0 +1,176 @@
+"""Templates of boards, in the groups in which the board keeps its elements: g geometry, s style, t text, m the rest."""
+
+from __future__ import annotations
+
+import random
+import zlib
+from typing import Any, Final
+
+Element = dict[str, dict[str, Any]]
+Elements = dict[str, Element]
+
+_LINE_HEIGHT: Final = 1.25
+_INK, _GREY = "#1e1e1e", "#868e96"
+_YELLOW, _GREEN, _BLUE, _RED, _VIOLET = "#ffec99", "#b2f2bb", "#a5d8ff", "#ffc9c9", "#d0bfff"
+
+
+class _Drawing:
+    """Collects the elements of one board, in their order."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._chance = random.Random(zlib.crc32(name.encode()))  # noqa: S311 - the same strokes in every copy
+        self.elements: Elements = {}
+
+    def box(self, x: float, y: float, width: float, height: float, *, fill: str, label: str = "") -> str:
+        """A rectangle with round corners, and a text in its middle."""
+        name = self._add("rectangle", x, y, width, height, fill=fill, roundness={"type": 3})
+        if label:
+            self._label(name, label)
+        return name
+
+    def note(self, x: float, y: float, fill: str, label: str = "") -> str:
+        """A note to write on."""
+        return self.box(x, y, 160, 120, fill=fill, label=label)
+
+    def text(self, x: float, y: float, text: str, size: int = 20, colour: str = _INK) -> str:
+        """A text that stands for itself."""
+        lines = text.split("\n")
+        width, height = max(map(len, lines)) * size * 0.55, len(lines) * size * _LINE_HEIGHT
+        name = self._add("text", x, y, width, height, stroke=colour)
+        self._write(name, text, size, "left", "top")
+        return name
+
+    def line(self, x: float, y: float, dx: float, dy: float, kind: str = "line") -> str:
+        """A line, or an arrow."""
+        name = self._add(kind, x, y, abs(dx), abs(dy), stroke=_GREY, roundness={"type": 2})
+        self.elements[name]["g"]["points"] = [[0, 0], [dx, dy]]
+        self.elements[name]["s"] |= {"startArrowhead": None, "endArrowhead": "arrow" if kind == "arrow" else None}
+        self.elements[name]["m"] |= {"startBinding": None, "endBinding": None}
+        return name
+
+    def _label(self, container: str, text: str) -> None:
+        box = self.elements[container]["g"]
+        lines = text.split("\n")
+        width, height = max(map(len, lines)) * 11.0, len(lines) * 20 * _LINE_HEIGHT
+        x, y = box["x"] + (box["width"] - width) / 2, box["y"] + (box["height"] - height) / 2
+        name = self._add("text", x, y, width, height)
+        self._write(name, text, 20, "center", "middle")
+        self.elements[name]["m"]["containerId"] = container
+        self.elements[container]["m"]["boundElements"] = [{"type": "text", "id": name}]
+
+    def _write(self, name: str, text: str, size: int, align: str, vertical: str) -> None:
+        self.elements[name]["t"] = {
+            "text": text,
+            "originalText": text,
+            "fontSize": size,
+            "fontFamily": 5,
+            "textAlign": align,
+            "verticalAlign": vertical,
+            "lineHeight": _LINE_HEIGHT,
+            "autoResize": True,
+        }
+        self.elements[name]["m"].setdefault("containerId", None)
+
+    def _add(
+        self,
+        kind: str,
+        x: float,
+        y: float,
+        width: float,
+        height: float,
+        *,
+        fill: str = "transparent",
+        stroke: str = _INK,
+        roundness: dict[str, int] | None = None,
+    ) -> str:
+        number = len(self.elements)
+        name = f"{self._name}-{number:02}"
+        self.elements[name] = {
+            "g": {"x": x, "y": y, "width": width, "height": height, "angle": 0},
+            "s": {
+                "strokeColor": stroke,
+                "backgroundColor": fill,
+                "fillStyle": "solid",
+                "strokeWidth": 2,
+                "strokeStyle": "solid",
+                "roughness": 1,
+                "opacity": 100,
+                "roundness": roundness,
+                "seed": self._chance.randrange(1, 1 << 31),
+            },
+            "m": {
+                "type": kind,
+                "index": _index(number),
+                "groupIds": [],
+                "frameId": None,
+                "boundElements": [],
+                "isDeleted": False,
+                "locked": False,
+                "link": None,
+            },
+        }
+        return name
+
+
+def _index(number: int) -> str:
+    """A fractional index as Excalidraw makes them: `a0` ... `az`, `b00` ...; enough for a template."""
+    digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+    if number < 62:
+        return f"a{digits[number]}"
+    return f"b{digits[(number - 62) // 62]}{digits[(number - 62) % 62]}"
+
+
+def _columns(name: str, titles: list[tuple[str, str]], notes: list[list[str]]) -> Elements:
+    drawing = _Drawing(name)
+    for column, (title, fill) in enumerate(titles):
+        x = column * 240.0
+        drawing.text(x, -60, title, 28)
+        drawing.box(x - 20, 0, 220, 460, fill="transparent")
+        for row, label in enumerate(notes[column]):
+            drawing.note(x + 10, 30 + row * 140, fill, label)
+    return drawing.elements
+
+
+def _flow() -> Elements:
+    drawing = _Drawing("flow")
+    drawing.text(0, -90, "What happens, step by step", 28)
+    for step, (label, fill) in enumerate([("Start", _GREEN), ("Step", _BLUE), ("Check", _YELLOW), ("Done", _GREEN)]):
+        x = step * 260.0
+        drawing.box(x, 0, 180, 90, fill=fill, label=label)
+        if step < 3:
+            drawing.line(x + 190, 45, 60, 0, "arrow")
+    drawing.line(610, 100, 0, 70, "arrow")
+    drawing.box(520, 180, 180, 90, fill=_RED, label="Not good:\nagain")
+    drawing.line(510, 225, -160, -115, "arrow")
+    return drawing.elements
+
+
+def _map() -> Elements:
+    drawing = _Drawing("mindmap")
+    drawing.box(-110, -50, 220, 100, fill=_YELLOW, label="Topic")
+    branches = [(-420, -190, _BLUE), (240, -190, _GREEN), (-420, 90, _VIOLET), (240, 90, _RED)]
+    for x, y, fill in branches:
+        left = x < 0
+        drawing.line(-110 if left else 110, 0, -130 if left else 130, y + 50, "line")
+        drawing.box(x, y, 180, 100, fill=fill, label="Idea")
+    return drawing.elements
+
+
+_KANBAN: Final = _columns(
+    "kanban",
+    [("To do", _YELLOW), ("Doing", _BLUE), ("Done", _GREEN)],
+    [["First task", "Second task"], ["What we\nwork on"], ["What is\nfinished"]],
+)
+_RETRO: Final = _columns(
+    "retro",
+    [("Went well", _GREEN), ("Did not", _RED), ("Try next", _BLUE)],
+    [["", ""], ["", ""], ["", ""]],
+)
+
+BOARDS: Final[list[tuple[str, str, str, str, dict[str, Any]]]] = [
+    ("kanban", "board", "Task board", "Three columns: to do, doing, done.", {"elements": _KANBAN}),
+    ("flow", "board", "Flow chart", "Steps, a check, and what happens when it fails.", {"elements": _flow()}),
+    ("mindmap", "board", "Mind map", "A topic in the middle and four ideas around it.", {"elements": _map()}),
+    ("retro", "board", "Retrospective", "Notes in three columns: well, not well, next.", {"elements": _RETRO}),
+]
