@@ -257,7 +257,9 @@ class Room:
             # y-websocket clients have nothing to learn from their own known step 2.
             self._nothing_new(self._ticket(session, None if is_step2 else update, is_step2=is_step2))
             return
-        self._check_room_for(len(update))
+        # By what is new of it: a step 2 may repeat a whole document, which is no reason to refuse one more word.
+        new_bytes = len(admission.ready or b"") + len(admission.waiting or b"")
+        self._check_room_for(new_bytes, only_deletes=not admission.ends and admission.waiting is None)
         if admission.waiting is not None:
             self._waiting.check(session, update, admission.needs)
         # Of a step 2, which may repeat a whole document, only what was new comes back.
@@ -350,8 +352,10 @@ class Room:
         self._metrics.acks["refused"] += 1
         self._answer(ticket.session, ticket.refused())
 
-    def _check_room_for(self, size_bytes: int) -> None:
+    def _check_room_for(self, size_bytes: int, *, only_deletes: bool = False) -> None:
         limit = self._settings.max_document_bytes
+        if only_deletes:
+            limit += limit // 4  # or a document that somebody has filled to the last byte could never be emptied
         if self.document.size_bytes + size_bytes > limit:
             raise TooLargeError(
                 f"the document has {self.document.size_bytes} bytes and {size_bytes} more came; the limit is {limit}; "

@@ -10,7 +10,7 @@ import pytest
 from tests.attacks.conftest import guarded
 from tests.attacks.scene import BAD, Place, Stream, Victims, ending, enter, knock, new_document, pass_for, shown
 from tests.integration.server.raw import frame
-from tests.support.client import HocuspocusClient, YClient
+from tests.support.client import Client, HocuspocusClient, YClient
 from tests.support.lib0 import insert, string, varuint
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -61,6 +61,54 @@ async def test_a_document_that_is_full_is_refused_and_can_be_read(small: Place, 
         assert await ending(writer) in {"close 4413", "CLOSE too-large"}
         stored = await shown(small.attacker, full)
         assert DOCUMENT_BYTES - 60_000 < len(stored) <= DOCUMENT_BYTES
+
+
+@pytest.mark.parametrize("dialect", ["y-websocket", "hocuspocus"])
+async def test_a_full_document_can_be_emptied(small: Place, dialect: str) -> None:
+    """Filled to the last byte, it still takes deletes, or nobody but the operator could mend it."""
+    full = new_document("brim")
+    clock = 0
+    for size in (50_000, 5_000, 500, 50, 1):
+        writer = await enter(small.attacker, full, "hocuspocus")
+        for _ in range(40):
+            writer.update(insert(66, clock, "x" * size, clock - 1 if clock else None))
+            if await answer(writer) == 0:
+                break
+            clock += size
+        await writer.close()
+    owner = await enter(small.attacker, full, dialect, user="vera")
+    owner.update(b"\x00\x01" + varuint(66) + b"\x01\x00" + varuint(clock))
+    await owner.settle()
+    assert await shown(small.attacker, full) == ""
+    owner.update(insert(77, 0, "Platz é"))
+    await owner.settle()
+    assert await shown(small.attacker, full) == "Platz é"
+    await owner.close()
+
+
+@pytest.mark.parametrize("dialect", ["y-websocket", "hocuspocus"])
+async def test_who_knows_a_large_document_may_add_a_word(small: Place, dialect: str) -> None:
+    """A step 2 repeats what is known; only what is new of it needs room."""
+    document = new_document("more-than-half")
+    async with await enter(small.attacker, document, "hocuspocus", user="ana") as writer:
+        for clock in range(0, 210_000, 30_000):
+            writer.update(insert(1, clock, "x" * 30_000, clock - 1 if clock else None))
+        await writer.settle()
+    offline = insert(1, 120_000, "x" * 60_000, 119_999)[:-1] + b"\x00"
+    async with await enter(small.attacker, document, dialect, user="ana") as writer:
+        writer.step2(b"\x02" + offline[1:-1] + insert(2, 0, "unterwegs é")[1:])
+        await writer.settle()
+        assert writer.closed is None
+    assert (await shown(small.attacker, document)).count("unterwegs é") == 1
+
+
+async def answer(writer: Client) -> int:
+    """Wait for the answer to the last update; 0 when it was refused, be it with the end of the session."""
+    assert isinstance(writer, HocuspocusClient)
+    async with asyncio.timeout(15):
+        while len(writer.statuses) < writer.sent and not writer.closes and writer.closed is None:
+            await writer.changed()
+    return 0 if writer.closes or writer.closed or not writer.statuses else writer.statuses[-1]
 
 
 # -- states
