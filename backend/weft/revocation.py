@@ -138,6 +138,7 @@ class RevocationList:
         self._mark: bytes | None = None
         self._wake = asyncio.Event()
         self._is_away = False
+        self._is_lacking = False  # whether the store may lack something that is known here
         self.ended = 0  # sessions, so far
 
     def __len__(self) -> int:
@@ -174,10 +175,14 @@ class RevocationList:
             RoomFullError: so it does, and there are too many to be stored.
         """
         one = Revocation(kind, _checked(kind, subject), self._now_ms(), self._until_ms(kind))
-        ended = await self._learn([one])
-        log.warning("revoked", kind=kind.value, subject=one.subject, ended=ended)
-        if self._journal is not None:
-            await self._journal.revoke(one)
+        try:
+            ended = await self._learn([one])
+            log.warning("revoked", kind=kind.value, subject=one.subject, ended=ended)
+            if self._journal is not None:
+                await self._journal.revoke(one)
+        except BaseException:
+            self._is_lacking = True  # or nobody would look while the store can be read and its mark stays
+            raise
         return ended
 
     async def _learn(self, revocations: Iterable[Revocation]) -> int:
@@ -252,8 +257,9 @@ class RevocationList:
     async def read(self) -> None:
         """Read what is stored, and store what is not (U5); when that fails, what is known goes on to count (U6)."""
         assert self._journal is not None
+        mark, self._is_lacking = None if self._is_lacking else self._mark, False
         try:
-            found = await self._journal.revocations(self._mark)
+            found = await self._journal.revocations(mark)
             if found is not None:
                 await self._learn(found.revocations)
                 await self._store_lacking(found.revocations)
