@@ -49,7 +49,7 @@ def redis() -> Iterator[RedisServer]:
 def replicas(tmp_path_factory: pytest.TempPathFactory, redis: RedisServer) -> Iterator[Place]:
     """Two replicas on Redis: the victims at one, attackers at the other."""
     folder = tmp_path_factory.mktemp("attacked-replicas")
-    env = {"WEFT_REDIS": redis.url}
+    env = {"WEFT_REDIS": redis.url, "WEFT_FILES": (folder / "files").as_uri()}
     with guarded(folder, "one", **env) as one, guarded(folder, "two", **env) as two:
         yield Place(one, two)
         check_log(one)
