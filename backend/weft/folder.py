@@ -345,7 +345,7 @@ class Folder:
             await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._saver.saved_updates >= self._settings.compact_tail_updates // 5 and self._saver.is_idle:
             self._compacting = True
-            await self._compact()
+            await self._guard(self._compact(), lambda _: None)  # the room closes without, too
 
     async def stop(self) -> None:
         """Give up what runs."""

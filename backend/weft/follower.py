@@ -78,6 +78,7 @@ class Follower:
         "_catching",
         "_document",
         "_id",
+        "_is_lost",
         "_journal",
         "_last",
         "_metrics",
@@ -120,6 +121,7 @@ class Follower:
         self._unreadable = False
         self._rewrites = False
         self._again = False
+        self._is_lost = False
         self._catching: asyncio.Task[None] | None = None
         self._task = asyncio.create_task(self._follow())
 
@@ -197,14 +199,21 @@ class Follower:
         self._saver.hold()
         self._on_cut()
         if self._catching is None:
-            self._catching = asyncio.create_task(self._read_log())
-            self._catching.add_done_callback(self._caught_up)
+            self._start_reading()
+
+    def _start_reading(self) -> None:
+        self._catching = asyncio.create_task(self._read_log())
+        self._catching.add_done_callback(self._caught_up)
 
     def _caught_up(self, task: asyncio.Task[None]) -> None:
         self._catching = None
-        if not task.cancelled() and task.exception() is not None:
+        if task.cancelled():
+            return
+        if task.exception() is not None:
             log.error("reading the log failed", document=self._id, detail=repr(task.exception()))
             self._on_lost(JournalUnavailableError(f"reading the log failed: {task.exception()}"))
+        elif self._again and not self._is_lost:
+            self._start_reading()  # another loss was told after the task had looked for the last time
 
     async def _read_log(self) -> None:
         """Read the log until the document holds all of it, and, after a loss, it all of the document (L3, L4)."""
@@ -223,12 +232,13 @@ class Follower:
                 retry_s = min(2 * retry_s, LAST_RETRY_S)
                 continue
             except (DocumentDeletedError, QuarantinedError) as error:
+                self._is_lost = True
                 self._on_lost(error)
                 return
             covered = self._saver.queued  # these are in the document already, and so in what it has beyond the log
             lacking = await self._reconcile(loaded)
-            self._last = max(self._last, loaded.position)
-            if not self._again:
+            if not self._again:  # or `loaded` may be of a log that is gone
+                self._last = max(self._last, loaded.position)
                 self._rewrites = False
                 edit = None if lacking is None else Edit(None, time_ns() // 1_000_000, lacking)
                 self._metrics.rewritten_bytes += 0 if lacking is None else len(lacking)

@@ -224,6 +224,8 @@ class Hub:
                 await self.journal.prune()
             except JournalUnavailableError as error:
                 log.warning("history not pruned", detail=str(error))
+            except Exception:
+                log.exception("history not pruned")
 
     async def _tick_forever(self) -> None:
         while True:

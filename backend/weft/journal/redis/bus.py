@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Self
 
 from weft.bus import DEAD_S, Ear
-from weft.errors import JournalUnavailableError, WeftError
+from weft.errors import JournalUnavailableError
 from weft.journal.redis.base import Base
 from weft.journal.redis.channels import Channels
 from weft.journal.redis.engine import Argument, Command
@@ -230,6 +230,6 @@ class RedisBus:
         while True:
             try:
                 await self.beat()
-            except WeftError:
+            except Exception:  # without signs of life all others would forget who is here
                 log.exception("no sign of life could be given")
             await asyncio.sleep(self._beat_s)

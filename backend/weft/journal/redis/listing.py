@@ -12,14 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from weft.errors import DocumentDeletedError, ForbiddenError
+from weft.errors import DocumentDeletedError, ForbiddenError, JournalUnavailableError, WeftError
 from weft.journal.protocol import DocumentInfo, Links
 from weft.journal.redis.base import Base, optional
 from weft.journal.redis.engine import Argument, Command
 from weft.journal.redis.keys import FORMAT, position_of
 from weft.journal.redis.records import blob_of
 from weft.journal.redis.replies import all_checked, pairs, parts, texts, too_new
+from weft.logs import get_logger
 from weft.types import START, DocumentId
+
+log = get_logger("weft.journal")
 
 _DUE = 50
 _DROPPED = 200
@@ -119,15 +122,26 @@ class Directory:
             (reply,) = await base.run(("ZRANGEBYSCORE", keys.trash, "-inf", limit_ms, "LIMIT", skipped, _DUE))
             due = [DocumentId(name.decode()) for name in texts(reply)]
             for document in due:
-                word, rest = await base.ask("purge", document, [keys.meta(document)], [limit_ms])
-                if word == b"ok":
-                    await self._drop(document)
-                elif word == b"later":
-                    await base.run(("ZADD", keys.trash, rest[0] or b"0", document))
-                elif word == b"living":
-                    await self._put_right(document)
+                try:
+                    await self._purge(document, limit_ms)
+                except JournalUnavailableError:
+                    raise
+                except WeftError as error:
+                    # One damaged document, or one of a newer format, must not keep the others from being purged.
+                    log.warning("a deleted document is not purged", document=document, detail=str(error))
+                    skipped += 1
             if len(due) < _DUE:
                 return
+
+    async def _purge(self, document: DocumentId, limit_ms: int) -> None:
+        base, keys = self._base, self._base.keys
+        word, rest = await base.ask("purge", document, [keys.meta(document)], [limit_ms])
+        if word == b"ok":
+            await self._drop(document)
+        elif word == b"later":
+            await base.run(("ZADD", keys.trash, rest[0] or b"0", document))
+        elif word == b"living":
+            await self._put_right(document)
 
     async def _put_right(self, document: DocumentId) -> None:
         """A note without a tombstone: whoever wanted to delete was killed, or it has been restored (RD1)."""

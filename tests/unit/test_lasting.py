@@ -1,0 +1,92 @@
+"""What runs for as long as a replica or a room does survives what goes wrong once (U2, L4, Q4)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from tests.unit.cluster import Replica, cluster
+from tests.unit.rooms import DOCUMENT, Author, text_of, until
+
+from weft import follower as follower_module
+from weft import hub as hub_module
+from weft.errors import ForbiddenError, InternalError
+from weft.journal import Gap, Snapshot
+from weft.rebuild import build_document
+from weft.saver import Saver
+from weft.types import DocumentId, Edit, Position
+
+
+@pytest.fixture(autouse=True)
+def no_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follower_module, "SPREAD_S", 0.0)
+
+
+async def cold(replica: Replica) -> str:
+    return text_of(build_document(await replica.journal.load(DOCUMENT), keep_deleted=False).merged())
+
+
+async def test_l4_a_loss_told_in_the_very_turn_in_which_the_log_has_been_read_is_mended_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with cluster() as (_, (a, b)):
+        ana, _ = await a.yws(), await b.yws()
+        author = Author(1)
+        ana.update(author.type("a"))
+        await until(lambda: text_of(b.room.document.merged()) == "a")
+        room: Any = a.room
+        follower = room._follower
+        resume = Saver.resume
+        told = []
+
+        def resume_and_hear(saver: Saver, lacking: Edit | None, covered: int) -> None:
+            resume(saver, lacking, covered)
+            if saver is room._saver and not told:
+                told.append(True)
+                # After the task has looked for the last time, before its end is noticed.
+                asyncio.get_running_loop().call_soon(follower._heard, Gap(follower._last, follower._last))
+
+        monkeypatch.setattr(Saver, "resume", resume_and_hear)
+        follower._heard(Gap(follower._last, follower._last))
+        await until(lambda: bool(told))
+        ana.update(author.type("é"))
+        await until(lambda: room.is_settled, 3.0)
+        assert await cold(a) == "aé"
+
+
+async def test_u2_a_room_is_closed_whatever_becomes_of_its_last_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with cluster(compact_tail_updates=5, room_idle_s=0.001) as (_, (a, _b)):
+        ana = await a.yws()
+        author = Author(1)
+        for letter in "abc":
+            ana.update(author.type(letter))
+            await a.flushed()
+
+        async def refuse(document: DocumentId, snapshot: Snapshot, upto: Position) -> None:
+            raise ForbiddenError(f"there is no document {document}")  # Redis was emptied a moment ago
+
+        monkeypatch.setattr(a.journal, "compact", refuse)
+        room: Any = a.room
+        await until(lambda: room.is_settled)
+        ana.connection.closed(1000)
+        await asyncio.sleep(0.002)
+        a.hub.tick(asyncio.get_running_loop().time() + 1)
+        assert DOCUMENT not in a.hub.rooms
+        await until(lambda: not a.hub._closing)
+        assert room._relay is None
+        assert room._follower._task.done(), "nobody follows for a room that is gone"
+
+
+async def test_pruning_goes_on_after_any_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "PRUNE_EVERY_S", 0.0)
+    async with cluster(1) as (_, (a,)):
+        asked = []
+
+        async def prune() -> None:
+            asked.append(True)
+            await asyncio.sleep(0)
+            raise InternalError("one damaged document")
+
+        monkeypatch.setattr(a.journal, "prune", prune)
+        await until(lambda: len(asked) > 2, 3.0)
