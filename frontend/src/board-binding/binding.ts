@@ -11,6 +11,7 @@
  *   B6  Nothing is deleted that is not marked deleted: what merely vanishes from the scene is put back.
  *   B7  Repairs of the order that the editor makes by itself are written only along with a change of the order here.
  *   B8  `pending` says whether something has not reached the document yet; `commit` ends that at once.
+ *   B9  Showing what others do leaves time for one's own hand: after it took `d`, painting included, the next waits 3 `d`.
  */
 import type { Awareness } from "y-protocols/awareness";
 import type * as Y from "yjs";
@@ -40,6 +41,10 @@ export interface BoardBindingOptions {
   writable?: boolean;
   /** Called when `pending` changes. */
   onPending?: (pending: boolean) => void;
+  /** Told of elements that were changed, here or by others: for their images. */
+  onElements?: (elements: Iterable<BoardElement>) => void;
+  /** Calls back when what was shown is painted, so that its cost is known (B9). */
+  painted?: (done: () => void) => void;
 }
 
 interface Seen {
@@ -64,6 +69,9 @@ const COMMIT_MS = 1000;
 const QUIET_MS = 80;
 const APPLY_MS = 16;
 const RETRY_MS = 300;
+const REST_FACTOR = 3;
+/** A page that was asleep for a while in between has not been painting. */
+const MOST_COST_MS = 200;
 /** A little over the spacing of presence, so that each movement that is worked out is also sent. */
 const LIVE_MS = 34;
 const MOST_LIVE = 100;
@@ -83,6 +91,8 @@ export class BoardBinding {
   private readonly scene: Scene;
   private readonly awareness: Awareness | undefined;
   private readonly onPending: (pending: boolean) => void;
+  private readonly onElements: (elements: Iterable<BoardElement>) => void;
+  private readonly painted: (done: () => void) => void;
   private writable: boolean;
 
   private readonly seen = new Map<string, Seen>();
@@ -101,6 +111,7 @@ export class BoardBinding {
   private commitAt = 0;
   private firstDirtyAt = 0;
   private notBefore = 0;
+  private restUntil = 0;
   private applying = false;
   private started = false;
   private readonly undo: (() => void)[] = [];
@@ -111,6 +122,8 @@ export class BoardBinding {
     this.awareness = options.awareness;
     this.writable = options.writable ?? true;
     this.onPending = options.onPending ?? (() => undefined);
+    this.onElements = options.onElements ?? (() => undefined);
+    this.painted = options.painted ?? ((done) => { done(); });
     this.presence = options.awareness && new Presence(options.awareness);
   }
 
@@ -150,25 +163,34 @@ export class BoardBinding {
 
   // -- from here to the others --------------------------------------------------------------------------------------
 
-  /** The editor has changed something, or may have: to be called with its `onChange`, however often. */
-  changed(elements: readonly BoardElement[] = this.scene.elements()): void {
+  /** The editor has changed something, or may have: to be called after its `onChange`, once a frame is often enough. */
+  changed(): void {
     if (this.applying || !this.started) return;
-    let known = 0;
-    for (const element of elements) {
-      const seen = this.seen.get(element.id);
-      if (seen) known += 1;
-      if (isSame(seen, element)) continue;
-      if (this.writable) this.dirty.set(element.id, element);
-    }
-    if (known < this.seen.size) this.putBack(elements);
+    this.scan();
     if (this.dirty.size > 0) this.plan();
     if (this.waiting.size > 0) this.applySoon(RETRY_MS);
   }
 
   /** The pointer has gone up: what was drawn is finished (B1). */
   released(): void {
-    if (this.dirty.size === 0) return;
-    this.commitIn(0);
+    this.changed();
+    if (this.dirty.size > 0) this.commitIn(0);
+  }
+
+  /** Find what was changed here. */
+  private scan(): void {
+    const elements = this.scene.elements();
+    const found: BoardElement[] = [];
+    let known = 0;
+    for (const element of elements) {
+      const seen = this.seen.get(element.id);
+      if (seen) known += 1;
+      if (isSame(seen, element)) continue;
+      if (this.writable) this.dirty.set(element.id, element);
+      found.push(element);
+    }
+    if (known < this.seen.size) this.putBack(elements);
+    if (found.length > 0) this.onElements(found);
   }
 
   private plan(): void {
@@ -203,6 +225,7 @@ export class BoardBinding {
 
   /** Write what has changed here into the document, now (B8). */
   commit(): void {
+    if (this.started && !this.applying) this.scan();
     clearTimeout(this.commitTimer);
     this.commitTimer = undefined;
     const changes = new Map<string, Groups>();
@@ -328,15 +351,21 @@ export class BoardBinding {
     if (!this.started || this.applyTimer !== undefined) return;
     this.applyTimer = setTimeout(() => {
       this.applyTimer = undefined;
-      this.apply();
+      const rest = this.restUntil - Date.now();
+      if (rest > 0) this.applySoon(Math.min(rest, APPLY_MS));
+      else this.apply();
     }, delayMs);
   }
 
   /** Show what others have changed. */
   private apply(): void {
     if (this.waiting.size === 0 || !this.started) return;
+    const startedAt = Date.now();
     // What was changed here since the editor last said so must not be lost (B4).
-    if (this.seen.size > 0) this.noteLocal();
+    if (this.seen.size > 0) {
+      this.scan();
+      if (this.dirty.size > 0) this.plan();
+    }
     // The order is worked out anew from what the document says: repairs that were made knowing less would differ from
     // those of others.
     for (const id of this.reordered) this.waiting.add(id);
@@ -351,22 +380,16 @@ export class BoardBinding {
     try {
       const after = this.scene.show(fit);
       this.noteShown(after, wanted);
+      this.onElements(fit);
     } finally {
       this.applying = false;
     }
+    this.restUntil = Infinity; // until it is painted
+    this.painted(() => {
+      const now = Date.now();
+      this.restUntil = now + REST_FACTOR * Math.min(MOST_COST_MS, now - startedAt);
+    });
     if (this.waiting.size > 0) this.applySoon(RETRY_MS);
-  }
-
-  private noteLocal(): void {
-    if (!this.writable) return;
-    let found = false;
-    for (const element of this.scene.elements()) {
-      const seen = this.seen.get(element.id);
-      if (isSame(seen, element)) continue;
-      this.dirty.set(element.id, element);
-      found = true;
-    }
-    if (found) this.plan();
   }
 
   /** The elements that are to be shown, put together from the document, what is uncommitted here, and movements. */

@@ -2,11 +2,11 @@
 import { Excalidraw, MainMenu } from "@excalidraw/excalidraw";
 import "@excalidraw/excalidraw/index.css";
 import type { AppState, ExcalidrawImperativeAPI, BinaryFileData } from "@excalidraw/excalidraw/types";
-import { useCallback, useEffect, useRef, useState } from "react";
+import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { failed } from "../app/actions";
 import { api as rest, ApiError } from "../app/api";
 import { useDark } from "../app/theme";
-import { BoardBinding, BoardFiles, RefusedError, type FileHost } from "../board-binding";
+import { BoardBinding, BoardFiles, RefusedError, type FileElement, type FileHost } from "../board-binding";
 import type { DocumentSession } from "../connection/session";
 import { useLatest, useStatus, type Following, type Peer } from "../page/hooks";
 import { t } from "../strings";
@@ -26,6 +26,11 @@ interface Props {
 }
 
 const MOST_SELECTED = 50;
+const SCAN_MS = 12;
+/** What would replace, or leave, what everybody has drawn. */
+const OPTIONS = { canvasActions: {
+  loadScene: false, saveToActiveFile: false, export: false, clearCanvas: false, toggleTheme: false, changeViewBackgroundColor: false,
+} } as const;
 
 function fileHost(id: string): FileHost {
   return {
@@ -65,6 +70,12 @@ function usePointerDown(): { readonly current: boolean } {
   return down;
 }
 
+/** After the next frame; a page out of sight has none. */
+function painted(done: () => void): void {
+  if (document.visibilityState === "hidden") done();
+  else requestAnimationFrame(() => { setTimeout(done); });
+}
+
 export default function BoardView({ session, peers, following, canEdit, onReady }: Props) {
   const [api, setApi] = useState<ExcalidrawImperativeAPI | null>(null);
   const [initialised, setInitialised] = useState(false);
@@ -78,13 +89,6 @@ export default function BoardView({ session, peers, following, canEdit, onReady 
   // The scene is taken over by its own first data once, after that it is ours.
   useEffect(() => {
     if (!api || !initialised) return;
-    const bound = new BoardBinding({
-      doc: session.doc,
-      awareness: session.awareness,
-      scene: sceneOf(api, () => pointerDown.current),
-      writable: editable.current,
-      onPending: (pending) => { session.setPending("board", pending); },
-    });
     const images = new BoardFiles(
       session.doc,
       {
@@ -98,10 +102,18 @@ export default function BoardView({ session, peers, following, canEdit, onReady 
       },
       () => editable.current,
     );
+    const bound = new BoardBinding({
+      doc: session.doc,
+      awareness: session.awareness,
+      scene: sceneOf(api, () => pointerDown.current),
+      writable: editable.current,
+      onPending: (pending) => { session.setPending("board", pending); },
+      onElements: (elements) => { images.changed(elements as Iterable<FileElement>); },
+      painted,
+    });
     binding.current = bound;
     files.current = images;
     bound.start();
-    images.changed(api.getSceneElementsIncludingDeleted());
     api.scrollToContent(undefined, { fitToContent: api.getSceneElements().length > 0, maxZoom: 1 });
     onReady(api);
     // Nothing may be waiting for a timer when the page goes out of sight: it may never come back.
@@ -127,17 +139,41 @@ export default function BoardView({ session, peers, following, canEdit, onReady 
   useEffect(() => { binding.current?.setWritable(canEdit); }, [canEdit]);
   useEffect(() => { if (admitted) files.current?.retry(); }, [admitted]);
 
-  const onChange = useCallback((elements: readonly { isDeleted: boolean }[], state: AppState): void => {
+  // Excalidraw tells of every change of its state, several times a frame; with thousands of elements looking through
+  // them each time would be felt.
+  const scan = useRef<ReturnType<typeof setTimeout>>(undefined);
+  const onChange = useCallback((_elements: readonly unknown[], state: AppState): void => {
     if (!state.isLoading) setInitialised(true);
-    const bound = binding.current;
-    if (!bound) return;
-    bound.changed();
-    files.current?.changed(elements);
-    bound.presence?.set({ selected: Object.keys(state.selectedElementIds).slice(0, MOST_SELECTED) });
+    if (!binding.current || scan.current !== undefined) return;
+    scan.current = setTimeout(() => {
+      scan.current = undefined;
+      const bound = binding.current;
+      if (!bound || !api) return;
+      bound.changed();
+      bound.presence?.set({ selected: Object.keys(api.getAppState().selectedElementIds).slice(0, MOST_SELECTED) });
+    }, SCAN_MS);
+  }, [api]);
+  const onPointerUpdate = useCallback(({ pointer, button }: { pointer: { x: number; y: number; tool: "pointer" | "laser" }; button: "down" | "up" }): void => {
+    binding.current?.presence?.set({
+      pointer: { x: Math.round(pointer.x), y: Math.round(pointer.y), tool: pointer.tool }, button,
+    });
   }, []);
+  const onApi = useCallback((ready: ExcalidrawImperativeAPI): void => { setApi(() => ready); }, []);
 
   useCollaborators(session, api, peers);
   useView(session, api, peers.length === 0, following.client, binding);
+
+  // Drawn anew only for what concerns it, and not with every word about the connection.
+  const canvas = useMemo(() => (
+    <Excalidraw excalidrawAPI={onApi} onChange={onChange} onPointerUpdate={onPointerUpdate} isCollaborating viewModeEnabled={!canEdit}
+      theme={dark ? "dark" : "light"} autoFocus handleKeyboardGlobally aiEnabled={false} validateEmbeddable={false} UIOptions={OPTIONS}>
+      <MainMenu>
+        <MainMenu.DefaultItems.SearchMenu />
+        <MainMenu.DefaultItems.SaveAsImage />
+        <MainMenu.DefaultItems.Help />
+      </MainMenu>
+    </Excalidraw>
+  ), [onApi, onChange, onPointerUpdate, canEdit, dark]);
 
   return (
     <div className="board" role="application" aria-label={t.board.canvas}
@@ -153,30 +189,7 @@ export default function BoardView({ session, peers, following, canEdit, onReady 
         );
       }}
       onPointerLeave={() => { binding.current?.presence?.set({ pointer: undefined }); }}>
-      <Excalidraw
-        excalidrawAPI={(ready) => { setApi(() => ready); }}
-        onChange={onChange}
-        onPointerUpdate={({ pointer, button }) => {
-          binding.current?.presence?.set({
-            pointer: { x: Math.round(pointer.x), y: Math.round(pointer.y), tool: pointer.tool }, button,
-          });
-        }}
-        isCollaborating
-        viewModeEnabled={!canEdit}
-        theme={dark ? "dark" : "light"}
-        autoFocus
-        handleKeyboardGlobally
-        aiEnabled={false}
-        validateEmbeddable={false}
-        UIOptions={{ canvasActions: {
-          loadScene: false, saveToActiveFile: false, export: false, clearCanvas: false, toggleTheme: false, changeViewBackgroundColor: false,
-        } }}>
-        <MainMenu>
-          <MainMenu.DefaultItems.SearchMenu />
-          <MainMenu.DefaultItems.SaveAsImage />
-          <MainMenu.DefaultItems.Help />
-        </MainMenu>
-      </Excalidraw>
+      {canvas}
       {api && <Cursors session={session} api={api} peers={peers} />}
     </div>
   );

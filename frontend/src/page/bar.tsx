@@ -19,6 +19,8 @@ interface Props {
   kind: "document" | "board";
   peers: Peer[];
   following: Following;
+  /** There is a document to be named, shared and so on. */
+  isHere: boolean;
   /** Import and export, which differ. */
   items: MenuItem[];
 }
@@ -30,15 +32,15 @@ export function useTitle(session: DocumentSession, kind: "document" | "board"): 
   return typeof title === "string" && title.trim() ? title : t.untitled[kind];
 }
 
-export function Bar({ session, kind, peers, following, items }: Props) {
+export function Bar({ session, kind, peers, following, isHere, items }: Props) {
   const state = useStatus(session);
   const [dialog, setDialog] = useState<"share" | "shortcuts" | "profile" | null>(null);
   const title = useTitle(session, kind);
   const canEdit = !state.readOnly && state.ended === null;
 
   useEffect(() => {
-    document.title = `${title} – ${t.app}`;
-  }, [title]);
+    document.title = isHere ? `${title} – ${t.app}` : t.app;
+  }, [title, isHere]);
 
   useEffect(() => {
     const onKey = (event: KeyboardEvent): void => {
@@ -75,16 +77,20 @@ export function Bar({ session, kind, peers, following, items }: Props) {
     <header className="bar">
       <div className="bar-left">
         <a className="icon-button" href="/" aria-label={t.actions.back} title={t.actions.back} onClick={home}><Icons.BackIcon /></a>
-        <Title session={session} kind={kind} canEdit={canEdit} />
+        {isHere ? <Title session={session} kind={kind} canEdit={canEdit} /> : !state.synced && <span className="bone title" />}
         {state.readOnly && <span className="badge"><Icons.EyeIcon /><span>{t.bar.viewOnly}</span></span>}
         <StatusChip session={session} />
       </div>
       <div className="bar-right">
         <People peers={peers} following={following} onProfile={() => { setDialog("profile"); }} />
-        <button type="button" className="button primary share-button" onClick={() => { setDialog("share"); }} aria-label={t.actions.share}>
-          <Icons.ShareIcon /><span>{t.actions.share}</span>
-        </button>
-        <Menu label={t.actions.more} button={<Icons.MoreIcon />} items={menu} />
+        {isHere && (
+          <>
+            <button type="button" className="button primary share-button" onClick={() => { setDialog("share"); }} aria-label={t.actions.share}>
+              <Icons.ShareIcon /><span>{t.actions.share}</span>
+            </button>
+            <Menu label={t.actions.more} button={<Icons.MoreIcon />} items={menu} />
+          </>
+        )}
       </div>
       {dialog === "share" && <ShareDialog id={session.id} peers={peers} onClose={() => { setDialog(null); }} />}
       {dialog === "profile" && <ProfileDialog onClose={() => { setDialog(null); }} />}

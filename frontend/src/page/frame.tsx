@@ -74,7 +74,7 @@ export function Frame({ session, kind, items, children }: Props) {
 
   return (
     <div className={`page ${kind}-page`}>
-      {isHere || !state.ended ? <Bar session={session} kind={kind} peers={peers} following={following} items={isHere ? items : []} /> : null}
+      {isHere || !state.ended ? <Bar session={session} kind={kind} peers={peers} following={following} isHere={isHere} items={items} /> : null}
       {isHere && state.ended && dirty && (
         <div className="banner" role="alert">
           <Icons.AlertIcon />

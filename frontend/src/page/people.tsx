@@ -25,7 +25,7 @@ export function People({ peers, following, onProfile }: { peers: Peer[]; followi
         </button>
       ))}
       {rest.length > 0 && (
-        <Menu label={t.bar.others(rest.length)} className="avatar-button" button={<span className="avatar rest">+{rest.length}</span>}
+        <Menu label={t.bar.others(rest.length)} className="avatar-button" button={<span className="avatar rest" data-letters={`+${rest.length}`} aria-hidden="true" />}
           items={rest.map((peer) => ({
             label: labelOf(peer), icon: <Avatar name={peer.name} color={peer.color} dim={peer.away} />,
             run: () => { toggle(peer); },

@@ -67,6 +67,7 @@ export function HomePage() {
           onClick={() => { setProfile(true); }}><Avatar {...person} /></button>
       </header>
       <main className="home-main">
+        <h1 className="sr-only">{t.home.title}</h1>
         {!query.trim() && <Start />}
         <List query={query.trim()} />
       </main>

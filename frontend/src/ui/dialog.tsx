@@ -24,10 +24,10 @@ export function Dialog({ title, onClose, children, wide = false }: Props) {
       onCancel={(event) => { event.preventDefault(); onClose(); }}
       onMouseDown={(event) => { if (event.target === ref.current) onClose(); }}>
       <div className="dialog-body">
-        <header className="dialog-head">
+        <div className="dialog-head">
           <h2 id={heading}>{title}</h2>
           <button type="button" className="icon-button" aria-label={t.actions.close} onClick={onClose}><CloseIcon /></button>
-        </header>
+        </div>
         {children}
       </div>
     </dialog>
