@@ -74,8 +74,12 @@ bench: setup  ## measure against other servers; writes docs/benchmarks.md
 faults: setup system-tools  ## kill, fill and cut things at length, into docs/faults.md; one row: ARGS="-k storm"
 	$(BIN)/python -m tests.faults $(ARGS)
 
-fuzz: setup  ## a million mutated inputs through the readers and the gate
-	$(BIN)/python -m tests.fuzz --executions 1000000
+fuzz: setup $(if $(MINUTES),.make/fuzz-tool)  ## a million mutated inputs through all readers; MINUTES=60: guided by coverage
+	$(BIN)/python -m tests.fuzz $(if $(MINUTES),--minutes $(MINUTES) --work .make/fuzz,--executions 1000000)
+
+.make/fuzz-tool: requirements/fuzz.txt .make/python
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/fuzz.txt
+	@touch $@
 
 docs: setup  ## write what is made from the code: docs/settings.md
 	$(BIN)/weft settings > docs/settings.md

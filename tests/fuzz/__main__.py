@@ -18,8 +18,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.fuzz import guided
 from tests.fuzz.child import CHUNK, HEAD, SLOT_BYTES
-from tests.fuzz.targets import ALIASES, SABOTAGE, TARGETS
+from tests.fuzz.known import is_known
+from tests.fuzz.registry import ALIASES, TARGETS
+from tests.fuzz.targets import SABOTAGE
 
 MAX_DEATHS = 20  # a target that dies more often is given up: it is found
 
@@ -105,7 +108,8 @@ def _lines(reports: dict[str, Report]) -> Iterator[str]:
         yield f"{name:<20}{report.executions:>11}{report.accepted:>10}{slowest:>10}{rate:>8.0f}  {refusals}"
     for name, report in reports.items():
         for what, (message, data) in report.findings.items():
-            yield f"\nFINDING in {name}: {what}: {message}\n  input ({len(data) // 2} bytes): {data[:2000]}"
+            known = "KNOWN " if is_known(name, what) else ""
+            yield f"\n{known}FINDING in {name}: {what}: {message}\n  input ({len(data) // 2} bytes): {data[:2000]}"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -114,17 +118,24 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--executions", type=int, default=1_000_000, help="shared evenly by the targets")
     parser.add_argument("--seed", type=int, default=None, help="default: a random one, which is printed")
     parser.add_argument("--targets", default="all", help=f"comma-separated: {', '.join([*ALIASES, *TARGETS])}")
+    parser.add_argument("--minutes", type=float, default=None, help="guided by coverage, for so long; needs atheris")
+    parser.add_argument("--work", type=Path, default=None, help="with --minutes: folder that keeps inputs and reports")
+    parser.add_argument("--keep", action="store_true", help="with --minutes: write tests/fuzz/corpus anew")
     parser.add_argument("--json", type=Path, default=None, help="write the reports there as well")
     arguments = parser.parse_args(argv)
-    seed = secrets.randbelow(1 << 31) if arguments.seed is None else arguments.seed
+    seed: int = secrets.randbelow(1 << 31) if arguments.seed is None else arguments.seed
     names = [name for part in arguments.targets.split(",") for name in ALIASES.get(part, (part,))]
     unknown = [name for name in names if name not in TARGETS and name not in SABOTAGE]
     if unknown:
         parser.error(f"unknown targets: {', '.join(unknown)}")
     print(f"seed {seed}", flush=True)
+    if arguments.minutes is not None:
+        tallies = guided.run(names, arguments.minutes, seed, arguments.work, keep=arguments.keep)
+        print("\n".join(guided.lines(tallies)))
+        return 0 if all(tally.is_clean(name) for name, tally in tallies.items()) else 1
     reports = {name: fuzz(name, seed, -(-arguments.executions // len(names))) for name in names}
     print("\n".join(_lines(reports)))
-    found = sum(len(report.findings) for report in reports.values())
+    found = sum(not is_known(name, what) for name, report in reports.items() for what in report.findings)
     print(f"\n{sum(report.executions for report in reports.values())} executions, {found} findings (seed {seed})")
     if arguments.json is not None:
         arguments.json.write_text(json.dumps({name: vars(report) for name, report in reports.items()}, indent=1))

@@ -35,6 +35,24 @@ JSON_TEXTS = (
 _KINDS = (0, 1, 3, 4, 4, 4, 5, 5, 6, 7, 8, 8, 9)
 
 
+class Chances(random.Random):
+    """Chance that comes from bytes, and is 0 when they are used up: a fuzzer that knows nothing of it can steer it."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(0)
+        self._data = data
+        self._at = 0
+
+    def getrandbits(self, k: int, /) -> int:
+        """The next `k` bits; each call takes whole bytes."""
+        begin, self._at = self._at, self._at + (k + 7) // 8
+        return int.from_bytes(self._data[begin : self._at], "little") & ((1 << k) - 1)
+
+    def random(self) -> float:
+        """The next two bytes, from 0 to below 1."""
+        return self.getrandbits(16) / (1 << 16)
+
+
 def _content(rng: random.Random, kind: int) -> tuple[bytes, int]:
     """The bytes of one struct's content and how many clocks it covers."""
     length = 1

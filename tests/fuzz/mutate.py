@@ -24,7 +24,7 @@ HOSTILE = tuple(
     )
 )
 _BYTES = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0x20, 0x40, 0x7E, 0x7F, 0x80, 0x84, 0xC4, 0xFE, 0xFF)
-_TOKENS = (
+TOKENS = (
     *(b"NaN", b"Infinity", b"-Infinity", b"1e999", b"null", b"true", b"[", b"{", b"}", b"]", b'"', b"\\", b"\\u0000"),
     *(b"\\ud83d", b"\xed\xa0\x80", b"\xf0\x9f", b"\xff", b"9" * 400, b" ", b"\x00", b'{"a":', b"[" * 40, b'{"a":' * 40),
 )
@@ -86,7 +86,7 @@ def _append(rng: random.Random, data: bytes, other: bytes) -> bytes:
 
 def _token(rng: random.Random, data: bytes, _other: bytes) -> bytes:
     at = rng.randrange(len(data) + 1)
-    token = rng.choice(_TOKENS)
+    token = rng.choice(TOKENS)
     return data[:at] + token + data[at + rng.choice((0, len(token))) :]
 
 
@@ -116,6 +116,11 @@ def mutate(rng: random.Random, corpus: Sequence[bytes]) -> bytes:
     for _ in range(rng.choice((1, 1, 1, 2, 2, 4))):
         data = rng.choice(MUTATORS)(rng, data, rng.choice(corpus))
     return data[:MAX_BYTES]
+
+
+def mutate_one(rng: random.Random, data: bytes) -> bytes:
+    """One input, damaged once."""
+    return rng.choice(MUTATORS)(rng, data, data)[:MAX_BYTES]
 
 
 def mutate_state(rng: random.Random, state: bytes) -> bytes:

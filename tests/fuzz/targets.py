@@ -11,23 +11,35 @@ from __future__ import annotations
 import json
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from tests.fuzz.corpus import ADDRESSES, Corpus, killers
 from tests.fuzz.grammar import make_update
-from tests.fuzz.histories import make_history
+from tests.fuzz.histories import Chances, make_history
 from tests.fuzz.mutate import mutate, mutate_payload
 from weft.crdt import update as reader
 from weft.crdt.merge import diff, merge
 from weft.crdt.squash import squash
 from weft.document import Document
-from weft.errors import PresenceError, TooLargeError, UpdateError, WireError
+from weft.errors import (
+    LaterError,
+    PresenceError,
+    QuarantinedError,
+    TooLargeError,
+    UnauthenticatedError,
+    UpdateError,
+    WireError,
+)
 from weft.presence import PresenceLimits, PresenceTable
+from weft.server.frames import FrameError
 from weft.wire import awareness, hocuspocus, lib0, ywebsocket
 from weft.wire.messages import Awareness, Message, Nothing, Step1, Step2, SyncStatusRequest, Update
 
-REFUSALS = (WireError, UpdateError, PresenceError, TooLargeError)
+REFUSALS = (
+    *(WireError, UpdateError, PresenceError, TooLargeError),
+    *(LaterError, QuarantinedError, UnauthenticatedError, FrameError),
+)
 
 
 class BrokenError(Exception):
@@ -342,23 +354,18 @@ class Gate:
 class History:
     """A whole valid history: nothing of it is refused, whatever arrives first, and all that holds it agrees.
 
-    The input is the history's updates, and a seed for the order in which they arrive.
+    The input is what the history's chances come from, so every input is a history.
     """
 
     def __init__(self, corpus: Corpus) -> None:
         self._corpus = corpus  # none of it is needed
 
     def make(self, rng: random.Random) -> bytes:
-        updates = make_history(rng)
-        return lib0.write_varuint(rng.randrange(1 << 32)) + b"".join(map(lib0.write_buf, updates))
+        return rng.randbytes(rng.choice((60, 200, 1000)))
 
     def run(self, data: bytes) -> None:
-        seed, at = lib0.read_varuint(data, 0, "seed")
-        rng = random.Random(seed)
-        updates = []
-        while at < len(data):
-            update, at = lib0.read_buf(data, at, "update")
-            updates.append(update)
+        rng = Chances(data)
+        updates = make_history(rng)
         document = Document()
         for update in updates:
             admission = document.admit(update, readable(update, "an update of a history"))
@@ -413,16 +420,6 @@ def _hang() -> None:
         pass
 
 
-TARGETS: dict[str, Callable[[Corpus], Target]] = {
-    "lib0": Lib0,
-    "ywebsocket": YWebsocket,
-    "hocuspocus": Hocuspocus,
-    "update": Updates,
-    "sv": StateVectors,
-    "presence": Presence,
-    "document": Gate,
-    "history": History,
-}
 SABOTAGE: dict[str, Callable[[Corpus], Target]] = {
     "sabotage-exception": lambda _: Sabotage(lambda: 1 // 0),
     "sabotage-abort": lambda _: Sabotage(os.abort),
@@ -430,4 +427,3 @@ SABOTAGE: dict[str, Callable[[Corpus], Target]] = {
     "sabotage-memory": lambda _: Sabotage(lambda: bytes(2 << 30)),
     "sabotage-growth": lambda _: Sabotage(lambda: b"\x01" * (200 << 20)),
 }
-ALIASES: dict[str, Sequence[str]] = {"wire": ("ywebsocket", "hocuspocus"), "all": tuple(TARGETS)}
