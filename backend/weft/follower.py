@@ -78,7 +78,7 @@ class Follower:
         "_catching",
         "_document",
         "_id",
-        "_is_lost",
+        "_is_over",
         "_journal",
         "_last",
         "_metrics",
@@ -121,7 +121,7 @@ class Follower:
         self._unreadable = False
         self._rewrites = False
         self._again = False
-        self._is_lost = False
+        self._is_over = False
         self._catching: asyncio.Task[None] | None = None
         self._task = asyncio.create_task(self._follow())
 
@@ -212,7 +212,7 @@ class Follower:
         if task.exception() is not None:
             log.error("reading the log failed", document=self._id, detail=repr(task.exception()))
             self._on_lost(JournalUnavailableError(f"reading the log failed: {task.exception()}"))
-        elif self._again and not self._is_lost:
+        elif self._again and not self._is_over:
             self._start_reading()  # another loss was told after the task had looked for the last time
 
     async def _read_log(self) -> None:
@@ -232,7 +232,7 @@ class Follower:
                 retry_s = min(2 * retry_s, LAST_RETRY_S)
                 continue
             except (DocumentDeletedError, QuarantinedError) as error:
-                self._is_lost = True
+                self._is_over = True
                 self._on_lost(error)
                 return
             covered = self._saver.queued  # these are in the document already, and so in what it has beyond the log
@@ -262,6 +262,7 @@ class Follower:
 
     async def stop(self) -> None:
         """Follow no more."""
+        self._is_over = True
         tasks = [task for task in (self._task, self._catching) if task is not None]
         for task in tasks:
             task.cancel()

@@ -252,6 +252,11 @@ class Writer:
     def _succeed(self, appends: list[_Append], last: Position) -> None:
         first = sequence_of(last) - len(appends) + 1
         for index, append in enumerate(appends):
+            if append.lineage != self._seen.lineage(append.document):
+                # While others of the pipeline, or the listing, were waited for, followers were told of a loss, and this
+                # may be part of it. What it says of the log is void, and nobody may be told "stored" for it (RW4).
+                self._fail_one(append, LogLostError(f"the log of {append.document} lost what was seen of it"))
+                continue
             position = position_at(first + index, append.nonce)
             self._seen.advance(append.document, position)
             self._stats.queued -= 1

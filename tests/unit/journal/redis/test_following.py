@@ -545,6 +545,31 @@ async def test_rw3_what_cannot_be_listed_fails_once(journals: Journals, monkeypa
     assert [info.document for info in (await one.documents()).documents] == [DOCUMENT]
 
 
+async def test_rw4_a_reply_that_comes_after_the_loss_of_what_it_acknowledges_is_none(
+    journals: Journals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = await journals.open()
+    run, go = one._engine.run, asyncio.Event()
+
+    async def slow_listing(commands, **options):  # type: ignore[no-untyped-def]
+        if any(command.args[0] == "ZADD" for command in commands):
+            await go.wait()  # on a cluster another node lists; it may be slow, or away
+        return await run(commands, **options)
+
+    async with Reader(one) as reader:
+        monkeypatch.setattr(one._engine, "run", slow_listing)
+        early = one.append(DOCUMENT, (edit(b"lost"),))
+        await reader.has(1)
+        journals.server.command("FLUSHALL")
+        await one._feeds.compare()
+        await until(lambda: isinstance(reader.items[-1], Reset), "the follower knows")
+        go.set()
+        with pytest.raises(LogLostError):
+            await early
+        await one.append(DOCUMENT, (edit(b"restored"),))
+        assert updates_of((await one.load(DOCUMENT)).entries) == [b"restored"]
+
+
 async def test_rf6_nothing_is_appended_until_somebody_has_the_reset(journals: Journals) -> None:
     one, two = await journals.open(), await journals.open()
     await one.append(DOCUMENT, (edit(b"lost"),))
