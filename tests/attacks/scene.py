@@ -35,6 +35,8 @@ from tests.support.tokens import token
 VERA = 0x7EAA  # the client id that attackers are after
 LATENCY_S = 5.0  # of any single edit, from Vera over the server to Walt and to Vera's answer, on a busy machine
 TYPICAL_S = 0.5  # of the median one
+SHOWN_S = 10.0
+POLL_S = 0.02
 DIALECTS = ("y-websocket", "hocuspocus")
 ALL_CORNERS = [f"{place} {dialect}" for place in ("alone", "replicas") for dialect in DIALECTS]
 BAD = "BÖSE"
@@ -111,6 +113,16 @@ async def shown(server: WeftServer, document: str, dialect: str = "y-websocket",
     """What a newcomer with the right to read is shown."""
     async with await enter(server, document, dialect, user="newcomer", can="read") as reader:
         return text_in(reader.updates, root)
+
+
+async def shows(
+    expected: str, server: WeftServer, document: str, dialect: str = "y-websocket", root: str = "t"
+) -> None:
+    """Newcomers are shown this text: at once where it was written, within moments at another replica."""
+    end = time.monotonic() + SHOWN_S
+    while (text := await shown(server, document, dialect, root)) != expected:
+        assert time.monotonic() < end, f"shown at {server.http}: {text[-200:]!r}, not {expected[-200:]!r}"
+        await asyncio.sleep(POLL_S)
 
 
 class Walt(YClient):
@@ -254,7 +266,7 @@ class Victims:
         assert text_in(self.walt.updates) == self.typed
         for server in self.place.servers:
             for dialect in DIALECTS:
-                assert await shown(server, self.document, dialect) == self.typed
+                await shows(self.typed, server, self.document, dialect)
 
 
 class Stream:

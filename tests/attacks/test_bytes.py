@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.attacks.scene import ALL_CORNERS, BAD, VERA, Place, Victims, enter, shown
+from tests.attacks.scene import ALL_CORNERS, BAD, VERA, Place, Victims, enter, shown, shows
 from tests.support.client import Client, HocuspocusClient
 from tests.support.lib0 import buf, insert, varuint
 
@@ -92,7 +92,7 @@ async def test_a_victims_clock_cannot_be_poisoned_before_she_speaks(place: Place
         await late.until_stored()
         late.update(insert(first, 8, " und weiter", 7, root="late"))
         await late.until_stored()
-        assert await shown(place.attacker, victims.document, root="late") == "zuerst é und weiter"
+        await shows("zuerst é und weiter", place.attacker, victims.document, root="late")
         await attacker.close()
         await late.close()
 
@@ -111,11 +111,11 @@ async def test_who_comes_back_finds_her_words_and_can_write(place: Place, dialec
         attacker.update(insert(away, 0, "x" * 12, root="ana"))
         attacker.update(gc(away, 12, HUGE - 20))
         await attacker.settle()
-        assert await shown(place.victims, victims.document, root="ana") == "Anas Worte é"
+        await shows("Anas Worte é", place.victims, victims.document, root="ana")
         back = await enter(place.victims, victims.document, "hocuspocus", user="ana")
         back.update(insert(away + 1, 0, "Wieder da: ", root="ana2"))
         await back.settle()
-        assert await shown(place.attacker, victims.document, root="ana2") == "Wieder da: "
+        await shows("Wieder da: ", place.attacker, victims.document, root="ana2")
         await back.close()
         await attacker.close()
 

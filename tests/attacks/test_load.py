@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.attacks.conftest import guarded
-from tests.attacks.scene import BAD, Place, Stream, Victims, ending, enter, knock, new_document, pass_for, shown
+from tests.attacks.scene import BAD, Place, Stream, Victims, ending, enter, knock, new_document, pass_for, shown, shows
 from tests.integration.server.raw import frame
 from tests.support.client import Client, HocuspocusClient, YClient
 from tests.support.lib0 import insert, string, varuint
@@ -79,10 +79,10 @@ async def test_a_full_document_can_be_emptied(small: Place, dialect: str) -> Non
     owner = await enter(small.attacker, full, dialect, user="vera")
     owner.update(b"\x00\x01" + varuint(66) + b"\x01\x00" + varuint(clock))
     await owner.settle()
-    assert await shown(small.attacker, full) == ""
+    await shows("", small.attacker, full)
     owner.update(insert(77, 0, "Platz é"))
     await owner.settle()
-    assert await shown(small.attacker, full) == "Platz é"
+    await shows("Platz é", small.attacker, full)
     await owner.close()
 
 

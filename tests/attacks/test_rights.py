@@ -21,7 +21,7 @@ from tests.attacks.scene import (
     new_document,
     pass_for,
     refused,
-    shown,
+    shows,
 )
 from tests.support.client import Client, HocuspocusClient, YClient
 from tests.support.lib0 import buf, insert, string, varuint, write_vector
@@ -166,7 +166,7 @@ async def test_a_role_is_not_remembered(place: Place) -> None:
         helper.update(insert(66, 3, "ok", 2, "own"))
         await helper.settle()
         await demoted.until(lambda: demoted.statuses[gap:].count(0) >= 4, "four refusals")
-        assert await shown(place.victims, victims.document, root="own") == "ownok"
+        await shows("ownok", place.victims, victims.document, root="own")
         demoted.token = token(weft={"elsewhere": "admin"})
         demoted.authenticate()
         await demoted.until(lambda: demoted.closes, "a CLOSE")
@@ -201,7 +201,7 @@ async def test_who_was_revoked_writes_and_reads_no_more(place: Place, dialect: s
             assert attacker.frames_in == heard
         for other in (made, spare):
             assert (await refused(place.attacker, f"/sync/{victims.document}?token={other}"))[0] == 401
-        assert await shown(place.victims, victims.document, root="own") == "before"
+        await shows("before", place.victims, victims.document, root="own")
         await attacker.close()
 
 
