@@ -9,7 +9,6 @@ import pytest
 from tests.support.client import drop_all
 from tests.support.server import WeftServer
 
-
 # Traces are typed in as fast as the server takes them, by one session.
 UNHURRIED = {"WEFT_MAX_UPDATES_PER_S": "0", "WEFT_MAX_MESSAGES_PER_S": "0", "WEFT_MAX_BYTES_PER_S": "0"}
 
