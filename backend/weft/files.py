@@ -176,9 +176,7 @@ class ObjectFiles(FileStore):
         return {str(one["path"]).rpartition("/")[2]: int(one["size"]) for one in objects}
 
     async def _write(self, shelf: str, name: str, data: bytes) -> None:
-        extension = name.rpartition(".")[2]
-        path, attributes = f"{FOLDER}/{shelf}/{name}", {"Content-Type": MIME_TYPES[extension]}
-        await self._asked(self._store.put_async(path, data, attributes=attributes))
+        await self._asked(self._store.put_async(f"{FOLDER}/{shelf}/{name}", data))
 
     async def _read(self, shelf: str, name: str) -> bytes | None:
         found = await self._asked(self._store.get_async(f"{FOLDER}/{shelf}/{name}"))

@@ -176,7 +176,7 @@ def documents_router(weft: Weft, files: FileStore) -> APIRouter:
         title = (name if info.title is None else info.title)[: MAX_TITLE - len(COPY)]
         await files.copy(name, to)
         moved = (f"/api/files/{quote(name, safe='')}/", f"/api/files/{quote(to, safe='')}/")
-        await editing.duplicate(weft.hub, name, to, {"title": f"{title}{COPY}"}, author=grant.user, moved=moved)
+        await editing.duplicate(weft.hub, name, to, {"title": f"{title}{COPY}".strip()}, author=grant.user, moved=moved)
         return shown(await info_of(weft.hub.journal, to), grant.access)
 
     return router

@@ -16,7 +16,9 @@ from starlette.types import Scope
 def keep_slashes(scope: Scope) -> Scope:
     """The scope with such a path, if it has one (PA1)."""
     raw: bytes = scope.get("raw_path") or b""
-    if b"%2f" not in raw.lower() or b"/api/" not in raw:
+    if b"%2" not in raw or b"/api/" not in raw:
         return scope
     segments = raw.partition(b"?")[0].decode("latin-1").split("/")
-    return {**scope, "path": "/".join(unquote(segment).replace("/", "%2F") for segment in segments)}
+    # A percent sign of its own stays encoded too: `%252F` is no slash.
+    plain = [unquote(segment).replace("%", "%25").replace("/", "%2F") for segment in segments]
+    return {**scope, "path": "/".join(plain)}
