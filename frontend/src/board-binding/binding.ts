@@ -96,6 +96,8 @@ export class BoardBinding {
   private writable: boolean;
 
   private readonly seen = new Map<string, Seen>();
+  /** What the last scan has passed. */
+  private readonly scanned: { list: BoardElement[]; versions: number[] } = { list: [], versions: [] };
   /** Changed here, not committed. */
   private readonly dirty = new Map<string, BoardElement>();
   /** Moved by the editor's own repair of the order (B7). */
@@ -177,19 +179,27 @@ export class BoardBinding {
     if (this.dirty.size > 0) this.commitIn(0);
   }
 
-  /** Find what was changed here. */
+  /** Find what was changed here. Runs once a frame over thousands of elements: what is as it was is passed quickly. */
   private scan(): void {
     const elements = this.scene.elements();
+    const { list, versions } = this.scanned;
     const found: BoardElement[] = [];
-    let known = 0;
-    for (const element of elements) {
-      const seen = this.seen.get(element.id);
-      if (seen) known += 1;
-      if (isSame(seen, element)) continue;
+    let isOther = elements.length !== list.length;
+    for (let at = 0; at < elements.length; at += 1) {
+      const element = elements[at] as BoardElement;
+      if (element === list[at]) {
+        if (element.version === versions[at]) continue;
+      } else {
+        isOther = true;
+        list[at] = element;
+      }
+      versions[at] = element.version;
+      if (isSame(this.seen.get(element.id), element)) continue;
       if (this.writable) this.dirty.set(element.id, element);
       found.push(element);
     }
-    if (known < this.seen.size) this.putBack(elements);
+    list.length = versions.length = elements.length;
+    if (isOther) this.putBack(elements);
     if (found.length > 0) this.onElements(found);
   }
 
@@ -472,6 +482,9 @@ export class BoardBinding {
 
   /** Show again what has vanished without being marked deleted (B6). */
   private putBack(elements: readonly BoardElement[]): void {
+    let known = 0;
+    for (const element of elements) if (this.seen.has(element.id)) known += 1;
+    if (known === this.seen.size) return;
     const here = new Set(elements.map((element) => element.id));
     for (const id of this.seen.keys()) {
       if (here.has(id)) continue;
