@@ -183,6 +183,7 @@ class Tables:
         table, other = PresenceTable(limits), PresenceTable(limits)
         refused: Exception | None = None
         now_s = 0.0
+        is_alone = True  # nobody else has spoken: then the other has what this one has
         for part in split(data):
             if not part:
                 continue
@@ -213,8 +214,11 @@ class Tables:
                     refused = error
                     continue
                 table.merge(foreign.entries, now_s)
+                is_alone = False
             self._tell(other, table.take_dirty_entries(), now_s)
             check(table.gone_count <= limits.max_gone, "too many tombstones")
+            if is_alone:
+                check(_live(other) == _live(table), "the replicas do not have the same presence")
             awareness.read_entries(table.snapshot() or b"\x00")
         if refused is not None:
             raise refused
@@ -224,3 +228,8 @@ class Tables:
         own = [entry for entry in entries if isinstance(entry.owner, tuple) and entry.owner[0] == "r1"]
         said = relay.decode(relay.encode("r1", own, is_hello=False))
         other.merge(said.entries, now_s)
+
+
+def _live(table: PresenceTable) -> dict[int, tuple[int, bytes]]:
+    entries = awareness.read_entries(table.snapshot() or b"\x00")
+    return {client: (clock, state) for client, clock, state, _ in entries}
