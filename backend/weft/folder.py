@@ -6,6 +6,8 @@ Rules (tests quote these ids):
     L3  A newcomer gets squashed bytes: what was deleted before it asked is not in them.
     L4  A snapshot goes to the journal when the log behind it has grown past a fraction of it, so that the cost per
         update stays flat; it covers only what is durable, and is made in a quiet moment if there is one in time.
+        With several writers it is put in only when all that it holds is durable: what the log never gets, other
+        replicas never hear of, and the next of their snapshots would take it away from under what refers to it.
     L5  Answers to equal state vectors are computed and framed once per version.
     L6  Readers' questions are bounded: one at a time for all of them, and no more than a few wait.
 """
@@ -14,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from time import monotonic, perf_counter
 
 from weft.crdt.implied import implied_deletes
@@ -63,6 +65,7 @@ class Folder:
         "_diffs",
         "_document",
         "_document_id",
+        "_durable",
         "_fold",
         "_frames",
         "_implied",
@@ -86,7 +89,9 @@ class Folder:
         document: Document,
         saver: Saver,
         services: Services,
+        *,
         position: Callable[[], Position] | None = None,
+        durable: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         self._document_id = document_id
         self._document = document
@@ -94,6 +99,7 @@ class Folder:
         # Of several replicas that see the same log grow, one is to be first.
         self._patience = 1.0 if position is None else random.uniform(1.0, 1.5)  # noqa: S311 - no secret
         self._position = position or (lambda: saver.position)  # up to where the document holds the log
+        self._durable = durable  # waits until what the document holds now stands in the log (L4)
         self._journal = services.journal
         self._workers = services.workers
         self._settings = services.settings
@@ -322,6 +328,10 @@ class Folder:
                     snapshot = await task
                 finally:
                     self._fold = None
+            if self._durable is not None and not await self._durable():
+                saver.folded = min(saver.folded, folded)
+                self._not_before_s = monotonic() + COMPACT_AGAIN_S
+                return  # the log has lost something; it is read first
             await self._journal.compact(self._document_id, snapshot, position)
             saver.compacted(*saved)
             self._metrics.compactions += 1

@@ -142,7 +142,12 @@ class Room:
                 on_lost=self._journal_lost,
             )
         self._folder = Folder(
-            document_id, document, self._saver, services, self._followed if self._follower is not None else None
+            document_id,
+            document,
+            self._saver,
+            services,
+            position=self._followed if self._follower is not None else None,
+            durable=self._durable if self._follower is not None else None,
         )
         self._relay: Relay | None = None
         if services.bus is not None:
@@ -413,6 +418,11 @@ class Room:
     def _followed(self) -> Position:
         assert self._follower is not None
         return self._follower.position
+
+    async def _durable(self) -> bool:
+        """Wait until what the document holds now is durable; False when it cannot be."""
+        self.flush()
+        return await self._saver.durable()
 
     def _log_lost(self) -> None:
         if self._follower is not None:

@@ -55,16 +55,20 @@ class Saver:
 
     __slots__ = (
         "_document",
+        "_done",
         "_held",
+        "_holds",
         "_idle",
         "_in_flight",
         "_is_lost",
         "_journal",
         "_metrics",
+        "_moved",
         "_on_log_lost",
         "_on_lost",
         "_on_saved",
         "_pause_s",
+        "_put",
         "_queue",
         "_stir",
         "_task",
@@ -94,6 +98,9 @@ class Saver:
         self._on_lost = on_lost
         self._on_log_lost = on_log_lost
         self._held = False
+        self._holds = 0
+        self._put = self._done = 0  # edits, so far
+        self._moved: asyncio.Event | None = None
         self._stir = asyncio.Event()
         self.batch: Batch = ()
         self.folded: Position = START
@@ -118,6 +125,7 @@ class Saver:
         if self._is_lost:
             return
         self._queue += items
+        self._put += sum(edit is not None for edit, _ in items)
         size = sum(len(edit.update) for edit, _ in items if edit is not None)
         self.unsaved_bytes += size
         self._metrics.journal_unsaved_bytes += size
@@ -146,6 +154,22 @@ class Saver:
             if self._idle is None:
                 self._idle = asyncio.Event()
             await self._idle.wait()
+
+    async def durable(self) -> bool:
+        """Wait until everything put here so far is durable; False when it was lost, or the log has lost something."""
+        wanted, holds = self._put, self._holds
+        while not self._is_lost and not self._held and self._holds == holds:
+            if self._done >= wanted:
+                return True
+            if self._moved is None:
+                self._moved = asyncio.Event()
+            await self._moved.wait()
+        return False
+
+    def _move(self) -> None:
+        if self._moved is not None:
+            self._moved.set()
+            self._moved = None
 
     async def stop(self) -> None:
         """Give up what is not durable: for a document that has been deleted, and for tests that pull the plug."""
@@ -176,8 +200,10 @@ class Saver:
         if self._is_lost:
             return
         self._held = True
+        self._holds += 1
         self.folded = START
         self._stir.set()
+        self._move()
 
     async def quiet(self) -> None:
         """Wait until nothing is under way."""
@@ -200,6 +226,7 @@ class Saver:
             self.unsaved_bytes += size
             self._metrics.journal_unsaved_bytes += size
             self._queue = [(lacking, None), *((None, ticket) for _, ticket in there if ticket is not None), *later]
+        self._put = self._done + sum(edit is not None for edit, _ in self._queue)
         if self._queue:
             self._go_on()
         elif self._idle is not None:
@@ -267,6 +294,8 @@ class Saver:
         self._metrics.journal_unsaved_bytes -= size
         self.saved_bytes += size
         self.saved_updates += len(edits)
+        self._done += len(edits)
+        self._move()
         self._on_saved([ticket for _, ticket in batch if ticket is not None])
 
     def _lose(self) -> None:
@@ -277,6 +306,7 @@ class Saver:
         self._in_flight = None
         self._metrics.journal_unsaved_bytes -= self.unsaved_bytes
         self.unsaved_bytes = 0
+        self._move()
         if self._idle is not None:
             self._idle.set()
             self._idle = None

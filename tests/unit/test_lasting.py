@@ -90,3 +90,47 @@ async def test_pruning_goes_on_after_any_failure(monkeypatch: pytest.MonkeyPatch
 
         monkeypatch.setattr(a.journal, "prune", prune)
         await until(lambda: len(asked) > 2, 3.0)
+
+
+async def test_fl4_a_snapshot_of_a_shared_log_holds_nothing_that_may_never_stand_in_the_log() -> None:
+    async with cluster() as (_, (a, b)):
+        ana, _ = await a.yws(), await b.yws()
+        author = Author(1)
+        ana.update(author.type("a"))
+        await until(lambda: text_of(b.room.document.merged()) == "a")
+        a.store.hold()
+        ana.update(author.type("é"))  # were this replica killed now, the other's room would never hear of it
+        folder: Any = a.room._folder
+        folder._compacting = True
+        folder._start(folder._compact())
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert await cold(b) == "a"
+        a.store.release()
+        await until(lambda: a.room.is_settled)
+        assert await cold(b) == "aé"
+        assert a.metrics.compactions == 1
+
+
+async def test_fl4_no_snapshot_is_put_in_the_place_of_a_log_that_was_cut_meanwhile() -> None:
+    async with cluster() as (_, (a, b)):
+        ana, _ = await a.yws(), await b.yws()
+        author = Author(1)
+        for letter in "ab":
+            ana.update(author.type(letter))
+            await a.flushed()
+        await until(lambda: text_of(b.room.document.merged()) == "ab")
+        a.store.hold()
+        ana.update(author.type("é"))
+        folder: Any = a.room._folder
+        folder._compacting = True
+        folder._start(folder._compact())
+        await asyncio.sleep(0)
+        a.store.lose(DOCUMENT, 1)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        a.store.release()
+        await until(lambda: a.room.is_settled and b.room.is_settled)
+        assert a.metrics.compactions == 0
+        await until(lambda: text_of(b.room.document.merged()) == "abé")
+        assert await cold(b) == "abé"
