@@ -306,16 +306,25 @@ class Feeds:
     async def _read_some(self, chosen: list[Feed]) -> None:
         if not chosen:
             return
-        calls = []
+        calls, cursors = [], []
         for feed in chosen:
             assert feed.cursor is not None
             feed.is_reading = True
+            cursors.append(feed.cursor)
             calls.append(reading(self._base.keys, feed.document, feed.cursor))
-        replies: Sequence[Reply] = await self._base.engine.run_scripts(calls)
+        try:
+            replies: Sequence[Reply] = await self._base.engine.run_scripts(calls)
+        except Exception as error:  # the engine says that there is none; nobody would read ever after
+            log.exception("the logs could not be asked for")
+            replies = [JournalUnavailableError(f"the log could not be asked for: {error!r}")] * len(calls)
         self._base.stats.resyncs += len(chosen)
-        for feed, reply in zip(chosen, replies, strict=True):
+        for feed, cursor, reply in zip(chosen, cursors, replies, strict=True):
             feed.is_reading = False
             assert feed.cursor is not None
+            if feed.cursor != cursor:
+                # Two read at once: what was away and has been confirmed. This answer may be older than the other.
+                self._must_read(feed)
+                continue
             try:
                 self._apply(feed, judge(feed.document, feed.cursor, reply))
             except JournalUnavailableError as error:

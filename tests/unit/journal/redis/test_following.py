@@ -545,6 +545,55 @@ async def test_rw3_what_cannot_be_listed_fails_once(journals: Journals, monkeypa
     assert [info.document for info in (await one.documents()).documents] == [DOCUMENT]
 
 
+async def test_rf1_an_answer_that_is_older_than_what_was_handed_on_meanwhile_is_no_loss(
+    journals: Journals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = await journals.open(), await journals.open()
+    async with Reader(one) as reader:
+        await two.append(DOCUMENT, (edit(b"1"),))
+        await reader.has(1)
+        run_scripts, answered, go = one._engine.run_scripts, asyncio.Event(), asyncio.Event()
+
+        async def late(calls, **options):  # type: ignore[no-untyped-def]
+            replies = await run_scripts(calls, **options)
+            if not answered.is_set():
+                answered.set()
+                await go.wait()
+            return replies
+
+        monkeypatch.setattr(one._engine, "run_scripts", late)
+        one._feeds._away[DOCUMENT] = None  # a reading failed: it is tried again, and Redis answers, slowly
+        one._feeds._fail_wake.set()
+        await answered.wait()
+        await two.append(DOCUMENT, (edit(b"2"),))
+        one._feeds.confirmed(DOCUMENT)  # and the channel stands again
+        await reader.has(2)
+        go.set()
+        await two.append(DOCUMENT, (edit(b"3"),))
+        await reader.has(3)
+        await reader.settled()
+        assert updates_of(entries(reader.items)) == [b"1", b"2", b"3"]
+        assert reader.items == entries(reader.items)
+        assert one.redis_stats.resets == 0
+
+
+async def test_rf7_reading_goes_on_after_any_failure(journals: Journals, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = await journals.open(), await journals.open()
+    async with Reader(one) as reader:
+        run_scripts, failed = one._engine.run_scripts, []
+
+        async def broken(calls, **options):  # type: ignore[no-untyped-def]
+            if not failed:
+                failed.append(True)
+                raise RuntimeError("no engine is perfect")
+            return await run_scripts(calls, **options)
+
+        monkeypatch.setattr(one._engine, "run_scripts", broken)
+        await two.append(DOCUMENT, (edit(b"\x00" * (ANNOUNCE_BYTES + 1)),))
+        await reader.has(1)
+        assert failed
+
+
 async def test_rw4_a_reply_that_comes_after_the_loss_of_what_it_acknowledges_is_none(
     journals: Journals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
