@@ -302,7 +302,7 @@ class Run:
 
     async def expiring(self) -> None:
         document, own = self.choose(2)
-        until_s = time.time() + 1.5
+        until_s = time.time() + 3  # time enough to connect on a busy machine
         made = token(sub="guest", weft={document: "edit"}, exp=until_s)
         if self.random.random() < 0.5:
             async with await self._yws(document, made, until_s + GRACE_S) as spy:
@@ -349,7 +349,11 @@ class Run:
     async def _visit(self, todo: list[Callable[[], Awaitable[None]]]) -> None:
         while todo and not self._over.is_set():
             kind = todo.pop()
-            await kind()
+            try:
+                await kind()
+            except Exception as error:
+                error.add_note(f"a visit of {kind.__name__}, seed {self.seed}")  # type: ignore[attr-defined]
+                raise
             self.visits[kind.__name__] += 1  # type: ignore[attr-defined]
 
     async def play(self) -> None:
