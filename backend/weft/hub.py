@@ -103,7 +103,7 @@ class Hub:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*self._opening.values(), *self._closing.values(), return_exceptions=True)
+        await self._await_tasks([*self._opening.values(), *self._closing.values()])
         if self._trimming is not None:
             await self._trimming
         rooms, self._rooms = list(self._rooms.values()), {}
@@ -112,16 +112,32 @@ class Hub:
                 log.error("a room did not close cleanly", detail=repr(result))
         self.metrics.rooms -= len(rooms)
 
+    async def _await_tasks(self, tasks: list[asyncio.Task[Room] | asyncio.Task[None]]) -> None:
+        """Wait for rooms that are being opened and closed, and give up those that the journal keeps waiting."""
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=self.settings.drain_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    @staticmethod
+    async def _close(room: Room) -> None:
+        """Close a room; when that fails, or is given up, nothing of it goes on all the same."""
+        try:
+            await room.close()
+        except BaseException:
+            await room.abandon()
+            raise
+
     async def _finish(self, room: Room) -> None:
         """Close a room at the end; what the journal does not take in time was never acknowledged."""
         try:
             async with asyncio.timeout(self.settings.drain_s):
-                await room.close()
+                await self._close(room)
         except TimeoutError:
             log.exception(
                 "stopped before everything was durable; the rest was not acknowledged", document=room.document_id
             )
-            await room.abandon()
 
     # -- rooms -------------------------------------------------------------------------------------------------------
 
@@ -274,7 +290,7 @@ class Hub:
         self.metrics.rooms -= 1
         self.metrics.rooms_evicted += 1
         self._evicted += 1
-        task = asyncio.create_task(room.abandon() if room.is_lost else room.close())
+        task = asyncio.create_task(room.abandon() if room.is_lost else self._close(room))
         self._closing[document] = task
 
         def closed(task: asyncio.Task[None]) -> None:

@@ -121,6 +121,8 @@ class Mirror:
             await self.now()
         except (JournalUnavailableError, DocumentDeletedError) as error:
             log.info("title not mirrored", document=self._document_id, detail=str(error))
+        except Exception:
+            log.exception("title not mirrored", document=self._document_id)  # the room closes without, too
 
     async def stop(self) -> None:
         """End what runs."""

@@ -13,6 +13,7 @@ from weft import follower as follower_module
 from weft import hub as hub_module
 from weft.errors import ForbiddenError, InternalError
 from weft.journal import Gap, Snapshot
+from weft.mirror import Mirror
 from weft.rebuild import build_document
 from weft.saver import Saver
 from weft.types import DocumentId, Edit, Position
@@ -134,3 +135,55 @@ async def test_fl4_no_snapshot_is_put_in_the_place_of_a_log_that_was_cut_meanwhi
         assert a.metrics.compactions == 0
         await until(lambda: text_of(b.room.document.merged()) == "abé")
         assert await cold(b) == "abé"
+
+
+async def test_u4_a_room_that_cannot_be_closed_does_not_keep_the_process_from_ending(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with cluster(room_idle_s=0.001, drain_s=0.1, compact_tail_updates=5) as (_, (a, b)):
+        ana, _ = await a.yws(), await b.yws()
+        author = Author(1)
+        for letter in "abc":
+            ana.update(author.type(letter))
+            await a.flushed()
+        room: Any = a.room
+        follower, compact = room._follower, a.journal.compact
+
+        async def compact_and_lose(document: DocumentId, snapshot: Snapshot, upto: Position) -> None:
+            await compact(document, snapshot, upto)
+            a.store.failing = "away"
+            a.journal._is_cut = True
+            follower._heard(Gap(follower._last, follower._last))  # the log has lost something, and goes away for good
+
+        monkeypatch.setattr(a.journal, "compact", compact_and_lose)
+        await until(lambda: room.is_settled)
+        ana.connection.closed(1000)
+        await asyncio.sleep(0.002)
+        a.hub.tick(asyncio.get_running_loop().time() + 1)
+        await until(lambda: a.store.failing == "away" and follower.is_busy)
+        assert a.hub._closing
+        async with asyncio.timeout(3.0):
+            await a.hub.__aexit__(None, None, None)
+        assert not a.hub._closing
+        assert follower._task.done()
+
+
+async def test_u2_nobody_follows_for_a_room_that_could_not_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with cluster(room_idle_s=0.001) as (_, (a, _b)):
+        ana = await a.yws()
+        ana.update(Author(1).type("a"))
+        await a.flushed()
+        room: Any = a.room
+        await until(lambda: room.is_settled)
+
+        async def broken(_mirror: Mirror) -> None:
+            raise InternalError("the listing holds something else")
+
+        monkeypatch.setattr(Mirror, "close", broken)
+        ana.connection.closed(1000)
+        await asyncio.sleep(0.002)
+        a.hub.tick(asyncio.get_running_loop().time() + 1)
+        assert DOCUMENT not in a.hub.rooms
+        await until(lambda: not a.hub._closing)
+        assert room._relay is None
+        assert room._follower._task.done()
