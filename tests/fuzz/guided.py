@@ -109,7 +109,7 @@ def run_slice(work: Path, name: str, seconds: int, seed: int, tally: Tally) -> N
     ]
     started_s = time.monotonic()
     try:
-        done = subprocess.run(command, capture_output=True, timeout=seconds + 4 * HANG_S, check=False)
+        done = subprocess.run(command, capture_output=True, timeout=seconds + 20 * HANG_S, check=False)
         output = done.stderr.decode(errors="replace")
         returncode = done.returncode
     except subprocess.TimeoutExpired as error:

@@ -21,8 +21,6 @@ class Known(NamedTuple):
     because: str
 
 
-_MAP_VALUES = "pycrdt 0.14.13: values of more than one clock under a key of a map, cut by an origin, end the process"
-
 KNOWN = (
     Known(
         "records",
@@ -35,24 +33,6 @@ KNOWN = (
         "a position below the start",
         b'1{"v":1,"first":"0--5","last":"9-77","window_ms":1,"author":null,"blob":"b","blob_bytes":3,"bytes":2}',
         "position_of takes numbers with a sign",
-    ),
-    Known(
-        "views",
-        "death",
-        bytes.fromhex(
-            "0104020028010174016b037a80000000000000007401ff7b7ff8000000000000c402010201016108000201037b43400000000000007703"
-            "61c3a97b7ff8000000000000040002010661f09f9880620102010801"
-        ),
-        _MAP_VALUES,
-    ),
-    Known(
-        "views",
-        "death",
-        bytes.fromhex(
-            "030280808080802000e7ac0201ac020102e880808080802000ac0201037401ff7dbfffffffffffff1f7b7ff800000000000002ac020029"
-            "010174016b04677569647601046d657461770178c3ac0200ac02000200ff020200000141808080808020030200"
-        ),
-        _MAP_VALUES,
     ),
 )
 

@@ -1,58 +1,115 @@
-"""Text that stands directly in a nested array, written as the values that Yjs shows. Only for showing, as `halves`.
+"""Text and values where no editor puts them, written so that pycrdt can show them as Yjs does. Only for showing.
 
-No editor puts text there: an array's texts are values. But the strict reader cannot know where a struct with origins
-lives, and pycrdt never comes back when it is asked for the second half of a surrogate pair in an array.
+An array's texts are values, and under a key of a map there is one value at a time. But the strict reader cannot know
+where a struct with origins lives, and pycrdt never comes back when it is asked for half a surrogate pair in an array,
+and ends the process when several values under one key were cut by origins.
 
 Rules (tests quote these ids):
     T1  A text in an array is an element for each UTF-16 unit, as in Yjs; half a pair is shown as U+FFFD.
     T2  A struct lives where its left origin does, else where its right one does. What cannot be traced stays.
+    T3  Several values, or units of a text, under one key become structs of their own, as if they had been cut.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import pairwise
 from typing import Final
 
 from weft.crdt.anyvalue import read_long
-from weft.crdt.structs import payload, struct
-from weft.crdt.update import ANY, ARRAY_TYPE, GC, HAS_ORIGINS, KIND, SKIP, STRING, TYPE, Section, read_update
+from weft.crdt.structs import continued_head, payload, right_origin, struct, value_offsets
+from weft.crdt.update import (
+    ANY,
+    ARRAY_TYPE,
+    GC,
+    HAS_ORIGINS,
+    HAS_PARENT_KEY,
+    KIND,
+    SKIP,
+    STRING,
+    TYPE,
+    Section,
+    read_update,
+    write_update,
+)
 
 _HALF: Final = "\ufffd".encode()
 _VALUE_TEXT: Final = 0x77  # its length takes one byte, as a letter has three at most
 _LAST_OF_PLANE: Final = "\uffff"
 
 _Id = tuple[int, int]  # client, and the index of a struct in its section
+_Place = tuple[_Id, bool]  # the type, and whether under a key of it
 _NOWHERE: Final[_Id] = (-1, 0)
 
 
 def show_letters(update: bytes) -> bytes:
-    """Write texts in arrays as values (T1, T2); the very same object when there are none.
+    """Write such texts and values differently (T1-T3); the very same object when there are none.
 
     Raises:
         UpdateError: the strict reader does not accept `update`.
     """
-    sections = {section.client: section for section in read_update(update).sections}
+    facts = read_update(update)
+    sections = {section.client: section for section in facts.sections}
     if not any(
-        update[offset] & KIND == TYPE and update[content] == ARRAY_TYPE
+        (info & KIND == TYPE and update[content] == ARRAY_TYPE) or (info & HAS_PARENT_KEY and not info & HAS_ORIGINS)
         for section in sections.values()
-        for offset, content in zip(section.offsets, section.contents, strict=True)
+        for info, content in zip(_infos(update, section), section.contents, strict=True)
     ):
         return update
     search = _Search(update, sections)
-    pieces: list[bytes] = []
-    copied = 0
+    shown: list[tuple[int, int, int, bytes]] = []
+    changed = False
     for section in sections.values():
-        for index, offset in enumerate(section.offsets):
-            info = update[offset]
-            if info & KIND == STRING and search.is_in_array(section.client, index):
-                begin = section.contents[index]
-                stop = section.offsets[index + 1] if index + 1 < len(section.offsets) else section.stop
-                letters = _letters(payload(update, STRING, begin, stop).decode())
-                head = bytes((info & ~KIND | ANY,)) + update[offset + 1 : begin]
-                values = b"".join(b"%c%c%b" % (_VALUE_TEXT, len(letter), letter) for letter in letters)
-                pieces += (update[copied:offset], struct(ANY, head, len(letters), values))
-                copied = stop
-    return b"".join((*pieces, update[copied:])) if pieces else update
+        more, structs = _show_section(update, section, search)
+        changed |= structs is not None
+        if structs is None:
+            structs = update[section.offsets[0] : section.stop]
+        shown.append((section.client, section.start, len(section.clocks) + more, structs))
+    return write_update(shown, facts.deletes) if changed else update
+
+
+def _show_section(update: bytes, section: Section, search: _Search) -> tuple[int, bytes | None]:
+    """How many structs more there are, and all of them; None when nothing has changed."""
+    pieces: list[bytes] = []
+    copied = section.offsets[0]
+    more = 0
+    for index, info in enumerate(_infos(update, section)):
+        kind = info & KIND
+        if kind not in (STRING, ANY):
+            continue
+        clock = section.clocks[index]
+        is_last = index + 1 == len(section.clocks)
+        clocks = (section.end if is_last else section.clocks[index + 1]) - clock
+        in_array, keyed = search.place(section.client, index)
+        if not (kind == STRING and in_array) and not (keyed and clocks > 1):
+            continue
+        offset, begin = section.offsets[index], section.contents[index]
+        stop = section.stop if is_last else section.offsets[index + 1]
+        values = _values(payload(update, kind, begin, stop), kind, clocks)
+        head = bytes((info & ~KIND | ANY,)) + update[offset + 1 : begin]
+        pieces.append(update[copied:offset])
+        copied = stop
+        if not keyed:
+            pieces.append(struct(ANY, head, clocks, b"".join(values)))
+            continue
+        right = right_origin(update, offset, begin, info)
+        pieces.append(struct(ANY, head, 1, values[0]))
+        for number, value in enumerate(values[1:], 1):
+            next_head = continued_head(ANY, section.client, clock + number, right, info & HAS_PARENT_KEY)
+            pieces.append(struct(ANY, next_head, 1, value))
+        more += clocks - 1
+    return (more, b"".join((*pieces, update[copied : section.stop]))) if pieces else (0, None)
+
+
+def _values(content: bytes, kind: int, count: int) -> list[bytes]:
+    if kind == STRING:
+        return [b"%c%c%b" % (_VALUE_TEXT, len(letter), letter) for letter in _letters(content.decode())]
+    return [content[begin:end] for begin, end in pairwise(value_offsets(content, count))]
+
+
+def _infos(update: bytes, section: Section) -> bytes:
+    """The info byte of each struct."""
+    return bytes([update[offset] for offset in section.offsets])
 
 
 def _letters(text: str) -> list[bytes]:
@@ -61,49 +118,47 @@ def _letters(text: str) -> list[bytes]:
 
 
 class _Search:
-    """Finds out in which types structs live (T2). Each struct is visited once."""
+    """Finds out in which types structs live, and whether under a key (T2). Each struct is visited once."""
 
-    __slots__ = ("_parents", "_sections", "_update")
+    __slots__ = ("_places", "_sections", "_update")
 
     def __init__(self, update: bytes, sections: dict[int, Section]) -> None:
         self._update = update
         self._sections = sections
-        self._parents: dict[_Id, _Id] = {}
+        self._places: dict[_Id, _Place] = {}
 
-    def is_in_array(self, client: int, index: int) -> bool:
-        """Whether a struct lives directly in a type that is an array."""
-        client, index = self._parent(client, index)
-        if client < 0:
-            return False
-        section = self._sections[client]
-        is_type = self._update[section.offsets[index]] & KIND == TYPE
-        return is_type and self._update[section.contents[index]] == ARRAY_TYPE
+    def place(self, client: int, index: int) -> tuple[bool, bool]:
+        """Whether a struct lives directly in a type that is an array, and whether under a key."""
+        parent, keyed = self._trace((client, index))
+        if parent == _NOWHERE:
+            return False, keyed
+        section = self._sections[parent[0]]
+        is_type = self._update[section.offsets[parent[1]]] & KIND == TYPE
+        return is_type and self._update[section.contents[parent[1]]] == ARRAY_TYPE, keyed
 
-    def _parent(self, client: int, index: int) -> _Id:
+    def _trace(self, here: _Id) -> _Place:
         path: list[_Id] = []
-        here = (client, index)
         while True:
-            known = self._parents.get(here)
+            known = self._places.get(here)
             if known is not None:
                 break
-            self._parents[here] = _NOWHERE  # ends the walk if it comes back here
+            known = self._places[here] = (_NOWHERE, False)  # ends the walk if it comes back here
             path.append(here)
             section = self._sections[here[0]]
             offset = section.offsets[here[1]]
             info = self._update[offset]
             if info in (GC, SKIP):
-                known = _NOWHERE
                 break
             if not info & HAS_ORIGINS:
-                known = _NOWHERE if self._update[offset + 1] else self._find(offset + 2)
+                parent = _NOWHERE if self._update[offset + 1] else self._find(offset + 2)
+                known = parent, bool(info & HAS_PARENT_KEY)
                 break
             above = self._find(offset + 1)
             if above == _NOWHERE:
-                known = _NOWHERE
                 break
             here = above
         for one in path:
-            self._parents[one] = known
+            self._places[one] = known
         return known
 
     def _find(self, at: int) -> _Id:

@@ -1,5 +1,5 @@
 """Looking into documents and editing them from the server: V1-V5 of `view`, O1-O3 of `roots`, H1-H2 of `halves`,
-N1-N2 of `numbers`, T1-T2 of `letters`.
+N1-N2 of `numbers`, T1-T3 of `letters`.
 """
 
 from __future__ import annotations
@@ -222,3 +222,43 @@ def test_t2_other_texts_stay() -> None:
         typing(1, "é😀"),
     ):
         assert show_letters(data) is data
+
+
+THREE = b"\x7d\x01\x7d\x02\x7d\x03"  # 1, 2, 3
+
+
+@pytest.mark.parametrize("first", [item(8, b"\x03" + THREE, key="k"), string("a😀", key="k")])
+def test_t3_values_under_one_key_become_structs_of_their_own(first: bytes) -> None:
+    """Found by fuzzing: pycrdt cuts them at one origin, then at the other, and ends the process when it is asked."""
+    cut_twice = update((1, 0, [first, string("x", left=(1, 1), right=(1, 1))]))
+    assert read_json(cut_twice) == {"t": {"k": 3}} or read_json(cut_twice) == {"t": {"k": "\ufffd"}}
+    later = update((1, 0, [first]), (2, 0, [item(8, b"\x02" + THREE[:4], left=(1, 2))]))
+    assert read_json(later) == {"t": {"k": 2}}
+    for data in (cut_twice, later):
+        shown = read_update(show_letters(data))
+        assert {s.client: s.end for s in shown.sections} == {s.client: s.end for s in read_update(data).sections}
+        assert all(s.clocks == [*range(s.end)] for s in shown.sections)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "0104020028010174016b037a80000000000000007401ff7b7ff8000000000000c402010201016108000201037b43400000000000007703"
+        "61c3a97b7ff8000000000000040002010661f09f9880620102010801",
+        "030280808080802000e7ac0201ac020102e880808080802000ac0201037401ff7dbfffffffffffff1f7b7ff800000000000002ac020029"
+        "010174016b04677569647601046d657461770178c3ac0200ac02000200ff020200000141808080808020030200",
+    ],
+)
+def test_t3_what_ended_the_process(data: str) -> None:
+    assert read_json(bytes.fromhex(data)) == {"t": {"k": None}}
+
+
+def test_t3_one_value_under_a_key_stays() -> None:
+    for data in (
+        update(
+            (1, 0, [item(8, b"\x01\x7d\x01", key="k"), item(8, b"\x01\x7d\x02", left=(1, 0)), string("é😀", root="w")])
+        ),
+        update((1, 0, [item(1, b"\x05", key="k")]), deletes={1: [(0, 5)]}),
+    ):
+        assert show_letters(data) is data
+    assert show_letters(everything()) is not None
