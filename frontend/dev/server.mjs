@@ -3,6 +3,7 @@
 //
 //   WEFT_URL=http://127.0.0.1:8000 node --experimental-websocket dev/server.mjs [port]
 //
+// With WEFT_REST=1 the real server answers REST, too, and this one only serves the app.
 // With WEFT_SECRET (the key file's secret) it acts as a server where tokens decide, and signs links with it.
 import { createHash, createHmac, randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
@@ -212,6 +213,13 @@ const server = createServer(async (request, response) => {
   const url = new URL(request.url, "http://here");
   const send = (status, headers, content) => response.writeHead(status, { "x-content-type-options": "nosniff", "referrer-policy": "no-referrer", ...headers }).end(content);
   try {
+    if (url.pathname.startsWith("/api/") && process.env.WEFT_REST) {
+      const headers = { ...request.headers };
+      delete headers.connection;
+      const answer = await fetch(new URL(request.url, weft), { method: request.method, headers,
+        body: ["GET", "HEAD"].includes(request.method) ? undefined : await body(request) });
+      return send(answer.status, { "content-type": answer.headers.get("content-type") ?? "text/plain" }, Buffer.from(await answer.arrayBuffer()));
+    }
     if (url.pathname.startsWith("/api/")) {
       const answer = await rest(request, url);
       if (answer.bytes) return send(200, { "content-type": answer.type, "cache-control": "public, max-age=31536000, immutable" }, answer.bytes);

@@ -13,6 +13,8 @@ import { Message } from "../ui/message";
 import { ProfileDialog } from "../ui/profile";
 import { RenameDialog } from "../ui/rename";
 
+const AGAIN_MS = 2500;
+
 type Filter = "all" | "document" | "board";
 
 const iconOf: Record<Kind, () => ReactNode> = {
@@ -161,10 +163,13 @@ function List({ query }: { query: string }) {
       );
     };
     const timer = setTimeout(load, query ? 180 : 0);
+    // The server takes a moment until its list has what was just typed on another page.
+    const again = setTimeout(load, AGAIN_MS);
     const onShow = (): void => { if (document.visibilityState === "visible") load(); };
     document.addEventListener("visibilitychange", onShow);
     return () => {
       clearTimeout(timer);
+      clearTimeout(again);
       abort.abort();
       document.removeEventListener("visibilitychange", onShow);
     };
