@@ -247,7 +247,10 @@ class Hub:
         while True:
             for part in range(TICK_PARTS):
                 await asyncio.sleep(TICK_S / TICK_PARTS)
-                self.tick(monotonic(), part)
+                try:
+                    self.tick(monotonic(), part)
+                except Exception:
+                    log.exception("tick failed")
 
     def tick(self, now_s: float, part: int | None = None) -> None:
         """Keep connections alive, let presence expire, evict idle rooms.
@@ -309,7 +312,10 @@ class Hub:
         self.draining = True
         try:
             async with asyncio.timeout(deadline_s / 2):
-                await asyncio.gather(*(room.settled() for room in tuple(self._rooms.values())))
+                rooms = tuple(self._rooms.values())
+                for result in await asyncio.gather(*(room.settled() for room in rooms), return_exceptions=True):
+                    if isinstance(result, Exception):
+                        log.error("draining: a room could not be settled", detail=repr(result))
         except TimeoutError:
             log.warning("draining: the journal did not take everything in time")
         connections = list(self.connections)

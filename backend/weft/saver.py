@@ -13,6 +13,8 @@ Rules (tests quote these ids):
     V8  While the log lacks what this room has seen of it (it was cut, or another Redis took over), nothing is appended
         and nobody is told "stored" until what it lacks stands in front of the queue. That holds the queued edits too,
         so those who wait for them ride with it.
+    V9  A batch is bounded, but for one edit that is larger by itself: what has gathered while the journal was away must
+        not take longer than its deadline, be appended again for that, and again.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ log = get_logger("weft.saver")
 
 FIRST_RETRY_S = 0.05
 LAST_RETRY_S = 2.0
+BATCH_BYTES = 1024 * 1024
 
 Item = tuple[Edit | None, Ticket | None]
 
@@ -238,8 +241,7 @@ class Saver:
         try:
             while self._queue and not self._held:
                 # Take the batch before awaiting: what arrives while the disk is busy makes the next one.
-                batch = self._in_flight = self._queue
-                self._queue = []
+                batch = self._in_flight = self._take()
                 started_s = monotonic()
                 try:
                     edits = tuple(edit for edit, _ in batch if edit is not None)
@@ -282,6 +284,17 @@ class Saver:
             if self._idle is not None:
                 self._idle.set()
                 self._idle = None
+
+    def _take(self) -> list[Item]:
+        """The next batch out of the queue (V9)."""
+        size = 0
+        for count, (edit, _) in enumerate(self._queue):
+            size += 0 if edit is None else len(edit.update)
+            if size > BATCH_BYTES and count:
+                batch, self._queue = self._queue[:count], self._queue[count:]
+                return batch
+        batch, self._queue = self._queue, []
+        return batch
 
     async def _pause(self, pause_s: float) -> None:
         """Sleep, unless `hold` wants the task to end."""

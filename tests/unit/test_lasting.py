@@ -11,6 +11,7 @@ from tests.unit.rooms import DOCUMENT, Author, text_of, until
 
 from weft import follower as follower_module
 from weft import hub as hub_module
+from weft import saver as saver_module
 from weft.errors import ForbiddenError, InternalError
 from weft.journal import Gap, Snapshot
 from weft.mirror import Mirror
@@ -187,3 +188,29 @@ async def test_u2_nobody_follows_for_a_room_that_could_not_be_closed(monkeypatch
         await until(lambda: not a.hub._closing)
         assert room._relay is None
         assert room._follower._task.done()
+
+
+async def test_v9_what_has_gathered_while_the_journal_was_away_is_appended_in_bounded_batches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(saver_module, "BATCH_BYTES", 2000)
+    async with cluster() as (_, (a, b)):
+        ana, _ = await a.yws(), await b.yws()
+        author = Author(1)
+        a.store.failing = "away"
+        sent = [author.type(letter * 600) for letter in "abcdefgh"]
+        sent.append(author.type("é" * 3000))  # larger by itself
+        sent.append(author.type("z"))
+        for update in sent:
+            ana.update(update)
+            await a.flushed()
+        assert a.room._saver.unsaved_bytes == sum(map(len, sent))
+        a.store.failing = None
+        await until(lambda: a.room.is_settled)
+        sizes = [sum(len(e.update) for e in entry.batch) for entry in (await a.journal.load(DOCUMENT)).entries]
+        groups = (sent[0:3], sent[3:6], sent[6:8], sent[8:9], sent[9:])
+        assert sizes == [sum(map(len, group)) for group in groups]
+        assert a.metrics.journal_unsaved_bytes == 0
+        await until(lambda: text_of(b.room.document.merged()) == text_of(a.room.document.merged()))
+        assert ana.updates() == sent, "each is acknowledged once, in order"
+        assert text_of(b.room.document.merged()) == await cold(a)
