@@ -6,7 +6,8 @@ or by WebRTC, they may be the only copy), and an attack at others: they make the
 Rules (tests quote these ids):
     O1  An id belongs to the user whose presence holds it, or who wrote its very first struct, whichever this process
         has seen first. Anonymous sessions own nothing.
-    O2  An id is guarded while its user is here: with a session of this replica, or present through another.
+    O2  An id is guarded while its user is here, with a session of this replica or present through another, and for
+        `GUARD_S` after: an editor whose connection drops for a moment comes back with the same id.
     O3  New structs under an id that is guarded for another user are parked: cut out of the update, to wait for the
         owner's own. The rest of the update goes on.
     O4  What is remembered is bounded, of each user too, so that nobody can push out others by making ids; the longest
@@ -23,6 +24,7 @@ from weft.crdt.update import Section, UpdateFacts, write_update
 from weft.gate import slice_structs
 
 MAX_IDS = 10_000
+GUARD_S = 60.0
 MAX_IDS_OF_USER = 256  # each tab that is opened has an id of its own
 
 
@@ -45,24 +47,41 @@ class Split(NamedTuple):
 class Owners:
     """The client ids of one room.
 
+    Attributes:
+        clock: see below.
+
     Args:
-        present_user: the user whose presence holds a client id; None when nobody's does.
-        is_present: whether a user is present, through whichever replica.
+        present_user: the user whose presence holds a client id, or has held it within `GUARD_S`; None when nobody's.
+        is_present: whether a user is present, or was within `GUARD_S`, through whichever replica.
+        clock: monotonic seconds.
         max_ids: how many are remembered (O4).
         max_ids_of_user: how many of one user.
     """
 
-    __slots__ = ("_here", "_ids", "_is_present", "_max_ids", "_max_ids_of_user", "_present_user", "_users")
+    __slots__ = (
+        "_here",
+        "_ids",
+        "_is_present",
+        "_left",
+        "_max_ids",
+        "_max_ids_of_user",
+        "_present_user",
+        "_users",
+        "clock",
+    )
 
     def __init__(
         self,
         present_user: Callable[[int], str | None],
         is_present: Callable[[str], bool],
+        clock: Callable[[], float],
         max_ids: int = MAX_IDS,
         max_ids_of_user: int = MAX_IDS_OF_USER,
     ) -> None:
         self._present_user = present_user
         self._is_present = is_present
+        self.clock = clock
+        self._left: OrderedDict[str, float] = OrderedDict()  # when users have left, oldest first
         self._max_ids = max_ids
         self._max_ids_of_user = max_ids_of_user
         self._users: OrderedDict[int, str] = OrderedDict()  # the longest unused first
@@ -82,6 +101,10 @@ class Owners:
         if self._here[user] > 0:
             return False
         del self._here[user]
+        self._left.pop(user, None)
+        self._left[user] = self.clock()
+        if len(self._left) > self._max_ids:
+            self._left.popitem(last=False)
         return True
 
     def wrote(self, client: int, start: int, user: str | None) -> None:
@@ -128,7 +151,12 @@ class Owners:
     def is_foreign(self, client: int, user: str | None) -> bool:
         """Whether an id is guarded for somebody else (O2)."""
         owner = self.owner(client)
-        return owner is not None and owner != user and (owner in self._here or self._is_present(owner))
+        if owner is None or owner == user:
+            return False
+        if owner in self._here or self._is_present(owner):
+            return True
+        left_s = self._left.get(owner)
+        return left_s is not None and self.clock() - left_s < GUARD_S
 
     def split(self, update: bytes, facts: UpdateFacts, clocks: Mapping[int, int], user: str | None) -> Split | None:
         """Cut what has to be parked out of an update (O3); None when nothing has.

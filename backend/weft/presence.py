@@ -238,9 +238,19 @@ class PresenceTable:
         """The entry of a client id that is present."""
         return self._live.get(client)
 
-    def has_user(self, user: str) -> bool:
-        """Whether a user is present."""
-        return any(entry.user == user for entry in self._live.values())
+    def has_user(self, user: str, since_s: float) -> bool:
+        """Whether a user is present, or was since then."""
+        if any(entry.user == user for entry in self._live.values()):
+            return True
+        return any(gone.user == user and gone.at_s >= since_s for gone in self._gone.values())
+
+    def user_of(self, client: int, since_s: float) -> str | None:
+        """The user who holds a client id, or has held it since then."""
+        known = self._live.get(client)
+        if known is not None:
+            return known.user
+        gone = self._gone.get(client)
+        return gone.user if gone is not None and gone.at_s >= since_s else None
 
     def owned_by(self, owner: Owner) -> frozenset[int]:
         """The client ids that an owner owns."""

@@ -44,7 +44,7 @@ from weft.journal import Loaded
 from weft.logs import get_logger
 from weft.mirror import Mirror, outdated
 from weft.outlet import Outlet
-from weft.owners import Owners, Split
+from weft.owners import GUARD_S, Owners, Split
 from weft.presence import Entry as PresenceEntry
 from weft.presence import PresenceLimits, PresenceTable, encode
 from weft.relay import Relay
@@ -157,7 +157,7 @@ class Room:
         self.mirror = Mirror(document_id, document, services, self._schema_grew)
         self._parties: dict[Session, Party] = {}
         self._users: dict[Session, str | None] = {}  # as they were when they joined
-        self._owners = Owners(self._present_user, self.presence.has_user)
+        self._owners = Owners(self._present_user, self._is_present, monotonic)
         self._pending: list[_Pending] = []
         self._pending_bytes = 0
         self._waiting = WaitingList(
@@ -303,8 +303,10 @@ class Room:
         self._advanced(ends)
 
     def _present_user(self, client: int) -> str | None:
-        entry = self.presence.get(client)
-        return None if entry is None else entry.user
+        return self.presence.user_of(client, self._owners.clock() - GUARD_S)
+
+    def _is_present(self, user: str) -> bool:
+        return self.presence.has_user(user, self._owners.clock() - GUARD_S)
 
     def _retry_parked(self) -> None:
         """Try what is parked again: owners may have left."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from time import monotonic
+
 from tests.unit.rooms import DOCUMENT, Author, text_of, until, world
 
 from weft.crdt.update import read_update
-from weft.owners import Owners
+from weft.owners import GUARD_S, Owners
 from weft.types import Access, Grant
 from weft.wire.awareness import write_entry
 from weft.wire.lib0 import write_buf, write_varuint
@@ -16,7 +18,7 @@ NOBODY = Grant(Access.EDIT)
 
 def owners(present: dict[int, str] | None = None, max_ids: int = 10) -> Owners:
     by_id = present or {}
-    return Owners(by_id.get, lambda user: user in by_id.values(), max_ids)
+    return Owners(by_id.get, lambda user: user in by_id.values(), lambda: 0.0, max_ids)
 
 
 def presence(client: int, clock: int = 1) -> bytes:
@@ -64,6 +66,8 @@ def test_o2_an_id_is_guarded_while_its_user_is_here() -> None:
     assert not table.left("ana")
     assert table.is_foreign(7, "bo")
     assert table.left("ana")
+    assert table.is_foreign(7, "bo")  # for a while
+    table.clock = lambda: GUARD_S
     assert not table.is_foreign(7, "bo")
 
 
@@ -105,7 +109,7 @@ def test_o4_what_is_remembered_is_bounded() -> None:
 
 
 def test_o4_nobody_is_pushed_out_by_the_ids_of_another() -> None:
-    table = Owners({}.get, lambda user: False, max_ids=6, max_ids_of_user=3)
+    table = Owners({}.get, lambda user: False, lambda: 0.0, max_ids=6, max_ids_of_user=3)
     table.wrote(1, 0, "ana")
     for client in range(10, 30):
         table.wrote(client, 0, "bo")
@@ -166,11 +170,34 @@ async def test_r9_when_the_owner_leaves_it_goes_on() -> None:
         update = Author(7).type("the only copy é")
         helper.update(update)
         await w.flushed()
-        assert w.hub.rooms[DOCUMENT].document.clocks == {}
+        room = w.hub.rooms[DOCUMENT]
+        assert room.document.clocks == {}
         victim.connection.closed(1001)
         await w.flushed()
-        assert text_of(w.hub.rooms[DOCUMENT].document.merged()) == "the only copy é"
+        room.tick(monotonic())
+        assert room.document.clocks == {}  # he may be back in a moment
+        room._owners.clock = lambda: monotonic() + GUARD_S + 1
+        room.tick(monotonic())
+        await w.flushed()
+        assert text_of(room.document.merged()) == "the only copy é"
         assert helper.outlet.take()[-1] == b"\x00\x02" + write_buf(update)
+
+
+async def test_r9_who_is_away_for_a_moment_is_not_silenced() -> None:
+    async with world() as w:
+        author = Author(7)
+        victim, attacker = await w.yws(ANA), await w.yws(BO)
+        victim.send(presence(7))
+        victim.update(author.type("before "))
+        await w.flushed()
+        victim.connection.closed(1006)
+        attacker.update(bytes([1, 1, 7, 7, 0, 0xFF, 0xFF, 0xFF, 0x3F, 0]))  # a huge GC struct behind what she wrote
+        await w.flushed()
+        again = await w.yws(ANA)
+        again.send(presence(7, 2))
+        again.update(author.type("after é"))
+        await w.flushed()
+        assert text_of(w.hub.rooms[DOCUMENT].document.merged()) == "before after é"
 
 
 async def test_r9_the_rest_of_the_update_goes_on_at_once() -> None:
