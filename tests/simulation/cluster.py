@@ -30,6 +30,7 @@ from weft.crdt.update import read_update
 from weft.document import Document
 from weft.journal import Loaded
 from weft.journal.memory import MemoryStore
+from weft.owners import GUARD_S
 from weft.rebuild import build_document, rebuild
 from weft.room import Room
 from weft.types import START
@@ -396,7 +397,8 @@ class Cluster:
         await self._quiet(connects=30)
         await asyncio.sleep(0)
         # What a client does not hear any more is forgotten after 30 s: presence is right by then, whatever was dropped.
-        for _ in range(14):
+        # What is parked for somebody who has left goes on once his ids are guarded no more.
+        for _ in range(14 + round(GUARD_S / 3)):
             await asyncio.sleep(3.0)
             await self._quiet()
 
