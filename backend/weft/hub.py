@@ -274,7 +274,7 @@ class Hub:
             assert room.idle_since_s is not None
             if room.idle_since_s > until_s:
                 break  # in the order in which they became idle
-            if room.is_settled:
+            if room.is_settled and not room.holds_last_copy:
                 self._evict(document, room)
 
     def _give_back(self) -> None:

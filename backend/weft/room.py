@@ -879,6 +879,11 @@ class Room:
         return self._lost is not None
 
     @property
+    def holds_last_copy(self) -> bool:
+        """Whether it holds back what the log has lost: nobody else may have it."""
+        return not all(held.is_durable for held in self._held_back)
+
+    @property
     def is_settled(self) -> bool:
         """Whether nothing is pending, unsaved or being folded."""
         is_read = self._follower is None or not self._follower.is_busy

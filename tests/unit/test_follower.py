@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -289,6 +290,11 @@ async def test_r8_what_was_held_back_when_the_log_was_cut_is_appended_once_it_is
         await until(lambda: a.room._saver._held)
         await mended(a)
         assert len(a.room._held_back) == 1
+        room = a.room
+        ana.connection.closed(1001)
+        a.hub.tick(monotonic() + 3600)
+        assert a.hub.rooms[DOCUMENT] is room  # idle, but closing it would lose the last copy
+        ana = await a.yws()
         ana.update(merge([one, two]))
         await until(lambda: text(a) == "aéc")
         await mended(a)

@@ -108,12 +108,17 @@ def optional(text: str | None) -> str:
 
 
 class Seen:
-    """The latest position of each document that this journal has handed out or been acknowledged (J20)."""
+    """The latest position of each document that this journal has handed out or been acknowledged (J20).
 
-    __slots__ = ("_lineages", "_positions")
-    LIMIT = 100_000  # beyond, the documents longest untouched are no longer checked
+    Attributes:
+        followed: documents that somebody follows; they are never forgotten.
+    """
+
+    __slots__ = ("_lineages", "_positions", "followed")
+    LIMIT = 100_000  # beyond, of the other documents those longest untouched are no longer checked
 
     def __init__(self) -> None:
+        self.followed: set[DocumentId] = set()
         self._positions: dict[DocumentId, Position] = {}
         self._lineages: dict[DocumentId, int] = {}
 
@@ -125,8 +130,11 @@ class Seen:
         """Take a position whatever there was: the log has been read anew."""
         self._positions.pop(document, None)
         self._positions[document] = position
-        if len(self._positions) > self.LIMIT:
-            del self._positions[next(iter(self._positions))]
+        for _ in range(max(0, len(self._positions) - max(self.LIMIT, len(self.followed)))):
+            oldest = next(iter(self._positions))
+            kept = self._positions.pop(oldest)
+            if oldest in self.followed:
+                self._positions[oldest] = kept  # one that may go comes up with a later call
 
     def advance(self, document: DocumentId, position: Position) -> None:
         """Take a position unless a later one is known."""

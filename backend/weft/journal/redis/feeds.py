@@ -387,6 +387,7 @@ class Feeds:
         feed = self._feeds.get(document)
         if feed is None:
             feed = self._feeds[document] = Feed(document)
+            self._seen.followed.add(document)
             self._channels.open(self._base.keys.channel(document), document, self)
         follower = Follower()
         feed.followers.append(follower)
@@ -452,6 +453,7 @@ class Feeds:
             feed.followers.remove(follower)
             if not feed.followers and self._feeds.get(document) is feed:
                 del self._feeds[document]
+                self._seen.followed.discard(document)
                 self._behind.pop(document, None)
                 self._away.pop(document, None)
                 self._channels.close(self._base.keys.channel(document), self)

@@ -136,8 +136,10 @@ class SentinelEngine(SingleEngine):
             raise answer
         if not isinstance(answer, list) or len(answer) != 2:
             raise JournalUnavailableError(f"sentinel {sentinel} does not know it ({answer})")
-        host, port = answer
-        return Place(host.decode(), int(port))
+        try:
+            return Place(answer[0].decode(), int(answer[1]))
+        except (AttributeError, ValueError) as error:
+            raise JournalUnavailableError(f"sentinel {sentinel} names no place ({answer})") from error
 
 
 def _role(reply: Reply) -> str:
