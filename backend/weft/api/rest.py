@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import FastAPI
 
 from weft.api.config import config_router
@@ -25,3 +27,18 @@ def add_rest(app: FastAPI, weft: Weft) -> None:
     app.include_router(documents_router(weft, files))
     app.include_router(links_router(weft))
     app.include_router(files_router(weft, files))
+    _say_no_422(app)
+
+
+def _say_no_422(app: FastAPI) -> None:
+    """FastAPI names 422 for whatever has parameters; what does not fit is answered with 400 here (AE1 of errors.py)."""
+    whole = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = whole()
+        for methods in schema["paths"].values():
+            for route in methods.values():
+                route["responses"].pop("422", None)
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
