@@ -30,7 +30,10 @@ def id_of(position: Position) -> str:
 def position_of(entry: bytes | str) -> Position:
     """The position of an entry by its id (K3)."""
     sequence, _, nonce = entry.partition("-") if isinstance(entry, str) else entry.partition(b"-")
-    return Position(int(sequence) << NONCE_BITS | int(nonce))
+    position = int(sequence) << NONCE_BITS | int(nonce)
+    if position < 0 or not nonce.isdigit():
+        raise ValueError(f"{entry!r} is not the id of an entry")
+    return Position(position)
 
 
 def position_at(sequence: int, nonce: int) -> Position:

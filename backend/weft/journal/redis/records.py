@@ -62,7 +62,7 @@ def read_stone(upto: bytes, line: bytes) -> StoneRecord:
         found = _fields(line)
         stone = Stone(position_of(upto), int(found["time_ms"]))
         return StoneRecord(stone, str(found["blob"]), int(found["state_bytes"]), int(found["index_bytes"]))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise _damaged("stone", line, error) from error
 
 
@@ -97,7 +97,7 @@ def read_segment(member: bytes) -> SegmentRecord:
             int(found["blob_bytes"]),
             int(found["bytes"]),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise _damaged("segment", member, error) from error
 
 
@@ -113,7 +113,7 @@ def read_version(number: int, line: bytes, name: bytes | None) -> tuple[VersionI
         authors = tuple(str(author) for author in found["authors"])
         called = None if name is None else name.decode()
         return VersionInfo(number, int(found["time_ms"]), authors, called, int(found["bytes"])), str(found["blob"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise _damaged("version", line, error) from error
 
 
@@ -121,7 +121,7 @@ def blob_of(line: bytes) -> str | None:
     """The name of the blob of any record, for those who drop it; None when the record is damaged."""
     try:
         return str(json.loads(line)["blob"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         return None
 
 
