@@ -180,9 +180,9 @@ class RevocationList:
             log.warning("revoked", kind=kind.value, subject=one.subject, ended=ended)
             if self._journal is not None:
                 await self._journal.revoke(one)
-        except BaseException:
-            self._is_lacking = True  # or nobody would look while the store can be read and its mark stays
-            raise
+        finally:
+            # Also when it was stored: a store that loses it before the next reading has the mark that is known here.
+            self._is_lacking = True
         return ended
 
     async def _learn(self, revocations: Iterable[Revocation]) -> int:
