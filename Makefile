@@ -47,7 +47,8 @@ test: setup system-tools format lint types clients  ## all checks and all tests;
 	$(BIN)/pytest -q -n $(WORKERS) tests --ignore tests/interop --ignore tests/faults --ignore tests/bench
 	$(BIN)/pytest -q -n $(WAITERS) tests/interop
 	$(BIN)/pytest -q -n $(BREAKERS) tests/faults/replicas
-	$(BIN)/pytest -q tests/faults tests/bench --ignore tests/faults/replicas
+	$(BIN)/pytest -q tests/faults --ignore tests/faults/replicas
+	$(BIN)/pytest -q -n 2 --dist loadfile tests/bench
 
 check: setup format lint types  ## the quick part: format, lint, types, unit and contract tests
 	$(BIN)/pytest -q -n $(WORKERS) -m "not slow" tests/unit tests/contract
