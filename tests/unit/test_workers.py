@@ -21,7 +21,6 @@ from weft.crdt.update import read_update
 from weft.errors import InternalError, UpdateError, WeftError
 from weft.workers import Workers
 
-
 OTHERS: set[psutil.Process] = set()
 
 
