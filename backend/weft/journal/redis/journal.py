@@ -127,7 +127,12 @@ class RedisJournal:
         """Open it."""
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._engine)
-            await self._check_format()
+            try:
+                await self._check_format()
+            except JournalUnavailableError as error:
+                raise JournalUnavailableError(
+                    f"{error}; start Redis, or set --redis (WEFT_REDIS) to where it is"
+                ) from error
             self._feeds.start()
             stack.push_async_callback(self._feeds.stop)
             self._revoked.start()

@@ -6,12 +6,16 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 from tests.support.journals import Journals
 
+from weft.errors import JournalUnavailableError
 from weft.journal.contract import DOCUMENT, Clock, edit
 from weft.journal.entries import encode_batch
 from weft.journal.protocol import Snapshot
 from weft.journal.redis import keys, records
+from weft.journal.redis.connections import SingleEngine
+from weft.journal.redis.journal import RedisJournal
 from weft.types import DocumentId
 
 TEXT = (Path(__file__).parents[4] / "docs" / "formats.md").read_text()
@@ -57,3 +61,9 @@ async def test_every_key_and_field_is_described(journals: Journals, clock: Clock
 def test_the_formats_are_the_ones_in_the_code() -> None:
     assert f"field `format` of each document's `meta` | {keys.FORMAT} |" in TEXT
     assert f"| its field `v` | {records.FORMAT} |" in TEXT
+
+
+async def test_a_redis_that_is_not_there_at_the_start_is_said_with_what_to_do() -> None:
+    with pytest.raises(JournalUnavailableError, match="start Redis, or set --redis"):
+        async with RedisJournal(SingleEngine("redis://127.0.0.1:1/0")):
+            pass
