@@ -8,14 +8,15 @@ BIN := .venv/bin
 # Processes that run tests side by side, and those that mostly wait (clients that stay silent for 35 s).
 WORKERS ?= 3
 WAITERS ?= 6
+BROWSERS ?= 2
 # Those that start whole clusters and break them.
 BREAKERS ?= 4
 
-.PHONY: help setup run cluster dev test check format lint types unit system-tools clients bench faults fuzz docs dist clean
+.PHONY: help setup run cluster dev test check format lint types app system-tools clients bench faults fuzz docs dist clean
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
-setup: .make/python .make/page  ## create .venv with the weft command and everything pinned, build the page
+setup: .make/python .make/page  ## create .venv with the weft command and everything pinned, build the browser app
 
 .make/python: requirements/dev.txt pyproject.toml
 	@mkdir -p .make
@@ -25,9 +26,12 @@ setup: .make/python .make/page  ## create .venv with the weft command and everyt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.make/page: frontend/package-lock.json frontend/build.mjs $(wildcard frontend/src/*)
+APP := frontend/package-lock.json frontend/package.json frontend/index.html frontend/vite.config.ts frontend/tsconfig.json \
+	$(shell find frontend/src frontend/public frontend/scripts -type f)
+
+.make/page: $(APP)
 	@mkdir -p .make
-	@command -v npm > /dev/null || { echo "the page is built with Node 20 or newer; install nodejs and npm"; exit 1; }
+	@command -v npm > /dev/null || { echo "the browser app is built with Node 20.19 or newer; install nodejs and npm"; exit 1; }
 	infra/npm-ci.sh frontend
 	cd frontend && npm run --silent build
 	@touch $@
@@ -43,14 +47,15 @@ dev: setup  ## one process, restarted when a Python file changes
 
 # What waits most runs side by side, what measures or breaks things runs alone.
 test: export NO_SKIPS := 1
-test: setup system-tools format lint types clients  ## all checks and all tests; nothing is skipped
-	$(BIN)/pytest -q -n $(WORKERS) tests --ignore tests/interop --ignore tests/faults --ignore tests/bench
+test: setup system-tools format lint types app clients  ## all checks and all tests; nothing is skipped
+	$(BIN)/pytest -q -n $(WORKERS) tests --ignore tests/interop --ignore tests/browser --ignore tests/faults --ignore tests/bench
+	$(BIN)/pytest -q -n $(BROWSERS) tests/browser
 	$(BIN)/pytest -q -n $(WAITERS) tests/interop
 	$(BIN)/pytest -q -n $(BREAKERS) tests/faults/replicas
 	$(BIN)/pytest -q tests/faults --ignore tests/faults/replicas
 	$(BIN)/pytest -q -n 2 --dist loadfile tests/bench
 
-check: setup format lint types  ## the quick part: format, lint, types, unit and contract tests
+check: setup format lint types app  ## the quick part: format, lint, types, unit and contract tests
 	$(BIN)/pytest -q -n $(WORKERS) -m "not slow" tests/unit tests/contract
 
 format: setup
@@ -61,6 +66,9 @@ lint: setup
 
 types: setup
 	$(BIN)/mypy
+
+app: setup  # the browser app: lint, unit tests, what its pages load (its types are checked when it is built)
+	cd frontend && npm run --silent lint && npm test --silent && npm run --silent size
 
 system-tools:  # what tests need from the system: installed when root on Debian, named otherwise
 	infra/system-tools.sh
@@ -89,4 +97,4 @@ dist: setup  ## build the wheel and the source archive into dist/
 	$(BIN)/python -m build --no-isolation
 
 clean:  ## remove everything that was built; documents in weft-data stay
-	rm -rf .venv .make dist build backend/weft/static/vendor.* frontend/node_modules tests/*/node_modules
+	rm -rf .venv .make dist build backend/weft/static/app frontend/node_modules tests/*/node_modules

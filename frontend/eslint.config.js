@@ -4,7 +4,7 @@ import { defineConfig } from "eslint/config";
 import ts from "typescript-eslint";
 
 export default defineConfig(
-  { ignores: ["node_modules", "dist", "src/vendor.js", "build.mjs", "public"] },
+  { ignores: ["node_modules", "dist", "public"] },
   js.configs.recommended,
   {
     files: ["**/*.{ts,tsx}"],

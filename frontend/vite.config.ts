@@ -38,7 +38,8 @@ function noOtherHost(): Plugin {
 const server = process.env["WEFT_URL"] ?? "http://127.0.0.1:8000";
 
 export default defineConfig(({ command }) => ({
-  base: command === "build" ? "/static/app/" : "/",
+  // Relative, so that a proxy may serve Weft under a path; the server writes the page's own links.
+  base: command === "build" ? "./" : "/",
   plugins: [react(), excalidrawFonts(), noOtherHost()],
   build: {
     outDir: "../backend/weft/static/app",

@@ -1,4 +1,4 @@
-"""The whole server as one FastAPI app: sockets, health, metrics, the built-in page.
+"""The whole server as one FastAPI app: sockets, health, metrics, the browser app.
 
 Rules (tests quote these ids):
     P1  The app's lifespan is Weft's (`app.state.weft`). A server that opens it itself turns its own lifespan off.
@@ -8,18 +8,15 @@ Rules (tests quote these ids):
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse, Response
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import FileResponse
-from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from weft import __version__
 from weft.api.health import health_router
 from weft.api.metrics import metrics_router
+from weft.api.pages import add_pages
 from weft.api.paths import keep_slashes
 from weft.api.rest import add_rest
 from weft.api.revocations import revocations_router
@@ -27,16 +24,6 @@ from weft.embed import Weft
 from weft.hooks import Authorize, load_hook
 from weft.journal import Journal
 from weft.settings import Settings, load_settings
-
-STATIC = Path(__file__).parent / "static"
-BUNDLE = STATIC / "vendor.js"
-PAGE_HEADERS = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-    "cache-control": "no-cache",
-}
 
 
 class WeftApp(FastAPI):
@@ -78,8 +65,7 @@ def create_app(
     if settings.metrics:
         app.include_router(metrics_router(weft))
     if settings.page:
-        app.add_api_route("/", _page, include_in_schema=False)
-        app.mount("/static", StaticFiles(directory=STATIC), name="static")
+        add_pages(app)
     if settings.allowed_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -88,12 +74,6 @@ def create_app(
             allow_headers=["authorization", "content-type"],
         )
     return app
-
-
-async def _page(_request: Request) -> Response:
-    if not BUNDLE.is_file():
-        return PlainTextResponse("The page's scripts are not built; run `make setup` in the source tree.\n", 503)
-    return FileResponse(STATIC / "index.html", headers=PAGE_HEADERS)
 
 
 async def _upgrade_required(_request: Request) -> Response:

@@ -95,7 +95,7 @@ class Settings(BaseSettings):
     )
     tls_certificate: Path | None = Field(None, description="PEM file with the certificate chain, to serve TLS itself.")
     tls_key: Path | None = Field(None, description="PEM file with the certificate's private key.")
-    page: bool = Field(True, description="Serve the built-in page at `/`.")
+    page: bool = Field(True, description="Serve the browser app at `/`.")
     metrics: bool = Field(True, description="Serve `/metrics`.")
     metrics_token: SecretStr | None = Field(
         None, description="Bearer token that `/metrics` asks for; without one everybody who reaches it may read it."

@@ -6,7 +6,7 @@ const KB = 1000;
 const folder = new URL("../../backend/weft/static/app/", import.meta.url);
 const manifestFile = new URL(".vite/manifest.json", folder);
 if (!existsSync(manifestFile)) {
-  console.error("the app is not built; run `npm run app` first");
+  console.error("the app is not built; run `npm run build` first");
   process.exit(2);
 }
 const manifest = JSON.parse(readFileSync(manifestFile, "utf8"));

@@ -1,7 +1,7 @@
 import { lazy, Suspense } from "react";
 import { createRoot } from "react-dom/client";
 import { ErrorBoundary } from "./app/boundary";
-import { navigate, useRoute } from "./app/router";
+import { HOME, navigate, useRoute } from "./app/router";
 import { HomePage } from "./pages/home";
 import { PageSkeleton } from "./pages/skeleton";
 import { t } from "./strings";
@@ -26,7 +26,7 @@ function App() {
     case "unknown":
       return (
         <Message title={t.document.missing} hint={t.document.missingHint}>
-          <button type="button" className="button primary" onClick={() => { navigate("/"); }}>{t.actions.back}</button>
+          <button type="button" className="button primary" onClick={() => { navigate(HOME); }}>{t.actions.back}</button>
         </Message>
       );
   }

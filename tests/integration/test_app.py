@@ -94,8 +94,40 @@ def test_the_page_names_no_other_host(server: WeftServer) -> None:
     assert len(linked) >= 3
     for link in linked:
         assert "//" not in link
-        assert httpx.get(f"{server.http}/{link}").status_code == 200
-    assert httpx.get(f"{server.http}/static/../settings.py").status_code == 404
+        assert httpx.get(f"{server.http}{link}").status_code == 200
+    assert httpx.get(f"{server.http}/static/app/../../settings.py").status_code == 404
+
+
+def test_documents_and_boards_have_the_same_page(server: WeftServer) -> None:
+    home = httpx.get(server.http)
+    for path in ("/d/notes", "/b/team%2Fsketch", "/d/team/notes"):
+        page = httpx.get(server.http + path)
+        assert (page.status_code, page.text, page.headers["cache-control"]) == (200, home.text, "no-cache")
+
+
+def test_hashed_files_are_kept_for_ever_and_sent_compressed(server: WeftServer) -> None:
+    script = next(link for link in re.findall(r'src="([^"]+)"', httpx.get(server.http).text) if link.endswith(".js"))
+    packed = httpx.get(server.http + script, headers={"accept-encoding": "gzip"})
+    plain = httpx.get(server.http + script, headers={"accept-encoding": "identity"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert packed.content == plain.content
+    assert int(packed.headers["content-length"]) < int(plain.headers["content-length"]) / 2
+    for answer in (packed, plain):
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+        assert answer.headers["vary"] == "accept-encoding"
+        assert answer.headers["content-type"].startswith("text/javascript")
+    assert httpx.get(f"{server.http}/static/app/icon.svg").headers["cache-control"] == "no-cache"
+    assert httpx.get(f"{server.http}/static/app/assets/gone.js").status_code == 404
+
+
+def test_behind_a_path_the_page_links_to_that_path(tmp_path: Path) -> None:
+    with WeftServer(tmp_path / "data", env={"WEFT_ROOT_PATH": "/team/weft"}) as server:
+        page = httpx.get(server.http).text
+        assert '<html data-root="/team/weft"' in page
+        linked = re.findall(r'(?:src|href)="([^"]+)"', page)
+        assert linked
+        assert all(link.startswith("/team/weft/static/app/") for link in linked)
 
 
 def test_http_on_a_socket_path_says_what_to_do(server: WeftServer) -> None:
@@ -357,7 +389,7 @@ async def test_below_a_proxys_path(tmp_path: Path) -> None:
     """The proxy takes `/weft` away; what the app makes of its own path still has it."""
     with WeftServer(tmp_path / "data", env={"WEFT_ROOT_PATH": "/weft"}) as server:
         assert httpx.get(server.http).status_code == 200
-        assert httpx.get(f"{server.http}/static/page.js").status_code == 200
+        assert httpx.get(f"{server.http}/static/app/icon.svg").status_code == 200
         async with await fresh_reader(server.ws, "doc"):
             assert server.metrics()["weft_sessions"] == 1
 

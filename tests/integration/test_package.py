@@ -32,8 +32,9 @@ def test_the_wheel_holds_the_whole_package(built: Path) -> None:
         commands = archive.read(next(name for name in names if name.endswith("entry_points.txt"))).decode()
     missing = {path.relative_to(ROOT / "backend").as_posix() for path in SOURCES} - names
     assert not missing
-    for built_file in ("vendor.js", "vendor.licenses.txt", "index.html"):
-        assert f"weft/static/{built_file}" in names
+    for built_file in ("index.html", "icon.svg", "licenses.txt"):
+        assert f"weft/static/app/{built_file}" in names
+    assert not [name for name in names if name.startswith("weft/static/") and not name.startswith("weft/static/app/")]
     assert "weft/py.typed" in names
     assert "License-Expression: MIT" in metadata
     assert "weft = weft.cli:main" in commands
@@ -45,6 +46,7 @@ def test_the_source_archive_builds_the_same(built: Path) -> None:
     (archive_path,) = built.glob("*.tar.gz")
     with tarfile.open(archive_path) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
-    for name in ("pyproject.toml", "README.md", "LICENSE", "backend/weft/static/vendor.js", "docs/architecture.md"):
+    app = "backend/weft/static/app/index.html"
+    for name in ("pyproject.toml", "README.md", "LICENSE", app, "docs/architecture.md"):
         assert name in names
     assert not [name for name in names if "node_modules" in name or name.startswith(("weft-data", ".venv"))]

@@ -1,4 +1,5 @@
 /** The server's REST interface, as far as the app uses it. */
+import { ROOT } from "./root";
 import { tokenOf } from "./tokens";
 
 export type Kind = "document" | "board" | "text";
@@ -107,7 +108,7 @@ async function read<T>(path: string, options?: Request): Promise<T> {
   return (await (await request(path, options)).json()) as T;
 }
 
-const at = (id: string, rest = ""): string => `/api/documents/${encodeURIComponent(id)}${rest}`;
+const at = (id: string, rest = ""): string => `${ROOT}/api/documents/${encodeURIComponent(id)}${rest}`;
 
 export interface Query {
   search?: string;
@@ -117,17 +118,17 @@ export interface Query {
 }
 
 export const api = {
-  config: (): Promise<Config> => read("/api/config"),
-  templates: (): Promise<Template[]> => read("/api/templates"),
+  config: (): Promise<Config> => read(`${ROOT}/api/config`),
+  templates: (): Promise<Template[]> => read(`${ROOT}/api/templates`),
   list: ({ search, kind, after, limit = 30 }: Query, signal?: AbortSignal): Promise<Page> => {
     const query = new URLSearchParams({ limit: String(limit), order: "edited" });
     if (search) query.set("search", search);
     if (kind) query.set("kind", kind);
     if (after) query.set("after", after);
-    return read(`/api/documents?${query.toString()}`, signal ? { signal } : {});
+    return read(`${ROOT}/api/documents?${query.toString()}`, signal ? { signal } : {});
   },
   create: (kind: Kind, options: { title?: string; template?: string } = {}): Promise<Item> =>
-    read("/api/documents", { method: "POST", json: { kind, ...options } }),
+    read(`${ROOT}/api/documents`, { method: "POST", json: { kind, ...options } }),
   get: (id: string): Promise<Item> => read(at(id), { document: id }),
   rename: (id: string, title: string): Promise<Item> =>
     read(at(id), { method: "PATCH", json: { title }, document: id }),
@@ -147,4 +148,4 @@ export const api = {
 };
 
 /** The page of a document. */
-export const pathOf = (kind: Kind, id: string): string => `/${kind === "board" ? "b" : "d"}/${encodeURIComponent(id)}`;
+export const pathOf = (kind: Kind, id: string): string => `${ROOT}/${kind === "board" ? "b" : "d"}/${encodeURIComponent(id)}`;

@@ -1,5 +1,6 @@
 /** Which page the address names. */
 import { useSyncExternalStore } from "react";
+import { ROOT } from "./root";
 import { takeToken } from "./tokens";
 
 export type Route =
@@ -7,9 +8,12 @@ export type Route =
   | { page: "document" | "board"; id: string }
   | { page: "unknown" };
 
-export function parse(pathname: string): Route {
-  if (pathname === "/") return { page: "home" };
-  const match = /^\/([db])\/([^/]+)\/?$/.exec(pathname);
+export const HOME = `${ROOT}/`;
+
+export function parse(pathname: string, root = ROOT): Route {
+  const path = pathname.startsWith(`${root}/`) ? pathname.slice(root.length) : pathname;
+  if (path === "/") return { page: "home" };
+  const match = /^\/([db])\/([^/]+)\/?$/.exec(path);
   if (!match?.[2]) return { page: "unknown" };
   try {
     return { page: match[1] === "b" ? "board" : "document", id: decodeURIComponent(match[2]) };

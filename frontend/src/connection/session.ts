@@ -11,6 +11,7 @@
 import { HocuspocusProvider, HocuspocusProviderWebsocket } from "@hocuspocus/provider";
 import { Awareness } from "y-protocols/awareness";
 import * as Y from "yjs";
+import { ROOT } from "../app/root";
 import { causeOfClose, causeOfReason, isPermanent } from "./causes";
 import { Device } from "./device";
 import { countingWebSocket, Unanswered } from "./frames";
@@ -30,7 +31,7 @@ function sharedSocket(): HocuspocusProviderWebsocket {
   const unanswered = new Unanswered((document, count, refused) => {
     sessions.get(document)?.answered(count, refused);
   });
-  const url = new URL("/sync", location.href);
+  const url = new URL(`${ROOT}/sync`, location.href);
   url.protocol = url.protocol.replace("http", "ws");
   url.searchParams.set("schema", String(SCHEMA));
   socket = new HocuspocusProviderWebsocket({

@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState, type MouseEvent } from "react";
 import { duplicate, remove } from "../app/actions";
 import { pathOf } from "../app/api";
-import { navigate } from "../app/router";
+import { HOME, navigate } from "../app/router";
 import type { DocumentSession } from "../connection/session";
 import { t } from "../strings";
 import * as Icons from "../ui/icons";
@@ -66,17 +66,17 @@ export function Bar({ session, kind, peers, following, isHere, items }: Props) {
   ];
   if (canEdit) {
     menu.push({ label: t.menu.delete, icon: <Icons.TrashIcon />, danger: true, apart: true,
-      run: () => { void remove({ id: session.id, title }, (restored) => { navigate(restored ? pathOf(restored.kind, restored.id) : "/"); }); } });
+      run: () => { void remove({ id: session.id, title }, (restored) => { navigate(restored ? pathOf(restored.kind, restored.id) : HOME); }); } });
   }
   const home = (event: MouseEvent): void => {
     if (event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey) return;
     event.preventDefault();
-    navigate("/");
+    navigate(HOME);
   };
   return (
     <header className="bar">
       <div className="bar-left">
-        <a className="icon-button" href="/" aria-label={t.actions.back} title={t.actions.back} onClick={home}><Icons.BackIcon /></a>
+        <a className="icon-button" href={HOME} aria-label={t.actions.back} title={t.actions.back} onClick={home}><Icons.BackIcon /></a>
         {isHere ? <Title session={session} kind={kind} canEdit={canEdit} /> : !state.synced && <span className="bone title" />}
         {state.readOnly && <span className="badge"><Icons.EyeIcon /><span>{t.bar.viewOnly}</span></span>}
         <StatusChip session={session} />

@@ -9,9 +9,9 @@
  */
 import { useEffect, useState, type ReactNode } from "react";
 import { failed } from "../app/actions";
-import { api } from "../app/api";
+import { api, pathOf } from "../app/api";
 import { opened } from "../app/recent";
-import { navigate } from "../app/router";
+import { HOME, navigate } from "../app/router";
 import { tokenOf } from "../app/tokens";
 import { SCHEMA, type DocumentSession } from "../connection/session";
 import { BodySkeleton } from "../pages/skeleton";
@@ -46,8 +46,8 @@ export function Frame({ session, kind, items, children }: Props) {
     if (isHere) opened({ id: session.id, kind, title });
   }, [isHere, session.id, kind, title]);
   useEffect(() => {
-    if (stored === "board" && kind === "document") navigate(`/b/${encodeURIComponent(session.id)}`, { replace: true });
-    if (stored === "document" && kind === "board") navigate(`/d/${encodeURIComponent(session.id)}`, { replace: true });
+    if (stored === "board" && kind === "document") navigate(pathOf("board", session.id), { replace: true });
+    if (stored === "document" && kind === "board") navigate(pathOf("document", session.id), { replace: true });
   }, [stored, kind, session.id]);
 
   const dirty = session.chip.warn;
@@ -87,7 +87,7 @@ export function Frame({ session, kind, items, children }: Props) {
   );
 }
 
-const HomeButton = () => <button type="button" className="button" onClick={() => { navigate("/"); }}>{t.actions.back}</button>;
+const HomeButton = () => <button type="button" className="button" onClick={() => { navigate(HOME); }}>{t.actions.back}</button>;
 
 /** Why there is nothing to see any more, and what can be done about it. */
 function Ended({ session }: { session: DocumentSession }) {

@@ -4,7 +4,7 @@ import { duplicate, failed, remove } from "../app/actions";
 import { api, ApiError, pathOf, type Item, type Kind, type Page, type Template } from "../app/api";
 import { usePerson } from "../app/identity";
 import { recents } from "../app/recent";
-import { navigate } from "../app/router";
+import { HOME, navigate } from "../app/router";
 import { ago, t } from "../strings";
 import { Avatar } from "../ui/avatar";
 import * as Icons from "../ui/icons";
@@ -54,7 +54,7 @@ export function HomePage() {
   return (
     <div className="home">
       <header className="home-bar">
-        <a className="brand" href="/" onClick={(event) => { follow(event, "/"); setQuery(""); }}><Icons.Logo /><span>{t.app}</span></a>
+        <a className="brand" href={HOME} onClick={(event) => { follow(event, HOME); setQuery(""); }}><Icons.Logo /><span>{t.app}</span></a>
         <div className="search" role="search">
           <Icons.SearchIcon />
           <input ref={search} type="search" value={query} placeholder={t.home.search} aria-label={t.home.search}
