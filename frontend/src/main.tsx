@@ -5,6 +5,7 @@ import { HOME, navigate, useRoute } from "./app/router";
 import { HomePage } from "./pages/home";
 import { PageSkeleton } from "./pages/skeleton";
 import { t } from "./strings";
+import "./styles/fonts.css";
 import "./styles/base.css";
 import "./styles/home.css";
 import "./styles/page.css";
