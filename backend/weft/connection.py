@@ -121,12 +121,12 @@ class Connection:
         """The peer reads too slowly (X3)."""
         self.outlet.pause_reading()
         for session, room in self._sessions():
-            room.fell_behind(session)
+            room.readers.fell_behind(session)
 
     def drained(self) -> None:
         """The peer has read what was sent."""
         for session, room in self._sessions():
-            room.caught_up(session)
+            room.readers.caught_up(session)
         self._read_on()
 
     def closed(self, _code: int) -> None:
@@ -208,11 +208,11 @@ class Connection:
         if isinstance(message, Update | Step2):
             self._take(session, room, message)
         elif isinstance(message, Awareness):
-            room.present(session, message.payload)
+            room.attendance.hear(session, message.payload)
         elif isinstance(message, Step1):
-            room.ask_state(session, message.sv)
+            room.readers.ask_state(session, message.sv)
         elif isinstance(message, QueryAwareness):
-            room.ask_presence(session)
+            room.attendance.tell(session)
         elif isinstance(message, SyncStatusRequest):
             room.barrier(session, message.payload)
 
@@ -222,7 +222,7 @@ class Connection:
             self._expiry.check(session.grant, session)
         except WeftError:
             if isinstance(message, Update | Step2):
-                room.refuse_update(session, is_step2=isinstance(message, Step2))
+                room.intake.refuse_update(session, is_step2=isinstance(message, Step2))
             raise
 
     def _take(self, session: Session, room: Room, message: Update | Step2) -> None:
@@ -233,17 +233,17 @@ class Connection:
             try:
                 self._slow_down(budget)
             except WeftError:
-                room.refuse_update(session, is_step2=is_step2)
+                room.intake.refuse_update(session, is_step2=is_step2)
                 raise
-        if len(message.update) > READ_AWAY_BYTES and not room.knows_step2(message.update):
+        if len(message.update) > READ_AWAY_BYTES and not room.intake.knows_step2(message.update):
             self.outlet.pause_reading()
             self._held = []
             self._start(self._take_large(session, room, message.update, is_step2=is_step2))
             return
         try:
-            room.take(session, message.update, is_step2=is_step2)
+            room.intake.take(session, message.update, is_step2=is_step2)
         except WeftError:
-            room.refuse_update(session, is_step2=is_step2)
+            room.intake.refuse_update(session, is_step2=is_step2)
             raise
 
     async def _take_large(self, session: Session, room: Room, update: bytes, *, is_step2: bool) -> None:
@@ -252,10 +252,10 @@ class Connection:
             facts = await self._hub.workers.run(read_update, update, limit=limit)
             if session in room.sessions:
                 self._expiry.check(session.grant, session)
-                room.take(session, update, facts, is_step2=is_step2)
+                room.intake.take(session, update, facts, is_step2=is_step2)
         except WeftError as error:
             if session in room.sessions:
-                room.refuse_update(session, is_step2=is_step2)
+                room.intake.refuse_update(session, is_step2=is_step2)
                 self.end(session, error)
         finally:
             held, self._held = self._held, None

@@ -11,6 +11,7 @@ Rules (tests quote these ids):
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from time import monotonic
 
 from weft.metrics import Metrics
 from weft.outlet import Frame, Outlet
@@ -104,6 +105,7 @@ class Fanout:
 
     def say(self, session: Session, payload: bytes) -> None:
         """Send a whole payload to one session."""
+        session.last_sent_s = monotonic()
         self._metrics.frames_out += 1
         self._metrics.bytes_out += len(payload)
         self._outlets[session].send(payload)

@@ -229,7 +229,7 @@ class Hub:
     def _replicas_gone(self, gone: frozenset[str]) -> None:
         log.info("replicas are gone", replicas=sorted(gone))
         for room in tuple(self._rooms.values()):
-            room.forget_replicas(gone)
+            room.attendance.forget_replicas(gone)
 
     # -- time --------------------------------------------------------------------------------------------------------
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
-
-TIMED = ("weft.room", "weft.folder", "weft.saver", "weft.hub")
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -33,7 +32,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 def virtual_time() -> Iterator[VirtualLoop]:
     """Run what follows on a loop of virtual time, which the modules under test read as well."""
     loop = VirtualLoop()
-    patches = [patch(f"{module}.monotonic", loop.time) for module in TIMED]
+    timed = [name for name, module in sys.modules.items() if name.startswith("weft.") and hasattr(module, "monotonic")]
+    patches = [patch(f"{name}.monotonic", loop.time) for name in timed]
     for one in patches:
         one.start()
     try:

@@ -450,15 +450,16 @@ class Cluster:
         """I4, of one room."""
         name, metrics = replica.name, replica.hub.metrics
         assert room.is_settled, f"{name} is not settled"
-        assert not room._held_back, f"{name} holds back {len(room._held_back)} updates of the log"
+        held_back, waiting = room.intake.held_back.pieces, room.intake.waiting
+        assert not held_back, f"{name} holds back {len(held_back)} updates of the log"
         assert room._follower is not None
         assert room._follower.position == self._loaded().position, f"{name} does not follow to the end of the log"
         assert not any(session.open_tickets for session in room.sessions), f"{name} owes answers"
-        assert len(room._waiting) == metrics.waiting_updates == metrics.waiting_bytes == 0, f"{name}: something waits"
+        assert len(waiting) == metrics.waiting_updates == metrics.waiting_bytes == 0, f"{name}: something waits"
         assert room._saver.unsaved_bytes == metrics.journal_unsaved_bytes == 0, f"{name} has unsaved bytes"
         owners = {session.owner for session in room.sessions}
-        owners |= {entry.owner for entry in room.presence._live.values()}
-        assert set(room.presence._speakers) <= owners, f"{name} remembers sessions that have gone"
+        owners |= {entry.owner for entry in room.attendance.table._live.values()}
+        assert set(room.attendance.table._speakers) <= owners, f"{name} remembers sessions that have gone"
         assert replica.journal._followers._followers.keys() == {DOCUMENT}, f"{name} follows for nobody"
 
     def _check_presence(self) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from weft.attendance import Attendance
 from weft.document import Document
 from weft.folder import Folder
 from weft.follower import Follower
+from weft.intake import Intake
 from weft.journal import Gap, Reset
 from weft.presence import PresenceTable
 from weft.room import Room
@@ -78,21 +80,21 @@ def _nothing_is_appended_again_after_a_loss(patch: Patch) -> None:
 
 
 def _entries_of_the_log_are_not_broadcast(patch: Patch) -> None:
-    def keep(room: Room, admission: Any, *, is_durable: bool) -> None:
-        room.document.absorb(admission)
+    def keep(intake: Intake, admission: Any, *, is_durable: bool) -> None:
+        intake._document.absorb(admission)
 
-    patch.setattr(Room, "_accept_from_log", keep)
+    patch.setattr(Intake, "_accept_from_log", keep)
 
 
 def _held_back_is_tried_only_with_the_log(patch: Patch) -> None:
-    advanced = Room._advanced
+    advanced = Intake._advanced
 
-    def advance(room: Room, ends: Any, parked: Any = ()) -> None:
-        held, room._held_back = room._held_back, []
-        advanced(room, ends, parked)
-        room._held_back = held + room._held_back
+    def advance(intake: Intake, ends: Any, parked: Any = ()) -> None:
+        held, intake.held_back.pieces = intake.held_back.pieces, []
+        advanced(intake, ends, parked)
+        intake.held_back.pieces = held + intake.held_back.pieces
 
-    patch.setattr(Room, "_advanced", advance)
+    patch.setattr(Intake, "_advanced", advance)
 
 
 def _snapshots_cover_what_is_being_fetched(patch: Patch) -> None:
@@ -108,7 +110,7 @@ def _snapshots_hold_what_may_never_be_logged(patch: Patch) -> None:
 
 
 def _presence_of_dead_replicas_stays(patch: Patch) -> None:
-    patch.setattr(Room, "forget_replicas", lambda _room, _gone: None)
+    patch.setattr(Attendance, "forget_replicas", lambda _attendance, _gone: None)
     patch.setattr(PresenceTable, "expire", lambda _table, _now_s: [])
 
 
@@ -133,19 +135,19 @@ def _removals_by_anybody_count(patch: Patch) -> None:
 def _deletes_of_the_log_are_dropped(patch: Patch) -> None:
     sort = Document._sort_deletes
     taking = [False]
-    take = Room.take_from_log
+    take = Intake.take_from_log
 
-    def flagged(room: Room, updates: Any) -> bool:
+    def flagged(intake: Intake, updates: Any) -> bool:
         taking[0] = True
         try:
-            return take(room, updates)
+            return take(intake, updates)
         finally:
             taking[0] = False
 
     def drop(document: Document, deletes: Any, ends: Any) -> Any:
         return ([], [], []) if taking[0] else sort(document, deletes, ends)
 
-    patch.setattr(Room, "take_from_log", flagged)
+    patch.setattr(Intake, "take_from_log", flagged)
     patch.setattr(Document, "_sort_deletes", drop)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.simulation.world import simulate
-from weft import room
+from weft.readers import Readers
 from weft.saver import Item, Saver
 from weft.session import Ticket
 
@@ -42,7 +42,7 @@ def _never(ticket: Ticket) -> Ticket:
 
 
 def test_a_server_that_gives_slow_readers_no_catch_up_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room.Room, "_catch_up", lambda self, session, _missed, _tail: self._rejoin(session))
+    monkeypatch.setattr(Readers, "_catch_up", lambda self, session, _missed, _tail: self._rejoin(session))
     with pytest.raises(AssertionError, match="differs"):
         _simulate_some()
 

@@ -10,8 +10,8 @@ from tests.unit.rooms import DOCUMENT, EDIT, READ, Author, Client, KeptOutlet, W
 from weft.connection import READ_AWAY_BYTES, HocuspocusConnection, YWebsocketConnection
 from weft.crdt.merge import merge
 from weft.errors import AuthUnavailableError, ForbiddenError, UnauthenticatedError, WeftError
+from weft.intake import Intake
 from weft.journal import Loaded
-from weft.room import Room
 from weft.types import DocumentId, Grant
 from weft.wire import hocuspocus, ywebsocket
 from weft.wire.lib0 import write_buf, write_string
@@ -89,15 +89,15 @@ def held_load(w: World, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
 async def test_x1_an_exception_in_a_room_closes_that_connection_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     async with world() as w:
         ana, bo = await w.yws(), await w.yws()
-        take = Room.take
+        take = Intake.take
         broken = Author(9).type("breaks")
 
-        def take_or_break(room: Room, session: object, update: bytes, *args: object, **kwargs: object) -> None:
+        def take_or_break(intake: Intake, session: object, update: bytes, *args: object, **kwargs: object) -> None:
             if update == broken:
                 raise RuntimeError("a bug")
-            take(room, session, update, *args, **kwargs)  # type: ignore[arg-type]
+            take(intake, session, update, *args, **kwargs)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(Room, "take", take_or_break)
+        monkeypatch.setattr(Intake, "take", take_or_break)
         ana.update(broken)
         assert ana.outlet.closed == (1011, "internal")
         assert w.metrics.refusals["internal"] == 1

@@ -42,7 +42,7 @@ def heard(client: Yws) -> list[tuple[int, int, bytes]]:
 
 
 def present(replica: Replica) -> dict[int, int]:
-    return {client: entry.clock for client, entry in replica.room.presence._live.items()}
+    return {client: entry.clock for client, entry in replica.room.attendance.table._live.items()}
 
 
 async def quiet(*replicas: Replica) -> None:
@@ -158,7 +158,9 @@ async def test_a_session_that_ends_is_removed_everywhere_and_forgotten() -> None
         await quiet(*replicas)
         assert present(b) == present(c) == {}
         assert heard(bo) == [(7, 1, awareness.NULL)]
-        assert b.room.presence._speakers == c.room.presence._speakers == {}  # nobody would ever say when it ends
+        assert (
+            b.room.attendance.table._speakers == c.room.attendance.table._speakers == {}
+        )  # nobody would ever say when it ends
 
 
 async def test_a_dead_replica_takes_the_presence_of_its_sessions_along() -> None:
