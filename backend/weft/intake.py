@@ -310,6 +310,7 @@ class Intake:
         self._document.absorb(admission)
         edit = Edit(None, time_ns() // 1_000_000, admission.ready)
         self._pending.add(None, edit, None, is_durable=is_durable)
+        self._mirror.heard(admission.ready)
 
     def _retry_held_back(self) -> list[tuple[int, int]]:
         ends = self.held_back.retry(

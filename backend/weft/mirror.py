@@ -1,7 +1,7 @@
 """What a document says of itself (title, kind, schema), carried from its content into the listing.
 
 Rules (tests quote these ids):
-    MI1  The replica that takes an edit from a client looks at it; what comes from the log was looked at elsewhere.
+    MI1  The replica that takes an edit from a client carries it into the listing; what comes from the log is only read.
     MI2  Most edits cost some searches in their bytes (MT3 of crdt/meta.py). Only one that may have changed something
          has the document read, `PAUSE_S` later, so that a title that is being typed is read once; large ones in a
          worker.
@@ -9,7 +9,7 @@ Rules (tests quote these ids):
     MI4  The listing is written when it differs. While the journal is away it is tried again.
     MI5  A room that was edited is looked at once more when it closes: an author who did not know the latest change is
          not noticed before.
-    MI6  When the schema has grown, `on_schema` is told: sessions of older editors must not go on.
+    MI6  When the schema has grown, on whatever replica, `on_schema` is told: sessions of older editors must not go on.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Mirror:
         "_document_id",
         "_is_dirty",
         "_is_edited",
+        "_is_ours",
         "_listed",
         "_meta",
         "_on_schema",
@@ -57,6 +58,7 @@ class Mirror:
         self._listed: Meta | None = None  # what the listing has, as far as is known
         self._is_dirty = False
         self._is_edited = False
+        self._is_ours = False  # what is to be read belongs into the listing (MI1)
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -65,17 +67,27 @@ class Mirror:
         return self._task is None
 
     def saw(self, update: bytes) -> None:
-        """An edit has become part of the document (MI1, MI2)."""
+        """An edit of a client has become part of the document (MI1, MI2)."""
         self._is_edited = True
+        if self._notices(update):
+            self._is_ours = True
+
+    def heard(self, update: bytes) -> None:
+        """An edit of another replica has become part of the document (MI1, MI6)."""
+        self._notices(update)
+
+    def _notices(self, update: bytes) -> bool:
+        """Whether the document is going to be read."""
         if self._is_dirty:
-            return
+            return True
         if self._meta is None and not has_meta((self._document.base, *self._document.tail)):
             self._meta = NOTHING
         if self._meta is not None and not self._meta.may_change_by(update):
-            return
+            return False
         self._is_dirty = True
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._later())
+        return True
 
     async def check_schema(self, schema: int | None) -> None:
         """Let an editor pass that knows this schema of the document, or does not say what it knows.
@@ -85,12 +97,13 @@ class Mirror:
         """
         if schema is None:
             return
-        if self._meta is not None and not self._is_dirty:
-            wanted = self._meta.schema
-        else:
+        wanted = 0
+        if self._meta is None or self._is_dirty:
             info = await self._services.journal.info(self._document_id)
-            wanted = None if info is None else info.schema
-        if wanted is not None and schema < wanted:
+            wanted = 0 if info is None else info.schema or 0
+        # What was read meanwhile has ended older sessions, and this one is not there yet.
+        wanted = max(wanted, 0 if self._meta is None else self._meta.schema or 0)
+        if schema < wanted:
             raise outdated(schema, wanted)
 
     async def now(self) -> None:
@@ -99,17 +112,24 @@ class Mirror:
         Raises:
             JournalUnavailableError, DocumentDeletedError: the listing cannot be written.
         """
+        self._is_ours = True
+        await self._look()
+
+    async def _look(self) -> None:
         self._is_dirty = False
+        is_ours, self._is_ours = self._is_ours, False
         old = self._meta
         meta = self._meta = await self._read()
-        if meta.schema is not None and old is not None and meta.schema > (old.schema or 0):
+        if meta.schema is not None and (old is None or meta.schema > (old.schema or 0)):
             self._on_schema(meta.schema)
+        if not is_ours:
+            return
         if (meta.title, meta.kind, meta.schema) == (None, None, None) and self._listed is None:
             return  # an editor that keeps no such map; what the listing says was said by another
         try:
             await self._write(meta)
         except BaseException:
-            self._is_dirty = True
+            self._is_dirty = self._is_ours = True
             raise
 
     async def close(self) -> None:
@@ -137,7 +157,7 @@ class Mirror:
             while self._is_dirty:
                 await asyncio.sleep(pause_s)
                 try:
-                    await self.now()
+                    await self._look()
                 except JournalUnavailableError as error:
                     log.info("title not mirrored yet", document=self._document_id, detail=str(error))
                     pause_s = AGAIN_S

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 from pycrdt import Doc, Map, Text
+from tests.unit.cluster import cluster
 from tests.unit.rooms import DOCUMENT, EDIT, Author, World, until, world
 
-from weft import editing, mirror
+from weft import editing, follower, mirror
 from weft.crdt.build import make, set_meta
 from weft.crdt.merge import merge
 from weft.crdt.view import View
-from weft.errors import DocumentDeletedError, JournalUnavailableError
+from weft.errors import DocumentDeletedError, JournalUnavailableError, SchemaError
 from weft.types import DocumentId
 from weft.wire import ywebsocket
 from weft.wire.messages import Update
@@ -160,6 +161,54 @@ async def test_mi6_editors_that_have_become_outdated_are_ended() -> None:
         assert old.outlet.closed[0] == 4409
         assert new.outlet.closed is None
         assert silent.outlet.closed is None
+
+
+async def test_mi6_the_first_edit_of_a_room_may_be_the_one_that_outdates() -> None:
+    async with world() as here:
+        first, titled = await here.yws(), Titled()
+        first.update(titled.say(title="é", schema=1))
+        await settled(here)
+        first.connection.closed(1000)
+        here.hub.tick(1e12)
+        await until(lambda: DOCUMENT not in here.hub.rooms)
+        old, new = await here.yws(), await here.yws()
+        assert old.connection._session is not None
+        old.connection._session.schema = 1
+        new.update(titled.say(schema=2))
+        await settled(here)
+        assert old.outlet.closed is not None
+        assert old.outlet.closed[0] == 4409
+
+
+async def test_mi6_a_schema_that_grows_on_another_replica_ends_them_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follower, "SPREAD_S", 0.0)
+    async with cluster(2) as (_, (here, there)):
+        old, new, titled = await here.yws(), await there.yws(), Titled()
+        assert old.connection._session is not None
+        old.connection._session.schema = 1
+        new.update(titled.say(title="é", schema=1))
+        await until(lambda: here.room.mirror._meta is not None and here.room.mirror.is_idle)
+        assert old.outlet.closed is None
+        written: list[object] = []
+        real = here.journal.set_info
+
+        async def note(*args: Any, **kwargs: Any) -> None:
+            written.append(args)
+            await real(*args, **kwargs)
+
+        monkeypatch.setattr(here.journal, "set_info", note)
+        new.update(titled.say(schema=2))
+        await until(lambda: old.outlet.closed is not None)
+        assert old.outlet.closed is not None
+        assert old.outlet.closed[0] == 4409
+        assert new.outlet.closed is None
+        await until(lambda: here.room.mirror.is_idle and there.room.mirror.is_idle)
+        info = await there.journal.info(DOCUMENT)
+        assert info is not None
+        assert info.schema == 2
+        assert written == []  # MI1: by the one that took the edit
+        with pytest.raises(SchemaError):
+            await here.room.mirror.check_schema(1)
 
 
 # -- edits of the server

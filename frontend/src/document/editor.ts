@@ -2,6 +2,8 @@
 import { BlockNoteEditor } from "@blocknote/core";
 import { withCollaboration } from "@blocknote/core/yjs";
 import { en } from "@blocknote/core/locales";
+import { ySyncPluginKey, type ProsemirrorBinding } from "y-prosemirror";
+import type * as Y from "yjs";
 import { failed } from "../app/actions";
 import { api, ApiError } from "../app/api";
 import { currentPerson } from "../app/identity";
@@ -11,6 +13,7 @@ import type { DocumentSession } from "../connection/session";
 import { size, t } from "../strings";
 import { say } from "../ui/toast";
 import { cursor } from "./cursor";
+import { Copy, type Schema } from "./unknown";
 
 export const IMAGES = ["image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"];
 
@@ -50,11 +53,24 @@ function resolver(session: DocumentSession): (url: string) => Promise<string> {
   };
 }
 
-export function createEditor(session: DocumentSession) {
+const TEXT = "document-store";
+
+export const textOf = (doc: Y.Doc): Y.XmlFragment => doc.getXmlFragment(TEXT);
+
+/** The document of a session, to be shown by an editor that does not know all of it. */
+export const copyOf = (session: DocumentSession): Copy => new Copy(session.doc, TEXT, schema());
+
+/**
+ * An editor for a session.
+ *
+ * Args:
+ *   copy: show this instead of the session's own document, without others' cursors.
+ */
+export function createEditor(session: DocumentSession, copy?: Y.Doc) {
   return BlockNoteEditor.create(withCollaboration({
     collaboration: {
-      fragment: session.doc.getXmlFragment("document-store"),
-      provider: { awareness: session.awareness },
+      fragment: textOf(copy ?? session.doc),
+      ...(copy ? {} : { provider: { awareness: session.awareness } }),
       user: { ...session.user(currentPerson()) },
       renderCursor: cursor,
       showCursorLabels: "activity",
@@ -68,3 +84,20 @@ export function createEditor(session: DocumentSession) {
 }
 
 export type DocumentEditor = ReturnType<typeof createEditor>;
+
+let known: Schema | undefined;
+
+/** What these editors know. */
+export function schema(): Schema {
+  known ??= BlockNoteEditor.create().pmSchema;
+  return known;
+}
+
+/** From now on nothing of the document reaches the editor, and nothing of the editor the document. */
+export function unbind(editor: DocumentEditor): void {
+  const state = ySyncPluginKey.getState(editor.prosemirrorState) as { binding: ProsemirrorBinding } | undefined;
+  if (!state) throw new Error("the editor is not bound to a document");
+  state.binding.destroy();
+  // It would go on to write what is typed until the editor has left the page.
+  state.binding._prosemirrorChanged = () => undefined;
+}

@@ -1,66 +1,57 @@
-/** The editor on the page. */
-import { filterSuggestionItems } from "@blocknote/core/extensions";
-import { BlockNoteView } from "@blocknote/mantine";
-import "@blocknote/mantine/style.css";
-import { getDefaultReactSlashMenuItems, SuggestionMenuController } from "@blocknote/react";
-import { useEffect, useRef, useState } from "react";
-import { useDark } from "../app/theme";
+/** The text of a document on its page: to be edited where this editor knows all that is in it, else to be read. */
+import { useEffect, useLayoutEffect, useState, useSyncExternalStore } from "react";
 import type { DocumentSession } from "../connection/session";
 import type { Following, Peer } from "../page/hooks";
-import "../styles/document.css";
+import { BodySkeleton } from "../pages/skeleton";
 import { t } from "../strings";
-import { say } from "../ui/toast";
-import { redress } from "./cursor";
-import { createEditor, IMAGES, type DocumentEditor } from "./editor";
-import { useScrollPresence } from "./scroll";
+import * as Icons from "../ui/icons";
+import { copyOf, createEditor, schema, textOf, unbind, type DocumentEditor } from "./editor";
+import { Surface } from "./surface";
 import { keepOthersWork } from "./undo";
-
-/** The server keeps images; blocks for other files would lead nowhere. */
-const NOT_OFFERED = new Set(["video", "audio", "file"]);
+import { Watch } from "./unknown";
 
 interface Props {
   session: DocumentSession;
   peers: Peer[];
   following: Following;
   canEdit: boolean;
-  onReady: (editor: DocumentEditor) => void;
+  /** Called with each editor that is shown, and whether its document may be changed through it. */
+  onReady: (editor: DocumentEditor, canChange: boolean) => void;
 }
 
-export default function DocumentView({ session, peers, following, canEdit, onReady }: Props) {
-  const [editor] = useState(() => createEditor(session));
-  const sheet = useRef<HTMLDivElement>(null);
-  const dark = useDark();
+export default function DocumentView(props: Props) {
+  const { session } = props;
+  const [watch] = useState(() => new Watch(textOf(session.doc), schema()));
+  useEffect(() => watch.start(), [watch]);
+  const finding = useSyncExternalStore(watch.subscribe, watch.snapshot);
+  if (finding === "unseen") return <BodySkeleton kind="document" />;
+  return finding === "known" ? <Editable {...props} watch={watch} /> : <Readable {...props} />;
+}
+
+function Editable({ watch, onReady, ...rest }: Props & { watch: Watch }) {
+  const [editor] = useState(() => createEditor(rest.session));
+  useLayoutEffect(() => watch.protect(() => { unbind(editor); }), [watch, editor]);
   useEffect(() => {
     keepOthersWork(editor);
-    onReady(editor);
+    onReady(editor, true);
   }, [editor, onReady]);
-  useEffect(() => {
-    for (const { client, name, color } of peers) {
-      if (sheet.current) redress(sheet.current, { id: String(client), name, color });
-    }
-  }, [peers]);
-  useScrollPresence(session, peers, following);
+  return <Surface {...rest} editor={editor} />;
+}
 
-  // What cannot be stored is refused before the editor makes a block for it.
-  const refuse = (event: { preventDefault: () => void; stopPropagation: () => void }, data: DataTransfer): void => {
-    const files = [...data.files];
-    if (files.length === 0 || files.every((file) => IMAGES.includes(file.type))) return;
-    // Text that is copied from office programs comes with a picture of itself.
-    if (data.types.includes("text/html") || data.types.includes("text/plain")) return;
-    event.preventDefault();
-    event.stopPropagation();
-    say(t.failed.uploadTypes, { isError: true });
-  };
-
+/** A document with something unknown in it: a copy, since what is shown loses what is unknown. */
+function Readable({ onReady, ...rest }: Props) {
+  const [copy] = useState(() => copyOf(rest.session));
+  const [editor] = useState(() => createEditor(rest.session, copy.doc));
+  useEffect(() => copy.start(), [copy]);
+  useEffect(() => { onReady(editor, false); }, [editor, onReady]);
   return (
-    <div className="sheet" ref={sheet}
-      onPasteCapture={(event) => { refuse(event, event.clipboardData); }}
-      onDropCapture={(event) => { refuse(event, event.dataTransfer); }}>
-      <BlockNoteView editor={editor} editable={canEdit} theme={dark ? "dark" : "light"} slashMenu={false}>
-        <SuggestionMenuController triggerCharacter="/"
-          getItems={(query) => Promise.resolve(filterSuggestionItems(
-            getDefaultReactSlashMenuItems(editor).filter((item) => !NOT_OFFERED.has((item as { key?: string }).key ?? "")), query))} />
-      </BlockNoteView>
-    </div>
+    <>
+      <div className="banner calm" role="alert">
+        <Icons.EyeIcon />
+        <span><strong>{t.document.unknown}</strong> {t.document.unknownHint}</span>
+        <button type="button" className="button" onClick={() => { location.reload(); }}>{t.actions.reload}</button>
+      </div>
+      <Surface {...rest} editor={editor} canEdit={false} />
+    </>
   );
 }

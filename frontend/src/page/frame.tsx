@@ -56,7 +56,7 @@ export function Frame({ session, kind, items, children }: Props) {
   if (state.ended && !(isHere && dirty)) body = <Ended session={session} />;
   else if (typeof schema === "number" && schema > SCHEMA) {
     body = (
-      <Message title={t.document.outdated} hint={t.document.outdatedHint}>
+      <Message title={t.document.outdated} hint={t.causes["newer-version"]} icon={<Icons.SyncIcon />}>
         <button type="button" className="button primary" onClick={() => { location.reload(); }}>{t.actions.reload}</button>
       </Message>
     );
@@ -97,7 +97,7 @@ function Ended({ session }: { session: DocumentSession }) {
     api.restore(session.id).then(session.retry, (error: unknown) => { failed(t.failed.restore, error); });
   };
   return (
-    <Message title={t.document.ended} hint={ended === "signed-out" && !tokenOf(session.id) ? t.document.needsLink : t.causes[ended]} icon={ended === "newer-version" ? <Icons.SyncIcon /> : <Icons.LockIcon />}>
+    <Message title={ended === "newer-version" ? t.document.outdated : t.document.ended} hint={ended === "signed-out" && !tokenOf(session.id) ? t.document.needsLink : t.causes[ended]} icon={ended === "newer-version" ? <Icons.SyncIcon /> : <Icons.LockIcon />}>
       {ended === "newer-version" ? <button type="button" className="button primary" onClick={() => { location.reload(); }}>{t.actions.reload}</button>
         : ended === "deleted" ? <button type="button" className="button primary" onClick={restore}>{t.actions.restore}</button>
           : <button type="button" className="button primary" onClick={session.retry}>{t.actions.retry}</button>}

@@ -16,10 +16,11 @@ const Editor = lazy(() => import("../document/view"));
 
 export default function DocumentPage({ id }: { id: string }) {
   const session = useSession(id);
-  const [editor, setEditor] = useState<DocumentEditor | null>(null);
-  const onReady = useCallback((made: DocumentEditor) => { setEditor(made); }, []);
+  const [shown, setShown] = useState<{ editor: DocumentEditor; canChange: boolean } | null>(null);
+  const onReady = useCallback((editor: DocumentEditor, canChange: boolean) => { setShown({ editor, canChange }); }, []);
   const items = useMemo<MenuItem[]>(() => {
-    if (!session || !editor) return [];
+    if (!session || !shown) return [];
+    const { editor, canChange } = shown;
     const title = (): string => {
       const kept = session.meta.get("title");
       return typeof kept === "string" && kept ? kept : t.untitled.document;
@@ -37,13 +38,14 @@ export default function DocumentPage({ id }: { id: string }) {
       convert.insert(editor, file.name, await file.text());
       say(t.file.imported(file.name));
     };
-    return [
+    const items: MenuItem[] = [
       { label: t.menu.exportMarkdown, icon: <Icons.DownloadIcon />, run: () => { save("md"); } },
       { label: t.menu.exportHtml, icon: <Icons.DownloadIcon />, run: () => { save("html"); } },
-      { label: t.menu.importFile, icon: <Icons.UploadIcon />, edits: true,
-        run: () => { load().catch((error: unknown) => { failed(t.failed.import, error); }); } },
     ];
-  }, [session, editor]);
+    if (!canChange) return items;
+    return [...items, { label: t.menu.importFile, icon: <Icons.UploadIcon />, edits: true,
+      run: () => { load().catch((error: unknown) => { failed(t.failed.import, error); }); } }];
+  }, [session, shown]);
   if (!session) return <PageSkeleton kind="document" />;
   return (
     <Frame session={session} kind="document" items={items}>
