@@ -24,7 +24,7 @@ from starlette.types import Receive, Scope, Send
 
 from weft.asgi import refuse, serve
 from weft.auth import Gate
-from weft.connection import HocuspocusConnection, YWebsocketConnection
+from weft.dialects import HocuspocusConnection, YWebsocketConnection
 from weft.errors import MalformedError, RoomFullError, TooLargeError, WeftError
 from weft.hooks import Handshake, choose_subprotocol
 from weft.logs import get_logger

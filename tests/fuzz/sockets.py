@@ -12,8 +12,8 @@ from tests.fuzz.mutate import mutate_one
 from tests.fuzz.parts import join, mutate_parts, split
 from tests.fuzz.targets import check
 from tests.unit.rooms import EDIT, READ, Client, turns
-from weft.connection import HocuspocusConnection, YWebsocketConnection
 from weft.conversation import UNDECIDED, Authorise, Deliver, Detach, HocuspocusConversation, Renew, Say
+from weft.dialects import HocuspocusConnection, YWebsocketConnection
 from weft.document import Document
 from weft.errors import ForbiddenError
 from weft.hub import Hub

@@ -11,8 +11,9 @@ from typing import Any
 from pycrdt import Doc, Map, Text
 
 from tests.simulation.awareness import SimAwareness
-from weft.connection import Connection, HocuspocusConnection, YWebsocketConnection
+from weft.connection import Connection
 from weft.crdt.update import read_state_vector
+from weft.dialects import HocuspocusConnection, YWebsocketConnection
 from weft.hub import Hub
 from weft.outlet import Frame
 from weft.types import Access, DocumentId, Grant

@@ -9,8 +9,9 @@ from typing import Generic, TypeVar
 
 from pycrdt import Doc, Text
 
-from weft.connection import Ask, Connection, HocuspocusConnection, YWebsocketConnection
+from weft.connection import Connection
 from weft.crdt.merge import merge
+from weft.dialects import Ask, HocuspocusConnection, YWebsocketConnection
 from weft.hub import Hub
 from weft.journal.memory import MemoryJournal, MemoryStore
 from weft.metrics import Metrics

@@ -7,8 +7,9 @@ import asyncio
 import pytest
 from tests.unit.rooms import DOCUMENT, EDIT, READ, Author, Client, KeptOutlet, World, text_of, turns, until, world
 
-from weft.connection import READ_AWAY_BYTES, HocuspocusConnection, YWebsocketConnection
+from weft.connection import READ_AWAY_BYTES
 from weft.crdt.merge import merge
+from weft.dialects import HocuspocusConnection, YWebsocketConnection
 from weft.errors import AuthUnavailableError, ForbiddenError, UnauthenticatedError, WeftError
 from weft.intake import Intake
 from weft.journal import Loaded

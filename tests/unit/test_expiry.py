@@ -9,7 +9,7 @@ import pytest
 from tests.unit.rooms import DOCUMENT, EDIT, Author, Client, World, text_of, until, world
 from tests.unit.test_connection import LARGE, OTHER, Door, auth, hp, hp_update
 
-from weft.connection import HocuspocusConnection, YWebsocketConnection
+from weft.dialects import HocuspocusConnection, YWebsocketConnection
 from weft.errors import AuthUnavailableError, UnauthenticatedError, WeftError
 from weft.expiry import AGAIN_S, MOST_AT_ONCE, Expiry
 from weft.session import Session

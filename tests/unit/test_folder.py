@@ -13,9 +13,9 @@ from pycrdt import Doc, Map
 from tests.unit.rooms import DOCUMENT, EDIT, READ, Author, Client, World, text_of, turns, until, world
 
 from weft import folder as folder_module
-from weft.connection import YWebsocketConnection
 from weft.crdt.merge import merge
 from weft.crdt.update import read_update, write_state_vector, write_update
+from weft.dialects import YWebsocketConnection
 from weft.errors import InternalError, JournalUnavailableError
 from weft.folder import INLINE_FOLD_BYTES
 from weft.journal import Snapshot

@@ -6,7 +6,8 @@ import pytest
 from tests.unit.rooms import DOCUMENT, EDIT, Author, Client, World, text_of, turns, until, world
 from tests.unit.test_connection import auth, hp, presence
 
-from weft.connection import Connection, HocuspocusConnection, YWebsocketConnection
+from weft.connection import Connection
+from weft.dialects import HocuspocusConnection, YWebsocketConnection
 from weft.errors import ForbiddenError, RevokedError
 from weft.expiry import Expiry
 from weft.types import Access, DocumentId, Grant

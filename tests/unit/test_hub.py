@@ -11,9 +11,9 @@ from time import monotonic
 import pytest
 from tests.unit.rooms import DOCUMENT, EDIT, Author, Client, World, text_of, turns, until, world
 
-from weft.connection import YWebsocketConnection
 from weft.crdt.merge import merge
 from weft.crdt.update import write_update
+from weft.dialects import YWebsocketConnection
 from weft.document import Document
 from weft.errors import (
     CrdtError,

@@ -24,6 +24,7 @@ LAYERS: dict[str, int] = {
     "weft.claims": 3,
     "weft.cli": 6,
     "weft.connection": 6,
+    "weft.dialects": 6,
     "weft.conversation": 2,
     "weft.crdt": 1,
     "weft.document": 2,

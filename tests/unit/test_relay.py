@@ -7,7 +7,7 @@ from tests.unit.cluster import Replica, cluster
 from tests.unit.rooms import Client, turns, until
 
 from weft import relay as relay_module
-from weft.connection import YWebsocketConnection
+from weft.dialects import YWebsocketConnection
 from weft.errors import WireError
 from weft.presence import Entry, make_entry
 from weft.relay import FORMAT, HELLO, STATES, decode, encode

@@ -12,7 +12,7 @@ from tests.unit.rooms import DOCUMENT, Author, Client, World, turns, until, worl
 from tests.unit.test_connection import OTHER, auth, held_load, hp, hp_update, signed_in
 
 from weft.auth import Gate
-from weft.connection import YWebsocketConnection
+from weft.dialects import YWebsocketConnection
 from weft.embed import Weft
 from weft.errors import JournalUnavailableError, MalformedError, RevokedError, SignInAgainError, WeftError
 from weft.hooks import Handshake
