@@ -664,6 +664,19 @@ class JournalContract:
         assert len(seen) == len(set(seen))
         assert 3 <= pages <= 5
 
+    @pytest.mark.parametrize("order", ["name", "edited"])
+    async def test_js2_a_page_ends_with_the_last_that_is_shown(self, journal: Journal, order: Order) -> None:
+        for number, name in enumerate(["a/1", "b/secret", "c/secret", "d/secret", "e/1"]):
+            await journal.append(DocumentId(name), (edit(b"\x00\x00", BEGIN_MS + number),))
+        where = Where(allowed=lambda name: not name.endswith("secret"))
+        page = await journal.documents(order=order, where=where, limit=1)
+        (shown,) = page.documents
+        assert page.following is not None
+        assert page.following.endswith(shown.document)
+        page = await journal.documents(order=order, where=where, limit=1, after=page.following)
+        assert {shown.document, page.documents[0].document} == {"a/1", "e/1"}
+        assert page.following is None
+
     # share links
 
     async def test_links_are_noted_once_and_reset(self, journal: Journal) -> None:

@@ -34,17 +34,18 @@ class Pages:
         total = yield from self._count(database)
         found: list[DocumentInfo] = []
         looked = 0
-        cursor = after
+        cursor = end = after
         while True:
             most = limit + 1 if where is None else min(CHUNK, where.most - looked)
             rows = self._rows(database, cursor, most)
             for row in rows:
                 info = info_of(row[1:])
+                cursor = info.document if self._by_name else cursor_of(row[0], info.document)
                 if matches is None or matches((info.document, info.title, info.kind)):
                     if len(found) == limit:
-                        return Listing(found, total, cursor if found else None)
+                        return Listing(found, total, end if found else None)
                     found.append(info)
-                cursor = info.document if self._by_name else cursor_of(row[0], info.document)
+                    end = cursor
             looked += len(rows)
             if len(rows) < most:
                 return Listing(found, total, None)

@@ -44,17 +44,17 @@ class Shelf:
             await self._fill()
         total = await self._count()
         found: list[DocumentInfo] = []
-        looked, cursor = 0, after
+        looked, cursor, end = 0, after, after
         while True:
             most = limit + 1 if where is None else min(CHUNK, where.most - looked)
             names, more = await self._names(cursor, most)
             infos = await self._infos([name for name, _ in names])
-            for (_, end), info in zip(names, infos, strict=True):
+            for (_, cursor), info in zip(names, infos, strict=True):
                 if info is not None:
                     if len(found) == limit:
-                        return Listing(found, total, cursor if found else None)
+                        return Listing(found, total, end if found else None)
                     found.append(info)
-                cursor = end
+                    end = cursor
             looked += len(names)
             if not more:
                 return Listing(found, total, None)
