@@ -14,12 +14,12 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Receive, Scope, Send
 
 from weft import __version__
+from weft.api.headers import RestHeaders
 from weft.api.health import health_router
 from weft.api.metrics import metrics_router
 from weft.api.pages import add_pages
 from weft.api.paths import keep_slashes
 from weft.api.rest import add_rest
-from weft.api.revocations import revocations_router
 from weft.embed import Weft
 from weft.hooks import Authorize, load_hook
 from weft.journal import Journal
@@ -55,17 +55,26 @@ def create_app(
         authorize = load_hook(settings.authorize)
     weft = Weft(authorize=authorize, settings=settings, journal=journal)
     # FastAPI's own documentation pages load their scripts from another host (P2).
-    app = WeftApp(title="Weft", version=__version__, lifespan=weft.lifespan, docs_url=None, redoc_url=None)
+    # And it would send requests with a slash too many to where it thinks that this server is: behind a proxy that ends
+    # TLS perhaps to one without, token and all.
+    app = WeftApp(
+        title="Weft",
+        version=__version__,
+        lifespan=weft.lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
     app.state.weft = weft
     app.add_api_route("/sync/{document:path}", _upgrade_required, include_in_schema=False)
     app.add_api_route("/sync", _upgrade_required, include_in_schema=False)
     app.include_router(health_router(weft))
-    app.include_router(revocations_router(weft))
     add_rest(app, weft)
     if settings.metrics:
         app.include_router(metrics_router(weft))
     if settings.page:
         add_pages(app)
+    app.add_middleware(RestHeaders)
     if settings.allowed_origins:
         app.add_middleware(
             CORSMiddleware,

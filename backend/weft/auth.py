@@ -198,13 +198,27 @@ class Gate:
         """Whether a hook decides."""
         return not self._open and self._authorize is not None
 
-    async def claims(self, token: str | None) -> Claims:
-        """What a token says, where tokens decide (A8).
+    @property
+    def has_keys(self) -> bool:
+        """Whether tokens are verified."""
+        return self._verifier is not None
+
+    async def claims(self, handshake: Handshake, token: str | None) -> Claims:
+        """What a token says, whatever the document (A8).
 
         Raises:
             UnauthenticatedError: there is none, or it is not good or was revoked.
             AuthUnavailableError: the keys cannot be fetched.
+            TooFastError: as in `grant`.
         """
+        self._addresses.check(handshake.address, time.monotonic())
+        try:
+            return await self._claims(token)
+        except UnauthenticatedError:
+            self._addresses.failed(handshake.address, time.monotonic())
+            raise
+
+    async def _claims(self, token: str | None) -> Claims:
         if self._verifier is None or not token:
             raise UnauthenticatedError("a token is needed to sign in")
         try:

@@ -83,23 +83,15 @@ async def change(hub: Hub, document: DocumentId, work: Callable[[Parts], bytes],
         hub.release(room)
 
 
-async def duplicate(
-    hub: Hub,
-    document: DocumentId,
-    to: DocumentId,
-    said: dict[str, str | int],
-    *,
-    author: str | None,
-    moved: tuple[str, str] | None = None,
-) -> None:
-    """Make a document a squashed copy of another, as that is now.
+async def copy_of(
+    hub: Hub, document: DocumentId, said: dict[str, str | int], *, moved: tuple[str, str] | None = None
+) -> Callable[[Parts], bytes]:
+    """Make a squashed copy of a document, as it is now, for `change` to put into a new one.
 
     Args:
-        hub: where the rooms are.
+        hub: where the room is.
         document: which one is copied.
-        to: the new one.
-        said: what it says of itself; the rest as the other one does.
-        author: who copies.
+        said: what the copy says of itself; the rest as the document does.
         moved: what the URLs of its files begin with, and what those of the copy's do.
 
     Raises:
@@ -107,10 +99,9 @@ async def duplicate(
     """
     room = await hub.open(document)
     try:
-        made = await _run(hub, room, _Copy(said, moved))
+        return _Given(await _run(hub, room, _Copy(said, moved)))
     finally:
         hub.release(room)
-    await change(hub, to, _Given(made), author=author)
 
 
 async def _run(hub: Hub, room: Room, work: Callable[[Parts], T]) -> T:

@@ -5,9 +5,13 @@ Rules (tests quote these ids):
          client says becomes part of a path. The same file twice is kept once.
     FL2  When `put` returns, a file is durable and whole: written aside, synced, renamed, and the folder synced. An
          object store does as much by itself.
-    FL3  Files of a document have `max_document_files_bytes` in all; further ones are refused.
+    FL3  Files of a document have `max_document_files_bytes` in all; further ones are refused. Uploads to one document
+         are counted one after the other; replicas count by themselves, and may pass the limit together by what each
+         has under way.
     FL4  With replicas there has to be a place that all of them reach; without one, uploading says what to set.
     FL5  A store that cannot be reached is "later", never "not there".
+    FL6  A document has files of its own, also a copy of another: so all of them go with it when it is purged, and
+         nothing else refers to them. What is not there any more is removed.
 """
 
 from __future__ import annotations
@@ -16,11 +20,13 @@ import asyncio
 import hashlib
 import os
 import secrets
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
+from weakref import WeakValueDictionary
 
 from weft.errors import LaterError, NotConfiguredError, SettingsError, TooLargeError
 from weft.images import MIME_TYPES
@@ -59,6 +65,7 @@ class FileStore(ABC):
 
     def __init__(self, max_document_bytes: int) -> None:
         self._max_document_bytes = max_document_bytes
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def put(self, document: DocumentId, name: str, data: bytes) -> None:
         """Keep a file (FL2).
@@ -68,16 +75,18 @@ class FileStore(ABC):
             LaterError: it cannot be written at the moment (FL5).
         """
         shelf = shelf_of(document)
-        sizes = await self._sizes(shelf)
-        if name in sizes:
-            return
-        total = sum(sizes.values())
-        if total + len(data) > self._max_document_bytes:
-            raise TooLargeError(
-                f"the files of this document have {total} bytes and {len(data)} more came; the limit is "
-                f"{self._max_document_bytes}; use smaller images or raise WEFT_MAX_DOCUMENT_FILES_BYTES"
-            )
-        await self._write(shelf, name, data)
+        lock = self._locks.setdefault(shelf, asyncio.Lock())  # held by whoever uses it, and gone with the last of them
+        async with lock:
+            sizes = await self._sizes(shelf)
+            if name in sizes:
+                return
+            total = sum(sizes.values())
+            if total + len(data) > self._max_document_bytes:
+                raise TooLargeError(
+                    f"the files of this document have {total} bytes and {len(data)} more came; the limit is "
+                    f"{self._max_document_bytes}; use smaller images or raise WEFT_MAX_DOCUMENT_FILES_BYTES"
+                )
+            await self._write(shelf, name, data)
 
     async def get(self, document: DocumentId, name: str) -> bytes | None:
         """Read a file; None when it is not there."""
@@ -91,6 +100,14 @@ class FileStore(ABC):
             if data is not None:
                 await self._write(target, name, data)
 
+    async def remove(self, document: DocumentId) -> None:
+        """Remove all files of a document (FL6).
+
+        Raises:
+            LaterError: some may be left (FL5).
+        """
+        await self._remove(shelf_of(document))
+
     @abstractmethod
     async def _sizes(self, shelf: str) -> dict[str, int]:
         """Name -> bytes of what lies in a folder."""
@@ -102,6 +119,10 @@ class FileStore(ABC):
     @abstractmethod
     async def _read(self, shelf: str, name: str) -> bytes | None:
         """Read one file."""
+
+    @abstractmethod
+    async def _remove(self, shelf: str) -> None:
+        """Remove a folder and what lies in it."""
 
 
 class FolderFiles(FileStore):
@@ -126,6 +147,13 @@ class FolderFiles(FileStore):
 
         return await self._away(read)
 
+    async def _remove(self, shelf: str) -> None:
+        def remove() -> None:
+            # Others may be doing the same: replicas share the folder.
+            shutil.rmtree(self._folder / shelf, onerror=_unless_gone)
+
+        await self._away(remove)
+
     async def _away(self, work: Callable[[], T]) -> T:
         """Work on a thread; what the disk does not do is said as "later"."""
         try:
@@ -133,6 +161,11 @@ class FolderFiles(FileStore):
         except OSError as error:
             log.exception("files cannot be read or written", folder=str(self._folder))
             raise LaterError(f"files cannot be read or written at the moment ({error.strerror})") from error
+
+
+def _unless_gone(_call: object, _path: str, raised: tuple[type[BaseException], BaseException, object]) -> None:
+    if not issubclass(raised[0], FileNotFoundError):
+        raise raised[1]
 
 
 def _sizes(folder: Path) -> dict[str, int]:
@@ -185,6 +218,10 @@ class ObjectFiles(FileStore):
         data = await self._asked(found.bytes_async())
         return None if data is None else bytes(data)
 
+    async def _remove(self, shelf: str) -> None:
+        for name in await self._sizes(shelf):
+            await self._asked(self._store.delete_async(f"{FOLDER}/{shelf}/{name}"))
+
     @staticmethod
     async def _asked(answer: Any) -> Any:
         """An answer of the store; None when there is nothing of that name (FL5)."""
@@ -214,6 +251,9 @@ class NoFiles(FileStore):
 
     async def _read(self, shelf: str, name: str) -> bytes | None:
         return None
+
+    async def _remove(self, shelf: str) -> None:
+        return
 
     async def copy(self, document: DocumentId, to: DocumentId) -> None:
         """There are none."""

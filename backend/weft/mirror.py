@@ -10,6 +10,10 @@ Rules (tests quote these ids):
     MI5  A room that was edited is looked at once more when it closes: an author who did not know the latest change is
          not noticed before.
     MI6  When the schema has grown, on whatever replica, `on_schema` is told: sessions of older editors must not go on.
+    MI7  What a document says of itself is somebody's word: of a title `MAX_TITLE` characters are listed, of a kind that
+         is longer than `MAX_KIND` and of a schema that is no number such as ours nothing. Else one document could make
+         every listing large, or could not be listed at all.
+    MI8  Of a shared journal the listing is read before it is left as it is: another replica may have written it.
 """
 
 from __future__ import annotations
@@ -22,13 +26,15 @@ from weft.document import Document
 from weft.errors import DocumentDeletedError, JournalUnavailableError, SchemaError
 from weft.logs import get_logger
 from weft.services import Services
-from weft.types import DocumentId
+from weft.types import MAX_TITLE, DocumentId
 
 log = get_logger("weft.mirror")
 
 PAUSE_S = 0.5
 AGAIN_S = 5.0
 INLINE_BYTES = 24 * 1024
+MAX_KIND = 64
+MAX_SCHEMA = 1 << 31
 
 
 class Mirror:
@@ -119,7 +125,7 @@ class Mirror:
         self._is_dirty = False
         is_ours, self._is_ours = self._is_ours, False
         old = self._meta
-        meta = self._meta = await self._read()
+        meta = self._meta = _bounded(await self._read())
         if meta.schema is not None and (old is None or meta.schema > (old.schema or 0)):
             self._on_schema(meta.schema)
         if not is_ours:
@@ -180,13 +186,23 @@ class Mirror:
 
     async def _write(self, meta: Meta) -> None:
         said = meta._replace(marks=())
-        if said == self._listed:
-            return
         journal = self._services.journal
+        if said == self._listed and not journal.is_shared:
+            return
         info = await journal.info(self._document_id)
         if info is None or (info.title, info.kind, info.schema) != (said.title, said.kind, said.schema):
             await journal.set_info(self._document_id, title=said.title, kind=said.kind, schema=said.schema)
         self._listed = said
+
+
+def _bounded(meta: Meta) -> Meta:
+    """What of it is listed (MI7)."""
+    title, kind, schema = meta.title, meta.kind, meta.schema
+    return meta._replace(
+        title=None if title is None else title[:MAX_TITLE],
+        kind=None if kind is None or len(kind) > MAX_KIND else kind,
+        schema=None if schema is None or not 0 <= schema < MAX_SCHEMA else schema,
+    )
 
 
 def outdated(schema: int, wanted: int) -> SchemaError:

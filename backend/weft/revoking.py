@@ -73,7 +73,7 @@ def ask(url: str, token: str, body: dict[str, str]) -> dict[str, Any]:
 def _message(error: urllib.error.HTTPError) -> str:
     text = error.read(4096).decode(errors="replace")
     try:
-        return str(json.loads(text)["message"])
+        return str(json.loads(text)["error"]["message"])
     except (ValueError, KeyError, TypeError):
         return text.strip()[:200] or error.reason
 

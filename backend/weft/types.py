@@ -25,6 +25,7 @@ EMPTY_UPDATE = b"\x00\x00"  # no structs, no deletes
 EMPTY_STATE_VECTOR = b"\x00"
 MAX_DOCUMENT_ID = 256
 MAX_USER = 256  # characters of `Grant.user`
+MAX_TITLE = 300  # characters of a title, as it is listed
 
 _PART = r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}"
 DOCUMENT_ID = re.compile(rf"{_PART}(?:/{_PART})*")

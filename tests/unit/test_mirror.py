@@ -233,7 +233,8 @@ async def test_ed2_a_large_document_is_edited_in_a_worker() -> None:
         client.update(doc.get_update())
         await until(lambda: here.hub.rooms[DOCUMENT].document.size_bytes > 100_000)
         await editing.change(here.hub, DOCUMENT, partial(set_meta, said={"title": "long"}), author=None)
-        await editing.duplicate(here.hub, DOCUMENT, OTHER, {"title": "long (copy)"}, author="ana")
+        made = await editing.copy_of(here.hub, DOCUMENT, {"title": "long (copy)"})
+        await editing.change(here.hub, OTHER, made, author="ana")
         assert (await listed(here), await listed(here, OTHER)) == (("long", None, None), ("long (copy)", None, None))
         room = await here.hub.open(OTHER)
         assert View(room.document.merged()).text("t") == "é🦊" * 20_000

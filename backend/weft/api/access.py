@@ -84,8 +84,10 @@ class Visitor:
         if self._gate.is_open:
             return Sight(lambda name: Access.ADMIN, None)
         if self._gate.has_hook:
+            if self._gate.has_keys and self.token is not None:
+                await self._gate.claims(self.handshake, self.token)  # one that is not good is told so, not "nothing"
             return Sight(None, self._ask)
-        claims = await self._gate.claims(self.token)
+        claims = await self._gate.claims(self.handshake, self.token)
 
         is_link = "lnk" in claims.kept
 
@@ -104,7 +106,7 @@ class Visitor:
         """Where they may make documents: what stands in front of the new id."""
         if self._gate.is_open or self._gate.has_hook:
             return ""
-        patterns = (await self._gate.claims(self.token)).patterns
+        patterns = (await self._gate.claims(self.handshake, self.token)).patterns
         wide = [name for name, level in patterns.items() if name.endswith("*") and (level or 0) >= Access.EDIT]
         if not wide:
             raise ForbiddenError("no place where new documents can be made is open to you")

@@ -25,14 +25,15 @@ from weft import editing
 from weft.api.access import LEVELS, NO_ACCESS, Sight, Visitor, id_of
 from weft.api.body import json_body, json_of
 from weft.api.errors import refusals
-from weft.api.models import MAX_TITLE, Document, DocumentPage, Kind, NewDocument, Rename
+from weft.api.models import Document, DocumentPage, Kind, NewDocument, Rename
 from weft.crdt.build import set_meta
 from weft.embed import Weft
-from weft.errors import DocumentDeletedError, ForbiddenError
+from weft.errors import DocumentDeletedError, ForbiddenError, JournalUnavailableError, MalformedError
 from weft.files import FileStore
 from weft.journal import DocumentInfo, Journal, Listing, Where
+from weft.journal.search import cursor_of, read_cursor
 from weft.seeds import first_update, seed_of
-from weft.types import Access, DocumentId, document_id
+from weft.types import MAX_TITLE, Access, DocumentId, document_id
 
 MOST_ASKED = 200
 MOST_NAMED = 500  # documents that a token names one by one and that are looked up for a listing
@@ -167,19 +168,31 @@ def documents_router(weft: Weft, files: FileStore) -> APIRouter:
         await visitor.grant(name)
         info = await info_of(weft.hub.journal, name)
         folder, mark, _ = name.rpartition("/")
-        to = new_id(folder + mark)
         try:
+            to = new_id(folder + mark)
             grant = await visitor.grant(to, Access.EDIT)
-        except ForbiddenError:
+        except (ForbiddenError, MalformedError):  # beside it there is nothing for the visitor, or no room for an id
             to = new_id(await visitor.folder())
             grant = await visitor.grant(to, Access.EDIT)
         title = (name if info.title is None else info.title)[: MAX_TITLE - len(COPY)]
-        await files.copy(name, to)
         moved = (f"/api/files/{quote(name, safe='')}/", f"/api/files/{quote(to, safe='')}/")
-        await editing.duplicate(weft.hub, name, to, {"title": f"{title}{COPY}".strip()}, author=grant.user, moved=moved)
+        made = await editing.copy_of(weft.hub, name, {"title": f"{title}{COPY}".strip()}, moved=moved)
+        try:
+            await files.copy(name, to)
+            await editing.change(weft.hub, to, made, author=grant.user)
+        except JournalUnavailableError:
+            raise  # it may be there all the same, later; then it has its files
+        except Exception:
+            await files.remove(to)
+            raise
         return shown(await info_of(weft.hub.journal, to), grant.access)
 
     return router
+
+
+def _when(info: DocumentInfo) -> tuple[int, str]:
+    """Where a document stands in the order by time."""
+    return info.deleted_ms or info.updated_ms, info.document
 
 
 class _Query:
@@ -233,7 +246,7 @@ class _Query:
         )
 
     async def _named(self, names: list[str], after: str, limit: int) -> DocumentPage:
-        """Those that a token names one by one; the page begins after the id that ended the last one."""
+        """Those that a token names one by one, in pages as the journal's (JS1, JS2)."""
         access = self._sight.access
         assert access is not None
         matches = self._where().filter()
@@ -247,11 +260,16 @@ class _Query:
                 found.append((info, level))
         if self._order == "name":
             found.sort(key=lambda one: one[0].document)
+            found_behind = [one for one in found if one[0].document > after]
         else:
-            found.sort(key=lambda one: (one[0].deleted_ms or one[0].updated_ms, one[0].document), reverse=True)
-        begin = next((at for at, one in enumerate(found, 1) if one[0].document == after), 0)
-        page = found[begin : begin + limit]
-        following = page[-1][0].document if page and len(found) > begin + limit else None
+            found.sort(key=lambda one: _when(one[0]), reverse=True)
+            last = read_cursor(after) if after else None
+            found_behind = [one for one in found if last is None or _when(one[0]) < last]
+        page = found_behind[:limit]
+        following = None
+        if page and len(found_behind) > limit:
+            end = page[-1][0]
+            following = end.document if self._order == "name" else cursor_of(*_when(end))
         return DocumentPage(documents=[shown(*one) for one in page], total=len(found), following=following)
 
     async def _asked(self, after: str, limit: int) -> DocumentPage:

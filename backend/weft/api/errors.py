@@ -23,6 +23,7 @@ from weft.logs import get_logger
 log = get_logger("weft.api")
 
 PREFIX: Final = "/api/"
+NOT_KEPT: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
 
 class ErrorDetail(BaseModel):
@@ -55,7 +56,7 @@ def refusals(*more: int) -> dict[int | str, dict[str, Any]]:
 
 def answer(error: WeftError) -> JSONResponse:
     """An error as an answer."""
-    headers = {"cache-control": "no-store"}
+    headers = dict(NOT_KEPT)
     if error.http_status == 401:
         headers["www-authenticate"] = "Bearer"
     elif error.http_status == 503:
@@ -85,7 +86,7 @@ def say_errors(app: FastAPI, weft: Weft) -> None:
             return PlainTextResponse(f"{error.detail}\n", error.status_code, headers=error.headers)
         reason = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "malformed")
         body = {"error": {"reason": reason, "message": str(error.detail)}}
-        return JSONResponse(body, error.status_code, headers=error.headers)
+        return JSONResponse(body, error.status_code, headers={**(error.headers or {}), **NOT_KEPT})
 
     async def failed(request: Request, error: Exception) -> Response:
         return answer(InternalError(str(error)))

@@ -2,7 +2,9 @@
 
 Rules (tests quote these ids):
     FI1  The body is the file, as it is. What it is, its bytes say (images.py); what is no image is refused with 415.
-    FI2  `max_file_bytes` are taken at most; more are not even read. At most `AT_ONCE` are taken at a time.
+    FI2  `max_file_bytes` are taken at most; more are not even read. At most `AT_ONCE` are taken at a time, `EACH` of
+         one person (of one address, where people have no names), and none for longer than `WITHIN_S`: who sends slowly
+         keeps nobody else from uploading.
     FI3  Whoever may read the document may read its files; uploading needs `edit`.
     FI4  A file never changes, so it may be kept for ever by the browser of whoever got it. It is sent so that nothing
          in it runs: its own type and no other (`nosniff`), in a sandbox, to pages of this origin alone.
@@ -10,7 +12,6 @@ Rules (tests quote these ids):
 
 from __future__ import annotations
 
-import asyncio
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
@@ -20,6 +21,7 @@ from weft.api.body import read_body
 from weft.api.documents import info_of
 from weft.api.errors import refusals
 from weft.api.models import Uploaded
+from weft.api.turns import Turns
 from weft.embed import Weft
 from weft.errors import ForbiddenError, UnsupportedTypeError
 from weft.files import FileStore, is_name, name_of
@@ -27,6 +29,8 @@ from weft.images import MIME_TYPES, read_image
 from weft.types import Access
 
 AT_ONCE = 8
+EACH = 3
+WITHIN_S = 300.0
 HEADERS = {
     "x-content-type-options": "nosniff",
     "content-security-policy": "default-src 'none'; sandbox",
@@ -45,16 +49,17 @@ _DOWNLOAD = {mime: {"schema": {"type": "string", "format": "binary"}} for mime i
 def files_router(weft: Weft, files: FileStore) -> APIRouter:
     """The router of one Weft."""
     router = APIRouter(prefix="/api", tags=["files"])
-    free = asyncio.Semaphore(AT_ONCE)
+    turns = Turns(AT_ONCE, EACH)
 
     @router.post("/documents/{document}/files", status_code=201, responses=refusals(413, 415), openapi_extra=_UPLOAD)
     async def upload(request: Request, document: str) -> Uploaded:
         """Keep an image with a document."""
         name = id_of(document)
-        await Visitor(weft, request).grant(name, Access.EDIT)
+        visitor = Visitor(weft, request)
+        grant = await visitor.grant(name, Access.EDIT)
         await info_of(weft.hub.journal, name)
-        async with free:
-            data = await read_body(request, weft.settings.max_file_bytes)
+        async with turns.of(grant.user or visitor.handshake.address):
+            data = await read_body(request, weft.settings.max_file_bytes, WITHIN_S)
             image = read_image(data)
             if image is None:
                 kinds = ", ".join(MIME_TYPES)

@@ -5,8 +5,10 @@ Rules (tests quote these ids):
     LI2  A link is a token that names this one document, with the claims `lnk` and `jti`; nobody is signed in by it. It
          lives in the URL's fragment, which browsers send to no server.
     LI3  Resetting takes back every link of the document, everywhere and for live sessions too (U2, U3, U5 of
-         revocation.py); what is made afterwards is good.
-    LI4  A link lasts `LINK_S`, or as long as a token may where that is limited: then each answer has a fresh one.
+         revocation.py); what is made afterwards is good. A link that was taken back, by whatever way, is not there: it
+         is neither listed nor given again.
+    LI4  A link lasts `LINK_S`, or as long as a token may where that is limited: then each answer has a fresh one, made
+         at that moment, since a token may not last longer from its `iat` on either.
     LI5  In open mode links are plain URLs: whoever reaches the server may edit anyway.
     LI6  Making a link needs a key that signs; without one the answer says what to set.
 """
@@ -66,14 +68,15 @@ class Minter:
             )
         rules = self._rules
         made = f"{document}\n{links.generation}\n{can}\n{created_ms}"
-        expires_s = created_ms // 1000 + LINK_S
+        issued_ms, expires_s = created_ms, created_ms // 1000 + LINK_S
         if rules.max_lifetime_s is not None:
-            expires_s = min(expires_s, int(now_s + rules.max_lifetime_s))
+            issued_ms = max(created_ms, int(now_s * 1000))
+            expires_s = min(expires_s, int(issued_ms / 1000 + rules.max_lifetime_s))
         claims: dict[str, Any] = {
             rules.claim: {document: can},
             "lnk": link_id(can, links),
             "jti": hashlib.sha256(made.encode()).hexdigest()[:32],
-            "iat": created_ms / 1000,
+            "iat": issued_ms / 1000,
             "exp": expires_s,
         }
         if rules.audiences:
@@ -108,6 +111,19 @@ def links_router(weft: Weft) -> APIRouter:
             url += f"#token={minter.token(info.document, can, links, created_ms, time.time())}"
         return Link(id=link_id(can, links), can=can, url=url, created_ms=created_ms)
 
+    def reset_ms(document: DocumentId) -> int:
+        """Up to when links were taken back: by the clock of the replica that did."""
+        taken = (one for one in weft.revocations.all() if one.kind is Revoked.LINKS and one.subject == document)
+        return max((one.before_ms for one in taken), default=0)
+
+    def good(document: DocumentId, links: Links) -> Links:
+        """Those that have not been taken back (LI3)."""
+        before_ms = reset_ms(document)
+        read_ms, edit_ms = (
+            None if made_ms is None or made_ms <= before_ms else made_ms for made_ms in (links.read_ms, links.edit_ms)
+        )
+        return Links(links.generation, read_ms, edit_ms)
+
     @router.get("/documents/{document}/links", responses=refusals())
     async def list_links(request: Request, document: str) -> list[Link]:
         """The links that there are."""
@@ -116,7 +132,8 @@ def links_router(weft: Weft) -> APIRouter:
         await visitor.sharer(name)
         info = await info_of(weft.hub.journal, name)
         kinds: tuple[Can, ...] = ("read", "edit")
-        found = [link(request, visitor, info, can, info.links) for can in kinds]
+        links = good(name, info.links)
+        found = [link(request, visitor, info, can, links) for can in kinds]
         return [one for one in found if one is not None]
 
     @router.post(
@@ -130,12 +147,10 @@ def links_router(weft: Weft) -> APIRouter:
         info = await info_of(weft.hub.journal, name)
         if not weft.is_open:  # before anything is noted
             minter.token(name, asked.can, info.links, int(time.time() * 1000), time.time())
-        # A reset counts for what was issued until then: by the clock of the replica that reset.
-        reset_ms = max(
-            (one.before_ms for one in weft.revocations.all() if one.kind is Revoked.LINKS and one.subject == name),
-            default=0,
-        )
-        links = await weft.hub.journal.add_link(name, asked.can, max(time.time_ns() // 1_000_000, reset_ms + 1))
+        if good(name, info.links) != info.links:
+            await weft.hub.journal.reset_links(name)  # or the one that was taken back would be given again
+        created_ms = max(time.time_ns() // 1_000_000, reset_ms(name) + 1)
+        links = await weft.hub.journal.add_link(name, asked.can, created_ms)
         made = link(request, visitor, info, asked.can, links)
         assert made is not None
         return made

@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from weft.types import MAX_DOCUMENT_ID, MAX_TITLE, MAX_USER
+
 Kind = Literal["text", "document", "board"]
 Can = Literal["read", "comment", "edit", "admin"]
-MAX_TITLE = 300
 
 
 def _plain(text: str) -> str:
@@ -92,6 +93,22 @@ class Link(BaseModel):
     can: Literal["read", "edit"]
     url: str = Field(description="Of the page, with the token in its fragment; in open mode without one.")
     created_ms: int
+
+
+class NewRevocation(Taken):
+    """What to revoke; exactly one."""
+
+    user: str | None = Field(None, min_length=1, max_length=MAX_USER, description="Everything issued to this user.")
+    token: str | None = Field(None, min_length=1, max_length=MAX_USER, description="The token of this `jti`.")
+    links: str | None = Field(None, min_length=1, max_length=MAX_DOCUMENT_ID, description="All links to this document.")
+
+
+class Revocation(BaseModel):
+    """What was revoked."""
+
+    kind: Literal["user", "token", "links"]
+    subject: str
+    ended: int = Field(description="Live sessions that ended on the replica that was asked.")
 
 
 class Limits(BaseModel):

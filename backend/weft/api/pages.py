@@ -12,14 +12,16 @@ Rules (tests quote these ids):
 from __future__ import annotations
 
 import html
+import re
 from pathlib import Path
 
 from anyio import to_thread
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse
-from starlette.staticfiles import StaticFiles
+from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from starlette.types import Scope
 
 APP = Path(__file__).parents[1] / "static" / "app"
@@ -42,22 +44,34 @@ class AppFiles(StaticFiles):
         response = await super().get_response(path, scope)
         if response.status_code == 404:
             raise HTTPException(404)
-        if isinstance(response, FileResponse):
-            accepted = Request(scope).headers.get("accept-encoding", "")
+        headers = Headers(scope=scope)
+        if isinstance(response, FileResponse) and takes_gzip(headers.get("accept-encoding", "")):
             packed, found = await to_thread.run_sync(self.lookup_path, f"{path}.gz")
-            if "gzip" in accepted and found is not None:
-                kind = response.media_type
-                response = FileResponse(packed, media_type=kind, headers={"content-encoding": "gzip"})
+            if found is not None:
+                response = FileResponse(
+                    packed, stat_result=found, media_type=response.media_type, headers={"content-encoding": "gzip"}
+                )
+                if self.is_not_modified(response.headers, headers):
+                    response = NotModifiedResponse(response.headers)
         response.headers["vary"] = "accept-encoding"
         response.headers["x-content-type-options"] = "nosniff"
         response.headers["cache-control"] = FOR_EVER if path.startswith(("assets/", "excalidraw/")) else "no-cache"
         return response
 
 
+def takes_gzip(accepted: str) -> bool:
+    """Whether an Accept-Encoding takes gzip."""
+    for one in accepted.lower().split(","):
+        coding, *parameters = (part.strip() for part in one.split(";"))
+        if coding in {"gzip", "x-gzip"}:
+            return not any(re.fullmatch(r"q\s*=\s*0(\.0*)?", part) for part in parameters)
+    return False
+
+
 def add_pages(app: FastAPI) -> None:
     """Serve the browser app: `/`, `/d/…`, `/b/…`, and its files under `/static/app`."""
     for path in ("/", "/d/{document:path}", "/b/{document:path}"):
-        app.add_api_route(path, _page, include_in_schema=False)
+        app.add_api_route(path, _page, methods=["GET", "HEAD"], include_in_schema=False)
     app.mount("/static/app", AppFiles(directory=APP, check_dir=False), name="app")
 
 

@@ -11,6 +11,7 @@ from weft.api.documents import documents_router
 from weft.api.errors import say_errors
 from weft.api.files import files_router
 from weft.api.links import links_router
+from weft.api.revocations import revocations_router
 from weft.embed import Weft
 from weft.files import open_files
 
@@ -27,6 +28,7 @@ def add_rest(app: FastAPI, weft: Weft) -> None:
     app.include_router(documents_router(weft, files))
     app.include_router(links_router(weft))
     app.include_router(files_router(weft, files))
+    app.include_router(revocations_router(weft))
     _say_no_422(app)
 
 

@@ -10,64 +10,42 @@ Rules (tests quote these ids):
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+from typing import Annotated
 
-from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from fastapi import APIRouter, Depends, Request
 
+from weft.api.access import Visitor
+from weft.api.body import json_body, json_of
+from weft.api.errors import refusals
+from weft.api.models import NewRevocation, Revocation
 from weft.embed import Weft
-from weft.errors import ForbiddenError, MalformedError, WeftError
-from weft.hooks import Handshake
-from weft.types import MAX_DOCUMENT_ID, MAX_USER, Access, DocumentId, Revoked, document_id
+from weft.errors import DocumentDeletedError, ForbiddenError, MalformedError
+from weft.types import Access, DocumentId, Revoked, document_id
 
 EVERYTHING = DocumentId("*")
-MAX_BODY_BYTES = 4096
-
-
-class RevocationRequest(BaseModel):
-    """What to revoke; exactly one."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    user: str | None = Field(None, min_length=1, max_length=MAX_USER)
-    token: str | None = Field(None, min_length=1, max_length=MAX_USER)
-    links: str | None = Field(None, min_length=1, max_length=MAX_DOCUMENT_ID)
 
 
 def revocations_router(weft: Weft) -> APIRouter:
     """The router of one Weft."""
     router = APIRouter(prefix="/api", tags=["revocations"])
 
-    @router.post("/revocations")
-    async def revoke(request: Request) -> JSONResponse:
-        try:
-            kind, subject = _read(await _body(request))
-            await _check_admin(weft, request, kind, subject)
-            ended = await weft.revocations.revoke(kind, subject)
-        except WeftError as error:
-            weft.metrics.refusals[error.reason] += 1
-            return _refusal(error)
-        return JSONResponse({"kind": kind.value, "subject": subject, "ended": ended})
+    @router.post("/revocations", responses=refusals(413), openapi_extra=json_body(NewRevocation))
+    async def revoke(request: Request, asked: Annotated[NewRevocation, Depends(json_of(NewRevocation))]) -> Revocation:
+        """Take back a user's tokens, one token, or the links to a document."""
+        kind, subject = _read(asked)
+        await _check_admin(weft, request, kind, subject)
+        ended = await weft.revocations.revoke(kind, subject)
+        if kind is Revoked.LINKS:
+            # They are not there any more (LI3 of links.py), also when the revocation has been forgotten.
+            with contextlib.suppress(ForbiddenError, DocumentDeletedError):  # there is no such document
+                await weft.hub.journal.reset_links(DocumentId(subject))
+        return Revocation(kind=kind.value, subject=subject, ended=ended)  # type: ignore[arg-type]
 
     return router
 
 
-async def _body(request: Request) -> bytes:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise MalformedError(f"a revocation has at most {MAX_BODY_BYTES} bytes")
-    return body
-
-
-def _read(body: bytes) -> tuple[Revoked, str]:
-    try:
-        asked = RevocationRequest.model_validate_json(body)
-    except ValidationError as error:
-        where = ", ".join(".".join(map(str, item["loc"])) or "body" for item in error.errors())
-        raise MalformedError(f"not a revocation ({where}); send one of user, token and links, a text") from None
+def _read(asked: NewRevocation) -> tuple[Revoked, str]:
     given = [
         (kind, subject)
         for kind, subject in (
@@ -90,8 +68,7 @@ async def _check_admin(weft: Weft, request: Request, kind: Revoked, subject: str
     Raises:
         ForbiddenError, UnauthenticatedError, AuthUnavailableError: everybody else.
     """
-    handshake = Handshake.of(request.scope)
-    weft.gate.check_origin(handshake, request.scope["scheme"])
+    handshake = Visitor(weft, request).handshake
     documents = [EVERYTHING] if kind is not Revoked.LINKS else [DocumentId(subject), EVERYTHING]
     for document in documents:
         try:
@@ -101,12 +78,3 @@ async def _check_admin(weft: Weft, request: Request, kind: Revoked, subject: str
         if grant.access >= Access.ADMIN:
             return
     raise ForbiddenError("revoking needs admin: on *, or for its links on the document")
-
-
-def _refusal(error: WeftError) -> JSONResponse:
-    headers: dict[str, Any] = {}
-    if error.http_status == 401:
-        headers["www-authenticate"] = "Bearer"
-    elif error.http_status == 503:
-        headers["retry-after"] = "1"
-    return JSONResponse({"reason": error.reason, "message": str(error)}, error.http_status, headers=headers)

@@ -44,6 +44,18 @@ async def test_made_here_renamed_there_listed_everywhere(replicas: Replicas) -> 
     assert (await content(replicas[0], copied["id"], owner))["elements"]
 
 
+async def test_mi8_a_title_that_went_there_and_back_is_listed(replicas: Replicas) -> None:
+    owner = token(weft={"team/*": "admin"}, sub="zoë")
+    one, two = Api(replicas[0], owner), Api(replicas[1], owner)
+    document = one.make(kind="board", title="alt 🦊")["id"]
+    async with YClient() as client:
+        await client.join(replicas[0].ws, f"{document}?token={owner}")  # the room stays open here
+        two("PATCH", at(document), 200, json={"title": "neu é"})
+        await client.until(lambda: client.holds("neu é".encode()), "the title from the other replica")
+        assert one("PATCH", at(document), 200, json={"title": "alt 🦊"})["title"] == "alt 🦊"
+        assert two("GET", at(document), 200)["title"] == "alt 🦊"
+
+
 async def test_deleted_here_ends_sessions_there(replicas: Replicas) -> None:
     owner = token(weft={"team/*": "admin"}, sub="zoë")
     one, two = Api(replicas[0], owner), Api(replicas[1], owner)

@@ -182,7 +182,7 @@ async def test_ra1_only_administrators(server: WeftServer) -> None:
 )  # fmt: skip
 async def test_malformed_revocations_are_refused(server: WeftServer, body: Any) -> None:
     answer = await post(server, token(**ADMIN), body)
-    assert (answer.status_code, answer.json()["reason"]) == (400, "malformed")
+    assert (answer.status_code, answer.json()["error"]["reason"]) == (400, "malformed")
 
 
 async def test_z1_the_command(server: WeftServer) -> None:
@@ -280,7 +280,7 @@ async def test_u4_u6_while_redis_is_away(tmp_path: Path) -> None:
             async with live(one, zoe, PLAN) as here, live(two, zoe, PLAN) as there:
                 redis.pause()
                 answer = await post(one, token(**ADMIN), {"user": "zoë"})
-                assert (answer.status_code, answer.json()["reason"]) == (503, "journal-unavailable")
+                assert (answer.status_code, answer.json()["error"]["reason"]) == (503, "journal-unavailable")
                 for client in here:
                     await until_revoked(client)
                 assert await status(one, zoe) == 401

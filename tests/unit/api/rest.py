@@ -33,11 +33,13 @@ class Rest:
 
 
 @asynccontextmanager
-async def rest(authorize: Authorize | None = None, **settings: Any) -> AsyncIterator[Rest]:
+async def rest(
+    authorize: Authorize | None = None, *, address: str = "127.0.0.1", **settings: Any
+) -> AsyncIterator[Rest]:
     store = MemoryStore()
     chosen = Settings(**({"journal_pause_s": 0.0, "coalesce_factor": 0.0} | settings))
     app = create_app(chosen, journal=MemoryJournal(store=store), authorize=authorize)
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("127.0.0.1", 5))
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(address, 5))
     async with app.state.weft, httpx.AsyncClient(transport=transport, base_url=URL) as client:
         try:
             yield Rest(app, store, client)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.support.images import IMAGES
 from tests.unit.api.rest import rest
 
-from weft.api.models import MAX_TITLE
+from weft.types import MAX_TITLE
 
 ROUTES = {
     ("GET", "/api/config"), ("GET", "/api/templates"),
@@ -23,7 +23,7 @@ ROUTES = {
     ("POST", "/api/documents/{document}/restore"), ("POST", "/api/documents/{document}/duplicate"),
     ("GET", "/api/documents/{document}/links"), ("POST", "/api/documents/{document}/links"),
     ("DELETE", "/api/documents/{document}/links"),
-    ("POST", "/api/documents/{document}/files"), ("GET", "/api/files/{document}/{file}"),
+    ("POST", "/api/documents/{document}/files"), ("GET", "/api/files/{document}/{file}"), ("POST", "/api/revocations"),
 }  # fmt: skip
 
 

@@ -1,0 +1,127 @@
+"""Uploads that take long, break off, or come all at once: FI2 of api/files.py, FL3 of files.py; copies that fail."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.images import png
+from tests.support.tokens import SECRET, token
+from tests.unit.api.rest import Rest, rest
+
+from weft.api import files as api
+from weft.api.turns import Turns
+from weft.errors import TooLargeError
+from weft.files import FolderFiles, name_of
+from weft.types import DocumentId
+
+
+async def drip(end: asyncio.Event) -> AsyncIterator[bytes]:
+    yield b"\x89PNG"
+    await end.wait()
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    (tmp_path / "secret").write_text(SECRET)
+    return tmp_path / "secret"
+
+
+def person(user: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token(weft={'*': 'edit'}, sub=user)}"}
+
+
+async def made_in(here: Rest, **options: Any) -> str:
+    made = await here("POST", "/documents", 201, json={"kind": "board"}, **options)
+    return f"/documents/{made['id']}"
+
+
+async def test_fi2_who_sends_slowly_keeps_nobody_else_from_uploading(tmp_path: Path, secret: Path) -> None:
+    async with rest(data=tmp_path, auth_key_file=secret) as here:
+        path, end = await made_in(here, headers=person("zoë")), asyncio.Event()
+        slow = [
+            asyncio.create_task(here("POST", f"{path}/files", 415, content=drip(end), headers=person("mallory")))
+            for _ in range(4 * api.AT_ONCE)
+        ]
+        async with asyncio.timeout(20):
+            for _ in range(50):
+                await asyncio.sleep(0)
+            await here("POST", f"{path}/files", 201, content=png(), headers=person("zoë"))
+        end.set()
+        await asyncio.gather(*slow)
+
+
+async def test_fi2_none_takes_longer_than_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "WITHIN_S", 0.05)
+    monkeypatch.setattr("weft.api.body.JSON_S", 0.05)
+    async with rest(data=tmp_path) as here:
+        path = await made_in(here)
+        for method, where in (("POST", f"{path}/files"), ("POST", "/documents"), ("PATCH", path)):
+            answer = await here(method, where, 400, content=drip(asyncio.Event()))
+            assert answer["error"]["reason"] == "malformed"
+            assert "within 0.05 s" in answer["error"]["message"]
+
+
+async def test_a_body_that_ends_early_is_no_failure_of_ours(tmp_path: Path) -> None:
+    async with rest(data=tmp_path) as here:
+        path = await made_in(here)
+        for method, where in (("POST", f"/api{path}/files"), ("PATCH", f"/api{path}"), ("POST", "/api/documents")):
+            said: list[Any] = []
+            came = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
+            scope = {
+                "type": "http", "method": method, "path": where, "raw_path": where.encode(), "query_string": b"",
+                "headers": [(b"host", b"localhost")], "client": ("127.0.0.1", 1), "scheme": "http", "root_path": "",
+                "asgi": {"version": "3.0"}, "http_version": "1.1", "server": ("localhost", 8000),
+            }  # fmt: skip
+
+            async def receive(came: Any = came) -> Any:
+                return next(came)
+
+            async def send(message: Any, said: list[Any] = said) -> None:
+                said.append(message)
+
+            await here.app(scope, receive, send)  # an error that nobody expects would come through
+            assert said[0]["status"] == 400
+
+
+async def test_turns_are_given_back() -> None:
+    turns, order = Turns(2, 1), []
+
+    async def take(who: str) -> None:
+        async with turns.of(who):
+            order.append(who)
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(take("cancelled"))
+    await asyncio.sleep(0)
+    task.cancel()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(take(who) for who in "aabbccaa"))
+    assert sorted(order[1:]) == sorted("aabbccaa")
+    assert turns._people == {}
+
+
+async def test_fl3_uploads_at_the_same_time_are_counted(tmp_path: Path) -> None:
+    store, document = FolderFiles(tmp_path, 1000), DocumentId("a")
+    puts = [store.put(document, name_of(bytes([n]) * 300, "png"), bytes([n]) * 300) for n in range(10)]
+    results = await asyncio.gather(*puts, return_exceptions=True)
+    assert sum(isinstance(one, TooLargeError) for one in results) == 7
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*.png")) == 900
+
+
+@pytest.mark.parametrize("failing", ["read", "write"])
+async def test_a_copy_that_fails_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+    async with rest(data=tmp_path) as here:
+        path = await made_in(here)
+        await here("POST", f"{path}/files", 201, content=png())
+
+        async def fail(*_: Any, **__: Any) -> Any:
+            raise TooLargeError("no")
+
+        monkeypatch.setattr("weft.editing." + {"read": "copy_of", "write": "change"}[failing], fail)
+        for _ in range(3):
+            await here("POST", f"{path}/duplicate", 413)
+        assert len(list((tmp_path / "files").iterdir())) == 1
