@@ -30,7 +30,7 @@ from weft.errors import DrainingError, MalformedError, SettingsError
 from weft.expiry import Expiry
 from weft.hooks import Authorize
 from weft.hub import Hub
-from weft.journal import Journal
+from weft.journal import Clear, Journal
 from weft.journal.history import INLINE_BYTES, fold, fold_now
 from weft.journal.redis.journal import RedisJournal
 from weft.journal.redis.opening import open_engine
@@ -56,6 +56,9 @@ class Weft:
         journal: where documents are kept; SQLite in the folder `settings.data` when not given. Weft enters and leaves
             it.
 
+    Attributes:
+        clear: removes what is kept elsewhere for a document that is purged (J22); None: nothing is.
+
     Raises:
         SettingsError: settings that cannot work.
     """
@@ -69,6 +72,7 @@ class Weft:
         self.is_open = is_open(self.settings, authorize)
         self.expiry = Expiry(self.settings.auth_refresh_s)
         self._journal = journal
+        self.clear: Clear | None = None
         self._hub: Hub | None = None
         self._watch: JournalWatch | None = None
         self._stopping = False
@@ -113,6 +117,8 @@ class Weft:
             await stack.enter_async_context(self.expiry.running())
             workers = await stack.enter_async_context(Workers(self.settings.worker_processes))
             journal = await stack.enter_async_context(self._journal or _default_journal(self.settings, workers))
+            if self.clear is not None:
+                journal.on_purged(self.clear)
             await _warn_about_redis(journal)
             self._watch = await stack.enter_async_context(JournalWatch(journal))
             hub = Hub(journal, workers, self.settings, self.metrics, self.revocations)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -56,6 +57,30 @@ async def test_copies_have_files_of_their_own(store: FileStore) -> None:
     await store.copy(DOCUMENT, OTHER)
     assert await store.get(OTHER, name) == b"bytes"
     await store.copy(DocumentId("nobody"), OTHER)
+
+
+async def test_fl6_files_go_with_their_document_and_no_others(store: FileStore) -> None:
+    name = name_of(b"bytes", "png")
+    await store.put(DOCUMENT, name, b"bytes")
+    await store.put(DOCUMENT, name_of(b"more", "gif"), b"more")
+    await store.copy(DOCUMENT, OTHER)
+    await asyncio.gather(*(store.remove(DOCUMENT) for _ in range(3)))  # as replicas do
+    assert await store.get(DOCUMENT, name) is None
+    assert await store._sizes(shelf_of(DOCUMENT)) == {}
+    assert await store.get(OTHER, name) == b"bytes"
+    await store.remove(DOCUMENT)
+    await store.remove(DocumentId("nobody"))
+
+
+async def test_fl6_left_overs_go_too_and_what_cannot_be_removed_is_later(tmp_path: Path) -> None:
+    store = FolderFiles(tmp_path, MOST)
+    await store.put(DOCUMENT, name_of(b"x", "png"), b"x")
+    (tmp_path / shelf_of(DOCUMENT) / ".0123456789abcdef").write_bytes(b"cut short")
+    await store.remove(DOCUMENT)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / shelf_of(DOCUMENT)).write_bytes(b"no folder")
+    with pytest.raises(LaterError):
+        await store.remove(DOCUMENT)
 
 
 def test_fl1_names_are_digests() -> None:

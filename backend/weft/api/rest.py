@@ -23,6 +23,7 @@ def add_rest(app: FastAPI, weft: Weft) -> None:
         SettingsError: a place for files, or keys, that cannot be.
     """
     files = open_files(weft.settings)
+    weft.clear = files.remove  # of what has been purged (FL6)
     say_errors(app, weft)
     app.include_router(config_router(weft, files))
     app.include_router(documents_router(weft, files))

@@ -1,6 +1,7 @@
 """The durable, ordered log of a document: the protocol, its contract suite and its implementations."""
 
 from weft.journal.protocol import (
+    Clear,
     DocumentInfo,
     Entry,
     Folded,
@@ -21,6 +22,7 @@ from weft.journal.protocol import (
 from weft.journal.search import Order, Where
 
 __all__ = [
+    "Clear",
     "DocumentInfo",
     "Entry",
     "Folded",

@@ -29,7 +29,14 @@ import pytest
 
 from weft.crdt.merge import merge
 from weft.crdt.squash import squash
-from weft.errors import DocumentDeletedError, ForbiddenError, InternalError, JournalUnavailableError, MalformedError
+from weft.errors import (
+    DocumentDeletedError,
+    ForbiddenError,
+    InternalError,
+    JournalUnavailableError,
+    LaterError,
+    MalformedError,
+)
 from weft.journal.protocol import (
     DAY_MS,
     RETENTION_MS,
@@ -768,6 +775,38 @@ class JournalContract:
             await journal.restore(DOCUMENT)
         with pytest.raises(DocumentDeletedError):
             await journal.append(DOCUMENT, (edit(typist.type("zombie")),))
+
+    async def test_j22_what_is_kept_elsewhere_goes_after_the_purge(self, journal: Journal, clock: Clock) -> None:
+        told: list[DocumentId] = []
+        failing = {DOCUMENT}
+
+        async def clear(document: DocumentId) -> None:
+            info = await journal.info(document)
+            assert info is not None
+            assert info.purged  # nobody can restore it any more
+            told.append(document)
+            if document in failing:
+                raise LaterError("the store of files is away")
+
+        journal.on_purged(clear)
+        for name in (DOCUMENT, OTHER, "living", "restored"):
+            await journal.append(DocumentId(name), (edit(b"\x00\x00"),))
+            if name != "living":
+                await journal.delete(DocumentId(name))
+        clock.advance(TRASH_MS - 1)
+        await journal.restore(DocumentId("restored"))
+        await journal.prune()
+        assert told == []
+        clock.advance(1)
+        await journal.prune()
+        assert sorted(told) == sorted((DOCUMENT, OTHER))
+        journal = await self.reopen(journal)
+        journal.on_purged(clear)
+        told.clear()
+        failing.clear()
+        await journal.prune()
+        await journal.prune()
+        assert told == [DOCUMENT]
 
     async def test_j14_what_was_never_there_can_be_deleted(self, journal: Journal) -> None:
         await journal.delete(DocumentId("early"))

@@ -26,6 +26,7 @@ from weft.journal.protocol import (
     NO_LINKS,
     RETENTION_MS,
     TRASH_MS,
+    Clear,
     DocumentInfo,
     Entry,
     Followed,
@@ -38,6 +39,7 @@ from weft.journal.protocol import (
     Version,
     VersionInfo,
     Window,
+    cleared,
     too_many_revocations,
 )
 from weft.journal.search import Order, Where, cursor_of, read_cursor
@@ -57,6 +59,7 @@ class _Document:
     updated_ms: int
     deleted_ms: int | None = None
     purged: bool = False
+    cleared: bool = False
     title: str | None = None
     kind: str | None = None
     schema: int | None = None
@@ -193,6 +196,7 @@ class MemoryJournal:
         self._waiting: list[tuple[DocumentId, Batch, int, asyncio.Future[Position]]] = []
         self._open = False
         self._heard_revoked: Callable[[], None] | None = None
+        self._clear: Clear | None = None
 
     async def __aenter__(self) -> Self:
         """Open it."""
@@ -422,6 +426,15 @@ class MemoryJournal:
                 kept.entries, kept.versions, kept.snapshots, kept.segments = [], {}, {}, {}
                 kept.folded = _BIRTH
                 kept.title = kept.kind = kept.schema = kept.updated_by = None
+        if self._clear is None:
+            return
+        for kept in [kept for kept in self.store.documents.values() if kept.purged and not kept.cleared]:
+            if await cleared(self._clear, kept.name):
+                kept.cleared = True
+
+    def on_purged(self, clear: Clear) -> None:
+        """Say what removes what is kept elsewhere."""
+        self._clear = clear
 
     def _prune(self, kept: _Document) -> None:
         stones = [stone for stone, _ in kept.snapshots.values()]

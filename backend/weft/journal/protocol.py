@@ -44,6 +44,9 @@ Rules (tests quote these ids; `weft.journal.contract` checks all of them that ca
     J21  A revocation is durable when `revoke` returns. Of several about one subject the latest times count. They are
          kept until their time is over, at most `MAX_REVOCATIONS` of them: further ones are refused. `on_revoked` is
          told when others may have come; whoever has to be sure asks again from time to time.
+    J22  What is kept elsewhere for a document (files) goes after its content: of each document that is purged `prune`
+         tells whoever said `on_purged`, again each time until that has returned without an error, also after a
+         restart. It may be told twice, and on several replicas. A purged document never comes back.
 """
 
 from __future__ import annotations
@@ -54,9 +57,12 @@ from types import TracebackType
 from typing import Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 from weft.bus import Bus
-from weft.errors import RoomFullError
+from weft.errors import RoomFullError, WeftError
 from weft.journal.search import Order, Where
+from weft.logs import get_logger
 from weft.types import Batch, DocumentId, Position, Revocation
+
+log = get_logger("weft.journal")
 
 WINDOW_MS = 10_000  # the resolution of the history (J9)
 DAY_MS = 86_400_000
@@ -250,6 +256,20 @@ def too_many_revocations(count: int) -> RoomFullError:
         f"{count} revocations are kept, as many as can be; set --auth-max-lifetime-s (WEFT_AUTH_MAX_LIFETIME_S), so "
         "that they can be forgotten when the tokens have expired"
     )
+
+
+Clear = Callable[[DocumentId], Awaitable[None]]
+"""Removes what is kept elsewhere for a document that is purged; a `WeftError` says that it has to be asked again."""
+
+
+async def cleared(clear: Clear, document: DocumentId) -> bool:
+    """Have what is kept elsewhere for a purged document removed; whether it is (J22)."""
+    try:
+        await clear(document)
+    except WeftError as error:
+        log.warning("what was kept for a purged document is not removed yet", document=document, detail=str(error))
+        return False
+    return True
 
 
 class JournalStats:
@@ -528,6 +548,10 @@ class Journal(Protocol):
 
     def on_revoked(self, heard: Callable[[], None]) -> None:
         """Say who is told, on the event loop, that others may have revoked something; once (J21)."""
+        ...
+
+    def on_purged(self, clear: Clear) -> None:
+        """Say what removes what is kept elsewhere for a purged document; once (J22)."""
         ...
 
     async def prune(self) -> None:

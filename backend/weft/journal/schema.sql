@@ -24,7 +24,8 @@ CREATE TABLE documents (
     schema           INTEGER,
     links_generation INTEGER NOT NULL DEFAULT 0,       -- links of an older one open nothing
     link_read_ms     INTEGER,                          -- when the link was made; NULL: there is none
-    link_edit_ms     INTEGER
+    link_edit_ms     INTEGER,
+    cleared          INTEGER NOT NULL DEFAULT 0        -- 1: purged, and its files are removed
 );
 CREATE INDEX documents_edited ON documents (edited_ms, name);
 CREATE INDEX documents_history ON documents (history_ms) WHERE history_ms IS NOT NULL;

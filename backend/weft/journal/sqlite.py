@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
@@ -23,6 +24,7 @@ from weft.journal.follow import FOLLOW_ENTRIES, Followers
 from weft.journal.protocol import (
     RETENTION_MS,
     TRASH_MS,
+    Clear,
     DocumentInfo,
     Entry,
     Followed,
@@ -35,6 +37,7 @@ from weft.journal.protocol import (
     Version,
     VersionInfo,
     Window,
+    cleared,
 )
 from weft.journal.search import Order, Where
 from weft.journal.sqlite_database import Connect, Database, Steps, connect
@@ -92,6 +95,7 @@ class SqliteJournal:
         self._queue: SimpleQueue[Item] = SimpleQueue()
         self._stamp = 0
         self._revoked = 0  # how often something was
+        self._clear: Clear | None = None
         self._trouble: str | None = None  # why the last commit failed; None after one that did not
         self._loop: asyncio.AbstractEventLoop | None = None
         self._writer: Writer | None = None
@@ -273,6 +277,17 @@ class SqliteJournal:
             lambda database: sqlite_write.prune(database, self._retention_ms, self._trash_ms, now_ms), writes=True
         )
         await self._call(sqlite_revoked.prune(now_ms))
+        if self._clear is None:
+            return
+        key = 0
+        while found := await self._job(partial(sqlite_read.purged, key=key), writes=False):
+            for key, document in found:
+                if await cleared(self._clear, document):
+                    await self._call(partial(sqlite_write.cleared, key=key))
+
+    def on_purged(self, clear: Clear) -> None:
+        """Say what removes what is kept elsewhere."""
+        self._clear = clear
 
     # versions
 

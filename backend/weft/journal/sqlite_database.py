@@ -460,6 +460,7 @@ _ADDED = {
     "links_generation": "INTEGER NOT NULL DEFAULT 0",
     "link_read_ms": "INTEGER",
     "link_edit_ms": "INTEGER",
+    "cleared": "INTEGER NOT NULL DEFAULT 0",
 }
 """Columns of `documents` that the first servers of format 1 did not have: they go on without them."""
 

@@ -303,6 +303,17 @@ def _version_info(row: tuple[Any, ...]) -> VersionInfo:
     return VersionInfo(row[0], row[1], tuple(json.loads(row[2])), row[3], row[4])
 
 
+def purged(database: Database, *, key: int) -> Steps[list[tuple[int, DocumentId]]]:
+    """The next purged documents behind a key for which something may be kept elsewhere (J22)."""
+    rows = database.rows(
+        "SELECT key, name FROM documents WHERE deleted_ms IS NOT NULL AND purged AND NOT cleared AND key > ?"
+        " ORDER BY key LIMIT ?",
+        (key, _ROWS),
+    )
+    yield
+    return [(row[0], DocumentId(row[1])) for row in rows]
+
+
 def info(database: Database, document: DocumentId) -> Steps[DocumentInfo | None]:
     """Look a document up."""
     rows = database.rows(f"SELECT {INFO} FROM documents WHERE name = ?", (document,))  # noqa: S608 - our own columns

@@ -370,6 +370,11 @@ def restore(document: DocumentId) -> Callable[[Database], None]:
     return run
 
 
+def cleared(database: Database, *, key: int) -> None:
+    """Nothing is kept elsewhere for a purged document any more (J22)."""
+    database.execute("UPDATE documents SET cleared = 1 WHERE key = ?", (key,))
+
+
 def probe(database: Database) -> None:
     """Write something, so that its commit says whether the disk takes it."""
     database.execute("UPDATE probe SET count = count + 1")

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from weft.app import create_app
 from weft.hooks import Authorize
+from weft.journal import Journal
 from weft.journal.memory import MemoryJournal, MemoryStore
 from weft.settings import Settings
 
@@ -34,11 +35,15 @@ class Rest:
 
 @asynccontextmanager
 async def rest(
-    authorize: Authorize | None = None, *, address: str = "127.0.0.1", **settings: Any
+    authorize: Authorize | None = None,
+    *,
+    address: str = "127.0.0.1",
+    journal: Journal | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Rest]:
     store = MemoryStore()
     chosen = Settings(**({"journal_pause_s": 0.0, "coalesce_factor": 0.0} | settings))
-    app = create_app(chosen, journal=MemoryJournal(store=store), authorize=authorize)
+    app = create_app(chosen, journal=journal or MemoryJournal(store=store), authorize=authorize)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(address, 5))
     async with app.state.weft, httpx.AsyncClient(transport=transport, base_url=URL) as client:
         try:

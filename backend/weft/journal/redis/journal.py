@@ -25,6 +25,7 @@ from weft.journal import history
 from weft.journal.follow import FOLLOW_ENTRIES
 from weft.journal.protocol import (
     TRASH_MS,
+    Clear,
     DocumentInfo,
     Followed,
     JournalStats,
@@ -325,6 +326,10 @@ class RedisJournal:
         """Take the tombstone away."""
         self._check_open()
         await self._directory.restore(document)
+
+    def on_purged(self, clear: Clear) -> None:
+        """Say what removes what is kept elsewhere."""
+        self._directory.clear = clear
 
     async def prune(self) -> None:
         """Drop what is past its retention."""

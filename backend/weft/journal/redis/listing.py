@@ -5,7 +5,8 @@ Rules (tests quote these ids):
          entry there that does not fit is left out, and put right by the next pruning.
     RD2  A deletion is noted for purging before the tombstone is set: whoever is killed in between leaves a note without
          a tombstone, which pruning removes, and never a tombstone without a note.
-    RD3  Purging marks first and drops afterwards; the note goes last, so that what was cut short is done again.
+    RD3  Purging marks first and drops afterwards, then what is kept elsewhere (J22); the note goes last, so that what
+         was cut short is done again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from weft.errors import DocumentDeletedError, ForbiddenError, JournalUnavailableError, WeftError
-from weft.journal.protocol import DocumentInfo, Links
+from weft.journal.protocol import Clear, DocumentInfo, Links, cleared
 from weft.journal.redis.base import Base, optional
 from weft.journal.redis.engine import Argument, Command
 from weft.journal.redis.keys import FORMAT, position_of
@@ -52,6 +53,7 @@ class Directory:
     def __init__(self, base: Base, *, trash_ms: int) -> None:
         self._base = base
         self._trash_ms = trash_ms
+        self.clear: Clear | None = None
 
     async def set_info(self, document: DocumentId, *, title: str | None, kind: str | None, schema: int | None) -> None:
         """Mirror title, kind and schema."""
@@ -123,7 +125,7 @@ class Directory:
             due = [DocumentId(name.decode()) for name in texts(reply)]
             for document in due:
                 try:
-                    await self._purge(document, limit_ms)
+                    skipped += not await self._purge(document, limit_ms)
                 except JournalUnavailableError:
                     raise
                 except WeftError as error:
@@ -133,15 +135,17 @@ class Directory:
             if len(due) < _DUE:
                 return
 
-    async def _purge(self, document: DocumentId, limit_ms: int) -> None:
+    async def _purge(self, document: DocumentId, limit_ms: int) -> bool:
+        """Purge a document; whether its note has gone, or has been put off."""
         base, keys = self._base, self._base.keys
         word, rest = await base.ask("purge", document, [keys.meta(document)], [limit_ms])
         if word == b"ok":
-            await self._drop(document)
-        elif word == b"later":
+            return await self._drop(document)
+        if word == b"later":
             await base.run(("ZADD", keys.trash, rest[0] or b"0", document))
         elif word == b"living":
             await self._put_right(document)
+        return True
 
     async def _put_right(self, document: DocumentId) -> None:
         """A note without a tombstone: whoever wanted to delete was killed, or it has been restored (RD1)."""
@@ -150,8 +154,8 @@ class Directory:
         else:
             await self._base.run(("ZREM", self._base.keys.trash, document))
 
-    async def _drop(self, document: DocumentId) -> None:
-        """Drop all that is left of a purged document (RD3)."""
+    async def _drop(self, document: DocumentId) -> bool:
+        """Drop all that is left of a purged document (RD3); whether it is done."""
         base, keys = self._base, self._base.keys
         stones, segments, versions = await base.run(
             ("HGETALL", keys.stones(document)),
@@ -166,7 +170,10 @@ class Directory:
         for start in range(0, len(names), _DROPPED):
             chosen = names[start : start + _DROPPED]
             all_checked(await base.engine.run([Command(name, ("UNLINK", name)) for name in chosen]))
+        if self.clear is not None and not await cleared(self.clear, document):
+            return False
         await base.run(("ZREM", keys.deleted, document), ("ZREM", keys.due, document), ("ZREM", keys.trash, document))
+        return True
 
 
 def _info(document: DocumentId, found: list[bytes | None]) -> DocumentInfo | None:
