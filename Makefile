@@ -79,6 +79,7 @@ clients: setup  # the npm clients of the tests, each version in its own folder
 bench: setup  ## measure against other servers; writes docs/benchmarks.md
 	$(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench.replicas
+	$(BIN)/python -m tests.bench.browser
 
 faults: setup system-tools  ## kill, fill and cut things at length, into docs/faults.md; one row: ARGS="-k storm"
 	$(BIN)/python -m tests.faults $(ARGS)

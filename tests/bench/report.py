@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from tests.bench.browser import results as browser
 from tests.bench.growth import FLAT_FACTOR, GROWTH, MEMORY_BOUND_PCT, flat
 from tests.bench.plots import draw
 from tests.bench.replicas.report import section
@@ -65,7 +66,7 @@ def write(results: Results, path: Path) -> None:
         parts += ["## Over size\n", "\n\n".join(plots) + "\n"]
     if results.growth:
         parts += ["## Growth\n", _growth(results)]
-    parts += section(path)  # measured by a command of its own
+    parts += browser.section(path) + section(path)  # measured by commands of their own
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join([*parts, METHOD]))
 
