@@ -80,6 +80,11 @@ const LINGER_MS = 400;
 /** A commit of so many bytes delays the next one by a further second: long strokes would be written over and over. */
 const BYTES_PER_SECOND = 6000;
 
+const byIndex = (one: BoardElement, other: BoardElement): number => {
+  const [a, b] = [one.index ?? "", other.index ?? ""];
+  return a < b ? -1 : a > b ? 1 : one.id < other.id ? -1 : 1;
+};
+
 const isSame = (seen: Seen | undefined, element: BoardElement): boolean =>
   seen?.version === element.version && seen.nonce === element.versionNonce;
 
@@ -439,9 +444,15 @@ export class BoardBinding {
       if (!wanted.has(shape.id)) wanted.set(shape.id, { ...shape, version: shape.version + 1 });
       around.set(shape.id, { ...shape, version: shape.version + 1 });
     }
-    // Copies, since the editor changes elements in place, and Yjs hands out what it keeps.
-    const copies = [...around.values()].map((element) => copy(element as unknown as Json) as unknown as BoardElement);
-    return this.scene.restore(copies).filter((element) => wanted.has(element.id));
+    // Copies, since the editor changes elements in place, and Yjs hands out what it keeps. In their order, and with their
+    // places afterwards: out of order, or as a part of the board, they would be given other ones (B7).
+    const inOrder = [...around.values()].sort(byIndex);
+    const copies = inOrder.map((element) => copy(element as unknown as Json) as unknown as BoardElement);
+    const fit = this.scene.restore(copies).filter((element) => wanted.has(element.id));
+    return fit.map((element) => {
+      const { index } = around.get(element.id) as BoardElement;
+      return typeof index === "string" && index !== element.index ? { ...element, index } : element;
+    });
   }
 
   private noteShown(after: readonly BoardElement[], wanted: Map<string, BoardElement>): void {
@@ -465,8 +476,7 @@ export class BoardBinding {
         continue;
       }
       this.see(element, kept);
-      const index = (element as unknown as { index?: unknown }).index;
-      if (kept?.m && index !== kept.m["index"]) this.reordered.add(id); // B7
+      if (kept?.m && element.index !== kept.m["index"]) this.reordered.add(id); // B7
       else this.reordered.delete(id);
     }
   }

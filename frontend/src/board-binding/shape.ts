@@ -23,6 +23,8 @@ export interface BoardElement {
   readonly versionNonce: number;
   readonly isDeleted: boolean;
   readonly type: string;
+  /** Its place in the order, as text that is compared. */
+  readonly index?: string | null;
 }
 
 const KNOWN: Record<Group, readonly string[]> = {

@@ -171,6 +171,18 @@ describe("order", () => {
 });
 
 describe("arrows", () => {
+  it("leave the shapes that they are tied to where they are in the order (B7)", () => {
+    const { ana, ben } = open();
+    ana.edit((scene) => { scene.add("box"); scene.add("round"); });
+    settle();
+    ana.edit((scene) => {
+      scene.add("arrow", { type: "arrow", points: [[0, 0], [9, 9]], startBinding: { elementId: "round" }, endBinding: { elementId: "box" } });
+      for (const id of ["box", "round"]) scene.change(id, { boundElements: [{ id: "arrow", type: "arrow" }] });
+    });
+    settle();
+    for (const board of [ana, ben]) expect(board.scene.list.map(({ id, index }) => [id, index])).toEqual([["box", "a0"], ["round", "a1"], ["arrow", "a2"]]);
+  });
+
   it("that two people tie to one shape at the same time both stay tied", () => {
     const { ana, ben, wire } = open();
     ana.edit((scene) => { scene.add("box"); });

@@ -35,6 +35,12 @@ export class FakeScene implements Scene {
       // Like repairBindings: what refers to nothing is dropped.
       if (element.boundElements) element.boundElements = element.boundElements.filter(({ id }) => ids.has(id));
     }
+    // Like syncInvalidIndices: the order of the list counts, and a place that does not fit into it is given anew.
+    let last = "";
+    for (const element of elements as Drawn[]) {
+      if (element.index <= last) element.index = `${last}V`;
+      last = element.index;
+    }
     return elements.filter((element) => element.isDeleted || !isInvisible(element));
   }
 
