@@ -88,6 +88,7 @@ export const t = {
     uploadTooLarge: (most: string) => `That image is too large; the limit is ${most}`,
     uploadTypes: "Only PNG, JPEG, GIF, WebP and AVIF images can be uploaded",
     import: "That file could not be read",
+    importTooLarge: "That file is too large",
     export: "It could not be exported",
     copy: "It could not be copied. Mark the link and copy it by hand.",
     share: "The links could not be loaded",

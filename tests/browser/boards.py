@@ -271,7 +271,7 @@ def _difference(boards: tuple[Board, ...], seen: list[list[Element]], kept: list
         for element in elements:
             other = by_id.get(element["id"], {})
             lines += [
-                f"{board.person.name} {element['type']} {element['id']}.{field}: {element.get(field)!r}, stored {other.get(field)!r}"
+                f"{board.person.name}: {element['type']}.{field} is {element.get(field)!r}, stored {other.get(field)!r}"
                 for field in _fields(element, other)
             ]
     return "\n".join(lines)

@@ -6,19 +6,24 @@
  *       up, and about every second; the more bytes a commit holds, the longer until the next.
  *   B2  Everything else (keys, text, undo) is committed when it has been quiet for a moment, and after a second at most.
  *   B3  What comes from the document is never written back: an element is "changed" only against what was last shown.
- *   B4  A group that was changed here and is not committed yet is kept when others change other groups.
- *   B5  An element that others change while it is edited here is shown when the editing is over.
+ *   B4  A field that was changed here and is not committed yet is kept when others change other fields (merge.ts).
+ *   B5  An element that others change while it is edited or held by the pointer here is shown when that is over: shown
+ *       before, it would become part of this person's step of undo.
  *   B6  Nothing is deleted that is not marked deleted: what merely vanishes from the scene is put back.
  *   B7  Repairs of the order that the editor makes by itself are written only along with a change of the order here.
  *   B8  `pending` says whether something has not reached the document yet; `commit` ends that at once.
  *   B9  Showing what others do leaves time for one's own hand: after it took `d`, painting included, the next waits 3 `d`.
+ *   B10 What is written into a text while others delete it stays, and so does its container.
+ *   B11 Deleted elements are forgotten after a month, along with a change: the document does not grow for ever.
+ *   B12 While this person may not write, what was changed before stays pending, and is committed when they may again.
  */
 import type { Awareness } from "y-protocols/awareness";
 import type * as Y from "yjs";
 import { arrowsOf, completed, neighbours, type Tied } from "./bindings";
 import { bounded, difference, grown, overlay, readLive, type Live } from "./live";
+import { changedFields, merged, withFields } from "./merge";
 import { Presence } from "./presence";
-import { copy, GROUPS, isInvisible, join, prints, split } from "./shape";
+import { copy, GROUPS, isInvisible, join, print, prints, split } from "./shape";
 import type { BoardElement, Groups, Json, Prints } from "./shape";
 import { ElementStore } from "./store";
 
@@ -107,6 +112,8 @@ export class BoardBinding {
   private readonly dirty = new Map<string, BoardElement>();
   /** Moved by the editor's own repair of the order (B7). */
   private readonly reordered = new Set<string>();
+  /** Changed here since the pointer went down (B5). */
+  private readonly held = new Set<string>();
   /** Changed by others, not shown. */
   private readonly waiting = new Set<string>();
   /** Movements of others that are on the screen, by element. */
@@ -121,6 +128,7 @@ export class BoardBinding {
   private restUntil = 0;
   private applying = false;
   private started = false;
+  private mayForget = false;
   private readonly undo: (() => void)[] = [];
 
   constructor(options: BoardBindingOptions) {
@@ -161,11 +169,17 @@ export class BoardBinding {
   }
 
   setWritable(writable: boolean): void {
+    if (this.writable === writable) return;
     this.writable = writable;
-    if (!writable) {
-      this.dirty.clear();
-      this.settle();
-    }
+    if (!writable || !this.started) return;
+    // B12: what the last scan has passed it may have passed without noting it.
+    this.scanned.list.length = this.scanned.versions.length = 0;
+    this.changed();
+  }
+
+  /** This document is up to date with the server's, so that the next change may take old deleted elements along (B11). */
+  upToDate(): void {
+    this.mayForget = true;
   }
 
   // -- from here to the others --------------------------------------------------------------------------------------
@@ -187,6 +201,7 @@ export class BoardBinding {
   /** Find what was changed here. Runs once a frame over thousands of elements: what is as it was is passed quickly. */
   private scan(): void {
     const elements = this.scene.elements();
+    const { pointerDown } = this.scene.busy();
     const { list, versions } = this.scanned;
     const found: BoardElement[] = [];
     let isOther = elements.length !== list.length;
@@ -201,6 +216,7 @@ export class BoardBinding {
       versions[at] = element.version;
       if (isSame(this.seen.get(element.id), element)) continue;
       if (this.writable) this.dirty.set(element.id, element);
+      if (pointerDown) this.held.add(element.id);
       found.push(element);
     }
     list.length = versions.length = elements.length;
@@ -243,6 +259,7 @@ export class BoardBinding {
     if (this.started && !this.applying) this.scan();
     clearTimeout(this.commitTimer);
     this.commitTimer = undefined;
+    if (!this.writable) return; // B12
     const changes = new Map<string, Groups>();
     let isOrder = false;
     let size = 0;
@@ -258,6 +275,7 @@ export class BoardBinding {
       const now = split(element, kept);
       const changed = this.changedGroups(id, kept, now);
       if (changed.m && changed.m["index"] !== kept?.m?.["index"]) isOrder = true;
+      if (changed.t && kept?.m?.["isDeleted"] === true && !element.isDeleted) this.bringBack(element, changed, changes);
       if (Object.keys(changed).length > 0) changes.set(id, changed);
       this.see(element, kept);
       for (const group of Object.values(changed)) size += JSON.stringify(group).length;
@@ -267,19 +285,37 @@ export class BoardBinding {
     for (const [id, element] of unfinished) this.dirty.set(id, element);
     this.notBefore = Date.now() + COMMIT_MS + (1000 * size) / BYTES_PER_SECOND;
     this.firstDirtyAt = Date.now();
-    if (changes.size > 0) this.store.write(changes, this);
+    if (changes.size > 0) {
+      this.store.write(changes, this, this.mayForget);
+      this.mayForget = false;
+    }
     this.presence?.set({ live: undefined });
     if (changes.size > 0) this.presence?.flush();
     this.settle();
   }
 
-  /** The groups that differ from what was last shown here (B3). */
+  /** A text that is written into while others have deleted it (B10). */
+  private bringBack(element: BoardElement, changed: Groups, changes: Map<string, Groups>): void {
+    for (const id of [element.id, (element as Tied).containerId]) {
+      const kept = typeof id === "string" ? this.store.read(id) : undefined;
+      if (typeof id !== "string" || kept?.m?.["isDeleted"] !== true) continue;
+      const groups = id === element.id ? changed : { ...changes.get(id) };
+      groups.m = { ...kept.m, ...groups.m, isDeleted: false };
+      if (id !== element.id) changes.set(id, groups);
+      this.waiting.add(id);
+    }
+  }
+
+  /** The groups that differ from what was last shown here (B3), on top of what others have made of them (B4). */
   private changedGroups(id: string, kept: Groups | undefined, now: Groups): Groups {
     const before = this.seen.get(id)?.prints ?? {};
     const after = prints(now);
     const changed: Groups = {};
     for (const group of GROUPS) {
-      if (now[group] && (after[group] !== before[group] || !kept?.[group])) changed[group] = now[group];
+      const [mine, theirs] = [now[group], kept?.[group]];
+      if (!mine || (theirs && after[group] === before[group])) continue;
+      const result = merged(group, before[group], mine, theirs);
+      if (!theirs || result === mine || print(result) !== print(theirs)) changed[group] = result;
     }
     return changed;
   }
@@ -409,14 +445,21 @@ export class BoardBinding {
 
   /** The elements that are to be shown, put together from the document, what is uncommitted here, and movements. */
   private rebuilt(before: Map<string, BoardElement>): Map<string, BoardElement> {
-    const { editing } = this.scene.busy();
+    const { editing, pointerDown } = this.scene.busy();
+    if (!pointerDown) this.held.clear();
     const wanted = new Map<string, BoardElement>();
     for (const id of [...this.waiting]) {
-      if (editing.has(id)) continue; // B5
+      if (editing.has(id) || this.held.has(id)) continue; // B5
       this.waiting.delete(id);
-      const kept = this.store.read(id);
-      if (!kept) continue;
       const local = before.get(id);
+      const kept = this.store.read(id);
+      if (!kept) {
+        // Forgotten by somebody (B11).
+        if (local && !local.isDeleted && this.seen.has(id) && !this.dirty.has(id) && !this.store.map.has(id)) {
+          wanted.set(id, { ...local, isDeleted: true, version: local.version + 1 });
+        }
+        continue;
+      }
       if (kept.m?.["isDeleted"] === true && !local) continue;
       const groups = { ...kept };
       const mine = this.dirty.get(id);
@@ -468,9 +511,14 @@ export class BoardBinding {
       if (mine) {
         // What is uncommitted stays so: its groups are compared with what was shown before (B4).
         const uncommitted = this.changedGroups(id, kept, split(mine, kept));
-        const shown = prints(split(element, kept));
-        const base: Prints = { ...shown };
-        for (const group of GROUPS) if (uncommitted[group]) base[group] = seen?.prints[group] ?? "";
+        const shown = split(element, kept);
+        const base: Prints = prints(shown);
+        for (const group of GROUPS) {
+          if (!uncommitted[group]) continue;
+          const before = seen?.prints[group];
+          const fields = changedFields(group, before, split(mine, kept)[group] ?? {});
+          base[group] = before ? print(withFields(shown[group] ?? {}, kept?.[group] ?? {}, fields)) : "";
+        }
         this.seen.set(id, { version: element.version, nonce: element.versionNonce, prints: base });
         this.dirty.set(id, element);
         continue;

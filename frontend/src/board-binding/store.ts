@@ -3,11 +3,17 @@
  *
  * Rules (tests quote these ids):
  *   E1  Only groups that have changed are written, all of them in one transaction.
- *   E2  No key is ever removed: a deleted element is marked, so that undo, here or elsewhere, can bring it back.
+ *   E2  A deleted element is marked, with the day (`d`, days since 1970), so that undo, here or elsewhere, can bring it
+ *       back. After a month it is removed: whoever still has it on their screen and undoes its deletion writes all of it.
  *   E3  An element without a type, or with values that are no objects, is not shown; it is left as it is.
  */
 import * as Y from "yjs";
 import { GROUPS, type Fields, type Groups } from "./shape";
+
+const DAY_MS = 86_400_000;
+const KEPT_DAYS = 30;
+/** So that no update is larger than the server takes. */
+const MOST_FORGOTTEN = 5000;
 
 export class ElementStore {
   readonly map: Y.Map<unknown>;
@@ -35,8 +41,13 @@ export class ElementStore {
     return typeof groups.m?.["type"] === "string" ? groups : undefined;
   }
 
-  /** Write changed groups (E1). */
-  write(changes: Map<string, Groups>, origin: unknown): void {
+  /**
+   * Write changed groups (E1).
+   *
+   * @param forget whether elements that were deleted long ago are removed along with it (E2).
+   */
+  write(changes: Map<string, Groups>, origin: unknown, forget = false): void {
+    const today = Math.floor(Date.now() / DAY_MS);
     this.doc.transact(() => {
       for (const [id, groups] of changes) {
         let kept = this.map.get(id);
@@ -44,9 +55,22 @@ export class ElementStore {
           kept = new Y.Map();
           this.map.set(id, kept);
         }
-        for (const group of GROUPS) if (groups[group]) (kept as Y.Map<unknown>).set(group, groups[group]);
+        const element = kept as Y.Map<unknown>;
+        for (const group of GROUPS) if (groups[group]) element.set(group, groups[group]);
+        if (groups.m?.["isDeleted"] === true && element.get("d") !== today) element.set("d", today);
       }
+      if (forget) for (const id of this.forgettable(today)) this.map.delete(id);
     }, origin);
+  }
+
+  private forgettable(today: number): string[] {
+    const old: string[] = [];
+    for (const [id, kept] of this.map) {
+      if (!(kept instanceof Y.Map) || (kept.get("m") as Fields | undefined)?.["isDeleted"] !== true) continue;
+      const day: unknown = kept.get("d");
+      if (typeof day === "number" && today - day > KEPT_DAYS && old.push(id) >= MOST_FORGOTTEN) break;
+    }
+    return old;
   }
 
   /** Hear which elements others have changed. */

@@ -3,6 +3,8 @@ import {
   CaptureUpdateAction, exportToBlob, exportToSvg, getCommonBounds, loadFromBlob, restoreElements, serializeAsJSON,
 } from "@excalidraw/excalidraw";
 import type { ExcalidrawImperativeAPI } from "@excalidraw/excalidraw/types";
+import { failed } from "../app/actions";
+import { t } from "../strings";
 
 type Api = ExcalidrawImperativeAPI;
 
@@ -34,9 +36,40 @@ export async function toSvg(api: Api): Promise<Blob> {
   return new Blob([svg.outerHTML], { type: "image/svg+xml" });
 }
 
+class TooLargeError extends Error {}
+class UnreadableError extends Error {}
+
+const MOST_FILE_BYTES = 64 * 1024 * 1024;
+/** What is not an image goes into one update, which the server has to take. */
+const MOST_ELEMENT_BYTES = 8 * 1024 * 1024;
+
+/** Whether a picture has a scene in it. */
+export async function isWithScene(file: Blob): Promise<boolean> {
+  if (!/png|svg/.test(file.type) || file.size > MOST_FILE_BYTES) return false;
+  return loadFromBlob(file, null, null).then(() => true, () => false);
+}
+
+async function load(file: Blob): Promise<Awaited<ReturnType<typeof loadFromBlob>>> {
+  if (file.size > MOST_FILE_BYTES) throw new TooLargeError(`${file.size} bytes`);
+  let loaded;
+  try {
+    loaded = await loadFromBlob(file, null, null);
+  } catch (error) {
+    throw new UnreadableError(String(error), { cause: error });
+  }
+  const bytes = JSON.stringify(loaded.elements).length;
+  if (bytes > MOST_ELEMENT_BYTES) throw new TooLargeError(`elements of ${bytes} bytes`);
+  return loaded;
+}
+
+/** Tell a person why a file was not added. */
+export function failedImport(error: unknown): void {
+  failed(error instanceof TooLargeError ? t.failed.importTooLarge : t.failed.import, error);
+}
+
 /** Add what a file holds to the right of what is there; nothing that is there is replaced. */
 export async function insert(api: Api, file: Blob): Promise<void> {
-  const loaded = await loadFromBlob(file, null, null);
+  const loaded = await load(file);
   const added = renamed(loaded.elements.filter((element) => !element.isDeleted));
   if (added.length === 0) return;
   const there = api.getSceneElements();
@@ -49,7 +82,9 @@ export async function insert(api: Api, file: Blob): Promise<void> {
     }
   }
   api.addFiles(Object.values(loaded.files));
-  const elements = restoreElements([...api.getSceneElementsIncludingDeleted(), ...added.map((element) => ({ ...element, index: null }))] as never, null, {});
+  // Behind what is there: with places of their own they would be sorted in between.
+  const restored = restoreElements(added as never, null, { repairBindings: true }).map((element) => ({ ...element, index: null }));
+  const elements = [...api.getSceneElementsIncludingDeleted(), ...restored] as never as ReturnType<Api["getSceneElementsIncludingDeleted"]>;
   api.updateScene({ elements, captureUpdate: CaptureUpdateAction.IMMEDIATELY });
   const ids = new Set(added.map(({ id }) => id));
   api.scrollToContent(elements.filter(({ id }) => ids.has(id)), { fitToContent: true });

@@ -16,6 +16,9 @@ export function sceneOf(api: Api, pointerDown: () => boolean): Scene {
       for (const element of [state.editingTextElement, state.resizingElement, state.newElement]) {
         if (element) editing.add(element.id);
       }
+      // A label goes with its shape.
+      const text = state.editingTextElement;
+      if (text && "containerId" in text && text.containerId) editing.add(text.containerId);
       return { pointerDown: pointerDown(), editing };
     },
     restore: (elements) => restoreElements(elements as unknown as Elements, null, { repairBindings: true }),

@@ -11,10 +11,11 @@ import type { DocumentSession } from "../connection/session";
 import { useLatest, useStatus, type Following, type Peer } from "../page/hooks";
 import { t } from "../strings";
 import "../styles/board.css";
-import { say } from "../ui/toast";
 import { Cursors } from "./cursors";
+import { isPlain, take } from "./drop";
 import { keptFiles } from "./kept-files";
 import { collaborators, readView } from "./peers";
+import { uploadable } from "./picture";
 import { sceneOf } from "./scene";
 
 interface Props {
@@ -36,7 +37,7 @@ function fileHost(id: string): FileHost {
   return {
     upload: async (bytes) => {
       try {
-        const { url, mime_type, width, height } = await rest.upload(id, bytes);
+        const { url, mime_type, width, height } = await rest.upload(id, await uploadable(bytes));
         return { url, mimeType: mime_type, width, height };
       } catch (error) {
         if (error instanceof ApiError && !error.isTemporary) throw new RefusedError(error.message);
@@ -82,9 +83,10 @@ export default function BoardView({ session, peers, following, canEdit, onReady 
   const binding = useRef<BoardBinding | null>(null);
   const files = useRef<BoardFiles | null>(null);
   const pointerDown = usePointerDown();
+  const passed = useRef(new WeakSet<Event>());
   const dark = useDark();
   const editable = useLatest(canEdit);
-  const { admitted } = useStatus(session);
+  const { admitted, synced } = useStatus(session);
 
   // The scene is taken over by its own first data once, after that it is ours.
   useEffect(() => {
@@ -123,7 +125,9 @@ export default function BoardView({ session, peers, following, canEdit, onReady 
     document.addEventListener("visibilitychange", leave);
     addEventListener("pagehide", go);
     addEventListener("pointerup", up);
+    const stay = session.beforeEnd(go);
     return () => {
+      stay();
       document.removeEventListener("visibilitychange", leave);
       removeEventListener("pagehide", go);
       removeEventListener("pointerup", up);
@@ -137,6 +141,7 @@ export default function BoardView({ session, peers, following, canEdit, onReady 
   }, [api, initialised, session, pointerDown, editable, onReady]);
 
   useEffect(() => { binding.current?.setWritable(canEdit); }, [canEdit]);
+  useEffect(() => { if (synced && initialised) binding.current?.upToDate(); }, [synced, initialised, api]);
   useEffect(() => { if (admitted) files.current?.retry(); }, [admitted]);
 
   // Excalidraw tells of every change of its state, several times a frame; with thousands of elements looking through
@@ -161,7 +166,7 @@ export default function BoardView({ session, peers, following, canEdit, onReady 
   const onApi = useCallback((ready: ExcalidrawImperativeAPI): void => { setApi(() => ready); }, []);
 
   useCollaborators(session, api, peers);
-  useView(session, api, peers.length === 0, following.client, binding);
+  useView(session, api, peers.length === 0, following, binding);
 
   // Drawn anew only for what concerns it, and not with every word about the connection.
   const canvas = useMemo(() => (
@@ -178,15 +183,16 @@ export default function BoardView({ session, peers, following, canEdit, onReady 
   return (
     <div className="board" role="application" aria-label={t.board.canvas}
       onDropCapture={(event) => {
-        // Excalidraw would put the file in the place of what everybody has drawn.
-        const file = [...event.dataTransfer.files].find(({ name }) => /\.excalidraw$/i.test(name));
-        if (!file || !api) return;
+        const files = [...event.dataTransfer.files];
+        if (passed.current.has(event.nativeEvent) || (canEdit && (files.length === 0 || isPlain(files)))) return;
         event.preventDefault();
         event.stopPropagation();
-        import("./convert").then((convert) => convert.insert(api, file)).then(
-          () => { say(t.file.imported(file.name)); },
-          (error: unknown) => { failed(t.failed.import, error); },
-        );
+        if (!api || !canEdit) return;
+        const { target, clientX: x, clientY: y } = event;
+        void take(api, files, { x, y }, (drop) => {
+          passed.current.add(drop);
+          target.dispatchEvent(drop);
+        });
       }}
       onPointerLeave={() => { binding.current?.presence?.set({ pointer: undefined }); }}>
       {canvas}
@@ -220,7 +226,7 @@ function useCollaborators(session: DocumentSession, api: ExcalidrawImperativeAPI
 }
 
 /** Say what is in view here, and go along with the one who is followed. */
-function useView(session: DocumentSession, api: ExcalidrawImperativeAPI | null, alone: boolean, client: number | null,
+function useView(session: DocumentSession, api: ExcalidrawImperativeAPI | null, alone: boolean, { client, follow }: Following,
   binding: { readonly current: BoardBinding | null }): void {
   useEffect(() => {
     if (!api || alone) return;
@@ -238,18 +244,25 @@ function useView(session: DocumentSession, api: ExcalidrawImperativeAPI | null, 
   useEffect(() => {
     if (!api || client === null) return;
     let last = "";
+    let there = { scrollX: NaN, scrollY: NaN, zoom: NaN };
     const go = (): void => {
       const view = readView(session.awareness.getStates().get(client));
       if (!view || JSON.stringify(view) === last) return;
       last = JSON.stringify(view);
       const { width, height, zoom } = api.getAppState();
-      api.updateScene({ appState: {
-        zoom: { ...zoom, value: view.zoom as typeof zoom.value },
-        scrollX: width / 2 / view.zoom - view.x, scrollY: height / 2 / view.zoom - view.y,
-      } });
+      there = { zoom: view.zoom, scrollX: width / 2 / view.zoom - view.x, scrollY: height / 2 / view.zoom - view.y };
+      api.updateScene({ appState: { ...there, zoom: { ...zoom, value: view.zoom as typeof zoom.value } } });
     };
+    // Whoever moves the board by themselves, in whatever way, has stopped following.
+    const stop = api.onScrollChange((scrollX, scrollY, zoom) => {
+      const isMine = scrollX !== there.scrollX || scrollY !== there.scrollY || zoom.value !== there.zoom;
+      if (isMine) follow(null);
+    });
     go();
     session.awareness.on("change", go);
-    return () => { session.awareness.off("change", go); };
-  }, [session, api, client]);
+    return () => {
+      stop();
+      session.awareness.off("change", go);
+    };
+  }, [session, api, client, follow]);
 }

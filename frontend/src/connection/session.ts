@@ -7,6 +7,8 @@
  *   N2  The copy on the device comes first; the server is asked afterwards.
  *   N3  A permanent end detaches the document; everything else is tried again, later and later, and at once when the
  *       browser says that the network is back.
+ *   N4  What the page has not written into the document yet is written before it goes (`beforeEnd`): React ends a page
+ *       before the editors in it.
  */
 import { HocuspocusProvider, HocuspocusProviderWebsocket } from "@hocuspocus/provider";
 import { Awareness } from "y-protocols/awareness";
@@ -69,6 +71,7 @@ export class DocumentSession {
   private readonly device: Device;
   private readonly listeners = new Set<() => void>();
   private readonly pendings = new Set<string>();
+  private readonly last = new Set<() => void>();
   private retryTimer: ReturnType<typeof setTimeout> | undefined;
   private retries = 0;
   private destroyed = false;
@@ -125,8 +128,15 @@ export class DocumentSession {
     if (socket && !socket.shouldConnect) void socket.connect();
   };
 
+  /** Have something written into the document before it goes (N4); returns how to take that back. */
+  beforeEnd(write: () => void): () => void {
+    this.last.add(write);
+    return () => { this.last.delete(write); };
+  }
+
   destroy(): void {
     if (this.destroyed) return;
+    for (const write of this.last) write();
     this.destroyed = true;
     clearTimeout(this.retryTimer);
     removeEventListener("beforeunload", this.onBeforeUnload);

@@ -9,7 +9,7 @@ import * as Icons from "../ui/icons";
 import { Menu, type MenuItem } from "../ui/menu";
 import { ProfileDialog } from "../ui/profile";
 import { StatusChip } from "./chip";
-import { useMeta, useStatus, type Following, type Peer } from "./hooks";
+import { useLatest, useMeta, useStatus, type Following, type Peer } from "./hooks";
 import { People } from "./people";
 import { ShareDialog } from "./share";
 import { ShortcutsDialog } from "./shortcuts";
@@ -113,7 +113,14 @@ function Title({ session, kind, canEdit }: { session: DocumentSession; kind: "do
     if (tidy && tidy !== session.meta.get("title")) session.meta.set("title", tidy);
     session.setPending("title", false);
   };
-  useEffect(() => () => { clearTimeout(timer.current); }, []);
+  const latest = useLatest({ draft, commit });
+  useEffect(() => {
+    const stay = session.beforeEnd(() => { if (latest.current.draft !== null) latest.current.commit(latest.current.draft); });
+    return () => {
+      stay();
+      clearTimeout(timer.current);
+    };
+  }, [session, latest]);
 
   if (!canEdit) return <h1 className="title fixed">{shared || t.untitled[kind]}</h1>;
   return (

@@ -34,8 +34,7 @@ export default function BoardPage({ id }: { id: string }) {
       const file = await choose(".excalidraw,.json,.png,.svg,application/json");
       if (!file) return;
       const convert = await import("../board/convert");
-      await convert.insert(api, file);
-      say(t.file.imported(file.name));
+      await convert.insert(api, file).then(() => { say(t.file.imported(file.name)); }, convert.failedImport);
     };
     return [
       { label: t.menu.exportBoard, icon: <Icons.DownloadIcon />, run: () => { save("excalidraw", (convert) => convert.toFile(api)); } },

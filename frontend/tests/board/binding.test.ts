@@ -46,14 +46,94 @@ describe("two boards", () => {
     const { ana, ben } = open();
     ana.edit((scene) => { scene.add("one"); });
     settle();
+    ben.edit((scene) => { scene.change("one", { x: 50 }); });
+    ana.edit((scene) => { scene.change("one", { strokeColor: "#2f9e44" }); });
+    ana.binding.commit();
+    vi.advanceTimersByTime(30);
+    expect(ben.binding.pending).toBe(true);
+    expect(ben.scene.get("one")).toMatchObject({ x: 50, strokeColor: "#2f9e44" });
+    settle();
+    expect(ana.scene.get("one")).toMatchObject({ x: 50, strokeColor: "#2f9e44" });
+  });
+
+  it("merge changes of one group by its fields (B4, M1)", () => {
+    const { ana, ben } = open();
+    ana.edit((scene) => { scene.add("one"); scene.add("two"); scene.add("box"); });
+    settle();
+    // Before and after the change of the other one is shown.
+    for (const [id, wait] of [["one", 0], ["two", 30]] as const) {
+      ben.edit((scene) => { scene.change(id, { strokeColor: "#e03131", groupIds: ["g"] }); });
+      ana.edit((scene) => { scene.change(id, { backgroundColor: "#a5d8ff", locked: true }); });
+      ana.binding.commit();
+      vi.advanceTimersByTime(wait);
+      expect(ben.binding.pending).toBe(true);
+      ben.binding.commit();
+      settle();
+      for (const board of [ana, ben]) {
+        expect(board.scene.get(id)).toMatchObject({ strokeColor: "#e03131", backgroundColor: "#a5d8ff", groupIds: ["g"], locked: true });
+      }
+    }
+  });
+
+  it("do not bring back what others delete by tying an arrow to it (M1)", () => {
+    const { ana, ben } = open();
+    ana.edit((scene) => { scene.add("box"); });
+    settle();
+    ben.press();
+    ben.edit((scene) => { scene.change("box", { boundElements: [{ id: "arrow", type: "arrow" }] }); });
+    ana.edit((scene) => { scene.change("box", { isDeleted: true }); });
+    ana.binding.commit();
+    ben.release();
+    settle();
+    for (const board of [ana, ben]) expect(board.picture()).toEqual([]);
+  });
+
+  it("keep points with the size and the place that belong to them (M2)", () => {
+    const { ana, ben } = open();
+    ana.edit((scene) => { scene.add("line", { type: "line", points: [[0, 0], [10, 10]] }); });
+    settle();
+    ben.press();
+    ben.edit((scene) => { scene.change("line", { points: [[0, 0], [50, 10]], width: 50 }); });
+    ana.edit((scene) => { scene.change("line", { points: [[0, 0], [10, 90]], height: 90, y: 5, angle: 1 }); });
+    ana.binding.commit();
+    ben.release();
+    settle();
+    for (const board of [ana, ben]) {
+      expect(board.scene.get("line")).toMatchObject({ points: [[0, 0], [50, 10]], width: 50, height: 10, y: 0, angle: 1 });
+    }
+  });
+
+  it("do not show changes of what the pointer holds until it lets go, or they would be undone along with it (B5)", () => {
+    const { ana, ben } = open();
+    ana.edit((scene) => { scene.add("one"); });
+    settle();
     ben.press();
     ben.edit((scene) => { scene.change("one", { x: 50 }); });
     ana.edit((scene) => { scene.change("one", { strokeColor: "#2f9e44" }); });
-    vi.advanceTimersByTime(300);
-    expect(ben.scene.get("one")).toMatchObject({ x: 50, strokeColor: "#2f9e44" });
+    vi.advanceTimersByTime(3000);
+    expect(ben.scene.get("one")).toMatchObject({ x: 50, strokeColor: "#1e1e1e" });
+    expect(ana.scene.get("one")).toMatchObject({ x: 50, strokeColor: "#2f9e44" });
     ben.release();
     settle();
-    expect(ana.scene.get("one")).toMatchObject({ x: 50, strokeColor: "#2f9e44" });
+    for (const board of [ana, ben]) expect(board.scene.get("one")).toMatchObject({ x: 50, strokeColor: "#2f9e44" });
+  });
+
+  it("keep a text that is written into while others delete it, with its shape (B10)", () => {
+    const { ana, ben } = open();
+    const text = { type: "text", text: "a", originalText: "a", containerId: "box" };
+    ana.edit((scene) => { scene.add("box", { boundElements: [{ id: "t", type: "text" }] }); scene.add("t", text); scene.add("other", { ...text, containerId: null }); });
+    settle();
+    for (const id of ["t", "box", "other"]) ben.scene.editing.add(id);
+    ana.edit((scene) => { for (const id of ["t", "box", "other"]) scene.change(id, { isDeleted: true }); });
+    settle();
+    ben.edit((scene) => { scene.change("t", { text: "ab", originalText: "ab" }); });
+    settle();
+    ben.scene.editing.clear();
+    settle();
+    for (const board of [ana, ben]) {
+      expect(board.scene.list.filter(({ isDeleted }) => !isDeleted).map(({ id }) => id)).toEqual(["box", "t"]);
+      expect(board.scene.get("t")).toMatchObject({ text: "ab" });
+    }
   });
 
   it("do not write back what they are shown (B3)", () => {
@@ -133,6 +213,64 @@ describe("two boards", () => {
     ana.binding.commit();
     expect(ana.pending).toEqual([true, false]);
     expect(ana.binding.store.read("one")?.g?.["width"]).toBe(10);
+  });
+
+  it("commit what was changed before the right to write came back (B12)", () => {
+    const { ana, ben } = open();
+    ana.edit((scene) => { scene.add("one"); scene.add("two"); });
+    ana.binding.setWritable(false);
+    ana.edit((scene) => { scene.change("two", { x: 7 }); });
+    settle();
+    expect(ben.picture()).toEqual([]);
+    expect(ana.binding.pending).toBe(true);
+    ana.binding.setWritable(true);
+    settle();
+    expect(ana.binding.pending).toBe(false);
+    expect(ben.picture()).toEqual(ana.picture());
+    expect(ben.scene.get("two").x).toBe(7);
+  });
+
+  it("forget what was deleted more than a month ago, along with a change (B11, E2)", () => {
+    const { ana, ben } = open();
+    ana.edit((scene) => { for (let at = 0; at < 50; at += 1) scene.add(`old${at}`, { points: Array.from({ length: 50 }, (_, n) => [n, n]) }); scene.add("kept"); });
+    settle();
+    ana.edit((scene) => { for (let at = 0; at < 50; at += 1) scene.change(`old${at}`, { isDeleted: true }); });
+    settle();
+    vi.setSystemTime(Date.now() + 20 * 86_400_000);
+    ana.edit((scene) => { scene.add("new"); scene.change("kept", { isDeleted: true }); });
+    settle();
+    vi.setSystemTime(Date.now() + 12 * 86_400_000);
+    const size = Y.encodeStateAsUpdate(ana.doc).length;
+    ben.edit((scene) => { scene.change("new", { x: 1 }); });
+    settle();
+    expect(ana.binding.store.ids()).toHaveLength(52); // not told that it is up to date
+    ben.binding.upToDate();
+    settle();
+    expect(ana.binding.store.ids()).toHaveLength(52); // opening a board does not change it
+    ben.edit((scene) => { scene.change("new", { x: 2 }); });
+    settle();
+    expect(ana.binding.store.ids().sort()).toEqual(["kept", "new"]);
+    expect(Y.encodeStateAsUpdate(ana.doc).length).toBeLessThan(size / 10);
+    // Undo still brings back what is on somebody's screen.
+    ana.edit((scene) => { scene.change("old7", { isDeleted: false, x: 70 }); });
+    settle();
+    for (const board of [ana, ben]) expect(board.scene.get("old7")).toMatchObject({ x: 70, isDeleted: false, points: Array.from({ length: 50 }, (_, n) => [n, n]) });
+  });
+
+  it("do not keep what others have deleted and forgotten while this one was away (B11)", () => {
+    const { ana, ben, wire } = open();
+    ana.edit((scene) => { scene.add("one"); });
+    settle();
+    wire.cut = true;
+    ana.edit((scene) => { scene.change("one", { isDeleted: true }); });
+    settle();
+    vi.setSystemTime(Date.now() + 40 * 86_400_000);
+    ana.binding.upToDate();
+    ana.edit((scene) => { scene.add("two"); });
+    settle();
+    wire.heal();
+    settle();
+    for (const board of [ana, ben]) expect(board.scene.list.filter(({ isDeleted }) => !isDeleted).map(({ id }) => id)).toEqual(["two"]);
   });
 
   it("write nothing when they are read-only", () => {
