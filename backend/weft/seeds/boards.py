@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import zlib
+from itertools import pairwise
 from typing import Any, Final
 
 Element = dict[str, dict[str, Any]]
@@ -41,13 +42,30 @@ class _Drawing:
         self._write(name, text, size, "left", "top")
         return name
 
-    def line(self, x: float, y: float, dx: float, dy: float, kind: str = "line") -> str:
-        """A line, or an arrow."""
-        name = self._add(kind, x, y, abs(dx), abs(dy), stroke=_GREY, roundness={"type": 2})
-        self.elements[name]["g"]["points"] = [[0, 0], [dx, dy]]
-        self.elements[name]["s"] |= {"startArrowhead": None, "endArrowhead": "arrow" if kind == "arrow" else None}
-        self.elements[name]["m"] |= {"startBinding": None, "endBinding": None}
+    def tie(self, start: str, end: str, head: str | None = "arrow") -> str:
+        """An arrow from one box towards the middle of another; it holds on to both when they are moved."""
+        gap = 8.0 if head else 1.0
+        (x1, y1), (x2, y2) = self._edge(start, end, gap), self._edge(end, start, gap)
+        name = self._add("arrow", x1, y1, abs(x2 - x1), abs(y2 - y1), stroke=_GREY, roundness={"type": 2})
+        self.elements[name]["g"]["points"] = [[0, 0], [x2 - x1, y2 - y1]]
+        self.elements[name]["s"] |= {"startArrowhead": None, "endArrowhead": head}
+        for side, box in (("startBinding", start), ("endBinding", end)):
+            self.elements[name]["m"][side] = {"elementId": box, "focus": 0, "gap": gap}
+            self.elements[box]["m"]["boundElements"].append({"type": "arrow", "id": name})
         return name
+
+    def _edge(self, box: str, other: str, gap: float) -> tuple[float, float]:
+        """Where an arrow to another box leaves this one: on the line between their middles."""
+        size = self.elements[box]["g"]
+        (x, y), (other_x, other_y) = self._middle(box), self._middle(other)
+        dx, dy = other_x - x, other_y - y
+        ways = [(size["width"] / 2 + gap) / abs(dx)] if dx else []
+        ways += [(size["height"] / 2 + gap) / abs(dy)] if dy else []
+        return round(x + dx * min(ways), 2), round(y + dy * min(ways), 2)
+
+    def _middle(self, box: str) -> tuple[float, float]:
+        size = self.elements[box]["g"]
+        return size["x"] + size["width"] / 2, size["y"] + size["height"] / 2
 
     def _label(self, container: str, text: str) -> None:
         box = self.elements[container]["g"]
@@ -57,7 +75,7 @@ class _Drawing:
         name = self._add("text", x, y, width, height)
         self._write(name, text, 20, "center", "middle")
         self.elements[name]["m"]["containerId"] = container
-        self.elements[container]["m"]["boundElements"] = [{"type": "text", "id": name}]
+        self.elements[container]["m"]["boundElements"].append({"type": "text", "id": name})
 
     def _write(self, name: str, text: str, size: int, align: str, vertical: str) -> None:
         self.elements[name]["t"] = {
@@ -135,25 +153,22 @@ def _columns(name: str, titles: list[tuple[str, str]], notes: list[list[str]]) -
 def _flow() -> Elements:
     drawing = _Drawing("flow")
     drawing.text(0, -90, "What happens, step by step", 28)
-    for step, (label, fill) in enumerate([("Start", _GREEN), ("Step", _BLUE), ("Check", _YELLOW), ("Done", _GREEN)]):
-        x = step * 260.0
-        drawing.box(x, 0, 180, 90, fill=fill, label=label)
-        if step < 3:
-            drawing.line(x + 190, 45, 60, 0, "arrow")
-    drawing.line(610, 100, 0, 70, "arrow")
-    drawing.box(520, 180, 180, 90, fill=_RED, label="Not good:\nagain")
-    drawing.line(510, 225, -160, -115, "arrow")
+    steps = [("Start", _GREEN), ("Step", _BLUE), ("Check", _YELLOW), ("Done", _GREEN)]
+    boxes = [drawing.box(at * 260.0, 0, 180, 90, fill=fill, label=label) for at, (label, fill) in enumerate(steps)]
+    for start, end in pairwise(boxes):
+        drawing.tie(start, end)
+    again = drawing.box(520, 180, 180, 90, fill=_RED, label="Not good:\nagain")
+    drawing.tie(boxes[2], again)
+    drawing.tie(again, boxes[1])
     return drawing.elements
 
 
 def _map() -> Elements:
     drawing = _Drawing("mindmap")
-    drawing.box(-110, -50, 220, 100, fill=_YELLOW, label="Topic")
+    topic = drawing.box(-110, -50, 220, 100, fill=_YELLOW, label="Topic")
     branches = [(-420, -190, _BLUE), (240, -190, _GREEN), (-420, 90, _VIOLET), (240, 90, _RED)]
     for x, y, fill in branches:
-        left = x < 0
-        drawing.line(-110 if left else 110, 0, -130 if left else 130, y + 50, "line")
-        drawing.box(x, y, 180, 100, fill=fill, label="Idea")
+        drawing.tie(topic, drawing.box(x, y, 180, 100, fill=fill, label="Idea"), head=None)
     return drawing.elements
 
 
