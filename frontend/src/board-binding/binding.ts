@@ -20,6 +20,7 @@
 import type { Awareness } from "y-protocols/awareness";
 import type * as Y from "yjs";
 import { arrowsOf, completed, neighbours, type Tied } from "./bindings";
+import { fitted } from "./fit";
 import { bounded, difference, grown, overlay, readLive, type Live } from "./live";
 import { changedFields, merged, withFields } from "./merge";
 import { Presence } from "./presence";
@@ -466,7 +467,8 @@ export class BoardBinding {
       if (mine) Object.assign(groups, this.changedGroups(id, kept, split(mine, kept))); // B4
       const moved = this.overlays.get(id);
       if (moved?.live && groups.g && groups.g === kept.g) groups.g = overlay(groups.g, moved.live, moved.points);
-      wanted.set(id, join(id, groups, local));
+      const fit = fitted(join(id, groups, local)); // V1
+      if (fit) wanted.set(id, fit);
     }
     return wanted;
   }

@@ -52,6 +52,11 @@ const STEPS_PER_PIXEL = 64;
 const STEPS_OF_PRESSURE = 256;
 const COORDINATES = new Set(["x", "y", "width", "height", "points"]);
 
+/** An object as JSON has it: neither a list, nor a shared type that stands where a value should. */
+export function isFields(value: unknown): value is Fields {
+  return typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype;
+}
+
 function round(value: Json | undefined, steps: number): Json | undefined {
   if (typeof value === "number") return Number.isFinite(value) ? Math.round(value * steps) / steps : 0;
   if (Array.isArray(value)) return value.map((item) => round(item, steps) ?? null);

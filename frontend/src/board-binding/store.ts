@@ -8,7 +8,7 @@
  *   E3  An element without a type, or with values that are no objects, is not shown; it is left as it is.
  */
 import * as Y from "yjs";
-import { GROUPS, type Fields, type Groups } from "./shape";
+import { GROUPS, isFields, type Groups } from "./shape";
 
 const DAY_MS = 86_400_000;
 const KEPT_DAYS = 30;
@@ -36,7 +36,7 @@ export class ElementStore {
     const groups: Groups = {};
     for (const group of GROUPS) {
       const value: unknown = kept.get(group);
-      if (typeof value === "object" && value !== null && !Array.isArray(value)) groups[group] = value as Fields;
+      if (isFields(value)) groups[group] = value;
     }
     return typeof groups.m?.["type"] === "string" ? groups : undefined;
   }
