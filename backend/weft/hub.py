@@ -7,6 +7,7 @@ Rules (tests quote these ids):
     U3  A document whose stored bytes cannot be read is quarantined: closed with 1011, kept as it is, reported.
     U4  Draining: no new rooms and sessions; everything durable first, then sockets are closed 1012 in a jittered
         spread.
+    U5  A document that is deleted while it is being opened is opened anew, and is not there then.
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ class Hub:
         self._rooms: dict[DocumentId, Room] = {}
         self._idle: dict[DocumentId, Room] = {}  # those that nobody uses, longest idle first
         self._opening: dict[DocumentId, asyncio.Task[Room]] = {}
+        self._deleted: set[DocumentId] = set()  # of those that are being opened
         self._closing: dict[DocumentId, asyncio.Task[None]] = {}
         self.draining = False
         self._owners = 0
@@ -182,11 +184,14 @@ class Hub:
 
     def _opened(self, document: DocumentId, task: asyncio.Task[Room]) -> None:
         del self._opening[document]
+        self._deleted.discard(document)
         if not task.cancelled():
             task.exception()  # told to those who wait; when all of them have left, it is no error of ours
 
     def deleted(self, document: DocumentId) -> None:
         """A document has got its tombstone; a room that is open ends its sessions."""
+        if document in self._opening:
+            self._deleted.add(document)
         room = self._rooms.get(document)
         if room is not None and not room.is_lost:
             room.deleted()
@@ -203,6 +208,19 @@ class Hub:
             self._idle[room.document_id] = room
 
     async def _load(self, document: DocumentId) -> Room:
+        while True:
+            self._deleted.discard(document)
+            room = await self._load_once(document)
+            if document not in self._deleted:
+                break
+            await room.abandon()
+        self._rooms[document] = room
+        self._rest(room)
+        self.metrics.rooms += 1
+        self.metrics.rooms_opened += 1
+        return room
+
+    async def _load_once(self, document: DocumentId) -> Room:
         loaded = await self.journal.load(document)
         size = sum(len(edit.update) for entry in loaded.entries for edit in entry.batch)
         build = _build_shared if self.journal.is_shared else _build_own
@@ -219,12 +237,7 @@ class Hub:
             ) from error
         if waiting is not None:
             log.warning("the log lacks what some of it refers to; that waits", document=document, bytes=len(waiting))
-        room = Room(document, built, loaded, self._services, waiting=waiting)
-        self._rooms[document] = room
-        self._rest(room)
-        self.metrics.rooms += 1
-        self.metrics.rooms_opened += 1
-        return room
+        return Room(document, built, loaded, self._services, waiting=waiting)
 
     def _replicas_gone(self, gone: frozenset[str]) -> None:
         log.info("replicas are gone", replicas=sorted(gone))

@@ -451,3 +451,41 @@ async def test_u1_a_load_that_fails_after_everybody_has_left_is_no_error(monkeyp
         await turns(5)
         gc.collect()
     assert failures == []
+
+
+# -- deletion -------------------------------------------------------------------------------------------------------
+
+
+async def test_u5_a_document_that_is_deleted_while_it_is_opened_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world() as w:
+        await edited(w, DOCUMENT, "é🦊")
+        w.hub.evict_idle(monotonic() + LATER_S)
+        await until(lambda: not w.hub._closing)
+        read, go_on = asyncio.Event(), asyncio.Event()
+        real = w.hub.journal.load
+
+        async def load(document: DocumentId) -> Loaded:
+            loaded = await real(document)
+            read.set()
+            await go_on.wait()
+            return loaded
+
+        monkeypatch.setattr(w.hub.journal, "load", load)
+        for is_restored in (False, True):
+            read.clear()
+            go_on.clear()
+            opening = asyncio.create_task(w.hub.open(DOCUMENT))
+            await read.wait()
+            await w.hub.journal.delete(DOCUMENT)
+            w.hub.deleted(DOCUMENT)
+            if is_restored:
+                await w.hub.journal.restore(DOCUMENT)
+                go_on.set()
+                room = await opening
+                assert text_of(room.document.merged()) == "é🦊"
+                w.hub.release(room)
+            else:
+                go_on.set()
+                with pytest.raises(DocumentDeletedError):
+                    await opening
+                await w.hub.journal.restore(DOCUMENT)
