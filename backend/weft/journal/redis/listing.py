@@ -87,8 +87,7 @@ class Directory:
         await base.run(("ZADD", keys.trash, "NX", base.now_ms(), document))
         args: list[Argument] = [base.now_ms(), base.publish, keys.channel(document), base.replica]
         await base.ask("delete", document, [keys.meta(document)], args)
-        await base.run(("ZADD", keys.deleted, 0, document), ("ZREM", keys.documents, document))
-        await base.run(("ZREM", keys.edited, document))
+        await self._list(document)
 
     async def restore(self, document: DocumentId) -> None:
         """Take the tombstone away."""
@@ -98,7 +97,7 @@ class Directory:
             raise ForbiddenError(f"there is no document {document}")
         if word == b"purged":
             raise DocumentDeletedError(f"document {document} was deleted, and its content has been purged")
-        await self._relist(document)
+        await self._list(document)
 
     async def list_by_time(self, documents: list[DocumentId]) -> None:
         """Put documents into the order by time as their meta has it (RD1)."""
@@ -108,12 +107,26 @@ class Directory:
         if scores:
             await self._base.run(("ZADD", key, "GT", *scores))
 
-    async def _relist(self, document: DocumentId) -> None:
+    async def _list(self, document: DocumentId) -> None:
+        """Have the sorted sets say what the meta says; again, when another replica has changed that meanwhile (RD1)."""
         keys = self._base.keys
-        await self.list_by_time([document])
-        await self._base.run(
-            ("ZADD", keys.documents, 0, document), ("ZREM", keys.deleted, document), ("ZREM", keys.trash, document)
-        )
+        (info,) = await self.infos([document])
+        while info is not None and not info.purged:
+            if info.deleted_ms is None:
+                await self.list_by_time([document])
+                await self._base.run(
+                    ("ZADD", keys.documents, 0, document),
+                    ("ZREM", keys.deleted, document),
+                    ("ZREM", keys.trash, document),
+                )
+            else:
+                await self._base.run(("ZADD", keys.trash, "NX", info.deleted_ms, document))
+                await self._base.run(("ZADD", keys.deleted, 0, document), ("ZREM", keys.documents, document))
+                await self._base.run(("ZREM", keys.edited, document))
+            before_ms = info.deleted_ms
+            (info,) = await self.infos([document])
+            if info is not None and info.deleted_ms == before_ms:
+                return
 
     async def purge_due(self) -> None:
         """Drop the content of documents that were deleted long enough ago (J14)."""
@@ -150,7 +163,7 @@ class Directory:
     async def _put_right(self, document: DocumentId) -> None:
         """A note without a tombstone: whoever wanted to delete was killed, or it has been restored (RD1)."""
         if (await self.infos([document]))[0] is not None:
-            await self._relist(document)
+            await self._list(document)
         else:
             await self._base.run(("ZREM", self._base.keys.trash, document))
 
