@@ -2,7 +2,8 @@
 
 Rules (tests quote these ids):
     DO1  A listing shows what may be read and nothing else, not even in its numbers; a page costs a bounded amount of
-         work (JS3 of journal/search.py), and with a hook at most `MOST_ASKED` questions.
+         work (JS3 of journal/search.py), and with a hook at most `MOST_ASKED` questions. Only where all that this
+         allows was looked at and nothing of it may be shown, `following` names the last that was (JS2).
     DO2  The server makes ids: 16 random characters, behind a folder where that is said or all that one may write in.
     DO3  What is answered is durable: made, renamed, copied, deleted.
     DO4  Deleting ends live sessions with 4404. It can be undone for as long as the journal keeps what was deleted.
@@ -275,7 +276,7 @@ class _Query:
     async def _asked(self, after: str, limit: int) -> DocumentPage:
         """A hook is asked about each; numbers say only what was found."""
         documents: list[Document] = []
-        asked, cursor = 0, after
+        asked, cursor, end = 0, after, ""
         where = self._where() if self._search or self._kind is not None else None
         while True:
             # No more at once than the page has room for: so the page ends where what was asked about does.
@@ -283,7 +284,19 @@ class _Query:
             levels = await self._sight.of([info.document for info in listing.documents])
             asked += len(levels)
             pairs = zip(listing.documents, levels, strict=True)
-            documents += [shown(info, level) for info, level in pairs if level is not None]
-            cursor = listing.following or ""
-            if listing.following is None or len(documents) >= limit or asked >= MOST_ASKED:
-                return DocumentPage(documents=documents, total=len(documents), following=listing.following)
+            allowed = [(number, info, level) for number, (info, level) in enumerate(pairs, 1) if level is not None]
+            documents += [shown(info, level) for _, info, level in allowed]
+            following = listing.following
+            if following is not None and allowed:
+                # The page is to end with what it shows: a cursor names a document (DO1).
+                number = allowed[-1][0]
+                end = (
+                    following
+                    if number == len(levels)
+                    else (await self._list("", cursor, number, where)).following or ""
+                )
+            if following is None or len(documents) >= limit or asked >= MOST_ASKED:
+                return DocumentPage(
+                    documents=documents, total=len(documents), following=None if following is None else end or following
+                )
+            cursor = following

@@ -680,6 +680,9 @@ class JournalContract:
         (shown,) = page.documents
         assert page.following is not None
         assert page.following.endswith(shown.document)
+        where = Where(allowed=where.allowed, most=3)  # which ends the page before there is another one
+        assert (await journal.documents(order=order, where=where, limit=2)).following == page.following
+        where = Where(allowed=where.allowed)
         page = await journal.documents(order=order, where=where, limit=1, after=page.following)
         assert {shown.document, page.documents[0].document} == {"a/1", "e/1"}
         assert page.following is None

@@ -548,10 +548,9 @@ class MemoryJournal:
         seen = len(behind) if where is None else where.most
         matching = [kept for kept in behind[:seen] if matches is None or matches((kept.name, kept.title, kept.kind))]
         page = matching[:limit]
-        if len(matching) > limit:
-            end = page[-1] if page else None
-        else:
-            end = behind[seen - 1] if len(behind) > seen else None
+        end = None
+        if len(matching) > limit or len(behind) > seen:
+            end = page[-1] if page else behind[seen - 1] if limit else None
         total = len(found)
         if matches is not None and where is not None:
             total = sum(matches((kept.name, kept.title, kept.kind)) for kept in found[: where.most])

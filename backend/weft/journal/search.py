@@ -4,7 +4,7 @@ Rules (tests quote these ids):
     JS1  A listing is ordered by name, or newest first by the last edit (of deleted documents: by the deletion). The
         order by time may lag by `EDITED_MS`; the times that are shown do not.
     JS2  A page ends with a cursor that stays good whatever is added or removed meanwhile. It names the last document
-         that is shown; only where JS3 ends a page early it names one that may not be.
+         that is shown; of a page that shows none, because JS3 ends it, the last that was looked at.
     JS3  Work is bounded: one call looks at `Where.most` documents at most. A page may end early then, with a cursor,
         and `total` counts what was found among the first `most`.
     JS4  Titles are compared without case and compatibility forms; a document without a title is found by its name.

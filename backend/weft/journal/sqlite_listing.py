@@ -50,7 +50,7 @@ class Pages:
             if len(rows) < most:
                 return Listing(found, total, None)
             if where is not None and looked >= where.most:
-                return Listing(found, total, cursor)
+                return Listing(found, total, end if found else cursor)
             yield
 
     def _count(self, database: Database) -> Steps[int]:

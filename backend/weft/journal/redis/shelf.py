@@ -59,7 +59,7 @@ class Shelf:
             if not more:
                 return Listing(found, total, None)
             if where is not None and looked >= where.most:
-                return Listing(found, total, cursor)
+                return Listing(found, total, end if found else cursor)
 
     async def _count(self) -> int:
         where = self._where
