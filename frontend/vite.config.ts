@@ -1,39 +1,6 @@
-import { cpSync } from "node:fs";
 import react from "@vitejs/plugin-react";
 import { defineConfig, type Plugin } from "vite";
-
-/** Excalidraw fetches its fonts by name, from `EXCALIDRAW_ASSET_PATH`. */
-function excalidrawFonts(): Plugin {
-  return {
-    name: "excalidraw-fonts",
-    apply: "build",
-    writeBundle(options) {
-      cpSync("node_modules/@excalidraw/excalidraw/dist/prod/fonts", `${options.dir ?? ""}/excalidraw/fonts`, { recursive: true });
-    },
-  };
-}
-
-/**
- * Excalidraw names another host for each font, in case ours does not answer. Browsers that are forbidden to ask it say so
- * for every font, though none is missing. Fails the build when Excalidraw has changed.
- */
-function noOtherHost(): Plugin {
-  const fallback = /return (\w+)\.push\(new URL\(\w+,\w+\.ASSETS_FALLBACK_URL\)\),\1\}/;
-  let found = false;
-  return {
-    name: "no-other-host",
-    apply: "build",
-    transform(code, id) {
-      if (!id.includes("@excalidraw/excalidraw/dist/prod/") || !code.includes("ASSETS_FALLBACK_URL")) return null;
-      const own = code.replace(fallback, "return $1}");
-      found = own !== code;
-      return { code: own, map: null };
-    },
-    buildEnd(error) {
-      if (!error && !found) this.error("Excalidraw's fallback for fonts was not found; look at ASSETS_FALLBACK_URL");
-    },
-  };
-}
+import { drawsWhatChanged, excalidrawFonts, noOtherHost } from "./scripts/excalidraw.ts";
 
 /** The fonts of every page come along with its script, not after it: nobody sees the text change its shape. */
 function fontsAtOnce(): Plugin {
@@ -55,7 +22,7 @@ const server = process.env["WEFT_URL"] ?? "http://127.0.0.1:8000";
 export default defineConfig(({ command }) => ({
   // Relative, so that a proxy may serve Weft under a path; the server writes the page's own links.
   base: command === "build" ? "./" : "/",
-  plugins: [react(), excalidrawFonts(), noOtherHost(), fontsAtOnce()],
+  plugins: [react(), excalidrawFonts(), noOtherHost(), drawsWhatChanged(), fontsAtOnce()],
   build: {
     outDir: "../backend/weft/static/app",
     emptyOutDir: true,

@@ -1,0 +1,59 @@
+/**
+ * What the build changes in Excalidraw. Each change fails the build when it no longer finds its place, so that a new
+ * version of Excalidraw is looked at before it is used.
+ */
+import { cpSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import type { Plugin } from "vite";
+
+const FROM = "@excalidraw/excalidraw/dist/prod/";
+
+/** Excalidraw fetches its fonts by name, from `EXCALIDRAW_ASSET_PATH`. */
+export function excalidrawFonts(): Plugin {
+  return {
+    name: "excalidraw-fonts",
+    apply: "build",
+    writeBundle(options) {
+      cpSync("node_modules/@excalidraw/excalidraw/dist/prod/fonts", `${options.dir ?? ""}/excalidraw/fonts`, { recursive: true });
+    },
+  };
+}
+
+/** Changes the one file of Excalidraw that contains `where`. */
+function changed(name: string, where: string, change: (code: string) => string | null, hint: string): Plugin {
+  let found = false;
+  return {
+    name,
+    apply: "build",
+    transform(code, id) {
+      if (!id.includes(FROM) || !code.includes(where)) return null;
+      const own = change(code);
+      if (own === null || own === code) return null;
+      found = true;
+      return { code: own, map: null };
+    },
+    buildEnd(error) {
+      if (!error && !found) this.error(`Excalidraw's code has changed: ${hint}`);
+    },
+  };
+}
+
+/**
+ * Excalidraw names another host for each font, in case ours does not answer. Browsers that are forbidden to ask it say so
+ * for every font, though none is missing.
+ */
+export const noOtherHost = (): Plugin => changed("no-other-host", "ASSETS_FALLBACK_URL",
+  (code) => code.replace(/return (\w+)\.push\(new URL\(\w+,\w+\.ASSETS_FALLBACK_URL\)\),\1\}/, "return $1}"),
+  "the fallback for fonts was not found; look at ASSETS_FALLBACK_URL");
+
+/** Only what has changed is drawn: src/board/redraw.ts. */
+export const drawsWhatChanged = (): Plugin => changed("draws-what-changed", "allElementsMap:r,visibleElements:o,scale:i,appState:a,renderConfig:s})", (code) => {
+  const pictures = /([\w$]+)=new WeakMap,[\w$]+=\(e,t,n,r\)=>\{let o=n\?r\.zoom:/.exec(code)?.[1];
+  const [, padding, coordinates] = /let i=e\.element,a=([\w$]+)\(i\),s=e\.scale,\[d,c,l,U\]=([\w$]+)\(i,o\)/.exec(code) ?? [];
+  if (!pictures || !padding || !coordinates) return null;
+  const module = fileURLToPath(new URL("../src/board/redraw.ts", import.meta.url));
+  const own = code.replace(/([\w$]+=[\w$]+\()e=>\{([\w$]+)\(e\)\}(,\{trailing:!0\}\),[\w$]+=\(e,t\)=>\{if\(t\))/,
+    (_all, start: string, draw: string, end: string) =>
+      `${start}e=>{weftRedraw(e,{draw:${draw},pictures:${pictures},padding:${padding},coordinates:${coordinates}})}${end}`);
+  return own === code ? null : `import{redraw as weftRedraw}from${JSON.stringify(module)};${own}`;
+}, "the drawing of the static canvas was not found; look at renderStaticScene");
