@@ -11,7 +11,8 @@ Rules (tests quote these ids):
     FL4  With replicas there has to be a place that all of them reach; without one, uploading says what to set.
     FL5  A store that cannot be reached is "later", never "not there".
     FL6  A document has files of its own, also a copy of another: so all of them go with it when it is purged, and
-         nothing else refers to them. What is not there any more is removed.
+         no other document lacks one then.
+    FL7  A file is read in parts of `PART_BYTES`, as whoever gets it takes them: many who read slowly take no memory.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import os
 import secrets
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -37,6 +38,7 @@ from weft.types import DocumentId
 log = get_logger("weft.files")
 
 FOLDER = "files"
+PART_BYTES = 256 * 1024
 T = TypeVar("T")
 
 
@@ -92,6 +94,23 @@ class FileStore(ABC):
         """Read a file; None when it is not there."""
         return await self._read(shelf_of(document), name)
 
+    async def size(self, document: DocumentId, name: str) -> int | None:
+        """How many bytes a file has; None when it is not there."""
+        return await self._size(shelf_of(document), name)
+
+    async def parts(self, document: DocumentId, name: str, size_bytes: int) -> AsyncIterator[bytes]:
+        """Read a file part by part (FL7).
+
+        Raises:
+            LaterError: it cannot be read, or has been removed meanwhile.
+        """
+        for start in range(0, size_bytes, PART_BYTES):
+            wanted = min(PART_BYTES, size_bytes - start)
+            part = await self._part(shelf_of(document), name, start, wanted)
+            if part is None or len(part) != wanted:
+                raise LaterError("the file was removed while it was read")
+            yield part
+
     async def copy(self, document: DocumentId, to: DocumentId) -> None:
         """Keep all files of a document for another one too."""
         source, target = shelf_of(document), shelf_of(to)
@@ -121,6 +140,14 @@ class FileStore(ABC):
         """Read one file."""
 
     @abstractmethod
+    async def _size(self, shelf: str, name: str) -> int | None:
+        """How many bytes one file has."""
+
+    @abstractmethod
+    async def _part(self, shelf: str, name: str, start: int, count: int) -> bytes | None:
+        """Read so many bytes of one file."""
+
+    @abstractmethod
     async def _remove(self, shelf: str) -> None:
         """Remove a folder and what lies in it."""
 
@@ -142,6 +169,27 @@ class FolderFiles(FileStore):
         def read() -> bytes | None:
             try:
                 return (self._folder / shelf / name).read_bytes()
+            except FileNotFoundError:
+                return None
+
+        return await self._away(read)
+
+    async def _size(self, shelf: str, name: str) -> int | None:
+        def size() -> int | None:
+            try:
+                return (self._folder / shelf / name).stat().st_size
+            except FileNotFoundError:
+                return None
+
+        return await self._away(size)
+
+    async def _part(self, shelf: str, name: str, start: int, count: int) -> bytes | None:
+        def read() -> bytes | None:
+            # Opened for each part: who reads slowly takes no file descriptor either.
+            try:
+                with (self._folder / shelf / name).open("rb") as file:
+                    file.seek(start)
+                    return file.read(count)
             except FileNotFoundError:
                 return None
 
@@ -218,6 +266,14 @@ class ObjectFiles(FileStore):
         data = await self._asked(found.bytes_async())
         return None if data is None else bytes(data)
 
+    async def _size(self, shelf: str, name: str) -> int | None:
+        found = await self._asked(self._store.head_async(f"{FOLDER}/{shelf}/{name}"))
+        return None if found is None else int(found["size"])
+
+    async def _part(self, shelf: str, name: str, start: int, count: int) -> bytes | None:
+        part = await self._asked(self._store.get_range_async(f"{FOLDER}/{shelf}/{name}", start=start, length=count))
+        return None if part is None else bytes(part)
+
     async def _remove(self, shelf: str) -> None:
         for name in await self._sizes(shelf):
             await self._asked(self._store.delete_async(f"{FOLDER}/{shelf}/{name}"))
@@ -250,6 +306,12 @@ class NoFiles(FileStore):
         await self._sizes(shelf)
 
     async def _read(self, shelf: str, name: str) -> bytes | None:
+        return None
+
+    async def _size(self, shelf: str, name: str) -> int | None:
+        return None
+
+    async def _part(self, shelf: str, name: str, start: int, count: int) -> bytes | None:
         return None
 
     async def _remove(self, shelf: str) -> None:

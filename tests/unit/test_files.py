@@ -59,6 +59,20 @@ async def test_copies_have_files_of_their_own(store: FileStore) -> None:
     await store.copy(DocumentId("nobody"), OTHER)
 
 
+async def test_fl7_read_in_parts(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PART_BYTES", 4)
+    for data in (b"0123456789", b"01234567", b"0", b""):
+        name = name_of(data, "png")
+        await store.put(DOCUMENT, name, data)
+        assert await store.size(DOCUMENT, name) == len(data)
+        parts = [part async for part in store.parts(DOCUMENT, name, len(data))]
+        assert (b"".join(parts), max(map(len, parts), default=0)) == (data, min(4, len(data)))
+    missing = name_of(b"others", "png")
+    assert await store.size(DOCUMENT, missing) is None
+    with pytest.raises(LaterError, match="removed"):
+        [part async for part in store.parts(DOCUMENT, missing, 5)]
+
+
 async def test_fl6_files_go_with_their_document_and_no_others(store: FileStore) -> None:
     name = name_of(b"bytes", "png")
     await store.put(DOCUMENT, name, b"bytes")

@@ -7,7 +7,8 @@ Rules (tests quote these ids):
          keeps nobody else from uploading.
     FI3  Whoever may read the document may read its files; uploading needs `edit`.
     FI4  A file never changes, so it may be kept for ever by the browser of whoever got it. It is sent so that nothing
-         in it runs: its own type and no other (`nosniff`), in a sandbox, to pages of this origin alone.
+         in it runs: its own type and no other (`nosniff`), in a sandbox, to pages of this origin alone; and part by
+         part, as it is taken (FL7 of files.py).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import StreamingResponse
 
 from weft.api.access import NO_ACCESS, Visitor, id_of
 from weft.api.body import read_body
@@ -85,10 +87,13 @@ def files_router(weft: Weft, files: FileStore) -> APIRouter:
         name = id_of(document)
         await Visitor(weft, request).grant(name)
         await info_of(weft.hub.journal, name)
-        data = await files.get(name, file) if is_name(file) else None
-        if data is None:
+        size_bytes = await files.size(name, file) if is_name(file) else None
+        if size_bytes is None:
             raise ForbiddenError(NO_ACCESS)
-        extension = file.rpartition(".")[2]
-        return Response(data, media_type=MIME_TYPES[extension], headers=HEADERS)
+        return StreamingResponse(
+            files.parts(name, file, size_bytes),
+            media_type=MIME_TYPES[file.rpartition(".")[2]],
+            headers={**HEADERS, "content-length": str(size_bytes)},
+        )
 
     return router

@@ -65,17 +65,20 @@ async def test_fi2_none_takes_longer_than_it_may(tmp_path: Path, monkeypatch: py
             assert "within 0.05 s" in answer["error"]["message"]
 
 
+def scope_of(method: str, path: str) -> dict[str, Any]:
+    return {
+        "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"",
+        "headers": [(b"host", b"localhost")], "client": ("127.0.0.1", 1), "scheme": "http", "root_path": "",
+        "asgi": {"version": "3.0"}, "http_version": "1.1", "server": ("localhost", 8000),
+    }  # fmt: skip
+
+
 async def test_a_body_that_ends_early_is_no_failure_of_ours(tmp_path: Path) -> None:
     async with rest(data=tmp_path) as here:
         path = await made_in(here)
         for method, where in (("POST", f"/api{path}/files"), ("PATCH", f"/api{path}"), ("POST", "/api/documents")):
             said: list[Any] = []
             came = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
-            scope = {
-                "type": "http", "method": method, "path": where, "raw_path": where.encode(), "query_string": b"",
-                "headers": [(b"host", b"localhost")], "client": ("127.0.0.1", 1), "scheme": "http", "root_path": "",
-                "asgi": {"version": "3.0"}, "http_version": "1.1", "server": ("localhost", 8000),
-            }  # fmt: skip
 
             async def receive(came: Any = came) -> Any:
                 return next(came)
@@ -83,7 +86,7 @@ async def test_a_body_that_ends_early_is_no_failure_of_ours(tmp_path: Path) -> N
             async def send(message: Any, said: list[Any] = said) -> None:
                 said.append(message)
 
-            await here.app(scope, receive, send)  # an error that nobody expects would come through
+            await here.app(scope_of(method, where), receive, send)  # an error that nobody expects would come through
             assert said[0]["status"] == 400
 
 
@@ -125,3 +128,37 @@ async def test_a_copy_that_fails_leaves_no_files(tmp_path: Path, monkeypatch: py
         for _ in range(3):
             await here("POST", f"{path}/duplicate", 413)
         assert len(list((tmp_path / "files").iterdir())) == 1
+
+
+async def test_fl7_who_reads_slowly_takes_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("weft.files.PART_BYTES", 1000)
+    data = png(filler=b"x" * 50_000)
+    async with rest(data=tmp_path) as here:
+        url = (await here("POST", f"{await made_in(here)}/files", 201, content=data))["url"]
+        read: list[int] = []
+        real = FolderFiles._part
+
+        async def part(self: FolderFiles, *which: Any) -> bytes | None:
+            read.append(which[2])
+            return await real(self, *which)
+
+        monkeypatch.setattr(FolderFiles, "_part", part)
+        began, go_on, body = asyncio.Event(), asyncio.Event(), bytearray()
+
+        async def send(message: Any) -> None:
+            body.extend(message.get("body", b""))
+            if body:
+                began.set()
+                await go_on.wait()
+
+        async def receive() -> Any:
+            await asyncio.Event().wait()
+
+        reading = asyncio.create_task(here.app(scope_of("GET", url), receive, send))
+        await began.wait()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert read == [0]
+        go_on.set()
+        await reading
+        assert (bytes(body), len(read)) == (data, -(-len(data) // 1000))
