@@ -1,7 +1,7 @@
-import { lazy, Suspense } from "react";
+import { lazy, Suspense, type ReactNode } from "react";
 import { createRoot } from "react-dom/client";
 import { ErrorBoundary } from "./app/boundary";
-import { HOME, navigate, useRoute } from "./app/router";
+import { HOME, navigate, useRoute, type Route } from "./app/router";
 import { HomePage } from "./pages/home";
 import { PageSkeleton } from "./pages/skeleton";
 import { t } from "./strings";
@@ -17,6 +17,11 @@ const BoardPage = lazy(() => import("./pages/board"));
 
 function App() {
   const route = useRoute();
+  // Another page than the one that could not be drawn gets its own chance.
+  return <ErrorBoundary key={"id" in route ? route.id : route.page}>{pageOf(route)}</ErrorBoundary>;
+}
+
+function pageOf(route: Route): ReactNode {
   switch (route.page) {
     case "home":
       return <HomePage />;
@@ -34,4 +39,4 @@ function App() {
 }
 
 const root = document.getElementById("app");
-if (root) createRoot(root).render(<><ErrorBoundary><App /></ErrorBoundary><Toasts /></>);
+if (root) createRoot(root).render(<><App /><Toasts /></>);

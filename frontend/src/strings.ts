@@ -59,7 +59,6 @@ export const t = {
     menuOf: (title: string) => `Actions for ${title}`,
   },
   actions: {
-    open: "Open",
     rename: "Rename",
     duplicate: "Duplicate",
     delete: "Delete",
@@ -90,9 +89,9 @@ export const t = {
     import: "That file could not be read",
     importTooLarge: "That file is too large",
     export: "It could not be exported",
-    copy: "It could not be copied. Mark the link and copy it by hand.",
     share: "The links could not be loaded",
     offline: "The server cannot be reached",
+    otherHost: "That file is not on this server",
   },
   untitled: { document: "Untitled document", board: "Untitled board" },
   kind: { document: "Document", board: "Board", text: "Text" },
@@ -124,7 +123,6 @@ export const t = {
   },
   menu: {
     duplicate: "Duplicate",
-    rename: "Rename",
     delete: "Delete",
     exportMarkdown: "Download as Markdown",
     exportHtml: "Download as HTML",
@@ -135,8 +133,6 @@ export const t = {
     exportSvg: "Download as SVG",
     shortcuts: "Keyboard shortcuts",
     profile: "Your name and colour",
-    canvas: "Background",
-    find: "Find on the board",
   },
   profile: {
     title: "Your name and colour",
@@ -156,7 +152,6 @@ export const t = {
     view: "Anyone with this link can view",
     edit: "Anyone with this link can edit",
     create: "Create link",
-    creating: "Creating…",
     reset: "Reset links",
     resetHint: "Every link stops working at once, and whoever came by one is signed out.",
     resetConfirm: "Reset all links?",
@@ -173,8 +168,8 @@ export const t = {
     missingHint: "The document may have been deleted, or the link is wrong.",
     failed: "The document could not be loaded",
     failedHint: "Nothing is lost. It opens as soon as the server can be reached.",
-    plainText: "This is a plain text of another program",
-    plainTextHint: "It can be edited where it was made.",
+    otherProgram: "This was made by another program",
+    otherProgramHint: "It can be edited where it was made.",
     outdated: "This document was written with a newer version of Weft",
     unknown: "Parts of this document cannot be shown.",
     unknownHint: "They were made with a newer version of Weft or by another program. You can read the rest; to edit, reload the page to get the newest version.",
@@ -184,7 +179,6 @@ export const t = {
   },
   board: {
     loading: "Loading the board…",
-    missing: "There is nothing here",
     failed: "The board could not be loaded",
     imageRefused: "An image was not accepted by the server and stays on this device only",
     canvas: "Board",
@@ -223,8 +217,10 @@ export const t = {
   file: { imported: (name: string) => `${name} was inserted` },
 } as const;
 
-const rtf = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
-const dates = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric" });
+/** Of the texts above: a date in another language would stand in the middle of them. */
+const LOCALE = "en";
+const rtf = new Intl.RelativeTimeFormat(LOCALE, { numeric: "auto" });
+const dates = new Intl.DateTimeFormat(LOCALE, { day: "numeric", month: "short", year: "numeric" });
 
 /** "3 minutes ago", "yesterday", and a date for what is older than a week. */
 export function ago(whenMs: number, nowMs = Date.now()): string {

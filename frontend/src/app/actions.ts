@@ -1,13 +1,13 @@
 /** What can be done to a document from its page and from the list. Failures are told, never swallowed. */
 import { t } from "../strings";
 import { say } from "../ui/toast";
-import { api, ApiError, type Item } from "./api";
+import { api, ApiError, UnreachableError, type Item } from "./api";
 import { forgetRecent } from "./recent";
 
 /** Tell a person that something did not work, with the server's own words where it has some. */
 export function failed(text: string, error: unknown): void {
   console.warn(text, error);
-  const detail = error instanceof ApiError && error.message ? error.message : error instanceof TypeError ? t.failed.offline : "";
+  const detail = error instanceof ApiError || error instanceof UnreachableError ? error.message : "";
   say(detail ? `${text}: ${detail}` : text, { isError: true });
 }
 

@@ -1,5 +1,6 @@
 /** The server's REST interface, as far as the app uses it. */
 import { ROOT } from "./root";
+import { t } from "../strings";
 import { tokenOf } from "./tokens";
 
 export type Kind = "document" | "board" | "text";
@@ -53,6 +54,9 @@ export interface Uploaded {
   height: number;
 }
 
+/** The server cannot be reached. */
+export class UnreachableError extends Error {}
+
 /** The server said no. */
 export class ApiError extends Error {
   constructor(
@@ -91,7 +95,9 @@ async function request(path: string, { method = "GET", json, body, document, sig
     headers.set("content-type", body.type || "application/octet-stream");
     init.body = body;
   }
-  const response = await fetch(path, init);
+  const response = await fetch(path, init).catch((error: unknown) => {
+    throw signal?.aborted ? error : new UnreachableError(t.failed.offline, { cause: error });
+  });
   if (response.ok) return response;
   let [reason, message] = ["unknown", response.statusText];
   try {
@@ -106,6 +112,21 @@ async function request(path: string, { method = "GET", json, body, document, sig
 
 async function read<T>(path: string, options?: Request): Promise<T> {
   return (await (await request(path, options)).json()) as T;
+}
+
+/** What other programs make has no kind, or one of their own. */
+const known = (item: Item): Item => item.kind === "document" || item.kind === "board" ? item : { ...item, kind: "text" };
+
+/** The address of a file of this server, as browsers understand it; null for anything else, however it is written. */
+export function ownFile(url: string): string | null {
+  let parsed: URL;
+  try {
+    parsed = new URL(url, location.origin);
+  } catch {
+    return null;
+  }
+  const isOwn = parsed.origin === location.origin && parsed.pathname.startsWith(`${ROOT}/api/files/`);
+  return isOwn ? parsed.pathname : null;
 }
 
 const at = (id: string, rest = ""): string => `${ROOT}/api/documents/${encodeURIComponent(id)}${rest}`;
@@ -125,7 +146,8 @@ export const api = {
     if (search) query.set("search", search);
     if (kind) query.set("kind", kind);
     if (after) query.set("after", after);
-    return read(`${ROOT}/api/documents?${query.toString()}`, signal ? { signal } : {});
+    return read<Page>(`${ROOT}/api/documents?${query.toString()}`, signal ? { signal } : {})
+      .then((page) => ({ ...page, documents: page.documents.map(known) }));
   },
   create: (kind: Kind, options: { title?: string; template?: string } = {}): Promise<Item> =>
     read(`${ROOT}/api/documents`, { method: "POST", json: { kind, ...options } }),
@@ -144,7 +166,12 @@ export const api = {
     await request(at(id, "/links"), { method: "DELETE", document: id });
   },
   upload: (id: string, file: Blob): Promise<Uploaded> => read(at(id, "/files"), { method: "POST", body: file, document: id }),
-  download: async (id: string, url: string): Promise<Blob> => (await request(url, { document: id })).blob(),
+  /** The token is for this server's files, and not for whatever address stands in a document. */
+  download: async (id: string, url: string): Promise<Blob> => {
+    const file = ownFile(url);
+    if (file === null) throw new ApiError(400, "malformed", t.failed.otherHost);
+    return (await request(file, { document: id })).blob();
+  },
 };
 
 /** The page of a document. */

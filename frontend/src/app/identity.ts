@@ -22,6 +22,11 @@ export const tidyName = (value: unknown): string =>
   // Control characters and line breaks have no place in a label.
   (typeof value === "string" ? value.replace(/\p{C}+/gu, " ").trim().slice(0, MOST_CHARS) : "");
 
+const MOST_TITLE_CHARS = 300;
+
+export const tidyTitle = (value: unknown): string =>
+  (typeof value === "string" ? value.slice(0, MOST_TITLE_CHARS).replace(/\p{Cc}+/gu, " ").trim() : "");
+
 function read(): Person {
   try {
     const kept = JSON.parse(localStorage.getItem(KEY) ?? "null") as Partial<Person> | null;

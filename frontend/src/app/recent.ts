@@ -1,5 +1,6 @@
 /** What was opened on this device, for servers that do not list documents to everybody. */
 import type { Kind } from "./api";
+import { ROOT } from "./root";
 
 export interface Recent {
   id: string;
@@ -8,7 +9,7 @@ export interface Recent {
   opened_ms: number;
 }
 
-const KEY = "weft.recent";
+const KEY = `weft${ROOT}.recent`;
 const MOST = 40;
 
 export function recents(): Recent[] {

@@ -23,31 +23,26 @@ export function parse(pathname: string, root = ROOT): Route {
 }
 
 const listeners = new Set<() => void>();
-let current = location.href;
 arrive();
 
-/** A share link's token leaves the address bar before anything else happens. */
-function arrive(): void {
+/** A share link's token leaves the address bar before anything else happens; whether there was one. */
+function arrive(): boolean {
   const route = parse(location.pathname);
-  if (route.page === "document" || route.page === "board") {
-    const taken = takeToken(route.id, location.href);
-    if (taken) history.replaceState(history.state, "", taken.rest);
-  }
-  current = location.href;
+  if (route.page !== "document" && route.page !== "board") return false;
+  const taken = takeToken(route.id, location.href);
+  if (taken) history.replaceState(history.state, "", taken.rest);
+  return taken !== null;
 }
 
 function changed(): void {
-  arrive();
+  // A second link, pasted into the address bar of a page that is open, changes the fragment only: the page has begun
+  // with another token, or with none.
+  if (arrive()) location.reload();
   for (const listener of listeners) listener();
 }
 
 addEventListener("popstate", changed);
-// A second link to the same document, pasted into the address bar, changes the fragment only.
-addEventListener("hashchange", () => {
-  const before = current;
-  arrive();
-  if (location.href !== before) location.reload();
-});
+addEventListener("hashchange", changed);
 
 export function navigate(path: string, { replace = false } = {}): void {
   history[replace ? "replaceState" : "pushState"](null, "", path);

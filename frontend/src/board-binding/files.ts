@@ -173,8 +173,13 @@ export function readStored(value: unknown): StoredFile | undefined {
   return { url, mimeType, width: Number(width) || 0, height: Number(height) || 0 };
 }
 
+/** An image's own bytes, and no address where they may be found. */
+export const isDataUrl = (value: unknown): value is string =>
+  typeof value === "string" && /^data:image\/[a-z+.-]+;base64,[a-z0-9+/]*={0,2}$/i.test(value);
+
 /** The bytes behind a data URL. Not with `fetch`, which a strict content policy forbids. */
 function bytesOf(file: SceneFile): Blob {
+  if (!isDataUrl(file.dataURL)) throw new RefusedError("the image is damaged");
   const binary = atob(file.dataURL.slice(file.dataURL.indexOf(",") + 1));
   return new Blob([Uint8Array.from(binary, (char) => char.charCodeAt(0))], { type: file.mimeType });
 }

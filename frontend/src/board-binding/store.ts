@@ -8,7 +8,7 @@
  *   E3  An element without a type, or with values that are no objects, is not shown; it is left as it is.
  */
 import * as Y from "yjs";
-import { GROUPS, isFields, type Groups } from "./shape";
+import { GROUPS, isFields, type Fields, type Groups } from "./shape";
 
 const DAY_MS = 86_400_000;
 const KEPT_DAYS = 30;

@@ -4,6 +4,7 @@ import {
 } from "@excalidraw/excalidraw";
 import type { ExcalidrawImperativeAPI } from "@excalidraw/excalidraw/types";
 import { failed } from "../app/actions";
+import { isDataUrl } from "../board-binding";
 import { t } from "../strings";
 
 type Api = ExcalidrawImperativeAPI;
@@ -81,7 +82,7 @@ export async function insert(api: Api, file: Blob): Promise<void> {
       element.y += top - addedTop;
     }
   }
-  api.addFiles(Object.values(loaded.files));
+  api.addFiles(Object.values(loaded.files).filter(({ dataURL }) => isDataUrl(dataURL)));
   // Behind what is there: with places of their own they would be sorted in between.
   const restored = restoreElements(added as never, null, { repairBindings: true }).map((element) => ({ ...element, index: null }));
   const elements = [...api.getSceneElementsIncludingDeleted(), ...restored] as never as ReturnType<Api["getSceneElementsIncludingDeleted"]>;

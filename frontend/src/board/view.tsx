@@ -94,7 +94,8 @@ export default function BoardView({ session, peers, following, canEdit, onReady 
     const images = new BoardFiles(
       session.doc,
       {
-        file: (id) => api.getFiles()[id],
+        // Others choose these names: "constructor" is none of its files.
+        file: (id) => Object.hasOwn(api.getFiles(), id) ? api.getFiles()[id] : undefined,
         add: (all) => { api.addFiles(all.map((file) => ({ ...file, created: Date.now() }) as unknown as BinaryFileData)); },
       },
       fileHost(session.id),
@@ -125,9 +126,7 @@ export default function BoardView({ session, peers, following, canEdit, onReady 
     document.addEventListener("visibilitychange", leave);
     addEventListener("pagehide", go);
     addEventListener("pointerup", up);
-    const stay = session.beforeEnd(go);
     return () => {
-      stay();
       document.removeEventListener("visibilitychange", leave);
       removeEventListener("pagehide", go);
       removeEventListener("pointerup", up);

@@ -59,6 +59,7 @@ export class Device {
     const none = { found: false, unsaved: false };
     try {
       await probe(this.name);
+      if (this.isGone()) return none;
       const persistence = new IndexeddbPersistence(this.name, this.doc);
       this.persistence = persistence;
       const timeout = new Promise<null>((resolve) => { setTimeout(() => { resolve(null); }, OPEN_MS); });
@@ -100,6 +101,10 @@ export class Device {
     } catch {
       this.told(false);
     }
+  }
+
+  private isGone(): boolean {
+    return this.destroyed;
   }
 
   async destroy(): Promise<void> {

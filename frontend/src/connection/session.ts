@@ -7,16 +7,15 @@
  *   N2  The copy on the device comes first; the server is asked afterwards.
  *   N3  A permanent end detaches the document; everything else is tried again, later and later, and at once when the
  *       browser says that the network is back.
- *   N4  What the page has not written into the document yet is written before it goes (`beforeEnd`): React ends a page
- *       before the editors in it.
+ *   N4  A page that is left takes nothing with it: what is not saved yet goes on being sent, and whoever comes back finds it.
  */
 import { HocuspocusProvider, HocuspocusProviderWebsocket } from "@hocuspocus/provider";
-import { Awareness } from "y-protocols/awareness";
 import * as Y from "yjs";
 import { ROOT } from "../app/root";
 import { causeOfClose, causeOfReason, isPermanent } from "./causes";
 import { Device } from "./device";
 import { countingWebSocket, Unanswered } from "./frames";
+import { CheckedAwareness } from "./presence";
 import { chip, reduce, START, type Chip, type Event, type State } from "./status";
 
 /** Which documents this build can edit without damage. */
@@ -63,7 +62,7 @@ export interface Person {
 
 export class DocumentSession {
   readonly doc = new Y.Doc();
-  readonly awareness = new Awareness(this.doc);
+  readonly awareness = new CheckedAwareness(this.doc);
   state: State = START;
   chip: Chip = chip(START);
 
@@ -71,10 +70,20 @@ export class DocumentSession {
   private readonly device: Device;
   private readonly listeners = new Set<() => void>();
   private readonly pendings = new Set<string>();
-  private readonly last = new Set<() => void>();
   private retryTimer: ReturnType<typeof setTimeout> | undefined;
   private retries = 0;
+  /** How many show it: for a moment two, when one page takes the place of another. */
+  private pages = 1;
   private destroyed = false;
+
+  /** The document, as a page that was left has kept it, or opened anew (N4). */
+  static open(id: string, token: string, person: Person): DocumentSession {
+    const kept = sessions.get(id);
+    if (kept?.token !== token) return new DocumentSession(id, token, person);
+    kept.pages += 1;
+    kept.awareness.setLocalState({ user: kept.user(person) });
+    return kept;
+  }
 
   constructor(
     readonly id: string,
@@ -84,7 +93,7 @@ export class DocumentSession {
     sessions.get(id)?.destroy();
     sessions.set(id, this);
     this.awareness.setLocalState({ user: this.user(person) });
-    this.device = new Device(`weft:${id}`, this.doc, (kept) => { this.happened({ type: "kept", kept }); });
+    this.device = new Device(`weft${ROOT}:${id}`, this.doc, (kept) => { this.happened({ type: "kept", kept }); });
     this.doc.on("update", this.onUpdate);
     addEventListener("beforeunload", this.onBeforeUnload);
     void this.open();
@@ -128,15 +137,21 @@ export class DocumentSession {
     if (socket && !socket.shouldConnect) void socket.connect();
   };
 
-  /** Have something written into the document before it goes (N4); returns how to take that back. */
-  beforeEnd(write: () => void): () => void {
-    this.last.add(write);
-    return () => { this.last.delete(write); };
+  /** The page is left. Its editor may still be writing down what it has: to be called after that. */
+  leave(): void {
+    this.pages -= 1;
+    if (this.pages > 0) return;
+    this.awareness.setLocalState(null);
+    this.endIfDone();
+  }
+
+  private endIfDone(): void {
+    // What cannot be saved any more has been said to be so, and the device keeps it.
+    if (this.pages === 0 && (!this.chip.warn || this.state.ended !== null)) this.destroy();
   }
 
   destroy(): void {
     if (this.destroyed) return;
-    for (const write of this.last) write();
     this.destroyed = true;
     clearTimeout(this.retryTimer);
     removeEventListener("beforeunload", this.onBeforeUnload);
@@ -165,6 +180,7 @@ export class DocumentSession {
     this.chip = chip(this.state);
     this.device.setUnsaved(this.state.edited);
     for (const listener of this.listeners) listener();
+    this.endIfDone();
   }
 
   private onUpdate = (_update: Uint8Array, _origin: unknown, _doc: Y.Doc, transaction: Y.Transaction): void => {
@@ -202,6 +218,8 @@ export class DocumentSession {
       else this.closed(event.reason);
     });
     provider.attach();
+    // Another document's permanent end may have closed the socket that all share.
+    if (!sharedSocket().shouldConnect) void sharedSocket().connect();
   }
 
   /** The socket has gone. */

@@ -5,9 +5,8 @@ import { en } from "@blocknote/core/locales";
 import { ySyncPluginKey, type ProsemirrorBinding } from "y-prosemirror";
 import type * as Y from "yjs";
 import { failed } from "../app/actions";
-import { api, ApiError } from "../app/api";
+import { api, ApiError, ownFile } from "../app/api";
 import { currentPerson } from "../app/identity";
-import { ROOT } from "../app/root";
 import { tokenOf } from "../app/tokens";
 import type { DocumentSession } from "../connection/session";
 import { size, t } from "../strings";
@@ -42,7 +41,7 @@ async function upload(session: DocumentSession, file: File): Promise<string> {
 function resolver(session: DocumentSession): (url: string) => Promise<string> {
   const fetched = new Map<string, Promise<string>>();
   return (url) => {
-    if (!url.startsWith(`${ROOT}/api/files/`) || !tokenOf(session.id)) return Promise.resolve(url);
+    if (ownFile(url) === null || !tokenOf(session.id)) return Promise.resolve(url);
     let promise = fetched.get(url);
     if (!promise) {
       promise = api.download(session.id, url).then((bytes) => URL.createObjectURL(bytes));

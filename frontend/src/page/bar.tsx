@@ -1,5 +1,5 @@
 /** The top bar of documents and boards: back, title, status; people, share, the rest. */
-import { useEffect, useRef, useState, type MouseEvent } from "react";
+import { useCallback, useEffect, useRef, useState, type MouseEvent } from "react";
 import { duplicate, remove } from "../app/actions";
 import { pathOf } from "../app/api";
 import { HOME, navigate } from "../app/router";
@@ -9,7 +9,7 @@ import * as Icons from "../ui/icons";
 import { Menu, type MenuItem } from "../ui/menu";
 import { ProfileDialog } from "../ui/profile";
 import { StatusChip } from "./chip";
-import { useLatest, useMeta, useStatus, type Following, type Peer } from "./hooks";
+import { useStatus, useTitle, type Following, type Peer } from "./hooks";
 import { People } from "./people";
 import { ShareDialog } from "./share";
 import { ShortcutsDialog } from "./shortcuts";
@@ -27,15 +27,14 @@ interface Props {
 
 const TITLE_MS = 500;
 
-export function useTitle(session: DocumentSession, kind: "document" | "board"): string {
-  const title = useMeta(session, "title");
-  return typeof title === "string" && title.trim() ? title : t.untitled[kind];
+export function useShownTitle(session: DocumentSession, kind: "document" | "board"): string {
+  return useTitle(session) || t.untitled[kind];
 }
 
 export function Bar({ session, kind, peers, following, isHere, items }: Props) {
   const state = useStatus(session);
   const [dialog, setDialog] = useState<"share" | "shortcuts" | "profile" | null>(null);
-  const title = useTitle(session, kind);
+  const title = useShownTitle(session, kind);
   const canEdit = !state.readOnly && state.ended === null;
 
   useEffect(() => {
@@ -101,26 +100,21 @@ export function Bar({ session, kind, peers, following, isHere, items }: Props) {
 
 /** The title, shared as it is typed: after a pause, on Enter, and when it loses the focus. */
 function Title({ session, kind, canEdit }: { session: DocumentSession; kind: "document" | "board"; canEdit: boolean }) {
-  const kept = useMeta(session, "title");
-  const shared = typeof kept === "string" ? kept : "";
+  const shared = useTitle(session);
   const [draft, setDraft] = useState<string | null>(null);
-  const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
+  /** What was typed and is not shared yet. Once it is, the title is anybody's again. */
+  const waiting = useRef<{ text: string; timer: ReturnType<typeof setTimeout> } | null>(null);
   const value = draft ?? shared;
 
-  const commit = (text: string): void => {
-    clearTimeout(timer.current);
-    const tidy = text.trim();
-    if (tidy && tidy !== session.meta.get("title")) session.meta.set("title", tidy);
+  const settle = useCallback((take: boolean): void => {
+    if (!waiting.current) return;
+    const tidy = waiting.current.text.trim();
+    clearTimeout(waiting.current.timer);
+    waiting.current = null;
+    if (take && tidy && tidy !== session.meta.get("title")) session.meta.set("title", tidy);
     session.setPending("title", false);
-  };
-  const latest = useLatest({ draft, commit });
-  useEffect(() => {
-    const stay = session.beforeEnd(() => { if (latest.current.draft !== null) latest.current.commit(latest.current.draft); });
-    return () => {
-      stay();
-      clearTimeout(timer.current);
-    };
-  }, [session, latest]);
+  }, [session]);
+  useEffect(() => () => { settle(true); }, [settle]);
 
   if (!canEdit) return <h1 className="title fixed">{shared || t.untitled[kind]}</h1>;
   return (
@@ -132,19 +126,18 @@ function Title({ session, kind, canEdit }: { session: DocumentSession; kind: "do
           const text = event.target.value;
           setDraft(text);
           session.setPending("title", true);
-          clearTimeout(timer.current);
-          timer.current = setTimeout(() => { commit(text); }, TITLE_MS);
+          clearTimeout(waiting.current?.timer);
+          waiting.current = { text, timer: setTimeout(() => { settle(true); }, TITLE_MS) };
         }}
         onKeyDown={(event) => {
           if (event.key === "Enter") event.currentTarget.blur();
           if (event.key === "Escape") {
-            clearTimeout(timer.current);
-            session.setPending("title", false);
+            settle(false);
             setDraft(null);
           }
         }}
         onBlur={() => {
-          if (draft !== null) commit(draft);
+          settle(true);
           setDraft(null);
         }} />
     </h1>

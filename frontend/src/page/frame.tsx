@@ -19,7 +19,7 @@ import { t } from "../strings";
 import * as Icons from "../ui/icons";
 import type { MenuItem } from "../ui/menu";
 import { Message } from "../ui/message";
-import { Bar, useTitle } from "./bar";
+import { Bar, useShownTitle } from "./bar";
 import { useFollowing, useMeta, usePeers, useStatus, type Following, type Peer } from "./hooks";
 import { FollowFrame } from "./people";
 
@@ -38,18 +38,23 @@ export function Frame({ session, kind, items, children }: Props) {
   const following = useFollowing(peers);
   const stored = useMeta(session, "kind");
   const schema = useMeta(session, "schema");
-  const title = useTitle(session, kind);
+  const title = useShownTitle(session, kind);
   const isLate = useLate(!state.loaded, session);
-  const isHere = state.loaded && stored === kind;
+  const [wasHere, setWasHere] = useState(false);
+  // Once it is open, nobody takes it away by writing another kind into it.
+  const isHere = state.loaded && (stored === kind || wasHere);
+  if (isHere && !wasHere) setWasHere(true);
 
   useEffect(() => {
     if (isHere) opened({ id: session.id, kind, title });
   }, [isHere, session.id, kind, title]);
   useEffect(() => {
+    if (wasHere) return;
     if (stored === "board" && kind === "document") navigate(pathOf("board", session.id), { replace: true });
     if (stored === "document" && kind === "board") navigate(pathOf("document", session.id), { replace: true });
-  }, [stored, kind, session.id]);
+  }, [stored, kind, session.id, wasHere]);
 
+  const isOther = state.synced && stored !== "document" && stored !== "board";
   const dirty = session.chip.warn;
   const canEdit = !state.readOnly && state.ended === null;
   let body: ReactNode;
@@ -61,8 +66,8 @@ export function Frame({ session, kind, items, children }: Props) {
       </Message>
     );
   } else if (isHere) body = children({ peers, following, canEdit });
-  else if (stored === "text") body = <Message title={t.document.plainText} hint={t.document.plainTextHint} icon={<Icons.TextIcon />}><HomeButton /></Message>;
-  else if (state.synced && stored === undefined) body = <Message title={t.document.missing} hint={t.document.missingHint}><HomeButton /></Message>;
+  else if (stored === "text" || (isOther && session.doc.store.clients.size > 0)) body = <Message title={t.document.otherProgram} hint={t.document.otherProgramHint} icon={<Icons.TextIcon />}><HomeButton /></Message>;
+  else if (isOther) body = <Message title={t.document.missing} hint={t.document.missingHint}><HomeButton /></Message>;
   else if (isLate) {
     body = (
       <Message title={kind === "board" ? t.board.failed : t.document.failed} hint={state.trouble ? t.causes[state.trouble] : t.document.failedHint}>

@@ -1,6 +1,6 @@
 /** What pages read of an open document. */
 import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from "react";
-import { currentPerson, isColour, tidyName, usePerson } from "../app/identity";
+import { currentPerson, isColour, tidyName, tidyTitle, usePerson } from "../app/identity";
 import { tokenOf } from "../app/tokens";
 import { DocumentSession } from "../connection/session";
 import type { State } from "../connection/status";
@@ -11,10 +11,11 @@ export function useSession(id: string): DocumentSession | null {
   const [session, setSession] = useState<DocumentSession | null>(null);
   const person = usePerson();
   useEffect(() => {
-    const opened = new DocumentSession(id, tokenOf(id), currentPerson());
+    const opened = DocumentSession.open(id, tokenOf(id), currentPerson());
     // eslint-disable-next-line react-hooks/set-state-in-effect -- opens a connection: belongs to the mounted page
     setSession(opened);
-    return () => { opened.destroy(); };
+    // After the editor's own cleaning up, which comes later than its page's, and commits what is still in its hands.
+    return () => { queueMicrotask(() => { opened.leave(); }); };
   }, [id]);
   useEffect(() => { session?.setPerson(person); }, [session, person]);
   return session;
@@ -31,6 +32,11 @@ export function useMeta(session: DocumentSession, field: string): unknown {
     }, [session]),
     () => session.meta.get(field),
   );
+}
+
+/** The title as it can be shown: others may have written anything there. */
+export function useTitle(session: DocumentSession): string {
+  return tidyTitle(useMeta(session, "title"));
 }
 
 export interface Peer {

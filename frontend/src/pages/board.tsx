@@ -3,6 +3,7 @@ import "../board/assets"; // before Excalidraw, which looks for its fonts as soo
 import { lazy, Suspense, useCallback, useMemo, useState } from "react";
 import type { ExcalidrawImperativeAPI } from "@excalidraw/excalidraw/types";
 import { failed } from "../app/actions";
+import { tidyTitle } from "../app/identity";
 import { choose, download, fileName } from "../app/files";
 import { Frame } from "../page/frame";
 import { useSession } from "../page/hooks";
@@ -20,10 +21,7 @@ export default function BoardPage({ id }: { id: string }) {
   const onReady = useCallback((ready: ExcalidrawImperativeAPI) => { setApi(() => ready); }, []);
   const items = useMemo<MenuItem[]>(() => {
     if (!session || !api) return [];
-    const title = (): string => {
-      const kept = session.meta.get("title");
-      return typeof kept === "string" && kept ? kept : t.untitled.board;
-    };
+    const title = (): string => tidyTitle(session.meta.get("title")) || t.untitled.board;
     const save = (extension: string, make: (convert: typeof import("../board/convert")) => Blob | Promise<Blob>): void => {
       import("../board/convert").then(make).then(
         (content) => { download(fileName(title(), extension), content); },

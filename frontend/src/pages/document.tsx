@@ -1,6 +1,7 @@
 /** A document: BlockNote on the shared `XmlFragment "document-store"`. */
 import { lazy, Suspense, useCallback, useMemo, useState } from "react";
 import { failed } from "../app/actions";
+import { tidyTitle } from "../app/identity";
 import { choose, download, fileName } from "../app/files";
 import type { DocumentEditor } from "../document/editor";
 import { Frame } from "../page/frame";
@@ -21,10 +22,7 @@ export default function DocumentPage({ id }: { id: string }) {
   const items = useMemo<MenuItem[]>(() => {
     if (!session || !shown) return [];
     const { editor, canChange } = shown;
-    const title = (): string => {
-      const kept = session.meta.get("title");
-      return typeof kept === "string" && kept ? kept : t.untitled.document;
-    };
+    const title = (): string => tidyTitle(session.meta.get("title")) || t.untitled.document;
     const save = (extension: "md" | "html"): void => {
       import("../document/convert").then((convert) => {
         const text = extension === "md" ? convert.toMarkdown(editor) : convert.toHtml(editor, title());

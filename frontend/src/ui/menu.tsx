@@ -95,8 +95,9 @@ export function Menu({ label, button, items, className = "icon-button" }: Props)
       </button>
       {open && (
         <div ref={list} id={id} popover="manual" role="menu" aria-label={label} className="menu" tabIndex={-1} onKeyDown={onKeyDown}>
-          {items.map((item) => (
-            <button key={item.label} type="button" role="menuitem" tabIndex={-1}
+          {items.map((item, at) => (
+            // Two people may have the same name.
+            <button key={at} type="button" role="menuitem" tabIndex={-1}
               className={`menu-item${item.danger ? " danger" : ""}${item.apart ? " apart" : ""}`}
               onClick={() => { close(); item.run(); }}>
               {item.icon}<span>{item.label}</span>

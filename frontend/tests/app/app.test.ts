@@ -25,6 +25,54 @@ describe("tokens", () => {
   });
 });
 
+describe("tokens, where nothing can be kept,", () => {
+  it("open their document while the page is open (K2)", async () => {
+    const warn = vi.spyOn(console, "warn").mockImplementation(() => undefined);
+    const full = new Store();
+    full.setItem = () => { throw new DOMException("full", "QuotaExceededError"); };
+    vi.stubGlobal("sessionStorage", full);
+    const tokens = await import("../../src/app/tokens");
+    expect(tokens.takeToken("x", "http://here/d/x#token=t")?.rest).toBe("http://here/d/x");
+    expect(tokens.tokenOf("x")).toBe("t");
+    expect((localStorage as unknown as Store).map.size).toBe(1);
+    warn.mockRestore();
+  });
+
+  it("or forbidden", async () => {
+    vi.stubGlobal("sessionStorage", undefined);
+    Object.defineProperty(globalThis, "sessionStorage", { configurable: true, get: () => { throw new DOMException("no", "SecurityError"); } });
+    const tokens = await import("../../src/app/tokens");
+    tokens.takeToken("x", "http://here/d/x#token=t");
+    expect(tokens.tokenOf("x")).toBe("t");
+  });
+});
+
+describe("files of a document", () => {
+  it("are fetched from this server's files only, however their address is written", async () => {
+    vi.stubGlobal("location", { origin: "http://here", pathname: "/", href: "http://here/" });
+    const { api, ownFile } = await import("../../src/app/api");
+    expect(ownFile("/api/files/team%2Fé/a.png")).toBe("/api/files/team%2F%C3%A9/a.png");
+    expect(ownFile("http://here/api/files/x/a.png")).toBe("/api/files/x/a.png");
+    const others = ["//evil/api/files/x", "/\\evil/api/files/x", "/\t/evil/api/files/x", "http://evil/api/files/x", "/api/files/../documents/x",
+      "/api/files/%2e%2e/documents/x", "/api/files/..\\documents/x", "/api/documents/x/links", "javascript:alert(1)", "data:image/png;base64,", "http://", ""];
+    for (const url of others) expect(ownFile(url), url).toBeNull();
+    const fetched = vi.fn();
+    vi.stubGlobal("fetch", fetched);
+    await expect(api.download("x", "/\t/evil/api/files/x")).rejects.toThrow();
+    expect(fetched).not.toHaveBeenCalled();
+  });
+});
+
+describe("the list", () => {
+  it("knows what other programs make as text", async () => {
+    vi.stubGlobal("location", { origin: "http://here", pathname: "/", href: "http://here/" });
+    const { api } = await import("../../src/app/api");
+    const documents = [null, "évil", "board", "__proto__"].map((kind) => ({ id: "a", title: "A", kind }));
+    vi.stubGlobal("fetch", () => Promise.resolve(new Response(JSON.stringify({ documents, total: 4, following: null }))));
+    expect((await api.list({})).documents.map(({ kind }) => kind)).toEqual(["text", "text", "board", "text"]);
+  });
+});
+
 describe("addresses", () => {
   it("name pages", async () => {
     vi.stubGlobal("location", { pathname: "/", href: "http://here/" });
