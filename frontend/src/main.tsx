@@ -9,6 +9,7 @@ import "./styles/fonts.css";
 import "./styles/base.css";
 import "./styles/home.css";
 import "./styles/page.css";
+import { SearchIcon } from "./ui/icons";
 import { Message } from "./ui/message";
 import { Toasts } from "./ui/toast";
 
@@ -31,7 +32,7 @@ function pageOf(route: Route): ReactNode {
       return <Suspense fallback={<PageSkeleton kind="board" />}><BoardPage key={route.id} id={route.id} /></Suspense>;
     case "unknown":
       return (
-        <Message title={t.document.missing} hint={t.document.missingHint}>
+        <Message title={t.document.missing} hint={t.document.missingHint} icon={<SearchIcon />}>
           <button type="button" className="button primary" onClick={() => { navigate(HOME); }}>{t.actions.back}</button>
         </Message>
       );

@@ -15,12 +15,23 @@ export function Dialog({ title, onClose, children, wide = false }: Props) {
   const heading = useId();
   useEffect(() => {
     const dialog = ref.current;
-    if (dialog && !dialog.open) dialog.showModal();
+    if (dialog && !dialog.open) {
+      dialog.showModal();
+      // What is asked for first has the focus, not the button that closes.
+      dialog.querySelector<HTMLInputElement>("input:not([type])")?.focus();
+    }
     return () => { dialog?.close(); };
   }, []);
   return (
     // A click on what is behind closes it; the keyboard has Escape, and the button.
     <dialog ref={ref} className={wide ? "dialog wide" : "dialog"} aria-labelledby={heading}
+      // Keys stay here: below, the board would take Escape for itself, and Delete for what is selected on it.
+      onKeyDown={(event) => {
+        event.stopPropagation();
+        if (event.key !== "Escape") return;
+        event.preventDefault();
+        onClose();
+      }}
       onCancel={(event) => { event.preventDefault(); onClose(); }}
       onMouseDown={(event) => { if (event.target === ref.current) onClose(); }}>
       <div className="dialog-body">
