@@ -12,9 +12,10 @@ import subprocess
 import sys
 import time
 
-from playwright.async_api import async_playwright
+from playwright.async_api import async_playwright, expect
 
 from tests.browser.conftest import FLAGS
+from tests.browser.people import DEADLINE_S
 from tests.screens import board, document, home
 from tests.screens.stage import OUT, Album, Stage
 
@@ -23,6 +24,7 @@ PARTS = {"home": home.take, "document": document.take, "board": board.take}
 
 async def run(parts: list[str]) -> Album:
     album = Album()
+    expect.set_options(timeout=DEADLINE_S * 1000)
     program = shutil.which("chromium") or shutil.which("google-chrome")
     if program is None:
         raise SystemExit("chromium is not installed")
@@ -48,7 +50,8 @@ def index(album: Album) -> str:
     for shot in album.shots:
         rows.setdefault(shot.about, []).append(shot.file)
     head = (
-        "# Pictures of the app\n\n`make screenshots` makes them, from the running app with made-up content, and writes this page.\n\n"
+        "# Pictures of the app\n\n`make screenshots` makes them, from the running app with made-up content, "
+        "and writes this page.\n\n"
         "| what | desktop | phone |\n|---|---|---|\n"
     )
 

@@ -7,7 +7,7 @@ import math
 import httpx
 from playwright.async_api import expect
 
-from tests.browser.people import Person
+from tests.browser.people import Person, until
 from tests.screens.content import journey, picture
 from tests.screens.stage import BEN, RENEE, Stage
 
@@ -49,10 +49,13 @@ async def together(stage: Stage, zoe: Person) -> None:
         await ben.page.mouse.move(930 + step * 3, 640 + 16 * math.sin(step / 6))
 
     async def pointers() -> None:
-        await point(renee, 520, 330)
-        await ben.page.mouse.move(1108, 640)
-        await ben.page.mouse.move(1110, 641)
-        await expect(page.locator('.cursor[data-state="moving"]')).to_have_count(2)
+        async def shown() -> bool:
+            await point(renee, 520, 330)
+            await ben.page.mouse.move(1108, 640)
+            await ben.page.mouse.move(1110, 641)
+            return await page.locator('.cursor[data-state="moving"]').count() == 2
+
+        await until(shown, "names at both pointers")
 
     await stage.shoot(zoe, "board", "A board, two people and a stroke that is being drawn", before=pointers)
     await ben.page.mouse.up()
@@ -97,7 +100,7 @@ async def with_image(stage: Stage, zoe: Person, board: str) -> None:
     ben = await stage.colleague(BEN)
     await ben.open(board, "board")
     async with ben.page.expect_file_chooser() as asked:
-        await ben.press("9")
+        await ben.page.locator("label:has([data-testid=toolbar-image])").click()
     await (await asked.value).set_files({"name": "hills.png", "mimeType": "image/png", "buffer": picture()})
     await ben.page.mouse.click(900, 200)
     await ben.chip("saved")
@@ -120,7 +123,7 @@ async def templates(stage: Stage, zoe: Person) -> None:
 
 async def read_only(stage: Stage) -> None:
     board = await stage.create("board", TITLE, stage.closed, template="flow")
-    reader = await stage.visitor(server=stage.closed)
+    reader = await stage.visitor(RENEE, stage.closed)
     await reader.open(board, "board", fragment=await stage.link(board, "read"))
     await expect(reader.page.locator(".badge")).to_be_visible()
     await stage.shoot(reader, "board-view-only", "A board that one may only look at")

@@ -70,17 +70,23 @@ class Drawing:
         self.elements: list[dict[str, Any]] = []
         self._chance = random.Random(7)
 
-    def box(self, x: float, y: float, width: float, height: float, fill: str, label: str, **more: Any) -> str:
+    def box(self, area: tuple[float, float, float, float], fill: str, label: str, **more: Any) -> str:
+        x, y, width, height = area
         size = more.pop("size", 20)
         name = self._add("rectangle", x, y, width, height, backgroundColor=fill, roundness={"type": 3}, **more)
         text = self.text(
-            x + 10, y + height / 2 - label.count("\n") * size * 0.625 - size * 0.625, label, size, "center", width - 20
+            x + 10,
+            y + height / 2 - label.count("\n") * size * 0.625 - size * 0.625,
+            label,
+            size,
+            align="center",
+            width=width - 20,
         )
         self.elements[-1] |= {"containerId": name, "verticalAlign": "middle"}
         self.elements[-2]["boundElements"] = [{"type": "text", "id": text}]
         return name
 
-    def text(self, x: float, y: float, text: str, size: int = 20, align: str = "left", width: float = 0) -> str:
+    def text(self, x: float, y: float, text: str, size: int = 20, *, align: str = "left", width: float = 0) -> str:
         lines = text.split("\n")
         return self._add(
             "text", x, y, width or max(map(len, lines)) * size * 0.52, len(lines) * size * 1.25,
@@ -136,11 +142,11 @@ def journey() -> bytes:
             ("Sits down ☀️", GREEN),
         ]
     ):
-        drawing.box(step * 250, 0, 180, 96, fill, label)
+        drawing.box((step * 250, 0, 180, 96), fill, label)
         if step < 3:
             drawing.arrow(step * 250 + 190, 48, (step * 250 + 240, 48))
     drawing.arrow(590, 106, (590, 190))
-    drawing.box(500, 200, 180, 96, RED, "Too long\na queue")
+    drawing.box((500, 200, 180, 96), RED, "Too long\na queue")
     drawing.arrow(490, 248, (360, 230), (340, 108))
     notes = [
         ("Menu in three\nlanguages?", YELLOW),
@@ -148,7 +154,7 @@ def journey() -> bytes:
         ("Ask Renée about\noat milk", VIOLET),
     ]
     for at, (label, fill) in enumerate(notes):
-        drawing.box(at * 158 - 12, 330, 146, 128, fill, label, size=16, angle=(-0.03, 0.02, -0.015)[at])
+        drawing.box((at * 158 - 12, 330, 146, 128), fill, label, size=16, angle=(-0.03, 0.02, -0.015)[at])
     drawing.text(470, 336, "Two windows on weekends,\none on weekdays", 20)
     ring = [
         (132 * math.cos(a / 9) - 132 + 3 * math.sin(a / 3), 74 * math.sin(a / 9) + 3 * math.cos(a / 5))

@@ -78,7 +78,7 @@ export function Bar({ session, kind, peers, following, isHere, items }: Props) {
         <a className="icon-button" href={HOME} aria-label={t.actions.back} title={t.actions.back} onClick={home}><Icons.BackIcon /></a>
         {isHere ? <Title session={session} kind={kind} canEdit={canEdit} /> : !state.synced && <span className="bone title" />}
         {state.readOnly && <span className="badge"><Icons.EyeIcon /><span>{t.bar.viewOnly}</span></span>}
-        <StatusChip session={session} />
+        {(isHere || !state.synced || state.ended) && <StatusChip session={session} />}
       </div>
       <div className="bar-right">
         <People peers={peers} following={following} onProfile={() => { setDialog("profile"); }} />

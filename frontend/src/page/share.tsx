@@ -1,7 +1,7 @@
 /** Who can open this: links that anyone may use, and how they are taken back. */
 import { useEffect, useState } from "react";
 import { failed } from "../app/actions";
-import { api, type Config, type Link } from "../app/api";
+import { api, ApiError, type Config, type Link } from "../app/api";
 import { t } from "../strings";
 import { Avatar } from "../ui/avatar";
 import { Dialog } from "../ui/dialog";
@@ -80,7 +80,13 @@ async function load(id: string): Promise<State> {
   if (config.auth === "open") return { is: "open" };
   const item = await api.get(id);
   if (item.can !== "admin" && item.can !== "edit") return { is: "forbidden" };
-  return { is: "links", links: await api.links(id) };
+  try {
+    return { is: "links", links: await api.links(id) };
+  } catch (error) {
+    // Whoever came by a link may edit, but not hand out links.
+    if (error instanceof ApiError && error.status === 403) return { is: "forbidden" };
+    throw error;
+  }
 }
 
 function Links({ id, links, onChange }: { id: string; links: Link[]; onChange: (links: Link[]) => void }) {
