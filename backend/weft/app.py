@@ -20,6 +20,7 @@ from weft.api.metrics import metrics_router
 from weft.api.pages import add_pages
 from weft.api.paths import keep_slashes
 from weft.api.rest import add_rest
+from weft.auth import browser_origin
 from weft.embed import Weft
 from weft.hooks import Authorize, load_hook
 from weft.journal import Journal
@@ -78,7 +79,7 @@ def create_app(
     if settings.allowed_origins:
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=list(settings.allowed_origins),
+            allow_origins=[browser_origin(origin) for origin in settings.allowed_origins],
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["authorization", "content-type"],
         )

@@ -63,6 +63,13 @@ def normal_origin(origin: str) -> str | None:
     return f"{parts.scheme}://{host}:{port}" if port else f"{parts.scheme}://{host}"
 
 
+def browser_origin(origin: str) -> str:
+    """An origin as browsers write it: in lower case, and without the scheme's own port."""
+    scheme, mark, rest = (normal_origin(origin) or origin).partition("://")
+    port = _DEFAULT_PORTS.get(scheme)
+    return f"{scheme}{mark}{rest.removesuffix(f':{port}')}" if port else origin
+
+
 def is_same_origin(origin: str, host: str, scheme: str) -> bool:
     """Whether a page of `origin` came from the server that was asked as `host` (its Host header).
 

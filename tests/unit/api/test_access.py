@@ -102,8 +102,11 @@ async def test_ac1_open_mode_serves_this_machine_by_its_names(tmp_path: Path) ->
         await here("GET", "/documents", headers={"host": "weft.example"})
 
 
-async def test_cors_is_for_the_allowed(tmp_path: Path) -> None:
-    async with rest(data=tmp_path, allowed_origins="https://app.example.com") as here:
+@pytest.mark.parametrize(
+    "said", ["https://app.example.com", "https://APP.example.com:443/", " https://app.example.com"]
+)
+async def test_cors_is_for_the_allowed_however_they_are_written(tmp_path: Path, said: str) -> None:
+    async with rest(data=tmp_path, allowed_origins=(said, "http://other.example:8080")) as here:
         for origin, status in (("https://app.example.com", 200), ("https://evil.example", 400)):
             asked = {
                 "origin": origin,
