@@ -779,6 +779,30 @@ class JournalContract:
         with pytest.raises(DocumentDeletedError):
             await journal.append(DOCUMENT, (edit(typist.type("zombie")),))
 
+    async def test_j14_what_is_restored_while_others_are_purged_stays(self, journal: Journal, clock: Clock) -> None:
+        names = [DocumentId(f"n{number:02}") for number in range(30)]
+        update = Typist(1).type("é🦊")
+        for name in names:
+            await journal.append(name, (edit(update),))
+            await journal.delete(name)
+        clock.advance(TRASH_MS)
+        pruning = asyncio.create_task(journal.prune())
+        await asyncio.sleep(0)
+        restored = []
+        for name in reversed(names):
+            try:
+                await journal.restore(name)
+            except DocumentDeletedError:
+                continue  # it was too late
+            restored.append(name)
+        await pruning
+        for name in restored:
+            loaded = await journal.load(name)
+            assert updates_of(loaded.entries) == [update]
+            info = await journal.info(name)
+            assert info is not None
+            assert not info.purged
+
     async def test_j22_what_is_kept_elsewhere_goes_after_the_purge(self, journal: Journal, clock: Clock) -> None:
         told: list[DocumentId] = []
         failing = {DOCUMENT}

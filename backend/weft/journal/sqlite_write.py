@@ -163,9 +163,12 @@ def prune(database: Database, retention_ms: int, trash_ms: int, now_ms: int) -> 
             yield
             yield from _clean(database, key, START, doomed)
         yield
-    gone = database.rows("SELECT key FROM documents WHERE deleted_ms <= ? AND NOT purged", (now_ms - trash_ms,))
+    due = "deleted_ms <= ? AND NOT purged"
+    gone = database.rows(f"SELECT key FROM documents WHERE {due}", (now_ms - trash_ms,))  # noqa: S608 - our own text
     for (key,) in gone:
-        yield from _purge(database, key)
+        # Others have had their turn meanwhile, and may have restored it.
+        if database.row(f"SELECT 1 FROM documents WHERE key = ? AND {due}", (key, now_ms - trash_ms)):  # noqa: S608
+            yield from _purge(database, key)
     # Give the file's free pages back to the disk, a few at a time.
     while _free_pages(database) > _SPARE_PAGES:
         database.rows("PRAGMA incremental_vacuum(256)")
