@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.support.images import IMAGES
 from tests.unit.api.rest import rest
 
+from weft.journal.sqlite import SqliteJournal
 from weft.types import MAX_TITLE
 
 ROUTES = {
@@ -112,6 +113,7 @@ QUERIES = st.dictionaries(
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
+    on_disk=st.booleans(),
     calls=st.lists(
         st.tuples(
             st.sampled_from(sorted(ROUTES)), NAMES, NAMES, BODIES, QUERIES,
@@ -121,8 +123,11 @@ QUERIES = st.dictionaries(
         max_size=6,
     )
 )  # fmt: skip
-async def test_random_calls_never_make_it_fail(tmp_path_factory: pytest.TempPathFactory, calls: list[Any]) -> None:
-    async with rest(data=tmp_path_factory.mktemp("random")) as here:
+async def test_random_calls_never_make_it_fail(
+    tmp_path_factory: pytest.TempPathFactory, on_disk: bool, calls: list[Any]
+) -> None:
+    folder = tmp_path_factory.mktemp("random")
+    async with rest(data=folder, journal=SqliteJournal(folder) if on_disk else None) as here:
         real = (await here("POST", "/documents", 201, json={"kind": "board"}))["id"]
         for (method, path), name, file, body, query, headers in calls:
             where = path.replace("{document}", real if name == "a" else name).replace("{file}", file)
