@@ -85,7 +85,7 @@ async def together(stage: Stage, zoe: Person) -> None:
 
     if not stage.phone:
         await page.mouse.click(770, 270)
-        await expect(page.locator(".selected-shape-actions, .App-menu__left").first).to_be_visible()
+        await expect(page.get_by_text("Sloppiness")).to_be_visible()
         await stage.shoot(zoe, "board-selected", "A shape that is selected, and what it can look like")
         await page.keyboard.press("Escape")
     zoe.wire.cut()

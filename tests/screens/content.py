@@ -74,14 +74,8 @@ class Drawing:
         x, y, width, height = area
         size = more.pop("size", 20)
         name = self._add("rectangle", x, y, width, height, backgroundColor=fill, roundness={"type": 3}, **more)
-        text = self.text(
-            x + 10,
-            y + height / 2 - label.count("\n") * size * 0.625 - size * 0.625,
-            label,
-            size,
-            align="center",
-            width=width - 20,
-        )
+        top = y + (height - (label.count("\n") + 1) * size * 1.25) / 2
+        text = self.text(x + 10, top, label, size, align="center", width=width - 20)
         self.elements[-1] |= {"containerId": name, "verticalAlign": "middle"}
         self.elements[-2]["boundElements"] = [{"type": "text", "id": text}]
         return name

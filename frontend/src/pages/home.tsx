@@ -119,7 +119,7 @@ function Start() {
               const Icon = iconOf[template.kind];
               return (
                 <li key={template.id}>
-                  <button type="button" className="template" disabled={busy} title={template.description}
+                  <button type="button" className={`template ${template.kind}`} disabled={busy} title={template.description}
                     onClick={() => { create(template.kind, template.id); }}>
                     <Icon /><span>{template.title}</span>
                   </button>
