@@ -12,7 +12,7 @@ BROWSERS ?= 2
 # Those that start whole clusters and break them.
 BREAKERS ?= 4
 
-.PHONY: help setup run cluster dev test check format lint types app system-tools clients bench faults fuzz docs dist clean
+.PHONY: help setup run cluster dev test check format lint types app system-tools clients bench faults fuzz docs screenshots dist clean
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
@@ -27,7 +27,7 @@ setup: .make/python .make/page  ## create .venv with the weft command and everyt
 	@touch $@
 
 APP := frontend/package-lock.json frontend/package.json frontend/index.html frontend/vite.config.ts frontend/tsconfig.json \
-	$(shell find frontend/src frontend/public frontend/scripts -type f)
+	$(shell find frontend/src frontend/public frontend/scripts frontend/licenses -type f)
 
 .make/page: $(APP)
 	@mkdir -p .make
@@ -93,6 +93,9 @@ fuzz: setup $(if $(MINUTES),.make/fuzz-tool)  ## a million mutated inputs throug
 
 docs: setup  ## write what is made from the code: docs/settings.md
 	$(BIN)/weft settings > docs/settings.md
+
+screenshots: setup  ## pictures of every page and state of the app, into docs/screenshots
+	$(BIN)/python -m tests.screens
 
 dist: setup  ## build the wheel and the source archive into dist/
 	$(BIN)/python -m build --no-isolation
