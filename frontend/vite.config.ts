@@ -1,6 +1,6 @@
 import react from "@vitejs/plugin-react";
 import { defineConfig, type Plugin } from "vite";
-import { drawsWhatChanged, excalidrawFonts, noOtherHost } from "./scripts/excalidraw.ts";
+import { drawsWhatChanged, excalidrawFonts, looksAtSelection, noOtherHost } from "./scripts/excalidraw.ts";
 
 /** The fonts of every page come along with its script, not after it: nobody sees the text change its shape. */
 function fontsAtOnce(): Plugin {
@@ -22,7 +22,7 @@ const server = process.env["WEFT_URL"] ?? "http://127.0.0.1:8000";
 export default defineConfig(({ command }) => ({
   // Relative, so that a proxy may serve Weft under a path; the server writes the page's own links.
   base: command === "build" ? "./" : "/",
-  plugins: [react(), excalidrawFonts(), noOtherHost(), drawsWhatChanged(), fontsAtOnce()],
+  plugins: [react(), excalidrawFonts(), noOtherHost(), drawsWhatChanged(), looksAtSelection(), fontsAtOnce()],
   build: {
     outDir: "../backend/weft/static/app",
     emptyOutDir: true,

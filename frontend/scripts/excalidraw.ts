@@ -50,10 +50,17 @@ export const noOtherHost = (): Plugin => changed("no-other-host", "ASSETS_FALLBA
 export const drawsWhatChanged = (): Plugin => changed("draws-what-changed", "allElementsMap:r,visibleElements:o,scale:i,appState:a,renderConfig:s})", (code) => {
   const pictures = /([\w$]+)=new WeakMap,[\w$]+=\(e,t,n,r\)=>\{let o=n\?r\.zoom:/.exec(code)?.[1];
   const [, padding, coordinates] = /let i=e\.element,a=([\w$]+)\(i\),s=e\.scale,\[d,c,l,U\]=([\w$]+)\(i,o\)/.exec(code) ?? [];
-  if (!pictures || !padding || !coordinates) return null;
+  const shapes = /"freedraw":\{?if\(([\w$]+)\.generateElementShape\(e,null\),i\.isExporting\)/.exec(code)?.[1];
+  if (!pictures || !shapes || !padding || !coordinates) return null;
   const module = fileURLToPath(new URL("../src/board/redraw.ts", import.meta.url));
   const own = code.replace(/([\w$]+=[\w$]+\()e=>\{([\w$]+)\(e\)\}(,\{trailing:!0\}\),[\w$]+=\(e,t\)=>\{if\(t\))/,
     (_all, start: string, draw: string, end: string) =>
-      `${start}e=>{weftRedraw(e,{draw:${draw},pictures:${pictures},padding:${padding},coordinates:${coordinates}})}${end}`);
+      `${start}e=>{weftRedraw(e,{draw:${draw},shapes:${shapes},pictures:${pictures},padding:${padding},coordinates:${coordinates}})}${end}`);
   return own === code ? null : `import{redraw as weftRedraw}from${JSON.stringify(module)};${own}`;
 }, "the drawing of the static canvas was not found; look at renderStaticScene");
+
+/** What a panel shows of the selection is looked for in what is selected, instead of ten times in all that there is. */
+export const looksAtSelection = (): Plugin => changed("looks-at-selection", ".editingTextElement,a=", (code) =>
+  code.replace(/(=function\(e,o,t,r,n\)\{let i=o\.editingTextElement,a=)[\w$]+\(e\)(,l=null;return i&&\(l=t\(i\)\),l\|\|\([\w$]+\(a,o\)\?)/,
+    "$1e.filter(w=>!w.isDeleted&&o.selectedElementIds[w.id])$2"),
+"the panels' question for the selection was not found; look at getFormValue");

@@ -8,11 +8,13 @@
  * Rules (tests quote these ids):
  *   D1  A canvas looks the same as if all of it had been drawn.
  *   D2  An element is as it was when it is the same object with the same version and the same picture: Excalidraw throws
- *       a picture away when a font, an image or a shape has come.
+ *       a shape away, and with it the picture, when a font or an image has come.
  *   D3  Everything is drawn when anything but the elements has changed: zoom, place, theme, size …; when their order has
  *       changed; and when most of the canvas would be drawn anyway.
  *   D4  Frames and links are drawn differently when something is selected or dragged: with them, everything is drawn
  *       for such changes too.
+ *   D5  Pictures are made so many a frame: what has none comes in the order of the board, and what has one of another size
+ *       is shown with that until it is its turn. So a full board answers while it is opened and zoomed.
  */
 
 export interface DrawnElement {
@@ -44,8 +46,10 @@ export interface Scene {
 /** Excalidraw's own. */
 export interface Editor {
   draw: (scene: Scene) => void;
+  /** What is left of an element's shape: undefined when its picture is not to be used any more. */
+  shapes: { get: (element: never) => unknown };
   /** The picture of each element, as it was last drawn. */
-  pictures: { get: (element: object) => unknown };
+  pictures: { get: (element: object) => unknown; delete: (element: object) => unknown };
   /** How far a picture goes beyond its element. */
   padding: (element: DrawnElement) => number;
   /** Left, top, right, bottom before it is turned. */
@@ -65,12 +69,17 @@ interface Drawn {
 }
 
 interface Canvas {
+  /** The frame in which more pictures are made (D5). */
+  next: number;
+  /** How many pictures were to be made then. */
+  left: number;
   /** What else it depends on, by name. */
   setting: Map<string, unknown>;
   drawn: Map<string, Drawn>;
 }
 
-const MOST_BOXES = 12;
+/** New pictures in one frame: one takes about a third of a millisecond. */
+const MOST_NEW = 100;
 /** Of the canvas: when more than that has changed, all of it is drawn. */
 const MOST_AREA = 0.5;
 /** What drawing depends on: what Excalidraw itself looks at before it draws. */
@@ -84,44 +93,82 @@ const OF_SELECTION = ["selectedElementIds", "selectedElementsAreBeingDragged", "
 
 const canvases = new WeakMap<HTMLCanvasElement, Canvas>();
 
-export function redraw(scene: Scene, editor: Editor): void {
-  const { canvas } = scene;
+export function redraw(given: Scene, editor: Editor): void {
+  const { canvas } = given;
   const context = canvas?.getContext("2d");
   if (!canvas || !context) {
-    editor.draw(scene);
+    editor.draw(given);
     return;
   }
   const before = canvases.get(canvas);
-  const setting = settingOf(scene);
+  if (before) cancelAnimationFrame(before.next);
   // Until it has been drawn to its end nothing is known of it.
   canvases.delete(canvas);
-  const parts = before && isSame(before.setting, setting) ? changes(scene, editor, before.drawn) : null;
-  if (!parts) {
-    editor.draw(scene);
-    const drawn = new Map<string, Drawn>();
-    scene.visibleElements.forEach((element, place) => { drawn.set(element.id, note(scene, editor, element, place)); });
-    canvases.set(canvas, { setting, drawn });
-    return;
+  const setting = settingOf(given);
+  const isKnown = before !== undefined && isSame(before.setting, setting);
+  const { scene, left } = portion(given, editor, isKnown);
+  const isDone = left <= MOST_NEW;
+  // Should the last frame have made none, then what is left is drawn at once: never a frame for nothing, for ever.
+  const isStuck = isKnown && !isDone && before.left > 0 && left >= before.left;
+  const parts = isKnown && !isStuck ? changes(scene, editor, before.drawn) : null;
+  let drawn: Map<string, Drawn>;
+  if (parts) {
+    drawParts(scene, editor, context, parts);
+    ({ drawn } = parts);
+  } else {
+    editor.draw(isStuck ? given : scene);
+    drawn = new Map((isStuck ? given : scene).visibleElements.map((element, place) => [element.id, note(scene, editor, element, place)]));
   }
-  if (parts.boxes.length > 0) {
-    context.save();
-    context.setTransform(1, 0, 0, 1, 0, 0);
-    context.beginPath();
-    for (const [left, top, right, bottom] of parts.boxes) context.rect(left, top, right - left, bottom - top);
-    context.clip();
-    const visibleElements = touched(scene, parts);
-    try {
-      editor.draw({ ...scene, visibleElements });
-    } finally {
-      context.restore();
-    }
-    for (const { id } of visibleElements) {
-      // Drawing may have made a picture that was not there.
-      const drawn = parts.drawn.get(id);
-      if (drawn) drawn.picture = editor.pictures.get(drawn.element);
-    }
+  const next = isDone || isStuck ? 0 : requestAnimationFrame(() => { if (canvas.isConnected) redraw(given, editor); });
+  canvases.set(canvas, { setting, drawn, next, left: next === 0 ? 0 : isKnown ? left : Infinity });
+}
+
+/** What of it is drawn now, and how many pictures had to be made before that (D5). */
+function portion(scene: Scene, editor: Editor, isKnown: boolean): { scene: Scene; left: number } {
+  const { visibleElements, appState } = scene;
+  const missing: DrawnElement[] = [];
+  const stale: DrawnElement[] = [];
+  for (const element of visibleElements) {
+    const picture = pictureOf(editor, element) as { zoomValue?: number } | undefined;
+    if (!picture) missing.push(element);
+    else if (picture.zoomValue !== appState.zoom.value && !appState["shouldCacheIgnoreZoom"]) stale.push(element);
   }
-  canvases.set(canvas, { setting, drawn: parts.drawn });
+  const left = missing.length + stale.length;
+  if (left <= MOST_NEW) {
+    for (const element of isKnown ? stale : []) editor.pictures.delete(element);
+    return { scene, left };
+  }
+  const later = new Set(missing.slice(MOST_NEW));
+  // First all of them as they are, at once; from the next frame on each as it should be.
+  for (const element of isKnown ? stale.slice(0, Math.max(0, MOST_NEW - missing.length)) : []) editor.pictures.delete(element);
+  return {
+    scene: {
+      ...scene,
+      visibleElements: later.size > 0 ? visibleElements.filter((element) => !later.has(element)) : visibleElements,
+      appState: { ...appState, shouldCacheIgnoreZoom: stale.length > 0 || appState["shouldCacheIgnoreZoom"] },
+    },
+    left,
+  };
+}
+
+function drawParts(scene: Scene, editor: Editor, context: CanvasRenderingContext2D, { boxes, drawn }: Parts): void {
+  if (boxes.length === 0) return;
+  context.save();
+  context.setTransform(1, 0, 0, 1, 0, 0);
+  context.beginPath();
+  for (const [left, top, right, bottom] of boxes) context.rect(left, top, right - left, bottom - top);
+  context.clip();
+  const visibleElements = touched(scene, { boxes, drawn });
+  try {
+    editor.draw({ ...scene, visibleElements });
+  } finally {
+    context.restore();
+  }
+  for (const { id } of visibleElements) {
+    // Drawing may have made a picture that was not there.
+    const one = drawn.get(id);
+    if (one) one.picture = pictureOf(editor, one.element);
+  }
 }
 
 /** Everything that is drawn otherwise when it changes, elements apart (D3). */
@@ -143,6 +190,9 @@ function isSame(before: Map<string, unknown>, after: Map<string, unknown>): bool
   return true;
 }
 
+const pictureOf = (editor: Editor, element: DrawnElement): unknown =>
+  editor.shapes.get(element as never) === undefined ? undefined : editor.pictures.get(element);
+
 /** Where an element's picture is. */
 export function boxOf({ appState, elementsMap, scale }: Scene, editor: Editor, element: DrawnElement): Box {
   const [left = 0, top = 0, right = 0, bottom = 0] = editor.coordinates(element, elementsMap);
@@ -156,7 +206,7 @@ export function boxOf({ appState, elementsMap, scale }: Scene, editor: Editor, e
 }
 
 function note(scene: Scene, editor: Editor, element: DrawnElement, place: number): Drawn {
-  return { element, version: element.version, picture: editor.pictures.get(element), box: boxOf(scene, editor, element), place };
+  return { element, version: element.version, picture: pictureOf(editor, element), box: boxOf(scene, editor, element), place };
 }
 
 interface Parts {
@@ -173,7 +223,7 @@ function changes(scene: Scene, editor: Editor, before: Map<string, Drawn>): Part
   for (let place = 0; place < visibleElements.length; place += 1) {
     const element = visibleElements[place] as DrawnElement;
     const old = before.get(element.id);
-    if (old?.element === element && old.version === element.version && old.picture === editor.pictures.get(element)) {
+    if (old?.element === element && old.version === element.version && old.picture === pictureOf(editor, element)) {
       if (old.place < last) return null; // drawn behind one that it was in front of
       last = old.place;
       drawn.set(element.id, old);
@@ -190,7 +240,7 @@ function changes(scene: Scene, editor: Editor, before: Map<string, Drawn>): Part
   for (const one of drawn.values()) one.place = place++;
   const inView = boxes.filter(([left, top, right, bottom]) =>
     right > 0 && bottom > 0 && left < (canvas?.width ?? 0) && top < (canvas?.height ?? 0));
-  const merged = inView.length > MOST_BOXES ? [around(inView)] : inView;
+  const merged = inView.length > 2 * MOST_NEW ? [around(inView)] : inView;
   const area = merged.reduce((sum, [left, top, right, bottom]) => sum + (right - left) * (bottom - top), 0);
   return area > MOST_AREA * (canvas?.width ?? 0) * (canvas?.height ?? 0) ? null : { boxes: merged, drawn };
 }
