@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import httpx
 from playwright.async_api import expect
 
 from tests.browser.people import Person, until
@@ -24,6 +23,14 @@ async def take(stage: Stage) -> None:
     await read_only(stage)
 
 
+LETTERS = "() => [...document.fonts].some((font) => /Excalifont/.test(font.family) && font.status === 'loaded')"
+
+
+async def lettered(person: Person) -> None:
+    """Wait until the board's letters have come: until then it draws with others."""
+    await person.until(LETTERS)
+
+
 async def point(person: Person, x: float, y: float) -> None:
     """Move the pointer, so that its name shows for two seconds."""
     await person.page.mouse.move(x - 6, y)
@@ -39,6 +46,7 @@ async def together(stage: Stage, zoe: Person) -> None:
     await ben.press("Escape")
     await zoe.open(board, "board")
     await renee.open(board, "board")
+    await lettered(zoe)
     await expect(page.locator(".cursor")).to_have_count(2)
 
     await renee.page.mouse.click(700, 270)
@@ -105,8 +113,7 @@ async def with_image(stage: Stage, zoe: Person, board: str) -> None:
     await ben.page.mouse.click(900, 200)
     await ben.chip("saved")
     await zoe.open(board, "board")
-    async with httpx.AsyncClient(base_url=stage.open.http) as client:
-        assert (await client.get(f"/api/documents/{board}")).is_success
+    await lettered(zoe)
     await stage.shoot(zoe, "board-image", "A picture on a board")
 
 
@@ -118,6 +125,7 @@ async def templates(stage: Stage, zoe: Person) -> None:
         ("retro", "Retrospective"),
     ):
         await zoe.open(await stage.create("board", title, template=template), "board")
+        await lettered(zoe)
         await stage.shoot(zoe, f"template-{template}", f"From a template: {title.lower()}", themes=("light",))
 
 
@@ -126,4 +134,5 @@ async def read_only(stage: Stage) -> None:
     reader = await stage.visitor(RENEE, stage.closed)
     await reader.open(board, "board", fragment=await stage.link(board, "read"))
     await expect(reader.page.locator(".badge")).to_be_visible()
+    await lettered(reader)
     await stage.shoot(reader, "board-view-only", "A board that one may only look at")

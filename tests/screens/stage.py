@@ -12,6 +12,7 @@ import contextlib
 import io
 import os
 import tempfile
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any, Self
 
 import httpx
 from PIL import Image, ImageChops
+from PIL.PngImagePlugin import PngInfo
 from playwright.async_api import Browser, expect
 
 from tests.browser.people import People, Person, create
@@ -28,6 +30,8 @@ from tests.support.tokens import SECRET, token
 
 OUT = ROOT / "docs/screenshots"
 COLOURS = 200
+NAME_S = 1.6  # as long as a name at a cursor surely shows
+FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done())))"
 DESKTOP: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}}
 PHONE: dict[str, Any] = {
     "viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True,
@@ -36,32 +40,32 @@ ZOE, BEN, RENEE, TOMAS = "Zoë Lindqvist", "Benício Araújo", "Renée Moreau", 
 
 
 @dataclass
-class Shot:
-    """One picture, for the index."""
-
-    file: str
-    about: str
-
-
-@dataclass
 class Album:
-    """All pictures of a run."""
+    """The pictures in a folder; each says in itself what it shows, so that any run can write the index of all."""
 
     out: Path = OUT
-    shots: list[Shot] = field(default_factory=list)
+    taken: set[str] = field(default_factory=set)
 
     def add(self, name: str, about: str, png: bytes) -> None:
         """Keep a picture, if it is another one than before (SC2)."""
-        self.shots.append(Shot(f"{name}.png", about))
         path = self.out / f"{name}.png"
+        self.taken.add(path.name)
         new = (
             Image.open(io.BytesIO(png))
             .convert("RGB")
             .quantize(COLOURS, method=Image.Quantize.MEDIANCUT, kmeans=2, dither=Image.Dither.NONE)
         )
-        if path.exists() and _same(Image.open(path), new):
+        if path.exists() and about_of(path) == about and _same(Image.open(path), new):
             return
-        new.save(path, optimize=True)
+        said = PngInfo()
+        said.add_itxt("Description", about)
+        new.save(path, optimize=True, pnginfo=said)
+
+
+def about_of(path: Path) -> str:
+    """What a picture shows; empty when it does not say."""
+    with Image.open(path) as picture:
+        return str(picture.info.get("Description", ""))
 
 
 def _same(old: Image.Image, new: Image.Image) -> bool:
@@ -121,6 +125,8 @@ class Stage:
         await person.context.add_init_script(
             f"localStorage.setItem('weft.person', JSON.stringify({{name: {name!r}, color: {colour!r}}}))"
         )
+        # Playwright answers the older way of asking for a file only.
+        await person.context.add_init_script("delete window.showOpenFilePicker")
         await person.context.grant_permissions(["clipboard-read", "clipboard-write"])
         return person
 
@@ -177,13 +183,16 @@ class Stage:
         for theme in themes:
             await page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
             await person.until("() => document.fonts.ready.then(() => document.fonts.status === 'loaded')")
-            if before:
-                await before()
-            # Two frames: what the last message has changed is drawn.
-            await page.evaluate(
-                "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done())))"
-            )
-            png = await page.screenshot(animations="disabled", caret="hide")
+            for _ in range(6):
+                if before:
+                    await before()
+                began = time.monotonic()
+                # Two frames: what the last message has changed is drawn.
+                await page.evaluate(FRAMES)
+                png = await page.screenshot(animations="disabled", caret="hide")
+                # On a busy machine a name may have faded in the meantime: once more.
+                if before is None or time.monotonic() - began < NAME_S:
+                    break
             device = "-phone" if self.phone else ""
             self.album.add(f"{name}{device}{'-dark' if theme == 'dark' else ''}", about, png)
         await page.emulate_media(color_scheme="light")
