@@ -1,4 +1,4 @@
-import { lazy, Suspense, type ReactNode } from "react";
+import { lazy, Suspense, useEffect, useRef, type ReactNode } from "react";
 import { createRoot } from "react-dom/client";
 import { ErrorBoundary } from "./app/boundary";
 import { HOME, navigate, useRoute, type Route } from "./app/router";
@@ -10,6 +10,7 @@ import "./styles/base.css";
 import "./styles/home.css";
 import "./styles/page.css";
 import { SearchIcon } from "./ui/icons";
+import { focusMain } from "./ui/focus";
 import { Message } from "./ui/message";
 import { Toasts } from "./ui/toast";
 
@@ -18,6 +19,7 @@ const BoardPage = lazy(() => import("./pages/board"));
 
 function App() {
   const route = useRoute();
+  useFocusOnArrival(location.pathname);
   // Another page than the one that could not be drawn gets its own chance.
   return <ErrorBoundary key={"id" in route ? route.id : route.page}>{pageOf(route)}</ErrorBoundary>;
 }
@@ -37,6 +39,16 @@ function pageOf(route: Route): ReactNode {
         </Message>
       );
   }
+}
+
+/** What had the focus has gone with the page before: the new page gets it, unless a control of it has it already. */
+function useFocusOnArrival(path: string): void {
+  const before = useRef(path);
+  useEffect(() => {
+    if (before.current === path) return;
+    before.current = path;
+    if (document.activeElement === document.body) focusMain();
+  }, [path]);
 }
 
 const root = document.getElementById("app");

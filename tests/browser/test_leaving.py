@@ -62,4 +62,4 @@ async def test_a_new_link_is_taken_by_a_page_that_is_open(scene: Scene) -> None:
     await ana.page.evaluate("location.hash = 'token=new.to.ken'")
     await ana.until("!window.before && document.querySelector('.page')")
     assert "token" not in ana.page.url
-    assert await ana.page.evaluate("Object.values(sessionStorage)") == ["new.to.ken"]
+    assert await ana.page.evaluate("id => localStorage.getItem(`weft.token:${id}`)", document) == "new.to.ken"

@@ -13,6 +13,8 @@ export function failed(text: string, error: unknown): void {
 
 /** Delete at once, and offer to take it back. */
 export async function remove(item: { id: string; title: string }, after: (restored: Item | null) => void): Promise<boolean> {
+  // A ring around what has the focus: a person works with the keyboard.
+  const takesFocus = document.activeElement?.matches(":focus-visible") ?? false;
   try {
     await api.delete(item.id);
   } catch (error) {
@@ -30,7 +32,7 @@ export async function remove(item: { id: string; title: string }, after: (restor
       (error: unknown) => { failed(t.failed.restore, error); },
     );
   };
-  say(t.deleted(item.title), { action: { label: t.actions.undo, run: restore } });
+  say(t.deleted(item.title), { action: { label: t.actions.undo, run: restore }, takesFocus });
   return true;
 }
 

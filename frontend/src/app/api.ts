@@ -77,14 +77,15 @@ interface Request {
   method?: string;
   json?: unknown;
   body?: Blob;
-  /** The document whose token opens this. */
+  /** The document whose token opens this; without one it is the token of the whole server. */
   document?: string;
+  /** Another token than the kept one. */
+  token?: string;
   signal?: AbortSignal;
 }
 
-async function request(path: string, { method = "GET", json, body, document, signal }: Request = {}): Promise<Response> {
+async function request(path: string, { method = "GET", json, body, document, token = tokenOf(document ?? null), signal }: Request = {}): Promise<Response> {
   const headers = new Headers({ accept: "application/json" });
-  const token = document === undefined ? "" : tokenOf(document);
   if (token) headers.set("authorization", `Bearer ${token}`);
   const init: RequestInit = { method, headers };
   if (signal) init.signal = signal;
@@ -151,7 +152,7 @@ export const api = {
   },
   create: (kind: Kind, options: { title?: string; template?: string } = {}): Promise<Item> =>
     read(`${ROOT}/api/documents`, { method: "POST", json: { kind, ...options } }),
-  get: (id: string): Promise<Item> => read(at(id), { document: id }),
+  get: (id: string, options: { token?: string; signal?: AbortSignal } = {}): Promise<Item> => read(at(id), { document: id, ...options }),
   rename: (id: string, title: string): Promise<Item> =>
     read(at(id), { method: "PATCH", json: { title }, document: id }),
   delete: async (id: string): Promise<void> => {

@@ -1,5 +1,5 @@
 /** Which page the address names. */
-import { useSyncExternalStore } from "react";
+import { useSyncExternalStore, type MouseEvent } from "react";
 import { ROOT } from "./root";
 import { takeToken } from "./tokens";
 
@@ -28,8 +28,8 @@ arrive();
 /** A share link's token leaves the address bar before anything else happens; whether there was one. */
 function arrive(): boolean {
   const route = parse(location.pathname);
-  if (route.page !== "document" && route.page !== "board") return false;
-  const taken = takeToken(route.id, location.href);
+  if (route.page === "unknown") return false;
+  const taken = takeToken(route.page === "home" ? null : route.id, location.href);
   if (taken) history.replaceState(history.state, "", taken.rest);
   return taken !== null;
 }
@@ -44,10 +44,22 @@ function changed(): void {
 addEventListener("popstate", changed);
 addEventListener("hashchange", changed);
 
+let hasNavigated = false;
+/** Whether this page was reached within the app: the focus is to be put somewhere, then. */
+export const isArrival = (): boolean => hasNavigated;
+
 export function navigate(path: string, { replace = false } = {}): void {
+  hasNavigated = true;
   history[replace ? "replaceState" : "pushState"](null, "", path);
   scrollTo(0, 0);
   changed();
+}
+
+/** Follow a link within the app, unless the person wants another tab. */
+export function follow(event: MouseEvent, path: string): void {
+  if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+  event.preventDefault();
+  navigate(path);
 }
 
 export function useRoute(): Route {

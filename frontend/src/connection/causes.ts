@@ -19,6 +19,7 @@ export type Cause =
 
 const BY_REASON: Record<string, Cause> = {
   "unauthenticated": "signed-out",
+  "revoked": "signed-out",
   "forbidden": "access-removed",
   "deleted": "deleted",
   "schema": "newer-version",

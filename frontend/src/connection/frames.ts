@@ -6,6 +6,7 @@
  */
 
 const SYNC = 0;
+const CLOSE = 7;
 const SYNC_STATUS = 8;
 const STEP2 = 1;
 const UPDATE = 2;
@@ -51,6 +52,8 @@ export class Unanswered {
 
   sent(frame: Uint8Array): void {
     const head = readHead(frame);
+    // Whoever leaves a document is not answered any more: what is said when they come back is about what they send then.
+    if (head?.type === CLOSE) this.counts.delete(head.address);
     if (head?.type === SYNC && (head.value === STEP2 || head.value === UPDATE)) this.change(head.address, 1, false);
   }
 

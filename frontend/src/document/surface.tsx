@@ -9,6 +9,7 @@ import type { DocumentSession } from "../connection/session";
 import type { Following, Peer } from "../page/hooks";
 import "../styles/document.css";
 import { t } from "../strings";
+import { focusMain } from "../ui/focus";
 import { say } from "../ui/toast";
 import { redress } from "./cursor";
 import { IMAGES, type DocumentEditor } from "./editor";
@@ -35,6 +36,13 @@ export function Surface({ session, editor, peers, following, canEdit }: Props) {
   }, [peers]);
   useScrollPresence(session, peers, following);
 
+  useEffect(() => {
+    // Who makes a new document begins to type. On a phone, that would bring up the keyboard unasked.
+    const nobodyHas = document.activeElement === document.body || document.activeElement?.tagName === "MAIN";
+    if (canEdit && nobodyHas && editor.isEmpty && matchMedia("(pointer: fine)").matches) editor.focus();
+    // eslint-disable-next-line react-hooks/exhaustive-deps -- when it appears, not when somebody may edit later
+  }, [editor]);
+
   // What cannot be stored is refused before the editor makes a block for it.
   const refuse = (event: { preventDefault: () => void; stopPropagation: () => void }, data: DataTransfer): void => {
     const files = [...data.files];
@@ -48,6 +56,10 @@ export function Surface({ session, editor, peers, following, canEdit }: Props) {
 
   return (
     <div className="sheet" ref={sheet}
+      onKeyDown={(event) => {
+        // Tab indents: this is how the keyboard leaves the text. Menus of the editor have taken their Escape before.
+        if (event.key === "Escape" && !event.defaultPrevented) focusMain();
+      }}
       onPasteCapture={(event) => { refuse(event, event.clipboardData); }}
       onDropCapture={(event) => { refuse(event, event.dataTransfer); }}>
       <BlockNoteView editor={editor} editable={canEdit} theme={dark ? "dark" : "light"} slashMenu={false}>

@@ -1,8 +1,9 @@
 /** The top bar of documents and boards: back, title, status; people, share, the rest. */
-import { useCallback, useEffect, useRef, useState, type MouseEvent } from "react";
+import { useCallback, useEffect, useRef, useState } from "react";
 import { duplicate, remove } from "../app/actions";
+import { useRights } from "../app/access";
 import { pathOf } from "../app/api";
-import { HOME, navigate } from "../app/router";
+import { follow, HOME, navigate } from "../app/router";
 import type { DocumentSession } from "../connection/session";
 import { t } from "../strings";
 import * as Icons from "../ui/icons";
@@ -36,6 +37,7 @@ export function Bar({ session, kind, peers, following, isHere, items }: Props) {
   const [dialog, setDialog] = useState<"share" | "shortcuts" | "profile" | null>(null);
   const title = useShownTitle(session, kind);
   const canEdit = !state.readOnly && state.ended === null;
+  const rights = useRights(session.id, state.admitted);
 
   useEffect(() => {
     document.title = isHere ? `${title} – ${t.app}` : t.app;
@@ -58,24 +60,19 @@ export function Bar({ session, kind, peers, following, isHere, items }: Props) {
 
   const menu: MenuItem[] = [
     ...items.filter((item) => canEdit || !item.edits),
-    { label: t.menu.duplicate, icon: <Icons.CopyIcon />, apart: true,
-      run: () => { void duplicate(session.id).then((copy) => { if (copy) navigate(pathOf(copy.kind, copy.id)); }); } },
+    ...(rights.canCreate ? [{ label: t.menu.duplicate, icon: <Icons.CopyIcon />, apart: true,
+      run: () => { void duplicate(session.id).then((copy) => { if (copy) navigate(pathOf(copy.kind, copy.id)); }); } }] : []),
     { label: t.menu.profile, icon: <Icons.PersonIcon />, run: () => { setDialog("profile"); } },
     { label: t.menu.shortcuts, icon: <Icons.KeyboardIcon />, run: () => { setDialog("shortcuts"); } },
   ];
-  if (canEdit) {
+  if (canEdit && rights.can === "admin") {
     menu.push({ label: t.menu.delete, icon: <Icons.TrashIcon />, danger: true, apart: true,
       run: () => { void remove({ id: session.id, title }, (restored) => { navigate(restored ? pathOf(restored.kind, restored.id) : HOME); }); } });
   }
-  const home = (event: MouseEvent): void => {
-    if (event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey) return;
-    event.preventDefault();
-    navigate(HOME);
-  };
   return (
     <header className="bar">
       <div className="bar-left">
-        <a className="icon-button" href={HOME} aria-label={t.actions.back} title={t.actions.back} onClick={home}><Icons.BackIcon /></a>
+        <a className="icon-button" href={HOME} aria-label={t.actions.back} title={t.actions.back} onClick={(event) => { follow(event, HOME); }}><Icons.BackIcon /></a>
         {isHere ? <Title session={session} kind={kind} canEdit={canEdit} /> : !state.synced && <span className="bone title" />}
         {state.readOnly && <span className="badge"><Icons.EyeIcon /><span>{t.bar.viewOnly}</span></span>}
         {(isHere || !state.synced || state.ended) && <StatusChip session={session} />}

@@ -9,13 +9,15 @@
  */
 import { useEffect, useState, type ReactNode } from "react";
 import { failed } from "../app/actions";
+import { useRights } from "../app/access";
 import { api, pathOf } from "../app/api";
 import { opened } from "../app/recent";
-import { HOME, navigate } from "../app/router";
+import { HOME, isArrival, navigate } from "../app/router";
 import { tokenOf } from "../app/tokens";
 import { SCHEMA, type DocumentSession } from "../connection/session";
 import { BodySkeleton } from "../pages/skeleton";
 import { t } from "../strings";
+import { focusMain } from "../ui/focus";
 import * as Icons from "../ui/icons";
 import type { MenuItem } from "../ui/menu";
 import { Message } from "../ui/message";
@@ -54,6 +56,10 @@ export function Frame({ session, kind, items, children }: Props) {
     if (stored === "document" && kind === "board") navigate(pathOf("document", session.id), { replace: true });
   }, [stored, kind, session.id, wasHere]);
 
+  useEffect(() => {
+    if (isArrival() && document.activeElement === document.body) focusMain();
+  }, []);
+
   const isOther = state.synced && stored !== "document" && stored !== "board";
   const dirty = session.chip.warn;
   const canEdit = !state.readOnly && state.ended === null;
@@ -86,7 +92,7 @@ export function Frame({ session, kind, items, children }: Props) {
           <span><strong>{t.causes[state.ended]}</strong> {t.document.keepText}</span>
         </div>
       )}
-      <main className="page-body">{body}</main>
+      <main className="page-body" tabIndex={-1}>{body}</main>
       <FollowFrame peers={peers} following={following} />
     </div>
   );
@@ -97,6 +103,7 @@ const HomeButton = () => <button type="button" className="button" onClick={() =>
 /** Why there is nothing to see any more, and what can be done about it. */
 function Ended({ session }: { session: DocumentSession }) {
   const { ended } = useStatus(session);
+  const { can } = useRights(session.id, ended === "deleted");
   if (!ended) return null;
   const restore = (): void => {
     api.restore(session.id).then(session.retry, (error: unknown) => { failed(t.failed.restore, error); });
@@ -104,7 +111,7 @@ function Ended({ session }: { session: DocumentSession }) {
   return (
     <Message title={ended === "newer-version" ? t.document.outdated : t.document.ended} hint={ended === "signed-out" && !tokenOf(session.id) ? t.document.needsLink : t.causes[ended]} icon={ended === "newer-version" ? <Icons.SyncIcon /> : <Icons.LockIcon />}>
       {ended === "newer-version" ? <button type="button" className="button primary" onClick={() => { location.reload(); }}>{t.actions.reload}</button>
-        : ended === "deleted" ? <button type="button" className="button primary" onClick={restore}>{t.actions.restore}</button>
+        : ended === "deleted" && can === "admin" ? <button type="button" className="button primary" onClick={restore}>{t.actions.restore}</button>
           : <button type="button" className="button primary" onClick={session.retry}>{t.actions.retry}</button>}
       <HomeButton />
     </Message>

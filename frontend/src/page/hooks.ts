@@ -1,6 +1,7 @@
 /** What pages read of an open document. */
 import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from "react";
 import { currentPerson, isColour, tidyName, tidyTitle, usePerson } from "../app/identity";
+import { chooseToken } from "../app/access";
 import { tokenOf } from "../app/tokens";
 import { DocumentSession } from "../connection/session";
 import type { State } from "../connection/status";
@@ -11,11 +12,21 @@ export function useSession(id: string): DocumentSession | null {
   const [session, setSession] = useState<DocumentSession | null>(null);
   const person = usePerson();
   useEffect(() => {
-    const opened = DocumentSession.open(id, tokenOf(id), currentPerson());
-    // eslint-disable-next-line react-hooks/set-state-in-effect -- opens a connection: belongs to the mounted page
-    setSession(opened);
-    // After the editor's own cleaning up, which comes later than its page's, and commits what is still in its hands.
-    return () => { queueMicrotask(() => { opened.leave(); }); };
+    let opened: DocumentSession | null = null;
+    let gone = false;
+    const open = (): void => {
+      if (gone) return;
+      opened = DocumentSession.open(id, tokenOf(id), currentPerson());
+      setSession(opened);
+    };
+    const choice = chooseToken(id);
+    if (choice) void choice.then(open);
+    else open();
+    return () => {
+      gone = true;
+      // After the editor's own cleaning up, which comes later than its page's, and commits what is still in its hands.
+      queueMicrotask(() => { opened?.leave(); });
+    };
   }, [id]);
   useEffect(() => { session?.setPerson(person); }, [session, person]);
   return session;

@@ -12,7 +12,7 @@ const everywhere: Row[] = [
 ];
 const writing: Row[] = [
   [t.shortcuts.block, "/"], [t.shortcuts.emoji, ":"], [t.shortcuts.bold, CTRL, "B"], [t.shortcuts.italic, CTRL, "I"],
-  [t.shortcuts.underline, CTRL, "U"], [t.shortcuts.link, CTRL, "K"], [t.shortcuts.indent, "Tab"],
+  [t.shortcuts.underline, CTRL, "U"], [t.shortcuts.link, CTRL, "K"], [t.shortcuts.indent, "Tab"], [t.shortcuts.leave, "Esc"],
   [t.shortcuts.moveBlock, CTRL, SHIFT, "↑"],
 ];
 const drawing: Row[] = [

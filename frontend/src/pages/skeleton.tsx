@@ -18,7 +18,7 @@ export function PageSkeleton({ kind }: { kind: "document" | "board" }) {
   return (
     <div className="page">
       <div className="bar"><span className="bone title" /></div>
-      <BodySkeleton kind={kind} />
+      <main className="page-body" tabIndex={-1}><BodySkeleton kind={kind} /></main>
     </div>
   );
 }

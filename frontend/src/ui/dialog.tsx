@@ -1,5 +1,5 @@
 /** A modal dialog: the browser's own, which keeps the focus inside and gives it back. */
-import { useEffect, useId, useRef, type ReactNode } from "react";
+import { useId, useLayoutEffect, useRef, type ReactNode } from "react";
 import { t } from "../strings";
 import { CloseIcon } from "./icons";
 
@@ -13,7 +13,8 @@ interface Props {
 export function Dialog({ title, onClose, children, wide = false }: Props) {
   const ref = useRef<HTMLDialogElement>(null);
   const heading = useId();
-  useEffect(() => {
+  // Before it is taken out of the page: a dialog that has gone gives no focus back.
+  useLayoutEffect(() => {
     const dialog = ref.current;
     if (dialog && !dialog.open) {
       dialog.showModal();

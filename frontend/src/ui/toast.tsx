@@ -1,6 +1,7 @@
 /** Short messages at the bottom: announced to screen readers, with at most one action, gone after a while. */
-import { useSyncExternalStore } from "react";
+import { useLayoutEffect, useRef, useSyncExternalStore } from "react";
 import { t } from "../strings";
+import { focusMain } from "./focus";
 import { CloseIcon } from "./icons";
 
 export interface Toast {
@@ -8,6 +9,8 @@ export interface Toast {
   text: string;
   action?: { label: string; run: () => void } | undefined;
   isError: boolean;
+  /** Somebody works with the keyboard: the action gets the focus, which is far from the end of the page otherwise. */
+  takesFocus: boolean;
 }
 
 let toasts: readonly Toast[] = [];
@@ -34,8 +37,10 @@ function arm(toast: Toast): void {
   timers.set(toast.id, setTimeout(() => { dismiss(toast.id); }, toast.action ? WITH_ACTION_MS : SHOWN_MS));
 }
 
-export function say(text: string, options: { action?: Toast["action"]; isError?: boolean } = {}): number {
-  const toast: Toast = { id: next, text, action: options.action, isError: options.isError ?? false };
+export function say(text: string, options: { action?: Toast["action"]; isError?: boolean; takesFocus?: boolean } = {}): number {
+  const toast: Toast = {
+    id: next, text, action: options.action, isError: options.isError ?? false, takesFocus: options.takesFocus ?? false,
+  };
   next += 1;
   change([...toasts.filter((other) => other.text !== text).slice(-2), toast]);
   arm(toast);
@@ -49,20 +54,38 @@ export function Toasts() {
   }, () => toasts);
   return (
     <div className="toasts" role="status" aria-live="polite">
-      {list.map((toast) => (
-        <div key={toast.id} className={toast.isError ? "toast error" : "toast"}
-          // Nothing vanishes under the pointer or while it has the focus.
-          onPointerEnter={() => { clearTimeout(timers.get(toast.id)); }} onPointerLeave={() => { arm(toast); }}
-          onFocus={() => { clearTimeout(timers.get(toast.id)); }} onBlur={() => { arm(toast); }}>
-          <span>{toast.text}</span>
-          {toast.action && (
-            <button type="button" className="toast-action" onClick={() => { toast.action?.run(); dismiss(toast.id); }}>
-              {toast.action.label}
-            </button>
-          )}
-          <button type="button" className="toast-close" aria-label={t.actions.close} onClick={() => { dismiss(toast.id); }}><CloseIcon /></button>
-        </div>
-      ))}
+      {list.map((toast) => <One key={toast.id} toast={toast} />)}
+    </div>
+  );
+}
+
+function One({ toast }: { toast: Toast }) {
+  const box = useRef<HTMLDivElement>(null);
+  useLayoutEffect(() => {
+    const own = box.current;
+    const before = document.activeElement;
+    if (toast.takesFocus) own?.querySelector<HTMLElement>(".toast-action")?.focus();
+    return () => {
+      // The focus goes back to where it was, or to the page; it is never lost with the toast.
+      if (!own?.contains(document.activeElement)) return;
+      const back = before instanceof HTMLElement && before !== document.body && before.isConnected && !own.contains(before);
+      if (back) before.focus({ preventScroll: true });
+      else focusMain();
+    };
+  }, [toast]);
+  return (
+    <div ref={box} className={toast.isError ? "toast error" : "toast"}
+      // Nothing vanishes under the pointer or while it has the focus.
+      onPointerEnter={() => { clearTimeout(timers.get(toast.id)); }} onPointerLeave={() => { arm(toast); }}
+      onFocus={() => { clearTimeout(timers.get(toast.id)); }} onBlur={() => { arm(toast); }}
+      onKeyDown={(event) => { if (event.key === "Escape") dismiss(toast.id); }}>
+      <span>{toast.text}</span>
+      {toast.action && (
+        <button type="button" className="toast-action" onClick={() => { toast.action?.run(); dismiss(toast.id); }}>
+          {toast.action.label}
+        </button>
+      )}
+      <button type="button" className="toast-close" aria-label={t.actions.close} onClick={() => { dismiss(toast.id); }}><CloseIcon /></button>
     </div>
   );
 }

@@ -73,6 +73,61 @@ describe("the list", () => {
   });
 });
 
+const claims = (payload: object): string => `h.${btoa(JSON.stringify(payload)).replace(/=+$/, "")}.s`;
+
+describe("tokens of one document", () => {
+  it("are kept beside each other, the newest first, until it is known which opens more (K5)", async () => {
+    const { isLink, keepTokens, takeToken, tokenOf, tokensOf } = await import("../../src/app/tokens");
+    for (const token of ["edit", "view", "view", "other", "last"]) takeToken("x", `http://here/d/x#token=${token}`);
+    expect(tokensOf("x")).toEqual(["last", "other", "view"]);
+    keepTokens("x", ["view"]);
+    expect(tokenOf("x")).toBe("view");
+    expect(isLink(claims({ lnk: "read-1", weft: { x: "read" } }))).toBe(true);
+    for (const other of [claims({ weft: {} }), "", "a.b.c", "opaque"]) expect(isLink(other)).toBe(false);
+  });
+
+  it("stand before the one for the whole server (K4)", async () => {
+    const { takeToken, tokenOf, tokensOf } = await import("../../src/app/tokens");
+    expect(takeToken(null, "http://here/#token=all")?.rest).toBe("http://here/");
+    expect(tokenOf(null)).toBe("all");
+    expect(tokenOf("x")).toBe("all");
+    takeToken("x", "http://here/d/x#token=own");
+    expect(tokensOf("x")).toEqual(["own", "all"]);
+    expect(tokenOf("y")).toBe("all");
+  });
+
+  it("are kept with the tab where the device keeps nothing", async () => {
+    vi.stubGlobal("localStorage", { getItem: () => { throw new Error("no"); }, setItem: () => { throw new Error("full"); } });
+    const { takeToken, tokenOf } = await import("../../src/app/tokens");
+    takeToken("x", "http://here/d/x#token=t");
+    expect(tokenOf("x")).toBe("t");
+  });
+
+  it("are chosen by what they open; a server that is away changes nothing", async () => {
+    const answers: Record<string, Response> = {
+      view: Response.json({ can: "read" }), old: Response.json({}, { status: 401 }), all: Response.json({ can: "admin" }),
+    };
+    const ask = vi.fn((_: string, { headers }: { headers: Headers }) =>
+      Promise.resolve((answers[headers.get("authorization")?.slice(7) ?? ""] ?? Response.error()).clone()));
+    vi.stubGlobal("fetch", ask);
+    const { chooseToken } = await import("../../src/app/access");
+    const { keepTokens, tokenOf, tokensOf } = await import("../../src/app/tokens");
+    keepTokens("x", ["view"]);
+    expect(chooseToken("x")).toBeNull();
+    keepTokens("x", ["view", "old"]);
+    await chooseToken("x");
+    expect(tokensOf("x")).toEqual(["view"]);
+    keepTokens(null, ["all"]);
+    await chooseToken("x");
+    expect(tokensOf("x")).toEqual(["all"]);
+    keepTokens("y", ["view", "old"]);
+    vi.stubGlobal("fetch", () => Promise.reject(new TypeError("away")));
+    await chooseToken("y");
+    expect(tokenOf("y")).toBe("view");
+    expect(tokensOf("y")).toEqual(["view", "old", "all"]);
+  });
+});
+
 describe("addresses", () => {
   it("name pages", async () => {
     vi.stubGlobal("location", { pathname: "/", href: "http://here/" });

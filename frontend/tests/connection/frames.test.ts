@@ -31,4 +31,15 @@ describe("frames", () => {
     unanswered.sent(frame("a", 0, 2, 2, 0, 0));
     expect(told.at(-1)).toEqual(["a", 1, false]);
   });
+
+  it("of a document that was left are not waited for", () => {
+    const counts: number[] = [];
+    const unanswered = new Unanswered((_, count) => counts.push(count));
+    unanswered.sent(frame("a", 0, 2, 2, 0, 0));
+    unanswered.sent(frame("a", 7));
+    unanswered.received(frame("a", 8, 1)); // on its way when the document was left
+    unanswered.sent(frame("a", 0, 1, 2, 0, 0));
+    unanswered.received(frame("a", 8, 1));
+    expect(counts).toEqual([1, 0, 1, 0]);
+  });
 });

@@ -1,0 +1,259 @@
+/**
+ * The list of documents and boards, newest edit first.
+ *
+ * Rules:
+ *   HL1  It keeps itself up to date: soon after it appears, since the server takes a moment until its list has what was just
+ *        typed; then now and then, and when the page is looked at again. What was shown with "Show more" stays shown.
+ *   HL2  When the server is away, what is on the screen stays. With nothing to show: an error, tried again by itself.
+ *   HL3  Whoever takes a row away from under the focus puts the focus on the next one.
+ */
+import { useCallback, useEffect, useRef, useState } from "react";
+import { duplicate, failed, remove } from "../app/actions";
+import { api, ApiError, pathOf, type Item, type Kind } from "../app/api";
+import { follow } from "../app/router";
+import { ago, t } from "../strings";
+import * as Icons from "../ui/icons";
+import { iconOf, nameOf } from "../ui/kinds";
+import { Menu, type MenuItem } from "../ui/menu";
+import { Message } from "../ui/message";
+import { RenameDialog } from "../ui/rename";
+
+/** Pauses between looks at the list: the first two are for what was just typed. */
+const PAUSES_MS = [2500, 4000, 30_000];
+const FAILED_PAUSE_MS = 4000;
+const TYPING_MS = 180;
+const PAGE = 30;
+const MOST_AT_ONCE = 200;
+
+type Filter = "all" | "document" | "board";
+
+interface Loaded {
+  is: "loaded";
+  /** What was asked for. */
+  key: string;
+  items: Item[];
+  total: number;
+  following: string | null;
+}
+
+type State = { is: "loading" } | { is: "failed" } | Loaded;
+
+/** One after another, none twice: what was edited between two pages stands in both. */
+function joined(before: Item[], after: Item[]): Item[] {
+  const known = new Set(before.map(({ id }) => id));
+  return [...before, ...after.filter(({ id }) => !known.has(id))];
+}
+
+const kindOf = (filter: Filter): Kind | undefined => (filter === "all" ? undefined : filter);
+
+/** At least so many, if there are (HL1). */
+async function fetchList(query: string, filter: Filter, atLeast: number, signal: AbortSignal): Promise<Loaded> {
+  // Whole pages: what is brought back or copied has room in the last one.
+  const wanted = Math.max(1, Math.ceil(atLeast / PAGE)) * PAGE;
+  const asked = { search: query, kind: kindOf(filter), limit: Math.min(MOST_AT_ONCE, wanted) };
+  let page = await api.list(asked, signal);
+  let items = page.documents;
+  while (items.length < wanted && page.following !== null) {
+    page = await api.list({ ...asked, after: page.following }, signal);
+    items = joined(items, page.documents);
+  }
+  return { is: "loaded", key: `${filter} ${query}`, items, total: page.total, following: page.following };
+}
+
+interface Props {
+  query: string;
+  /** The server does not list documents for this person. */
+  onRefused: () => void;
+  /** It does. */
+  onListed: () => void;
+}
+
+export function List({ query, onRefused, onListed }: Props) {
+  const [filter, setFilter] = useState<Filter>("all");
+  const [state, setState] = useState<State>({ is: "loading" });
+  const [attempt, setAttempt] = useState(0);
+  const [busy, setBusy] = useState(false);
+  const asked = useRef("");
+  const shown = useRef(0);
+  const heading = useRef<HTMLHeadingElement>(null);
+
+  useEffect(() => {
+    const abort = new AbortController();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    let looks = 0;
+    const key = `${filter} ${query}`;
+    if (asked.current !== key) shown.current = 0;
+    asked.current = key;
+    const load = async (): Promise<void> => {
+      clearTimeout(timer);
+      let pause = PAUSES_MS[Math.min(looks, PAUSES_MS.length - 1)];
+      looks += 1;
+      try {
+        const list = await fetchList(query, filter, shown.current, abort.signal);
+        // Another page has come in the meantime: this answer knows nothing of it.
+        if (list.following !== null && list.items.length < shown.current) pause = 0;
+        else {
+          shown.current = list.items.length;
+          setState(list);
+        }
+        onListed();
+      } catch (error) {
+        if (abort.signal.aborted) return;
+        // Where tokens decide, nobody is shown what others have.
+        if (error instanceof ApiError && (error.status === 401 || error.status === 403)) {
+          onRefused();
+          return;
+        }
+        console.info("list:", error);
+        pause = FAILED_PAUSE_MS;
+        setState((now) => (now.is === "loaded" && now.key === key ? now : { is: "failed" }));
+      }
+      clearTimeout(timer);
+      timer = setTimeout(look, pause);
+    };
+    const look = (): void => {
+      if (document.visibilityState === "visible") void load();
+    };
+    timer = setTimeout(() => { void load(); }, query ? TYPING_MS : 0);
+    document.addEventListener("visibilitychange", look);
+    addEventListener("online", look);
+    return () => {
+      clearTimeout(timer);
+      abort.abort();
+      document.removeEventListener("visibilitychange", look);
+      removeEventListener("online", look);
+    };
+  }, [query, filter, attempt, onRefused, onListed]);
+
+  const reload = useCallback(() => { setAttempt((count) => count + 1); }, []);
+  const more = (): void => {
+    if (state.is !== "loaded" || state.following === null) return;
+    const { key } = state;
+    setBusy(true);
+    api.list({ search: query, kind: kindOf(filter), after: state.following }).then(
+      (page) => {
+        setState((now) => {
+          if (now.is !== "loaded" || now.key !== key) return now;
+          const items = joined(now.items, page.documents);
+          shown.current = items.length;
+          return { ...now, items, total: page.total, following: page.following };
+        });
+      },
+      (error: unknown) => { failed(t.home.failed, error); },
+    ).finally(() => { setBusy(false); });
+  };
+  const onRenamed = (renamed: Item): void => {
+    setState((now) => now.is !== "loaded" ? now
+      : { ...now, items: now.items.map((other) => other.id === renamed.id ? renamed : other) });
+  };
+
+  const text = query && state.is === "loaded" ? t.home.results(state.total, query) : t.home.recent;
+  return (
+    <section className="list" aria-label={text} aria-busy={state.is === "loading"}>
+      <div className="list-head">
+        <h2 ref={heading} tabIndex={-1} aria-live="polite">{text}</h2>
+        <div className="segments" role="radiogroup" aria-label={t.home.filter}>
+          {([["all", t.home.all], ["document", t.home.documents], ["board", t.home.boards]] as const).map(([value, label]) => (
+            <label key={value} className={value === filter ? "segment on" : "segment"}>
+              <input type="radio" name="filter" checked={value === filter} onChange={() => { setFilter(value); }} />
+              {label}
+            </label>
+          ))}
+        </div>
+      </div>
+      {state.is === "loading" && <Skeleton />}
+      {state.is === "failed" && (
+        <Message title={t.home.failed} hint={t.failed.offline} level={2}>
+          <button type="button" className="button primary" onClick={reload}>{t.actions.retry}</button>
+        </Message>
+      )}
+      {state.is === "loaded" && state.items.length === 0 && (
+        <div className="empty">
+          <span className="empty-art"><Icons.DocumentIcon /><Icons.BoardIcon /></span>
+          <p>{query ? t.home.noResults(query) : t.home.empty}</p>
+          {!query && <small>{t.home.emptyHint}</small>}
+        </div>
+      )}
+      {state.is === "loaded" && state.items.length > 0 && (
+        <ul className="rows">
+          {state.items.map((item) => (
+            <Row key={item.id} item={item} onChanged={reload} onRenamed={onRenamed} onEmptied={() => { heading.current?.focus(); }} />
+          ))}
+        </ul>
+      )}
+      {state.is === "loaded" && state.following !== null && (
+        <button type="button" className="button more" disabled={busy} onClick={more}>{t.home.more}</button>
+      )}
+    </section>
+  );
+}
+
+interface RowProps {
+  item: Item;
+  onChanged: () => void;
+  onRenamed: (item: Item) => void;
+  /** It goes away, and no other row is left for the focus. */
+  onEmptied: () => void;
+}
+
+function Row({ item, onChanged, onRenamed, onEmptied }: RowProps) {
+  const [renaming, setRenaming] = useState(false);
+  const Icon = iconOf[item.kind];
+  const title = nameOf(item);
+  const path = pathOf(item.kind, item.id);
+  const when = ago(item.updated_ms);
+  const leave = (): void => {
+    const row = document.activeElement?.closest<HTMLElement>(".row");
+    if (row?.dataset["document"] !== item.id) return;
+    const other = row.nextElementSibling ?? row.previousElementSibling;
+    const link = other?.querySelector<HTMLElement>("a");
+    if (link) link.focus();
+    else onEmptied();
+  };
+  const actions: MenuItem[] = [];
+  if (item.can === "edit" || item.can === "admin") {
+    actions.push({ label: t.actions.rename, icon: <Icons.PenIcon />, run: () => { setRenaming(true); } });
+  }
+  actions.push({
+    label: t.actions.duplicate, icon: <Icons.CopyIcon />,
+    run: () => { void duplicate(item.id).then((copy) => { if (copy) onChanged(); }); },
+  });
+  if (item.can === "admin") {
+    actions.push({ label: t.actions.delete, icon: <Icons.TrashIcon />, danger: true, apart: true,
+      run: () => {
+        void remove({ id: item.id, title }, (restored) => {
+          if (!restored) leave();
+          onChanged();
+        });
+      } });
+  }
+  return (
+    <li className="row" data-document={item.id}>
+      <a className="row-link" href={path} onClick={(event) => { follow(event, path); }}>
+        <span className={`row-icon ${item.kind}`}><Icon /></span>
+        <span className="row-text">
+          <span className="row-title">{title}</span>
+          <span className="row-meta">{item.updated_by ? t.home.editedBy(when, item.updated_by) : t.home.edited(when)}</span>
+        </span>
+        <span className="row-kind">{t.kind[item.kind]}</span>
+      </a>
+      <Menu label={t.home.menuOf(title)} button={<Icons.MoreIcon />} items={actions} />
+      {renaming && (
+        <RenameDialog title={title} onClose={() => { setRenaming(false); }}
+          onRename={(name) => {
+            api.rename(item.id, name).then(onRenamed, (error: unknown) => { failed(t.failed.rename, error); });
+          }} />
+      )}
+    </li>
+  );
+}
+
+function Skeleton() {
+  return (
+    <ul className="rows" aria-label={t.home.loading}>
+      {[62, 44, 71, 52, 38].map((width) => (
+        <li className="row skeleton-row" key={width}><span className="bone square" /><span className="bone" style={{ width: `${width}%` }} /></li>
+      ))}
+    </ul>
+  );
+}
