@@ -80,7 +80,8 @@ async def together(stage: Stage, zoe: Person) -> None:
     await page.locator(".main-menu-trigger, [data-testid=main-menu-trigger]").first.click()
     await expect(page.locator(".dropdown-menu")).to_be_visible()
     await stage.shoot(zoe, "board-drawing-menu", "The menu of the drawing itself")
-    await page.keyboard.press("Escape")
+    await page.locator(".main-menu-trigger, [data-testid=main-menu-trigger]").first.click()
+    await expect(page.locator(".dropdown-menu")).to_have_count(0)
 
     follow = page.get_by_role("button", name="Follow Renée")
     if stage.phone:
