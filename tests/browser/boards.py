@@ -14,21 +14,26 @@ Rules:
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pycrdt
 from playwright.async_api import expect
 
+from tests.browser import programs
 from tests.browser.people import DEADLINE_S, Person, until
 from tests.browser.scene import Scene
-from tests.support.client import YClient
 
 Point = tuple[float, float]
 Element = dict[str, Any]
 
 # What only one browser knows, and the place in the order, which is compared as an order (G2).
+GROUPS = ("g", "s", "t", "m")
 OWN = {"version", "versionNonce", "updated", "status", "lastCommittedPoint", "index", "id"}
+
+# Where tests draw nothing.
+NOWHERE = (1150, 690)
 
 EXCALIDRAW = """() => {
     const node = document.querySelector(".excalidraw");
@@ -128,6 +133,11 @@ class Board:
         assert element is not None
         return await self.at(element["x"] + across * element["width"], element["y"] + down * element["height"])
 
+    def forgive(self, *words: str) -> None:
+        """Errors with these words, which Excalidraw writes to the console for what it then tells or mends, are none."""
+        problems = self.person.problems
+        problems[:] = [problem for problem in problems if not any(word in problem for word in words)]
+
     # -- doing
 
     async def tool(self, key: str) -> None:
@@ -173,8 +183,9 @@ class Board:
         )
 
     async def move(self, name: str, by: Point, *, across: float = 0.0, down: float = 0.5) -> None:
-        """Drag an element by its edge."""
+        """Drag an element by its edge; it must not be selected, or the edge would resize it."""
         await self.tool("v")
+        await self.page.mouse.click(*NOWHERE)
         x, y = await self.spot(name, across, down)
         await self.person.drag((x, y), (x + by[0], y + by[1]))
 
@@ -200,13 +211,24 @@ def _close(found: Any, wanted: Any) -> bool:
     return bool(found == wanted)
 
 
+async def meet(scene: Scene, **fields: str) -> tuple[str, Board, Board]:
+    """A new board with Ana and Ben at it."""
+    document = await scene.create("board", "Küche 😀", **fields)
+    ana, ben = Board(await scene.invite("Ana")), Board(await scene.invite("Ben"))
+    await ana.open(document)
+    await ben.open(document)
+    return document, ana, ben
+
+
+def to(name: str) -> Callable[[Any], bool]:
+    """Whether an arrow's end is tied to this shape."""
+    return lambda binding: binding is not None and binding["elementId"] == name
+
+
 async def stored(scene: Scene, document: str) -> dict[str, Element]:
     """The board's elements as the server keeps them, in groups, deleted ones too."""
     doc: pycrdt.Doc[Any] = pycrdt.Doc()
-    async with YClient() as client:
-        await client.join(scene.place.servers[-1].ws, document)
-        for update in client.updates:
-            doc.apply_update(update)
+    doc.apply_update(await programs.stored(scene.place, document))
     return dict(doc.get("elements", type=pycrdt.Map).to_py() or {})
 
 
@@ -234,7 +256,7 @@ def _shared(element: Element) -> Element:
 def _alive(elements: dict[str, Element]) -> list[Element]:
     flat: list[Element] = []
     for name, groups in sorted(elements.items(), key=lambda item: (item[1]["m"].get("index") or "", item[0])):
-        whole = {field: value for group in groups.values() for field, value in group.items()}
+        whole = {field: value for group in GROUPS for field, value in groups.get(group, {}).items()}
         if not whole["isDeleted"]:
             flat.append(_shared({"id": name, **whole}))
     return flat

@@ -276,7 +276,7 @@ export class BoardBinding {
       const now = split(element, kept);
       const changed = this.changedGroups(id, kept, now);
       if (changed.m && changed.m["index"] !== kept?.m?.["index"]) isOrder = true;
-      if (changed.t && kept?.m?.["isDeleted"] === true && !element.isDeleted) this.bringBack(element, changed, changes);
+      if (changed.t && kept?.m?.["isDeleted"] === true && changed.m?.["isDeleted"] === false) this.bringBack(element, changes);
       if (Object.keys(changed).length > 0) changes.set(id, changed);
       this.see(element, kept);
       for (const group of Object.values(changed)) size += JSON.stringify(group).length;
@@ -295,16 +295,13 @@ export class BoardBinding {
     this.settle();
   }
 
-  /** A text that is written into while others have deleted it (B10). */
-  private bringBack(element: BoardElement, changed: Groups, changes: Map<string, Groups>): void {
-    for (const id of [element.id, (element as Tied).containerId]) {
-      const kept = typeof id === "string" ? this.store.read(id) : undefined;
-      if (typeof id !== "string" || kept?.m?.["isDeleted"] !== true) continue;
-      const groups = id === element.id ? changed : { ...changes.get(id) };
-      groups.m = { ...kept.m, ...groups.m, isDeleted: false };
-      if (id !== element.id) changes.set(id, groups);
-      this.waiting.add(id);
-    }
+  /** The shape around a text that is written into while others have deleted both (B10). */
+  private bringBack(text: Tied, changes: Map<string, Groups>): void {
+    const id = text.containerId;
+    const kept = typeof id === "string" ? this.store.read(id) : undefined;
+    if (typeof id !== "string" || kept?.m?.["isDeleted"] !== true) return;
+    changes.set(id, { ...changes.get(id), m: { ...kept.m, ...changes.get(id)?.m, isDeleted: false } });
+    this.waiting.add(id);
   }
 
   /** The groups that differ from what was last shown here (B3), on top of what others have made of them (B4). */
@@ -317,6 +314,9 @@ export class BoardBinding {
       if (!mine || (theirs && after[group] === before[group])) continue;
       const result = merged(group, before[group], mine, theirs);
       if (!theirs || result === mine || print(result) !== print(theirs)) changed[group] = result;
+    }
+    if (changed.t && kept?.m?.["isDeleted"] === true && now.m?.["isDeleted"] === false) {
+      changed.m = { ...kept.m, ...changed.m, isDeleted: false }; // B10
     }
     return changed;
   }

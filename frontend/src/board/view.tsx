@@ -2,7 +2,7 @@
 import { Excalidraw, MainMenu } from "@excalidraw/excalidraw";
 import "@excalidraw/excalidraw/index.css";
 import type { AppState, ExcalidrawImperativeAPI, BinaryFileData } from "@excalidraw/excalidraw/types";
-import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
 import { failed } from "../app/actions";
 import { api as rest, ApiError } from "../app/api";
 import { useDark } from "../app/theme";
@@ -139,6 +139,11 @@ export default function BoardView({ session, peers, following, canEdit, onReady 
     };
   }, [api, initialised, session, pointerDown, editable, onReady]);
 
+  // Once the page is gone Excalidraw's elements are too: what is being written is taken before that.
+  useLayoutEffect(() => () => {
+    document.querySelector<HTMLElement>(".board .excalidraw-wysiwyg")?.blur();
+    binding.current?.commit();
+  }, []);
   useEffect(() => { binding.current?.setWritable(canEdit); }, [canEdit]);
   useEffect(() => { if (synced && initialised) binding.current?.upToDate(); }, [synced, initialised, api]);
   useEffect(() => { if (admitted) files.current?.retry(); }, [admitted]);

@@ -122,10 +122,11 @@ export function useFollowing(peers: Peer[]): Following {
     };
     const own = ["wheel", "touchmove"] as const;
     for (const type of own) addEventListener(type, stop, { passive: true });
-    addEventListener("keydown", onKey);
+    // Before Excalidraw, which lets nobody else hear of Escape.
+    addEventListener("keydown", onKey, true);
     return () => {
       for (const type of own) removeEventListener(type, stop);
-      removeEventListener("keydown", onKey);
+      removeEventListener("keydown", onKey, true);
     };
   }, [client]);
   return { client: isHere ? client : null, follow };

@@ -134,6 +134,14 @@ describe("two boards", () => {
       expect(board.scene.list.filter(({ isDeleted }) => !isDeleted).map(({ id }) => id)).toEqual(["box", "t"]);
       expect(board.scene.get("t")).toMatchObject({ text: "ab" });
     }
+    // The last letter and the end of writing, before the letter is committed.
+    ben.scene.editing.add("t");
+    ana.edit((scene) => { scene.change("t", { isDeleted: true }); });
+    vi.advanceTimersByTime(1000);
+    ben.scene.change("t", { text: "abc", originalText: "abc" });
+    ben.scene.editing.clear();
+    settle();
+    for (const board of [ana, ben]) expect(board.scene.get("t")).toMatchObject({ text: "abc", isDeleted: false });
   });
 
   it("do not write back what they are shown (B3)", () => {
