@@ -102,19 +102,19 @@ async def together(stage: Stage, zoe: Person) -> None:
     await stage.shoot(zoe, "board-reconnecting", "A board without a connection")
     zoe.wire.heal()
     await zoe.chip("saved", "live")
-    await with_image(stage, zoe, board)
+    await with_image(stage, zoe)
 
 
-async def with_image(stage: Stage, zoe: Person, board: str) -> None:
+async def with_image(stage: Stage, zoe: Person) -> None:
+    board = await stage.create("board", "Terrace, seen from above 🌿")
     ben = await stage.colleague(BEN)
     await ben.open(board, "board")
     async with ben.page.expect_file_chooser() as asked:
         await ben.page.locator("label:has([data-testid=toolbar-image])").click()
     await (await asked.value).set_files({"name": "hills.png", "mimeType": "image/png", "buffer": picture()})
-    await ben.page.mouse.click(900, 200)
+    await ben.page.mouse.click(640, 420)
     await ben.chip("saved")
     await zoe.open(board, "board")
-    await lettered(zoe)
     await stage.shoot(zoe, "board-image", "A picture on a board")
 
 
