@@ -37,7 +37,7 @@ export function HomePage() {
   return (
     <div className="home">
       <header className="home-bar">
-        <a className="brand" href={HOME} onClick={(event) => { follow(event, HOME); setQuery(""); }}><Icons.Logo /><span>{t.app}</span></a>
+        <a className="brand" href={HOME} aria-label={t.app} onClick={(event) => { follow(event, HOME); setQuery(""); }}><Icons.Logo /><span>{t.app}</span></a>
         {isMember !== false && <div className="search" role="search">
           <Icons.SearchIcon />
           <input ref={search} type="search" value={query} placeholder={t.home.search} aria-label={t.home.search}
