@@ -1,7 +1,8 @@
 import { lazy, Suspense, useEffect, useRef, type ReactNode } from "react";
 import { createRoot } from "react-dom/client";
 import { ErrorBoundary } from "./app/boundary";
-import { HOME, navigate, useRoute, type Route } from "./app/router";
+import { preload } from "./app/preload";
+import { HOME, navigate, parse, type Route, useRoute } from "./app/router";
 import { HomePage } from "./pages/home";
 import { PageSkeleton } from "./pages/skeleton";
 import { t } from "./strings";
@@ -13,6 +14,9 @@ import { SearchIcon } from "./ui/icons";
 import { focusMain } from "./ui/focus";
 import { Message } from "./ui/message";
 import { Toasts } from "./ui/toast";
+
+const first = parse(location.pathname).page;
+if (first === "document" || first === "board") preload(first);
 
 const DocumentPage = lazy(() => import("./pages/document"));
 const BoardPage = lazy(() => import("./pages/board"));

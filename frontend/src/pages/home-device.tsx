@@ -2,6 +2,7 @@
 import { useState } from "react";
 import { pathOf } from "../app/api";
 import { recents } from "../app/recent";
+import { preload } from "../app/preload";
 import { follow } from "../app/router";
 import { ago, t } from "../strings";
 import { iconOf, nameOf } from "../ui/kinds";
@@ -18,7 +19,7 @@ export function OnDevice() {
           const path = pathOf(item.kind, item.id);
           return (
             <li className="row" key={item.id}>
-              <a className="row-link" href={path} onClick={(event) => { follow(event, path); }}>
+              <a className="row-link" href={path} onClick={(event) => { follow(event, path); }} onPointerEnter={() => { preload(item.kind); }}>
                 <span className={`row-icon ${item.kind}`}><Icon /></span>
                 <span className="row-text">
                   <span className="row-title">{nameOf(item)}</span>

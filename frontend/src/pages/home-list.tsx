@@ -10,6 +10,7 @@
 import { useCallback, useEffect, useRef, useState } from "react";
 import { duplicate, failed, remove } from "../app/actions";
 import { api, ApiError, pathOf, type Item, type Kind } from "../app/api";
+import { preload } from "../app/preload";
 import { follow } from "../app/router";
 import { ago, t } from "../strings";
 import * as Icons from "../ui/icons";
@@ -229,7 +230,7 @@ function Row({ item, onChanged, onRenamed, onEmptied }: RowProps) {
   }
   return (
     <li className="row" data-document={item.id}>
-      <a className="row-link" href={path} onClick={(event) => { follow(event, path); }}>
+      <a className="row-link" href={path} onClick={(event) => { follow(event, path); }} onPointerEnter={() => { preload(item.kind); }}>
         <span className={`row-icon ${item.kind}`}><Icon /></span>
         <span className="row-text">
           <span className="row-title">{title}</span>

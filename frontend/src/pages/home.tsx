@@ -3,6 +3,7 @@ import { useCallback, useEffect, useRef, useState } from "react";
 import { failed } from "../app/actions";
 import { api, pathOf, type Kind, type Template } from "../app/api";
 import { usePerson } from "../app/identity";
+import { preload } from "../app/preload";
 import { follow, HOME, navigate } from "../app/router";
 import { t } from "../strings";
 import { Avatar } from "../ui/avatar";
@@ -83,7 +84,7 @@ function Start() {
         {(["document", "board"] as const).map((kind) => {
           const Icon = iconOf[kind];
           return (
-            <button key={kind} type="button" className={`new-card ${kind}`} disabled={busy} onClick={() => { create(kind); }}>
+            <button key={kind} type="button" className={`new-card ${kind}`} disabled={busy} onClick={() => { create(kind); }} onPointerEnter={() => { preload(kind); }}>
               <span className="new-icon"><Icon /></span>
               <span className="new-text">
                 <strong>{kind === "board" ? t.home.newBoard : t.home.newDocument}</strong>
