@@ -1,3 +1,5 @@
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
 import react from "@vitejs/plugin-react";
 import { defineConfig, type Plugin } from "vite";
 import { drawsWhatChanged, excalidrawFonts, looksAtSelection, noOtherHost } from "./scripts/excalidraw.ts";
@@ -17,12 +19,48 @@ function fontsAtOnce(): Plugin {
   };
 }
 
+/** The worker that keeps the app for offline use (src/offline/worker.js), with the names of what it keeps. */
+function offlineWorker(): Plugin {
+  const pages = ["index.html", "src/pages/document.tsx", "src/document/view.tsx", "src/pages/board.tsx", "src/board/view.tsx"];
+  return {
+    name: "offline-worker",
+    apply: "build",
+    enforce: "post",
+    generateBundle(_options, bundle) {
+      const chunks = Object.values(bundle).filter((item) => item.type === "chunk");
+      const files = new Set<string>();
+      const add = (name: string): void => {
+        const chunk = bundle[name];
+        if (files.has(name) || chunk?.type !== "chunk") return;
+        files.add(name);
+        for (const style of chunk.viteMetadata?.importedCss ?? []) files.add(style);
+        for (const imported of chunk.imports) add(imported);
+      };
+      for (const page of pages) {
+        const chunk = chunks.find(({ facadeModuleId }) => facadeModuleId?.endsWith(`/${page}`));
+        if (chunk) add(chunk.fileName);
+        else this.error(`${page} is no chunk of its own any more; look at what the offline worker keeps`);
+      }
+      // What Excalidraw loads when an image is put on a board.
+      for (const name of Object.keys(bundle)) if (/\/(pica|image-blob-reduce)[^/]*\.js$/.test(name)) add(name);
+      for (const name of Object.keys(bundle)) if (/inter-v12-latin-.*\.woff2$/.test(name)) files.add(name);
+      const entry = chunks.find(({ isEntry }) => isEntry)?.fileName ?? "";
+      const list = JSON.stringify([...files].sort());
+      const source = readFileSync("src/offline/worker.js", "utf8")
+        .replace("%BUILD%", createHash("sha256").update(list).digest("hex").slice(0, 12))
+        .replace("%ENTRY%", entry)
+        .replace("%FILES%", list);
+      this.emitFile({ type: "asset", fileName: "sw.js", source });
+    },
+  };
+}
+
 const server = process.env["WEFT_URL"] ?? "http://127.0.0.1:8000";
 
 export default defineConfig(({ command }) => ({
   // Relative, so that a proxy may serve Weft under a path; the server writes the page's own links.
   base: command === "build" ? "./" : "/",
-  plugins: [react(), excalidrawFonts(), noOtherHost(), drawsWhatChanged(), looksAtSelection(), fontsAtOnce()],
+  plugins: [react(), excalidrawFonts(), noOtherHost(), drawsWhatChanged(), looksAtSelection(), fontsAtOnce(), offlineWorker()],
   build: {
     outDir: "../backend/weft/static/app",
     emptyOutDir: true,

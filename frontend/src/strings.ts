@@ -86,6 +86,7 @@ export const t = {
     restore: "It could not be restored",
     duplicate: "It could not be duplicated",
     upload: "The image could not be uploaded",
+    uploadLater: "The image is uploaded as soon as the server can be reached. Keep this page open until then.",
     uploadTooLarge: (most: string) => `That image is too large; the limit is ${most}`,
     uploadTypes: "Only PNG, JPEG, GIF, WebP and AVIF images can be uploaded",
     import: "That file could not be read",

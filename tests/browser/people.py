@@ -30,6 +30,9 @@ COLOURS = ("#c2410c", "#1d4ed8", "#15803d", "#6d28d9")
 # What the browser itself says of a server that is away, or of an answer that the app handles.
 EXPECTED = ("ERR_CONNECTION", "ERR_EMPTY_RESPONSE", "ERR_NETWORK", "WebSocket connection to", "Failed to load resource")
 
+# The worker for offline use copies the whole app for each new person; who needs it says `service_workers="allow"`.
+BROWSER = {"viewport": {"width": 1280, "height": 800}, "service_workers": "block"}
+
 TEXT = """() => {
     const editor = document.querySelector(".bn-editor");
     if (!editor) return "";
@@ -177,7 +180,7 @@ class People:
         number = len(self.all)
         wire = await Wire(port or self._ports[number % len(self._ports)]).__aenter__()
         self._wires.append(wire)
-        context = await self._browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
+        context = await self._browser.new_context(**{**BROWSER, **options})
         kept = json.dumps({"name": name, "color": COLOURS[number % len(COLOURS)]})
         await context.add_init_script(
             f"if (!localStorage.getItem('weft.person')) localStorage.setItem('weft.person', {json.dumps(kept)})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from playwright.async_api import expect
 
 from tests.browser.scene import Scene
+from tests.browser.troubles import watch
 
 
 async def test_what_was_in_hand_is_not_lost_with_the_page(scene: Scene) -> None:
@@ -58,8 +59,9 @@ async def test_a_new_link_is_taken_by_a_page_that_is_open(scene: Scene) -> None:
     document = await scene.create("document", "Notes")
     ana = await scene.invite("Ana")
     await ana.open(document)
-    await ana.page.evaluate("window.before = true")
+    await watch(ana)
     await ana.page.evaluate("location.hash = 'token=new.to.ken'")
-    await ana.until("!window.before && document.querySelector('.page')")
+    # The same page asks the server again, with this token.
+    await ana.until("() => window.saidByChip.join() === 'saved,reconnecting,saved'")
     assert "token" not in ana.page.url
     assert await ana.page.evaluate("id => localStorage.getItem(`weft.token:${id}`)", document) == "new.to.ken"

@@ -121,6 +121,21 @@ def test_hashed_files_are_kept_for_ever_and_sent_compressed(server: WeftServer) 
     assert httpx.get(f"{server.http}/static/app/assets/gone.js").status_code == 404
 
 
+def test_the_offline_worker_stands_beside_the_pages_and_names_files_that_are_there(server: WeftServer) -> None:
+    worker = httpx.get(f"{server.http}/sw.js")
+    assert (worker.status_code, worker.headers["cache-control"]) == (200, "no-cache")
+    assert worker.headers["content-type"].startswith("text/javascript")
+    assert worker.headers["content-security-policy"] == "default-src 'none'; connect-src 'self'"
+    assert "%" not in "".join(re.findall(r"^const (?:BUILD|ENTRY|FILES).*$", worker.text, re.MULTILINE))
+    files = re.findall(r'"(assets/[^"]+)"', worker.text)
+    assert len(files) > 5
+    for name in files:
+        assert httpx.head(f"{server.http}/static/app/{name}").status_code == 200
+    entry = re.search(r'const ENTRY = "([^"]+)"', worker.text)
+    assert entry is not None
+    assert f"/static/app/{entry[1]}" in httpx.get(server.http).text
+
+
 def test_behind_a_path_the_page_links_to_that_path(tmp_path: Path) -> None:
     with WeftServer(tmp_path / "data", env={"WEFT_ROOT_PATH": "/team/weft"}) as server:
         page = httpx.get(server.http).text

@@ -7,6 +7,8 @@ Rules (tests quote these ids):
     P5  Files under `assets/` carry a hash of their content in their names: they are kept for ever. Where a `.gz` stands
         beside a file and the browser takes it, that is sent.
     P6  Behind a proxy that serves Weft under a path, `root_path`, the page's links begin with that path.
+    P7  `sw.js`, which keeps the app for offline use, stands beside the pages: that is as far as it reaches. It is asked
+        for anew each time.
 """
 
 from __future__ import annotations
@@ -30,6 +32,11 @@ PAGE_HEADERS = {
     "font-src 'self'; img-src 'self' data: blob:; connect-src 'self'; worker-src 'self'; manifest-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-cache",
+}
+WORKER_HEADERS = {
+    "content-security-policy": "default-src 'none'; connect-src 'self'",
     "x-content-type-options": "nosniff",
     "cache-control": "no-cache",
 }
@@ -72,6 +79,7 @@ def add_pages(app: FastAPI) -> None:
     """Serve the browser app: `/`, `/d/…`, `/b/…`, and its files under `/static/app`."""
     for path in ("/", "/d/{document:path}", "/b/{document:path}"):
         app.add_api_route(path, _page, methods=["GET", "HEAD"], include_in_schema=False)
+    app.add_api_route("/sw.js", _worker, methods=["GET", "HEAD"], include_in_schema=False)
     app.mount("/static/app", AppFiles(directory=APP, check_dir=False), name="app")
 
 
@@ -83,3 +91,9 @@ async def _page(request: Request) -> Response:
     root = html.escape(request.scope.get("root_path", "").rstrip("/"))
     page = page.replace("<html ", f'<html data-root="{root}" ', 1).replace('="./', f'="{root}/static/app/')
     return HTMLResponse(page, headers=PAGE_HEADERS)
+
+
+async def _worker() -> Response:
+    if not await to_thread.run_sync((APP / "sw.js").is_file):
+        raise HTTPException(404)
+    return FileResponse(APP / "sw.js", media_type="text/javascript", headers=WORKER_HEADERS)

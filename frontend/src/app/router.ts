@@ -25,19 +25,19 @@ export function parse(pathname: string, root = ROOT): Route {
 const listeners = new Set<() => void>();
 arrive();
 
-/** A share link's token leaves the address bar before anything else happens; whether there was one. */
-function arrive(): boolean {
+/**
+ * A share link's token leaves the address bar before anything else happens. A second link, pasted into the address bar
+ * of a page that is open, changes the fragment only: the document's session hears of its token.
+ */
+function arrive(): void {
   const route = parse(location.pathname);
-  if (route.page === "unknown") return false;
+  if (route.page === "unknown") return;
   const taken = takeToken(route.page === "home" ? null : route.id, location.href);
   if (taken) history.replaceState(history.state, "", taken.rest);
-  return taken !== null;
 }
 
 function changed(): void {
-  // A second link, pasted into the address bar of a page that is open, changes the fragment only: the page has begun
-  // with another token, or with none.
-  if (arrive()) location.reload();
+  arrive();
   for (const listener of listeners) listener();
 }
 

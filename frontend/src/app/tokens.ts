@@ -18,7 +18,14 @@ const KEY = `weft${ROOT}.token`;
 /** Kept at most for one document, the newest first. */
 const MOST = 3;
 
-const keyOf = (document: string | null): string => (document === null ? KEY : `${KEY}:${document}`);
+const listeners = new Set<(document: string) => void>();
+
+/** Hear of documents that were given another token while this page is open. */
+export function onToken(listener: (document: string) => void): void {
+  listeners.add(listener);
+}
+
+export const keyOf = (document: string | null): string => (document === null ? KEY : `${KEY}:${document}`);
 
 /** Where tokens are kept: on the device; where that is forbidden, with the tab; where that is, too, nowhere. */
 /** What storage does not take, because the browser's settings forbid it or it is full: for this visit. */
@@ -60,7 +67,9 @@ export function takeToken(document: string | null, address: string): { token: st
   if (!token) return null;
   fragment.delete("token");
   url.hash = fragment.toString();
+  const isOther = tokenOf(document) !== token;
   keepTokens(document, document === null ? [token] : [token, ...read(keyOf(document))]);
+  if (isOther && document !== null) for (const listener of listeners) listener(document);
   return { token, rest: url.href };
 }
 

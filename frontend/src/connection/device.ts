@@ -3,17 +3,24 @@
  *
  * Rules (tests quote these ids):
  *   D1  What the device holds is loaded before the server is asked, so that it is not sent as if it were new.
- *   D2  `kept` is told after an edit has been read back from the database, and false when that is not possible.
- *   D3  Whether anything is unsaved is remembered with the document, so that the next visit knows.
- *   D4  A browser without a database (a private window) works without a copy.
+ *   D2  `kept` is told after the database has confirmed an edit and all before it, and false when one could not be
+ *       written. After such a failure the whole document is written, again and again until that works: a copy with a
+ *       gap would hide what comes after the gap.
+ *   D3  Whether anything is unsaved is remembered with the document, so that the next visit knows. It is written in one
+ *       transaction with the edit, by each tab for itself: a tab that is saved takes back its own word, and that of
+ *       earlier ones as far as it has read it, but not what another tab has said since.
+ *   D4  A browser without a database (a private window), or with one that does not answer, works without a copy.
  *   D5  A database that fails does not keep an edit from the server.
+ *   D6  What other tabs have put into the copy is read again on every connection: one that was closed without a server
+ *       has nobody else to send it.
  */
-import { IndexeddbPersistence } from "y-indexeddb";
-import type * as Y from "yjs";
+import { fetchUpdates, IndexeddbPersistence, PREFERRED_TRIM_SIZE, storeState } from "y-indexeddb";
+import * as Y from "yjs";
 
-const UNSAVED = "unsaved";
+const UNSAVED = "unsaved:";
 const OPEN_MS = 4000;
-const CHECK_MS = 60;
+const RETRY_MS = 5000;
+const TRIM_MS = 1000;
 
 export interface Loaded {
   /** The device had a copy. */
@@ -24,12 +31,19 @@ export interface Loaded {
 
 export class Device {
   private persistence: IndexeddbPersistence | null = null;
-  private checkTimer: ReturnType<typeof setTimeout> | undefined;
-  private lastKey = 0;
-  private latest: Uint8Array | null = null;
-  private count = 0;
+  private retryTimer: ReturnType<typeof setTimeout> | undefined;
+  private trimTimer: ReturnType<typeof setTimeout> | undefined;
+  private writing = 0;
+  /** The copy lacks something that is here. */
+  private behind = false;
   private unsaved = false;
+  /** How often this tab has said that something is unsaved; with each edit again (D3). */
+  private said = 0;
+  /** What other tabs and earlier visits had said when this one began. */
+  private readonly earlier = new Map<string, unknown>();
+  private late = false;
   private destroyed = false;
+  private readonly mark: string;
   private readonly heard: (update: Uint8Array, origin: unknown) => void;
 
   constructor(
@@ -37,79 +51,136 @@ export class Device {
     private readonly doc: Y.Doc,
     private readonly told: (kept: boolean) => void,
   ) {
+    this.mark = `${UNSAVED}${doc.clientID}`;
     this.heard = (update, origin) => {
-      if (origin === this.persistence) return;
-      try {
-        this.persistence?._storeUpdate(update, origin);
-      } catch {
-        // A database that was closed under us (its storage was cleared). The edit must go on to the server.
-        this.told(false);
-        return;
-      }
-      this.latest = update;
-      this.count += 1;
-      this.checkTimer ??= setTimeout(() => {
-        this.checkTimer = undefined;
-        void this.check();
-      }, CHECK_MS);
+      if (!this.persistence || origin !== this.persistence) this.write(update);
     };
   }
 
   async open(): Promise<Loaded> {
     const none = { found: false, unsaved: false };
-    try {
-      await probe(this.name);
-      if (this.isGone()) return none;
-      const persistence = new IndexeddbPersistence(this.name, this.doc);
-      this.persistence = persistence;
-      const timeout = new Promise<null>((resolve) => { setTimeout(() => { resolve(null); }, OPEN_MS); });
-      // Called by us instead: when it throws, Yjs calls nobody after it, and the edit would never be sent (D5).
-      this.doc.off("update", persistence._storeUpdate);
-      this.doc.on("update", this.heard);
-      if ((await Promise.race([persistence.whenSynced, timeout])) === null) return none;
-      this.unsaved = (await persistence.get(UNSAVED) as unknown) === true;
-      return { found: this.doc.store.clients.size > 0, unsaved: this.unsaved };
-    } catch (error) {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<Loaded>((resolve) => {
+      timer = setTimeout(() => {
+        this.late = true;
+        resolve(none);
+      }, OPEN_MS);
+    });
+    this.doc.on("update", this.heard);
+    const loaded = this.load().catch((error: unknown) => {
       console.warn("This browser keeps no copy on the device:", error);
       return none;
+    });
+    const first = await Promise.race([loaded, late]);
+    clearTimeout(timer);
+    return first;
+  }
+
+  private async load(): Promise<Loaded> {
+    await probe(this.name);
+    if (this.destroyed) return { found: false, unsaved: false };
+    const persistence = new IndexeddbPersistence(this.name, this.doc);
+    this.persistence = persistence;
+    // Written by us instead: when it throws, Yjs calls nobody after it, and the edit would never be sent (D5).
+    this.doc.off("update", persistence._storeUpdate);
+    await persistence.whenSynced;
+    if (this.behind) this.write(); // edited while a slow database was opened
+    const said = await marks(persistence.db);
+    // Nobody waits for it any more: what it says is for the next visit.
+    if (!this.late) for (const [key, value] of said) this.earlier.set(key, value);
+    this.unsaved ||= this.earlier.size > 0;
+    return { found: this.doc.store.clients.size > 0, unsaved: this.unsaved };
+  }
+
+  /** Take over what other tabs have written (D6). True when some of it was not saved, as far as they knew. */
+  async refresh(): Promise<boolean> {
+    const { persistence } = this;
+    if (!persistence?.synced || this.destroyed) return false;
+    try {
+      await fetchUpdates(persistence);
+      for (const [key, value] of await marks(persistence.db)) if (key !== this.mark) this.earlier.set(key, value);
+      return this.earlier.size > 0;
+    } catch (error) {
+      console.warn("The copy on the device could not be read again:", error);
+      return false;
     }
   }
 
-  /** Remember whether anything is unsaved (D3). */
+  /** Remember whether anything is unsaved (D3): that something is, together with the edit that follows. */
   setUnsaved(unsaved: boolean): void {
-    if (!this.persistence || this.unsaved === unsaved) return;
+    if (this.unsaved === unsaved && (unsaved || this.earlier.size === 0)) return;
     this.unsaved = unsaved;
-    const done: Promise<unknown> = unsaved ? this.persistence.set(UNSAVED, true as never) : this.persistence.del(UNSAVED);
-    done.catch((error: unknown) => { console.warn("The device could not note what is unsaved:", error); });
+    const db = this.persistence?.db;
+    if (unsaved || !db) return;
+    try {
+      const store = db.transaction(["custom"], "readwrite").objectStore("custom");
+      store.delete(this.mark);
+      for (const [key, before] of this.earlier) {
+        const request = store.get(key);
+        request.onsuccess = () => { if (request.result === before) store.delete(key); };
+      }
+      this.earlier.clear();
+    } catch (error) {
+      console.warn("The device could not note that everything is saved:", error);
+    }
   }
 
-  /** Whether the latest edit can be read back (D2). */
-  private async check(): Promise<void> {
+  /** Write an edit, or everything when the copy lacks something (D2). */
+  private write(update?: Uint8Array): void {
     const db = this.persistence?.db;
-    const { latest, count } = this;
-    if (this.destroyed || !latest) return;
+    if (this.destroyed) return;
     if (!db) {
+      this.behind = true; // it is written once the database is there, if it ever is
       this.told(false);
       return;
     }
-    this.count = 0;
+    const content = this.behind || !update ? Y.encodeStateAsUpdate(this.doc) : update;
     try {
-      const last = await lastEntry(db);
-      const isThere = last !== null && (isEqual(last.value, latest) || last.key >= this.lastKey + count);
-      if (last) this.lastKey = last.key;
-      if (this.latest === latest) this.told(isThere);
+      const transaction = db.transaction(["updates", "custom"], "readwrite");
+      transaction.oncomplete = () => { this.written(true); };
+      transaction.onabort = () => { this.written(false); };
+      transaction.objectStore("updates").add(content);
+      if (this.unsaved) transaction.objectStore("custom").put(this.said += 1, this.mark);
+      this.writing += 1;
+      this.behind = false;
+      this.trim();
     } catch {
-      this.told(false);
+      // A database that was closed under us (its storage was cleared). The edit must go on to the server.
+      this.failed();
     }
   }
 
-  private isGone(): boolean {
-    return this.destroyed;
+  private written(isDone: boolean): void {
+    this.writing -= 1;
+    if (!isDone) this.failed();
+    else if (this.writing === 0 && !this.behind && !this.destroyed) this.told(true);
+  }
+
+  private failed(): void {
+    this.behind = true;
+    if (this.destroyed) return;
+    this.told(false);
+    this.retryTimer ??= setTimeout(() => {
+      this.retryTimer = undefined;
+      if (this.behind) this.write();
+    }, RETRY_MS);
+  }
+
+  /** Put many small updates together; what another tab has written is taken over first. */
+  private trim(): void {
+    const { persistence } = this;
+    if (!persistence || (persistence._dbsize += 1) < PREFERRED_TRIM_SIZE) return;
+    clearTimeout(this.trimTimer);
+    this.trimTimer = setTimeout(() => {
+      if (this.destroyed || this.behind) return;
+      storeState(persistence, false).catch((error: unknown) => { console.warn("The copy on the device could not be tidied:", error); });
+    }, TRIM_MS);
   }
 
   async destroy(): Promise<void> {
     this.destroyed = true;
-    clearTimeout(this.checkTimer);
+    clearTimeout(this.retryTimer);
+    clearTimeout(this.trimTimer);
     this.doc.off("update", this.heard);
     await this.persistence?.destroy();
   }
@@ -137,18 +208,24 @@ async function probe(name: string): Promise<void> {
   });
 }
 
-function lastEntry(db: IDBDatabase): Promise<{ key: number; value: Uint8Array } | null> {
+/** What tabs have said to be unsaved, by their keys. */
+function marks(db: IDBDatabase | null): Promise<Map<string, unknown>> {
   return new Promise((resolve, reject) => {
-    // Writes to the same store that were asked for earlier are done before this is served.
-    const request = db.transaction(["updates"], "readonly").objectStore("updates").openCursor(null, "prev");
+    const found = new Map<string, unknown>();
+    if (!db) {
+      resolve(found);
+      return;
+    }
+    const request = db.transaction(["custom"], "readonly").objectStore("custom").openCursor(IDBKeyRange.bound(UNSAVED, `${UNSAVED}\uffff`));
     request.onsuccess = () => {
       const cursor = request.result;
-      resolve(cursor ? { key: cursor.key as number, value: cursor.value as Uint8Array } : null);
+      if (!cursor) {
+        resolve(found);
+        return;
+      }
+      found.set(cursor.key as string, cursor.value);
+      cursor.continue();
     };
     request.onerror = () => { reject(request.error ?? new Error("cannot read back")); };
   });
-}
-
-function isEqual(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, at) => byte === b[at]);
 }

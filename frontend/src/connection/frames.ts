@@ -3,13 +3,22 @@
  *
  * The provider's own counter forgets: it starts again at one on every connection, so that the first of several answers
  * to edits that had waited for the connection looks like the last.
+ *
+ * Rules (tests quote these ids):
+ *   C1  Counted are whole documents and edits that were sent, less the answers to them.
+ *   C2  When a document is closed, by either side, what it has not answered is never answered: the next time it is
+ *       attached it counts from nothing, and answers that are still under way count only once it was let in again.
+ *   C3  A connection on which the server says nothing for 20 s from its beginning is given up: nobody else would.
  */
 
 const SYNC = 0;
+const AUTH = 2;
 const CLOSE = 7;
 const SYNC_STATUS = 8;
 const STEP2 = 1;
 const UPDATE = 2;
+const AUTHENTICATED = 2;
+const FIRST_WORD_MS = 20_000;
 
 interface Head {
   address: string;
@@ -42,24 +51,33 @@ export function readHead(frame: Uint8Array): Head | null {
 
 export class Unanswered {
   private readonly counts = new Map<string, number>();
+  /** Closed, and not let in since (C2). */
+  private readonly closed = new Set<string>();
 
   constructor(private readonly told: (document: string, count: number, refused: boolean) => void) {}
 
   /** A new connection: what an earlier one has not answered is sent again as part of the first exchange. */
   reset(): void {
     this.counts.clear();
+    this.closed.clear();
   }
 
   sent(frame: Uint8Array): void {
     const head = readHead(frame);
-    // Whoever leaves a document is not answered any more: what is said when they come back is about what they send then.
-    if (head?.type === CLOSE) this.counts.delete(head.address);
     if (head?.type === SYNC && (head.value === STEP2 || head.value === UPDATE)) this.change(head.address, 1, false);
+    else if (head?.type === CLOSE) this.close(head.address);
   }
 
   received(frame: Uint8Array): void {
     const head = readHead(frame);
-    if (head?.type === SYNC_STATUS) this.change(head.address, -1, head.value === 0);
+    if (head?.type === SYNC_STATUS && !this.closed.has(head.address)) this.change(head.address, -1, head.value === 0);
+    else if (head?.type === AUTH && head.value === AUTHENTICATED) this.closed.delete(head.address);
+    else if (head?.type === CLOSE) this.close(head.address);
+  }
+
+  private close(address: string): void {
+    this.counts.delete(address);
+    this.closed.add(address);
   }
 
   private change(address: string, by: number, refused: boolean): void {
@@ -69,14 +87,17 @@ export class Unanswered {
   }
 }
 
-/** A WebSocket that counts; everything else is the browser's. */
+/** A WebSocket that counts, and is not waited for in vain (C3); everything else is the browser's. */
 export function countingWebSocket(unanswered: Unanswered): typeof WebSocket {
   return class extends WebSocket {
     constructor(url: string | URL, protocols?: string | string[]) {
       super(url, protocols);
       unanswered.reset();
+      const silence = setTimeout(() => { this.close(); }, FIRST_WORD_MS);
+      this.addEventListener("close", () => { clearTimeout(silence); });
       // Before the provider's own listeners, so that an answer is counted when they hear of it.
       this.addEventListener("message", (event: MessageEvent<unknown>) => {
+        clearTimeout(silence);
         if (event.data instanceof ArrayBuffer) unanswered.received(new Uint8Array(event.data));
       });
     }

@@ -7,11 +7,17 @@
  *   N2  The copy on the device comes first; the server is asked afterwards.
  *   N3  A permanent end detaches the document; everything else is tried again, later and later, and at once when the
  *       browser says that the network is back.
- *   N4  A page that is left takes nothing with it: what is not saved yet goes on being sent, and whoever comes back finds it.
+ *   N4  A connection that has gone without a word (a network that is another one now, a server that is silent) is given
+ *       up like one that was closed.
+ *   N5  A page that is left takes nothing with it: what is not saved yet goes on being sent, and whoever comes back finds
+ *       it.
+ *   N6  A new link is tried at once: one that was opened here, and, where this session has ended for want of access, one
+ *       that was opened in another tab.
  */
-import { HocuspocusProvider, HocuspocusProviderWebsocket } from "@hocuspocus/provider";
+import { HocuspocusProvider, HocuspocusProviderWebsocket, WebSocketStatus } from "@hocuspocus/provider";
 import * as Y from "yjs";
 import { ROOT } from "../app/root";
+import { keyOf, onToken, tokenOf } from "../app/tokens";
 import { causeOfClose, causeOfReason, isPermanent } from "./causes";
 import { Device } from "./device";
 import { countingWebSocket, Unanswered } from "./frames";
@@ -23,11 +29,23 @@ export const SCHEMA = 1;
 
 const FIRST_RETRY_MS = 2000;
 const LAST_RETRY_MS = 30_000;
+/** The code of the provider's own end of a socket on which nothing comes any more. */
+const SILENT = 4408;
 
 const sessions = new Map<string, DocumentSession>();
-let socket: HocuspocusProviderWebsocket | null = null;
+let socket: Socket | null = null;
 
-function sharedSocket(): HocuspocusProviderWebsocket {
+/**
+ * Sends now or not at all: what cannot be sent is part of the first exchange of the next connection. The provider would
+ * send it then as well, and with it the word that a document was closed, which has been opened again since.
+ */
+class Socket extends HocuspocusProviderWebsocket {
+  override send(message: unknown): void {
+    if (this.webSocket?.readyState === WebSocket.OPEN) super.send(message);
+  }
+}
+
+function sharedSocket(): Socket {
   if (socket) return socket;
   const unanswered = new Unanswered((document, count, refused) => {
     sessions.get(document)?.answered(count, refused);
@@ -35,7 +53,7 @@ function sharedSocket(): HocuspocusProviderWebsocket {
   const url = new URL(`${ROOT}/sync`, location.href);
   url.protocol = url.protocol.replace("http", "ws");
   url.searchParams.set("schema", String(SCHEMA));
-  socket = new HocuspocusProviderWebsocket({
+  socket = new Socket({
     url: url.href,
     WebSocketPolyfill: countingWebSocket(unanswered),
     delay: 500,
@@ -43,17 +61,43 @@ function sharedSocket(): HocuspocusProviderWebsocket {
     factor: 1.7,
     maxDelay: 10_000,
   });
+  socket.on("disconnect", ({ event }: { event: { code: number; reason: string } }) => {
+    // The provider's own end of a silent socket, of which it tells no document (N4).
+    if (event.code === SILENT) for (const session of sessions.values()) session.silenced();
+  });
   return socket;
 }
 
+/** Give the socket up, whatever it says of itself, and connect anew (N4). */
+function renew(): void {
+  if (!socket?.shouldConnect) return;
+  if (socket.status === WebSocketStatus.Connected) socket.onClose({ event: { code: SILENT, reason: "network" } });
+  void socket.connect();
+}
+
 addEventListener("online", () => {
+  // Another network, perhaps, in which the old connection leads nowhere; and the next attempt may be seconds away.
+  renew();
   for (const session of sessions.values()) session.network(true);
-  // Instead of waiting for the next attempt, which may be seconds away.
-  if (socket?.shouldConnect) void socket.connect();
 });
 addEventListener("offline", () => {
   for (const session of sessions.values()) session.network(false);
 });
+addEventListener("pageshow", ({ persisted }) => {
+  if (persisted) for (const session of sessions.values()) session.appear();
+});
+onToken((document) => sessions.get(document)?.retry());
+addEventListener("storage", ({ key, newValue }) => {
+  if (newValue) for (const session of sessions.values()) if (key === keyOf(session.id)) session.elsewhere();
+});
+
+/** The session of a document: a new one, or the one that has gone on since it was left (N5). */
+export function openSession(id: string, person: Person): DocumentSession {
+  const kept = sessions.get(id);
+  if (!kept) return new DocumentSession(id, person);
+  kept.come(person);
+  return kept;
+}
 
 export interface Person {
   name: string;
@@ -70,25 +114,16 @@ export class DocumentSession {
   private readonly device: Device;
   private readonly listeners = new Set<() => void>();
   private readonly pendings = new Set<string>();
+  private readonly waiting: (() => void)[] = [];
   private retryTimer: ReturnType<typeof setTimeout> | undefined;
   private retries = 0;
   /** How many show it: for a moment two, when one page takes the place of another. */
   private pages = 1;
   private destroyed = false;
 
-  /** The document, as a page that was left has kept it, or opened anew (N4). */
-  static open(id: string, token: string, person: Person): DocumentSession {
-    const kept = sessions.get(id);
-    if (kept?.token !== token) return new DocumentSession(id, token, person);
-    kept.pages += 1;
-    kept.awareness.setLocalState({ user: kept.user(person) });
-    return kept;
-  }
-
   constructor(
     readonly id: string,
-    private readonly token: string,
-    person: Person,
+    private person: Person,
   ) {
     sessions.get(id)?.destroy();
     sessions.set(id, this);
@@ -118,6 +153,7 @@ export class DocumentSession {
   }
 
   setPerson(person: Person): void {
+    this.person = person;
     this.awareness.setLocalStateField("user", this.user(person));
   }
 
@@ -129,12 +165,27 @@ export class DocumentSession {
     if (this.state.pending !== any) this.happened({ type: "pending", pending: any });
   }
 
-  /** Try again after a permanent end, because a person asked for it. */
+  /** Nothing can be sent for this session any more. */
+  get isOver(): boolean {
+    return this.destroyed || this.state.ended !== null;
+  }
+
+  /** For what failed without a connection: at the next one, or after a while. */
+  again(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.waiting.push(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+
+  /** Try again after a permanent end, or with another token. */
   retry = (): void => {
     this.happened({ type: "retried" });
     this.retries = 0;
     this.reattach();
-    if (socket && !socket.shouldConnect) void socket.connect();
   };
 
   /** The page is left. Its editor may still be writing down what it has: to be called after that. */
@@ -145,9 +196,17 @@ export class DocumentSession {
     this.endIfDone();
   }
 
-  private endIfDone(): void {
-    // What cannot be saved any more has been said to be so, and the device keeps it.
-    if (this.pages === 0 && (!this.chip.warn || this.state.ended !== null)) this.destroy();
+  /** Another page shows it, the one that was left or one that takes its place. */
+  come(person: Person): void {
+    this.pages += 1;
+    this.person = person;
+    this.awareness.setLocalState({ user: this.user(person) });
+    if (this.state.ended) this.retry();
+  }
+
+  /** Be seen by others again; the provider has said goodbye for a page that was put away. */
+  appear(): void {
+    if (this.pages > 0 && this.awareness.getLocalState() === null) this.awareness.setLocalState({ user: this.user(this.person) });
   }
 
   destroy(): void {
@@ -169,6 +228,17 @@ export class DocumentSession {
     this.happened({ type: "network", up });
   }
 
+  /** Another tab has been given a token (N6). */
+  elsewhere(): void {
+    const { ended } = this.state;
+    if (ended === "signed-out" || ended === "access-removed") this.retry();
+  }
+
+  silenced(): void {
+    this.provider?.onClose();
+    this.lost(SILENT, "");
+  }
+
   answered(count: number, refused: boolean): void {
     if (refused) this.happened({ type: "refused" });
     this.happened({ type: "outstanding", count });
@@ -180,7 +250,14 @@ export class DocumentSession {
     this.chip = chip(this.state);
     this.device.setUnsaved(this.state.edited);
     for (const listener of this.listeners) listener();
-    this.endIfDone();
+    // Not from within what the provider is doing.
+    if (this.pages === 0) setTimeout(() => { this.endIfDone(); });
+  }
+
+  /** Out of sight there is nothing to do any more once everything is saved, or can only be kept here (N5). */
+  private endIfDone(): void {
+    const { warn, keptHere } = this.chip;
+    if (this.pages === 0 && (!warn || (this.state.ended !== null && keptHere))) this.destroy();
   }
 
   private onUpdate = (_update: Uint8Array, _origin: unknown, _doc: Y.Doc, transaction: Y.Transaction): void => {
@@ -188,7 +265,8 @@ export class DocumentSession {
   };
 
   private onBeforeUnload = (event: BeforeUnloadEvent): void => {
-    if (this.chip.warn) event.preventDefault();
+    // Out of sight nobody knows what would be lost; what the device keeps is not.
+    if (this.chip.warn && !(this.pages === 0 && this.chip.keptHere)) event.preventDefault();
   };
 
   private async open(): Promise<void> {
@@ -201,11 +279,15 @@ export class DocumentSession {
       name: this.id,
       document: this.doc,
       awareness: this.awareness,
-      token: this.token,
+      token: () => tokenOf(this.id),
     });
     this.provider = provider;
     provider.on("authenticated", ({ scope }: { scope: string }) => {
       this.happened({ type: "admitted", readOnly: scope === "readonly" });
+      for (const wake of this.waiting.splice(0)) wake();
+      void this.device.refresh().then((unsaved) => {
+        if (unsaved) this.happened({ type: "device", loaded: false, unsaved: true });
+      });
     });
     provider.on("synced", () => {
       this.retries = 0;
@@ -217,9 +299,7 @@ export class DocumentSession {
       if (event instanceof CloseEvent || event.code !== 1000) this.lost(event.code, event.reason);
       else this.closed(event.reason);
     });
-    provider.attach();
-    // Another document's permanent end may have closed the socket that all share.
-    if (!sharedSocket().shouldConnect) void sharedSocket().connect();
+    this.attach();
   }
 
   /** The socket has gone. */
@@ -232,9 +312,10 @@ export class DocumentSession {
   /** The server does not serve this document, though the socket is open (N3). */
   private closed(reason: string): void {
     const cause = causeOfReason(reason);
+    // At once: an edit must not go to a server that does not listen, and count as sent.
+    this.provider?.detach();
     if (isPermanent(cause)) {
       this.happened({ type: "ended", cause });
-      this.provider?.detach();
       return;
     }
     this.happened({ type: "lost", cause });
@@ -245,9 +326,20 @@ export class DocumentSession {
   }
 
   private reattach(): void {
-    if (this.destroyed) return;
-    this.provider?.detach();
+    clearTimeout(this.retryTimer);
+    if (this.destroyed || !this.provider) return;
+    if (this.provider.isAttached) {
+      this.provider.detach();
+      this.provider.onClose();
+      this.happened({ type: "lost", cause: null });
+    }
+    this.attach();
+  }
+
+  private attach(): void {
     this.provider?.attach();
+    // An earlier document may have ended the connection for good.
+    if (socket && !socket.shouldConnect) void socket.connect();
   }
 
   private isGone(): boolean {

@@ -7,7 +7,8 @@
  *   T2  Without a connection the chip says "Reconnecting…" when nothing is pending, and "Not saved – offline" when
  *       something is: edits of an earlier visit included, which the device remembers.
  *   T3  "Kept on this device" is only said when the device has confirmed it.
- *   T4  A refusal is not forgotten because later edits are taken: what was refused is not saved.
+ *   T4  A refusal is not forgotten because later edits are taken: what was refused is not saved, and the device remembers
+ *       it as unsaved. Only the next connection, on which everything is sent again, can show that it has been taken.
  *   T5  A permanent end (access removed, deleted, outdated, …) is not tried again; other causes are shown and pass.
  *   T6  A read-only session has nothing to save; its chip is only about the connection. Edits that were made before it
  *       became read-only are not saved, and that is said.
@@ -21,6 +22,8 @@ export interface State {
   admitted: boolean;
   /** The whole document has come on this connection. */
   synced: boolean;
+  /** Everything was confirmed at least once on this connection. */
+  settled: boolean;
   /** There is something to show, from the server or from this device. */
   loaded: boolean;
   /** Writes on this connection that the server has not answered. */
@@ -53,19 +56,19 @@ export type Event =
   | { type: "kept"; kept: boolean };
 
 export const START: State = {
-  network: true, admitted: false, synced: false, loaded: false, outstanding: 0, edited: false, pending: false,
+  network: true, admitted: false, synced: false, settled: false, loaded: false, outstanding: 0, edited: false, pending: false,
   kept: null, readOnly: false, refused: null, ended: null, trouble: null,
 };
 
 /** Everything that was sent is confirmed, and everything that is here was sent (T1). */
 const isConfirmed = (state: State): boolean =>
-  state.admitted && state.synced && state.outstanding === 0 && !state.pending;
+  state.admitted && state.synced && state.outstanding === 0 && !state.pending && state.refused === null;
 
 export function reduce(state: State, event: Event): State {
   const next = step(state, event);
   // An edit is heard of before it is sent: it never confirms itself.
-  const answers = event.type === "outstanding" || event.type === "synced" || event.type === "pending";
-  return answers && next.edited && !next.readOnly && isConfirmed(next) ? { ...next, edited: false } : next;
+  const answers = event.type === "outstanding" || event.type === "synced" || event.type === "pending" || event.type === "device";
+  return answers && !next.readOnly && isConfirmed(next) ? { ...next, edited: false, settled: true } : next;
 }
 
 function step(state: State, event: Event): State {
@@ -73,15 +76,15 @@ function step(state: State, event: Event): State {
     case "network":
       return { ...state, network: event.up };
     case "admitted":
-      return { ...state, admitted: true, readOnly: event.readOnly, trouble: null };
+      return { ...state, admitted: true, readOnly: event.readOnly, trouble: null, refused: null };
     case "synced":
       return { ...state, synced: true, loaded: true };
     case "lost": {
-      const lost = { ...state, admitted: false, synced: false, outstanding: 0, trouble: event.cause };
+      const lost = { ...state, admitted: false, synced: false, settled: false, outstanding: 0, trouble: event.cause };
       return event.cause && isPermanent(event.cause) ? { ...lost, ended: event.cause } : lost;
     }
     case "ended":
-      return { ...state, admitted: false, synced: false, outstanding: 0, ended: event.cause };
+      return { ...state, admitted: false, synced: false, settled: false, outstanding: 0, ended: event.cause };
     case "retried":
       return { ...state, ended: null, trouble: null };
     case "edited":
@@ -134,6 +137,7 @@ export function chip(state: State): Chip {
   if (dirty) {
     return { label: "saving", cause: null, keptHere: state.kept === true && !state.pending, warn: true };
   }
-  if (!state.synced) return calm(state.loaded ? "reconnecting" : "loading");
-  return calm("saved");
+  if (!state.settled) return calm(state.loaded ? "reconnecting" : "loading");
+  // Not written here: another tab's, found on the device.
+  return state.outstanding > 0 ? { ...calm("saving"), warn: true } : calm("saved");
 }

@@ -5,7 +5,7 @@ import { en } from "@blocknote/core/locales";
 import { ySyncPluginKey, type ProsemirrorBinding } from "y-prosemirror";
 import type * as Y from "yjs";
 import { failed } from "../app/actions";
-import { api, ApiError, ownFile } from "../app/api";
+import { api, ApiError, ownFile, UnreachableError } from "../app/api";
 import { currentPerson } from "../app/identity";
 import { tokenOf } from "../app/tokens";
 import type { DocumentSession } from "../connection/session";
@@ -16,6 +16,8 @@ import { Copy, type Schema } from "./unknown";
 
 export const IMAGES = ["image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"];
 
+const UPLOAD_AGAIN_MS = 10_000;
+
 /** Store an image on the server; tells the person when that does not work. */
 async function upload(session: DocumentSession, file: File): Promise<string> {
   if (!IMAGES.includes(file.type)) {
@@ -25,7 +27,7 @@ async function upload(session: DocumentSession, file: File): Promise<string> {
   const what = `upload ${Math.random()}`;
   session.setPending(what, true);
   try {
-    return (await api.upload(session.id, file)).url;
+    return await uploaded(session, file);
   } catch (error) {
     if (error instanceof ApiError && error.status === 413) {
       const most = await api.config().then(({ limits }) => size(limits.max_file_bytes), () => "");
@@ -34,6 +36,20 @@ async function upload(session: DocumentSession, file: File): Promise<string> {
     throw error;
   } finally {
     session.setPending(what, false);
+  }
+}
+
+/** Tried until the server answers: what was pasted without a connection is uploaded once there is one. */
+async function uploaded(session: DocumentSession, file: File): Promise<string> {
+  for (let times = 0; ; times += 1) {
+    try {
+      return (await api.upload(session.id, file)).url;
+    } catch (error) {
+      const isTemporary = error instanceof ApiError ? error.isTemporary : error instanceof UnreachableError;
+      if (!isTemporary || session.isOver) throw error;
+      if (times === 0) say(t.failed.uploadLater);
+      await session.again(UPLOAD_AGAIN_MS);
+    }
   }
 }
 

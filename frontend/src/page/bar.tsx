@@ -111,7 +111,14 @@ function Title({ session, kind, canEdit }: { session: DocumentSession; kind: "do
     if (take && tidy && tidy !== session.meta.get("title")) session.meta.set("title", tidy);
     session.setPending("title", false);
   }, [session]);
-  useEffect(() => () => { settle(true); }, [settle]);
+  useEffect(() => {
+    const go = (): void => { settle(true); };
+    addEventListener("pagehide", go);
+    return () => {
+      removeEventListener("pagehide", go);
+      go();
+    };
+  }, [settle]);
 
   if (!canEdit) return <h1 className="title fixed">{shared || t.untitled[kind]}</h1>;
   return (

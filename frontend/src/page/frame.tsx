@@ -14,6 +14,7 @@ import { api, pathOf } from "../app/api";
 import { opened } from "../app/recent";
 import { HOME, isArrival, navigate } from "../app/router";
 import { tokenOf } from "../app/tokens";
+import type { Cause } from "../connection/causes";
 import { SCHEMA, type DocumentSession } from "../connection/session";
 import { BodySkeleton } from "../pages/skeleton";
 import { t } from "../strings";
@@ -90,6 +91,7 @@ export function Frame({ session, kind, items, children }: Props) {
         <div className="banner" role="alert">
           <Icons.AlertIcon />
           <span><strong>{t.causes[state.ended]}</strong> {t.document.keepText}</span>
+          <WayOn session={session} ended={state.ended} />
         </div>
       )}
       <main className="page-body" tabIndex={-1}>{body}</main>
@@ -103,19 +105,24 @@ const HomeButton = () => <button type="button" className="button" onClick={() =>
 /** Why there is nothing to see any more, and what can be done about it. */
 function Ended({ session }: { session: DocumentSession }) {
   const { ended } = useStatus(session);
-  const { can } = useRights(session.id, ended === "deleted");
   if (!ended) return null;
-  const restore = (): void => {
-    api.restore(session.id).then(session.retry, (error: unknown) => { failed(t.failed.restore, error); });
-  };
   return (
     <Message title={ended === "newer-version" ? t.document.outdated : t.document.ended} hint={ended === "signed-out" && !tokenOf(session.id) ? t.document.needsLink : t.causes[ended]} icon={ended === "newer-version" ? <Icons.SyncIcon /> : <Icons.LockIcon />}>
-      {ended === "newer-version" ? <button type="button" className="button primary" onClick={() => { location.reload(); }}>{t.actions.reload}</button>
-        : ended === "deleted" && can === "admin" ? <button type="button" className="button primary" onClick={restore}>{t.actions.restore}</button>
-          : <button type="button" className="button primary" onClick={session.retry}>{t.actions.retry}</button>}
+      <WayOn session={session} ended={ended} />
       <HomeButton />
     </Message>
   );
+}
+
+/** What can be done about an end. */
+function WayOn({ session, ended }: { session: DocumentSession; ended: Cause }) {
+  const { can } = useRights(session.id, ended === "deleted");
+  const restore = (): void => {
+    api.restore(session.id).then(session.retry, (error: unknown) => { failed(t.failed.restore, error); });
+  };
+  const [label, act] = ended === "newer-version" ? [t.actions.reload, (): void => { location.reload(); }]
+    : ended === "deleted" && can === "admin" ? [t.actions.restore, restore] : [t.actions.retry, session.retry];
+  return <button type="button" className="button primary" onClick={act}>{label}</button>;
 }
 
 /** Whether something has taken longer than anybody waits without a word. */

@@ -2,8 +2,7 @@
 import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from "react";
 import { currentPerson, isColour, tidyName, tidyTitle, usePerson } from "../app/identity";
 import { chooseToken } from "../app/access";
-import { tokenOf } from "../app/tokens";
-import { DocumentSession } from "../connection/session";
+import { openSession, type DocumentSession } from "../connection/session";
 import type { State } from "../connection/status";
 import { t } from "../strings";
 
@@ -16,7 +15,7 @@ export function useSession(id: string): DocumentSession | null {
     let gone = false;
     const open = (): void => {
       if (gone) return;
-      opened = DocumentSession.open(id, tokenOf(id), currentPerson());
+      opened = openSession(id, currentPerson());
       setSession(opened);
     };
     const choice = chooseToken(id);

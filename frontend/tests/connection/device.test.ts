@@ -6,6 +6,21 @@ import { Device } from "../../src/connection/device";
 let number = 0;
 const fresh = (): string => `weft:device-${(number += 1)}`;
 
+/** How many updates the copy holds. */
+function entries(name: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const request = indexedDB.open(name);
+    request.onerror = () => { reject(new Error("cannot be opened")); };
+    request.onsuccess = () => {
+      const count = request.result.transaction(["updates"]).objectStore("updates").count();
+      count.onsuccess = () => {
+        request.result.close();
+        resolve(count.result);
+      };
+    };
+  });
+}
+
 describe("the copy on the device", () => {
   it("says that it holds an edit once it can be read back, and has it at the next visit (D2)", async () => {
     const name = fresh();
@@ -27,9 +42,11 @@ describe("the copy on the device", () => {
 
   it("remembers what is unsaved (D3)", async () => {
     const name = fresh();
-    const device = new Device(name, new Y.Doc(), vi.fn());
+    const doc = new Y.Doc();
+    const device = new Device(name, doc, vi.fn());
     await device.open();
     device.setUnsaved(true);
+    doc.getText("t").insert(0, "x");
     await device.destroy();
     const again = new Device(name, new Y.Doc(), vi.fn());
     expect((await again.open()).unsaved).toBe(true);
@@ -52,6 +69,96 @@ describe("the copy on the device", () => {
     doc.getText("t").insert(0, "x");
     expect(told).toHaveBeenLastCalledWith(false);
     expect(sent).toHaveBeenCalledOnce();
+  });
+
+  it("remembers what another tab has not saved, whatever this one says (D3)", async () => {
+    const name = fresh();
+    const [one, two] = [new Y.Doc(), new Y.Doc()];
+    const [first, second] = [new Device(name, one, vi.fn()), new Device(name, two, vi.fn())];
+    await first.open();
+    first.setUnsaved(true);
+    one.getText("t").insert(0, "a");
+    await vi.waitFor(async () => { expect(await entries(name)).toBeGreaterThan(1); });
+    expect(await second.open()).toEqual({ found: true, unsaved: true });
+    one.getText("t").insert(1, "b"); // of which the second one knows nothing
+    second.setUnsaved(false);
+    await Promise.all([first.destroy(), second.destroy()]);
+    const doc = new Y.Doc();
+    const third = new Device(name, doc, vi.fn());
+    expect(await third.open()).toEqual({ found: true, unsaved: true });
+    expect(doc.getText("t").toJSON()).toBe("ab");
+    third.setUnsaved(false); // everything of both was read here
+    await third.destroy();
+    const fourth = new Device(name, new Y.Doc(), vi.fn());
+    expect((await fourth.open()).unsaved).toBe(false);
+    await fourth.destroy();
+  });
+
+  it("that failed to take an edit takes everything the next time, and says no before (D2)", async () => {
+    const name = fresh();
+    const before = new Y.Doc();
+    const visit = new Device(name, before, vi.fn());
+    await visit.open();
+    before.getText("t").insert(0, "old ");
+    await visit.destroy();
+
+    const doc = new Y.Doc();
+    const told = vi.fn<(kept: boolean) => void>();
+    const device = new Device(name, doc, told);
+    await device.open();
+    const { persistence } = device as unknown as { persistence: { db: IDBDatabase } };
+    const real = persistence.db.transaction.bind(persistence.db);
+    persistence.db.transaction = (...asked: Parameters<typeof real>): IDBTransaction => {
+      const transaction = real(...asked);
+      queueMicrotask(() => { transaction.abort(); }); // as when the disk is full
+      return transaction;
+    };
+    doc.getText("t").insert(4, "one ");
+    await vi.waitFor(() => { expect(told).toHaveBeenLastCalledWith(false); });
+    expect(told).not.toHaveBeenCalledWith(true);
+    persistence.db.transaction = real;
+    doc.getText("t").insert(8, "two");
+    await vi.waitFor(() => { expect(told).toHaveBeenLastCalledWith(true); });
+    await device.destroy();
+    const later = new Y.Doc();
+    const again = new Device(name, later, vi.fn());
+    await again.open();
+    expect(later.getText("t").toJSON()).toBe("old one two");
+    await again.destroy();
+  });
+
+  it("is not waited for when the database does not answer (D4)", async () => {
+    vi.useFakeTimers();
+    const open = vi.spyOn(indexedDB, "open").mockImplementation(() => ({}) as IDBOpenDBRequest);
+    const doc = new Y.Doc();
+    const told = vi.fn<(kept: boolean) => void>();
+    const device = new Device(fresh(), doc, told);
+    const opening = device.open();
+    await vi.advanceTimersByTimeAsync(4000);
+    expect(await opening).toEqual({ found: false, unsaved: false });
+    doc.getText("t").insert(0, "x");
+    expect(told).toHaveBeenLastCalledWith(false);
+    await device.destroy();
+    open.mockRestore();
+    vi.useRealTimers();
+  });
+
+  it("puts many small edits together, with those of another tab (D2)", async () => {
+    const name = fresh();
+    const [one, two] = [new Y.Doc(), new Y.Doc()];
+    const told = vi.fn<(kept: boolean) => void>();
+    const [first, second] = [new Device(name, one, told), new Device(name, two, vi.fn())];
+    await Promise.all([first.open(), second.open()]);
+    two.getText("t").insert(0, "b");
+    for (let at = 0; at < 520; at += 1) one.getText("u").insert(at, "a");
+    await vi.waitFor(async () => { expect(await entries(name)).toBeLessThan(20); }, 5000);
+    expect(one.getText("t").toJSON()).toBe("b");
+    await Promise.all([first.destroy(), second.destroy()]);
+    const doc = new Y.Doc();
+    const third = new Device(name, doc, vi.fn());
+    await third.open();
+    expect([doc.getText("t").length, doc.getText("u").length]).toEqual([1, 520]);
+    await third.destroy();
   });
 
   it("is not needed (D4)", async () => {

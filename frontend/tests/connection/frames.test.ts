@@ -1,10 +1,17 @@
-import { describe, expect, it } from "vitest";
-import { readHead, Unanswered } from "../../src/connection/frames";
+import { describe, expect, it, vi } from "vitest";
+import { countingWebSocket, readHead, Unanswered } from "../../src/connection/frames";
 
 const frame = (address: string, ...rest: number[]): Uint8Array => {
   const name = new TextEncoder().encode(address);
   return Uint8Array.from([name.length, ...name, ...rest]);
 };
+
+/** A socket that never says anything by itself. */
+class Mute extends EventTarget {
+  closed = 0;
+  close(): void { this.closed += 1; }
+  send(): void { /* into nothing */ }
+}
 
 describe("frames", () => {
   it("are read as the protocol has them", () => {
@@ -32,14 +39,37 @@ describe("frames", () => {
     expect(told.at(-1)).toEqual(["a", 1, false]);
   });
 
-  it("of a document that was left are not waited for", () => {
-    const counts: number[] = [];
-    const unanswered = new Unanswered((_, count) => counts.push(count));
-    unanswered.sent(frame("a", 0, 2, 2, 0, 0));
-    unanswered.sent(frame("a", 7));
-    unanswered.received(frame("a", 8, 1)); // on its way when the document was left
-    unanswered.sent(frame("a", 0, 1, 2, 0, 0));
-    unanswered.received(frame("a", 8, 1));
-    expect(counts).toEqual([1, 0, 1, 0]);
+  it("that were not answered when a document was closed are never answered (C2)", () => {
+    const told: [string, number, boolean][] = [];
+    const unanswered = new Unanswered((...what) => told.push(what));
+    for (const close of ["sent", "received"] as const) {
+      unanswered.sent(frame("a", 0, 2, 2, 0, 0));
+      unanswered.sent(frame("a", 0, 2, 2, 0, 0));
+      unanswered[close](frame("a", 7));
+      unanswered.sent(frame("a", 2, 0, 0)); // attached again
+      unanswered.sent(frame("a", 0, 2, 2, 0, 0)); // written before it was let in
+      unanswered.received(frame("a", 8, 1)); // under way before the end
+      expect(told.at(-1)).toEqual(["a", 1, false]);
+      unanswered.received(frame("a", 2, 2, 10));
+      unanswered.sent(frame("a", 0, 1, 2, 0, 0));
+      unanswered.received(frame("a", 8, 1));
+      expect(told.at(-1)).toEqual(["a", 1, false]);
+      unanswered.received(frame("a", 8, 1));
+      expect(told.at(-1)).toEqual(["a", 0, false]);
+    }
+  });
+
+  it("are not waited for when the server never says a word (C3)", () => {
+    vi.useFakeTimers();
+    vi.stubGlobal("WebSocket", Mute);
+    const Socket = countingWebSocket(new Unanswered(() => undefined));
+    const [silent, alive] = [new Socket("ws://here"), new Socket("ws://here")] as unknown as Mute[];
+    alive?.dispatchEvent(new MessageEvent("message", { data: frame("a", 2, 2, 10).buffer }));
+    vi.advanceTimersByTime(19_000);
+    expect([silent?.closed, alive?.closed]).toEqual([0, 0]);
+    vi.advanceTimersByTime(1000);
+    expect([silent?.closed, alive?.closed]).toEqual([1, 0]);
+    vi.useRealTimers();
+    vi.unstubAllGlobals();
   });
 });

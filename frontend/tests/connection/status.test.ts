@@ -68,6 +68,18 @@ describe("the chip", () => {
     const refused = [...open, edited, waiting(1), { type: "refused" } as const, waiting(0)];
     expect(says(...refused)).toMatchObject({ label: "unsaved", warn: true });
     expect(says(...refused, edited, waiting(1), waiting(0)).label).toBe("unsaved");
+    expect(after(...refused).edited).toBe(true); // so that the device remembers
+    // Everything is sent again: taken now, or refused again.
+    const again = [...refused, lost, admitted, waiting(1), synced];
+    expect(says(...again).label).toBe("saving");
+    expect(says(...again, waiting(0)).label).toBe("saved");
+    expect(says(...again, { type: "refused" }, waiting(0)).label).toBe("unsaved");
+  });
+
+  it("is not Saved while the server has not answered what another tab has left on the device (T1)", () => {
+    expect(says(...open, waiting(1))).toMatchObject({ label: "saving", warn: true });
+    expect(says(admitted, waiting(1), synced).label).toBe("reconnecting");
+    expect(says(...open, waiting(1), waiting(0)).label).toBe("saved");
   });
 
   it("ends for good, and says why (T5)", () => {
@@ -86,6 +98,10 @@ describe("the chip", () => {
     expect(says(...reader, { type: "refused" }).label).toBe("live");
     expect(says(...reader, lost).label).toBe("reconnecting");
     expect(says(...open, edited, { type: "admitted", readOnly: true })).toMatchObject({ label: "unsaved", cause: "read-only" });
+    const demoted: Event[] = [...open, lost, edited, { type: "admitted", readOnly: true }, synced, waiting(1), { type: "refused" }, waiting(0)];
+    expect(says(...demoted)).toMatchObject({ label: "unsaved", cause: "read-only" });
+    expect(after(...demoted).edited).toBe(true);
+    expect(says(...demoted, lost, admitted, synced, waiting(1), waiting(0)).label).toBe("saved");
   });
 
   it("is never Saved while something is unsaved, whatever happens (T1, T2)", () => {
@@ -96,7 +112,7 @@ describe("the chip", () => {
     };
     for (let run = 0; run < 300; run += 1) {
       let state = START;
-      let [sent, connected, whole, dirty] = [0, false, false, false];
+      let [sent, connected, whole, dirty, settled] = [0, false, false, false, false];
       const happens = (event: Event): void => { state = reduce(state, event); };
       for (let at = 0; at < 80; at += 1) {
         const what = chance();
@@ -106,7 +122,7 @@ describe("the chip", () => {
           if (connected) happens(waiting(sent += 1));
         } else if (what < 0.6 && sent > 0) happens(waiting(sent -= 1));
         else if (what < 0.7 && connected) {
-          [connected, whole, sent] = [false, false, 0];
+          [connected, whole, settled, sent] = [false, false, false, 0];
           happens(lost);
         } else if (what < 0.85 && !connected) {
           connected = true;
@@ -116,9 +132,9 @@ describe("the chip", () => {
           whole = true;
           happens(synced);
         }
-        if (connected && whole && sent === 0) dirty = false;
-        expect(["saved", "saving"].includes(chip(state).label)).toBe(connected && (whole || dirty));
-        if (chip(state).label === "saved") expect(dirty).toBe(false);
+        if (connected && whole && sent === 0) [dirty, settled] = [false, true];
+        expect(["saved", "saving"].includes(chip(state).label)).toBe(connected && (settled || dirty));
+        if (chip(state).label === "saved") expect([dirty, sent]).toEqual([false, 0]);
         if (chip(state).label === "unsaved") expect([dirty, connected]).toEqual([true, false]);
       }
     }

@@ -1,0 +1,19 @@
+/** Keep the app on this device, so that it opens without a server. After everything else: nobody waits for it. */
+import { ROOT } from "../app/root";
+
+const LATEST_MS = 5000;
+
+export function keepApp(): void {
+  // Browsers have none on pages that are not served securely.
+  const workers = navigator.serviceWorker as ServiceWorkerContainer | undefined;
+  if (!import.meta.env.PROD || !workers) return;
+  const register = (): void => {
+    workers.register(`${ROOT}/sw.js`, { updateViaCache: "none" }).catch((error: unknown) => {
+      console.warn("The app is not kept for offline use:", error);
+    });
+  };
+  addEventListener("load", () => {
+    if ("requestIdleCallback" in window) requestIdleCallback(register, { timeout: LATEST_MS });
+    else setTimeout(register, LATEST_MS);
+  });
+}
