@@ -174,6 +174,12 @@ export const t = {
     otherProgram: "This was made by another program",
     otherProgramHint: "It can be edited where it was made.",
     outdated: "This document was written with a newer version of Weft",
+    image: "Image",
+    video: "Video",
+    audio: "Sound",
+    foreign: (host: string) => `It is kept on ${host} and not loaded from there.`,
+    foreignOpen: "Open in another tab",
+    foreignUnknown: "It is not stored here and cannot be shown.",
     unknown: "Parts of this document cannot be shown.",
     unknownHint: "They were made with a newer version of Weft or by another program. You can read the rest; to edit, reload the page to get the newest version.",
     ended: "This document is closed for you",
@@ -218,7 +224,7 @@ export const t = {
     duplicate: "Duplicate",
     group: "Group",
   },
-  file: { imported: (name: string) => `${name} was inserted` },
+  file: { imported: (name: string) => `${name} was inserted`, empty: (name: string) => `There is nothing in ${name}` },
 } as const;
 
 /** Of the texts above: a date in another language would stand in the middle of them. */

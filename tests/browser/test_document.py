@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import re
+
+from playwright.async_api import expect
+
+from tests.browser.people import Person
 from tests.browser.scene import Scene
+from tests.browser.writing import outline, shows
 
 
-async def test_two_people_type_into_one_document(scene: Scene) -> None:
-    document = await scene.create("document", "Frühling 😀")
+async def two(scene: Scene, title: str, **fields: str) -> tuple[Person, Person]:
+    """Ana and Ben, with a new document."""
+    document = await scene.create("document", title, **fields)
     ana, ben = await scene.invite("Ana"), await scene.invite("Ben")
     await ana.open(document)
     await ben.open(document)
+    return ana, ben
+
+
+async def test_two_people_type_into_one_document(scene: Scene) -> None:
+    ana, ben = await two(scene, "Frühling 😀")
     await ana.write("Grüße 😀 aus dem Garten")
     await ben.sees("Grüße 😀 aus dem Garten")
     await ben.write("und vom Balkon")
@@ -17,3 +29,210 @@ async def test_two_people_type_into_one_document(scene: Scene) -> None:
     await ana.chip("saved")
     await ben.chip("saved")
     assert await ana.text() == await ben.text()
+    # Each sees the other: a face above, a cursor with a name, what is selected.
+    await expect(ana.page.get_by_role("button", name="Follow Ben")).to_be_visible()
+    cursor = ana.page.locator(".bn-editor .peer-cursor")
+    await expect(cursor).to_have_count(1)
+    await expect(cursor.locator(".bn-collaboration-cursor__label")).to_have_text("Ben")
+    await expect(cursor.locator(".bn-collaboration-cursor__caret")).to_have_css("background-color", "rgb(29, 78, 216)")
+    await ben.press("Shift+Home")
+    await expect(ana.page.locator(".ProseMirror-yjs-selection")).to_have_text("und vom Balkon")
+
+
+async def test_everything_that_can_be_written(scene: Scene) -> None:
+    ana, ben = await two(scene, "Alles")
+    keyboard = ana.page.keyboard
+    await ana.write("# Überschrift\n## Zweite\n- Punkt")
+    await ana.press("Enter", "Tab")
+    await keyboard.type("Unterpunkt")
+    await ana.press("Enter", "Enter", "Enter")
+    await keyboard.type("1. Erstens\nZweitens")
+    await ana.press("Enter", "Enter")
+    await keyboard.type("[] Offen\nErledigt")
+    await ana.press("Enter", "Enter")
+    await keyboard.type("Ganz ")
+    await ana.press("Control+b")
+    await keyboard.type("fett")
+    await ana.press("Control+b")
+    await keyboard.type(" hier")
+    await ana.press("Enter")
+    # Blocks and emoji out of menus.
+    await keyboard.type("/code block")
+    await ana.page.get_by_role("option", name=re.compile("Code Block")).click()
+    await keyboard.type("let a = 1;")
+    await ana.page.locator(".bn-trailing-block").click()
+    await keyboard.type(":rocket")
+    await ana.page.locator(".bn-grid-suggestion-menu-item").first.click()
+    await ben.sees("🚀")
+    await ana.press("Enter")
+    await keyboard.type("/table")
+    await ana.page.get_by_role("option", name=re.compile("Table")).click()
+    await keyboard.type("Zelle")
+    await ben.sees("Zelle")
+    # The other one ticks what is done.
+    await ben.page.locator(".bn-editor input[type=checkbox]").nth(1).check()
+    await ana.page.locator(".bn-editor input[type=checkbox]:checked").wait_for()
+    expected = [
+        "heading1: Überschrift", "heading2: Zweite", "bulletListItem: Punkt", "  bulletListItem: Unterpunkt",
+        "numberedListItem: Erstens", "numberedListItem: Zweitens", "checkListItem[ ]: Offen", "checkListItem[x]: Erledigt",
+        "paragraph: Ganz fett hier", "codeBlock: let a = 1;", "paragraph: 🚀", "table: Zelle |  |  /  |  | ",
+    ]  # fmt: skip
+    await shows(ana, *expected)
+    await shows(ben, *expected)
+    await expect(ben.page.locator("strong")).to_have_text("fett")
+    # A link, made with the keyboard.
+    await ana.page.get_by_text("hier").dblclick()
+    await ana.press("Control+k")
+    await ana.page.get_by_placeholder("Edit URL").fill("https://example.org/é")
+    await ana.press("Enter")
+    link = ben.page.locator(".bn-editor a", has_text="hier")
+    await expect(link).to_have_attribute("href", "https://example.org/é")
+    await ana.chip("saved")
+    await ben.page.reload()
+    await shows(ben, *expected)
+
+
+async def test_undo_takes_back_ones_own_words_only(scene: Scene) -> None:
+    ana, ben = await two(scene, "Zurück")
+    await ana.write("Anas Satz")
+    await ben.sees("Anas Satz")
+    await ben.page.get_by_text("Anas Satz").click()
+    await ben.press("End")
+    await ben.page.keyboard.type(" und Bens")
+    await ben.press("Enter")
+    await ben.page.keyboard.type("Bens Zeile")
+    await ana.sees("Anas Satz und Bens\nBens Zeile")
+    await ana.press("Control+z")
+    await ben.sees(" und Bens\nBens Zeile")
+    await shows(ana, "paragraph: und Bens", "paragraph: Bens Zeile")
+    await shows(ben, "paragraph: und Bens", "paragraph: Bens Zeile")
+    await ana.press("Control+Shift+z")
+    await ben.sees("Anas Satz und Bens\nBens Zeile")
+    await ben.press("Control+z")
+    await shows(ana, "paragraph: Anas Satz")
+    # There is nothing left of hers to be taken back by him.
+    await ben.press("Control+z", "Control+z")
+    await ben.press("Control+y")
+    await ana.sees("Anas Satz und Bens")
+    await shows(ben, *await outline(ana))
+    await ana.chip("saved")
+
+
+async def test_following_somebody_through_a_long_document(scene: Scene) -> None:
+    document = await scene.create("document", "Lang")
+    ana, ben = await scene.invite("Ana"), await scene.invite("Ben", viewport={"width": 900, "height": 600})
+    await ana.open(document)
+    await ben.open(document)
+    await ana.editor.click()
+    await ana.page.evaluate(
+        """() => document.activeElement.dispatchEvent(new ClipboardEvent("paste", {
+            bubbles: true, cancelable: true, clipboardData: (() => {
+                const data = new DataTransfer();
+                data.setData("text/html", Array.from({ length: 150 }, (_, at) => `<p>Absatz ${at} é</p>`).join(""));
+                return data;
+            })() }))"""
+    )
+    await ben.sees("Absatz 149 é")
+    await ben.page.evaluate("scrollTo(0, 0)")
+    await ben.page.get_by_role("button", name="Follow Ana").click()
+    label = ben.page.locator(".follow-label")
+    await expect(label).to_contain_text("Following Ana")
+    await expect(ben.page.locator(".follow-frame")).to_have_css("border-top-color", "rgb(194, 65, 12)")
+    for line in (140, 20, 90):
+        await ana.page.evaluate(
+            "text => [...document.querySelectorAll('p')].find((p) => p.textContent === text).scrollIntoView({ block: 'center' })",
+            f"Absatz {line} é",
+        )
+        await expect(ben.page.get_by_text(f"Absatz {line} é", exact=True)).to_be_in_viewport()
+    await ben.press("Escape")
+    await expect(label).to_have_count(0)
+    await ben.page.get_by_role("button", name="Follow Ana").click()
+    await expect(label).to_be_visible()
+    await ben.page.mouse.move(400, 300)
+    await ben.page.mouse.wheel(0, -2000)
+    await expect(label).to_have_count(0)
+    await ben.page.get_by_role("button", name="Follow Ana").click()
+    await ben.page.get_by_role("button", name="Stop", exact=True).click()
+    await expect(label).to_have_count(0)
+    await ben.page.get_by_role("button", name="Follow Ana").click()
+    await expect(label).to_be_visible()
+    await ana.close_tab()
+    await expect(label).to_have_count(0)
+
+
+async def test_the_title_is_shared(scene: Scene) -> None:
+    ana, ben = await two(scene, "Alt")
+    cleo = await scene.invite("Cleo")
+    await cleo.page.goto(cleo.home)
+    title = ana.page.get_by_label("Title", exact=True)
+    await title.fill("Neuer Titel é 😀")
+    await expect(ben.page.get_by_label("Title", exact=True)).to_have_value("Neuer Titel é 😀")
+    await expect(ben.page).to_have_title(re.compile("Neuer Titel é 😀"))
+    await ana.press("Enter")
+    await ana.chip("saved")
+    await cleo.until(
+        "() => fetch('/api/documents?search=Neuer%20Titel').then((r) => r.json()).then((page) => page.total === 1)"
+    )
+    await cleo.page.reload()
+    await expect(cleo.page.get_by_text("Neuer Titel é 😀").first).to_be_visible()
+    # Renamed at home: whoever has it open sees that.
+    await cleo.page.get_by_role("button", name="Actions for Neuer Titel é 😀").first.click()
+    await cleo.page.get_by_role("menuitem", name="Rename").click()
+    await cleo.page.get_by_role("textbox", name="Title", exact=True).fill("Von zu Hause")
+    await cleo.press("Enter")
+    for person in (ana, ben):
+        await expect(person.page.get_by_label("Title", exact=True)).to_have_value("Von zu Hause")
+    # Nothing is no title; Escape takes back what was typed.
+    await title.fill("")
+    await ana.press("Enter")
+    await expect(title).to_have_value("Von zu Hause")
+    await title.press_sequentially("x")
+    await ana.press("Escape")
+    await expect(title).to_have_value("Von zu Hause")
+
+
+async def test_everything_is_reached_by_keyboard(scene: Scene) -> None:
+    ana, _ = await two(scene, "Tasten")
+    await expect(ana.page.get_by_role("button", name="Follow Ben")).to_be_visible()
+    await ana.page.locator("body").focus()
+
+    async def focused() -> str:
+        return str(
+            await ana.page.evaluate(
+                """() => {
+                    const element = document.activeElement;
+                    const style = getComputedStyle(element);
+                    const ring = element.matches(".bn-editor") || (style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0);
+                    return `${element.getAttribute("aria-label") ?? element.textContent.trim()}${ring ? "" : " (no ring)"}`;
+                }"""
+            )
+        )
+
+    seen = []
+    for _ in range(8):
+        await ana.press("Tab")
+        seen.append(await focused())
+    assert seen[:2] == ["Back to all documents", "Title"]
+    assert seen[2].startswith(("Saved", "Up to date"))
+    assert seen[3:] == ["Follow Ben", "You are Ana. Change your name and colour", "Share", "More", "Document"]
+    await ana.page.keyboard.type("Ohne Maus")
+    await ana.sees("Ohne Maus")
+    # Tab belongs to the text; Escape leaves it.
+    await ana.press("Escape", "Shift+Tab")
+    assert await focused() == "More"
+    await ana.press("Enter", "ArrowDown")
+    assert await focused() == "Download as HTML"
+    await ana.press("Escape")
+    await expect(ana.page.get_by_role("menu")).to_have_count(0)
+    assert await focused() == "More"
+    await ana.press("Control+/")
+    await expect(ana.page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
+    await ana.press("Escape")
+    await expect(ana.page.get_by_role("dialog")).to_have_count(0)
+    # Escape closes the slash menu, and stays in the text.
+    await ana.press("Tab")
+    await ana.page.keyboard.type(" /")
+    await expect(ana.page.get_by_role("listbox")).to_be_visible()
+    await ana.press("Escape")
+    await expect(ana.page.get_by_role("listbox")).to_have_count(0)
+    assert await focused() == "Document"

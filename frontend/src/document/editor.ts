@@ -4,69 +4,13 @@ import { withCollaboration } from "@blocknote/core/yjs";
 import { en } from "@blocknote/core/locales";
 import { ySyncPluginKey, type ProsemirrorBinding } from "y-prosemirror";
 import type * as Y from "yjs";
-import { failed } from "../app/actions";
-import { api, ApiError, ownFile, UnreachableError } from "../app/api";
 import { currentPerson } from "../app/identity";
-import { tokenOf } from "../app/tokens";
 import type { DocumentSession } from "../connection/session";
-import { size, t } from "../strings";
-import { say } from "../ui/toast";
+import { t } from "../strings";
 import { cursor } from "./cursor";
+import { blocks } from "./foreign";
+import { resolver, upload } from "./images";
 import { Copy, type Schema } from "./unknown";
-
-export const IMAGES = ["image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"];
-
-const UPLOAD_AGAIN_MS = 10_000;
-
-/** Store an image on the server; tells the person when that does not work. */
-async function upload(session: DocumentSession, file: File): Promise<string> {
-  if (!IMAGES.includes(file.type)) {
-    say(t.failed.uploadTypes, { isError: true });
-    throw new Error(`${file.type || "this type"} is not taken`);
-  }
-  const what = `upload ${Math.random()}`;
-  session.setPending(what, true);
-  try {
-    return await uploaded(session, file);
-  } catch (error) {
-    if (error instanceof ApiError && error.status === 413) {
-      const most = await api.config().then(({ limits }) => size(limits.max_file_bytes), () => "");
-      say(most ? t.failed.uploadTooLarge(most) : error.message, { isError: true });
-    } else failed(t.failed.upload, error);
-    throw error;
-  } finally {
-    session.setPending(what, false);
-  }
-}
-
-/** Tried until the server answers: what was pasted without a connection is uploaded once there is one. */
-async function uploaded(session: DocumentSession, file: File): Promise<string> {
-  for (let times = 0; ; times += 1) {
-    try {
-      return (await api.upload(session.id, file)).url;
-    } catch (error) {
-      const isTemporary = error instanceof ApiError ? error.isTemporary : error instanceof UnreachableError;
-      if (!isTemporary || session.isOver) throw error;
-      if (times === 0) say(t.failed.uploadLater);
-      await session.again(UPLOAD_AGAIN_MS);
-    }
-  }
-}
-
-/** Images of this server that need a token are fetched with it: a token has no place in an address. */
-function resolver(session: DocumentSession): (url: string) => Promise<string> {
-  const fetched = new Map<string, Promise<string>>();
-  return (url) => {
-    if (ownFile(url) === null || !tokenOf(session.id)) return Promise.resolve(url);
-    let promise = fetched.get(url);
-    if (!promise) {
-      promise = api.download(session.id, url).then((bytes) => URL.createObjectURL(bytes));
-      promise.catch(() => fetched.delete(url));
-      fetched.set(url, promise);
-    }
-    return promise;
-  };
-}
 
 const TEXT = "document-store";
 
@@ -83,6 +27,7 @@ export const copyOf = (session: DocumentSession): Copy => new Copy(session.doc, 
  */
 export function createEditor(session: DocumentSession, copy?: Y.Doc) {
   return BlockNoteEditor.create(withCollaboration({
+    schema: blocks,
     collaboration: {
       fragment: textOf(copy ?? session.doc),
       ...(copy ? {} : { provider: { awareness: session.awareness } }),
@@ -104,7 +49,7 @@ let known: Schema | undefined;
 
 /** What these editors know. */
 export function schema(): Schema {
-  known ??= BlockNoteEditor.create().pmSchema;
+  known ??= BlockNoteEditor.create({ schema: blocks }).pmSchema;
   return known;
 }
 

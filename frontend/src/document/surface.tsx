@@ -3,16 +3,17 @@ import { filterSuggestionItems } from "@blocknote/core/extensions";
 import { BlockNoteView } from "@blocknote/mantine";
 import "@blocknote/mantine/style.css";
 import { getDefaultReactSlashMenuItems, SuggestionMenuController } from "@blocknote/react";
-import { useEffect, useRef } from "react";
+import { useEffect, useRef, type ClipboardEvent } from "react";
+import { failed } from "../app/actions";
 import { useDark } from "../app/theme";
 import type { DocumentSession } from "../connection/session";
-import type { Following, Peer } from "../page/hooks";
+import { useLatest, type Following, type Peer } from "../page/hooks";
 import "../styles/document.css";
 import { t } from "../strings";
 import { focusMain } from "../ui/focus";
-import { say } from "../ui/toast";
 import { redress } from "./cursor";
-import { IMAGES, type DocumentEditor } from "./editor";
+import type { DocumentEditor } from "./editor";
+import { filesIn, insertFiles } from "./images";
 import { useScrollPresence } from "./scroll";
 
 /** The server keeps images; blocks for other files would lead nowhere. */
@@ -43,16 +44,44 @@ export function Surface({ session, editor, peers, following, canEdit }: Props) {
     // eslint-disable-next-line react-hooks/exhaustive-deps -- when it appears, not when somebody may edit later
   }, [editor]);
 
-  // What cannot be stored is refused before the editor makes a block for it.
-  const refuse = (event: { preventDefault: () => void; stopPropagation: () => void }, data: DataTransfer): void => {
-    const files = [...data.files];
-    if (files.length === 0 || files.every((file) => IMAGES.includes(file.type))) return;
-    // Text that is copied from office programs comes with a picture of itself.
-    if (data.types.includes("text/html") || data.types.includes("text/plain")) return;
+  const put = (files: File[], at: { id: string; placement: "before" | "after" }): void => {
+    insertFiles(editor, files, at).catch((error: unknown) => { failed(t.failed.upload, error); });
+  };
+  const paste = (event: ClipboardEvent): void => {
+    const files = canEdit ? filesIn(event.clipboardData) : [];
+    // What goes into a field, for example the address of a link, is its own affair.
+    if (files.length === 0 || (event.target as HTMLElement).closest("input, textarea")) return;
     event.preventDefault();
     event.stopPropagation();
-    say(t.failed.uploadTypes, { isError: true });
+    put(files, { id: editor.getTextCursorPosition().block.id, placement: "after" });
   };
+  const drop = useLatest((event: DragEvent): void => {
+    if (!event.dataTransfer?.types.includes("Files")) return;
+    const files = canEdit ? filesIn(event.dataTransfer) : [];
+    const target = event.target as HTMLElement;
+    // Text that is dragged in, with a picture of itself, is the editor's affair.
+    if (canEdit && files.length === 0 && sheet.current?.contains(target)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const over = target.closest<HTMLElement>(".sheet .bn-block[data-id]");
+    const id = over?.dataset["id"] ?? editor.document.at(-1)?.id;
+    if (files.length === 0 || id === undefined || target.closest("dialog")) return;
+    const place = over?.getBoundingClientRect();
+    put(files, { id, placement: place && event.clientY < (place.top + place.bottom) / 2 ? "before" : "after" });
+  });
+  useEffect(() => {
+    // A file that misses the text would take the place of the page (G2).
+    const over = (event: DragEvent): void => {
+      if (event.dataTransfer?.types.includes("Files")) event.preventDefault();
+    };
+    const onDrop = (event: DragEvent): void => { drop.current(event); };
+    addEventListener("dragover", over);
+    addEventListener("drop", onDrop, true);
+    return () => {
+      removeEventListener("dragover", over);
+      removeEventListener("drop", onDrop, true);
+    };
+  }, [drop]);
 
   return (
     <div className="sheet" ref={sheet}
@@ -60,8 +89,7 @@ export function Surface({ session, editor, peers, following, canEdit }: Props) {
         // Tab indents: this is how the keyboard leaves the text. Menus of the editor have taken their Escape before.
         if (event.key === "Escape" && !event.defaultPrevented) focusMain();
       }}
-      onPasteCapture={(event) => { refuse(event, event.clipboardData); }}
-      onDropCapture={(event) => { refuse(event, event.dataTransfer); }}>
+      onPasteCapture={paste}>
       <BlockNoteView editor={editor} editable={canEdit} theme={dark ? "dark" : "light"} slashMenu={false}>
         <SuggestionMenuController triggerCharacter="/"
           getItems={(query) => Promise.resolve(filterSuggestionItems(

@@ -24,17 +24,19 @@ export default function DocumentPage({ id }: { id: string }) {
     const { editor, canChange } = shown;
     const title = (): string => tidyTitle(session.meta.get("title")) || t.untitled.document;
     const save = (extension: "md" | "html"): void => {
-      import("../document/convert").then((convert) => {
-        const text = extension === "md" ? convert.toMarkdown(editor) : convert.toHtml(editor, title());
+      const make = async (): Promise<void> => {
+        const convert = await import("../document/convert");
+        const text = extension === "md" ? convert.toMarkdown(editor) : await convert.toHtml(editor, session, title());
         download(fileName(title(), extension), new Blob([text], { type: extension === "md" ? "text/markdown" : "text/html" }));
-      }).catch((error: unknown) => { failed(t.failed.export, error); });
+      };
+      make().catch((error: unknown) => { failed(t.failed.export, error); });
     };
     const load = async (): Promise<void> => {
       const file = await choose(".md,.markdown,.txt,.html,.htm,text/markdown,text/html,text/plain");
       if (!file) return;
       const convert = await import("../document/convert");
-      convert.insert(editor, file.name, await file.text());
-      say(t.file.imported(file.name));
+      const isAny = await convert.insert(editor, session, file);
+      say(isAny ? t.file.imported(file.name) : t.file.empty(file.name));
     };
     const items: MenuItem[] = [
       { label: t.menu.exportMarkdown, icon: <Icons.DownloadIcon />, run: () => { save("md"); } },
