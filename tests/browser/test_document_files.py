@@ -47,7 +47,8 @@ HOSTILE = """<!doctype html><html><head><title>Titel</title><script>window.hacke
 EXPECTED = [
     "heading1: Überschrift 😀", "paragraph: Ein fetter Satz mit Verweis.", "bulletListItem: Punkt",
     "  bulletListItem: Unterpunkt", "numberedListItem: Erstens", "numberedListItem: Zweitens", "checkListItem[ ]: Offen",
-    "checkListItem[x]: Erledigt", 'codeBlock: print("é")', "table: Was | Wer / Brot | Ana",
+    "checkListItem[x]: Erledigt", 'codeBlock: print("é")',
+    "table: Was | Wer / Brot | Ana",
 ]  # fmt: skip
 
 
@@ -128,6 +129,8 @@ async def test_a_hostile_page_is_harmless(scene: Scene) -> None:
         )
         await expect(traps).to_have_count(0)
         assert await person.page.evaluate("() => window.hacked") is None
+    # The browser says of each handler that the page's policy has kept it from running.
+    ana.problems[:] = [problem for problem in ana.problems if "Executing inline event handler violates" not in problem]
     # Nothing, and text in an old encoding.
     await bring(ana, File("leer.md", "text/markdown", b"\n\n"))
     await said(ana, "There is nothing in leer.md")

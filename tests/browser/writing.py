@@ -44,9 +44,11 @@ OUTLINE = """() => [...document.querySelectorAll(".bn-editor .bn-block-content")
     }
     const box = block.querySelector("input[type=checkbox]");
     const copy = block.cloneNode(true);
-    for (const other of copy.querySelectorAll(".peer-cursor, select, svg, button, .ProseMirror-trailingBreak")) other.remove();
+    const others = ".peer-cursor, select, svg, button, .ProseMirror-trailingBreak";
+    for (const other of copy.querySelectorAll(others)) other.remove();
+    const cells = (row) => [...row.children].map((cell) => cell.textContent).join(" | ");
     const text = contentType === "table"
-        ? [...copy.querySelectorAll("tr")].map((row) => [...row.children].map((cell) => cell.textContent).join(" | ")).join(" / ")
+        ? [...copy.querySelectorAll("tr")].map(cells).join(" / ")
         : (copy.querySelector(".bn-inline-content") ?? copy).textContent;
     const mark = box ? (box.checked ? "[x]" : "[ ]") : "";
     const kind = `${contentType}${contentType === "heading" ? level ?? "1" : ""}${mark}`;
@@ -98,7 +100,8 @@ async def drop(person: Person, x: float, y: float, *files: File) -> bool:
     taken: bool = await person.page.evaluate(
         f"""([sent, x, y]) => {{
             const target = document.elementFromPoint(x, y);
-            const options = {{ dataTransfer: ({TRANSFER})(sent), clientX: x, clientY: y, bubbles: true, cancelable: true }};
+            const options = {{
+                dataTransfer: ({TRANSFER})(sent), clientX: x, clientY: y, bubbles: true, cancelable: true }};
             target.dispatchEvent(new DragEvent("dragover", options));
             return !target.dispatchEvent(new DragEvent("drop", options));
         }}""",

@@ -124,7 +124,7 @@ async function store(session: DocumentSession, blocks: Block[]): Promise<Block[]
 
 /** Put a file's content behind the block where the cursor is; false when there is nothing in it. */
 export async function insert(editor: DocumentEditor, session: DocumentSession, file: File): Promise<boolean> {
-  const blocks = await store(session, await parse(editor, file));
+  const blocks = trimmed(await store(session, await parse(editor, file)));
   if (blocks.length === 0) return false;
   const { block } = editor.getTextCursorPosition();
   const isEmpty = block.type === "paragraph" && Array.isArray(block.content) && block.content.length === 0 && block.children.length === 0;
