@@ -142,7 +142,7 @@ async def test_the_title_is_shared(scene: Scene) -> None:
 async def test_everything_is_reached_by_keyboard(scene: Scene) -> None:
     ana, _ = await two(scene, "Tasten")
     await expect(ana.page.get_by_role("button", name="Follow Ben")).to_be_visible()
-    await ana.page.locator("body").focus()
+    await ana.page.get_by_role("link", name="Back to all documents").focus()
 
     async def focused() -> str:
         return str(
@@ -158,8 +158,8 @@ async def test_everything_is_reached_by_keyboard(scene: Scene) -> None:
             )
         )
 
-    seen = []
-    for _ in range(8):
+    seen = [(await focused()).removesuffix(" (no ring)")]
+    for _ in range(7):
         await ana.press("Tab")
         seen.append(await focused())
     assert seen[:2] == ["Back to all documents", "Title"]

@@ -46,8 +46,8 @@ HOSTILE = """<!doctype html><html><head><title>Titel</title><script>window.hacke
 
 EXPECTED = [
     "heading1: Überschrift 😀", "paragraph: Ein fetter Satz mit Verweis.", "bulletListItem: Punkt",
-    "  bulletListItem: Unterpunkt", "numberedListItem: Erstens", "numberedListItem: Zweitens", "checkListItem[ ]: Offen",
-    "checkListItem[x]: Erledigt", 'codeBlock: print("é")',
+    "  bulletListItem: Unterpunkt", "numberedListItem: Erstens", "numberedListItem: Zweitens",
+    "checkListItem[ ]: Offen", "checkListItem[x]: Erledigt", 'codeBlock: print("é")',
     "table: Was | Wer / Brot | Ana",
 ]  # fmt: skip
 
