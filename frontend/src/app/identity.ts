@@ -18,9 +18,21 @@ const listeners = new Set<() => void>();
 
 export const isColour = (value: unknown): value is string => typeof value === "string" && /^#[0-9a-f]{6}$/i.test(value);
 
-export const tidyName = (value: unknown): string =>
-  // Control characters and line breaks have no place in a label.
-  (typeof value === "string" ? value.replace(/\p{C}+/gu, " ").trim().slice(0, MOST_CHARS) : "");
+/** Control characters and line breaks have no place in a label; what joins an emoji has, and none is cut in half. */
+export function tidyName(value: unknown): string {
+  if (typeof value !== "string") return "";
+  const tidy = value.slice(0, 20 * MOST_CHARS).replace(/(?!\u200d)\p{C}+/gu, " ").trim();
+  return tidy.length <= MOST_CHARS ? tidy : shortened(tidy, MOST_CHARS).trim();
+}
+
+function shortened(text: string, most: number): string {
+  let end = 0;
+  for (const { segment, index } of new Intl.Segmenter().segment(text)) {
+    if (index + segment.length > most) break;
+    end = index + segment.length;
+  }
+  return text.slice(0, end);
+}
 
 const MOST_TITLE_CHARS = 300;
 

@@ -142,6 +142,9 @@ describe("addresses", () => {
 describe("names", () => {
   it("become letters, with no half of an emoji", async () => {
     const { initials, tidyName } = await import("../../src/app/identity");
+    expect(tidyName("Ana 👩‍👩‍👧")).toBe("Ana 👩‍👩‍👧");
+    expect(tidyName("é".repeat(39) + "👩‍👩‍👧")).toBe("é".repeat(39));
+    expect(tidyName("A\u202e\u0000\nB")).toBe("A B");
     expect(initials("Ana Lima")).toBe("AL");
     expect(initials("zoë")).toBe("Z");
     expect(initials("😀 Émile")).toBe("😀É");
