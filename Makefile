@@ -12,7 +12,7 @@ BROWSERS ?= 2
 # Those that start whole clusters and break them.
 BREAKERS ?= 4
 
-.PHONY: help setup run cluster dev test check format lint types app system-tools clients bench faults fuzz docs screenshots dist clean
+.PHONY: help setup run cluster dev test check format lint types app system-tools clients browsers bench faults fuzz docs screenshots dist clean
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
@@ -49,7 +49,7 @@ dev: setup  ## one process, restarted when a Python file changes
 test: export NO_SKIPS := 1
 test: setup system-tools format lint types app clients  ## all checks and all tests; nothing is skipped
 	$(BIN)/pytest -q -n $(WORKERS) tests --ignore tests/interop --ignore tests/browser --ignore tests/faults --ignore tests/bench
-	$(BIN)/pytest -q -n $(BROWSERS) tests/browser
+	$(BIN)/pytest -q -n $(BROWSERS) -m "not thorough" tests/browser
 	$(BIN)/pytest -q -n $(WAITERS) tests/interop
 	$(BIN)/pytest -q -n $(BREAKERS) tests/faults/replicas
 	$(BIN)/pytest -q tests/faults --ignore tests/faults/replicas
@@ -57,6 +57,9 @@ test: setup system-tools format lint types app clients  ## all checks and all te
 
 check: setup format lint types app  ## the quick part: format, lint, types, unit and contract tests
 	$(BIN)/pytest -q -n $(WORKERS) -m "not slow" tests/unit tests/contract
+
+browsers: setup system-tools  ## all browser tests, of which make test runs the main scenarios
+	NO_SKIPS=1 $(BIN)/pytest -q -n $(BROWSERS) tests/browser
 
 format: setup
 	$(BIN)/ruff format --check .

@@ -1,6 +1,9 @@
 """Browsers and the servers that they use: one process on SQLite, and three replicas behind HAProxy.
 
 Every test of this folder shares one event loop, since a browser belongs to the loop that started it.
+
+A test marked `scenario` belongs to the short form, on both places, or on one process with `alone=True`; every other
+gets the mark `thorough`. `make test` runs the short form, `make browsers` all of them.
 """
 
 from __future__ import annotations
@@ -32,6 +35,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(here):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+            if not is_short(item):
+                item.add_marker(pytest.mark.thorough)
+
+
+def is_short(item: pytest.Item) -> bool:
+    """Whether a test belongs to the short form."""
+    scenario = item.get_closest_marker("scenario")
+    if scenario is None:
+        return False
+    return not (scenario.kwargs.get("alone") and "replicas" in item.name)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
@@ -68,6 +69,7 @@ class Load:
         return sum(size for key, size in self.sizes.items() if self.types.get(key) == "Script")
 
 
+@pytest.mark.scenario(alone=True)
 async def test_the_first_load(scene: Scene) -> None:
     """Compressed scripts of each page stay within their budgets; home loads no editor; no policy is broken."""
     ids = {kind: await scene.create(kind, f"Plan {kind} é") for kind in ("document", "board")}
@@ -91,6 +93,7 @@ async def test_the_first_load(scene: Scene) -> None:
     assert sizes["home"] < sizes["document"] / 2
 
 
+@pytest.mark.scenario(alone=True)
 async def test_the_policy(scene: Scene) -> None:
     """Scripts come from here only, none is made from text, and the browser holds to it."""
     document = await scene.create("document", "Plan é")
@@ -131,6 +134,7 @@ async def below(browser: Browser, tmp_path: Path) -> AsyncIterator[People]:
             await people.leave()
 
 
+@pytest.mark.scenario(alone=True)
 async def test_below_a_path(below: People) -> None:
     """Home, documents, boards with their fonts, images and links work below a path."""
     root = "/weft"

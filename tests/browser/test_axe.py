@@ -116,6 +116,7 @@ class Tour:
         await self.dialog("Keyboard shortcuts", "board, shortcuts")
 
 
+@pytest.mark.scenario(alone=True)
 @pytest.mark.parametrize("look", LOOKS)
 async def test_every_state(look: str, browser: Browser, tmp_path: Path) -> None:
     """Nothing serious in our own markup (X1); everything fits, and is large enough for fingers on phones."""

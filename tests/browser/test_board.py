@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.browser.boards import Board, meet, same, stored, to
 from tests.browser.people import until
 from tests.browser.scene import Scene
@@ -9,6 +11,7 @@ from tests.browser.scene import Scene
 RED = "#e03131"
 
 
+@pytest.mark.scenario
 async def test_two_people_draw_on_one_board(scene: Scene) -> None:
     document, ana, ben = await meet(scene)
     box = await ana.draw("r", (250, 200), (400, 300))
@@ -53,6 +56,7 @@ async def recolour(board: Board, name: str) -> None:
     await board.page.get_by_test_id(f"color-top-pick-{RED}").click()
 
 
+@pytest.mark.scenario
 async def test_one_moves_what_the_other_recolours_and_deletes(scene: Scene) -> None:
     document, ana, ben = await meet(scene)
     box = await ana.draw("r", (400, 300), (550, 400))
@@ -103,6 +107,7 @@ async def test_one_moves_what_the_other_recolours_and_deletes(scene: Scene) -> N
     await same(scene, document, ana, ben)
 
 
+@pytest.mark.scenario
 async def test_groups_and_order_are_shared_and_undo_is_ones_own(scene: Scene) -> None:
     document, ana, ben = await meet(scene)
     first = await ana.draw("r", (300, 200), (420, 320))

@@ -8,6 +8,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.async_api import Locator, expect
 
 from tests.browser.boards import EXCALIDRAW, Board, meet, same, stored
@@ -37,6 +38,7 @@ async def decoded(board: Board, name: str) -> bool:
     )
 
 
+@pytest.mark.scenario
 async def test_images_are_seen_by_others(scene: Scene) -> None:
     document, ana, ben = await meet(scene)
     await ana.paste(("é.png", "image/png", png(30, 20, filler=b"one")), at=(400, 300))
@@ -84,6 +86,7 @@ def file(elements: list[Any], **fields: Any) -> bytes:
     return json.dumps({"type": "excalidraw", "version": 2, "elements": elements, "appState": {}, **fields}).encode()
 
 
+@pytest.mark.scenario(alone=True)
 async def test_boards_go_into_files_and_come_back(scene: Scene) -> None:
     document, ana, ben = await meet(scene)
     box = await ana.draw("r", (300, 200), (500, 300))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import jwt
+import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
@@ -19,6 +20,7 @@ from tests.support.tokens import SECRET, claims
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 
 
+@pytest.mark.scenario(alone=True)
 async def test_one_follows_the_other(scene: Scene) -> None:
     _document, ana, ben = await meet(scene)
     await ana.draw("r", (300, 250), (500, 380))
@@ -183,6 +185,7 @@ async def test_nothing_leads_nowhere(browser: Browser, alone: Place) -> None:
         assert len(await ana.elements()) == before
 
 
+@pytest.mark.scenario(alone=True)
 async def test_a_phone_draws(browser: Browser, alone: Place) -> None:
     async with Scene(browser, alone) as scene:
         document = await scene.create("board", "Küche 😀")

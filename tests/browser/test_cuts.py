@@ -11,6 +11,7 @@ import signal
 from pathlib import Path
 
 import httpx
+import pytest
 from playwright.async_api import Browser, expect
 
 from tests.browser.people import until
@@ -46,6 +47,7 @@ PASTE = """([selector, bytes]) => {
 }"""
 
 
+@pytest.mark.scenario
 async def test_a_document_that_both_go_on_writing_while_one_is_cut_off(scene: Scene) -> None:
     document = await scene.create("document", "Getrennt")
     ana, ben = await scene.invite("Ana", service_workers="allow"), await scene.invite("Ben")
@@ -88,6 +90,7 @@ async def test_a_document_that_both_go_on_writing_while_one_is_cut_off(scene: Sc
     assert lines(text)[0] in ("Gemeinsam é😀 von Ana von Ben", "Gemeinsam é😀 von Ben von Ana")
 
 
+@pytest.mark.scenario
 async def test_a_board_that_both_go_on_drawing_while_one_is_cut_off(scene: Scene) -> None:
     document = await scene.create("board", "Getrennt")
     ana, ben = await scene.invite("Ana", service_workers="allow"), await scene.invite("Ben")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from playwright.async_api import expect
 
 from tests.browser.people import Person
@@ -20,6 +21,7 @@ async def two(scene: Scene, title: str, **fields: str) -> tuple[Person, Person]:
     return ana, ben
 
 
+@pytest.mark.scenario
 async def test_two_people_type_into_one_document(scene: Scene) -> None:
     ana, ben = await two(scene, "Frühling 😀")
     await ana.write("Grüße 😀 aus dem Garten")
@@ -39,6 +41,7 @@ async def test_two_people_type_into_one_document(scene: Scene) -> None:
     await expect(ana.page.locator(".ProseMirror-yjs-selection")).to_have_text("und vom Balkon")
 
 
+@pytest.mark.scenario
 async def test_undo_takes_back_ones_own_words_only(scene: Scene) -> None:
     ana, ben = await two(scene, "Zurück")
     await ana.write("Anas Satz")
@@ -65,6 +68,7 @@ async def test_undo_takes_back_ones_own_words_only(scene: Scene) -> None:
     await ana.chip("saved")
 
 
+@pytest.mark.scenario
 async def test_following_somebody_through_a_long_document(scene: Scene) -> None:
     document = await scene.create("document", "Lang")
     ana, ben = await scene.invite("Ana"), await scene.invite("Ben", viewport={"width": 900, "height": 600})

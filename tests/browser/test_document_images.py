@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pycrdt
+import pytest
 from playwright.async_api import Request, expect
 
 from tests.browser.people import Person
@@ -28,6 +29,7 @@ async def two(scene: Scene) -> tuple[str, Person, Person]:
     return document, ana, ben
 
 
+@pytest.mark.scenario
 async def test_a_picture_is_pasted_and_dropped(scene: Scene) -> None:
     document, ana, ben = await two(scene)
     asked: list[str] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pycrdt
+import pytest
 from playwright.async_api import expect
 
 from tests.browser.people import until
@@ -33,6 +34,7 @@ def add_mark(doc: pycrdt.Doc[Any]) -> None:
     text.format(0, 4, {"futureMark": {"colour": "infrared"}})
 
 
+@pytest.mark.scenario(alone=True)
 async def test_a_newer_schema_closes_the_page_and_changes_nothing(scene: Scene) -> None:
     document = await scene.create("document", "Von morgen", template="plan")
     ana, ben = await scene.invite("Ana"), await scene.invite("Ben")
@@ -58,6 +60,7 @@ async def test_a_newer_schema_closes_the_page_and_changes_nothing(scene: Scene) 
     assert await stored(scene.place, document) == before
 
 
+@pytest.mark.scenario(alone=True)
 async def test_unknown_blocks_and_marks_are_kept(scene: Scene) -> None:
     document = await scene.create("document", "Halb bekannt", template="plan")
     await change(scene.place, document, add_block)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from playwright.async_api import Browser, expect
 
 from tests.browser.home import WAIT_MS, Home, create_many, mark
@@ -82,6 +83,7 @@ async def test_more_than_a_hundred(scene: Scene) -> None:
     await expect(home.rows).to_have_count(104, timeout=WAIT_MS)
 
 
+@pytest.mark.scenario(alone=True)
 async def test_make_name_copy_delete_and_undo(scene: Scene) -> None:
     """Everything that can be done from the list, and the undo of a deletion from the document's own page."""
     word = mark()

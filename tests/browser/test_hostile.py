@@ -73,6 +73,7 @@ STATES: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.scenario(alone=True)
 @pytest.mark.parametrize("kind", ["document", "board"])
 async def test_what_strangers_say_of_themselves_breaks_nobody(here: Scene, kind: str) -> None:
     document = await here.create(kind, "Hostile é😀")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from playwright.async_api import Browser
 
 from tests.browser.people import Person
@@ -25,6 +26,7 @@ async def type_through(person: Person, part: int) -> None:
     await person.page.keyboard.type(" ".join(text) + (" " if part < 2 else ""), delay=15)
 
 
+@pytest.mark.scenario
 async def test_a_kill_while_people_type(browser: Browser, mortal: Place) -> None:
     async with Scene(browser, mortal) as scene:
         document = await scene.create("document", "Absturz")

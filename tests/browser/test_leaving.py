@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.async_api import expect
 
 from tests.browser.scene import Scene
 from tests.browser.troubles import watch
 
 
+@pytest.mark.scenario(alone=True)
 async def test_what_was_in_hand_is_not_lost_with_the_page(scene: Scene) -> None:
     """A title before its pause is over, and an element before it is committed."""
     board = await scene.create("board", "Plan")

@@ -68,6 +68,7 @@ async def _share(person: Person, label: str) -> str:
 VIEW, EDIT = "Anyone with this link can view", "Anyone with this link can edit"
 
 
+@pytest.mark.scenario
 async def test_a_document_is_shared_and_taken_back(scene: Scene) -> None:
     """The life of two links: made, copied, opened, read along, written with, kept in other tabs, taken back."""
     document = await guarded.create(scene.place, "document", "Plan é 😀")
