@@ -5,7 +5,8 @@
  * to edits that had waited for the connection looks like the last.
  *
  * Rules (tests quote these ids):
- *   C1  Counted are whole documents and edits that were sent, less the answers to them.
+ *   C1  Counted are edits that were sent, and the step 2 of each exchange that this side began, less the answers to them.
+ *       A step 2 that the server asks for besides, since an edit came before what it stands on, it does not answer.
  *   C2  When a document is closed, by either side, what it has not answered is never answered: the next time it is
  *       attached it counts from nothing, and answers that are still under way count only once it was let in again.
  *   C3  A connection on which the server says nothing for 20 s from its beginning is given up: nobody else would.
@@ -15,6 +16,7 @@ const SYNC = 0;
 const AUTH = 2;
 const CLOSE = 7;
 const SYNC_STATUS = 8;
+const STEP1 = 0;
 const STEP2 = 1;
 const UPDATE = 2;
 const AUTHENTICATED = 2;
@@ -51,6 +53,8 @@ export function readHead(frame: Uint8Array): Head | null {
 
 export class Unanswered {
   private readonly counts = new Map<string, number>();
+  /** Exchanges that this side has begun, less those of which the step 2 was sent (C1). */
+  private readonly begun = new Map<string, number>();
   /** Closed, and not let in since (C2). */
   private readonly closed = new Set<string>();
 
@@ -59,13 +63,21 @@ export class Unanswered {
   /** A new connection: what an earlier one has not answered is sent again as part of the first exchange. */
   reset(): void {
     this.counts.clear();
+    this.begun.clear();
     this.closed.clear();
   }
 
   sent(frame: Uint8Array): void {
     const head = readHead(frame);
-    if (head?.type === SYNC && (head.value === STEP2 || head.value === UPDATE)) this.change(head.address, 1, false);
+    if (head?.type === SYNC) this.wrote(head);
     else if (head?.type === CLOSE) this.close(head.address);
+  }
+
+  private wrote({ address, value }: Head): void {
+    const begun = this.begun.get(address) ?? 0;
+    if (value === STEP1) this.begun.set(address, begun + 1);
+    if (value === STEP2 && begun > 0) this.begun.set(address, begun - 1);
+    if (value === UPDATE || (value === STEP2 && begun > 0)) this.change(address, 1, false);
   }
 
   received(frame: Uint8Array): void {
@@ -77,6 +89,7 @@ export class Unanswered {
 
   private close(address: string): void {
     this.counts.delete(address);
+    this.begun.delete(address);
     this.closed.add(address);
   }
 

@@ -39,6 +39,18 @@ describe("frames", () => {
     expect(told.at(-1)).toEqual(["a", 1, false]);
   });
 
+  it("are not counted where the server asks by itself, which it does not answer (C1)", () => {
+    const counts: number[] = [];
+    const unanswered = new Unanswered((_document, count) => counts.push(count));
+    unanswered.sent(frame("a", 0, 2, 2, 0, 0)); // written before the first exchange: it has to wait there
+    unanswered.sent(frame("a", 0, 0, 1, 0));
+    unanswered.sent(frame("a", 0, 1, 2, 0, 0));
+    unanswered.sent(frame("a", 0, 1, 2, 0, 0)); // asked for because of the first edit
+    unanswered.received(frame("a", 8, 1));
+    unanswered.received(frame("a", 8, 1));
+    expect(counts).toEqual([1, 2, 1, 0]);
+  });
+
   it("that were not answered when a document was closed are never answered (C2)", () => {
     const told: [string, number, boolean][] = [];
     const unanswered = new Unanswered((...what) => told.push(what));
@@ -51,6 +63,7 @@ describe("frames", () => {
       unanswered.received(frame("a", 8, 1)); // under way before the end
       expect(told.at(-1)).toEqual(["a", 1, false]);
       unanswered.received(frame("a", 2, 2, 10));
+      unanswered.sent(frame("a", 0, 0, 1, 0));
       unanswered.sent(frame("a", 0, 1, 2, 0, 0));
       unanswered.received(frame("a", 8, 1));
       expect(told.at(-1)).toEqual(["a", 1, false]);
