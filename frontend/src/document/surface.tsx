@@ -86,8 +86,10 @@ export function Surface({ session, editor, peers, following, canEdit }: Props) {
   return (
     <div className="sheet" ref={sheet}
       onKeyDown={(event) => {
-        // Tab indents: this is how the keyboard leaves the text. Menus of the editor have taken their Escape before.
-        if (event.key === "Escape" && !event.defaultPrevented) focusMain();
+        // Tab indents: this is how the keyboard leaves the text. The editor's menus take their Escape before, and the
+        // editor lets the focus go, to nowhere.
+        const isNowhere = document.activeElement === document.body;
+        if (event.key === "Escape" && (isNowhere || !event.defaultPrevented)) focusMain();
       }}
       onPasteCapture={paste}>
       <BlockNoteView editor={editor} editable={canEdit} theme={dark ? "dark" : "light"} slashMenu={false}>

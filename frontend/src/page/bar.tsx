@@ -6,6 +6,7 @@ import { pathOf } from "../app/api";
 import { follow, HOME, navigate } from "../app/router";
 import type { DocumentSession } from "../connection/session";
 import { t } from "../strings";
+import { focusMain } from "../ui/focus";
 import * as Icons from "../ui/icons";
 import { Menu, type MenuItem } from "../ui/menu";
 import { ProfileDialog } from "../ui/profile";
@@ -134,7 +135,8 @@ function Title({ session, kind, canEdit }: { session: DocumentSession; kind: "do
           waiting.current = { text, timer: setTimeout(() => { settle(true); }, TITLE_MS) };
         }}
         onKeyDown={(event) => {
-          if (event.key === "Enter") event.currentTarget.blur();
+          // On to what the page is about, which takes the title: the focus would be lost otherwise.
+          if (event.key === "Enter") focusMain();
           if (event.key === "Escape") {
             settle(false);
             setDraft(null);
