@@ -116,8 +116,11 @@ class Tour:
         await self.dialog("Keyboard shortcuts", "board, shortcuts")
 
 
-@pytest.mark.scenario(alone=True)
-@pytest.mark.parametrize("look", LOOKS)
+SHORT = ("light", "small dark phone")
+ALL = [pytest.param(look, marks=pytest.mark.scenario if look in SHORT else ()) for look in LOOKS]
+
+
+@pytest.mark.parametrize("look", ALL)
 async def test_every_state(look: str, browser: Browser, tmp_path: Path) -> None:
     """Nothing serious in our own markup (X1); everything fits, and is large enough for fingers on phones."""
     axe = Axe()

@@ -86,7 +86,6 @@ def file(elements: list[Any], **fields: Any) -> bytes:
     return json.dumps({"type": "excalidraw", "version": 2, "elements": elements, "appState": {}, **fields}).encode()
 
 
-@pytest.mark.scenario(alone=True)
 async def test_boards_go_into_files_and_come_back(scene: Scene) -> None:
     document, ana, ben = await meet(scene)
     box = await ana.draw("r", (300, 200), (500, 300))

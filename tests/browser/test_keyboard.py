@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tests.browser.home import WAIT_MS, Home, mark
@@ -37,6 +38,7 @@ async def _choose(page: Page, item: str) -> None:
     await expect(menu).to_have_count(0)
 
 
+@pytest.mark.scenario(alone=True)
 async def test_a_journey_without_a_mouse(browser: Browser, alone: Place) -> None:
     """A document is made, written, named, shared, left, renamed, deleted and brought back with keys alone."""
     word = mark()
