@@ -20,6 +20,7 @@ from tests.support.wheel import Environment, build
 LINKED = re.compile(r'<(?:script|link)\b[^>]* (?:src|href)="([^"]+)"')
 
 
+@pytest.mark.scenario
 @pytest.mark.slow
 async def test_the_wheel_serves_the_app(browser: Browser, tmp_path: Path) -> None:
     """Pages, what they link to, REST; then somebody writes a document and opens a board."""
