@@ -173,7 +173,7 @@ class People:
         """Another person with a new browser profile.
 
         Args:
-            name: shown to others.
+            name: shown to others; empty for a first visit, on which the app gives one.
             port: of the server; else each new person gets the next replica.
             options: of Playwright's `new_context`: viewport, color_scheme, has_touch …
         """
@@ -182,9 +182,10 @@ class People:
         self._wires.append(wire)
         context = await self._browser.new_context(**{**BROWSER, **options})
         kept = json.dumps({"name": name, "color": COLOURS[number % len(COLOURS)]})
-        await context.add_init_script(
-            f"if (!localStorage.getItem('weft.person')) localStorage.setItem('weft.person', {json.dumps(kept)})"
-        )
+        if name:
+            await context.add_init_script(
+                f"if (!localStorage.getItem('weft.person')) localStorage.setItem('weft.person', {json.dumps(kept)})"
+            )
         person = Person(name, context, await context.new_page(), wire)
         self.all.append(person)
         return person

@@ -8,6 +8,9 @@ export interface CursorUser {
   color: string;
 }
 
+/** Those drawn last: the editor draws each client's once and brings it back after an absence. */
+const drawn = new Map<string, WeakRef<HTMLElement>>();
+
 function dress(caret: HTMLElement, label: HTMLElement, user: CursorUser): void {
   const color = isColour(user.color) ? user.color : "#6b7280";
   caret.style.setProperty("--person", color);
@@ -26,14 +29,14 @@ export function cursor(user: CursorUser): HTMLElement {
   dress(caret, label, user);
   caret.append(label);
   base.append("\u2060", caret, "\u2060");
+  if (user.id) drawn.set(user.id, new WeakRef(base));
   return base;
 }
 
-/** A person has changed their name or colour: the editor draws each cursor once only. */
-export function redress(root: HTMLElement, user: CursorUser): void {
-  for (const base of root.querySelectorAll<HTMLElement>(".peer-cursor")) {
-    const caret = base.querySelector<HTMLElement>(".bn-collaboration-cursor__caret");
-    const label = base.querySelector<HTMLElement>(".bn-collaboration-cursor__label");
-    if (base.dataset["client"] === user.id && caret && label) dress(caret, label, user);
-  }
+/** A person has changed their name or colour, in the text at the moment or not. */
+export function redress(user: CursorUser): void {
+  const base = user.id ? drawn.get(user.id)?.deref() : undefined;
+  const caret = base?.querySelector<HTMLElement>(".bn-collaboration-cursor__caret");
+  const label = base?.querySelector<HTMLElement>(".bn-collaboration-cursor__label");
+  if (caret && label) dress(caret, label, user);
 }

@@ -32,7 +32,7 @@ export function Surface({ session, editor, peers, following, canEdit }: Props) {
   const dark = useDark();
   useEffect(() => {
     for (const { client, name, color } of peers) {
-      if (sheet.current) redress(sheet.current, { id: String(client), name, color });
+      redress({ id: String(client), name, color });
     }
   }, [peers]);
   useScrollPresence(session, peers, following);
