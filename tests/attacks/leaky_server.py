@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Collection
 from typing import Any
 
-from weft import auth, cli, connection, conversation, fanout, folder, room
+from weft import attendance, auth, cli, conversation, dialects, fanout, folder
 from weft.errors import ForbiddenError
 from weft.session import presence_body
 from weft.types import Access, DocumentId, Grant
@@ -43,7 +43,7 @@ def denial() -> None:
         self._undecide(address)
         self._open.pop(address, None)
 
-    connection.HocuspocusConnection._detach = forgets  # type: ignore[method-assign]
+    dialects.HocuspocusConnection._detach = forgets  # type: ignore[method-assign]
 
 
 def rooms() -> None:
@@ -66,16 +66,16 @@ def rooms() -> None:
 
 def presence() -> None:
     every: weakref.WeakSet[Any] = weakref.WeakSet()
-    say = room.Room._say_presence
+    tell = attendance.Attendance.tell
 
-    def loud(self: Any, session: Any) -> None:
+    def loud(self: Any, session: Any, **when: Any) -> None:
         every.add(self)
         for other in every:
-            if (payload := other.presence.snapshot()) is not None:
-                self._say(session, session.prefix + presence_body(payload))
-        say(self, session)
+            if (payload := other.table.snapshot()) is not None:
+                self._fanout.say(session, session.prefix + presence_body(payload))
+        tell(self, session, **when)
 
-    room.Room._say_presence = loud  # type: ignore[method-assign]
+    attendance.Attendance.tell = loud  # type: ignore[method-assign]
 
 
 def cache() -> None:
@@ -91,7 +91,7 @@ def cache() -> None:
 
 
 def address() -> None:
-    apply = connection.HocuspocusConnection._apply
+    apply = dialects.HocuspocusConnection._apply
     receive = conversation.HocuspocusConversation.receive
 
     def lenient(self: Any, frame: bytes) -> Any:
@@ -110,7 +110,7 @@ def address() -> None:
         apply(self, effect)
 
     conversation.HocuspocusConversation.receive = lenient  # type: ignore[method-assign]
-    connection.HocuspocusConnection._apply = deliver  # type: ignore[method-assign]
+    dialects.HocuspocusConnection._apply = deliver  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":
