@@ -144,7 +144,8 @@ class World:
 @asynccontextmanager
 async def world(**settings: object) -> AsyncIterator[World]:
     store = MemoryStore()
-    defaults: dict[str, object] = {"journal_pause_s": 0.0, "coalesce_factor": 0.0}
+    # Work that a test holds for ever is not waited for at the end.
+    defaults: dict[str, object] = {"journal_pause_s": 0.0, "coalesce_factor": 0.0, "drain_s": 1.0}
     chosen = Settings(**(defaults | settings))
     async with (
         Workers(1) as workers,
