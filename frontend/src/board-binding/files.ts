@@ -115,6 +115,8 @@ export class BoardFiles {
       () => {
         this.failed.delete(id);
         this.running.delete(id);
+        // Its address may have come meanwhile.
+        if (work === "upload" && !this.scene.file(id) && this.map.has(id)) this.look(id);
         this.tell();
       },
       (error: unknown) => {

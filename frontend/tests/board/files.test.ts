@@ -58,6 +58,18 @@ describe("images", () => {
     expect(ben.host.uploads).toBe(0);
   });
 
+  it("of others are fetched also when their address comes while this device is asked for them (F3)", async () => {
+    const ben = open();
+    let answer: (file: SceneFile | undefined) => void = () => undefined;
+    ben.host.kept = () => new Promise((resolve) => { answer = resolve; });
+    ben.files.changed([image("f")]);
+    ben.doc.getMap("files").set("f", stored);
+    answer(undefined);
+    await vi.runAllTimersAsync();
+    expect(ben.scene.get("f")?.dataURL).toBe("data:image/png;base64,AQID");
+    expect(ben.host.uploads).toBe(0);
+  });
+
   it("are kept here and tried again until the server has them, the next visit included (F1, F2)", async () => {
     const ana = open();
     ana.host.answer = () => Promise.reject(new TypeError("offline"));
