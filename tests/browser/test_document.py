@@ -68,7 +68,7 @@ async def test_undo_takes_back_ones_own_words_only(scene: Scene) -> None:
     await ana.chip("saved")
 
 
-@pytest.mark.scenario
+@pytest.mark.scenario(alone=True)
 async def test_following_somebody_through_a_long_document(scene: Scene) -> None:
     document = await scene.create("document", "Lang")
     ana, ben = await scene.invite("Ana"), await scene.invite("Ben", viewport={"width": 900, "height": 600})

@@ -52,7 +52,6 @@ EXPECTED = [
 ]  # fmt: skip
 
 
-@pytest.mark.scenario(alone=True)
 async def test_markdown_and_html_come_and_go(scene: Scene) -> None:
     document = await scene.create("document", "Ein/Aus: é 😀")
     ana, ben = await scene.invite("Ana"), await scene.invite("Ben")
