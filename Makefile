@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 BIN := .venv/bin
 # Processes that run tests side by side, and those that mostly wait (clients that stay silent for 35 s).
-WORKERS ?= 4
+WORKERS ?= 3
 WAITERS ?= 6
 BROWSERS ?= 2
 # Those that start whole clusters and break them.

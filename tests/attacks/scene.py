@@ -185,6 +185,8 @@ class Victims:
         self.announce()
         if self.has_presence:
             await self.walt.until(lambda: VERA in self.walt.presence, "Vera's presence")
+            if self.place.attacker is not self.place.victims:
+                await self._is_known_elsewhere()
         await self._type()
         self._task = asyncio.create_task(self._go_on())
         return self
@@ -214,6 +216,12 @@ class Victims:
         if self.has_presence:
             self._presence_clock += 1
             self.vera.announce(VERA, self._presence_clock, {"name": "Vera é😀"})
+
+    async def _is_known_elsewhere(self) -> None:
+        """Another replica guards her id from when it has heard of her, which takes a moment (docs/security.md)."""
+        scout = await enter(self.place.attacker, self.document, "y-websocket", user="walt")
+        await scout.until(lambda: VERA in scout.presence, "Vera's presence on the other replica")
+        await scout.close()
 
     async def _type(self) -> None:
         words = f"<{len(self.latencies_s):04}é>"
