@@ -24,12 +24,14 @@ class Attendance:
 
     Attributes:
         table: what everybody has said of themselves.
+        broadcasts: how often something of it was sent to all readers.
     """
 
     def __init__(
         self, document_id: DocumentId, services: Services, fanout: Fanout, schedule: Callable[[], None]
     ) -> None:
         self.table = PresenceTable(PresenceLimits(max_state_bytes=services.settings.max_presence_bytes))
+        self.broadcasts = 0
         self._metrics = services.metrics
         self._fanout = fanout
         self._schedule = schedule
@@ -61,6 +63,7 @@ class Attendance:
 
     def tell(self, session: Session, *, gone_since_s: float | None = None) -> None:
         """Send a session everybody's state, with who has left since then."""
+        session.presence_told = self.broadcasts
         payload = self.table.snapshot(gone_since_s=gone_since_s)
         if payload is not None:
             self._fanout.say(session, session.prefix + presence_body(payload))
@@ -71,6 +74,7 @@ class Attendance:
             self._relay.tell(self.table.dirty)
         payload = self.table.take_dirty()
         if payload is not None:
+            self.broadcasts += 1
             self._metrics.presence_out += self._fanout.broadcast(presence_body(payload))
 
     def left(self, session: Session) -> None:

@@ -90,7 +90,8 @@ class Readers:
             self._fanout.say(session, session.prefix + step2_body(tail))
         if not session.reading:
             session.reading = True
-            if session.hocuspocus:
+            # On y-websocket it was told when it joined; what was broadcast since then it did not get.
+            if session.presence_told != self._attendance.broadcasts:
                 self._attendance.tell(session)
             if session.behind is None:
                 self._fanout.start(session)

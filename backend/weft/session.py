@@ -118,6 +118,7 @@ class Session:
         expected: for each of our step 1s that is not answered yet, whether its answer is counted; None for none.
         held: answers that it gets once it has caught up.
         schema: version of the schema that its editor knows; None when it does not say.
+        presence_told: how often presence had been broadcast when it was last told all of it; -1 for never.
         last_sent_s: when it was last sent something of its own, monotonic seconds.
         budget: what it may still send.
     """
@@ -138,6 +139,7 @@ class Session:
         "owner",
         "prefix",
         "presence_rate",
+        "presence_told",
         "reading",
         "schema",
         "step1_rate",
@@ -168,6 +170,7 @@ class Session:
         self.expected: list[bool] | None = None
         self.held: list[bytes] | None = None
         self.last_sent_s = 0.0
+        self.presence_told = -1
         self.presence_rate = Rate(presence_per_s)
         self.step1_rate = Rate(step1_per_s)
         self.ask_rate = Rate(1)

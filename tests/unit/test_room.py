@@ -12,6 +12,7 @@ from weft.document import Document
 from weft.errors import CrdtError
 from weft.fanout import Fanout, Pacer
 from weft.outlet import Frame
+from weft.session import step1_body
 from weft.types import EMPTY_UPDATE, Access, Grant
 from weft.wire import hocuspocus, ywebsocket
 from weft.wire.lib0 import write_buf, write_string
@@ -476,6 +477,17 @@ async def test_presence_appears_for_all_and_goes_with_its_session() -> None:
         (gone,) = [ywebsocket.decode(p) for p in bo.outlet.take()]
         assert isinstance(gone, Awareness)
         assert gone.payload.endswith(write_string("null"))
+
+
+async def test_presence_that_comes_between_joining_and_reading_is_not_missed() -> None:
+    async with world() as w:
+        ana, bo = await w.yws(), await w.yws(synced=False)
+        bo.outlet.take()
+        ana.send(presence(5, 1, '{"user":{"name":"Ana é"}}'))
+        await w.flushed()
+        assert bo.outlet.take() == []
+        bo.send(step1_body(b"\x00"))
+        assert presence(5, 1, '{"user":{"name":"Ana é"}}') in bo.outlet.take()
 
 
 async def test_presence_states_between_two_flushes_are_one_message() -> None:
