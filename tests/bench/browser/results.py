@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.bench.browser.parts import LOAD, PARTS
 from tests.bench.replicas.results import Part as Kept
 from tests.bench.replicas.results import Results
+from tests.bench.section import place
 from tests.bench.tables import table
 
 HEADING = "## Browser\n"
@@ -47,16 +48,7 @@ def section(report: Path) -> list[str]:
 
 def write_section(report: Path) -> None:
     """Put the section in its place in a report that is there, or make a report of it alone."""
-    new = "\n".join(section(report))
-    text = report.read_text() if report.exists() else "# Benchmarks\n"
-    before, _, after = text.partition(HEADING)
-    rest = after or text
-    starts = [at for mark in NEXT if (at := rest.find(mark)) >= 0]
-    if not after:
-        before = text[: min(starts, default=len(text))]
-    tail = rest[min(starts) :] if starts else ""
-    report.parent.mkdir(parents=True, exist_ok=True)
-    report.write_text(before.rstrip() + "\n\n" + new + ("\n" + tail if tail else ""))
+    place(report, HEADING, "\n".join(section(report)), NEXT)
 
 
 def _section(results: Results) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from tests.bench.replicas.commands import COUNTS
 from tests.bench.replicas.model import BUSY, KEYS, Constants, Crowd, Needs, needs
 from tests.bench.replicas.results import Results
+from tests.bench.section import place
 from tests.bench.tables import table
 from tests.bench.work import Figures
 
@@ -39,17 +40,7 @@ def section(report: Path) -> list[str]:
 
 def write_section(report: Path) -> None:
     """Put the section in its place in a report that is there, or make a report of it alone."""
-    new = "\n".join(section(report))
-    text = report.read_text() if report.exists() else "# Benchmarks\n"
-    before, _, after = text.partition(HEADING)
-    if not after:
-        before, _, after = text.partition(NEXT)
-        after = NEXT + after if after else ""
-    else:
-        at = after.find(NEXT)
-        after = after[at:] if at >= 0 else ""
-    report.parent.mkdir(parents=True, exist_ok=True)
-    report.write_text(before.rstrip() + "\n\n" + new + ("\n" + after if after else ""))
+    place(report, HEADING, "\n".join(section(report)), (NEXT,))
 
 
 # -- the section
