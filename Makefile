@@ -1,4 +1,4 @@
-# Everything starts here: `make run` to use Weft, `make test` to check all of it. `make help` lists the rest.
+# Everything starts here: `make run` to use Raffia, `make test` to check all of it. `make help` lists the rest.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -16,12 +16,12 @@ BREAKERS ?= 4
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
-setup: .make/python .make/page  ## create .venv with the weft command and everything pinned, build the browser app
+setup: .make/python .make/page  ## create .venv with the raffia command and everything pinned, build the browser app
 
 .make/python: requirements/dev.txt pyproject.toml
 	@mkdir -p .make
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv || { rm -rf .venv; \
-		echo "cannot make .venv: Weft needs Python 3.11 or newer with venv (Debian: apt-get install python3-venv)"; exit 1; }
+		echo "cannot make .venv: Raffia needs Python 3.11 or newer with venv (Debian: apt-get install python3-venv)"; exit 1; }
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
@@ -36,14 +36,14 @@ APP := frontend/package-lock.json frontend/package.json frontend/index.html fron
 	cd frontend && npm run --silent build
 	@touch $@
 
-run: setup  ## start Weft on http://127.0.0.1:8000, documents in ./weft-data
-	exec $(BIN)/weft serve
+run: setup  ## start Raffia on http://127.0.0.1:8000, documents in ./raffia-data
+	exec $(BIN)/raffia serve
 
-cluster: setup  ## three replicas around Redis behind HAProxy, same URL; ARGS=--port=8080; documents in ./weft-cluster
+cluster: setup  ## three replicas around Redis behind HAProxy, same URL; ARGS=--port=8080; documents in ./raffia-cluster
 	exec $(BIN)/python infra/cluster.py $(ARGS)
 
 dev: setup  ## one process, restarted when a Python file changes
-	WEFT_LOG_LEVEL=debug $(BIN)/python -m uvicorn weft.app:create_app --factory --reload --reload-dir backend --ws weft.server.protocol:WeftWebSocketProtocol
+	RAFFIA_LOG_LEVEL=debug $(BIN)/python -m uvicorn raffia.app:create_app --factory --reload --reload-dir backend --ws raffia.server.protocol:RaffiaWebSocketProtocol
 
 # What waits most runs side by side, what measures or breaks things runs alone.
 test: export NO_SKIPS := 1
@@ -95,7 +95,7 @@ fuzz: setup $(if $(MINUTES),.make/fuzz-tool)  ## a million mutated inputs throug
 	@touch $@
 
 docs: setup  ## write what is made from the code: docs/settings.md
-	$(BIN)/weft settings > docs/settings.md
+	$(BIN)/raffia settings > docs/settings.md
 
 screenshots: setup  ## pictures of every page and state of the app, into docs/screenshots
 	$(BIN)/python -m tests.screens
@@ -103,5 +103,5 @@ screenshots: setup  ## pictures of every page and state of the app, into docs/sc
 dist: setup  ## build the wheel and the source archive into dist/
 	$(BIN)/python -m build --no-isolation
 
-clean:  ## remove everything that was built; documents in weft-data stay
-	rm -rf .venv .make dist build backend/weft/static/app frontend/node_modules tests/*/node_modules
+clean:  ## remove everything that was built; documents in raffia-data stay
+	rm -rf .venv .make dist build backend/raffia/static/app frontend/node_modules tests/*/node_modules

@@ -1,6 +1,6 @@
-"""Weft under /collab of a FastAPI app that has its own lifespan and its own people.
+"""Raffia under /collab of a FastAPI app that has its own lifespan and its own people.
 
-Run it: uvicorn --app-dir examples fastapi_app:app --ws weft.server.protocol:WeftWebSocketProtocol
+Run it: uvicorn --app-dir examples fastapi_app:app --ws raffia.server.protocol:RaffiaWebSocketProtocol
 """
 
 from collections.abc import AsyncIterator
@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from weft.embed import Weft
-from weft.errors import UnauthenticatedError
-from weft.hooks import Handshake
-from weft.types import Access, DocumentId, Grant
+from raffia.embed import Raffia
+from raffia.errors import UnauthenticatedError
+from raffia.hooks import Handshake
+from raffia.types import Access, DocumentId, Grant
 
 PEOPLE = {"token-of-ana": "ana", "token-of-josé": "josé"}
 
@@ -26,21 +26,21 @@ async def authorize(handshake: Handshake, token: str | None, document: DocumentI
     return Grant(Access.READ, user=user) if document.startswith("public/") else None
 
 
-weft = Weft(authorize=authorize)
+raffia = Raffia(authorize=authorize)
 
 
 @asynccontextmanager
 async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-    """The app's own start and stop, with Weft's inside."""
-    async with weft:
+    """The app's own start and stop, with Raffia's inside."""
+    async with raffia:
         yield
 
 
 app = FastAPI(lifespan=lifespan)
-app.mount("/collab", weft)
+app.mount("/collab", raffia)
 
 
 @app.get("/")
 async def documents() -> dict[str, int]:
-    """A route of the host app that looks at Weft."""
-    return {"open documents": weft.metrics.rooms}
+    """A route of the host app that looks at Raffia."""
+    return {"open documents": raffia.metrics.rooms}

@@ -1,6 +1,6 @@
-"""Weft under /collab of a Starlette app, with a hook that is a plain function and may block.
+"""Raffia under /collab of a Starlette app, with a hook that is a plain function and may block.
 
-Run it: uvicorn --app-dir examples starlette_app:app --ws weft.server.protocol:WeftWebSocketProtocol
+Run it: uvicorn --app-dir examples starlette_app:app --ws raffia.server.protocol:RaffiaWebSocketProtocol
 """
 
 from http.cookies import SimpleCookie
@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 
-from weft.embed import Weft
-from weft.hooks import Handshake
-from weft.types import Access, DocumentId, Grant
+from raffia.embed import Raffia
+from raffia.hooks import Handshake
+from raffia.types import Access, DocumentId, Grant
 
 SESSIONS = {"s3cr3t": "zoë"}
 
@@ -26,9 +26,9 @@ def authorize(handshake: Handshake, token: str | None, document: DocumentId) -> 
 
 async def ready(_request: Request) -> JSONResponse:
     """What a load balancer asks."""
-    reason = weft.unready_reason()
+    reason = raffia.unready_reason()
     return JSONResponse({"ready": reason is None, "reason": reason}, 200 if reason is None else 503)
 
 
-weft = Weft(authorize=authorize)
-app = Starlette(routes=[Route("/ready", ready), Mount("/collab", weft)], lifespan=weft.lifespan)
+raffia = Raffia(authorize=authorize)
+app = Starlette(routes=[Route("/ready", ready), Mount("/collab", raffia)], lifespan=raffia.lifespan)

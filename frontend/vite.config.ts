@@ -55,14 +55,14 @@ function offlineWorker(): Plugin {
   };
 }
 
-const server = process.env["WEFT_URL"] ?? "http://127.0.0.1:8000";
+const server = process.env["RAFFIA_URL"] ?? "http://127.0.0.1:8000";
 
 export default defineConfig(({ command }) => ({
-  // Relative, so that a proxy may serve Weft under a path; the server writes the page's own links.
+  // Relative, so that a proxy may serve Raffia under a path; the server writes the page's own links.
   base: command === "build" ? "./" : "/",
   plugins: [react(), excalidrawFonts(), noOtherHost(), drawsWhatChanged(), looksAtSelection(), fontsAtOnce(), offlineWorker()],
   build: {
-    outDir: "../backend/weft/static/app",
+    outDir: "../backend/raffia/static/app",
     emptyOutDir: true,
     manifest: true,
     target: "es2022",

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Redis, three replicas of Weft and HAProxy on this machine, behind one URL: `make cluster`.
+"""Redis, three replicas of Raffia and HAProxy on this machine, behind one URL: `make cluster`.
 
-For trying Weft as many processes; on several machines see compose.yaml, kubernetes/ and systemd/ beside this file. It
-needs nothing but Python, and the `weft` command, `redis-server` and `haproxy`.
+For trying Raffia as many processes; on several machines see compose.yaml, kubernetes/ and systemd/ beside this file. It
+needs nothing but Python, and the `raffia` command, `redis-server` and `haproxy`.
 
 Rules (tests quote these ids):
     T1  Started in the order in which they need each other: Redis, replicas, HAProxy. The URL is printed when it
@@ -191,17 +191,17 @@ class Cluster:
         folder: where everything is kept.
         port: the public one; 0 takes a free one.
         replicas: how many.
-        weft: path of the `weft` command.
+        raffia: path of the `raffia` command.
     """
 
-    def __init__(self, folder: Path, port: int, replicas: int, weft: Path) -> None:
+    def __init__(self, folder: Path, port: int, replicas: int, raffia: Path) -> None:
         self.redis_server = find_program("redis-server", "redis-server")
         self.haproxy_program = find_program("haproxy", "haproxy")
-        if not weft.exists():
-            raise ClusterError(f"{weft} is missing; run `make setup`")
+        if not raffia.exists():
+            raise ClusterError(f"{raffia} is missing; run `make setup`")
         if port and not can_listen(port):
             raise ClusterError(f"port {port} of 127.0.0.1 is taken, or not for you; choose another with --port")
-        self.folder, self.weft, self.count = folder, weft, replicas
+        self.folder, self.raffia, self.count = folder, raffia, replicas
         self.ports: list[int] = []
         self.port = port or self._port()
         self.stops = 0
@@ -237,7 +237,7 @@ class Cluster:
 
     def _replica(self, number: int, redis_port: int) -> tuple[Program, int]:
         port, name = self._port(), f"replica{number}"
-        command = [str(self.weft), "serve", "--host", "127.0.0.1", "--port", str(port)]
+        command = [str(self.raffia), "serve", "--host", "127.0.0.1", "--port", str(port)]
         command += ["--data", str(self.folder / name), "--redis", f"redis://127.0.0.1:{redis_port}/0"]
         return Program(name, command, self.folder / f"logs/{name}.log"), port
 
@@ -377,16 +377,16 @@ def _first_line(file: IO[str]) -> str:
     return file.readline().strip()
 
 
-def run(folder: Path, port: int, replicas: int, weft: Path) -> int:
+def run(folder: Path, port: int, replicas: int, raffia: Path) -> int:
     """Run a cluster until a signal comes; the exit status."""
     with locked(folder):
-        cluster = Cluster(folder, port, replicas, weft)
+        cluster = Cluster(folder, port, replicas, raffia)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, cluster.on_signal)
         orderly = False
         try:
             cluster.start()
-            print(f"Weft runs on {cluster.url}", flush=True)  # noqa: T201
+            print(f"Raffia runs on {cluster.url}", flush=True)  # noqa: T201
             say(f"{replicas} replicas, documents and logs in {folder}; Ctrl-C stops")
             cluster.watch()
         except StopRequestedError:
@@ -399,15 +399,17 @@ def run(folder: Path, port: int, replicas: int, weft: Path) -> int:
 
 def main() -> None:
     """Read the command line and run."""
-    parser = argparse.ArgumentParser(description="Redis, replicas of Weft and HAProxy on this machine, behind one URL.")
+    parser = argparse.ArgumentParser(
+        description="Redis, replicas of Raffia and HAProxy on this machine, behind one URL."
+    )
     parser.add_argument("--port", type=int, default=8000, help="the public port; 0 takes a free one (default: 8000)")
     parser.add_argument("--replicas", type=int, default=3, choices=range(1, 10), metavar="1-9", help="default: 3")
-    parser.add_argument("--data", type=Path, default=Path("weft-cluster"), help="folder (default: weft-cluster)")
-    weft = Path(sys.executable).with_name("weft")
-    parser.add_argument("--weft", type=Path, default=weft, help="the weft command (default: beside this Python)")
+    parser.add_argument("--data", type=Path, default=Path("raffia-cluster"), help="folder (default: raffia-cluster)")
+    raffia = Path(sys.executable).with_name("raffia")
+    parser.add_argument("--raffia", type=Path, default=raffia, help="the raffia command (default: beside this Python)")
     given = parser.parse_args()
     try:
-        sys.exit(run(given.data, given.port, given.replicas, given.weft))
+        sys.exit(run(given.data, given.port, given.replicas, given.raffia))
     except ClusterError as error:
         say(str(error))
         sys.exit(2)

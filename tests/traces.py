@@ -1,4 +1,4 @@
-"""Where the recorded editing traces are: `WEFT_TRACES`, or `../shared/traces` beside the project."""
+"""Where the recorded editing traces are: `RAFFIA_TRACES`, or `../shared/traces` beside the project."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def trace_path(name: str) -> Path:
     Raises:
         FileNotFoundError: not there; says where it was looked for. Never skip: a run without traces proves nothing.
     """
-    folder = Path(os.environ.get("WEFT_TRACES") or PROJECT.parent / "shared" / "traces")
+    folder = Path(os.environ.get("RAFFIA_TRACES") or PROJECT.parent / "shared" / "traces")
     path = folder / f"{name}.json.gz"
     if not path.is_file():
-        raise FileNotFoundError(f"trace {path} is missing; set WEFT_TRACES to the folder that holds {path.name}")
+        raise FileNotFoundError(f"trace {path} is missing; set RAFFIA_TRACES to the folder that holds {path.name}")
     return path
 
 

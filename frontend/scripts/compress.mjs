@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 
-const folder = new URL("../../backend/weft/static/app/", import.meta.url);
+const folder = new URL("../../backend/raffia/static/app/", import.meta.url);
 const files = readdirSync(folder, { recursive: true }).filter((file) => /\.(js|css|svg|txt)$/.test(file));
 for (const file of files) {
   const content = readFileSync(new URL(file, folder));

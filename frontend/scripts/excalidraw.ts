@@ -55,8 +55,8 @@ export const drawsWhatChanged = (): Plugin => changed("draws-what-changed", "all
   const module = fileURLToPath(new URL("../src/board/redraw.ts", import.meta.url));
   const own = code.replace(/([\w$]+=[\w$]+\()e=>\{([\w$]+)\(e\)\}(,\{trailing:!0\}\),[\w$]+=\(e,t\)=>\{if\(t\))/,
     (_all, start: string, draw: string, end: string) =>
-      `${start}e=>{weftRedraw(e,{draw:${draw},shapes:${shapes},pictures:${pictures},padding:${padding},coordinates:${coordinates}})}${end}`);
-  return own === code ? null : `import{redraw as weftRedraw}from${JSON.stringify(module)};${own}`;
+      `${start}e=>{raffiaRedraw(e,{draw:${draw},shapes:${shapes},pictures:${pictures},padding:${padding},coordinates:${coordinates}})}${end}`);
+  return own === code ? null : `import{redraw as raffiaRedraw}from${JSON.stringify(module)};${own}`;
 }, "the drawing of the static canvas was not found; look at renderStaticScene");
 
 /** What a panel shows of the selection is looked for in what is selected, instead of ten times in all that there is. */

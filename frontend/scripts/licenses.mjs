@@ -13,6 +13,6 @@ for (const [path, item] of Object.entries(packages)) {
   notices.push(`${path.replace(/^.*node_modules\//, "")} ${item.version} (${item.license ?? "see below"})\n\n${text.trim()}\n`);
 }
 for (const [name, file] of [["Inter 3.19, the font (OFL-1.1)", "licenses/inter.txt"]]) notices.push(`${name}\n\n${readFileSync(new URL(file, root), "utf8").trim()}\n`);
-const out = new URL("../backend/weft/static/app/licenses.txt", root);
+const out = new URL("../backend/raffia/static/app/licenses.txt", root);
 writeFileSync(out, notices.join(`\n${"-".repeat(80)}\n\n`));
 console.log(`licenses.txt: ${notices.length} works`);

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 
 const KB = 1000;
-const folder = new URL("../../backend/weft/static/app/", import.meta.url);
+const folder = new URL("../../backend/raffia/static/app/", import.meta.url);
 const manifestFile = new URL(".vite/manifest.json", folder);
 if (!existsSync(manifestFile)) {
   console.error("the app is not built; run `npm run build` first");

@@ -27,7 +27,7 @@ const causes: Record<Cause, string> = {
 };
 
 export const t = {
-  app: "Weft",
+  app: "Raffia",
   home: {
     title: "Documents",
     search: "Search by title",
@@ -173,7 +173,7 @@ export const t = {
     failedHint: "Nothing is lost. It opens as soon as the server can be reached.",
     otherProgram: "This was made by another program",
     otherProgramHint: "It can be edited where it was made.",
-    outdated: "This document was written with a newer version of Weft",
+    outdated: "This document was written with a newer version of Raffia",
     image: "Image",
     video: "Video",
     audio: "Sound",
@@ -181,7 +181,7 @@ export const t = {
     foreignOpen: "Open in another tab",
     foreignUnknown: "It is not stored here and cannot be shown.",
     unknown: "Parts of this document cannot be shown.",
-    unknownHint: "They were made with a newer version of Weft or by another program. You can read the rest; to edit, reload the page to get the newest version.",
+    unknownHint: "They were made with a newer version of Raffia or by another program. You can read the rest; to edit, reload the page to get the newest version.",
     ended: "This document is closed for you",
     needsLink: "Open it with a link that somebody has shared with you.",
     keepText: "What you have not saved is still shown here, so that you can copy it.",

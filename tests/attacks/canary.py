@@ -27,7 +27,7 @@ from tests.attacks.scene import Place, Stream
 from tests.integration.server.raw import head
 from tests.support.client import Client
 from tests.support.lib0 import EMPTY_UPDATE, buf, insert, read_string, read_varuint, string, varuint
-from tests.support.server import WeftServer
+from tests.support.server import RaffiaServer
 from tests.support.tokens import token
 
 SECRET = re.compile(rb"canary<([^<>]*)>")
@@ -173,7 +173,7 @@ class Run:
         spy = Spy(self, is_hocuspocus=True)
         name, clock = f"canary<{document}>", 0
         await spy.open(self.place.victims.ws)
-        spy.sign_in(document, token(sub=f"owner of {document}", weft={document: "admin"}), ever())
+        spy.sign_in(document, token(sub=f"owner of {document}", raffia={document: "admin"}), ever())
         spy.say(document, STEP1)
         while not self._over.is_set():
             words = f"{name}{self.written[document]:05}é"
@@ -198,7 +198,7 @@ class Run:
     # -- visitors
 
     @property
-    def server(self) -> WeftServer:
+    def server(self) -> RaffiaServer:
         return self.random.choice(self.place.servers)
 
     def choose(self, count: int) -> list[str]:
@@ -209,17 +209,17 @@ class Run:
         other = self.random.choice([name for name in self.documents if name != document])
         return self.random.choice(
             [
-                token(sub="stranger", weft={other: "admin"}),
-                token(sub="stranger", weft={document: "none", "*": "read", f"{document}/x": "admin"}),
-                token(sub="stranger", weft={document: "edit"}, lifetime_s=-1),
-                token("x" * 40, sub="stranger", weft={document: "edit"}),
-                token(sub="stranger", weft={}),
+                token(sub="stranger", raffia={other: "admin"}),
+                token(sub="stranger", raffia={document: "none", "*": "read", f"{document}/x": "admin"}),
+                token(sub="stranger", raffia={document: "edit"}, lifetime_s=-1),
+                token("x" * 40, sub="stranger", raffia={document: "edit"}),
+                token(sub="stranger", raffia={}),
                 "",
             ]
         )
 
     def good_token(self, document: str) -> str:
-        return token(sub="guest", weft={document: self.random.choice(["read", "comment", "edit", "admin"])})
+        return token(sub="guest", raffia={document: self.random.choice(["read", "comment", "edit", "admin"])})
 
     async def _hocuspocus(self) -> Spy:
         return await Spy(self, is_hocuspocus=True).open(self.server.ws)
@@ -303,7 +303,7 @@ class Run:
     async def expiring(self) -> None:
         document, own = self.choose(2)
         until_s = time.time() + 3  # time enough to connect on a busy machine
-        made = token(sub="guest", weft={document: "edit"}, exp=until_s)
+        made = token(sub="guest", raffia={document: "edit"}, exp=until_s)
         if self.random.random() < 0.5:
             async with await self._yws(document, made, until_s + GRACE_S) as spy:
                 spy.say_everything(document)
@@ -323,7 +323,7 @@ class Run:
         """Taken back at one server, noticed at any; nothing more comes, and nothing can be opened with it again."""
         document, own = self.choose(2)
         name = f"j{self.random.getrandbits(64):x}"
-        made = token(sub="guest", jti=name, weft={document: "edit"})
+        made = token(sub="guest", jti=name, raffia={document: "edit"})
         async with await self._hocuspocus() as spy:
             for address, by in ((document, made), (own, self.good_token(own))):
                 spy.sign_in(address, by, ever())
@@ -383,13 +383,13 @@ class Run:
                 self._over.set()
 
 
-def revoke(server: WeftServer, what: dict[str, str]) -> None:
+def revoke(server: RaffiaServer, what: dict[str, str]) -> None:
     """Take something back; returns when that is durable."""
     request = urllib.request.Request(
         f"{server.http}/api/revocations",
         data=json.dumps(what).encode(),
         headers={
-            "Authorization": f"Bearer {token(sub='operator', weft={'*': 'admin'})}",
+            "Authorization": f"Bearer {token(sub='operator', raffia={'*': 'admin'})}",
             "Content-Type": "application/json",
         },
     )

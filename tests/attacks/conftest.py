@@ -11,19 +11,19 @@ import pytest
 from tests.attacks.scene import Place
 from tests.support.client import drop_all
 from tests.support.redis import RedisServer
-from tests.support.server import WeftServer
+from tests.support.server import RaffiaServer
 from tests.support.tokens import SECRET
 
-ENV = {"WEFT_AUTH_LEEWAY_S": "0", "WEFT_LOG_LEVEL": "debug", "WEFT_PREAUTH_S": "3"}
+ENV = {"RAFFIA_AUTH_LEEWAY_S": "0", "RAFFIA_LOG_LEVEL": "debug", "RAFFIA_PREAUTH_S": "3"}
 
 
-def guarded(folder: Path, name: str, **env: str) -> WeftServer:
+def guarded(folder: Path, name: str, **env: str) -> RaffiaServer:
     """A server with a key, not started yet."""
     (folder / "secret").write_text(SECRET)
-    return WeftServer(folder / name, env={"WEFT_AUTH_KEY_FILE": str(folder / "secret"), **ENV, **env})
+    return RaffiaServer(folder / name, env={"RAFFIA_AUTH_KEY_FILE": str(folder / "secret"), **ENV, **env})
 
 
-def check_log(server: WeftServer) -> None:
+def check_log(server: RaffiaServer) -> None:
     """No token stands in what a server has logged, whatever was done to it."""
     text = server.log_path.read_text()
     assert re.findall(r"eyJ[\w-]{8,}", text) == []
@@ -49,7 +49,7 @@ def redis() -> Iterator[RedisServer]:
 def replicas(tmp_path_factory: pytest.TempPathFactory, redis: RedisServer) -> Iterator[Place]:
     """Two replicas on Redis: the victims at one, attackers at the other."""
     folder = tmp_path_factory.mktemp("attacked-replicas")
-    env = {"WEFT_REDIS": redis.url, "WEFT_FILES": (folder / "files").as_uri()}
+    env = {"RAFFIA_REDIS": redis.url, "RAFFIA_FILES": (folder / "files").as_uri()}
     with guarded(folder, "one", **env) as one, guarded(folder, "two", **env) as two:
         yield Place(one, two)
         check_log(one)

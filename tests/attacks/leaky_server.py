@@ -1,8 +1,8 @@
-"""`weft serve` that gives something away, for the canary, which has to notice it.
+"""`raffia serve` that gives something away, for the canary, which has to notice it.
 
 Started like the command: `python -m tests.attacks.leaky_server serve --port ...`
 
-WEFT_TEST_LEAK says what:
+RAFFIA_TEST_LEAK says what:
     door      before the upgrade whoever brings a good token may read every document
     denial    a Hocuspocus session that is ended stays among the readers
     rooms     what is broadcast goes to the readers of all rooms
@@ -18,12 +18,12 @@ import weakref
 from collections.abc import Collection
 from typing import Any
 
-from weft import attendance, auth, cli, conversation, dialects, fanout, folder
-from weft.errors import ForbiddenError
-from weft.session import presence_body
-from weft.types import Access, DocumentId, Grant
-from weft.wire import hocuspocus
-from weft.wire.messages import Step1
+from raffia import attendance, auth, cli, conversation, dialects, fanout, folder
+from raffia.errors import ForbiddenError
+from raffia.session import presence_body
+from raffia.types import Access, DocumentId, Grant
+from raffia.wire import hocuspocus
+from raffia.wire.messages import Step1
 
 
 def door() -> None:
@@ -114,9 +114,9 @@ def address() -> None:
 
 
 if __name__ == "__main__":
-    how = os.environ.pop("WEFT_TEST_LEAK")
+    how = os.environ.pop("RAFFIA_TEST_LEAK")
     kinds = {"door": door, "denial": denial, "rooms": rooms, "presence": presence, "cache": cache, "address": address}
     if how not in kinds:
-        raise SystemExit(f"WEFT_TEST_LEAK={how} is not known; use one of {', '.join(kinds)}")
+        raise SystemExit(f"RAFFIA_TEST_LEAK={how} is not known; use one of {', '.join(kinds)}")
     kinds[how]()
     cli.main()

@@ -29,7 +29,7 @@ from pycrdt import Doc, Text
 from tests.integration.server.raw import head
 from tests.support.client import Client, HocuspocusClient, YClient
 from tests.support.lib0 import insert, read_string, read_varuint
-from tests.support.server import WeftServer
+from tests.support.server import RaffiaServer
 from tests.support.tokens import token
 
 VERA = 0x7EAA  # the client id that attackers are after
@@ -52,11 +52,11 @@ class Place:
         attacker: the one that attackers use: the same, or another replica.
     """
 
-    victims: WeftServer
-    attacker: WeftServer
+    victims: RaffiaServer
+    attacker: RaffiaServer
 
     @property
-    def servers(self) -> list[WeftServer]:
+    def servers(self) -> list[RaffiaServer]:
         """Each of them once."""
         return [self.victims] if self.victims is self.attacker else [self.victims, self.attacker]
 
@@ -76,11 +76,11 @@ def new_document(word: str = "attacked") -> str:
 
 def pass_for(user: str | None, document: str, can: str = "edit", **more: Any) -> str:
     """A token that opens one document."""
-    return token(sub=user, weft={document: can}, **more)
+    return token(sub=user, raffia={document: can}, **more)
 
 
 async def enter(
-    server: WeftServer, document: str, dialect: str, *, user: str | None = "mallory", can: str = "edit", **more: Any
+    server: RaffiaServer, document: str, dialect: str, *, user: str | None = "mallory", can: str = "edit", **more: Any
 ) -> Client:
     """Somebody who has got a grant, synced."""
     made = pass_for(user, document, can, **more)
@@ -109,14 +109,14 @@ def text_in(updates: Iterable[bytes], root: str = "t") -> str:
     return str(text)
 
 
-async def shown(server: WeftServer, document: str, dialect: str = "y-websocket", root: str = "t") -> str:
+async def shown(server: RaffiaServer, document: str, dialect: str = "y-websocket", root: str = "t") -> str:
     """What a newcomer with the right to read is shown."""
     async with await enter(server, document, dialect, user="newcomer", can="read") as reader:
         return text_in(reader.updates, root)
 
 
 async def shows(
-    expected: str, server: WeftServer, document: str, dialect: str = "y-websocket", root: str = "t"
+    expected: str, server: RaffiaServer, document: str, dialect: str = "y-websocket", root: str = "t"
 ) -> None:
     """Newcomers are shown this text: at once where it was written, within moments at another replica."""
     end = time.monotonic() + SHOWN_S
@@ -292,7 +292,7 @@ class Stream:
         self.body = b""
 
     @classmethod
-    async def open(cls, server: WeftServer, request: bytes = b"", window_bytes: int | None = None) -> Self:
+    async def open(cls, server: RaffiaServer, request: bytes = b"", window_bytes: int | None = None) -> Self:
         """Connect, perhaps with a small window for what comes, and send a request, or nothing."""
         sock = socket.socket()
         sock.setblocking(False)
@@ -343,13 +343,13 @@ class Stream:
             await self.writer.wait_closed()
 
 
-async def knock(server: WeftServer, path: str, *, window_bytes: int | None = None, **headers: str | None) -> Stream:
+async def knock(server: RaffiaServer, path: str, *, window_bytes: int | None = None, **headers: str | None) -> Stream:
     """Ask for a WebSocket and read the answer; `host` and `origin` are said or left out as given."""
     host = headers.pop("host", f"127.0.0.1:{server.port}")
     return await (await Stream.open(server, head(path, host=host, **headers), window_bytes)).answer()
 
 
-async def refused(server: WeftServer, path: str, **headers: str | None) -> tuple[int, bytes]:
+async def refused(server: RaffiaServer, path: str, **headers: str | None) -> tuple[int, bytes]:
     """As `knock`, for those who are expected not to be let in: status and body."""
     async with await knock(server, path, **headers) as stream:
         return stream.status, stream.body

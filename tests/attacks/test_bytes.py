@@ -161,9 +161,9 @@ async def test_gaps_are_bounded_and_never_relayed(place: Place, dialect: str, wh
         await victims.go_on()
         own = sum(1 for update in victims.walt.updates if b"<" in update)
         assert len(victims.walt.updates) - own <= 2  # the step 2s of the beginning
-        assert waiting["weft_waiting_updates"] <= 4096
+        assert waiting["raffia_waiting_updates"] <= 4096
     metrics = place.attacker.metrics()
-    assert (metrics["weft_waiting_updates"], metrics["weft_waiting_bytes"]) == (0, 0)
+    assert (metrics["raffia_waiting_updates"], metrics["raffia_waiting_bytes"]) == (0, 0)
 
 
 async def test_a_gap_of_somebody_else_holds_nobody_up(place: Place, dialect: str) -> None:

@@ -42,7 +42,7 @@ async def test_no_byte_reaches_anybody_without_a_grant(where: str, request: pyte
 
 @pytest.mark.parametrize("leak", ["door", "denial", "rooms", "presence", "cache", "address"])
 async def test_the_canary_notices(leak: str, tmp_path: Path) -> None:
-    server = guarded(tmp_path, "data", PYTHONPATH=str(ROOT), WEFT_TEST_LEAK=leak)
+    server = guarded(tmp_path, "data", PYTHONPATH=str(ROOT), RAFFIA_TEST_LEAK=leak)
     server.command = LEAKY
     with server:
         run = Run(Place(server, server), SEED, visits=280, at_once=24)

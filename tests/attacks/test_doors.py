@@ -30,7 +30,7 @@ from tests.integration.server.raw import frame, head
 from tests.support.client import HocuspocusClient
 from tests.support.lib0 import insert
 from tests.support.redis import RedisServer
-from tests.support.server import WeftServer
+from tests.support.server import RaffiaServer
 from tests.support.tokens import SECRET, claims, forged, rsa_key, token
 
 FOREIGN = ["https://evil.example", "null", "file://", "", "http://127.0.0.1.evil.example", "http://localhost", "é"]
@@ -39,7 +39,7 @@ FOREIGN = ["https://evil.example", "null", "file://", "", "http://127.0.0.1.evil
 # -- pages of others
 
 
-def origins_like(server: WeftServer) -> list[str]:
+def origins_like(server: RaffiaServer) -> list[str]:
     own = f"http://127.0.0.1:{server.port}"
     return [f"{own}.evil.example", f"{own}@evil.example", f"http://evil.example/{own}", f"{own[:-1]}", f"ftp{own[4:]}"]
 
@@ -77,14 +77,14 @@ async def test_a_rebound_name_opens_nothing(place: Place) -> None:
 
 
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WeftServer]:
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RaffiaServer]:
     """A server without keys: open to its own machine."""
-    with WeftServer(tmp_path_factory.mktemp("open") / "data") as server:
+    with RaffiaServer(tmp_path_factory.mktemp("open") / "data") as server:
         yield server
 
 
 @pytest.mark.parametrize("path", ["/sync/team/notes", "/sync"])
-async def test_an_open_server_is_no_prey_of_pages(opened: WeftServer, path: str) -> None:
+async def test_an_open_server_is_no_prey_of_pages(opened: RaffiaServer, path: str) -> None:
     for host in ("evil.example", f"evil.example:{opened.port}", f"127.0.0.1:{opened.port}"):
         for origin in (f"http://{host}", "null", "https://evil.example", "http://localhost.evil.example"):
             if origin != f"http://127.0.0.1:{opened.port}":
@@ -93,7 +93,7 @@ async def test_an_open_server_is_no_prey_of_pages(opened: WeftServer, path: str)
 
 COOKIE_HOOK = """
 from pathlib import Path
-from weft.types import Access, Grant
+from raffia.types import Access, Grant
 
 def authorize(handshake, token, document):
     with Path("asked").open("a") as asked:
@@ -106,15 +106,17 @@ def authorize(handshake, token, document):
 
 
 @pytest.fixture(scope="module")
-def hooked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WeftServer]:
+def hooked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RaffiaServer]:
     """A server whose hook believes cookies, which is where other people's pages are dangerous."""
     folder = tmp_path_factory.mktemp("hooked")
     (folder / "cookies.py").write_text(COOKIE_HOOK)
-    with WeftServer(folder / "data", env={"WEFT_AUTHORIZE": "cookies:authorize", "WEFT_LOG_LEVEL": "debug"}) as server:
+    with RaffiaServer(
+        folder / "data", env={"RAFFIA_AUTHORIZE": "cookies:authorize", "RAFFIA_LOG_LEVEL": "debug"}
+    ) as server:
         yield server
 
 
-async def test_cookies_are_not_lent_to_other_pages(hooked: WeftServer) -> None:
+async def test_cookies_are_not_lent_to_other_pages(hooked: RaffiaServer) -> None:
     own, asked = f"http://127.0.0.1:{hooked.port}", hooked.data.parent / "asked"
     async with await knock(hooked, "/sync/team/a", origin=own, cookie="session=vera") as stream:
         assert stream.status == 101
@@ -126,7 +128,7 @@ async def test_cookies_are_not_lent_to_other_pages(hooked: WeftServer) -> None:
 
 
 @pytest.mark.parametrize("odd", ["false", "dict", "access", "level"])
-async def test_only_a_grant_is_a_grant(hooked: WeftServer, odd: str) -> None:
+async def test_only_a_grant_is_a_grant(hooked: RaffiaServer, odd: str) -> None:
     """`admin: false` and its kin: nothing that merely looks like a yes is one."""
     own = f"http://127.0.0.1:{hooked.port}"
     expected = 503 if odd == "level" else 403
@@ -136,24 +138,24 @@ async def test_only_a_grant_is_a_grant(hooked: WeftServer, odd: str) -> None:
 # -- tokens
 
 BAD_TOKENS = {
-    "none": lambda document: forged({"alg": "none"}, claims(weft={document: "admin"})),
-    "confused": lambda document: forged({"alg": "HS256"}, claims(weft={document: "admin"}), b"-----BEGIN PUBLIC KEY"),
-    "RS256": lambda document: token(rsa_key(), "RS256", weft={document: "admin"}),
-    "HS512": lambda document: token(SECRET + SECRET, "HS512", weft={document: "admin"}),
+    "none": lambda document: forged({"alg": "none"}, claims(raffia={document: "admin"})),
+    "confused": lambda document: forged({"alg": "HS256"}, claims(raffia={document: "admin"}), b"-----BEGIN PUBLIC KEY"),
+    "RS256": lambda document: token(rsa_key(), "RS256", raffia={document: "admin"}),
+    "HS512": lambda document: token(SECRET + SECRET, "HS512", raffia={document: "admin"}),
     "its own key": lambda document: forged(
-        {"alg": "HS256", "jwk": {"kty": "oct", "k": "AAAA"}}, claims(weft={document: "admin"}), b"\0\0\0"
+        {"alg": "HS256", "jwk": {"kty": "oct", "k": "AAAA"}}, claims(raffia={document: "admin"}), b"\0\0\0"
     ),
     "a key file": lambda document: forged(
-        {"alg": "HS256", "kid": "../../dev/null"}, claims(weft={document: "admin"}), b""
+        {"alg": "HS256", "kid": "../../dev/null"}, claims(raffia={document: "admin"}), b""
     ),
-    "over": lambda document: token(weft={document: "admin"}, lifetime_s=-1),
-    "admin false": lambda document: token(weft={document: {"admin": False}}),
-    "false": lambda document: token(weft={document: False}),
-    "an empty level": lambda document: token(weft={document: ""}),
-    "a list of levels": lambda document: token(weft={document: ["admin"]}),
-    "admin beside": lambda document: token(weft={}, admin=True, role="admin"),
-    "none beside all": lambda document: token(weft={"*": "admin", document: "none"}),
-    "a pattern inside": lambda document: token(weft={f"{document[:-2]}*": "admin"}),
+    "over": lambda document: token(raffia={document: "admin"}, lifetime_s=-1),
+    "admin false": lambda document: token(raffia={document: {"admin": False}}),
+    "false": lambda document: token(raffia={document: False}),
+    "an empty level": lambda document: token(raffia={document: ""}),
+    "a list of levels": lambda document: token(raffia={document: ["admin"]}),
+    "admin beside": lambda document: token(raffia={}, admin=True, role="admin"),
+    "none beside all": lambda document: token(raffia={"*": "admin", document: "none"}),
+    "a pattern inside": lambda document: token(raffia={f"{document[:-2]}*": "admin"}),
 }
 
 
@@ -220,7 +222,7 @@ async def test_tokens_stand_in_no_log(place: Place) -> None:
         ):
             await refused(server, path)
         await refused(server, "/sync/team/x", origin=f"https://{made}.example")
-        await refused(server, "/sync/team/x", sec_websocket_protocol=f"weft.token.{made}x, y")
+        await refused(server, "/sync/team/x", sec_websocket_protocol=f"raffia.token.{made}x, y")
         await refused(server, "/sync/team/x", authorization=f"Basic {made}", cookie=f"a={made}")
         for name in (f"team/{made}", f"token={made}", f"{made}\0{made}"):
             client = HocuspocusClient(name[:900], token=made)
@@ -235,7 +237,7 @@ async def test_tokens_stand_in_no_log(place: Place) -> None:
 
 NAMES = [
     "..", "../secret", "team/../secret/x", "team//x", "/team/x", "team/x/", "team/./x", ".hidden", "team/.x", "-x",
-    "team/*", "*", "team/[a-z]", "team/?", "a{b}c", "{secret/x}", "x}:log", "weft:{secret/x}:log", "{-}", "-",
+    "team/*", "*", "team/[a-z]", "team/?", "a{b}c", "{secret/x}", "x}:log", "raffia:{secret/x}:log", "{-}", "-",
     "a\\b", "a\tb", "a b", "a\x00b", "a\r\nSET x y", "a\nb", "a\x7fb", "a\u202eb", "te\u0430m/x", "team\u2044x", "é",
     "team/x\u200b", "\ufefftеam", "team／x", "a%2Fb", "team%2e%2e", "x" * 129, "/".join(["x" * 100] * 3),
     "a'b", 'a"b', "a;b", "a$b", "a|b", "a`b", "a<b>", "a,b", "a=b", "a+b", "a~b", "a#b", "a&b",
@@ -249,7 +251,7 @@ def quoted(name: str) -> str:
 async def test_names_that_are_none_are_refused_and_leave_nothing(replicas: Place, redis: RedisServer) -> None:
     """By somebody who may do everything everywhere, in each spelling of a request line: Redis stays as it is."""
     async with Victims(replicas) as victims:
-        made = token(sub="mallory", weft={"*": "admin"})
+        made = token(sub="mallory", raffia={"*": "admin"})
         before = keys_of(redis, victims.document)
         server = replicas.attacker
         answers: dict[str, set[int]] = {}
@@ -279,7 +281,7 @@ async def test_names_that_are_none_are_refused_and_leave_nothing(replicas: Place
 def keys_of(redis: RedisServer, live: str) -> set[bytes]:
     """All keys but those that come and go while somebody types in `live`, and signs of life."""
     keys = set(redis.command("KEYS", "*"))
-    documents = set(redis.command("ZRANGE", "weft:{-}:documents", 0, -1) or [])
+    documents = set(redis.command("ZRANGE", "raffia:{-}:documents", 0, -1) or [])
     return {key for key in keys if live.encode() not in key and b"{-}" not in key} | documents
 
 
@@ -308,7 +310,7 @@ async def test_the_authorised_name_is_the_stored_one(replicas: Place, redis: Red
 async def test_missing_and_forbidden_cannot_be_told_apart(place: Place, dialect: str) -> None:
     """Same status, same bytes, and no telling time, for a document that is live just now and for one that is not."""
     async with Victims(place) as victims:
-        made = token(sub="mallory", weft={"own/*": "admin"})
+        made = token(sub="mallory", raffia={"own/*": "admin"})
         names = [victims.document, new_document("nowhere-at-all")]
         answers: dict[str, set[Any]] = {name: set() for name in names}
         took: dict[str, list[float]] = {name: [] for name in names}
@@ -367,7 +369,7 @@ async def test_a_flood_of_connections_that_never_sign_in(place: Place) -> None:
             stream.end()
 
 
-def descriptors_of(server: WeftServer) -> int:
+def descriptors_of(server: RaffiaServer) -> int:
     return len(list(Path(f"/proc/{server.pid}/fd").iterdir()))
 
 
@@ -386,7 +388,7 @@ async def test_compression_is_declined_and_compressed_frames_end_their_connectio
 
 
 async def test_full_is_full_and_those_who_are_here_stay(tmp_path: Path) -> None:
-    env = {"WEFT_MAX_CONNECTIONS": "24", "WEFT_MAX_SESSIONS_PER_DOCUMENT": "6", "WEFT_PREAUTH_S": "10"}
+    env = {"RAFFIA_MAX_CONNECTIONS": "24", "RAFFIA_MAX_SESSIONS_PER_DOCUMENT": "6", "RAFFIA_PREAUTH_S": "10"}
     with guarded(tmp_path, "data", **{**ENV, **env}) as server:
         async with Victims(place := Place(server, server)) as victims:
             here = [await enter(server, victims.document, dialect) for dialect in ("y-websocket", "hocuspocus") * 2]
@@ -405,4 +407,4 @@ async def test_full_is_full_and_those_who_are_here_stay(tmp_path: Path) -> None:
             for client in here:
                 assert client.closed is None
                 await client.close()
-            await victims.walt.until(lambda: place.metric("weft_connections") <= 2, "room again")
+            await victims.walt.until(lambda: place.metric("raffia_connections") <= 2, "room again")

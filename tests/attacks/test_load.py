@@ -22,9 +22,9 @@ DOCUMENT_BYTES = 256 * KIB
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A server with low limits on sizes."""
     env = {
-        "WEFT_MAX_UPDATE_BYTES": f"{UPDATE_BYTES}",
-        "WEFT_MAX_DOCUMENT_BYTES": f"{DOCUMENT_BYTES}",
-        "WEFT_MAX_WAITING_BYTES": f"{UPDATE_BYTES}",
+        "RAFFIA_MAX_UPDATE_BYTES": f"{UPDATE_BYTES}",
+        "RAFFIA_MAX_DOCUMENT_BYTES": f"{DOCUMENT_BYTES}",
+        "RAFFIA_MAX_WAITING_BYTES": f"{UPDATE_BYTES}",
     }
     with guarded(tmp_path_factory.mktemp("small"), "data", **env) as server:
         yield Place(server, server)
@@ -127,13 +127,13 @@ async def test_the_state_is_not_given_without_end(place: Place, dialect: str) ->
     """One byte asks for a megabyte: a second's worth of questions are answered, then the session ends, with "later"."""
     document = await filled(place, MIB)
     async with Victims(place):
-        sent, memory = place.metric("weft_bytes_out_total"), place.rss_bytes()
+        sent, memory = place.metric("raffia_bytes_out_total"), place.rss_bytes()
         attacker = await enter(place.attacker, document, dialect, can="read")
         for _ in range(200):
             attacker.step1()
         assert (await attacker.until_closed())[0] == 1013
         assert len(attacker.updates) <= 15
-        assert place.metric("weft_bytes_out_total") - sent < 20 * MIB
+        assert place.metric("raffia_bytes_out_total") - sent < 20 * MIB
         assert place.rss_bytes() - memory < 80 * MIB
 
 
@@ -220,7 +220,7 @@ async def test_who_reads_nothing_holds_nobody_up(place: Place, dialect: str) -> 
             writer.update(insert(1, number * 100_000, "y" * 100_000, number * 100_000 - 1 if number else None, "own"))
             await writer.settle()
         await victims.go_on()
-        assert place.metric("weft_slow_readers") >= 8
+        assert place.metric("raffia_slow_readers") >= 8
         assert place.rss_bytes() - memory < 150 * MIB
         for stream in streams:
             stream.end()

@@ -175,14 +175,14 @@ async def test_a_flood_of_presence_is_thinned(place: Place, dialect: str) -> Non
     """60 a second of one session; Walt's browser is not woken for the rest."""
     async with Victims(place) as victims:
         attacker = await enter(place.attacker, victims.document, dialect)
-        dropped = place.metric("weft_presence_dropped_total")
+        dropped = place.metric("raffia_presence_dropped_total")
         for clock in range(1, 5001):
             present(attacker, entry(4711, clock, '{"n":' + str(clock) + "}"))
         await attacker.settle()
         await victims.go_on()
         heard = [clock for client, clock, _ in victims.walt.told if client == 4711]
         assert 1 <= len(heard) < 600  # within some seconds on a busy machine
-        assert place.metric("weft_presence_dropped_total") - dropped > 4000
+        assert place.metric("raffia_presence_dropped_total") - dropped > 4000
         await attacker.close()
 
 

@@ -84,7 +84,7 @@ async def made_for(rest: httpx.AsyncClient, place: Place, word: str) -> tuple[st
     async with await enter(place.attacker, document, "hocuspocus", user="ana") as writer:
         writer.update(insert(3, 0, "Inhalt"))
         await writer.settle()
-    admin = token(sub="ana", weft={document: "admin"})
+    admin = token(sub="ana", raffia={document: "admin"})
     renamed = await ask(rest, Route("PATCH", ROUTES[0].path, "edit", {"title": TITLE}), document, admin)
     assert renamed.status_code == 200, renamed.text
     uploaded = await ask(rest, ROUTES[3], document, admin)
@@ -104,11 +104,11 @@ def outsiders(document: str) -> dict[str, tuple[str | None, int]]:
     """Who may nothing with a document, and how that is said."""
     return {
         "nobody": (None, 401),
-        "over": (token(weft={document: "admin"}, lifetime_s=-1), 401),
-        "another key": (token("x" * 40, weft={document: "admin"}), 401),
+        "over": (token(raffia={document: "admin"}, lifetime_s=-1), 401),
+        "another key": (token("x" * 40, raffia={document: "admin"}), 401),
         "nonsense": ("nonsense", 401),
-        "another document": (token(weft={f"{document}/x": "admin", "other/*": "admin"}), 403),
-        "taken out": (token(weft={document: "none", "*": "admin"}), 403),
+        "another document": (token(raffia={f"{document}/x": "admin", "other/*": "admin"}), 403),
+        "taken out": (token(raffia={document: "none", "*": "admin"}), 403),
     }
 
 
@@ -123,25 +123,25 @@ async def test_every_route_under_every_grant(place: Place, rest: httpx.AsyncClie
                 assert TITLE not in said.text
             for level in LEVELS[1:]:
                 needed = route.least.partition(" ")[0]
-                made = token(sub="mallory", weft={document: level})
+                made = token(sub="mallory", raffia={document: level})
                 if LEVELS.index(level) < LEVELS.index(needed):
                     said = await ask(rest, route, document, made, file)
                     assert (said.status_code, TITLE in said.text) == (403, False), (route, level)
                 elif route.least == needed:
                     scratch, its_file = await made_for(rest, place, "scratch")
-                    made = token(sub="mallory", weft={scratch: level})
+                    made = token(sub="mallory", raffia={scratch: level})
                     said = await ask(rest, route, scratch, made, its_file)
                     assert said.status_code in {200, 201, 204}, (route, level, said.text)
                 else:  # a copy needs a place to be put
                     assert (await ask(rest, route, document, made, file)).status_code == 403
-        left = await ask(rest, ROUTES[0], document, token(weft={document: "read"}))
+        left = await ask(rest, ROUTES[0], document, token(raffia={document: "read"}))
         assert (left.status_code, left.json()["title"]) == (200, TITLE)
         await victims.go_on()
 
 
 async def test_missing_and_forbidden_look_the_same_over_rest(place: Place, rest: httpx.AsyncClient) -> None:
     document, file = await made_for(rest, place, "hidden")
-    for made in (token(weft={"own/*": "admin"}), None):
+    for made in (token(raffia={"own/*": "admin"}), None):
         for route in ROUTES:
             answers = set()
             for name in (document, new_document("nowhere"), "elsewhere/x"):
@@ -152,12 +152,12 @@ async def test_missing_and_forbidden_look_the_same_over_rest(place: Place, rest:
 
 async def test_a_listing_shows_what_may_be_read_and_no_more(place: Place, rest: httpx.AsyncClient) -> None:
     document, _ = await made_for(rest, place, "listed")
-    for made in (token(weft={"own/*": "admin"}), token(weft={document: "none", "own/*": "read"}), token(weft={})):
+    for made in (token(raffia={"own/*": "admin"}), token(raffia={document: "none", "own/*": "read"}), token(raffia={})):
         for query in ("", "?search=geheim", "?deleted=true", "?limit=1&search=titel"):
             said = await rest.get(f"/api/documents{query}", headers=bearer(made))
             assert document not in said.text
             assert TITLE not in said.text
-    said = await rest.get("/api/documents?search=geheimer", headers=bearer(token(weft={document: "read"})))
+    said = await rest.get("/api/documents?search=geheimer", headers=bearer(token(raffia={document: "read"})))
     assert [entry["id"] for entry in said.json()["documents"]] == [document]
     for made in (None, *(make(document) for name, make in BAD_TOKENS.items() if name in {"none", "over", "HS512"})):
         assert (await rest.get("/api/documents", headers=bearer(made))).status_code == 401
@@ -166,7 +166,7 @@ async def test_a_listing_shows_what_may_be_read_and_no_more(place: Place, rest: 
 async def test_other_pages_change_and_read_nothing(place: Place, rest: httpx.AsyncClient) -> None:
     """With a token that is good, too: a page that has stolen one is still another page."""
     document, file = await made_for(rest, place, "pages")
-    made = token(weft={document: "admin"})
+    made = token(raffia={document: "admin"})
     for route in ROUTES:
         for origin in ("https://evil.example", "null", f"http://127.0.0.1.evil.example:{place.attacker.port}"):
             said = await ask(rest, route, document, made, file, origin=origin)
@@ -178,14 +178,14 @@ async def test_other_pages_change_and_read_nothing(place: Place, rest: httpx.Asy
 
 async def test_names_over_rest(place: Place, rest: httpx.AsyncClient) -> None:
     """Names that are none, and files of one document under the name of another."""
-    made = token(sub="mallory", weft={"*": "admin"})
+    made = token(sub="mallory", raffia={"*": "admin"})
     for name in NAMES:
         for route in (ROUTES[0], ROUTES[9]):
             said = await ask(rest, route, name, made)
             assert said.status_code in {400, 403, 404, 405, 307}, (name, said.status_code)
     document, file = await made_for(rest, place, "files")
     own, _ = await made_for(rest, place, "own")
-    mine = token(weft={own: "admin"})
+    mine = token(raffia={own: "admin"})
     for spelt in (file, f"..%2F{document}%2F{file}", f"%2e%2e/{file}", "..%2f..%2f..%2fetc%2fpasswd", f"{file}%00.png"):
         said = await rest.get(f"/api/files/{quote(own, safe='')}/{spelt}", headers=bearer(mine))
         if spelt != file:  # the same picture is the same file, in each document that has it
@@ -196,7 +196,7 @@ async def test_names_over_rest(place: Place, rest: httpx.AsyncClient) -> None:
 async def test_uploads_are_pictures(place: Place, rest: httpx.AsyncClient) -> None:
     """What is served again runs nowhere."""
     document, file = await made_for(rest, place, "uploads")
-    made = token(weft={document: "edit"})
+    made = token(raffia={document: "edit"})
     script = b"<script>alert(1)</script>"
     for data in (
         b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>',
@@ -220,7 +220,7 @@ async def test_uploads_are_pictures(place: Place, rest: httpx.AsyncClient) -> No
 
 async def test_who_was_revoked_asks_in_vain(place: Place, rest: httpx.AsyncClient) -> None:
     document, file = await made_for(rest, place, "revoked")
-    made = token(sub="mallory", jti=f"rest {document}", weft={document: "admin"})
+    made = token(sub="mallory", jti=f"rest {document}", raffia={document: "admin"})
     assert (await ask(rest, ROUTES[0], document, made)).status_code == 200
     revoke(place.attacker, {"token": f"rest {document}"})
     for route in ROUTES:

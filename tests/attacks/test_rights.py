@@ -167,7 +167,7 @@ async def test_a_role_is_not_remembered(place: Place) -> None:
         await helper.settle()
         await demoted.until(lambda: demoted.statuses[gap:].count(0) >= 4, "four refusals")
         await shows("ownok", place.victims, victims.document, root="own")
-        demoted.token = token(weft={"elsewhere": "admin"})
+        demoted.token = token(raffia={"elsewhere": "admin"})
         demoted.authenticate()
         await demoted.until(lambda: demoted.closes, "a CLOSE")
         heard = demoted.frames_in
@@ -241,7 +241,7 @@ async def test_an_address_opens_its_own_document_only(place: Place) -> None:
     async with Victims(place) as victims:
         victims.vera.announce(VERA, 1000, {"name": "Vera é😀"})
         other = victims.document
-        for made in (pass_for("mallory", own), token(sub="mallory", weft={own: "admin", f"{other}/x": "admin"})):
+        for made in (pass_for("mallory", own), token(sub="mallory", raffia={own: "admin", f"{other}/x": "admin"})):
             raw = Raw(own, made)
             await raw.open(place.attacker.ws)
             raw.auth(own, made)
@@ -281,7 +281,7 @@ async def test_an_address_opens_its_own_document_only(place: Place) -> None:
 async def test_many_connections_of_one_user_share_no_grant(place: Place) -> None:
     """The token decides, not the person: another connection of Vera's without one opens nothing."""
     async with Victims(place) as victims:
-        for made in (token(sub="vera", weft={}), token(sub="vera", weft={"other": "admin"})):
+        for made in (token(sub="vera", raffia={}), token(sub="vera", raffia={"other": "admin"})):
             raw = Raw(victims.document, made)
             await raw.open(place.victims.ws)
             raw.auth(victims.document, made)

@@ -1,4 +1,4 @@
-"""`python -m tests.bench`: measure Weft beside its peers and write docs/benchmarks.md.
+"""`python -m tests.bench`: measure Raffia beside its peers and write docs/benchmarks.md.
 
 With `--only` figures are printed and kept in .bench/, and no report is written unless `--out` is given.
 """
@@ -18,7 +18,7 @@ from tests.bench.workloads import SWEEPS, WORKLOADS
 from tests.support.server import ROOT
 
 REPORT = ROOT / "docs" / "benchmarks.md"
-QUICK_SERVERS = ["weft-yws", "weft-hp", "hocuspocus", "y-websocket", "floor"]
+QUICK_SERVERS = ["raffia-yws", "raffia-hp", "hocuspocus", "y-websocket", "floor"]
 SWEEP_PREFIX, GROWTH_PREFIX = "sweep-", "growth-"
 
 
@@ -41,13 +41,13 @@ def read_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="rounds of each workload (3; quick: 1)")
     parser.add_argument("--out", type=Path, help="the report to write (docs/benchmarks.md; quick: .bench/quick.md)")
     parser.add_argument("--results", type=Path, help="write the report from these results instead of measuring")
-    parser.add_argument("--profile", choices=["cprofile", "py-spy"], help="profile Weft into .bench/profiles/")
+    parser.add_argument("--profile", choices=["cprofile", "py-spy"], help="profile Raffia into .bench/profiles/")
     given = parser.parse_args(arguments)
     for name in given.only or ():
         if name not in parts():
             parser.error(f"--only {name}: choose from {names}")
     if given.profile and given.server is None:
-        given.server = ["weft-yws", "weft-hp"]
+        given.server = ["raffia-yws", "raffia-hp"]
     return given
 
 

@@ -23,7 +23,7 @@ from tests.bench.work import SYNC_S, Figures, Work, disconnect_all, settled, upl
 AT_ONCE = 100
 CYCLE_BYTES = 10 * 1024
 EVICTION_S = 120.0
-ROOMS_METRIC = re.compile(r"^weft_rooms(?:\{[^}]*\})? ([0-9.e+]+)$", re.MULTILINE)
+ROOMS_METRIC = re.compile(r"^raffia_rooms(?:\{[^}]*\})? ([0-9.e+]+)$", re.MULTILINE)
 
 
 async def crowd(work: Work) -> Figures:
@@ -62,7 +62,7 @@ async def crowd(work: Work) -> Figures:
 
 async def cycle(work: Work) -> Figures:
     """Make, then open, as many documents as there are clients, one after another; needs a Hocuspocus dialect."""
-    content = Typist(client_id(1)).type(b"weft " * (CYCLE_BYTES // 5))
+    content = Typist(client_id(1)).type(b"raffia " * (CYCLE_BYTES // 5))
     await _pass(work, "before", max(1, work.clients // 20), content)
     base_kb = await _evicted(work)
     started = time.perf_counter()
@@ -115,7 +115,7 @@ def _rooms(metrics_url: str) -> float:
     with urllib.request.urlopen(metrics_url, timeout=10) as answer:
         found = ROOMS_METRIC.search(answer.read().decode())
     if found is None:
-        raise LookupError(f"{metrics_url} has no weft_rooms")
+        raise LookupError(f"{metrics_url} has no raffia_rooms")
     return float(found[1])
 
 

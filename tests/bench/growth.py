@@ -1,4 +1,4 @@
-"""What must not grow: Weft with 10,000 connections, 10,000 documents in turn, large documents, long histories."""
+"""What must not grow: Raffia with 10,000 connections, 10,000 documents in turn, large documents, long histories."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tests.bench.documents import synthetic
 from tests.bench.runner import Figures, Measured, Results, say
-from tests.bench.servers import WEFT_HP, WEFT_YWS, Running, UnavailableError, generate_load, load_command, running
+from tests.bench.servers import RAFFIA_HP, RAFFIA_YWS, Running, UnavailableError, generate_load, load_command, running
 from tests.support.server import ROOT
 
 SOURCES = [f"127.0.0.{last}" for last in range(2, 12)]
@@ -18,7 +18,7 @@ MEMORY_BOUND_PCT = 10.0
 FLAT_FACTOR = 2.0  # cost at the largest over cost at the smallest that still counts as flat: folding shows as noise
 
 # One session sends all that the server takes.
-UNHURRIED = {"WEFT_MAX_UPDATES_PER_S": "0", "WEFT_MAX_MESSAGES_PER_S": "0", "WEFT_MAX_BYTES_PER_S": "0"}
+UNHURRIED = {"RAFFIA_MAX_UPDATES_PER_S": "0", "RAFFIA_MAX_MESSAGES_PER_S": "0", "RAFFIA_MAX_BYTES_PER_S": "0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def connections(quick: bool) -> list[tuple[str, Figures]]:
         work = ["--kind", "type", "-n", "10", "-w", "1", "-r", "20", "-t", str(seconds), "--document", f"typist-{when}"]
         return generate_load(server, work)
 
-    with running(WEFT_YWS) as server:
+    with running(RAFFIA_YWS) as server:
         command = load_command(server, ["--kind", "crowd", "-n", str(many - 10), "--rooms", str(rooms - 1), *sources])
         alone = typist(server, "alone")
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": ROOT}
@@ -79,7 +79,7 @@ def connections(quick: bool) -> list[tuple[str, Figures]]:
 def eviction(quick: bool) -> list[tuple[str, Figures]]:
     """Documents made and opened one after another, each evicted when idle."""
     many = 40 if quick else 10_000
-    with running(WEFT_HP, env={"WEFT_ROOM_IDLE_S": "0.5"}) as server:
+    with running(RAFFIA_HP, env={"RAFFIA_ROOM_IDLE_S": "0.5"}) as server:
         arguments = ["--kind", "cycle", "-n", str(many), "--metrics-url", server.metrics_url]
         return [(f"{many:,} documents of 10 KB", generate_load(server, arguments, timeout_s=1800))]
 
@@ -90,7 +90,7 @@ def document_size(quick: bool) -> list[tuple[str, Figures]]:
     updates = 200 if quick else 20_000
     out = []
     for size in sizes:
-        with running(WEFT_HP, env=UNHURRIED) as server:
+        with running(RAFFIA_HP, env=UNHURRIED) as server:
             arguments = ["--kind", "stream", "--checkpoint", str(updates), *synthetic(size).arguments]
             out.append((f"document of {size >> 10:,} KB", generate_load(server, arguments, timeout_s=1800)))
     return out
@@ -106,7 +106,7 @@ def history(quick: bool) -> list[tuple[str, Figures]]:
         "256",
         *(part for n in checkpoints for part in ("--checkpoint", str(n))),
     ]
-    with running(WEFT_HP, env=UNHURRIED) as server:
+    with running(RAFFIA_HP, env=UNHURRIED) as server:
         figures = generate_load(server, arguments, timeout_s=3600)
     return [(f"{checkpoints[-1]:,} updates", figures)]
 

@@ -16,9 +16,9 @@ from collections.abc import Callable
 
 import uvloop
 
-from weft.journal import Snapshot
-from weft.journal.sqlite import SqliteJournal
-from weft.types import DocumentId, Edit
+from raffia.journal import Snapshot
+from raffia.journal.sqlite import SqliteJournal
+from raffia.types import DocumentId, Edit
 
 RATE = 100
 BURST = 20_000

@@ -13,8 +13,8 @@ from tests.bench.servers import SERVERS
 from tests.bench.workloads import SWEEPS, Sweep
 
 COLOURS = {
-    "weft-yws": "#d1495b",
-    "weft-hp": "#edae49",
+    "raffia-yws": "#d1495b",
+    "raffia-hp": "#edae49",
     "hocuspocus": "#30638e",
     "y-websocket": "#00798c",
     "pycrdt-websocket": "#8d6a9f",
@@ -24,7 +24,7 @@ COLOURS = {
 
 def draw(results: Results, folder: Path) -> list[tuple[Sweep, str, str]]:
     """Draw every sweep that was measured; returns (sweep, axis title, name of the file without its suffix)."""
-    mpl.rcParams.update({"svg.hashsalt": "weft", "svg.fonttype": "none", "font.size": 10})
+    mpl.rcParams.update({"svg.hashsalt": "raffia", "svg.fonttype": "none", "font.size": 10})
     drawn = []
     for sweep in SWEEPS:
         for line in sweep.plots:
@@ -55,7 +55,7 @@ def _draw_one(results: Results, sweep: Sweep, what: tuple[str, str, float], path
             markersize=4,
             color=COLOURS[name],
             label=SERVERS[name].title,
-            linewidth=2.4 if name.startswith("weft") else 1.4,
+            linewidth=2.4 if name.startswith("raffia") else 1.4,
         )
     if empty:
         return False

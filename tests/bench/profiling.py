@@ -1,4 +1,4 @@
-"""Profiles of Weft under load: `python -m tests.bench --only type-100 --profile cprofile`.
+"""Profiles of Raffia under load: `python -m tests.bench --only type-100 --profile cprofile`.
 
 cProfile sees every call of the main thread, and slows it down two to three times: read its shares, not its times, and
 ignore the figures of that run. py-spy samples all threads from outside; it has to be installed in the environment.
@@ -22,7 +22,7 @@ _AS_MODULE = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "tests.bench.pr
 
 
 def profiler(kind: str) -> Callable[[Spec, str], Sequence[str]]:
-    """A wrapper that starts Weft under a profiler; one file for each run, named by what is measured.
+    """A wrapper that starts Raffia under a profiler; one file for each run, named by what is measured.
 
     Raises:
         UnavailableError: py-spy is asked for and not installed.

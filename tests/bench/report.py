@@ -21,10 +21,10 @@ from tests.bench.workloads import TARGETS, WORKLOADS, Workload
 INTRODUCTION = """\
 # Benchmarks
 
-Written by `make bench`; edits are overwritten. Weft runs as `weft serve` with everything on: acknowledgement after the
-edit is on disk (SQLite, `synchronous=FULL`), all limits, metrics. The peers run as their documentation starts them and
-store nothing, so their acknowledgement means "in memory". The C floor is no server but a bound: it sends each update
-with one `send()` per reader, and does nothing else.
+Written by `make bench`; edits are overwritten. Raffia runs as `raffia serve` with everything on: acknowledgement after
+the edit is on disk (SQLite, `synchronous=FULL`), all limits, metrics. The
+peers run as their documentation starts them and store nothing, so their acknowledgement means "in memory". The C
+floor is no server but a bound: it sends each update with one `send()` per reader, and does nothing else.
 """
 
 METHOD = """\

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.documents import Document, paper, synthetic
-from tests.bench.servers import BENCH, SERVERS, Spec, UnavailableError, generate_load, is_weft, running
+from tests.bench.servers import BENCH, SERVERS, Spec, UnavailableError, generate_load, is_raffia, running
 from tests.bench.workloads import Sweep, Workload
 
 Figures = dict[str, float]
@@ -81,7 +81,7 @@ class Bench:
         rounds: how often each workload runs; sweeps run half as often.
         quick: the short form.
         keep_as: name of the JSON file in .bench/ that the figures are kept in.
-        wrapper: what Weft is started under, such as a profiler.
+        wrapper: what Raffia is started under, such as a profiler.
     """
 
     servers: Sequence[str]
@@ -136,7 +136,7 @@ class Bench:
 
     def _measure(self, spec: Spec, arguments: Sequence[str], measured: Measured, what: str) -> None:
         try:
-            wrapper = self.wrapper(spec, what) if is_weft(spec) else ()
+            wrapper = self.wrapper(spec, what) if is_raffia(spec) else ()
             with running(spec, wrapper=wrapper) as server:
                 figures = generate_load(server, arguments)
         except (RuntimeError, OSError, TimeoutError) as error:

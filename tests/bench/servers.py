@@ -1,6 +1,6 @@
 """The servers that are measured: how each is installed, started on core 0, and reached.
 
-Every server does its full job: Weft runs as `weft serve` with its defaults, which are durable acknowledgement on
+Every server does its full job: Raffia runs as `raffia serve` with its defaults, which are durable acknowledgement on
 SQLite, all limits, and metrics. The peers run as their documentation starts them; none of them stores anything by
 default.
 """
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.bench.frames import Dialect
-from tests.support.server import ROOT, WeftServer, weft_command
+from tests.support.server import ROOT, RaffiaServer, raffia_command
 
 BENCH = ROOT / ".bench"
 HERE = Path(__file__).parent
@@ -75,11 +75,11 @@ class Running:
 
     @property
     def metrics_url(self) -> str:
-        """Address of Weft's metrics."""
+        """Address of Raffia's metrics."""
         return f"http://127.0.0.1:{self.port}/metrics"
 
 
-class Peer(WeftServer):
+class Peer(RaffiaServer):
     """Another server's process: ready when it takes connections, and ended without ceremony."""
 
     def ready(self) -> bool:
@@ -100,9 +100,9 @@ def pinned(core: int) -> list[str]:
     return ["taskset", "-c", str(cores[core])]
 
 
-def is_weft(spec: Spec) -> bool:
+def is_raffia(spec: Spec) -> bool:
     """Whether it is ours."""
-    return spec.name.startswith("weft")
+    return spec.name.startswith("raffia")
 
 
 @contextmanager
@@ -115,7 +115,7 @@ def running(spec: Spec, *, env: Mapping[str, str] | None = None, wrapper: Sequen
     folder = BENCH / "run" / f"{spec.name}-{os.getpid()}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    kind = WeftServer if is_weft(spec) else Peer
+    kind = RaffiaServer if is_raffia(spec) else Peer
     server = kind(folder / "data", env=env, command=spec.command(), wrapper=[*pinned(SERVER_CORE), *wrapper])
     try:
         with server:
@@ -185,11 +185,11 @@ def _install_pycrdt_websocket() -> None:
 
 
 def _nothing() -> None:
-    """Weft is installed by `make setup`."""
+    """Raffia is installed by `make setup`."""
 
 
-WEFT_YWS = Spec("weft-yws", "Weft (y-websocket protocol)", "yws", "/sync", weft_command, _nothing, "durable")
-WEFT_HP = Spec("weft-hp", "Weft (Hocuspocus protocol)", "hp", "/sync", weft_command, _nothing, "durable")
+RAFFIA_YWS = Spec("raffia-yws", "Raffia (y-websocket protocol)", "yws", "/sync", raffia_command, _nothing, "durable")
+RAFFIA_HP = Spec("raffia-hp", "Raffia (Hocuspocus protocol)", "hp", "/sync", raffia_command, _nothing, "durable")
 HOCUSPOCUS = Spec(
     "hocuspocus",
     "Hocuspocus 4.7",
@@ -230,4 +230,4 @@ FLOOR = Spec(
     awareness=False,
     documents=False,
 )
-SERVERS = {spec.name: spec for spec in (WEFT_YWS, WEFT_HP, HOCUSPOCUS, Y_WEBSOCKET, PYCRDT_WEBSOCKET, FLOOR)}
+SERVERS = {spec.name: spec for spec in (RAFFIA_YWS, RAFFIA_HP, HOCUSPOCUS, Y_WEBSOCKET, PYCRDT_WEBSOCKET, FLOOR)}

@@ -17,7 +17,7 @@ from tests.bench.workloads import CPU, SWEEPS, TARGETS, WORKLOADS, Target
 from tests.support.server import ROOT
 
 QUICK_S = 600
-MEASURED = ("weft-yws", "weft-hp", "hocuspocus")
+MEASURED = ("raffia-yws", "raffia-hp", "hocuspocus")
 
 
 @pytest.mark.slow
@@ -38,7 +38,7 @@ def test_the_quick_form_measures_everything_and_writes_the_report(tmp_path: Path
             assert figures.get("missing", 0) == figures.get("closed", 0) == figures.get("refused", 0) == 0
             assert figures.get("unacknowledged", 0) == 0
     for sweep in SWEEPS:
-        assert set(results.sweeps[sweep.name]["weft-yws"]) == set(sweep.quick)
+        assert set(results.sweeps[sweep.name]["raffia-yws"]) == set(sweep.quick)
     assert {key.partition(":")[0] for key in results.growth} == {growth.name for growth in GROWTH}
     assert not [error for measured in results.growth.values() for error in measured.errors]
 
@@ -90,17 +90,17 @@ def test_synthetic_documents_are_whole_and_of_the_size_asked_for(
 
 
 def test_b4_targets_are_judged_by_medians() -> None:
-    target = Target("type-100", CPU, "at most 0.6", 0.6, ("weft-hp",), ("hocuspocus", "y-websocket"))
+    target = Target("type-100", CPU, "at most 0.6", 0.6, ("raffia-hp",), ("hocuspocus", "y-websocket"))
     ours = Measured([{CPU.key: 9.0}, {CPU.key: 6.0}, {CPU.key: 1.0}]).median
-    assert target.judge({"weft-hp": ours, "hocuspocus": {CPU.key: 10.0}, "y-websocket": {CPU.key: 20.0}}) == (
+    assert target.judge({"raffia-hp": ours, "hocuspocus": {CPU.key: 10.0}, "y-websocket": {CPU.key: 20.0}}) == (
         "0.60 (6.0 / 10.0)",
         True,
     )
-    assert target.judge({"weft-hp": ours, "hocuspocus": {CPU.key: 9.0}, "y-websocket": {CPU.key: 9.9}}) == (
+    assert target.judge({"raffia-hp": ours, "hocuspocus": {CPU.key: 9.0}, "y-websocket": {CPU.key: 9.9}}) == (
         "0.67 (6.0 / 9.0)",
         False,
     )
-    assert target.judge({"weft-hp": ours, "hocuspocus": {CPU.key: 10.0}}) is None
+    assert target.judge({"raffia-hp": ours, "hocuspocus": {CPU.key: 10.0}}) is None
 
 
 def test_b6_what_failed_or_lost_edits_is_said_beside_the_figure(tmp_path: Path) -> None:

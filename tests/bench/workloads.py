@@ -1,8 +1,9 @@
 """What is measured: the workloads of the table, the sweeps of the plots, and the targets.
 
 Rules:
-    B3  Like is compared with like: Hocuspocus with Weft in the Hocuspocus protocol, the y-websocket server and the
-        floor with Weft in the y-websocket protocol. Where a target names no protocol, the worse of Weft's two counts.
+    B3  Like is compared with like: Hocuspocus with Raffia in the Hocuspocus protocol, the y-websocket server and
+        the floor with Raffia in the y-websocket protocol. Where a target names no protocol, the worse of Raffia's two
+        counts.
     B4  A target is met or missed by the medians of all rounds, nothing else.
 """
 
@@ -13,10 +14,10 @@ from dataclasses import dataclass
 
 Medians = Mapping[str, Mapping[str, float]]  # server -> metric -> median over the rounds
 
-WEFT = ("weft-yws", "weft-hp")
-EVERYBODY = (*WEFT, "hocuspocus", "y-websocket", "pycrdt-websocket", "floor")
+RAFFIA = ("raffia-yws", "raffia-hp")
+EVERYBODY = (*RAFFIA, "hocuspocus", "y-websocket", "pycrdt-websocket", "floor")
 WITH_DOCUMENTS = EVERYBODY[:-1]
-QUICK_ENOUGH = (*WEFT, "hocuspocus", "y-websocket", "floor")  # pycrdt-websocket is minutes behind at 500 clients
+QUICK_ENOUGH = (*RAFFIA, "hocuspocus", "y-websocket", "floor")  # pycrdt-websocket is minutes behind at 500 clients
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,19 +208,19 @@ def _values(medians: Medians, servers: Sequence[str], metric: str) -> list[float
 
 
 def _no_slower(workload: str) -> Target:
-    return Target(workload, P99, "p99 no worse than Hocuspocus", 1.0, ("weft-hp",), ("hocuspocus",))
+    return Target(workload, P99, "p99 no worse than Hocuspocus", 1.0, ("raffia-hp",), ("hocuspocus",))
 
 
 TARGETS = (
-    Target("type-100", CPU, "CPU per delivery <= 0.6 of Hocuspocus", 0.6, ("weft-hp",), ("hocuspocus",)),
-    Target("type-100", CPU, "CPU per delivery <= 1.6 of the C floor", 1.6, ("weft-yws",), ("floor",)),
+    Target("type-100", CPU, "CPU per delivery <= 0.6 of Hocuspocus", 0.6, ("raffia-hp",), ("hocuspocus",)),
+    Target("type-100", CPU, "CPU per delivery <= 1.6 of the C floor", 1.6, ("raffia-yws",), ("floor",)),
     _no_slower("type-100"),
-    Target("type-500-50", CPU, "CPU per delivery <= 0.55 of Hocuspocus", 0.55, ("weft-hp",), ("hocuspocus",)),
+    Target("type-500-50", CPU, "CPU per delivery <= 0.55 of Hocuspocus", 0.55, ("raffia-hp",), ("hocuspocus",)),
     _no_slower("type-500-50"),
     _no_slower("type-500-5"),
-    Target("point-50", CPU, "CPU <= 0.5 of the better peer", 0.5, WEFT, ("hocuspocus", "y-websocket")),
+    Target("point-50", CPU, "CPU <= 0.5 of the better peer", 0.5, RAFFIA, ("hocuspocus", "y-websocket")),
     _no_slower("point-50"),
-    Target("idle-1000", WORKLOADS[4].metrics[0], "memory per connection <= 25 KB", 25, WEFT),
-    Target("join", JOIN_CPU, "CPU per join <= 0.4 of Hocuspocus", 0.4, ("weft-hp",), ("hocuspocus",)),
-    Target("storm-1000", JOIN_CPU, "CPU per join <= the y-websocket server's", 1.0, ("weft-yws",), ("y-websocket",)),
+    Target("idle-1000", WORKLOADS[4].metrics[0], "memory per connection <= 25 KB", 25, RAFFIA),
+    Target("join", JOIN_CPU, "CPU per join <= 0.4 of Hocuspocus", 0.4, ("raffia-hp",), ("hocuspocus",)),
+    Target("storm-1000", JOIN_CPU, "CPU per join <= the y-websocket server's", 1.0, ("raffia-yws",), ("y-websocket",)),
 )

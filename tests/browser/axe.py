@@ -1,4 +1,4 @@
-"""axe-core on the pages: what it finds in Weft's own markup, and what inside the editors.
+"""axe-core on the pages: what it finds in Raffia's own markup, and what inside the editors.
 
 Rules:
     X1  Nothing serious or critical in our own markup, in any state that is looked at.

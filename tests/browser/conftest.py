@@ -18,7 +18,7 @@ from playwright.async_api import Browser, async_playwright
 
 from tests.browser.scene import Place, Scene
 from tests.support.cluster import Cluster
-from tests.support.server import WeftServer
+from tests.support.server import RaffiaServer
 
 FLAGS = (
     "--disable-gpu",
@@ -62,7 +62,7 @@ async def browser() -> AsyncIterator[Browser]:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def alone(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
     """One process that all tests share."""
-    with WeftServer(tmp_path_factory.mktemp("browser") / "data") as server:
+    with RaffiaServer(tmp_path_factory.mktemp("browser") / "data") as server:
         yield Place("alone", [server])
 
 
@@ -70,7 +70,7 @@ async def alone(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place
 async def replicas(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
     """Three replicas that all tests share; each new person is on the next one."""
     folder = tmp_path_factory.mktemp("browser-replicas")
-    async with Cluster(folder, env={"WEFT_FILES": (folder / "files").as_uri()}) as cluster:
+    async with Cluster(folder, env={"RAFFIA_FILES": (folder / "files").as_uri()}) as cluster:
         yield Place("replicas", [replica.server for replica in cluster.replicas], cluster)
 
 
@@ -85,10 +85,10 @@ def place(request: pytest.FixtureRequest) -> Place:
 async def mortal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
     """Both, each of the test's own, to be killed and started again."""
     if request.param == "alone":
-        with WeftServer(tmp_path / "data") as server:
+        with RaffiaServer(tmp_path / "data") as server:
             yield Place("alone", [server])
         return
-    async with Cluster(tmp_path, env={"WEFT_FILES": (tmp_path / "files").as_uri()}) as cluster:
+    async with Cluster(tmp_path, env={"RAFFIA_FILES": (tmp_path / "files").as_uri()}) as cluster:
         yield Place("replicas", [replica.server for replica in cluster.replicas], cluster)
 
 

@@ -15,7 +15,7 @@ from playwright.async_api import Request
 
 from tests.browser.people import Person
 from tests.browser.scene import Place
-from tests.support.server import WeftServer
+from tests.support.server import RaffiaServer
 from tests.support.tokens import SECRET, token
 
 TOKEN = re.compile(r"eyJ[\w-]{8,}")
@@ -25,12 +25,12 @@ def env_of(folder: Path) -> dict[str, str]:
     """Settings of a server that wants tokens, and logs all that it can."""
     key = folder / "secret"
     key.write_text(SECRET)
-    return {"WEFT_AUTH_KEY_FILE": str(key), "WEFT_AUTH_LEEWAY_S": "0", "WEFT_LOG_LEVEL": "debug"}
+    return {"RAFFIA_AUTH_KEY_FILE": str(key), "RAFFIA_AUTH_LEEWAY_S": "0", "RAFFIA_LOG_LEVEL": "debug"}
 
 
 def owner(lifetime_s: float = 600) -> str:
     """A token that may do everything with `team/…`."""
-    return token(sub="owner", weft={"team/*": "admin"}, lifetime_s=lifetime_s)
+    return token(sub="owner", raffia={"team/*": "admin"}, lifetime_s=lifetime_s)
 
 
 async def create(place: Place, kind: str, title: str) -> str:
@@ -41,7 +41,7 @@ async def create(place: Place, kind: str, title: str) -> str:
         return str(answer.json()["id"])
 
 
-def check_logs(servers: list[WeftServer]) -> None:
+def check_logs(servers: list[RaffiaServer]) -> None:
     """GP1."""
     for server in servers:
         text = server.log_path.read_text()

@@ -184,7 +184,7 @@ class People:
         kept = json.dumps({"name": name, "color": COLOURS[number % len(COLOURS)]})
         if name:
             await context.add_init_script(
-                f"if (!localStorage.getItem('weft.person')) localStorage.setItem('weft.person', {json.dumps(kept)})"
+                f"if (!localStorage.getItem('raffia.person')) localStorage.setItem('raffia.person', {json.dumps(kept)})"
             )
         person = Person(name, context, await context.new_page(), wire)
         self.all.append(person)

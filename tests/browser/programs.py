@@ -11,10 +11,10 @@ from typing import Any
 
 import pycrdt
 
+from raffia.crdt.merge import merge
+from raffia.crdt.view import View, edit
 from tests.browser.scene import Place
 from tests.support.client import YClient, fresh_reader
-from weft.crdt.merge import merge
-from weft.crdt.view import View, edit
 
 TEXT = "document-store"
 

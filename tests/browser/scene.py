@@ -16,7 +16,7 @@ from playwright.async_api import Browser
 
 from tests.browser.people import People, Person, create
 from tests.support.cluster import Cluster
-from tests.support.server import WeftServer
+from tests.support.server import RaffiaServer
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Place:
     """
 
     name: str
-    servers: list[WeftServer]
+    servers: list[RaffiaServer]
     cluster: Cluster | None = None
 
     @property
@@ -39,7 +39,7 @@ class Place:
         return self.servers[0].http
 
     async def kill(self) -> None:
-        """`kill -9` of every process of Weft."""
+        """`kill -9` of every process of Raffia."""
         for server in self.servers:
             await asyncio.to_thread(server.kill)
 

@@ -16,7 +16,7 @@ from tests.browser.home import WAIT_MS, Home
 from tests.browser.people import People
 from tests.browser.scene import Scene
 from tests.support.images import png
-from tests.support.server import WeftServer
+from tests.support.server import RaffiaServer
 from tests.support.stripping import Stripping
 
 KB = 1000
@@ -126,9 +126,9 @@ async def test_the_policy(scene: Scene) -> None:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def below(browser: Browser, tmp_path: Path) -> AsyncIterator[People]:
-    """A server below `/weft` of a proxy that takes the path away."""
-    with WeftServer(tmp_path / "data", env={"WEFT_ROOT_PATH": "/weft"}) as server:
-        async with Stripping(server.port, "/weft") as proxy:
+    """A server below `/raffia` of a proxy that takes the path away."""
+    with RaffiaServer(tmp_path / "data", env={"RAFFIA_ROOT_PATH": "/raffia"}) as server:
+        async with Stripping(server.port, "/raffia") as proxy:
             people = People(browser, [proxy.port])
             yield people
             await people.leave()
@@ -137,7 +137,7 @@ async def below(browser: Browser, tmp_path: Path) -> AsyncIterator[People]:
 @pytest.mark.scenario(alone=True)
 async def test_below_a_path(below: People) -> None:
     """Home, documents, boards with their fonts, images and links work below a path."""
-    root = "/weft"
+    root = "/raffia"
     ana = await below.invite("Ana", permissions=["clipboard-read", "clipboard-write"])
     page = ana.page
     asked: list[str] = []

@@ -15,7 +15,7 @@ from tests.browser.home import WAIT_MS, Home
 from tests.browser.people import Person
 from tests.browser.phone import misfits
 from tests.browser.scene import Place, Scene
-from tests.support.server import ROOT, WeftServer
+from tests.support.server import ROOT, RaffiaServer
 
 DOC = ROOT / "docs/accessibility.md"
 PHONE: dict[str, Any] = {"has_touch": True, "is_mobile": True, "device_scale_factor": 2}
@@ -124,7 +124,7 @@ ALL = [pytest.param(look, marks=pytest.mark.scenario if look in SHORT else ()) f
 async def test_every_state(look: str, browser: Browser, tmp_path: Path) -> None:
     """Nothing serious in our own markup (X1); everything fits, and is large enough for fingers on phones."""
     axe = Axe()
-    with WeftServer(tmp_path / "data") as server:
+    with RaffiaServer(tmp_path / "data") as server:
         async with Scene(browser, Place("alone", [server])) as scene:
             tour = Tour(scene, await scene.invite("Ana", **LOOKS[look]), axe)
             await tour.home()

@@ -14,7 +14,7 @@ from playwright.async_api import Browser, expect
 from tests.browser.boards import EXCALIDRAW, Board, meet, same, to
 from tests.browser.people import create, until
 from tests.browser.scene import Place, Scene
-from tests.support.server import WeftServer
+from tests.support.server import RaffiaServer
 from tests.support.tokens import SECRET, claims
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
@@ -70,7 +70,7 @@ async def test_one_follows_the_other(scene: Scene) -> None:
 async def guarded(browser: Browser, tmp_path: Path) -> AsyncIterator[Scene]:
     """A server that asks for tokens."""
     (tmp_path / "secret").write_text(SECRET)
-    with WeftServer(tmp_path / "data", env={"WEFT_AUTH_KEY_FILE": str(tmp_path / "secret")}) as server:
+    with RaffiaServer(tmp_path / "data", env={"RAFFIA_AUTH_KEY_FILE": str(tmp_path / "secret")}) as server:
         async with Scene(browser, Place("alone", [server])) as running:
             yield running
 

@@ -32,7 +32,7 @@ from tests.browser.troubles import (
     write_into,
     write_line,
 )
-from tests.support.server import WeftServer
+from tests.support.server import RaffiaServer
 from tests.support.tokens import SECRET, token
 
 PIXEL = base64.b64decode(
@@ -216,14 +216,14 @@ async def test_a_document_that_is_deleted_while_somebody_writes_offline(scene: S
 
 async def test_a_link_that_expires_while_somebody_writes_offline(browser: Browser, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(SECRET)
-    admin = token(weft={"*": "admin"}, sub="chef")
-    settings = {"WEFT_AUTH_KEY_FILE": str(tmp_path / "secret"), "WEFT_AUTH_LEEWAY_S": "0"}
-    with WeftServer(tmp_path / "data", env=settings) as server:
+    admin = token(raffia={"*": "admin"}, sub="chef")
+    settings = {"RAFFIA_AUTH_KEY_FILE": str(tmp_path / "secret"), "RAFFIA_AUTH_LEEWAY_S": "0"}
+    with RaffiaServer(tmp_path / "data", env=settings) as server:
         async with Scene(browser, Place("alone", [server])) as scene:
             document = await scene.create("document", "Schlüssel", token=admin)
 
             def link(can: str, life_s: int) -> str:
-                return f"#token={token(weft={document: can}, sub=can, lifetime_s=life_s)}"
+                return f"#token={token(raffia={document: can}, sub=can, lifetime_s=life_s)}"
 
             ana, ben = await scene.invite("Ana"), await scene.invite("Ben")
             await ben.open(document, fragment=link("read", 600))
@@ -240,7 +240,7 @@ async def test_a_link_that_expires_while_somebody_writes_offline(browser: Browse
             async with httpx.AsyncClient(base_url=server.http) as client:
 
                 async def expired() -> bool:
-                    old = (await ana.page.evaluate("id => localStorage.getItem(`weft.token:${id}`)", document)) or ""
+                    old = (await ana.page.evaluate("id => localStorage.getItem(`raffia.token:${id}`)", document)) or ""
                     answer = await client.get(f"/api/documents/{document}", headers={"authorization": f"Bearer {old}"})
                     return answer.status_code == 401
 

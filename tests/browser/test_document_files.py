@@ -85,7 +85,7 @@ async def test_markdown_and_html_come_and_go(scene: Scene) -> None:
     assert name == "Ein Aus é 😀.html"
     for part in ("<title>Ein/Aus: é 😀</title>", "<strong>fetter</strong>", "data:image/png;base64,"):
         assert part in page, page
-    assert "weft-file-" not in page + markdown
+    assert "raffia-file-" not in page + markdown
 
     # Both come back as they were, pictures included.
     for made in (

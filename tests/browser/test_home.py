@@ -10,7 +10,7 @@ from playwright.async_api import Browser, expect
 
 from tests.browser.home import WAIT_MS, Home, create_many, mark
 from tests.browser.scene import Place, Scene
-from tests.support.server import WeftServer
+from tests.support.server import RaffiaServer
 
 
 async def test_search_filter_and_order(scene: Scene) -> None:
@@ -149,7 +149,7 @@ async def test_make_name_copy_delete_and_undo(scene: Scene) -> None:
 
 async def test_nothing_yet_and_no_server(browser: Browser, tmp_path: Path) -> None:
     """An empty server says what to do; one that is away is an error with a way on; the list comes back by itself."""
-    with WeftServer(tmp_path / "data") as server:
+    with RaffiaServer(tmp_path / "data") as server:
         async with Scene(browser, Place("alone", [server])) as scene:
             ana = await scene.invite("Ana")
             home = await Home.of(ana)

@@ -12,11 +12,11 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
+from raffia.crdt.merge import merge
+from raffia.crdt.view import edit
 from tests.browser.people import until
 from tests.browser.scene import Place, Scene
 from tests.support.client import YClient
-from weft.crdt.merge import merge
-from weft.crdt.view import edit
 
 NAN, INFINITY = float("nan"), float("inf")
 

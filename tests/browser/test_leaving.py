@@ -66,4 +66,4 @@ async def test_a_new_link_is_taken_by_a_page_that_is_open(scene: Scene) -> None:
     # The same page asks the server again, with this token.
     await ana.until("() => window.saidByChip.join() === 'saved,reconnecting,saved'")
     assert "token" not in ana.page.url
-    assert await ana.page.evaluate("id => localStorage.getItem(`weft.token:${id}`)", document) == "new.to.ken"
+    assert await ana.page.evaluate("id => localStorage.getItem(`raffia.token:${id}`)", document) == "new.to.ken"

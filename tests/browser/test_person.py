@@ -14,7 +14,7 @@ from tests.browser.people import DEADLINE_S, Person
 from tests.browser.scene import Place, Scene
 
 HTML = "<img src=x onerror=alert(1)> <b>é</b>"
-KEPT = "() => JSON.parse(localStorage.getItem('weft.person'))"
+KEPT = "() => JSON.parse(localStorage.getItem('raffia.person'))"
 COLOUR = "node => getComputedStyle(node).getPropertyValue('--person').trim()"
 # What is of our own, with the time that each change of it takes, in milliseconds.
 MOTION = """() => [...document.querySelectorAll("*")].flatMap((one) => {

@@ -16,7 +16,7 @@ from tests.browser.home import WAIT_MS, Home, mark
 from tests.browser.people import Person
 from tests.browser.scene import Place, Scene
 from tests.support.cluster import Cluster
-from tests.support.server import WeftServer
+from tests.support.server import RaffiaServer
 
 RESET_S = 5.0
 
@@ -24,7 +24,7 @@ RESET_S = 5.0
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def alone_guarded(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
     folder = tmp_path_factory.mktemp("guarded")
-    with WeftServer(folder / "data", env=guarded.env_of(folder)) as server:
+    with RaffiaServer(folder / "data", env=guarded.env_of(folder)) as server:
         yield Place("alone", [server])
     guarded.check_logs([server])
 
@@ -32,7 +32,7 @@ async def alone_guarded(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterat
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def replicas_guarded(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
     folder = tmp_path_factory.mktemp("guarded-replicas")
-    env = {**guarded.env_of(folder), "WEFT_FILES": (folder / "files").as_uri()}
+    env = {**guarded.env_of(folder), "RAFFIA_FILES": (folder / "files").as_uri()}
     async with Cluster(folder, env=env) as cluster:
         servers = [replica.server for replica in cluster.replicas]
         yield Place("replicas", servers, cluster)

@@ -29,7 +29,7 @@ async def test_the_wheel_serves_the_app(browser: Browser, tmp_path: Path) -> Non
     assert "include-system-site-packages = false" in (installed.folder / "pyvenv.cfg").read_text()
     for program in ("node", "npm", "npx"):
         assert installed.which(program) is None
-    package = Path(installed.run("-c", "import weft; print(weft.__file__)").strip())
+    package = Path(installed.run("-c", "import raffia; print(raffia.__file__)").strip())
     assert package.is_relative_to(installed.folder)
     assert not package.is_relative_to(ROOT)
     for module in ("pytest", "playwright", "hatchling"):

@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from weft.journal import Journal
-from weft.journal.contract import Clock, JournalContract
-from weft.journal.memory import MemoryJournal
+from raffia.journal import Journal
+from raffia.journal.contract import Clock, JournalContract
+from raffia.journal.memory import MemoryJournal
 
 
 class TestMemoryJournal(JournalContract):

@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from tests.support.redis import RedisCluster, RedisServer
 
-from weft.journal import Journal
-from weft.journal.contract import Clock, JournalContract
-from weft.journal.protocol import RETENTION_MS
-from weft.journal.redis.cluster import ClusterEngine
-from weft.journal.redis.connections import SingleEngine
-from weft.journal.redis.journal import RedisJournal
+from raffia.journal import Journal
+from raffia.journal.contract import Clock, JournalContract
+from raffia.journal.protocol import RETENTION_MS
+from raffia.journal.redis.cluster import ClusterEngine
+from raffia.journal.redis.connections import SingleEngine
+from raffia.journal.redis.journal import RedisJournal
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from tests.support.disk import Disk
 
-from weft.journal import Journal
-from weft.journal.contract import Clock, JournalContract
-from weft.journal.sqlite import SqliteJournal
+from raffia.journal import Journal
+from raffia.journal.contract import Clock, JournalContract
+from raffia.journal.sqlite import SqliteJournal
 
 
 class TestSqliteJournal(JournalContract):

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from raffia import errors
+from raffia.cli import settings_table
+from raffia.errors import RaffiaError
+from raffia.metrics import Metrics
+from raffia.settings import Settings
 from tests.unit.test_layers import LAYERS
-from weft import errors
-from weft.cli import settings_table
-from weft.errors import WeftError
-from weft.metrics import Metrics
-from weft.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -33,7 +33,7 @@ def test_settings_table_is_current() -> None:
 
 def test_layers_table_is_current() -> None:
     said = {
-        f"weft.{module}": int(number)
+        f"raffia.{module}": int(number)
         for number, modules, _ in table(ARCHITECTURE, "Layers")
         for module in re.findall(r"`(\w+)`", modules)
     }
@@ -48,16 +48,16 @@ def test_close_codes_are_current() -> None:
     direct = {
         error.__name__
         for error in vars(errors).values()
-        if isinstance(error, type) and issubclass(error, WeftError) and "close_code" in vars(error)
+        if isinstance(error, type) and issubclass(error, RaffiaError) and "close_code" in vars(error)
     }
-    assert direct - {"WeftError"} <= set(said)
+    assert direct - {"RaffiaError"} <= set(said)
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
 def test_settings_and_flags_that_are_mentioned_exist(path: Path) -> None:
     text = path.read_text()
     known = set(Settings.model_fields)
-    variables = {name.lower() for name in re.findall(r"WEFT_([A-Z][A-Z0-9_]+)", text)}
+    variables = {name.lower() for name in re.findall(r"RAFFIA_([A-Z][A-Z0-9_]+)", text)}
     assert variables <= known, path
     if path.name == "architecture.md":
         mentioned = {cell for row in table(text, "Limits") for cell in re.findall(r"`(\w+)`", row[0])}
@@ -92,13 +92,13 @@ def test_every_setting_is_in_the_table() -> None:
     assert [flag.replace("-", "_") for flag in flags] == list(Settings.model_fields)
 
 
-SOURCE = "\n".join(path.read_text() for path in (ROOT / "backend/weft").rglob("*.py"))
+SOURCE = "\n".join(path.read_text() for path in (ROOT / "backend/raffia").rglob("*.py"))
 
 
 @pytest.mark.parametrize("name", list(Settings.model_fields))
 def test_every_setting_is_read_somewhere(name: str) -> None:
     # `self`: some are read through a property that says what suits the store.
-    own = (ROOT / "backend/weft/settings.py").read_text()
+    own = (ROOT / "backend/raffia/settings.py").read_text()
     assert re.search(rf"settings\.{name}\b", SOURCE) or re.search(
         rf"self\.{name}\b is None", own.replace("is not", "is")
     )

@@ -9,20 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.server import ROOT, WeftServer
+from raffia import errors
+from raffia.api.errors import refusals
+from raffia.errors import RaffiaError
+from raffia.journal.protocol import DAY_MS, TRASH_MS
+from raffia.journal.search import EDITED_MS, MOST
+from tests.support.server import ROOT, RaffiaServer
 from tests.unit.api.test_schema import ROUTES
-from weft import errors
-from weft.api.errors import refusals
-from weft.errors import WeftError
-from weft.journal.protocol import DAY_MS, TRASH_MS
-from weft.journal.search import EDITED_MS, MOST
 
 TEXT = (ROOT / "docs/rest.md").read_text()
 
 
 def test_the_shell_snippet_runs(tmp_path: Path) -> None:
     (commands,) = re.findall(r"^```sh\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
-    with WeftServer(tmp_path / "data") as server:
+    with RaffiaServer(tmp_path / "data") as server:
         lines = commands.replace("http://127.0.0.1:8000", server.http).strip().splitlines()
         answers = [
             json.loads(subprocess.run(["sh", "-c", line], capture_output=True, check=True, timeout=30).stdout)
@@ -43,7 +43,7 @@ def test_every_route_is_described() -> None:
 
 
 def test_reasons_and_statuses_are_those_of_the_code() -> None:
-    tree = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, WeftError)]
+    tree = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, RaffiaError)]
     known = {(one.http_status, one.reason) for one in tree}
     for line in re.findall(r"^\| (\d{3}) \| (.*) \|$", TEXT, re.MULTILINE):
         for reason in re.findall(r"`([a-z-]+)`", line[1]):

@@ -13,14 +13,14 @@ from pathlib import Path
 import jwt
 import pytest
 
+from raffia.claims import KEPT, LEVELS, ClaimRules, is_pattern, read_claims
+from raffia.types import Access, DocumentId
 from tests.docs.test_docs import table
 from tests.interop.install import install
 from tests.support.client import HocuspocusClient, fresh_reader
 from tests.support.lib0 import insert
-from tests.support.server import ROOT, WeftServer
+from tests.support.server import ROOT, RaffiaServer
 from tests.support.tokens import SECRET, token
-from weft.claims import KEPT, LEVELS, ClaimRules, is_pattern, read_claims
-from weft.types import Access, DocumentId
 
 TEXT = (ROOT / "docs/security.md").read_text()
 SEEN_S = 40
@@ -31,11 +31,11 @@ def snippets(language: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WeftServer]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RaffiaServer]:
     folder = tmp_path_factory.mktemp("security")
     (folder / "secret").write_text(SECRET)
-    env = {"WEFT_AUTH_KEY_FILE": str(folder / "secret"), "WEFT_AUTH_LEEWAY_S": "0", "WEFT_LOG_LEVEL": "debug"}
-    with WeftServer(folder / "data", env=env) as running:
+    env = {"RAFFIA_AUTH_KEY_FILE": str(folder / "secret"), "RAFFIA_AUTH_LEEWAY_S": "0", "RAFFIA_LOG_LEVEL": "debug"}
+    with RaffiaServer(folder / "data", env=env) as running:
         yield running
 
 
@@ -47,16 +47,16 @@ def test_the_shell_snippet_makes_a_token(tmp_path: Path) -> None:
         env={"PATH": path, "LC_ALL": "C.UTF-8"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    secret = (tmp_path / "weft.key").read_text().strip()
+    secret = (tmp_path / "raffia.key").read_text().strip()
     claims = jwt.decode(done.stdout.strip(), secret, algorithms=["HS256"])
-    assert (claims["sub"], claims["weft"]) == ("zoë", {"team/*": "edit"})
+    assert (claims["sub"], claims["raffia"]) == ("zoë", {"team/*": "edit"})
 
 
-def test_the_shell_snippets_revoke(server: WeftServer) -> None:
+def test_the_shell_snippets_revoke(server: RaffiaServer) -> None:
     _, revoke, post = snippets("sh")
     env = {
-        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "LC_ALL": "C.UTF-8", "WEFT_PORT": str(server.port),
-        "WEFT_AUTH_KEY_FILE": server.env["WEFT_AUTH_KEY_FILE"], "TOKEN": token(weft={"*": "admin"}, sub="chef"),
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "LC_ALL": "C.UTF-8", "RAFFIA_PORT": str(server.port),
+        "RAFFIA_AUTH_KEY_FILE": server.env["RAFFIA_AUTH_KEY_FILE"], "TOKEN": token(raffia={"*": "admin"}, sub="chef"),
     }  # fmt: skip
     for commands in (revoke, post.replace("127.0.0.1:8000", f"127.0.0.1:{server.port}")):
         done = subprocess.run(
@@ -66,7 +66,7 @@ def test_the_shell_snippets_revoke(server: WeftServer) -> None:
     assert done.stdout == '{"kind":"user","subject":"zoë","ended":0}'
 
 
-async def test_the_python_snippet_makes_tokens_that_are_taken(server: WeftServer) -> None:
+async def test_the_python_snippet_makes_tokens_that_are_taken(server: RaffiaServer) -> None:
     (code,) = snippets("python")
     names: dict[str, object] = {}
     exec(compile(code, "security.md", "exec"), names)
@@ -77,7 +77,7 @@ async def test_the_python_snippet_makes_tokens_that_are_taken(server: WeftServer
         assert (editor.scope, reader.scope) == ("read-write", "readonly")
 
 
-def run_in_node(client: str, server: WeftServer, tokens: list[str], then: str, document: str = "team/notes") -> str:
+def run_in_node(client: str, server: RaffiaServer, tokens: list[str], then: str, document: str = "team/notes") -> str:
     """Run the snippet for a client as it stands, but for the port, and then more; what it prints last."""
     package = "@hocuspocus/provider" if client.startswith("hocuspocus") else "y-websocket"
     snippet = next(code for code in snippets("js") if f'"{package}"' in code)
@@ -113,7 +113,7 @@ process.exit(0);
     return done.stdout.splitlines()[-1]
 
 
-async def test_y_websocket_signs_in_by_subprotocol_and_renews(server: WeftServer) -> None:
+async def test_y_websocket_signs_in_by_subprotocol_and_renews(server: RaffiaServer) -> None:
     output = run_in_node(
         "y-websocket-3.1.0",
         server,
@@ -131,15 +131,15 @@ async def test_y_websocket_signs_in_by_subprotocol_and_renews(server: WeftServer
     assert json.loads(output) == {"given": 2, "text": "erneut: Hallo 😀"}
     async with await fresh_reader(server.ws, f"team/notes?token={token()}") as reader:
         assert reader.holds("Hallo 😀".encode())
-    assert "weft.token." not in server.log_path.read_text()
+    assert "raffia.token." not in server.log_path.read_text()
 
 
 @pytest.mark.parametrize("client", ["hocuspocus-provider-3.4.4", "hocuspocus-provider-4.8.0"])
-async def test_a_hocuspocus_provider_renews_by_itself(server: WeftServer, client: str) -> None:
+async def test_a_hocuspocus_provider_renews_by_itself(server: RaffiaServer, client: str) -> None:
     output = run_in_node(
         client,
         server,
-        [token(weft={"team/notes": "edit"}, lifetime_s=15), token(weft={"team/notes": "edit"}, lifetime_s=600)],
+        [token(raffia={"team/notes": "edit"}, lifetime_s=15), token(raffia={"team/notes": "edit"}, lifetime_s=600)],
         f"""
         await until("synced", () => provider.isSynced);
         await until("the question for a fresh token", () => given > 1);
@@ -159,7 +159,7 @@ async def test_a_hocuspocus_provider_renews_by_itself(server: WeftServer, client
 @pytest.mark.parametrize(
     "client", ["hocuspocus-provider-2.15.3", "hocuspocus-provider-3.4.4", "hocuspocus-provider-4.8.0"]
 )
-async def test_a_hocuspocus_provider_signs_in_again(server: WeftServer, client: str) -> None:
+async def test_a_hocuspocus_provider_signs_in_again(server: RaffiaServer, client: str) -> None:
     old, document = token(lifetime_s=14), f"team/again-{client[-5:]}"
     again = "provider.connect()" if "-2." in client else "await signInAgain()"
     async with HocuspocusClient(document, token=token()) as other:
@@ -192,11 +192,11 @@ def test_levels_claims_and_patterns_are_those_of_the_code() -> None:
     assert [level for level in re.findall(r"`(\w+)`", said) if level in LEVELS][:2] == ["none", "read"]
     assert set(re.findall(r"`(\w+)`", said)) == set(LEVELS)
     names = {name for row in table(TEXT, "Claims") for name in re.findall(r"`([\w]+)`", row[0])}
-    assert names >= {"exp", "weft", "sub", "nbf", "iat", "aud", "iss", *KEPT}
+    assert names >= {"exp", "raffia", "sub", "nbf", "iat", "aud", "iss", *KEPT}
     patterns = re.findall(r"^\| `([^`]+)` \| (?:that|every)", TEXT, re.MULTILINE)
     assert len(patterns) == 3
     assert all(is_pattern(pattern) for pattern in patterns)
-    claims = {"exp": 2_000_000_000, "weft": {"team/*": "edit", "team/plan": "read"}}
+    claims = {"exp": 2_000_000_000, "raffia": {"team/*": "edit", "team/plan": "read"}}
     read = read_claims(json.dumps(claims).encode(), ClaimRules(), 1_900_000_000)
     opened = {name: read.access(DocumentId(name)) for name in ("team/a/b", "team", "teams/x", "team/plan")}
     assert opened == {"team/a/b": Access.EDIT, "team": None, "teams/x": None, "team/plan": Access.READ}

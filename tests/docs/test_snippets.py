@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 
+from raffia.hooks import Handshake
+from raffia.settings import Settings
+from raffia.types import Access, DocumentId
 from tests.interop.install import install
 from tests.support.client import HocuspocusClient, YClient
 from tests.support.lib0 import insert
-from tests.support.server import ROOT, WeftServer
-from weft.hooks import Handshake
-from weft.settings import Settings
-from weft.types import Access, DocumentId
+from tests.support.server import ROOT, RaffiaServer
 
 README = (ROOT / "README.md").read_text()
 CLIENTS = {"y-websocket": "y-websocket-3.1.0", "@hocuspocus/provider": "hocuspocus-provider-4.8.0"}
@@ -28,13 +28,13 @@ def snippets(language: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WeftServer]:
-    with WeftServer(tmp_path_factory.mktemp("readme") / "data") as running:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RaffiaServer]:
+    with RaffiaServer(tmp_path_factory.mktemp("readme") / "data") as running:
         yield running
 
 
 async def test_python_snippets_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WEFT_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("RAFFIA_DATA", str(tmp_path / "data"))
     names: dict[str, object] = {}
     hook, mount = snippets("python")
     exec(compile(hook, "README.md", "exec"), names)
@@ -50,20 +50,20 @@ async def test_python_snippets_run_in_order(tmp_path: Path, monkeypatch: pytest.
         assert (tmp_path / "data").is_dir()
 
 
-def test_shell_snippets_are_make_targets_or_flags_of_weft_serve() -> None:
+def test_shell_snippets_are_make_targets_or_flags_of_raffia_serve() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     commands = [line.split("#")[0].split() for snippet in snippets("sh") for line in snippet.splitlines()]
     assert commands
     flags = {f"--{name.replace('_', '-')}" for name in Settings.model_fields}
     for command in commands:
-        if command[:2] == ["weft", "serve"]:
+        if command[:2] == ["raffia", "serve"]:
             assert {word for word in command[2:] if word.startswith("--")} <= flags
         else:
             assert command[0] == "make"
             assert set(command[1:]) <= targets
 
 
-def run_in_node(snippet: str, server: WeftServer) -> str:
+def run_in_node(snippet: str, server: RaffiaServer) -> str:
     """Run a snippet as it stands, but for the port, until it has what we wrote; what it prints."""
     package = next(name for name in CLIENTS if f'"{name}"' in snippet)
     folder = ROOT / "tests/interop/clients" / CLIENTS[package]
@@ -99,7 +99,7 @@ process.exit(0);
 
 
 @pytest.mark.parametrize("snippet", snippets("js"), ids=["y-websocket", "hocuspocus"])
-async def test_javascript_snippets_run_in_node(server: WeftServer, snippet: str) -> None:
+async def test_javascript_snippets_run_in_node(server: RaffiaServer, snippet: str) -> None:
     async with YClient() as writer:
         await writer.join(server.ws, "team/notes")
         writer.update(insert(7, 0, "Hallo 😀"))

@@ -33,5 +33,5 @@ class Collector:
 
 
 if __name__ == "__main__":
-    os.environ["WEFT_FAULTS"] = "long"
+    os.environ["RAFFIA_FAULTS"] = "long"
     sys.exit(pytest.main([str(Path(__file__).parent), "-q", "-s", *sys.argv[1:]], plugins=[Collector()]))

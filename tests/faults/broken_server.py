@@ -1,10 +1,10 @@
-"""`weft serve` with a journal that lies, for tests that have to notice it.
+"""`raffia serve` with a journal that lies, for tests that have to notice it.
 
 Started like the command: `python -m tests.faults.broken_server serve --port ...`
 
-WEFT_TEST_JOURNAL says how:
+RAFFIA_TEST_JOURNAL says how:
     eager   acknowledges an append before it is made; it follows 100 ms later
-    held    makes and acknowledges nothing as long as the file WEFT_TEST_HOLD exists
+    held    makes and acknowledges nothing as long as the file RAFFIA_TEST_HOLD exists
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import functools
 import os
 from pathlib import Path
 
-from weft import cli
-from weft.journal.sqlite import SqliteJournal
-from weft.types import Batch, DocumentId, Position
+from raffia import cli
+from raffia.journal.sqlite import SqliteJournal
+from raffia.types import Batch, DocumentId, Position
 
 LATE_S = 0.1
 POLL_S = 0.01
@@ -63,11 +63,11 @@ def held(cls: type[SqliteJournal], hold: Path) -> None:
 
 
 if __name__ == "__main__":
-    how = os.environ.pop("WEFT_TEST_JOURNAL")
+    how = os.environ.pop("RAFFIA_TEST_JOURNAL")
     if how == "eager":
         eager(SqliteJournal)
     elif how == "held":
-        held(SqliteJournal, Path(os.environ.pop("WEFT_TEST_HOLD")))
+        held(SqliteJournal, Path(os.environ.pop("RAFFIA_TEST_HOLD")))
     else:
-        raise SystemExit(f"WEFT_TEST_JOURNAL={how} is not known; use eager or held")
+        raise SystemExit(f"RAFFIA_TEST_JOURNAL={how} is not known; use eager or held")
     cli.main()

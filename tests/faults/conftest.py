@@ -11,7 +11,7 @@ from tests.faults.table import Fault
 from tests.support.client import drop_all
 
 MakeFault = Callable[[str], Fault]
-LONG = os.environ.get("WEFT_FAULTS") == "long"
+LONG = os.environ.get("RAFFIA_FAULTS") == "long"
 
 
 @pytest.fixture

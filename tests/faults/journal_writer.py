@@ -12,9 +12,9 @@ import asyncio
 import random
 import sys
 
-from weft.journal import Snapshot
-from weft.journal.sqlite import SqliteJournal
-from weft.types import DocumentId, Edit, Position
+from raffia.journal import Snapshot
+from raffia.journal.sqlite import SqliteJournal
+from raffia.types import DocumentId, Edit, Position
 
 DOCUMENTS = 5
 

@@ -20,7 +20,7 @@ HEAD = "| fault | runs | acknowledged | lost | recovery, s | beyond that |\n|---
 ROW = re.compile(r"^\| (?P<name>[^|]+?) \|.*\|$", re.MULTILINE)
 INTRODUCTION = """# What was broken, and what was lost
 
-Written by `make faults`, which breaks one thing after another on one machine with real processes: Weft, Redis,
+Written by `make faults`, which breaks one thing after another on one machine with real processes: Raffia, Redis,
 HAProxy, network namespaces, full disks. `make faults ARGS="-k kill_replica"` runs one row and replaces it here; `make
 test` runs a short form of each.
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from weft.errors import JournalUnavailableError
-from weft.journal import Snapshot
-from weft.journal.contract import DOCUMENT, OTHER, Typist, canonical, content, edit, updates_of
-from weft.journal.sqlite import SqliteJournal
+from raffia.errors import JournalUnavailableError
+from raffia.journal import Snapshot
+from raffia.journal.contract import DOCUMENT, OTHER, Typist, canonical, content, edit, updates_of
+from raffia.journal.sqlite import SqliteJournal
 
 ENOUGH = 2000
 

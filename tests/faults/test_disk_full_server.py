@@ -14,7 +14,7 @@ import pytest
 from tests.faults.conftest import MakeFault
 from tests.support.client import HocuspocusClient, YClient, fresh_reader
 from tests.support.lib0 import insert
-from tests.support.server import WeftServer
+from tests.support.server import RaffiaServer
 
 pytestmark = pytest.mark.slow
 
@@ -77,7 +77,7 @@ async def test_a_full_disk_stops_acknowledging_and_nothing_else(
     small_disk: Path, tmp_path: Path, fault: MakeFault
 ) -> None:
     row = fault("disk full under SQLite")
-    with WeftServer(tmp_path / "disk" / "data") as server:
+    with RaffiaServer(tmp_path / "disk" / "data") as server:
         server_pid = server.pid
         watcher = await YClient().join(server.ws, "full")
         filler = Filler(await HocuspocusClient("full").join(server.ws))
@@ -119,7 +119,7 @@ async def test_a_full_disk_stops_acknowledging_and_nothing_else(
 
 
 async def test_a_kill_on_a_full_disk_loses_only_what_was_not_acknowledged(small_disk: Path, tmp_path: Path) -> None:
-    with WeftServer(tmp_path / "disk" / "data") as server:
+    with RaffiaServer(tmp_path / "disk" / "data") as server:
         filler = Filler(await HocuspocusClient("full").join(server.ws))
         await filler.client.settle()
         filler.base = filler.client.sent

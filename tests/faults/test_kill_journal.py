@@ -1,6 +1,6 @@
 """The SQLite journal killed with -9 at a random moment: every acknowledged append is there afterwards (J2, J8).
 
-More seeds: `WEFT_KILL_SEEDS=50 pytest tests/faults/test_kill_journal.py`.
+More seeds: `RAFFIA_KILL_SEEDS=50 pytest tests/faults/test_kill_journal.py`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from raffia.journal.sqlite import SqliteJournal
+from raffia.types import DocumentId
 from tests.faults.journal_writer import DOCUMENTS, token
-from weft.journal.sqlite import SqliteJournal
-from weft.types import DocumentId
 
 WRITER = Path(__file__).with_name("journal_writer.py")
-SEEDS = int(os.environ.get("WEFT_KILL_SEEDS", "3"))
+SEEDS = int(os.environ.get("RAFFIA_KILL_SEEDS", "3"))
 KILLS = 3  # of one folder, one after the other
 DEADLINE_S = 60
 

@@ -19,7 +19,7 @@ from tests.faults.conftest import MakeFault
 from tests.faults.typists import Typist
 from tests.interop.judge import YjsJudge
 from tests.support.client import HocuspocusClient, YClient, fresh_reader
-from tests.support.server import ROOT, WeftServer
+from tests.support.server import ROOT, RaffiaServer
 
 pytestmark = pytest.mark.slow
 
@@ -39,14 +39,14 @@ def judge() -> Iterator[YjsJudge]:
         yield asked
 
 
-def broken(data: Path, how: str, **env: str) -> WeftServer:
+def broken(data: Path, how: str, **env: str) -> RaffiaServer:
     """The server with a journal that lies."""
     command = [sys.executable, "-m", "tests.faults.broken_server", "serve"]
     command += ["--host", "127.0.0.1", "--port", "{port}", "--data", "{data}"]
-    return WeftServer(data, command=command, env={"PYTHONPATH": str(ROOT), "WEFT_TEST_JOURNAL": how, **env})
+    return RaffiaServer(data, command=command, env={"PYTHONPATH": str(ROOT), "RAFFIA_TEST_JOURNAL": how, **env})
 
 
-async def typists_on(server: WeftServer, names: list[str]) -> dict[str, list[Typist]]:
+async def typists_on(server: RaffiaServer, names: list[str]) -> dict[str, list[Typist]]:
     """Half of them on each dialect, several on each document."""
     found: dict[str, list[Typist]] = {name: [] for name in names}
     for number in range(TYPISTS):
@@ -61,7 +61,7 @@ async def typists_on(server: WeftServer, names: list[str]) -> dict[str, list[Typ
     return found
 
 
-async def kill_while_typing(server: WeftServer, seed: int, after_s: tuple[float, float]) -> dict[str, list[Typist]]:
+async def kill_while_typing(server: RaffiaServer, seed: int, after_s: tuple[float, float]) -> dict[str, list[Typist]]:
     """Type as fast as answers come; kill at a random moment once enough is acknowledged and more is in flight."""
     rng = Random(seed)
     by_document = await typists_on(server, [f"kill-{seed}-{number}" for number in range(DOCUMENTS)])
@@ -89,7 +89,7 @@ async def kill_while_typing(server: WeftServer, seed: int, after_s: tuple[float,
 
 
 async def lost_after_restart(
-    server: WeftServer, judge: YjsJudge, by_document: dict[str, list[Typist]]
+    server: RaffiaServer, judge: YjsJudge, by_document: dict[str, list[Typist]]
 ) -> tuple[int, list[str]]:
     """Restart on the same folder; a fresh reader of each document is compared with the logs."""
     await asyncio.to_thread(server.start)
@@ -109,7 +109,7 @@ async def test_kill_nine_loses_nothing_acknowledged(
 ) -> None:
     row = fault("one process on SQLite killed")
     seeds = SEEDS if long else SHORT_SEEDS
-    with WeftServer(tmp_path / "data") as server:
+    with RaffiaServer(tmp_path / "data") as server:
         for seed in range(seeds):
             by_document = await kill_while_typing(server, seed, (0.1, 3.0) if long else (0.1, 1.0))
             in_flight = sum(typist.in_flight for typists in by_document.values() for typist in typists)
@@ -134,7 +134,7 @@ async def test_the_check_catches_a_build_that_acknowledges_too_early(tmp_path: P
 async def test_nothing_is_acknowledged_before_the_journal_has_it(tmp_path: Path) -> None:
     """While the disk does not answer, others see the edit and nobody is told "saved"."""
     hold = tmp_path / "hold"
-    with broken(tmp_path / "data", "held", WEFT_TEST_HOLD=str(hold)) as server:
+    with broken(tmp_path / "data", "held", RAFFIA_TEST_HOLD=str(hold)) as server:
         reader = await YClient().join(server.ws, "held")
         writers = [await YClient().join(server.ws, "held"), await HocuspocusClient("held").join(server.ws)]
         for writer in writers:

@@ -20,7 +20,7 @@ from tests.faults.conftest import MakeFault
 from tests.interop.judge import YjsJudge
 from tests.support.client import YClient, fresh_reader
 from tests.support.lib0 import buf, insert, read_buf, read_varuint
-from tests.support.server import WeftServer
+from tests.support.server import RaffiaServer
 
 pytestmark = pytest.mark.slow
 
@@ -173,7 +173,7 @@ async def test_a_reader_that_stops_reading(
     row = fault("slow reader of one process, SO_RCVBUF 4096")
     seconds = LONG_S if long else SHORT_S
     document = "slow"
-    with WeftServer(tmp_path / "data") as server:
+    with RaffiaServer(tmp_path / "data") as server:
         everybody = [await YClient().join(server.ws, document) for _ in range(CLIENTS)]
         traffic = Traffic(everybody[:WRITERS], everybody[-SAMPLED:])
         await traffic.run(1.0)  # warm

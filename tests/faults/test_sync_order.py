@@ -22,7 +22,7 @@ import pytest
 from tests.faults.test_kill_server import broken
 from tests.support.client import HocuspocusClient
 from tests.support.lib0 import insert
-from tests.support.server import WeftServer
+from tests.support.server import RaffiaServer
 
 pytestmark = pytest.mark.slow
 
@@ -109,7 +109,7 @@ def hexed(data: bytes) -> str:
     return "".join(f"\\x{byte:02x}" for byte in data)
 
 
-async def trace_one_edit(server: WeftServer, log: Path) -> tuple[int, int, int]:
+async def trace_one_edit(server: RaffiaServer, log: Path) -> tuple[int, int, int]:
     """Lines at which the edit was written, synced, and its acknowledgement begun; -1 for never."""
     document = "order"
     writer = await HocuspocusClient(document).join(server.ws)
@@ -145,7 +145,7 @@ async def trace_one_edit(server: WeftServer, log: Path) -> tuple[int, int, int]:
 
 
 async def test_the_sync_comes_before_the_acknowledgement(tmp_path: Path) -> None:
-    with WeftServer(tmp_path / "data") as server:
+    with RaffiaServer(tmp_path / "data") as server:
         written, synced, acknowledged = await trace_one_edit(server, tmp_path / "trace")
     print(f"strace: written in line {written}, synced in {synced}, acknowledged in {acknowledged}")
     assert 0 <= written < synced < acknowledged

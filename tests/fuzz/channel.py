@@ -11,24 +11,24 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+from raffia.errors import QuarantinedError, RaffiaError, WireError
+from raffia.journal.protocol import Entry, Followed, Gap, Reset
+from raffia.journal.redis.base import Base, Seen
+from raffia.journal.redis.bus import RedisBus
+from raffia.journal.redis.channels import Channels
+from raffia.journal.redis.feeds import Feeds
+from raffia.journal.redis.keys import Keys, id_of, position_at, position_of
+from raffia.relay import decode
+from raffia.types import START, DocumentId
 from tests.fuzz.corpus import Corpus
 from tests.fuzz.loop import finish
 from tests.fuzz.mutate import mutate_one
 from tests.fuzz.parts import join, mutate_parts, split
 from tests.fuzz.stored import batches
 from tests.fuzz.targets import check
-from weft.errors import QuarantinedError, WeftError, WireError
-from weft.journal.protocol import Entry, Followed, Gap, Reset
-from weft.journal.redis.base import Base, Seen
-from weft.journal.redis.bus import RedisBus
-from weft.journal.redis.channels import Channels
-from weft.journal.redis.feeds import Feeds
-from weft.journal.redis.keys import Keys, id_of, position_at, position_of
-from weft.relay import decode
-from weft.types import START, DocumentId
 
 DOCUMENT = DocumentId("é/1")
-KEYS = Keys("weft")
+KEYS = Keys("raffia")
 LOG = [position_at(number, 1000 + number) for number in range(1, 6)]
 PAYLOAD = bytes.fromhex("0100000000")  # an empty batch
 NEXT = b"Er2 5-1005 6-1006\n" + PAYLOAD
@@ -120,13 +120,13 @@ class Channel:
         bus.join(DOCUMENT, Ear())
         feeds.start()
         found: list[Followed] = []
-        error: list[WeftError] = []
+        error: list[RaffiaError] = []
 
         async def follow() -> None:
             try:
                 async for item in feeds.follow(DOCUMENT, START):
                     found.append(item)  # noqa: PERF401 - it has no end
-            except WeftError as raised:
+            except RaffiaError as raised:
                 error.append(raised)
 
         task = asyncio.create_task(follow())
@@ -152,7 +152,7 @@ class Channel:
             raise error[0]
 
 
-def _judge(found: list[Followed], error: list[WeftError]) -> None:
+def _judge(found: list[Followed], error: list[RaffiaError]) -> None:
     at = START
     for item in found:
         if isinstance(item, Entry):

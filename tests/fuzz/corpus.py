@@ -10,9 +10,9 @@ from typing import Any
 
 import pycrdt
 
-from weft.wire import awareness, hocuspocus, lib0, ywebsocket
+from raffia.wire import awareness, hocuspocus, lib0, ywebsocket
 
-WORDS = ("weft", "é", "😀", "naïve café", "a😀b", "\n", "🧑‍🚀")
+WORDS = ("raffia", "é", "😀", "naïve café", "a😀b", "\n", "🧑‍🚀")
 ADDRESSES = ("d", "café/😀", "d\0s1", "notes/2024")
 STATES: tuple[dict[str, Any] | None, ...] = (
     {},

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import random
 
+from raffia.crdt import update as reader
+from raffia.crdt.merge import diff, merge, state_vector
+from raffia.crdt.ranges import IdRanges
+from raffia.crdt.splice import diff_exactly, merge_exactly, state_vector_exactly
+from raffia.crdt.squash import squash
+from raffia.crdt.view import View
+from raffia.document import Document
+from raffia.errors import CrdtError, UpdateError
 from tests.fuzz.corpus import Corpus, killers
 from tests.fuzz.grammar import make_update
 from tests.fuzz.histories import make_history
 from tests.fuzz.mutate import mutate, mutate_one
 from tests.fuzz.parts import join, mutate_parts, split
 from tests.fuzz.targets import BrokenError, Gate, check, readable
-from weft.crdt import update as reader
-from weft.crdt.merge import diff, merge, state_vector
-from weft.crdt.ranges import IdRanges
-from weft.crdt.splice import diff_exactly, merge_exactly, state_vector_exactly
-from weft.crdt.squash import squash
-from weft.crdt.view import View
-from weft.document import Document
-from weft.errors import CrdtError, UpdateError
 
 
 def held(update: bytes) -> dict[int, list[tuple[int, int]]]:

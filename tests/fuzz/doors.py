@@ -10,18 +10,18 @@ import jwt
 from websockets.exceptions import ProtocolError
 from websockets.frames import Close
 
+from raffia.claims import ClaimRules, Claims, is_pattern, read_claims
+from raffia.errors import UnauthenticatedError
+from raffia.keys import KeySet, secret_key
+from raffia.server.frames import CLOSE, FrameError
+from raffia.tokens import FileKeys, TokenVerifier, make_token
+from raffia.types import DocumentId
 from tests.fuzz.corpus import Corpus
 from tests.fuzz.mutate import mutate_one
 from tests.fuzz.parts import join, mutate_parts, split
 from tests.fuzz.targets import check
 from tests.unit.server.test_frames import read as read_frames
 from tests.unit.server.test_frames import theirs as read_frames_theirs
-from weft.claims import ClaimRules, Claims, is_pattern, read_claims
-from weft.errors import UnauthenticatedError
-from weft.keys import KeySet, secret_key
-from weft.server.frames import CLOSE, FrameError
-from weft.tokens import FileKeys, TokenVerifier, make_token
-from weft.types import DocumentId
 
 NOW_S = 1_800_000_000.0
 LIMIT_BYTES = 1000
@@ -82,7 +82,7 @@ class Frames:
 
 RULES = (
     ClaimRules(),
-    ClaimRules(audiences=("weft", "é"), issuer="me", leeway_s=5.0, max_lifetime_s=3600.0),
+    ClaimRules(audiences=("raffia", "é"), issuer="me", leeway_s=5.0, max_lifetime_s=3600.0),
     ClaimRules(claim="é"),
 )
 _VALUES = (
@@ -102,17 +102,23 @@ _VALUES = (
         NOW_S + 60,
         "",
         "é",
-        "weft",
+        "raffia",
         "\ud83d",
     ),
-    *("1800000060", [], ["weft"], ["weft", 1], {}, {"*": "edit"}, {"a/*": "admin"}, {"a*": "read"}, {"a": "EDIT"}),
+    *("1800000060", [], ["raffia"], ["raffia", 1], {}, {"*": "edit"}, {"a/*": "admin"}, {"a*": "read"}, {"a": "EDIT"}),
     *({"*": True}, {"../x": "read"}, "x" * 300),
 )
-_NAMES = ("exp", "nbf", "iat", "aud", "iss", "sub", "jti", "name", "color", "weft", "é", "other")
+_NAMES = ("exp", "nbf", "iat", "aud", "iss", "sub", "jti", "name", "color", "raffia", "é", "other")
 
 
 def _claims(rng: random.Random) -> dict[str, object]:
-    claims: dict[str, object] = {"exp": NOW_S + 60, "aud": "weft", "iss": "me", "sub": "zoë", "weft": {"a/*": "edit"}}
+    claims: dict[str, object] = {
+        "exp": NOW_S + 60,
+        "aud": "raffia",
+        "iss": "me",
+        "sub": "zoë",
+        "raffia": {"a/*": "edit"},
+    }
     for _ in range(rng.randrange(4)):
         claims[rng.choice(_NAMES)] = rng.choice(_VALUES)
     if rng.random() < 0.5:
@@ -148,16 +154,16 @@ class ClaimsJson:
             return mutate_one(rng, data)
         try:
             claims = json.loads(data[1:])
-            if rng.random() < 0.2 and isinstance(claims.get("weft"), dict):
-                claims["weft"][rng.choice(("a", "a/b", "*", "a/*", "*/a", "é", "a/", "-"))] = rng.choice(_VALUES)
+            if rng.random() < 0.2 and isinstance(claims.get("raffia"), dict):
+                claims["raffia"][rng.choice(("a", "a/b", "*", "a/*", "*/a", "é", "a/", "-"))] = rng.choice(_VALUES)
             claims[rng.choice(_NAMES)] = rng.choice(_VALUES)
             return data[:1] + json.dumps(claims).encode()
         except (ValueError, AttributeError, TypeError, IndexError, RecursionError):
             return mutate_one(rng, data)
 
     def seeds(self) -> list[bytes]:
-        base = {"exp": NOW_S + 60, "weft": {"a/*": "edit", "*": "none", "x": "admin"}, "sub": "zoë"}
-        full = base | {"aud": ["weft"], "iss": "me", "jti": "1", "name": "Zoë 😀", "color": "#fff", "iat": NOW_S}
+        base = {"exp": NOW_S + 60, "raffia": {"a/*": "edit", "*": "none", "x": "admin"}, "sub": "zoë"}
+        full = base | {"aud": ["raffia"], "iss": "me", "jti": "1", "name": "Zoë 😀", "color": "#fff", "iat": NOW_S}
         return [b"\x00" + json.dumps(base).encode(), b"\x01" + json.dumps(full).encode()]
 
     def run(self, data: bytes) -> None:
@@ -189,7 +195,7 @@ class Tokens:
         return mutate_parts(rng, data, lambda rng: split(self.make(rng))[0], mutate_one)
 
     def seeds(self) -> list[bytes]:
-        claims = {"exp": NOW_S + 60, "weft": {"*": "edit"}}
+        claims = {"exp": NOW_S + 60, "raffia": {"*": "edit"}}
         token = make_token(claims, self._keys, ClaimRules(), NOW_S)
         return [token.encode(), join((b'{"alg":"HS256"}', json.dumps(claims).encode()))]
 

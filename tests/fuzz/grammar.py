@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import random
 
-from weft.crdt.update import write_update
-from weft.wire.lib0 import write_buf, write_string, write_varuint
+from raffia.crdt.update import write_update
+from raffia.wire.lib0 import write_buf, write_string, write_varuint
 
 CLIENTS = (1, 2, 7, 300)
 TEXTS = ("a", "abc", "é", "naïve", "\n")

@@ -2,7 +2,7 @@
 
     python -m tests.fuzz.guided_child TARGET RESULTS FOLDER... [libFuzzer's options]
 
-Weft is instrumented as it is imported, so atheris comes first, and everything else after it.
+Raffia is instrumented as it is imported, so atheris comes first, and everything else after it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import atheris
 
-with atheris.instrument_imports(include=["weft"]):
+with atheris.instrument_imports(include=["raffia"]):
     from tests.fuzz import corpus
     from tests.fuzz.child import GROWTH_KB, limit_memory, what_broke
     from tests.fuzz.mutate import mutate, mutate_one

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import random
 
-from weft.crdt.update import write_update
-from weft.wire.lib0 import write_buf, write_string, write_varuint
+from raffia.crdt.update import write_update
+from raffia.wire.lib0 import write_buf, write_string, write_varuint
 
 CLIENTS = (1, 2, 300, 2**40)
 TEXTS = ("a", "ab", "é", "😀", "a😀b", "\0", "\ufeff", "👩‍👩‍👧")

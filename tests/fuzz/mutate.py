@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 
-from weft.wire import awareness, lib0
+from raffia.wire import awareness, lib0
 
 MAX_BYTES = 8192
 

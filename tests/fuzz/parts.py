@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable
 
-from weft.errors import WireError
-from weft.wire.lib0 import read_buf, write_buf
+from raffia.errors import WireError
+from raffia.wire.lib0 import read_buf, write_buf
 
 MAX_PARTS = 40
 

@@ -1,6 +1,6 @@
 """Which of many inputs are worth keeping: those that reach what no smaller one reaches. Needs no atheris.
 
-What is reached is told by Python's own tracing: steps from line to line within weft. Each input runs in its own
+What is reached is told by Python's own tracing: steps from line to line within raffia. Each input runs in its own
 process, so that one which ends it is left out.
 """
 
@@ -15,14 +15,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import weft
+import raffia
 from tests.fuzz.targets import REFUSALS
 
-PACKAGE = str(Path(weft.__file__).parent)
+PACKAGE = str(Path(raffia.__file__).parent)
 LIMIT_S = 10.0  # of processor time, traced
 MAX_KEPT_BYTES = 12_000  # of one target
 
-Step = tuple[str, int, int]  # file below weft, from line, to line; 0 is the entry of a function
+Step = tuple[str, int, int]  # file below raffia, from line, to line; 0 is the entry of a function
 
 
 def steps(run: Callable[[bytes], None], data: bytes) -> set[Step] | None:

@@ -6,24 +6,24 @@ import random
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
+from raffia.conversation import UNDECIDED, Authorise, Deliver, Detach, HocuspocusConversation, Renew, Say
+from raffia.dialects import HocuspocusConnection, YWebsocketConnection
+from raffia.document import Document
+from raffia.errors import ForbiddenError
+from raffia.hub import Hub
+from raffia.journal.memory import MemoryJournal, MemoryStore
+from raffia.metrics import Metrics
+from raffia.settings import Settings
+from raffia.types import DocumentId, Grant
+from raffia.wire import hocuspocus
+from raffia.wire.lib0 import write_string
+from raffia.workers import Workers
 from tests.fuzz.corpus import Corpus
 from tests.fuzz.loop import finish
 from tests.fuzz.mutate import mutate_one
 from tests.fuzz.parts import join, mutate_parts, split
 from tests.fuzz.targets import check
 from tests.unit.rooms import EDIT, READ, Client, turns
-from weft.conversation import UNDECIDED, Authorise, Deliver, Detach, HocuspocusConversation, Renew, Say
-from weft.dialects import HocuspocusConnection, YWebsocketConnection
-from weft.document import Document
-from weft.errors import ForbiddenError
-from weft.hub import Hub
-from weft.journal.memory import MemoryJournal, MemoryStore
-from weft.metrics import Metrics
-from weft.settings import Settings
-from weft.types import DocumentId, Grant
-from weft.wire import hocuspocus
-from weft.wire.lib0 import write_string
-from weft.workers import Workers
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import random
 
+from raffia import relay
+from raffia.errors import QuarantinedError, WireError
+from raffia.journal.entries import decode_batch, decode_updates, encode_batch, encode_updates, salvage_batch
+from raffia.journal.redis import records
+from raffia.presence import PresenceLimits, PresenceTable, make_entry
+from raffia.types import Edit
+from raffia.wire import awareness
 from tests.fuzz.corpus import Corpus
 from tests.fuzz.mutate import mutate_one, mutate_payload
 from tests.fuzz.parts import join, mutate_parts, split
 from tests.fuzz.targets import check
-from weft import relay
-from weft.errors import QuarantinedError, WireError
-from weft.journal.entries import decode_batch, decode_updates, encode_batch, encode_updates, salvage_batch
-from weft.journal.redis import records
-from weft.presence import PresenceLimits, PresenceTable, make_entry
-from weft.types import Edit
-from weft.wire import awareness
 
 AUTHORS = (None, "", "ana", "zoë 😀")
 

@@ -14,15 +14,11 @@ import random
 from collections.abc import Callable
 from typing import Protocol
 
-from tests.fuzz.corpus import ADDRESSES, Corpus, killers
-from tests.fuzz.grammar import make_update
-from tests.fuzz.histories import Chances, make_history
-from tests.fuzz.mutate import mutate, mutate_payload
-from weft.crdt import update as reader
-from weft.crdt.merge import diff, merge
-from weft.crdt.squash import squash
-from weft.document import Document
-from weft.errors import (
+from raffia.crdt import update as reader
+from raffia.crdt.merge import diff, merge
+from raffia.crdt.squash import squash
+from raffia.document import Document
+from raffia.errors import (
     LaterError,
     PresenceError,
     QuarantinedError,
@@ -31,10 +27,14 @@ from weft.errors import (
     UpdateError,
     WireError,
 )
-from weft.presence import PresenceLimits, PresenceTable
-from weft.server.frames import FrameError
-from weft.wire import awareness, hocuspocus, lib0, ywebsocket
-from weft.wire.messages import Awareness, Message, Nothing, Step1, Step2, SyncStatusRequest, Update
+from raffia.presence import PresenceLimits, PresenceTable
+from raffia.server.frames import FrameError
+from raffia.wire import awareness, hocuspocus, lib0, ywebsocket
+from raffia.wire.messages import Awareness, Message, Nothing, Step1, Step2, SyncStatusRequest, Update
+from tests.fuzz.corpus import ADDRESSES, Corpus, killers
+from tests.fuzz.grammar import make_update
+from tests.fuzz.histories import Chances, make_history
+from tests.fuzz.mutate import mutate, mutate_payload
 
 REFUSALS = (
     *(WireError, UpdateError, PresenceError, TooLargeError),

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.support.client import HocuspocusClient, YClient, fresh_reader
 from tests.support.lib0 import insert
-from tests.support.server import WeftServer, free_port
+from tests.support.server import RaffiaServer, free_port
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
@@ -28,14 +28,14 @@ SECRET = "geheim-1234"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WeftServer]:
-    with WeftServer(tmp_path_factory.mktemp("app") / "data", env={"WEFT_LOG_LEVEL": "debug"}) as running:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RaffiaServer]:
+    with RaffiaServer(tmp_path_factory.mktemp("app") / "data", env={"RAFFIA_LOG_LEVEL": "debug"}) as running:
         yield running
 
 
 def serve(*flags: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run `weft serve` where it is expected to end by itself."""
-    command = [str(Path(sys.executable).with_name("weft")), "serve", *flags]
+    """Run `raffia serve` where it is expected to end by itself."""
+    command = [str(Path(sys.executable).with_name("raffia")), "serve", *flags]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=cwd, env=env)
 
 
@@ -49,44 +49,44 @@ async def refused_with(url: str, **options: object) -> int:
 # -- routes
 
 
-def test_health_and_readiness(server: WeftServer) -> None:
+def test_health_and_readiness(server: RaffiaServer) -> None:
     assert httpx.get(f"{server.http}/healthz").json() == {"status": "ok"}
     ready = httpx.get(f"{server.http}/readyz")
     assert (ready.status_code, ready.json()) == (200, {"status": "ready"})
     assert ready.headers["cache-control"] == "no-store"
 
 
-async def test_metrics_count_what_happens(server: WeftServer) -> None:
+async def test_metrics_count_what_happens(server: RaffiaServer) -> None:
     before = server.metrics()
     writer = await YClient().join(server.ws, "metered")
     async with writer:
         writer.update(insert(7, 0, "gezählt 😀"))
         await writer.until_stored()
         during = server.metrics()
-        assert during["weft_connections"] == before["weft_connections"] + 1
-        assert during["weft_rooms"] >= 1
-        assert during["weft_sessions"] == before["weft_sessions"] + 1
+        assert during["raffia_connections"] == before["raffia_connections"] + 1
+        assert during["raffia_rooms"] >= 1
+        assert during["raffia_sessions"] == before["raffia_sessions"] + 1
     after = server.metrics()
     for name in ("updates_in_total", "frames_in_total", "frames_out_total", "bytes_in_total", "bytes_out_total"):
-        assert after[f"weft_{name}"] > before[f"weft_{name}"], name
-    assert after["weft_ack_seconds_count"] > before["weft_ack_seconds_count"]
-    assert after["weft_journal_append_seconds_count"] > before["weft_journal_append_seconds_count"]
+        assert after[f"raffia_{name}"] > before[f"raffia_{name}"], name
+    assert after["raffia_ack_seconds_count"] > before["raffia_ack_seconds_count"]
+    assert after["raffia_journal_append_seconds_count"] > before["raffia_journal_append_seconds_count"]
     assert after["process_resident_memory_bytes"] > 1e6
 
 
 def test_metrics_behind_a_token_or_gone(tmp_path: Path) -> None:
-    with WeftServer(tmp_path / "guarded", env={"WEFT_METRICS_TOKEN": SECRET}) as guarded:
+    with RaffiaServer(tmp_path / "guarded", env={"RAFFIA_METRICS_TOKEN": SECRET}) as guarded:
         url = f"{guarded.http}/metrics"
         assert httpx.get(url).status_code == 401
         assert httpx.get(url, headers={"authorization": b"Bearer wrong-\xe9"}).status_code == 401
-        assert httpx.get(url, headers={"authorization": f"Bearer {SECRET}"}).text.startswith("# HELP weft_rooms")
+        assert httpx.get(url, headers={"authorization": f"Bearer {SECRET}"}).text.startswith("# HELP raffia_rooms")
         assert SECRET not in guarded.log(1000)
-    with WeftServer(tmp_path / "closed", env={"WEFT_METRICS": "false", "WEFT_PAGE": "false"}) as closed:
+    with RaffiaServer(tmp_path / "closed", env={"RAFFIA_METRICS": "false", "RAFFIA_PAGE": "false"}) as closed:
         assert httpx.get(f"{closed.http}/metrics").status_code == 404
         assert httpx.get(f"{closed.http}/").status_code == 404
 
 
-def test_the_page_names_no_other_host(server: WeftServer) -> None:
+def test_the_page_names_no_other_host(server: RaffiaServer) -> None:
     page = httpx.get(server.http)
     assert page.status_code == 200
     assert "default-src 'none'" in page.headers["content-security-policy"]
@@ -98,14 +98,14 @@ def test_the_page_names_no_other_host(server: WeftServer) -> None:
     assert httpx.get(f"{server.http}/static/app/../../settings.py").status_code == 404
 
 
-def test_documents_and_boards_have_the_same_page(server: WeftServer) -> None:
+def test_documents_and_boards_have_the_same_page(server: RaffiaServer) -> None:
     home = httpx.get(server.http)
     for path in ("/d/notes", "/b/team%2Fsketch", "/d/team/notes"):
         page = httpx.get(server.http + path)
         assert (page.status_code, page.text, page.headers["cache-control"]) == (200, home.text, "no-cache")
 
 
-def test_hashed_files_are_kept_for_ever_and_sent_compressed(server: WeftServer) -> None:
+def test_hashed_files_are_kept_for_ever_and_sent_compressed(server: RaffiaServer) -> None:
     script = next(link for link in re.findall(r'src="([^"]+)"', httpx.get(server.http).text) if link.endswith(".js"))
     packed = httpx.get(server.http + script, headers={"accept-encoding": "gzip"})
     plain = httpx.get(server.http + script, headers={"accept-encoding": "identity"})
@@ -121,7 +121,7 @@ def test_hashed_files_are_kept_for_ever_and_sent_compressed(server: WeftServer) 
     assert httpx.get(f"{server.http}/static/app/assets/gone.js").status_code == 404
 
 
-def test_the_offline_worker_stands_beside_the_pages_and_names_files_that_are_there(server: WeftServer) -> None:
+def test_the_offline_worker_stands_beside_the_pages_and_names_files_that_are_there(server: RaffiaServer) -> None:
     worker = httpx.get(f"{server.http}/sw.js")
     assert (worker.status_code, worker.headers["cache-control"]) == (200, "no-cache")
     assert worker.headers["content-type"].startswith("text/javascript")
@@ -137,15 +137,15 @@ def test_the_offline_worker_stands_beside_the_pages_and_names_files_that_are_the
 
 
 def test_behind_a_path_the_page_links_to_that_path(tmp_path: Path) -> None:
-    with WeftServer(tmp_path / "data", env={"WEFT_ROOT_PATH": "/team/weft"}) as server:
+    with RaffiaServer(tmp_path / "data", env={"RAFFIA_ROOT_PATH": "/team/raffia"}) as server:
         page = httpx.get(server.http).text
-        assert '<html data-root="/team/weft"' in page
+        assert '<html data-root="/team/raffia"' in page
         linked = re.findall(r'(?:src|href)="([^"]+)"', page)
         assert linked
-        assert all(link.startswith("/team/weft/static/app/") for link in linked)
+        assert all(link.startswith("/team/raffia/static/app/") for link in linked)
 
 
-def test_http_on_a_socket_path_says_what_to_do(server: WeftServer) -> None:
+def test_http_on_a_socket_path_says_what_to_do(server: RaffiaServer) -> None:
     for path in ("/sync", "/sync/team/notes"):
         answer = httpx.get(server.http + path)
         assert (answer.status_code, answer.headers["upgrade"]) == (426, "websocket")
@@ -155,7 +155,7 @@ def test_http_on_a_socket_path_says_what_to_do(server: WeftServer) -> None:
 
 
 async def test_a_document_survives_a_restart(tmp_path: Path) -> None:
-    with WeftServer(tmp_path / "data") as server:
+    with RaffiaServer(tmp_path / "data") as server:
         async with YClient() as writer, HocuspocusClient("team/notes") as other:
             await writer.join(server.ws, "team/notes")
             await other.join(server.ws)
@@ -171,35 +171,37 @@ async def test_a_document_survives_a_restart(tmp_path: Path) -> None:
             assert reader.holds("zurück".encode())
 
 
-async def test_handshake_as_browsers_make_it(server: WeftServer) -> None:
-    async with connect(f"{server.ws}/shaken", origin="http://localhost:5173", subprotocols=["weft", "other"]) as socket:  # type: ignore[list-item]
+async def test_handshake_as_browsers_make_it(server: RaffiaServer) -> None:
+    async with connect(
+        f"{server.ws}/shaken", origin="http://localhost:5173", subprotocols=["raffia", "other"]
+    ) as socket:  # type: ignore[list-item]
         assert socket.response is not None
         assert socket.response.status_code == 101
-        assert socket.subprotocol == "weft"  # N2
+        assert socket.subprotocol == "raffia"  # N2
 
 
 @pytest.mark.parametrize("path", ["/sync", "/sync/shaken"])
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1.evil.example"])
 async def test_a2_pages_of_other_origins_are_refused_before_the_upgrade(
-    server: WeftServer, path: str, origin: str
+    server: RaffiaServer, path: str, origin: str
 ) -> None:
-    before = server.metric('weft_refusals_total{reason="forbidden"}') if "forbidden" in str(server.metrics()) else 0
+    before = server.metric('raffia_refusals_total{reason="forbidden"}') if "forbidden" in str(server.metrics()) else 0
     assert await refused_with(server.http.replace("http", "ws") + path, origin=origin) == 403
-    assert server.metric('weft_refusals_total{reason="forbidden"}') == before + 1
+    assert server.metric('raffia_refusals_total{reason="forbidden"}') == before + 1
 
 
-async def test_a2_a_rebound_name_is_refused(server: WeftServer) -> None:
+async def test_a2_a_rebound_name_is_refused(server: RaffiaServer) -> None:
     host = f"rebound.example:{server.port}"
     url = f"ws://{host}/sync/shaken"
     assert await refused_with(url, origin=f"http://{host}", host="127.0.0.1", port=server.port, proxy=None) == 403
 
 
 @pytest.mark.parametrize("name", ["-x", "a//b", "a/../b", "%00", "*", "é", "x" * 257])
-async def test_bad_names_are_refused_before_the_upgrade(server: WeftServer, name: str) -> None:
+async def test_bad_names_are_refused_before_the_upgrade(server: RaffiaServer, name: str) -> None:
     assert await refused_with(f"{server.ws}/{name}") == 400
 
 
-async def test_a_text_frame_gets_a_clear_refusal(server: WeftServer) -> None:
+async def test_a_text_frame_gets_a_clear_refusal(server: RaffiaServer) -> None:
     async with connect(f"{server.ws}/shaken") as socket:
         await socket.send("hello, é")
         await asyncio.wait_for(socket.wait_closed(), 10)
@@ -210,11 +212,11 @@ async def test_a_text_frame_gets_a_clear_refusal(server: WeftServer) -> None:
 
 
 async def test_more_connections_than_allowed_are_refused(tmp_path: Path) -> None:
-    with WeftServer(tmp_path / "data", env={"WEFT_MAX_CONNECTIONS": "1"}) as server:
+    with RaffiaServer(tmp_path / "data", env={"RAFFIA_MAX_CONNECTIONS": "1"}) as server:
         async with YClient() as one:
             await one.join(server.ws, "a")
             assert await refused_with(f"{server.ws}/a") == 503
-        assert server.metric('weft_refusals_total{reason="full"}') == 1
+        assert server.metric('raffia_refusals_total{reason="full"}') == 1
 
 
 # -- starting and stopping
@@ -223,62 +225,64 @@ async def test_more_connections_than_allowed_are_refused(tmp_path: Path) -> None
 def test_a5_open_mode_on_the_network_does_not_start_unsaid(tmp_path: Path) -> None:
     done = serve("--host", "0.0.0.0", "--port", "0", cwd=tmp_path)
     assert done.returncode == 2
-    assert re.fullmatch(r"weft: .*--open-to-the-network.*\n", done.stderr)
+    assert re.fullmatch(r"raffia: .*--open-to-the-network.*\n", done.stderr)
     assert list(tmp_path.iterdir()) == []
 
 
 async def test_a5_with_the_flag_it_starts_and_warns(tmp_path: Path) -> None:
-    env = {"WEFT_HOST": "0.0.0.0", "WEFT_OPEN_TO_THE_NETWORK": "1"}
-    command = [str(Path(sys.executable).with_name("weft")), "serve", "--port", "{port}", "--data", "{data}"]
-    with WeftServer(tmp_path / "data", env=env, command=command) as server:
+    env = {"RAFFIA_HOST": "0.0.0.0", "RAFFIA_OPEN_TO_THE_NETWORK": "1"}
+    command = [str(Path(sys.executable).with_name("raffia")), "serve", "--port", "{port}", "--data", "{data}"]
+    with RaffiaServer(tmp_path / "data", env=env, command=command) as server:
         assert "everybody who reaches this address may edit" in server.log()
 
 
-def test_f1_a_folder_in_use_is_said_in_one_line(server: WeftServer, tmp_path: Path) -> None:
+def test_f1_a_folder_in_use_is_said_in_one_line(server: RaffiaServer, tmp_path: Path) -> None:
     done = serve("--port", "0", "--data", str(server.data), cwd=tmp_path)
     assert done.returncode == 2
     said = done.stderr.splitlines()[-1]
-    assert said.startswith("weft: ")
+    assert said.startswith("raffia: ")
     assert "in use" in said
     assert "Traceback" not in done.stderr
     assert server.ready()
 
 
-def test_f1_a_port_in_use_is_said_in_one_line(server: WeftServer, tmp_path: Path) -> None:
+def test_f1_a_port_in_use_is_said_in_one_line(server: RaffiaServer, tmp_path: Path) -> None:
     done = serve("--port", str(server.port), cwd=tmp_path)
     assert done.returncode == 2
-    assert re.search(rf"^weft: cannot listen on 127.0.0.1 port {server.port}: .*WEFT_PORT", done.stderr, re.MULTILINE)
+    assert re.search(
+        rf"^raffia: cannot listen on 127.0.0.1 port {server.port}: .*RAFFIA_PORT", done.stderr, re.MULTILINE
+    )
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--port", "many"], "--port (WEFT_PORT)"),
+        (["--port", "many"], "--port (RAFFIA_PORT)"),
         (["--max-update-bytes", "0"], "--max-update-bytes"),
         (["--authorize", "nowhere:hook"], "cannot load 'nowhere:hook'"),
         (["--authorize", "nowhere"], "module:function"),
-        (["--allowed-origins", "app.example"], "WEFT_ALLOWED_ORIGINS"),
+        (["--allowed-origins", "app.example"], "RAFFIA_ALLOWED_ORIGINS"),
         (["--tls-key", "key.pem"], "belong together"),
     ],
 )
 def test_f1_wrong_settings_are_said_in_one_line(tmp_path: Path, flags: list[str], message: str) -> None:
     done = serve(*flags, cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.startswith("weft: ")
+    assert done.stderr.startswith("raffia: ")
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
 def test_f2_an_unknown_variable_is_a_warning(tmp_path: Path) -> None:
-    with WeftServer(tmp_path / "data", env={"WEFT_ROOM_IDEL_S": "3"}) as server:
+    with RaffiaServer(tmp_path / "data", env={"RAFFIA_ROOM_IDEL_S": "3"}) as server:
         warned = [json.loads(line) for line in server.log().splitlines() if "not a setting" in line]
     assert [(line["variable"], line["meant"], line["level"]) for line in warned] == [
-        ("WEFT_ROOM_IDEL_S", "WEFT_ROOM_IDLE_S", "warning")
+        ("RAFFIA_ROOM_IDEL_S", "RAFFIA_ROOM_IDLE_S", "warning")
     ]
 
 
 async def test_sigterm_closes_with_1012_and_ends_with_0(tmp_path: Path) -> None:
-    server = WeftServer(tmp_path / "data").start()
+    server = RaffiaServer(tmp_path / "data").start()
     async with YClient() as one, HocuspocusClient("b") as other:
         await one.join(server.ws, "a")
         await other.join(server.ws)
@@ -293,7 +297,7 @@ async def test_sigterm_closes_with_1012_and_ends_with_0(tmp_path: Path) -> None:
 
 
 def test_port_0_is_logged(tmp_path: Path) -> None:
-    command = [str(Path(sys.executable).with_name("weft")), "serve", "--port", "0", "--data", str(tmp_path / "data")]
+    command = [str(Path(sys.executable).with_name("raffia")), "serve", "--port", "0", "--data", str(tmp_path / "data")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
         assert process.stderr is not None
         try:
@@ -307,7 +311,7 @@ def test_port_0_is_logged(tmp_path: Path) -> None:
 # -- tokens, proxies, TLS
 
 
-async def test_l2_tokens_are_in_no_log_line(server: WeftServer) -> None:
+async def test_l2_tokens_are_in_no_log_line(server: RaffiaServer) -> None:
     async with YClient() as client:
         await client.open(f"{server.ws}/logged?token={SECRET}")
         client.step1()
@@ -324,8 +328,8 @@ async def test_l2_tokens_are_in_no_log_line(server: WeftServer) -> None:
 
 
 HOOK = """
-from weft.errors import UnauthenticatedError
-from weft.types import Access, Grant
+from raffia.errors import UnauthenticatedError
+from raffia.types import Access, Grant
 
 def authorize(handshake, token, document):
     if token == "broken":
@@ -340,10 +344,10 @@ def authorize(handshake, token, document):
 
 
 @pytest.fixture(scope="module")
-def hooked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WeftServer]:
+def hooked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RaffiaServer]:
     folder = tmp_path_factory.mktemp("hooked")
     (folder / "my_hook.py").write_text(HOOK)
-    with WeftServer(folder / "data", env={"WEFT_AUTHORIZE": "my_hook:authorize"}) as running:  # started in `folder`
+    with RaffiaServer(folder / "data", env={"RAFFIA_AUTHORIZE": "my_hook:authorize"}) as running:  # started in `folder`
         yield running
 
 
@@ -356,11 +360,11 @@ def hooked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WeftServer]:
         ("doc?token=broken", 503),  # K3
     ],
 )
-async def test_n1_the_hooks_answer_is_an_http_status(hooked: WeftServer, url: str, status: int) -> None:
+async def test_n1_the_hooks_answer_is_an_http_status(hooked: RaffiaServer, url: str, status: int) -> None:
     assert await refused_with(f"{hooked.ws}/{url}") == status
 
 
-async def test_the_hook_decides_in_both_dialects(hooked: WeftServer) -> None:
+async def test_the_hook_decides_in_both_dialects(hooked: RaffiaServer) -> None:
     async with YClient() as ana, HocuspocusClient("private/doc", token="ana") as also, YClient() as bearer:
         await ana.open(f"{hooked.ws}/private/doc?token=ana")
         ana.step1()
@@ -382,7 +386,7 @@ async def test_the_hook_decides_in_both_dialects(hooked: WeftServer) -> None:
         assert reader.scope == "readonly"
 
 
-async def test_the_proxys_word_for_the_address_is_taken_from_believed_proxies(hooked: WeftServer) -> None:
+async def test_the_proxys_word_for_the_address_is_taken_from_believed_proxies(hooked: RaffiaServer) -> None:
     async with YClient() as client:
         headers = {"X-Forwarded-For": "203.0.113.9", "Authorization": "Bearer ana"}
         await client.join(hooked.ws, "proxied", headers=headers)
@@ -391,7 +395,7 @@ async def test_the_proxys_word_for_the_address_is_taken_from_believed_proxies(ho
 
 async def test_allowed_origins_may_connect_and_get_cors(tmp_path: Path) -> None:
     origin = "https://app.example"
-    with WeftServer(tmp_path / "data", env={"WEFT_ALLOWED_ORIGINS": origin}) as server:
+    with RaffiaServer(tmp_path / "data", env={"RAFFIA_ALLOWED_ORIGINS": origin}) as server:
         async with connect(f"{server.ws}/doc", origin=origin):  # type: ignore[arg-type]
             pass
         answer = httpx.get(f"{server.http}/healthz", headers={"origin": origin})
@@ -401,12 +405,12 @@ async def test_allowed_origins_may_connect_and_get_cors(tmp_path: Path) -> None:
 
 
 async def test_below_a_proxys_path(tmp_path: Path) -> None:
-    """The proxy takes `/weft` away; what the app makes of its own path still has it."""
-    with WeftServer(tmp_path / "data", env={"WEFT_ROOT_PATH": "/weft"}) as server:
+    """The proxy takes `/raffia` away; what the app makes of its own path still has it."""
+    with RaffiaServer(tmp_path / "data", env={"RAFFIA_ROOT_PATH": "/raffia"}) as server:
         assert httpx.get(server.http).status_code == 200
         assert httpx.get(f"{server.http}/static/app/icon.svg").status_code == 200
         async with await fresh_reader(server.ws, "doc"):
-            assert server.metrics()["weft_sessions"] == 1
+            assert server.metrics()["raffia_sessions"] == 1
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
@@ -436,7 +440,7 @@ async def test_tls(tmp_path: Path) -> None:
     cert, key = certificate(tmp_path)
     port = free_port()
     command = [
-        str(Path(sys.executable).with_name("weft")),
+        str(Path(sys.executable).with_name("raffia")),
         "serve",
         "--port",
         str(port),
@@ -466,8 +470,8 @@ async def test_tls(tmp_path: Path) -> None:
 
 
 async def test_the_app_works_under_plain_uvicorn(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "uvicorn", "weft.app:create_app", "--factory", "--port", "{port}"]
-    with WeftServer(tmp_path / "data", env={"WEFT_DATA": str(tmp_path / "data")}, command=command) as server:
+    command = [sys.executable, "-m", "uvicorn", "raffia.app:create_app", "--factory", "--port", "{port}"]
+    with RaffiaServer(tmp_path / "data", env={"RAFFIA_DATA": str(tmp_path / "data")}, command=command) as server:
         async with YClient() as writer:
             await writer.open(f"{server.ws}/plain?token={SECRET}")
             writer.step1()

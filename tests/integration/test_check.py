@@ -1,4 +1,4 @@
-"""Damaged bytes in a real data folder: the server quarantines one document, `weft check` mends it (U3, K1-K5)."""
+"""Damaged bytes in a real data folder: the server quarantines one document, `raffia check` mends it (U3, K1-K5)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from tests.support.client import YClient, fresh_reader
 from tests.support.lib0 import insert
-from tests.support.server import WeftServer
+from tests.support.server import RaffiaServer
 
 DAMAGED, WELL = "team/notes", "team/other"
-FOLD = {"WEFT_COMPACT_TAIL_UPDATES": "5"}
+FOLD = {"RAFFIA_COMPACT_TAIL_UPDATES": "5"}
 WORD = "über 😀 "
 WORDS = 40
 
@@ -27,12 +27,12 @@ ENTRY = f"UPDATE entries SET body = damage(body) WHERE document = {KEY} AND posi
 
 
 def check(data: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    command = [str(Path(sys.executable).with_name("weft")), "check", "--data", str(data), *flags]
+    command = [str(Path(sys.executable).with_name("raffia")), "check", "--data", str(data), *flags]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=data.parent)
 
 
 def damage(data: Path, sql: str, change: Callable[[bytes], bytes]) -> None:
-    with contextlib.closing(sqlite3.connect(data / "weft.sqlite")) as connection, connection:
+    with contextlib.closing(sqlite3.connect(data / "raffia.sqlite")) as connection, connection:
         connection.create_function("damage", 1, change)
         assert connection.execute(sql).rowcount > 0
 
@@ -41,7 +41,7 @@ def flipped(at: int) -> Callable[[bytes], bytes]:
     return lambda body: body[:at] + bytes([body[at] ^ 0x01]) + body[at:][1:]
 
 
-async def write(server: WeftServer) -> None:
+async def write(server: RaffiaServer) -> None:
     """A document with a snapshot and a log behind it, and another one."""
     async with YClient() as writer:
         await writer.join(server.ws, DAMAGED)
@@ -54,7 +54,7 @@ async def write(server: WeftServer) -> None:
         await writer.until_stored()
 
 
-async def words(server: WeftServer) -> set[int]:
+async def words(server: RaffiaServer) -> set[int]:
     async with await fresh_reader(server.ws, DAMAGED) as reader:
         return {number for number in range(WORDS) if reader.holds(f"{WORD}{number:02} ".encode())}
 
@@ -69,7 +69,7 @@ async def test_a_damaged_document_is_quarantined_checked_and_repaired(
 ) -> None:
     data = tmp_path / "data"
     # The last case keeps a log alone, so that there is an entry to damage.
-    server = WeftServer(data, env={} if sql == ENTRY else FOLD)
+    server = RaffiaServer(data, env={} if sql == ENTRY else FOLD)
     with server:
         await write(server)
         running = check(data)

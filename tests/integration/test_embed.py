@@ -1,4 +1,4 @@
-"""Weft inside other apps: the examples under a real server, and the rules of embed.py."""
+"""Raffia inside other apps: the examples under a real server, and the rules of embed.py."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ import pytest
 from fastapi import FastAPI
 from tests.support.client import HocuspocusClient, YClient
 from tests.support.lib0 import insert
-from tests.support.server import ROOT, WeftServer
+from tests.support.server import ROOT, RaffiaServer
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from weft.app import create_app
-from weft.embed import Weft
-from weft.errors import DataFolderInUseError, DrainingError, JournalUnavailableError, SettingsError
-from weft.journal.memory import MemoryJournal
-from weft.settings import Settings
-from weft.types import Access, Grant
+from raffia.app import create_app
+from raffia.embed import Raffia
+from raffia.errors import DataFolderInUseError, DrainingError, JournalUnavailableError, SettingsError
+from raffia.journal.memory import MemoryJournal
+from raffia.settings import Settings
+from raffia.types import Access, Grant
 
 WORDS = "gemeinsam 😀"
 
 
-class Example(WeftServer):
+class Example(RaffiaServer):
     """An example app under uvicorn, with our protocol or uvicorn's own."""
 
     def __init__(self, data: Path, module: str, *, ws: str, ready: str) -> None:
         command = [sys.executable, "-m", "uvicorn", "--app-dir", str(ROOT / "examples"), f"{module}:app"]
-        super().__init__(data, command=[*command, "--port", "{port}", "--ws", ws], env={"WEFT_DATA": str(data)})
+        super().__init__(data, command=[*command, "--port", "{port}", "--ws", ws], env={"RAFFIA_DATA": str(data)})
         self._ready = ready
 
     @property
@@ -47,24 +47,24 @@ class Example(WeftServer):
             return False
 
 
-@pytest.fixture(params=["weft.server.protocol:WeftWebSocketProtocol", "websockets-sansio"])
+@pytest.fixture(params=["raffia.server.protocol:RaffiaWebSocketProtocol", "websockets-sansio"])
 def ws(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
-def fastapi_example(tmp_path: Path, ws: str) -> Iterator[WeftServer]:
+def fastapi_example(tmp_path: Path, ws: str) -> Iterator[RaffiaServer]:
     with Example(tmp_path / "data", "fastapi_app", ws=ws, ready="/") as server:
         yield server
 
 
 @pytest.fixture
-def starlette_example(tmp_path: Path, ws: str) -> Iterator[WeftServer]:
+def starlette_example(tmp_path: Path, ws: str) -> Iterator[RaffiaServer]:
     with Example(tmp_path / "data", "starlette_app", ws=ws, ready="/ready") as server:
         yield server
 
 
-async def test_the_fastapi_example(fastapi_example: WeftServer) -> None:
+async def test_the_fastapi_example(fastapi_example: RaffiaServer) -> None:
     server, document = fastapi_example, "notes-of-ana/today"
     async with YClient() as ana, HocuspocusClient(document, token="token-of-ana") as also:
         await ana.join(server.ws, document, headers={"Authorization": "Bearer token-of-ana"})
@@ -91,7 +91,7 @@ async def test_the_fastapi_example(fastapi_example: WeftServer) -> None:
         assert again.holds(WORDS.encode())
 
 
-async def test_the_starlette_example(starlette_example: WeftServer) -> None:
+async def test_the_starlette_example(starlette_example: RaffiaServer) -> None:
     server = starlette_example
     host = f"127.0.0.1:{server.port}"
     async with YClient() as person:
@@ -118,25 +118,25 @@ async def everybody(*_: object) -> Grant:
 
 
 async def test_b1_one_lifecycle(tmp_path: Path) -> None:
-    weft = Weft(authorize=everybody, settings=settings(tmp_path))
+    raffia = Raffia(authorize=everybody, settings=settings(tmp_path))
     with pytest.raises(DrainingError):
-        _ = weft.hub
-    assert weft.unready_reason() == "starting or stopped"
-    async with weft:
-        assert weft.unready_reason() is None
+        _ = raffia.hub
+    assert raffia.unready_reason() == "starting or stopped"
+    async with raffia:
+        assert raffia.unready_reason() is None
         with pytest.raises(SettingsError, match="runs already"):
-            await weft.__aenter__()
+            await raffia.__aenter__()
         with pytest.raises(DataFolderInUseError):
-            await Weft(authorize=everybody, settings=settings(tmp_path)).__aenter__()
-        await weft.drain()
-        assert weft.unready_reason() == "stopping"
-    assert weft.unready_reason() == "starting or stopped"
-    async with weft:  # and again: the folder was given back
-        assert weft.unready_reason() is None
+            await Raffia(authorize=everybody, settings=settings(tmp_path)).__aenter__()
+        await raffia.drain()
+        assert raffia.unready_reason() == "stopping"
+    assert raffia.unready_reason() == "starting or stopped"
+    async with raffia:  # and again: the folder was given back
+        assert raffia.unready_reason() is None
 
 
 async def test_b1_outside_of_the_lifespan_connections_are_refused(tmp_path: Path) -> None:
-    weft = Weft(authorize=everybody, settings=settings(tmp_path))
+    raffia = Raffia(authorize=everybody, settings=settings(tmp_path))
     sent: list[dict[str, object]] = []
 
     async def send(message: dict[str, object]) -> None:
@@ -150,16 +150,16 @@ async def test_b1_outside_of_the_lifespan_connections_are_refused(tmp_path: Path
         "headers": [(b"host", b"a.example")], "subprotocols": [], "client": ("127.0.0.1", 1),
         "extensions": {"websocket.http.response": {}},
     }  # fmt: skip
-    await weft(scope, receive, send)  # type: ignore[arg-type]
+    await raffia(scope, receive, send)  # type: ignore[arg-type]
     assert sent[0]["status"] == 503
-    assert weft.metrics.refusals == {"draining": 1}
-    assert weft.metrics.connections == 0
+    assert raffia.metrics.refusals == {"draining": 1}
+    assert raffia.metrics.connections == 0
 
 
-async def test_b2_weft_installs_nothing(tmp_path: Path) -> None:
+async def test_b2_raffia_installs_nothing(tmp_path: Path) -> None:
     handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     root = list(logging.getLogger().handlers)
-    async with Weft(authorize=everybody, settings=settings(tmp_path)):
+    async with Raffia(authorize=everybody, settings=settings(tmp_path)):
         assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == handlers
         assert logging.getLogger().handlers == root
     assert logging.getLogger("uvicorn.access").filters == []
@@ -167,28 +167,28 @@ async def test_b2_weft_installs_nothing(tmp_path: Path) -> None:
 
 async def test_b3_open_mode_has_to_be_said_and_follows_the_host(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
-        Weft()  # type: ignore[call-arg]
-    assert Weft(authorize=None, settings=settings(tmp_path)).is_open
+        Raffia()  # type: ignore[call-arg]
+    assert Raffia(authorize=None, settings=settings(tmp_path)).is_open
     with pytest.raises(SettingsError, match="open-to-the-network"):
-        Weft(authorize=None, settings=Settings(host="0.0.0.0"))
+        Raffia(authorize=None, settings=Settings(host="0.0.0.0"))
 
 
 async def test_a_journal_of_ones_own_and_a_plain_lifespan(tmp_path: Path) -> None:
-    weft = Weft(authorize=everybody, settings=settings(tmp_path), journal=MemoryJournal())
-    app = FastAPI(lifespan=weft.lifespan)
-    app.mount("/collab", weft)
+    raffia = Raffia(authorize=everybody, settings=settings(tmp_path), journal=MemoryJournal())
+    app = FastAPI(lifespan=raffia.lifespan)
+    app.mount("/collab", raffia)
     async with app.router.lifespan_context(app):
-        assert weft.unready_reason() is None
-        assert weft.read_metrics().journal_queue == 0
+        assert raffia.unready_reason() is None
+        assert raffia.read_metrics().journal_queue == 0
     assert not (tmp_path / "data").exists()
 
 
 async def test_an_app_that_fails_inside_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
-        async with Weft(authorize=everybody, settings=settings(tmp_path)):
+        async with Raffia(authorize=everybody, settings=settings(tmp_path)):
             1 / 0  # noqa: B018 - the host's mistake
     assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
-    async with Weft(authorize=everybody, settings=settings(tmp_path)):
+    async with Raffia(authorize=everybody, settings=settings(tmp_path)):
         pass
 
 
@@ -221,5 +221,5 @@ async def test_r2_readyz_follows_the_journal(tmp_path: Path) -> None:
         assert (await client.get("/healthz")).status_code == 200
         journal.away = False
         await until(200)
-        await app.state.weft.drain()
+        await app.state.raffia.drain()
         assert "stopping" in await until(503)

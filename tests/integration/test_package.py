@@ -1,4 +1,4 @@
-"""What people get who install Weft without its source tree and without Node."""
+"""What people get who install Raffia without its source tree and without Node."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from tests.support.server import ROOT
 from tests.support.wheel import build
 
-SOURCES = [path for path in (ROOT / "backend/weft").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+SOURCES = [path for path in (ROOT / "backend/raffia").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +28,13 @@ def test_the_wheel_holds_the_whole_package(built: Path) -> None:
     missing = {path.relative_to(ROOT / "backend").as_posix() for path in SOURCES} - names
     assert not missing
     for built_file in ("index.html", "icon.svg", "licenses.txt"):
-        assert f"weft/static/app/{built_file}" in names
-    assert not [name for name in names if name.startswith("weft/static/") and not name.startswith("weft/static/app/")]
-    assert "weft/py.typed" in names
+        assert f"raffia/static/app/{built_file}" in names
+    assert not [
+        name for name in names if name.startswith("raffia/static/") and not name.startswith("raffia/static/app/")
+    ]
+    assert "raffia/py.typed" in names
     assert "License-Expression: MIT" in metadata
-    assert "weft = weft.cli:main" in commands
+    assert "raffia = raffia.cli:main" in commands
     assert not [name for name in names if name.startswith("tests")]
 
 
@@ -41,7 +43,7 @@ def test_the_source_archive_builds_the_same(built: Path) -> None:
     (archive_path,) = built.glob("*.tar.gz")
     with tarfile.open(archive_path) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
-    app = "backend/weft/static/app/index.html"
+    app = "backend/raffia/static/app/index.html"
     for name in ("pyproject.toml", "README.md", "LICENSE", app, "docs/architecture.md"):
         assert name in names
-    assert not [name for name in names if "node_modules" in name or name.startswith(("weft-data", ".venv"))]
+    assert not [name for name in names if "node_modules" in name or name.startswith(("raffia-data", ".venv"))]

@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.interop import judge
 
 HERE = Path(__file__).resolve().parent
-STAMP = "node_modules/.weft-installed"
+STAMP = "node_modules/.raffia-installed"
 INSTALL_S = 300
 
 

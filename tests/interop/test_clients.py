@@ -21,7 +21,7 @@ from tests.interop.clients_of_npm import (
     new_document,
 )
 from tests.support.client import fresh_reader
-from tests.support.server import WeftServer
+from tests.support.server import RaffiaServer
 
 SILENCE_S = 36.0  # clients give a silent socket up after 30 s, and look every 3 s
 USER = {"user": {"name": "Zoë 😀", "color": "#30bced"}}
@@ -43,7 +43,7 @@ def test_every_promised_version_is_here() -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-async def test_sync_and_live_edits_both_ways(server: WeftServer, version: str) -> None:
+async def test_sync_and_live_edits_both_ways(server: RaffiaServer, version: str) -> None:
     document = new_document("live")
     async with driver(version) as node:
         first = await node.open("first", server.ws, document)
@@ -66,7 +66,7 @@ async def test_sync_and_live_edits_both_ways(server: WeftServer, version: str) -
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-async def test_presence_appears_changes_and_disappears(server: WeftServer, version: str) -> None:
+async def test_presence_appears_changes_and_disappears(server: RaffiaServer, version: str) -> None:
     document = new_document("presence")
     async with driver(version) as node:
         first = await node.open("first", server.ws, document, presence=USER)
@@ -86,7 +86,7 @@ async def test_presence_appears_changes_and_disappears(server: WeftServer, versi
         await second.until("absent", first.id, ms=3000)
 
 
-async def test_presence_disappears_when_a_process_dies(server: WeftServer) -> None:
+async def test_presence_disappears_when_a_process_dies(server: RaffiaServer) -> None:
     document = new_document("presence")
     async with driver(Y_WEBSOCKET[-1]) as stays:
         watcher = await stays.open("watcher", server.ws, document)
@@ -98,7 +98,7 @@ async def test_presence_disappears_when_a_process_dies(server: WeftServer) -> No
 
 
 @pytest.mark.slow
-async def test_silence_without_a_reconnect(server: WeftServer) -> None:
+async def test_silence_without_a_reconnect(server: RaffiaServer) -> None:
     """All versions at once: alone with presence, alone without any, and in pairs that watch each other's renewals."""
     async with drivers(VERSIONS) as nodes:
         everybody: list[Client] = []
@@ -127,7 +127,7 @@ async def test_silence_without_a_reconnect(server: WeftServer) -> None:
                 assert left == [], f"{watched.driver.version}: presence flickered: {left}"
 
 
-async def offline_edits(server: WeftServer, node: Driver, down: asyncio.Event, up: asyncio.Event) -> None:
+async def offline_edits(server: RaffiaServer, node: Driver, down: asyncio.Event, up: asyncio.Event) -> None:
     """One version's part of a restart: news on both sides of a client that was away."""
     document = new_document("restart")
     first = await node.open("first", server.ws, document, presence=USER)
@@ -158,7 +158,7 @@ async def offline_edits(server: WeftServer, node: Driver, down: asyncio.Event, u
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
-async def test_reconnect_after_a_restart_with_offline_edits_on_both_sides(server: WeftServer, how: str) -> None:
+async def test_reconnect_after_a_restart_with_offline_edits_on_both_sides(server: RaffiaServer, how: str) -> None:
     async with drivers(VERSIONS) as nodes:
         downs = [asyncio.Event() for _ in nodes]
         up = asyncio.Event()
@@ -182,7 +182,7 @@ async def test_reconnect_after_a_restart_with_offline_edits_on_both_sides(server
 
 
 @pytest.mark.parametrize("version", HOCUSPOCUS)
-async def test_unsynced_changes_reach_zero_only_when_stored(server: WeftServer, version: str) -> None:
+async def test_unsynced_changes_reach_zero_only_when_stored(server: RaffiaServer, version: str) -> None:
     """0 means durable: a kill right after it loses nothing. While the server cannot answer it stays above 0."""
     document = new_document("unsynced")
     tokens = [f"é{number:03}-" for number in range(100)]
@@ -204,7 +204,7 @@ async def test_unsynced_changes_reach_zero_only_when_stored(server: WeftServer, 
             assert [token for token in tokens if not reader.holds(token.encode())] == [], "acknowledged, but not there"
 
 
-async def test_all_versions_of_both_dialects_edit_one_document(server: WeftServer) -> None:
+async def test_all_versions_of_both_dialects_edit_one_document(server: RaffiaServer) -> None:
     document = new_document("together")
     async with drivers(VERSIONS) as nodes:
         clients = [await node.open(version, server.ws, document) for version, node in nodes.items()]
@@ -224,7 +224,7 @@ async def test_all_versions_of_both_dialects_edit_one_document(server: WeftServe
                 await client.until("unsynced", 0)
 
 
-async def test_the_global_websocket_of_node(server: WeftServer) -> None:
+async def test_the_global_websocket_of_node(server: RaffiaServer) -> None:
     """Providers over the WebSocket that Node has of its own, as a browser page would run them."""
     document = new_document("global")
     async with drivers([Y_WEBSOCKET[-2], HOCUSPOCUS[-1]]) as nodes:
@@ -237,7 +237,7 @@ async def test_the_global_websocket_of_node(server: WeftServer) -> None:
         await converge(second, first, text="é😀!")
 
 
-async def test_a_token_changes_nothing_in_open_mode(server: WeftServer) -> None:
+async def test_a_token_changes_nothing_in_open_mode(server: RaffiaServer) -> None:
     """2.15 sends no Auth when it has no token and one when it has: both are served."""
     document = new_document("token")
     async with driver(HOCUSPOCUS[0]) as node:

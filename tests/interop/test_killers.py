@@ -19,7 +19,7 @@ from tests.interop.clients_of_npm import new_document
 from tests.interop.judge import YjsJudge
 from tests.support.client import Client, HocuspocusClient, YClient, fresh_reader
 from tests.support.lib0 import buf, insert, string
-from tests.support.server import WeftServer
+from tests.support.server import RaffiaServer
 
 ROWS: list[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "vectors" / "killers.json").read_text())["rows"]
 REFUSED = [row for row in ROWS if row["expected"] == "refused"]
@@ -53,7 +53,7 @@ class Neighbours:
 
 
 @pytest.fixture
-async def neighbours(server: WeftServer) -> AsyncIterator[Neighbours]:
+async def neighbours(server: RaffiaServer) -> AsyncIterator[Neighbours]:
     document = new_document("neighbours")
     pair = Neighbours(await YClient().join(server.ws, document), await YClient().join(server.ws, document))
     await pair.type()
@@ -65,7 +65,7 @@ async def neighbours(server: WeftServer) -> AsyncIterator[Neighbours]:
     await pair.two.close()
 
 
-async def join(server: WeftServer, document: str, dialect: str) -> Client:
+async def join(server: RaffiaServer, document: str, dialect: str) -> Client:
     if dialect == "hocuspocus":
         return await HocuspocusClient(document, inspect=True).join(server.ws)
     return await YClient(inspect=True).join(server.ws, document)
@@ -84,8 +84,8 @@ def send(client: Client, given: str, payload: bytes) -> None:
         client.update(payload)
 
 
-def refusals(server: WeftServer, reason: str) -> float:
-    return server.metrics().get(f'weft_refusals_total{{reason="{reason}"}}', 0.0)
+def refusals(server: RaffiaServer, reason: str) -> float:
+    return server.metrics().get(f'raffia_refusals_total{{reason="{reason}"}}', 0.0)
 
 
 @pytest.mark.parametrize("dialect", ["y-websocket", "hocuspocus"])
@@ -99,7 +99,7 @@ def refusals(server: WeftServer, reason: str) -> float:
     ],
 )
 async def test_a_killer_is_refused(
-    server: WeftServer, judge: YjsJudge, neighbours: Neighbours, row: dict[str, Any], dialect: str
+    server: RaffiaServer, judge: YjsJudge, neighbours: Neighbours, row: dict[str, Any], dialect: str
 ) -> None:
     document = new_document("killer")
     before = content(row["on"]) if "on" in row else insert(1, 0, "abc")
@@ -132,7 +132,7 @@ async def test_a_killer_is_refused(
 
 @pytest.mark.parametrize("dialect", ["y-websocket", "hocuspocus"])
 async def test_a_delete_that_splits_a_surrogate_pair_is_relayed_exactly(
-    server: WeftServer, judge: YjsJudge, dialect: str
+    server: RaffiaServer, judge: YjsJudge, dialect: str
 ) -> None:
     row = next(row for row in ROWS if row["name"] == "delete-splits-a-surrogate-pair")
     before, split = content(row["on"]), content(row["bytes"])
@@ -155,7 +155,7 @@ async def test_a_delete_that_splits_a_surrogate_pair_is_relayed_exactly(
 
 
 @pytest.mark.parametrize("dialect", ["y-websocket", "hocuspocus"])
-async def test_the_four_updates_out_of_order_end_whole(server: WeftServer, judge: YjsJudge, dialect: str) -> None:
+async def test_the_four_updates_out_of_order_end_whole(server: RaffiaServer, judge: YjsJudge, dialect: str) -> None:
     row = next(row for row in ROWS if row["expected"] == "waits")
     updates = [bytes.fromhex(update) for update in row["sequence"]]
     document = new_document("four")
@@ -193,7 +193,7 @@ async def test_the_four_updates_out_of_order_end_whole(server: WeftServer, judge
     ],
 )
 async def test_malformed_frames_close_with_4400(
-    server: WeftServer, neighbours: Neighbours, name: str, frame: str
+    server: RaffiaServer, neighbours: Neighbours, name: str, frame: str
 ) -> None:
     attacker = await YClient().join(server.ws, new_document("frame"))
     attacker.send(bytes.fromhex(frame))
@@ -215,7 +215,7 @@ async def test_malformed_frames_close_with_4400(
     ],
 )
 async def test_malformed_hocuspocus_frames_close_with_4400(
-    server: WeftServer, neighbours: Neighbours, name: str, frame: bytes
+    server: RaffiaServer, neighbours: Neighbours, name: str, frame: bytes
 ) -> None:
     attacker = await HocuspocusClient(new_document("frame")).join(server.ws)
     attacker.send(frame)
@@ -224,7 +224,7 @@ async def test_malformed_hocuspocus_frames_close_with_4400(
     await neighbours.type()
 
 
-async def test_deep_json_in_presence_does_not_reach_anybody(server: WeftServer, neighbours: Neighbours) -> None:
+async def test_deep_json_in_presence_does_not_reach_anybody(server: RaffiaServer, neighbours: Neighbours) -> None:
     document = new_document("deep")
     witness = await YClient().join(server.ws, document)
     attacker = await YClient().join(server.ws, document)
@@ -238,7 +238,7 @@ async def test_deep_json_in_presence_does_not_reach_anybody(server: WeftServer, 
     await witness.close()
 
 
-async def test_an_address_that_is_no_document_is_denied(server: WeftServer) -> None:
+async def test_an_address_that_is_no_document_is_denied(server: RaffiaServer) -> None:
     """In band, as the provider shows it to the user; the connection's other documents go on."""
     client = await HocuspocusClient(new_document("address")).join(server.ws)
     await client.settle()
@@ -256,7 +256,7 @@ async def test_an_update_over_the_limit_is_refused_for_good(tmp_path: Path, size
 
     A message over the frame's limit is not read, and so has no address: the socket is closed in both dialects.
     """
-    with WeftServer(tmp_path / "data", env={"WEFT_MAX_UPDATE_BYTES": "64KiB"}) as server:
+    with RaffiaServer(tmp_path / "data", env={"RAFFIA_MAX_UPDATE_BYTES": "64KiB"}) as server:
         big = insert(1, 0, "é" * (size // 2))
         document = new_document("big")
         witness = await YClient().join(server.ws, document)
@@ -278,7 +278,7 @@ async def test_an_update_over_the_limit_is_refused_for_good(tmp_path: Path, size
         await witness.close()
 
 
-async def test_random_bytes_for_a_while(server: WeftServer, neighbours: Neighbours) -> None:
+async def test_random_bytes_for_a_while(server: RaffiaServer, neighbours: Neighbours) -> None:
     """A hundred sockets that send noise: every one is closed with 4400, or ignored where noise is a message."""
     codes = []
     for number in range(100):

@@ -11,7 +11,7 @@ from websockets.exceptions import InvalidStatus
 
 from tests.interop.clients_of_npm import driver, new_document
 from tests.support.lib0 import buf, insert
-from tests.support.server import WeftServer
+from tests.support.server import RaffiaServer
 
 STEP1 = "00000100"
 VERSION = "y-websocket-3.1.0"
@@ -22,13 +22,13 @@ def of_type(events: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("socket", ["ws", "global"])
-async def test_a_page_sees_open_message_close(server: WeftServer, socket: str) -> None:
+async def test_a_page_sees_open_message_close(server: RaffiaServer, socket: str) -> None:
     async with driver(VERSION) as node:
         call = node.node.call
-        await call("rawOpen", name="s", url=f"{server.ws}/{new_document('page')}", socket=socket, protocols=["weft"])
+        await call("rawOpen", name="s", url=f"{server.ws}/{new_document('page')}", socket=socket, protocols=["raffia"])
         events = await call("rawUntil", name="s", type="open")
         assert [event["readyState"] for event in events[:2]] == [0, 1]
-        assert of_type(events, "open")[0]["protocol"] == "weft", "a browser fails the socket unless one is selected"
+        assert of_type(events, "open")[0]["protocol"] == "raffia", "a browser fails the socket unless one is selected"
         await call("rawSend", name="s", hex=STEP1)
         events = await call("rawUntil", name="s", type="binary", count=2)
         assert {event["hex"] for event in of_type(events, "binary")} == {"00000100", "0001020000"}
@@ -40,7 +40,7 @@ async def test_a_page_sees_open_message_close(server: WeftServer, socket: str) -
 
 
 @pytest.mark.parametrize("socket", ["ws", "global"])
-async def test_a_text_frame_is_refused_clearly(server: WeftServer, socket: str) -> None:
+async def test_a_text_frame_is_refused_clearly(server: RaffiaServer, socket: str) -> None:
     async with driver(VERSION) as node:
         call = node.node.call
         await call("rawOpen", name="s", url=f"{server.ws}/{new_document('page')}", socket=socket)
@@ -52,7 +52,7 @@ async def test_a_text_frame_is_refused_clearly(server: WeftServer, socket: str) 
 
 
 @pytest.mark.parametrize("socket", ["ws", "global"])
-async def test_a_refused_handshake_is_an_error_and_a_close(server: WeftServer, socket: str) -> None:
+async def test_a_refused_handshake_is_an_error_and_a_close(server: RaffiaServer, socket: str) -> None:
     async with driver(VERSION) as node:
         call = node.node.call
         await call("rawOpen", name="s", url=f"{server.ws}/..%2Fetc", socket=socket)
@@ -62,7 +62,7 @@ async def test_a_refused_handshake_is_an_error_and_a_close(server: WeftServer, s
             assert (close["code"], close["wasClean"]) == (1006, False)
 
 
-async def test_both_directions_at_once(server: WeftServer) -> None:
+async def test_both_directions_at_once(server: RaffiaServer) -> None:
     """Full duplex: a page sends while it receives, neither waits for the other."""
     document = new_document("duplex")
     count = 300
@@ -89,7 +89,7 @@ async def test_both_directions_at_once(server: WeftServer) -> None:
                 pass
 
 
-async def test_python_websockets(server: WeftServer) -> None:
+async def test_python_websockets(server: RaffiaServer) -> None:
     document = new_document("python")
     update = insert(7, 0, "é😀")
     async with connect(f"{server.ws}/{document}") as one, connect(f"{server.ws}/{document}") as two:
@@ -121,7 +121,7 @@ async def test_python_websockets(server: WeftServer) -> None:
         ("/nowhere", 403),
     ],
 )
-async def test_a_wrong_address_is_refused_before_the_upgrade(server: WeftServer, path: str, status: int) -> None:
+async def test_a_wrong_address_is_refused_before_the_upgrade(server: RaffiaServer, path: str, status: int) -> None:
     base = server.ws.removesuffix("/sync")
     with pytest.raises(InvalidStatus) as refused:
         await connect(base + path)

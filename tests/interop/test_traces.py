@@ -14,7 +14,7 @@ from tests.interop.clients_of_npm import new_document
 from tests.interop.judge import YjsJudge
 from tests.support.client import Follower, YClient, deletes_of, fresh_reader
 from tests.support.lib0 import parse_update
-from tests.support.server import WeftServer
+from tests.support.server import RaffiaServer
 from tests.traces import AUTOMERGE_PAPER, FRIENDSFOREVER, load_trace, trace_path
 
 pytestmark = pytest.mark.slow
@@ -47,7 +47,7 @@ async def type_pipelined(writer: YClient, updates: list[bytes]) -> None:
     await writer.until_stored(b"end", deadline_s=STORED_S)
 
 
-async def test_automerge_paper_as_single_edits(server: WeftServer, judge: YjsJudge) -> None:
+async def test_automerge_paper_as_single_edits(server: RaffiaServer, judge: YjsJudge) -> None:
     updates, wanted = judge.trace(trace_path(AUTOMERGE_PAPER))
     assert len(updates) == EDITS
     document = new_document("paper")
@@ -103,7 +103,7 @@ def clocks(updates: list[tuple[int, bytes]]) -> list[int]:
     return found
 
 
-async def test_friendsforever_as_two_concurrent_clients(server: WeftServer, judge: YjsJudge) -> None:
+async def test_friendsforever_as_two_concurrent_clients(server: RaffiaServer, judge: YjsJudge) -> None:
     trace = load_trace(FRIENDSFOREVER)
     txns = trace["txns"]
     updates, wanted = judge.trace(trace_path(FRIENDSFOREVER))

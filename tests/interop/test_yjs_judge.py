@@ -19,7 +19,7 @@ from tests.interop.clients_of_npm import new_document
 from tests.interop.judge import Description, Session, YjsJudge
 from tests.support.client import Client, HocuspocusClient, YClient, fresh_reader
 from tests.support.lib0 import buf, insert, string, varuint
-from tests.support.server import WeftServer
+from tests.support.server import RaffiaServer
 
 SHUFFLED_SEEDS = 300
 SESSION_SEEDS = 150
@@ -46,7 +46,7 @@ class Played:
     log: list[bytes]
 
 
-async def join(server: WeftServer, document: str, dialect: int) -> Client:
+async def join(server: RaffiaServer, document: str, dialect: int) -> Client:
     if dialect % 2:
         return await HocuspocusClient(document, inspect=True).join(server.ws)
     return await YClient(inspect=True).join(server.ws, document)
@@ -64,7 +64,7 @@ def is_same(judge: YjsJudge, updates: list[bytes], expected: Description, log: l
 
 
 async def play(
-    server: WeftServer, judge: YjsJudge, seed: int, session: Session, order: list[int]
+    server: RaffiaServer, judge: YjsJudge, seed: int, session: Session, order: list[int]
 ) -> tuple[Played, list[str]]:
     """Send a session's updates, each through its author's socket, in the given order; says who differs from Yjs."""
     document = new_document(f"seed-{seed}")
@@ -96,7 +96,7 @@ async def play(
 
 
 async def play_all(
-    server: WeftServer, judge: YjsJudge, sessions: Iterator[tuple[int, Session, list[int]]]
+    server: RaffiaServer, judge: YjsJudge, sessions: Iterator[tuple[int, Session, list[int]]]
 ) -> tuple[list[Played], list[str]]:
     """Play many seeds, some at a time, one document each."""
     played: list[Played] = []
@@ -118,7 +118,7 @@ async def play_all(
     return played, wrong
 
 
-async def cold(server: WeftServer, judge: YjsJudge, played: list[Played]) -> list[str]:
+async def cold(server: RaffiaServer, judge: YjsJudge, played: list[Played]) -> list[str]:
     """Kill, restart, and compare what a fresh reader of each document gets."""
     await asyncio.to_thread(server.kill)
     await asyncio.to_thread(server.start)
@@ -151,7 +151,7 @@ def jumbled(session: Session, rng: Random) -> list[int]:
 
 
 @pytest.mark.slow
-async def test_shuffled_and_delayed_updates(server: WeftServer, judge: YjsJudge) -> None:
+async def test_shuffled_and_delayed_updates(server: RaffiaServer, judge: YjsJudge) -> None:
     orders: list[Order] = [shuffled, delayed, jumbled]
 
     def sessions() -> Iterator[tuple[int, Session, list[int]]]:
@@ -162,13 +162,13 @@ async def test_shuffled_and_delayed_updates(server: WeftServer, judge: YjsJudge)
     played, wrong = await play_all(server, judge, sessions())
     assert wrong == []
     assert len(played) == SHUFFLED_SEEDS
-    assert server.metric("weft_waiting_updates") == 0
-    assert server.metric("weft_waiting_bytes") == 0
+    assert server.metric("raffia_waiting_updates") == 0
+    assert server.metric("raffia_waiting_bytes") == 0
     assert await cold(server, judge, played) == []
 
 
 @pytest.mark.slow
-async def test_sessions_of_three_clients_on_all_types(server: WeftServer, judge: YjsJudge) -> None:
+async def test_sessions_of_three_clients_on_all_types(server: RaffiaServer, judge: YjsJudge) -> None:
     def sessions() -> Iterator[tuple[int, Session, list[int]]]:
         for seed in range(10_000, 10_000 + SESSION_SEEDS):
             session = judge.session(seed, clients=3, steps=80)
@@ -177,13 +177,13 @@ async def test_sessions_of_three_clients_on_all_types(server: WeftServer, judge:
     played, wrong = await play_all(server, judge, sessions())
     assert wrong == []
     assert len(played) == SESSION_SEEDS
-    assert server.metric("weft_waiting_updates") == 0
+    assert server.metric("raffia_waiting_updates") == 0
     assert await cold(server, judge, played) == []
 
 
-async def test_an_unfillable_update_holds_back_nothing_else(server: WeftServer, judge: YjsJudge) -> None:
+async def test_an_unfillable_update_holds_back_nothing_else(server: RaffiaServer, judge: YjsJudge) -> None:
     document = new_document("unfillable")
-    before = server.metric("weft_waiting_updates")
+    before = server.metric("raffia_waiting_updates")
     observer = await YClient(inspect=True).join(server.ws, document)
     writer = await HocuspocusClient(document, inspect=True).join(server.ws)
     await writer.settle()
@@ -199,7 +199,7 @@ async def test_an_unfillable_update_holds_back_nothing_else(server: WeftServer, 
     await writer.until(lambda: len(writer.statuses) - answered >= len(good), "answers to all but the one that waits")
     expected = judge.describe(*good)
     await observer.until(lambda: judge.describe(*observer.updates).same(expected), "all good updates")
-    assert server.metric("weft_waiting_updates") == before + 1
+    assert server.metric("raffia_waiting_updates") == before + 1
     assert writer.statuses.count(0) == 0
     assert len(writer.step1s) >= 2, "the server asks the session for what is missing"
     assert not observer.holds(b"never")
@@ -207,11 +207,11 @@ async def test_an_unfillable_update_holds_back_nothing_else(server: WeftServer, 
         assert judge.describe(*reader.updates).same(expected)
     await writer.close()
     await observer.settle()
-    assert server.metric("weft_waiting_updates") == before, "what waited goes with its session"
+    assert server.metric("raffia_waiting_updates") == before, "what waited goes with its session"
     await observer.close()
 
 
-async def test_the_update_that_was_missing_releases_what_waits(server: WeftServer, judge: YjsJudge) -> None:
+async def test_the_update_that_was_missing_releases_what_waits(server: RaffiaServer, judge: YjsJudge) -> None:
     """A step 2 with a Skip in it, as a client with pending structs sends it; the missing part comes from another."""
     document = new_document("missing")
     parts = [insert(3, 0, "one é "), insert(3, 6, "two 😀 ", 5), insert(3, 13, "three", 12)]
@@ -243,7 +243,7 @@ async def test_the_update_that_was_missing_releases_what_waits(server: WeftServe
 
 async def test_the_waiting_list_is_bounded(tmp_path: Path) -> None:
     """Full closes 1013, is counted, and nothing of what waited is acknowledged."""
-    with WeftServer(tmp_path / "data", env={"WEFT_MAX_WAITING_UPDATES": "32"}) as server:
+    with RaffiaServer(tmp_path / "data", env={"RAFFIA_MAX_WAITING_UPDATES": "32"}) as server:
         document = new_document("full")
         neighbour = await YClient().join(server.ws, document)
         flooder = await YClient().join(server.ws, document)
@@ -252,10 +252,10 @@ async def test_the_waiting_list_is_bounded(tmp_path: Path) -> None:
         code, reason = await flooder.until_closed()
         assert (code, "wait" in reason) == (1013, True), reason
         assert not any(flooder.holds(f"w{number:02}".encode()) for number in range(64))
-        assert server.metric('weft_refusals_total{reason="waiting-full"}') == 1
+        assert server.metric('raffia_refusals_total{reason="waiting-full"}') == 1
         neighbour.update(insert(1, 0, "é"))
         await neighbour.settle()
-        assert server.metric("weft_waiting_updates") == 0
+        assert server.metric("raffia_waiting_updates") == 0
         await neighbour.close()
 
 
@@ -275,7 +275,7 @@ OVERLAPS = {
 
 
 @pytest.mark.parametrize("overlap", list(OVERLAPS))
-async def test_an_overlap_cannot_rewrite_what_is_known(server: WeftServer, judge: YjsJudge, overlap: str) -> None:
+async def test_an_overlap_cannot_rewrite_what_is_known(server: RaffiaServer, judge: YjsJudge, overlap: str) -> None:
     document = new_document("overlap")
     known = insert(1, 0, "abc")
     observer = await YClient(inspect=True).join(server.ws, document)

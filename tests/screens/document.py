@@ -250,7 +250,7 @@ async def ways_in(stage: Stage) -> None:
     """A server with tokens: links, a reader, and somebody without one."""
     plan = await stage.create("document", TITLE, stage.closed, template="plan")
     zoe = await stage.visitor(server=stage.closed)
-    await zoe.open(plan, fragment=f"#token={token(weft={'*': 'admin'})}")
+    await zoe.open(plan, fragment=f"#token={token(raffia={'*': 'admin'})}")
     await zoe.page.get_by_role("button", name="Share").click()
     await expect(zoe.page.get_by_role("button", name=re.compile("Create link|Copy link")).first).to_be_visible()
     await zoe.page.get_by_role("button", name=re.compile("^Create link.*edit")).click()

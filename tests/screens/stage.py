@@ -25,7 +25,7 @@ from PIL.PngImagePlugin import PngInfo
 from playwright.async_api import Browser, expect
 
 from tests.browser.people import People, Person, create
-from tests.support.server import ROOT, WeftServer
+from tests.support.server import ROOT, RaffiaServer
 from tests.support.tokens import SECRET, token
 
 OUT = ROOT / "docs/screenshots"
@@ -86,13 +86,13 @@ class Stage:
         self._guests: dict[tuple[str, int], Person] = {}
 
     async def __aenter__(self) -> Self:
-        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="weft-screens-")))
+        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="raffia-screens-")))
         key = folder / "key"
         key.write_text(SECRET)
         key.chmod(0o600)
-        self.home = self._stack.enter_context(WeftServer(folder / "home"))
-        self.open = self._stack.enter_context(WeftServer(folder / "open"))
-        self.closed = self._stack.enter_context(WeftServer(folder / "closed", env={"WEFT_AUTH_KEY_FILE": str(key)}))
+        self.home = self._stack.enter_context(RaffiaServer(folder / "home"))
+        self.open = self._stack.enter_context(RaffiaServer(folder / "open"))
+        self.closed = self._stack.enter_context(RaffiaServer(folder / "closed", env={"RAFFIA_AUTH_KEY_FILE": str(key)}))
         self.people = People(self.browser, [self.open.port])
         return self
 
@@ -108,22 +108,22 @@ class Stage:
 
     # -- people
 
-    async def visitor(self, name: str = ZOE, server: WeftServer | None = None) -> Person:
+    async def visitor(self, name: str = ZOE, server: RaffiaServer | None = None) -> Person:
         """The one whose screen is photographed; a new browser profile."""
         return await self._invite(name, server or self.open, PHONE if self.phone else DESKTOP)
 
-    async def colleague(self, name: str, server: WeftServer | None = None) -> Person:
+    async def colleague(self, name: str, server: RaffiaServer | None = None) -> Person:
         """Somebody else, at a desk; the same browser each time."""
         port = (server or self.open).port
         if (name, port) not in self._guests:
             self._guests[name, port] = await self._invite(name, server or self.open, DESKTOP)
         return self._guests[name, port]
 
-    async def _invite(self, name: str, server: WeftServer, device: dict[str, Any]) -> Person:
+    async def _invite(self, name: str, server: RaffiaServer, device: dict[str, Any]) -> Person:
         person = await self.people.invite(name, port=server.port, reduced_motion="reduce", locale="en-GB", **device)
         colour = {ZOE: "#0f766e", BEN: "#c2410c", RENEE: "#6d28d9", TOMAS: "#1d4ed8"}[name]
         await person.context.add_init_script(
-            f"localStorage.setItem('weft.person', JSON.stringify({{name: {name!r}, color: {colour!r}}}))"
+            f"localStorage.setItem('raffia.person', JSON.stringify({{name: {name!r}, color: {colour!r}}}))"
         )
         # Playwright answers the older way of asking for a file only.
         await person.context.add_init_script("delete window.showOpenFilePicker")
@@ -132,15 +132,15 @@ class Stage:
 
     # -- documents
 
-    async def create(self, kind: str, title: str, server: WeftServer | None = None, **fields: Any) -> str:
+    async def create(self, kind: str, title: str, server: RaffiaServer | None = None, **fields: Any) -> str:
         """A new document; its id."""
         chosen = server or self.open
-        admin = token(weft={"*": "admin"}) if chosen is self.closed else None
+        admin = token(raffia={"*": "admin"}) if chosen is self.closed else None
         return await create(chosen.http, kind, title, token=admin, **fields)
 
     async def link(self, document: str, can: str) -> str:
         """The fragment of a link to a document of the server with tokens."""
-        headers = {"authorization": f"Bearer {token(weft={'*': 'admin'})}"}
+        headers = {"authorization": f"Bearer {token(raffia={'*': 'admin'})}"}
         async with httpx.AsyncClient(base_url=self.closed.http, headers=headers) as client:
             answer = await client.post(f"/api/documents/{document}/links", json={"can": can})
             assert answer.is_success, answer.text

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from weft.wire import awareness
-from weft.wire.lib0 import write_varuint
+from raffia.wire import awareness
+from raffia.wire.lib0 import write_varuint
 
 RENEW_S, EXPIRY_S, TICK_S = 15.0, 30.0, 3.0
 

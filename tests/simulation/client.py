@@ -10,14 +10,14 @@ from typing import Any
 
 from pycrdt import Doc, Map, Text
 
+from raffia.connection import Connection
+from raffia.crdt.update import read_state_vector
+from raffia.dialects import HocuspocusConnection, YWebsocketConnection
+from raffia.hub import Hub
+from raffia.outlet import Frame
+from raffia.types import Access, DocumentId, Grant
+from raffia.wire.lib0 import read_buf, write_buf, write_string
 from tests.simulation.awareness import SimAwareness
-from weft.connection import Connection
-from weft.crdt.update import read_state_vector
-from weft.dialects import HocuspocusConnection, YWebsocketConnection
-from weft.hub import Hub
-from weft.outlet import Frame
-from weft.types import Access, DocumentId, Grant
-from weft.wire.lib0 import read_buf, write_buf, write_string
 
 DOCUMENT = DocumentId("sim/1")
 HIGH_BYTES, LOW_BYTES = 600, 200

@@ -32,7 +32,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 def virtual_time() -> Iterator[VirtualLoop]:
     """Run what follows on a loop of virtual time, which the modules under test read as well."""
     loop = VirtualLoop()
-    timed = [name for name, module in sys.modules.items() if name.startswith("weft.") and hasattr(module, "monotonic")]
+    timed = [
+        name for name, module in sys.modules.items() if name.startswith("raffia.") and hasattr(module, "monotonic")
+    ]
     patches = [patch(f"{name}.monotonic", loop.time) for name in timed]
     for one in patches:
         one.start()

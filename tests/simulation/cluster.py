@@ -19,21 +19,21 @@ import random
 from collections.abc import Callable, Hashable
 from typing import Any
 
+from raffia.bus import DEAD_S
+from raffia.crdt.update import read_update
+from raffia.document import Document
+from raffia.journal import Loaded
+from raffia.journal.memory import MemoryStore
+from raffia.owners import GUARD_S
+from raffia.rebuild import build_document, rebuild
+from raffia.room import Room
+from raffia.types import START
 from tests.simulation.client import DOCUMENT, Link, SimClient
 from tests.simulation.clock import virtual_time
 from tests.simulation.ledger import Known, Ledger, items_of
 from tests.simulation.network import SimNetwork
 from tests.simulation.replica import Replica, remember_owners
 from tests.simulation.world import KEYS, SETTINGS, SimWorkers, contents
-from weft.bus import DEAD_S
-from weft.crdt.update import read_update
-from weft.document import Document
-from weft.journal import Loaded
-from weft.journal.memory import MemoryStore
-from weft.owners import GUARD_S
-from weft.rebuild import build_document, rebuild
-from weft.room import Room
-from weft.types import START
 
 WRITERS, READERS = 4, 1
 SHARED = SETTINGS.model_copy(update={"worker_threshold_bytes": 512})  # so that edits go on while logs are compared

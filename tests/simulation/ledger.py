@@ -10,10 +10,10 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from raffia.crdt.ranges import IdRanges
+from raffia.crdt.update import read_update
+from raffia.document import Document
 from tests.simulation.client import SimClient, Token
-from weft.crdt.ranges import IdRanges
-from weft.crdt.update import read_update
-from weft.document import Document
 
 
 class Item(NamedTuple):

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from weft.attendance import Attendance
-from weft.document import Document
-from weft.folder import Folder
-from weft.follower import Follower
-from weft.intake import Intake
-from weft.journal import Gap, Reset
-from weft.presence import PresenceTable
-from weft.room import Room
-from weft.saver import Saver
+from raffia.attendance import Attendance
+from raffia.document import Document
+from raffia.folder import Folder
+from raffia.follower import Follower
+from raffia.intake import Intake
+from raffia.journal import Gap, Reset
+from raffia.presence import PresenceTable
+from raffia.room import Room
+from raffia.saver import Saver
 
 Patch = pytest.MonkeyPatch
 

@@ -7,10 +7,10 @@ import random
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from weft.journal import Followed, Loaded, Reset, Snapshot
-from weft.journal.memory import MemoryJournal, MemoryStore
-from weft.journal.memory_bus import MemoryBus, MemoryNetwork
-from weft.types import DocumentId, Position
+from raffia.journal import Followed, Loaded, Reset, Snapshot
+from raffia.journal.memory import MemoryJournal, MemoryStore
+from raffia.journal.memory_bus import MemoryBus, MemoryNetwork
+from raffia.types import DocumentId, Position
 
 Enter = Callable[..., Any]
 

@@ -10,15 +10,15 @@ from itertools import count
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from raffia.hub import Hub
+from raffia.journal.memory import MemoryStore
+from raffia.journal.memory_bus import MemoryBus
+from raffia.metrics import Metrics
+from raffia.room import Room
+from raffia.settings import Settings
+from raffia.types import DocumentId
+from raffia.workers import Workers
 from tests.simulation.network import SimJournal, SimNetwork
-from weft.hub import Hub
-from weft.journal.memory import MemoryStore
-from weft.journal.memory_bus import MemoryBus
-from weft.metrics import Metrics
-from weft.room import Room
-from weft.settings import Settings
-from weft.types import DocumentId
-from weft.workers import Workers
 
 # Every task and timer that a replica's code starts inherits this: so a kill finds what belongs to it.
 _REPLICA: ContextVar[str | None] = ContextVar("replica", default=None)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from raffia.errors import RaffiaError
 from tests.simulation.cluster import simulate_cluster
 from tests.simulation.mutations import MUTATIONS, Mutation
-from weft.errors import WeftError
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -27,7 +27,7 @@ def test_a_seed_gives_the_same_run_again() -> None:
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
 def test_a_server_with_this_mistake_is_found_out(mutation: Mutation, monkeypatch: pytest.MonkeyPatch) -> None:
     mutation.make(monkeypatch)
-    with pytest.raises((AssertionError, RuntimeError, WeftError)):
+    with pytest.raises((AssertionError, RuntimeError, RaffiaError)):
         _simulate(mutation)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from raffia.readers import Readers
+from raffia.saver import Item, Saver
+from raffia.session import Ticket
 from tests.simulation.world import simulate
-from weft.readers import Readers
-from weft.saver import Item, Saver
-from weft.session import Ticket
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -15,15 +15,15 @@ from typing import Any
 
 from pycrdt import Doc, Map, Text
 
+from raffia.crdt.update import read_update
+from raffia.hub import Hub
+from raffia.journal.memory import MemoryJournal, MemoryStore
+from raffia.metrics import Metrics
+from raffia.rebuild import build_document
+from raffia.settings import Settings
+from raffia.workers import Workers
 from tests.simulation.client import DOCUMENT, SimClient
 from tests.simulation.clock import virtual_time
-from weft.crdt.update import read_update
-from weft.hub import Hub
-from weft.journal.memory import MemoryJournal, MemoryStore
-from weft.metrics import Metrics
-from weft.rebuild import build_document
-from weft.settings import Settings
-from weft.workers import Workers
 
 SETTINGS = Settings(
     coalesce_factor=0.0,

@@ -1,4 +1,4 @@
 """What black-box tests share: a real server process, clients that speak bytes, Node beside Python.
 
-Nothing here imports `weft`: these tests must notice when the package and the protocols drift apart.
+Nothing here imports `raffia`: these tests must notice when the package and the protocols drift apart.
 """

@@ -1,4 +1,4 @@
-"""A whole cluster for tests: Redis, replicas of Weft, HAProxy; all real, all on free ports.
+"""A whole cluster for tests: Redis, replicas of Raffia, HAProxy; all real, all on free ports.
 
     async with Cluster(tmp_path) as cluster:
         client = await YClient().join(cluster.ws, "a/document")
@@ -24,7 +24,7 @@ from typing import Self
 
 from tests.support.haproxy import Haproxy
 from tests.support.redis import RedisServer
-from tests.support.server import WeftServer
+from tests.support.server import RaffiaServer
 
 DEADLINE_S = 20.0
 POLL_S = 0.02
@@ -38,7 +38,7 @@ class Replica:
         name: as HAProxy calls it, from `replica1` on.
     """
 
-    def __init__(self, server: WeftServer, number: int) -> None:
+    def __init__(self, server: RaffiaServer, number: int) -> None:
         self.server = server
         self.name = f"replica{number + 1}"
 
@@ -83,9 +83,9 @@ class Cluster:
     Args:
         folder: data and logs of all of them.
         replicas: how many.
-        env: variables for every replica, such as `WEFT_*` settings.
+        env: variables for every replica, such as `RAFFIA_*` settings.
         lb_env: variables of infra/haproxy.cfg.
-        command: another server than `weft serve`, see `WeftServer`.
+        command: another server than `raffia serve`, see `RaffiaServer`.
         redis_options: of redis.conf, see `RedisServer`; the log is kept with AOF, synced once a second.
 
     Attributes:
@@ -105,9 +105,9 @@ class Cluster:
     ) -> None:
         options = {"appendonly": "yes", "appendfsync": "everysec", **(redis_options or {})}
         self.redis = RedisServer(folder / "redis", **options)
-        own = {"WEFT_REDIS": self.redis.url, **(env or {})}
+        own = {"RAFFIA_REDIS": self.redis.url, **(env or {})}
         self.replicas = [
-            Replica(WeftServer(folder / f"replica{number + 1}", env=own, command=command), number)
+            Replica(RaffiaServer(folder / f"replica{number + 1}", env=own, command=command), number)
             for number in range(replicas)
         ]
         addresses = [f"127.0.0.1:{replica.server.port}" for replica in self.replicas]

@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from weft.journal.sqlite_database import connect
+from raffia.journal.sqlite_database import connect
 
 WRITES = ("INSERT", "UPDATE", "DELETE", "COMMIT", "BEGIN")
 

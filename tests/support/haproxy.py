@@ -136,11 +136,11 @@ class Haproxy:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.stats_port}/;csv", timeout=5) as answer:
             return list(csv.DictReader(answer.read().decode().removeprefix("# ").splitlines()))
 
-    def states(self, backend: str = "weft") -> dict[str, str]:
+    def states(self, backend: str = "raffia") -> dict[str, str]:
         """What it thinks of each replica: `replica1` -> `UP`, `DOWN` or something between them (`UP 1/2`)."""
         return {row["svname"]: row["status"] for row in self.table() if self._is_server(row, backend)}
 
-    def sessions(self, backend: str = "weft") -> dict[str, int]:
+    def sessions(self, backend: str = "raffia") -> dict[str, int]:
         """How many connections each replica has had through this backend."""
         return {row["svname"]: int(row["stot"]) for row in self.table() if self._is_server(row, backend)}
 

@@ -8,12 +8,12 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
+from raffia.journal.contract import DOCUMENT, Clock
+from raffia.journal.protocol import Followed
+from raffia.journal.redis.connections import SingleEngine
+from raffia.journal.redis.journal import RedisJournal
+from raffia.types import START, DocumentId, Position
 from tests.support.redis import RedisServer
-from weft.journal.contract import DOCUMENT, Clock
-from weft.journal.protocol import Followed
-from weft.journal.redis.connections import SingleEngine
-from weft.journal.redis.journal import RedisJournal
-from weft.types import START, DocumentId, Position
 
 DEADLINE_S = 15.0
 

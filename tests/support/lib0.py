@@ -1,4 +1,4 @@
-"""Just enough lib0 and Yjs update format for tests that speak bytes, written apart from `weft.wire` and `weft.crdt`.
+"""Just enough lib0 and Yjs update format for tests of bytes, written apart from `raffia.wire` and `raffia.crdt`.
 
 A second, independent reader: if the package's own codec were wrong, tests built on it would agree with it.
 """

@@ -62,12 +62,12 @@ class RedisServer:
         options: of redis.conf, underscores for dashes: `appendonly="yes"`, `appendfsync="always"`.
     """
 
-    binary = os.environ.get("WEFT_TEST_REDIS", "redis-server")  # such as valkey-server
+    binary = os.environ.get("RAFFIA_TEST_REDIS", "redis-server")  # such as valkey-server
     arguments: tuple[str, ...] = ()
     reached_at = "127.0.0.1"  # by tests
 
     def __init__(self, folder: Path | None = None, *, port: int | None = None, **options: str | int) -> None:
-        self._temporary = tempfile.TemporaryDirectory(prefix="weft-redis-") if folder is None else None
+        self._temporary = tempfile.TemporaryDirectory(prefix="raffia-redis-") if folder is None else None
         self.folder = Path(self._temporary.name) if self._temporary else folder or Path()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = port or fresh_port()

@@ -1,4 +1,4 @@
-"""A real `weft serve` process for tests: started, stopped, killed and restarted on one port and one data folder.
+"""A real `raffia serve` process for tests: started, stopped, killed and restarted on one port and one data folder.
 
 Rules:
     H1  Only the process that this object started is ever signalled, by its pid; leaving the `with` ends it.
@@ -42,23 +42,23 @@ def free_port() -> int:
     raise RuntimeError("no free port between 20000 and 32000")
 
 
-def weft_command() -> list[str]:
-    """The `weft` command beside this interpreter; WEFT_TEST_COMMAND names another build of the server instead."""
-    if other := os.environ.get("WEFT_TEST_COMMAND"):
+def raffia_command() -> list[str]:
+    """The `raffia` command beside this interpreter; RAFFIA_TEST_COMMAND names another build of the server instead."""
+    if other := os.environ.get("RAFFIA_TEST_COMMAND"):
         return other.split()
-    command = Path(sys.executable).with_name("weft")
+    command = Path(sys.executable).with_name("raffia")
     if not command.exists():
         raise RuntimeError(f"{command} does not exist; run `make setup`")
     return [str(command), "serve", "--host", "127.0.0.1", "--port", "{port}", "--data", "{data}"]
 
 
-class WeftServer:
+class RaffiaServer:
     """One server process, as a context manager.
 
     Args:
         data: the data folder; its parent also gets the log.
-        env: extra environment, such as `WEFT_*` settings.
-        command: argument list with `{port}` and `{data}` in it, instead of `weft serve`.
+        env: extra environment, such as `RAFFIA_*` settings.
+        command: argument list with `{port}` and `{data}` in it, instead of `raffia serve`.
         wrapper: arguments in front of the command (`strace -f ...`).
     """
 
@@ -73,7 +73,7 @@ class WeftServer:
         self.data = data
         self.port = free_port()
         self.env = dict(env or {})
-        self.command = list(command) if command is not None else weft_command()
+        self.command = list(command) if command is not None else raffia_command()
         self.wrapper = list(wrapper)
         self.log_path = data.parent / f"{data.name}.server.txt"
         self._process: subprocess.Popen[bytes] | None = None
@@ -107,7 +107,7 @@ class WeftServer:
             raise RuntimeError(f"already running as pid {self.pid}")
         self.data.parent.mkdir(parents=True, exist_ok=True)
         arguments = [part.replace("{port}", str(self.port)).replace("{data}", str(self.data)) for part in self.command]
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith("WEFT_")}
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("RAFFIA_")}
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 [*self.wrapper, *arguments],

@@ -1,7 +1,7 @@
 """HAProxy in front of one server, which it serves below a path: the path is taken away on the way in.
 
-async with Stripping(server.port, "/weft") as proxy:
-    ...  # http://127.0.0.1:{proxy.port}/weft/
+async with Stripping(server.port, "/raffia") as proxy:
+    ...  # http://127.0.0.1:{proxy.port}/raffia/
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ frontend public
     bind 127.0.0.1:{port}
     http-request return status 404 unless {{ path_beg {path}/ }}
     http-request replace-path {path}/(.*) /\\1
-    default_backend weft
-backend weft
-    server weft 127.0.0.1:{target}
+    default_backend raffia
+backend raffia
+    server raffia 127.0.0.1:{target}
 """
 START_S = 15.0
 STOP_S = 10.0
@@ -42,7 +42,7 @@ class Stripping:
 
     Args:
         target: the server's port.
-        path: below which it is served, such as `/weft`.
+        path: below which it is served, such as `/raffia`.
     """
 
     def __init__(self, target: int, path: str) -> None:

@@ -55,7 +55,7 @@ def jwk(key: Any, kid: str | None = None, **more: object) -> dict[str, object]:
 def claims(now_s: float | None = None, lifetime_s: float = 600, **more: object) -> dict[str, object]:
     """Claims that are good for ten minutes and open `team/*` to edit; None takes one away."""
     now = time.time() if now_s is None else now_s
-    made: dict[str, object] = {"sub": "zoë😀", "weft": {"team/*": "edit"}, "exp": now + lifetime_s, "iat": now}
+    made: dict[str, object] = {"sub": "zoë😀", "raffia": {"team/*": "edit"}, "exp": now + lifetime_s, "iat": now}
     return {name: value for name, value in (made | more).items() if value is not None}
 
 

@@ -1,4 +1,4 @@
-"""Weft as people get it who have neither its source tree nor Node: the wheel, and an environment that holds it alone.
+"""Raffia as people get it who have neither its source tree nor Node: the wheel, and an environment that holds it alone.
 
 Rules:
     WH1  The environment is made by `venv` and empty, without pip even; the pip of the tests puts the wheel into it, and
@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.support.server import ROOT, WeftServer
+from tests.support.server import ROOT, RaffiaServer
 
 BUILD_S = 300
 INSTALL_S = 300
@@ -62,10 +62,10 @@ class Environment:
         """Run the environment's Python; what it prints."""
         return _run([str(self.bin / "python"), *arguments], INSTALL_S, self.folder, self.isolated)
 
-    def server(self, data: Path) -> WeftServer:
-        """`weft serve` as it is installed here; a context manager."""
-        command = [str(self.bin / "weft"), "serve", "--host", "127.0.0.1", "--port", "{port}", "--data", "{data}"]
-        return WeftServer(data, env=self.isolated, command=command)
+    def server(self, data: Path) -> RaffiaServer:
+        """`raffia serve` as it is installed here; a context manager."""
+        command = [str(self.bin / "raffia"), "serve", "--host", "127.0.0.1", "--port", "{port}", "--data", "{data}"]
+        return RaffiaServer(data, env=self.isolated, command=command)
 
 
 def _run(

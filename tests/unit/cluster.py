@@ -7,13 +7,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from tests.unit.rooms import DOCUMENT, World
 
-from weft.hub import Hub
-from weft.journal.memory import MemoryJournal, MemoryStore
-from weft.journal.memory_bus import MemoryBus, MemoryNetwork
-from weft.metrics import Metrics
-from weft.room import Room
-from weft.settings import Settings
-from weft.workers import Workers
+from raffia.hub import Hub
+from raffia.journal.memory import MemoryJournal, MemoryStore
+from raffia.journal.memory_bus import MemoryBus, MemoryNetwork
+from raffia.metrics import Metrics
+from raffia.room import Room
+from raffia.settings import Settings
+from raffia.workers import Workers
 
 
 class Replica(World):

@@ -9,19 +9,19 @@ from typing import Generic, TypeVar
 
 from pycrdt import Doc, Text
 
-from weft.connection import Connection
-from weft.crdt.merge import merge
-from weft.dialects import Ask, HocuspocusConnection, YWebsocketConnection
-from weft.hub import Hub
-from weft.journal.memory import MemoryJournal, MemoryStore
-from weft.metrics import Metrics
-from weft.outlet import Frame
-from weft.settings import Settings
-from weft.types import Access, DocumentId, Grant
-from weft.wire import ywebsocket
-from weft.wire.lib0 import write_buf
-from weft.wire.messages import Step2, Update
-from weft.workers import Workers
+from raffia.connection import Connection
+from raffia.crdt.merge import merge
+from raffia.dialects import Ask, HocuspocusConnection, YWebsocketConnection
+from raffia.hub import Hub
+from raffia.journal.memory import MemoryJournal, MemoryStore
+from raffia.metrics import Metrics
+from raffia.outlet import Frame
+from raffia.settings import Settings
+from raffia.types import Access, DocumentId, Grant
+from raffia.wire import ywebsocket
+from raffia.wire.lib0 import write_buf
+from raffia.wire.messages import Step2, Update
+from raffia.workers import Workers
 
 EDIT = Grant(Access.EDIT, user="ana")
 READ = Grant(Access.READ, user="bo")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from weft import addresses as module
-from weft.addresses import BURST_S, Addresses, counted
-from weft.errors import RoomFullError, TooFastError
-from weft.settings import load_settings
+from raffia import addresses as module
+from raffia.addresses import BURST_S, Addresses, counted
+from raffia.errors import RoomFullError, TooFastError
+from raffia.settings import load_settings
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from tests.support.tokens import SECRET, token
 
-from weft.auth import Gate, check_open_mode, is_same_origin, normal_origin
-from weft.errors import AuthUnavailableError, ForbiddenError, SettingsError, UnauthenticatedError
-from weft.hooks import Handshake, choose_subprotocol, load_hook, open_to_all
-from weft.settings import load_settings
-from weft.types import Access, DocumentId, Grant
+from raffia.auth import Gate, check_open_mode, is_same_origin, normal_origin
+from raffia.errors import AuthUnavailableError, ForbiddenError, SettingsError, UnauthenticatedError
+from raffia.hooks import Handshake, choose_subprotocol, load_hook, open_to_all
+from raffia.settings import load_settings
+from raffia.types import Access, DocumentId, Grant
 
 DOCUMENT = DocumentId("team/notes")
 
@@ -243,9 +243,15 @@ def test_tokens_come_from_the_query_or_a_bearer_header() -> None:
 
 
 def test_hooks_are_loaded_by_name() -> None:
-    assert load_hook("weft.hooks:open_to_all") is open_to_all
-    for name in ("weft.hooks", "weft.hooks:", "weft.hooks:missing", "weft.missing:hook", "weft.hooks:__name__"):
-        with pytest.raises(SettingsError, match="WEFT_AUTHORIZE"):
+    assert load_hook("raffia.hooks:open_to_all") is open_to_all
+    for name in (
+        "raffia.hooks",
+        "raffia.hooks:",
+        "raffia.hooks:missing",
+        "raffia.missing:hook",
+        "raffia.hooks:__name__",
+    ):
+        with pytest.raises(SettingsError, match="RAFFIA_AUTHORIZE"):
             load_hook(name)
 
 
@@ -287,7 +293,7 @@ async def test_a8_another_document_looks_like_one_that_is_not_there(keys: dict[s
     said = set()
     for patterns in ({"other": "admin"}, {}, {"team/notes": "none", "*": "admin"}, {"team/notes/*": "edit"}):
         with pytest.raises(ForbiddenError) as caught:
-            await gate.grant(PAGE, token(weft=patterns), DOCUMENT)
+            await gate.grant(PAGE, token(raffia=patterns), DOCUMENT)
         said.add(str(caught.value))
     assert said == {"no access to this document"}
 
@@ -306,11 +312,11 @@ async def test_a8_the_clock_is_the_gates(keys: dict[str, str]) -> None:
 
 async def test_a8_settings_are_checked_against(keys: dict[str, str]) -> None:
     settings = load_settings(
-        **keys, auth_audience="weft,zwei", auth_issuer="https://id.example", auth_claim="docs", auth_max_lifetime_s=900,
-        max_token_bytes=400,
+        **keys, auth_audience="raffia,zwei", auth_issuer="https://id.example", auth_claim="docs",
+        auth_max_lifetime_s=900, max_token_bytes=400,
     )  # fmt: skip
     gate = Gate(settings, None)
-    good = {"aud": "zwei", "iss": "https://id.example", "weft": None, "docs": {"*": "read"}}
+    good = {"aud": "zwei", "iss": "https://id.example", "raffia": None, "docs": {"*": "read"}}
     assert (await gate.grant(PAGE, token(**good), DOCUMENT)).access is Access.READ
     for wrong in ({"aud": "drei"}, {"iss": "x"}, {"lifetime_s": 1000}, {"filler": "x" * 400}):
         with pytest.raises(UnauthenticatedError):
@@ -328,7 +334,7 @@ async def test_a9_a_token_is_verified_before_the_hook_is_asked(keys: dict[str, s
     with pytest.raises(UnauthenticatedError):
         await gate.grant(PAGE, "nonsense", DOCUMENT)
     assert seen == []
-    grant = await gate.grant(PAGE, token(now_s=None, weft={"*": "admin"}), DOCUMENT)
+    grant = await gate.grant(PAGE, token(now_s=None, raffia={"*": "admin"}), DOCUMENT)
     assert (grant.access, grant.user) == (Access.READ, "hook")  # the hook alone decides
     assert grant.expires_s is not None  # but no longer than the token
     with pytest.raises(ForbiddenError):
@@ -375,11 +381,11 @@ def test_keys_that_cannot_be_used_are_said_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="No such file"):
         Gate(load_settings(auth_key_file=tmp_path / "none"), None)
     with pytest.raises(SettingsError, match="https"):
-        Gate(load_settings(auth_jwks_url="http://id.example/keys", auth_audience="weft"), None)
+        Gate(load_settings(auth_jwks_url="http://id.example/keys", auth_audience="raffia"), None)
     with pytest.raises(SettingsError, match="auth_audience"):
         load_settings(auth_jwks_url="https://id.example/keys")
     with pytest.raises(SettingsError, match="set one of them"):
-        load_settings(auth_key_file="x", auth_jwks_url="https://id.example/keys", auth_audience="weft")
+        load_settings(auth_key_file="x", auth_jwks_url="https://id.example/keys", auth_audience="raffia")
 
 
 # -- where tokens come from
@@ -389,29 +395,29 @@ def test_tokens_come_as_a_subprotocol_too() -> None:
     def offered(value: str, **more: Any) -> str | None:
         return Handshake(headers={"sec-websocket-protocol": value}, **more).token
 
-    assert offered("weft, weft.token.a.b.c") == "a.b.c"
-    assert offered("weft.token.a.b.c") == "a.b.c"
-    assert offered("weft.token.") is None
-    assert offered("weft, weft.tokens.a, xweft.token.b") is None
-    assert offered("weft.token.a", query={"token": "q"}) == "q"
+    assert offered("raffia, raffia.token.a.b.c") == "a.b.c"
+    assert offered("raffia.token.a.b.c") == "a.b.c"
+    assert offered("raffia.token.") is None
+    assert offered("raffia, raffia.tokens.a, xraffia.token.b") is None
+    assert offered("raffia.token.a", query={"token": "q"}) == "q"
 
 
 def test_rest_takes_bearer_tokens_alone() -> None:
     request = Handshake(
-        headers={"authorization": "Bearer tk", "sec-websocket-protocol": "weft.token.a"}, query={"token": "q"}
+        headers={"authorization": "Bearer tk", "sec-websocket-protocol": "raffia.token.a"}, query={"token": "q"}
     )
     assert request.bearer == "tk"
-    assert Handshake(headers={"sec-websocket-protocol": "weft.token.a"}, query={"token": "q"}).bearer is None
+    assert Handshake(headers={"sec-websocket-protocol": "raffia.token.a"}, query={"token": "q"}).bearer is None
 
 
 @pytest.mark.parametrize(
     ("offered", "answer"),
     [
         ([], None),
-        (["weft"], "weft"),
-        (["weft.token.a.b.c", "weft"], "weft"),
-        (["weft.token.a.b.c", "other", "weft"], "other"),
-        (["weft.token.a.b.c"], "weft.token.a.b.c"),
+        (["raffia"], "raffia"),
+        (["raffia.token.a.b.c", "raffia"], "raffia"),
+        (["raffia.token.a.b.c", "other", "raffia"], "other"),
+        (["raffia.token.a.b.c"], "raffia.token.a.b.c"),
     ],
 )
 def test_a_token_is_answered_only_where_a_browser_needs_it(offered: list[str], answer: str | None) -> None:

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 from tests.support.server import ROOT
 
-from weft.errors import WeftError
+from raffia.errors import RaffiaError
 
 TOLD = ROOT / "frontend/src/connection/causes.ts"
 # Said over REST only, before there is a session.
 REST_ONLY = {"unsupported-type"}
 
 
-def _all(error: type[WeftError]) -> Iterator[type[WeftError]]:
+def _all(error: type[RaffiaError]) -> Iterator[type[RaffiaError]]:
     yield error
     for narrower in error.__subclasses__():
         yield from _all(narrower)
@@ -22,5 +22,5 @@ def _all(error: type[WeftError]) -> Iterator[type[WeftError]]:
 
 def test_every_permanent_refusal_has_a_cause() -> None:
     told = set(re.findall(r'^  "([a-z-]+)": "', TOLD.read_text(), re.MULTILINE))
-    permanent = {error.reason for error in _all(WeftError) if 4400 <= error.close_code <= 4499}
+    permanent = {error.reason for error in _all(RaffiaError) if 4400 <= error.close_code <= 4499}
     assert permanent - REST_ONLY - told == set()

@@ -1,4 +1,4 @@
-"""`weft check`: damaged documents are found, kept aside and mended (K1-K5, X1-X4)."""
+"""`raffia check`: damaged documents are found, kept aside and mended (K1-K5, X1-X4)."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ import pytest
 from tests.unit.rooms import Author
 from typer.testing import CliRunner
 
-from weft.check import QUARANTINE, check, examine, set_aside
-from weft.cli import app
-from weft.crdt.merge import merge
-from weft.crdt.view import read_text
-from weft.document import Document
-from weft.errors import UpdateError
-from weft.journal import Loaded, Snapshot
-from weft.journal.contract import BEGIN_MS, Clock
-from weft.journal.entries import encode_batch, salvage_batch
-from weft.journal.sqlite import SqliteJournal
-from weft.journal.sqlite_database import DATABASE
-from weft.journal.stored import Stored
-from weft.rebuild import build_document
-from weft.rescue import rescue
-from weft.types import START, DocumentId, Edit, Position
+from raffia.check import QUARANTINE, check, examine, set_aside
+from raffia.cli import app
+from raffia.crdt.merge import merge
+from raffia.crdt.view import read_text
+from raffia.document import Document
+from raffia.errors import UpdateError
+from raffia.journal import Loaded, Snapshot
+from raffia.journal.contract import BEGIN_MS, Clock
+from raffia.journal.entries import encode_batch, salvage_batch
+from raffia.journal.sqlite import SqliteJournal
+from raffia.journal.sqlite_database import DATABASE
+from raffia.journal.stored import Stored
+from raffia.rebuild import build_document
+from raffia.rescue import rescue
+from raffia.types import START, DocumentId, Edit, Position
 
 DOCUMENT = DocumentId("team:e/notes")
 OTHER = DocumentId("team:e/other")
@@ -101,7 +101,7 @@ async def test_k1_a_folder_in_which_all_is_well(tmp_path: Path) -> None:
 
 
 async def test_k1_every_page_of_the_listing_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("weft.check.PAGE", 3)
+    monkeypatch.setattr("raffia.check.PAGE", 3)
     async with SqliteJournal(tmp_path) as journal:
         for number in range(7):
             await journal.append(DocumentId(f"d{number}"), (Edit(None, BEGIN_MS, Author(8).type("é")),))
@@ -340,24 +340,24 @@ async def test_x1_whatever_is_damaged_what_is_kept_can_be_read(tmp_path: Path) -
 # the command
 
 
-def weft_check(*flags: str) -> tuple[int, str, str]:
+def raffia_check(*flags: str) -> tuple[int, str, str]:
     result = CliRunner().invoke(app, ["check", *flags])
     return result.exit_code, result.stdout, result.stderr
 
 
 def test_the_command_says_it_with_its_exit_status(tmp_path: Path) -> None:
     asyncio.run(write(tmp_path))
-    assert weft_check("--data", str(tmp_path)) == (0, "2 documents checked: all can be read\n", "")
+    assert raffia_check("--data", str(tmp_path)) == (0, "2 documents checked: all can be read\n", "")
     change(tmp_path, STATE, flip(30))
-    status, said, _ = weft_check("--data", str(tmp_path))
+    status, said, _ = raffia_check("--data", str(tmp_path))
     assert (status, said.startswith(f"{DOCUMENT}: ")) == (1, True)
-    status, said, _ = weft_check("--data", str(tmp_path), "--repair")
+    status, said, _ = raffia_check("--data", str(tmp_path), "--repair")
     assert (status, "1 of them repaired" in said) == (0, True)
-    assert weft_check("--data", str(tmp_path))[0] == 0
+    assert raffia_check("--data", str(tmp_path))[0] == 0
 
 
 def test_a_folder_that_is_not_there_is_said_and_not_made(tmp_path: Path) -> None:
-    status, said, error = weft_check("--data", str(tmp_path / "nothing"))
+    status, said, error = raffia_check("--data", str(tmp_path / "nothing"))
     assert (status, said) == (2, "")
-    assert "there is no weft.sqlite in" in error
+    assert "there is no raffia.sqlite in" in error
     assert not (tmp_path / "nothing").exists()

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from tests.support.tokens import claims
 
-from weft.claims import ClaimRules, Claims, is_pattern, read_claims, read_patterns
-from weft.errors import UnauthenticatedError
-from weft.types import Access, DocumentId
+from raffia.claims import ClaimRules, Claims, is_pattern, read_claims, read_patterns
+from raffia.errors import UnauthenticatedError
+from raffia.types import Access, DocumentId
 
 NOW_S = 1_790_000_000.0
 
@@ -20,7 +20,7 @@ def read(rules: ClaimRules | None = None, **more: Any) -> Claims:
 
 
 def access(patterns: dict[str, str], document: str) -> Access | None:
-    return read(weft=patterns).access(DocumentId(document))
+    return read(raffia=patterns).access(DocumentId(document))
 
 
 def test_what_a_token_says() -> None:
@@ -92,18 +92,18 @@ def test_v1_the_longest_lifetime_counts_from_now() -> None:
     ("audiences", "aud", "good"),
     [
         ((), None, True),
-        ((), "weft", False),
+        ((), "raffia", False),
         ((), [], False),
-        (("weft",), "weft", True),
-        (("weft",), ["other", "weft"], True),
-        (("weft", "second"), "second", True),
-        (("weft",), None, False),
-        (("weft",), "Weft", False),
-        (("weft",), "weft2", False),
-        (("weft",), [], False),
-        (("weft",), ["weft", 1], False),
-        (("weft",), {"weft": True}, False),
-        (("weft",), True, False),
+        (("raffia",), "raffia", True),
+        (("raffia",), ["other", "raffia"], True),
+        (("raffia", "second"), "second", True),
+        (("raffia",), None, False),
+        (("raffia",), "Raffia", False),
+        (("raffia",), "raffia2", False),
+        (("raffia",), [], False),
+        (("raffia",), ["raffia", 1], False),
+        (("raffia",), {"raffia": True}, False),
+        (("raffia",), True, False),
     ],
 )
 def test_v2_audience(audiences: tuple[str, ...], aud: Any, good: bool) -> None:
@@ -139,20 +139,20 @@ def test_v2_issuer(iss: Any, good: bool) -> None:
 )
 def test_v3_a_level_that_is_none_refuses_the_token(level: Any) -> None:
     with pytest.raises(UnauthenticatedError):
-        read_claims(json.dumps(claims(NOW_S) | {"weft": {"team/*": level}}).encode(), ClaimRules(), NOW_S)
+        read_claims(json.dumps(claims(NOW_S) | {"raffia": {"team/*": level}}).encode(), ClaimRules(), NOW_S)
 
 
 @pytest.mark.parametrize("value", [True, 1, "edit", "*", ["team/*"], None])
 def test_v3_the_claim_is_an_object(value: Any) -> None:
     with pytest.raises(UnauthenticatedError, match="not an object"):
-        read_claims(json.dumps(claims(NOW_S) | {"weft": value}).encode(), ClaimRules(), NOW_S)
+        read_claims(json.dumps(claims(NOW_S) | {"raffia": value}).encode(), ClaimRules(), NOW_S)
 
 
 def test_v3_admin_false_is_no_admin() -> None:
-    said = read(weft={"notes": "read"}, admin=False, can="edit", role="admin")
+    said = read(raffia={"notes": "read"}, admin=False, can="edit", role="admin")
     assert said.access(DocumentId("notes")) is Access.READ
     with pytest.raises(UnauthenticatedError):
-        read(weft={"notes": {"admin": False}})
+        read(raffia={"notes": {"admin": False}})
 
 
 @pytest.mark.parametrize("name", ["sub", "jti", "name", "color"])
@@ -163,11 +163,11 @@ def test_v3_texts_are_texts(name: str, value: Any) -> None:
 
 
 def test_a_token_without_the_claim_opens_nothing() -> None:
-    assert read(weft=None).access(DocumentId("team/plan")) is None
-    assert read(weft={}).access(DocumentId("team/plan")) is None
-    other = read(ClaimRules(claim="https://app.example/weft"), **{"https://app.example/weft": {"a": "read"}})
+    assert read(raffia=None).access(DocumentId("team/plan")) is None
+    assert read(raffia={}).access(DocumentId("team/plan")) is None
+    other = read(ClaimRules(claim="https://app.example/raffia"), **{"https://app.example/raffia": {"a": "read"}})
     assert other.access(DocumentId("a")) is Access.READ
-    assert other.access(DocumentId("team/plan")) is None  # `weft` is not the name of the claim there
+    assert other.access(DocumentId("team/plan")) is None  # `raffia` is not the name of the claim there
 
 
 def test_nobody_needs_a_name() -> None:
@@ -237,7 +237,7 @@ def test_v5_the_most_specific_pattern_counts_in_any_order() -> None:
     "payload",
     [
         b'{"exp": 1990000000, "exp": 1990000000}',
-        b'{"exp": 1990000000, "weft": {"a": "read", "a": "edit"}}',
+        b'{"exp": 1990000000, "raffia": {"a": "read", "a": "edit"}}',
         b'{"exp": 1990000000, "x": [{"y": 1, "y": 2}]}',
         b"[]",
         b'"exp"',

@@ -7,16 +7,16 @@ import asyncio
 import pytest
 from tests.unit.rooms import DOCUMENT, EDIT, READ, Author, Client, KeptOutlet, World, text_of, turns, until, world
 
-from weft.connection import READ_AWAY_BYTES
-from weft.crdt.merge import merge
-from weft.dialects import HocuspocusConnection, YWebsocketConnection
-from weft.errors import AuthUnavailableError, ForbiddenError, UnauthenticatedError, WeftError
-from weft.intake import Intake
-from weft.journal import Loaded
-from weft.types import DocumentId, Grant
-from weft.wire import hocuspocus, ywebsocket
-from weft.wire.lib0 import write_buf, write_string
-from weft.wire.messages import Step2
+from raffia.connection import READ_AWAY_BYTES
+from raffia.crdt.merge import merge
+from raffia.dialects import HocuspocusConnection, YWebsocketConnection
+from raffia.errors import AuthUnavailableError, ForbiddenError, RaffiaError, UnauthenticatedError
+from raffia.intake import Intake
+from raffia.journal import Loaded
+from raffia.types import DocumentId, Grant
+from raffia.wire import hocuspocus, ywebsocket
+from raffia.wire.lib0 import write_buf, write_string
+from raffia.wire.messages import Step2
 
 OTHER = DocumentId("notes/2")
 STEP1 = b"\x00\x00\x01\x00"
@@ -52,10 +52,10 @@ class Door:
         self.answers.append(answer)
         return await answer
 
-    async def grant(self, number: int, answer: Grant | WeftError) -> None:
+    async def grant(self, number: int, answer: Grant | RaffiaError) -> None:
         future = self.answers[number]
         if not future.done():
-            if isinstance(answer, WeftError):
+            if isinstance(answer, RaffiaError):
                 future.set_exception(answer)
             else:
                 future.set_result(answer)
@@ -353,7 +353,7 @@ async def test_a_denied_document_leaves_the_others_and_may_be_asked_for_again() 
         (AuthUnavailableError("db at 10.0.0.3 is away"), "auth-unavailable"),
     ],
 )
-async def test_denials_say_why_and_whether_later_helps(error: WeftError, said: str) -> None:
+async def test_denials_say_why_and_whether_later_helps(error: RaffiaError, said: str) -> None:
     async with world() as w:
         door = Door()
         client = await w.hocuspocus(ask=door)
@@ -407,7 +407,7 @@ async def test_s5_an_auth_that_comes_while_it_is_asked_without_a_token_counts(an
 
 
 @pytest.mark.parametrize("answer", [EDIT, ForbiddenError("no")])
-async def test_s4_a_decision_about_a_session_that_is_over_does_not_touch_the_next(answer: Grant | WeftError) -> None:
+async def test_s4_a_decision_about_a_session_that_is_over_does_not_touch_the_next(answer: Grant | RaffiaError) -> None:
     """A page that is mounted twice: sign in, CLOSE, sign in, all on one socket."""
     async with world() as w:
         door = Door()

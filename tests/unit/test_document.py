@@ -8,11 +8,11 @@ import sys
 import pytest
 from pycrdt import Array, Doc, Map, Text
 
-from weft.crdt.merge import diff, merge
-from weft.crdt.update import read_update, write_state_vector, write_update
-from weft.document import TAIL_PIECE_UPDATES, Document
-from weft.errors import UpdateError
-from weft.types import EMPTY_UPDATE
+from raffia.crdt.merge import diff, merge
+from raffia.crdt.update import read_update, write_state_vector, write_update
+from raffia.document import TAIL_PIECE_UPDATES, Document
+from raffia.errors import UpdateError
+from raffia.types import EMPTY_UPDATE
 
 WORDS = ["é", "abc", "wörld ", "x", "0123456789", "日本"]
 

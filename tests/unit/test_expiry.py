@@ -9,13 +9,13 @@ import pytest
 from tests.unit.rooms import DOCUMENT, EDIT, Author, Client, World, text_of, until, world
 from tests.unit.test_connection import LARGE, OTHER, Door, auth, hp, hp_update
 
-from weft.dialects import HocuspocusConnection, YWebsocketConnection
-from weft.errors import AuthUnavailableError, UnauthenticatedError, WeftError
-from weft.expiry import AGAIN_S, MOST_AT_ONCE, Expiry
-from weft.session import Session
-from weft.types import Access, Grant
-from weft.wire import hocuspocus
-from weft.wire.lib0 import write_buf
+from raffia.dialects import HocuspocusConnection, YWebsocketConnection
+from raffia.errors import AuthUnavailableError, RaffiaError, UnauthenticatedError
+from raffia.expiry import AGAIN_S, MOST_AT_ONCE, Expiry
+from raffia.session import Session
+from raffia.types import Access, Grant
+from raffia.wire import hocuspocus
+from raffia.wire.lib0 import write_buf
 
 NOW_S = 1_790_000_000.0
 
@@ -34,11 +34,11 @@ class Holder:
     """A connection that writes down what it is told."""
 
     def __init__(self) -> None:
-        self.ended: list[tuple[Session, WeftError]] = []
+        self.ended: list[tuple[Session, RaffiaError]] = []
         self.asked: list[Session] = []
         self.breaks = False
 
-    def end(self, session: Session, error: WeftError) -> None:
+    def end(self, session: Session, error: RaffiaError) -> None:
         if self.breaks:
             raise RuntimeError("a bug")
         self.ended.append((session, error))
@@ -224,7 +224,7 @@ async def test_d4_what_a_tick_leaves_does_not_wait_for_the_next_second(monkeypat
     for _ in range(5 * MOST_AT_ONCE):
         expiry.watch(session(100, dialect="y-websocket"), holder)
     clock.now_s += 101
-    monkeypatch.setattr("weft.expiry.TICK_S", 3600)
+    monkeypatch.setattr("raffia.expiry.TICK_S", 3600)
     async with expiry.running():
         await until(lambda: len(holder.ended) == 5 * MOST_AT_ONCE)
     assert len(expiry) == 0
@@ -244,7 +244,7 @@ def test_one_that_breaks_keeps_nobody_else(expiry: Expiry, caplog: pytest.LogCap
 
 def test_an_end_that_brings_others_is_no_trouble(expiry: Expiry) -> None:
     class Brings(Holder):
-        def end(self, item: Session, error: WeftError) -> None:
+        def end(self, item: Session, error: RaffiaError) -> None:
             super().end(item, error)
             if len(self.ended) < 5:
                 expiry.watch(session(-1000 + len(self.ended)), self)
@@ -354,7 +354,7 @@ class Talk:
         self.door = Door()
         self.client = Client(HocuspocusConnection(w.hub, self.door, expiry))
 
-    async def auth(self, answer: Grant | WeftError, address: str = DOCUMENT) -> None:
+    async def auth(self, answer: Grant | RaffiaError, address: str = DOCUMENT) -> None:
         number = len(self.door.asked)
         self.client.send(auth(address, f"token-{number}"))
         await until(lambda: len(self.door.asked) > number)

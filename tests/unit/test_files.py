@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from obstore.store import LocalStore, MemoryStore
 
-from weft import files as module
-from weft.errors import LaterError, NotConfiguredError, SettingsError, TooLargeError
-from weft.files import FileStore, FolderFiles, NoFiles, ObjectFiles, is_name, name_of, open_files, shelf_of
-from weft.settings import Settings
-from weft.types import DocumentId
+from raffia import files as module
+from raffia.errors import LaterError, NotConfiguredError, SettingsError, TooLargeError
+from raffia.files import FileStore, FolderFiles, NoFiles, ObjectFiles, is_name, name_of, open_files, shelf_of
+from raffia.settings import Settings
+from raffia.types import DocumentId
 
 DOCUMENT, OTHER = DocumentId("team/é".replace("é", "e")), DocumentId("team/other")
 MOST = 1000
@@ -46,7 +46,7 @@ async def test_fl3_a_document_has_so_many_bytes_in_all(store: FileStore) -> None
     for letter in (b"a", b"b"):
         await store.put(DOCUMENT, name_of(letter * 500, "gif"), letter * 500)
     await store.put(DOCUMENT, name_of(b"a" * 500, "gif"), b"a" * 500)  # is there already
-    with pytest.raises(TooLargeError, match=r"1000 bytes and 1 more.*WEFT_MAX_DOCUMENT_FILES_BYTES"):
+    with pytest.raises(TooLargeError, match=r"1000 bytes and 1 more.*RAFFIA_MAX_DOCUMENT_FILES_BYTES"):
         await store.put(DOCUMENT, name_of(b"c", "gif"), b"c")
     await store.put(OTHER, name_of(b"c", "gif"), b"c")
 
@@ -146,7 +146,7 @@ async def test_fl2_synced_before_it_is_named_and_whole_or_not_there(
 async def test_fl4_replicas_need_a_place(tmp_path: Path) -> None:
     store = open_files(Settings(redis="redis://localhost:1", data=tmp_path))
     assert isinstance(store, NoFiles)
-    with pytest.raises(NotConfiguredError, match="WEFT_FILES"):
+    with pytest.raises(NotConfiguredError, match="RAFFIA_FILES"):
         await store.put(DOCUMENT, name_of(b"x", "png"), b"x")
     assert await store.get(DOCUMENT, name_of(b"x", "png")) is None
     shared = open_files(Settings(redis="redis://localhost:1", files=f"file://{tmp_path}/shared%20folder"))
@@ -162,7 +162,7 @@ def test_a_place_that_cannot_be_is_refused_at_the_start(url: str, monkeypatch: p
     for name in list(os.environ):
         if name.startswith(("AZURE", "AWS", "GOOGLE")):
             monkeypatch.delenv(name)
-    with pytest.raises(SettingsError, match="WEFT_FILES"):
+    with pytest.raises(SettingsError, match="RAFFIA_FILES"):
         open_files(Settings(files=url))
 
 

@@ -12,19 +12,19 @@ import pytest
 from pycrdt import Doc, Map
 from tests.unit.rooms import DOCUMENT, EDIT, READ, Author, Client, World, text_of, turns, until, world
 
-from weft import folder as folder_module
-from weft.crdt.merge import merge
-from weft.crdt.update import read_update, write_state_vector, write_update
-from weft.dialects import YWebsocketConnection
-from weft.errors import InternalError, JournalUnavailableError
-from weft.folder import INLINE_FOLD_BYTES
-from weft.journal import Snapshot
-from weft.rebuild import build_document
-from weft.types import DocumentId, Position
-from weft.wire import hocuspocus, ywebsocket
-from weft.wire.lib0 import write_buf, write_string
-from weft.wire.messages import Step2, Update
-from weft.workers import Workers
+from raffia import folder as folder_module
+from raffia.crdt.merge import merge
+from raffia.crdt.update import read_update, write_state_vector, write_update
+from raffia.dialects import YWebsocketConnection
+from raffia.errors import InternalError, JournalUnavailableError
+from raffia.folder import INLINE_FOLD_BYTES
+from raffia.journal import Snapshot
+from raffia.rebuild import build_document
+from raffia.types import DocumentId, Position
+from raffia.wire import hocuspocus, ywebsocket
+from raffia.wire.lib0 import write_buf, write_string
+from raffia.wire.messages import Step2, Update
+from raffia.workers import Workers
 
 KIB = 1024
 THRESHOLD = 64 * KIB

@@ -9,12 +9,12 @@ import pytest
 from tests.unit.cluster import Replica, cluster
 from tests.unit.rooms import DOCUMENT, Author, text_of, turns, until
 
-from weft import follower as follower_module
-from weft.crdt.merge import merge
-from weft.journal import Loaded
-from weft.rebuild import build_document, rebuild
-from weft.types import EMPTY_UPDATE, START, Edit, Position
-from weft.wire.lib0 import write_buf
+from raffia import follower as follower_module
+from raffia.crdt.merge import merge
+from raffia.journal import Loaded
+from raffia.rebuild import build_document, rebuild
+from raffia.types import EMPTY_UPDATE, START, Edit, Position
+from raffia.wire.lib0 import write_buf
 
 
 @pytest.fixture(autouse=True)

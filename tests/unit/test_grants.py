@@ -6,12 +6,12 @@ import pytest
 from tests.unit.rooms import DOCUMENT, EDIT, Author, Client, World, text_of, turns, until, world
 from tests.unit.test_connection import auth, hp, presence
 
-from weft.connection import Connection
-from weft.dialects import HocuspocusConnection, YWebsocketConnection
-from weft.errors import ForbiddenError, RevokedError
-from weft.expiry import Expiry
-from weft.types import Access, DocumentId, Grant
-from weft.wire.lib0 import write_buf, write_string
+from raffia.connection import Connection
+from raffia.dialects import HocuspocusConnection, YWebsocketConnection
+from raffia.errors import ForbiddenError, RevokedError
+from raffia.expiry import Expiry
+from raffia.types import Access, DocumentId, Grant
+from raffia.wire.lib0 import write_buf, write_string
 
 SECRET = "geheim-é😀"
 NOW_S = 1_790_000_000.0

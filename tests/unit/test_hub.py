@@ -11,11 +11,11 @@ from time import monotonic
 import pytest
 from tests.unit.rooms import DOCUMENT, EDIT, Author, Client, World, text_of, turns, until, world
 
-from weft.crdt.merge import merge
-from weft.crdt.update import write_update
-from weft.dialects import YWebsocketConnection
-from weft.document import Document
-from weft.errors import (
+from raffia.crdt.merge import merge
+from raffia.crdt.update import write_update
+from raffia.dialects import YWebsocketConnection
+from raffia.document import Document
+from raffia.errors import (
     CrdtError,
     DocumentDeletedError,
     DrainingError,
@@ -24,12 +24,12 @@ from weft.errors import (
     TooLargeError,
     UpdateError,
 )
-from weft.hub import TICK_PARTS
-from weft.journal import Entry, Loaded, Snapshot
-from weft.journal.memory import MemoryJournal
-from weft.rebuild import build_document
-from weft.room import Room
-from weft.types import START, Batch, DocumentId, Edit, Position
+from raffia.hub import TICK_PARTS
+from raffia.journal import Entry, Loaded, Snapshot
+from raffia.journal.memory import MemoryJournal
+from raffia.rebuild import build_document
+from raffia.room import Room
+from raffia.types import START, Batch, DocumentId, Edit, Position
 
 OTHER = DocumentId("notes/2")
 LATER_S = 1000.0

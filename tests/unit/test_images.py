@@ -7,7 +7,7 @@ import random
 import pytest
 from tests.support.images import IMAGES, jpeg, png, webp
 
-from weft.images import MIME_TYPES, read_image
+from raffia.images import MIME_TYPES, read_image
 
 
 @pytest.mark.parametrize("kind", list(IMAGES))

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import pytest
 from tests.support.tokens import ec_key, jwk
 
-from weft.errors import AuthUnavailableError, SettingsError
-from weft.jwks import REFETCH_S, RETRY_S, FetchError, PublishedKeys, check_url
-from weft.keys import Key
+from raffia.errors import AuthUnavailableError, SettingsError
+from raffia.jwks import REFETCH_S, RETRY_S, FetchError, PublishedKeys, check_url
+from raffia.keys import Key
 
 URL = "https://id.example/keys"
 
@@ -227,5 +227,5 @@ def test_w1_urls_that_keys_may_come_from(url: str) -> None:
             "https://id.example/\r\nx: y", " https://id.example", "https://id.example/ x"],
 )  # fmt: skip
 def test_w1_other_urls_are_refused_at_the_start(url: str) -> None:
-    with pytest.raises(SettingsError, match="WEFT_AUTH_JWKS_URL"):
+    with pytest.raises(SettingsError, match="RAFFIA_AUTH_JWKS_URL"):
         check_url(url)

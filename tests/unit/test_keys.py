@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 from tests.support.tokens import SECRET, ec_key, ed_key, jwk, private_pem, public_pem, rsa_key
 
-from weft.errors import SettingsError
-from weft.keys import BadKeyError, KeySet, new_secret, read_jwk_set, read_key_file, read_keys
+from raffia.errors import SettingsError
+from raffia.keys import BadKeyError, KeySet, new_secret, read_jwk_set, read_key_file, read_keys
 
 
 def oct_jwk(secret: str, **more: object) -> dict[str, object]:
@@ -136,7 +136,7 @@ def test_q5_a_published_set_keeps_what_can_be_used() -> None:
 
 def test_files(tmp_path: Path) -> None:
     path = tmp_path / "schlüssel.key"
-    with pytest.raises(SettingsError, match=r"WEFT_AUTH_KEY_FILE.*No such file"):
+    with pytest.raises(SettingsError, match=r"RAFFIA_AUTH_KEY_FILE.*No such file"):
         read_key_file(path)
     path.write_text(new_secret())
     assert len(read_key_file(path).keys) == 1

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from weft.crdt.update import read_state_vector, read_update
-from weft.errors import MalformedError
-from weft.presence import PresenceTable
-from weft.wire import hocuspocus, ywebsocket
-from weft.wire.messages import Awareness, Message, Step1, Update
+from raffia.crdt.update import read_state_vector, read_update
+from raffia.errors import MalformedError
+from raffia.presence import PresenceTable
+from raffia.wire import hocuspocus, ywebsocket
+from raffia.wire.messages import Awareness, Message, Step1, Update
 
 ROWS: list[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "vectors" / "killers.json").read_text())["rows"]
 

@@ -9,15 +9,15 @@ import pytest
 from tests.unit.cluster import Replica, cluster
 from tests.unit.rooms import DOCUMENT, Author, text_of, until
 
-from weft import follower as follower_module
-from weft import hub as hub_module
-from weft import saver as saver_module
-from weft.errors import ForbiddenError, InternalError
-from weft.journal import Gap, Snapshot
-from weft.mirror import Mirror
-from weft.rebuild import build_document
-from weft.saver import Saver
-from weft.types import DocumentId, Edit, Position
+from raffia import follower as follower_module
+from raffia import hub as hub_module
+from raffia import saver as saver_module
+from raffia.errors import ForbiddenError, InternalError
+from raffia.journal import Gap, Snapshot
+from raffia.mirror import Mirror
+from raffia.rebuild import build_document
+from raffia.saver import Saver
+from raffia.types import DocumentId, Edit, Position
 
 
 @pytest.fixture(autouse=True)

@@ -8,80 +8,80 @@ from pathlib import Path
 
 import pytest
 
-import weft
+import raffia
 
-PACKAGE = Path(weft.__file__).parent
+PACKAGE = Path(raffia.__file__).parent
 
 # The first entry that a module's name starts with decides.
 LAYERS: dict[str, int] = {
-    "weft.addresses": 2,
-    "weft.api": 6,
-    "weft.app": 6,
-    "weft.asgi": 6,
-    "weft.auth": 3,
-    "weft.bus": 3,
-    "weft.check": 6,
-    "weft.claims": 3,
-    "weft.cli": 6,
-    "weft.connection": 6,
-    "weft.dialects": 6,
-    "weft.conversation": 2,
-    "weft.crdt": 1,
-    "weft.document": 2,
-    "weft.editing": 5,
-    "weft.embed": 6,
-    "weft.errors": 0,
-    "weft.expiry": 3,
-    "weft.fanout": 4,
-    "weft.readers": 4,
-    "weft.pending": 4,
-    "weft.intake": 4,
-    "weft.held_back": 4,
-    "weft.attendance": 4,
-    "weft.answers": 4,
-    "weft.files": 3,
-    "weft.folder": 4,
-    "weft.follower": 4,
-    "weft.gate": 2,
-    "weft.hooks": 3,
-    "weft.hub": 5,
-    "weft.images": 2,
-    "weft.journal": 3,
-    "weft.jwks": 3,
-    "weft.keys": 3,
-    "weft.logs": 0,
-    "weft.memory": 0,
-    "weft.metrics": 0,
-    "weft.minting": 6,
-    "weft.mirror": 4,
-    "weft.outlet": 4,
-    "weft.owners": 2,
-    "weft.pace": 2,
-    "weft.presence": 2,
-    "weft.readiness": 5,
-    "weft.rebuild": 4,
-    "weft.relay": 4,
-    "weft.rescue": 4,
-    "weft.revocation": 3,
-    "weft.revoking": 6,
-    "weft.room": 4,
-    "weft.saver": 4,
-    "weft.seeds": 2,
-    "weft.server": 6,
-    "weft.services": 4,
-    "weft.session": 2,
-    "weft.settings": 0,
-    "weft.sockets": 6,
-    "weft.tokens": 3,
-    "weft.types": 0,
-    "weft.waiting": 2,
-    "weft.wire": 1,
-    "weft.worker": 0,
-    "weft.workers": 3,
+    "raffia.addresses": 2,
+    "raffia.api": 6,
+    "raffia.app": 6,
+    "raffia.asgi": 6,
+    "raffia.auth": 3,
+    "raffia.bus": 3,
+    "raffia.check": 6,
+    "raffia.claims": 3,
+    "raffia.cli": 6,
+    "raffia.connection": 6,
+    "raffia.dialects": 6,
+    "raffia.conversation": 2,
+    "raffia.crdt": 1,
+    "raffia.document": 2,
+    "raffia.editing": 5,
+    "raffia.embed": 6,
+    "raffia.errors": 0,
+    "raffia.expiry": 3,
+    "raffia.fanout": 4,
+    "raffia.readers": 4,
+    "raffia.pending": 4,
+    "raffia.intake": 4,
+    "raffia.held_back": 4,
+    "raffia.attendance": 4,
+    "raffia.answers": 4,
+    "raffia.files": 3,
+    "raffia.folder": 4,
+    "raffia.follower": 4,
+    "raffia.gate": 2,
+    "raffia.hooks": 3,
+    "raffia.hub": 5,
+    "raffia.images": 2,
+    "raffia.journal": 3,
+    "raffia.jwks": 3,
+    "raffia.keys": 3,
+    "raffia.logs": 0,
+    "raffia.memory": 0,
+    "raffia.metrics": 0,
+    "raffia.minting": 6,
+    "raffia.mirror": 4,
+    "raffia.outlet": 4,
+    "raffia.owners": 2,
+    "raffia.pace": 2,
+    "raffia.presence": 2,
+    "raffia.readiness": 5,
+    "raffia.rebuild": 4,
+    "raffia.relay": 4,
+    "raffia.rescue": 4,
+    "raffia.revocation": 3,
+    "raffia.revoking": 6,
+    "raffia.room": 4,
+    "raffia.saver": 4,
+    "raffia.seeds": 2,
+    "raffia.server": 6,
+    "raffia.services": 4,
+    "raffia.session": 2,
+    "raffia.settings": 0,
+    "raffia.sockets": 6,
+    "raffia.tokens": 3,
+    "raffia.types": 0,
+    "raffia.waiting": 2,
+    "raffia.wire": 1,
+    "raffia.worker": 0,
+    "raffia.workers": 3,
 }
 PURE_UP_TO = 2
 IMPURE = {"asyncio", "time", "socket", "sqlite3", "redis", "fastapi", "starlette", "uvicorn", "threading", "subprocess"}
-PYCRDT = {"weft.crdt.build", "weft.crdt.implied", "weft.crdt.merge", "weft.crdt.view"}
+PYCRDT = {"raffia.crdt.build", "raffia.crdt.implied", "raffia.crdt.merge", "raffia.crdt.view"}
 
 
 def module_name(path: Path) -> str:
@@ -110,7 +110,7 @@ def imports(name: str) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{name} uses a relative import; write weft.… in full"
+            assert node.level == 0, f"{name} uses a relative import; write raffia.… in full"
             assert node.module
             for alias in node.names:
                 full = f"{node.module}.{alias.name}"
@@ -118,7 +118,7 @@ def imports(name: str) -> Iterator[str]:
 
 
 def test_every_module_has_a_layer() -> None:
-    without = [name for name in MODULES if name != "weft" and layer(name) is None]
+    without = [name for name in MODULES if name != "raffia" and layer(name) is None]
     assert not without, f"say in tests/unit/test_layers.py and docs/architecture.md where these belong: {without}"
 
 
@@ -126,12 +126,12 @@ def test_the_table_names_nothing_that_is_gone() -> None:
     assert [name for name in LAYERS if name not in MODULES] == []
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if name != "weft"])
+@pytest.mark.parametrize("name", [name for name in MODULES if name != "raffia"])
 def test_imports_go_down_only(name: str) -> None:
     own = layer(name)
     assert own is not None
     for imported in imports(name):
-        if imported.startswith("weft."):
+        if imported.startswith("raffia."):
             other = layer(imported)
             assert other is not None, imported
             assert other <= own, f"{name} (layer {own}) imports {imported} (layer {other})"

@@ -10,7 +10,7 @@ import sys
 import pytest
 from tests.support.tokens import token
 
-from weft.logs import get_logger, redact, redacted_server_logs
+from raffia.logs import get_logger, redact, redacted_server_logs
 
 SECRET = "geheim-é-1234"
 JWT = token(sub=SECRET)
@@ -31,7 +31,7 @@ def leaks(text: str) -> bool:
         f"ticket={SECRET}",
         f"Authorization: Bearer {JWT}",
         f"{{'authorization': 'bearer {JWT}'}}",
-        f"sec-websocket-protocol: weft, weft.token.{JWT}",
+        f"sec-websocket-protocol: raffia, raffia.token.{JWT}",
         f"hook failed for {JWT}!",
         f"'{JWT[:-20]}' is cut short",
     ],
@@ -42,13 +42,13 @@ def test_l2_secrets_are_replaced(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["/sync/notes?schema=2&name=Zoë", "tokens = 3", "a plain line", "/x?broken", "the bearer", "weft.tokens"]
+    "text", ["/sync/notes?schema=2&name=Zoë", "tokens = 3", "a plain line", "/x?broken", "the bearer", "raffia.tokens"]
 )
 def test_l2_everything_else_stays(text: str) -> None:
     assert redact(text) == text
 
 
-def test_l2_the_servers_own_lines_are_redacted_while_weft_runs(
+def test_l2_the_servers_own_lines_are_redacted_while_raffia_runs(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     access = logging.getLogger("uvicorn.access")
@@ -67,10 +67,10 @@ def test_l2_the_servers_own_lines_are_redacted_while_weft_runs(
 
 def test_l1_fields_reach_the_standard_library(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
-        get_logger("weft.test").info("document opened", document="notes/é😀", size_bytes=3)
+        get_logger("raffia.test").info("document opened", document="notes/é😀", size_bytes=3)
     record = caplog.records[0]
     assert (record.name, record.getMessage(), record.__dict__["document"]) == (
-        "weft.test",
+        "raffia.test",
         "document opened",
         "notes/é😀",
     )
@@ -83,17 +83,17 @@ def run_python(code: str) -> subprocess.CompletedProcess[str]:
 def test_json_lines_hold_fields_and_no_secrets() -> None:
     done = run_python(
         "import logging\n"
-        "from weft.logs import configure_logging, get_logger\n"
+        "from raffia.logs import configure_logging, get_logger\n"
         "configure_logging('info', 'auto')\n"
-        "get_logger('weft.x').info('opened', document='é😀')\n"
+        "get_logger('raffia.x').info('opened', document='é😀')\n"
         f"logging.getLogger('uvicorn.access').warning('%s', '/sync?token={SECRET}')\n"
-        "try:\n    1 / 0\nexcept ZeroDivisionError:\n    get_logger('weft.x').exception('failed')\n"
-        "get_logger('weft.x').debug('hidden')\n"
+        "try:\n    1 / 0\nexcept ZeroDivisionError:\n    get_logger('raffia.x').exception('failed')\n"
+        "get_logger('raffia.x').debug('hidden')\n"
     )
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert [line["event"] for line in lines] == ["opened", "/sync?token=***", "failed"]
     assert lines[0] | {"timestamp": 0} == {
-        "event": "opened", "document": "é😀", "level": "info", "logger": "weft.x", "timestamp": 0,
+        "event": "opened", "document": "é😀", "level": "info", "logger": "raffia.x", "timestamp": 0,
     }  # fmt: skip
     assert "ZeroDivisionError" in json.dumps(lines[2])
     assert done.stdout == ""
@@ -102,10 +102,10 @@ def test_json_lines_hold_fields_and_no_secrets() -> None:
 @pytest.mark.parametrize("form", ["json", "text"])
 def test_l2_no_field_and_no_traceback_holds_a_token(form: str) -> None:
     done = run_python(
-        "from weft.logs import configure_logging, get_logger\n"
+        "from raffia.logs import configure_logging, get_logger\n"
         f"configure_logging('info', {form!r})\n"
-        "log = get_logger('weft.x')\n"
-        f"log.info('asked', token_field='weft.token.{JWT}', deep={{'a': ['Bearer {JWT}']}})\n"
+        "log = get_logger('raffia.x')\n"
+        f"log.info('asked', token_field='raffia.token.{JWT}', deep={{'a': ['Bearer {JWT}']}})\n"
         "def hook(token, secret):\n"
         "    raise ValueError(f'cannot decode {token}')\n"
         f"try:\n    hook({JWT!r}, {SECRET!r})\n"
@@ -116,11 +116,11 @@ def test_l2_no_field_and_no_traceback_holds_a_token(form: str) -> None:
     assert not leaks(done.stderr), done.stderr
 
 
-def test_l3_importing_weft_configures_nothing() -> None:
+def test_l3_importing_raffia_configures_nothing() -> None:
     done = run_python(
         "import logging\nbefore = list(logging.root.handlers), logging.root.level\n"
-        "import weft.logs, weft.auth\n"
+        "import raffia.logs, raffia.auth\n"
         "assert (list(logging.root.handlers), logging.root.level) == before\n"
-        "assert not logging.getLogger('weft').handlers\nprint('ok')"
+        "assert not logging.getLogger('raffia').handlers\nprint('ok')"
     )
     assert done.stdout == "ok\n"

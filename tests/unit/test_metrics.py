@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from weft.metrics import Histogram, Metrics, MetricsCollector, expose
+from raffia.metrics import Histogram, Metrics, MetricsCollector, expose
 
 
 def exposed(metrics: Metrics) -> dict[str, float]:
@@ -30,15 +30,15 @@ def test_m1_everything_counted_is_exported() -> None:
     metrics.refusals["too-large"] += 2
     metrics.ack_s.observe(0.001)
     samples = exposed(metrics)
-    assert samples["weft_rooms"] == 3
-    assert samples["weft_updates_in_total"] == 7
-    assert samples["weft_refusals_total|reason=too-large"] == 2
-    assert samples["weft_ack_seconds_count"] == 1
-    assert samples["weft_ack_seconds_sum"] == pytest.approx(0.001)
+    assert samples["raffia_rooms"] == 3
+    assert samples["raffia_updates_in_total"] == 7
+    assert samples["raffia_refusals_total|reason=too-large"] == 2
+    assert samples["raffia_ack_seconds_count"] == 1
+    assert samples["raffia_ack_seconds_sum"] == pytest.approx(0.001)
     names = " ".join(samples)
     for item in fields(metrics):
         if item.metadata["kind"] != "labelled":
-            assert f"weft_{item.name.removesuffix('_s')}" in names
+            assert f"raffia_{item.name.removesuffix('_s')}" in names
         assert item.metadata["help"]
 
 

@@ -1,4 +1,4 @@
-"""`weft token` and `weft new-key`: Y1-Y3 of minting.py."""
+"""`raffia token` and `raffia new-key`: Y1-Y3 of minting.py."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import pytest
 from tests.support.tokens import SECRET, ec_key, private_pem, public_pem
 from typer.testing import CliRunner, Result
 
-from weft.auth import Gate
-from weft.cli import app
-from weft.errors import SettingsError
-from weft.hooks import Handshake
-from weft.minting import span_s
-from weft.settings import Settings, load_settings
-from weft.types import Access, DocumentId
+from raffia.auth import Gate
+from raffia.cli import app
+from raffia.errors import SettingsError
+from raffia.hooks import Handshake
+from raffia.minting import span_s
+from raffia.settings import Settings, load_settings
+from raffia.types import Access, DocumentId
 
 
 @pytest.fixture(autouse=True)
 def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in Settings.model_fields:
-        monkeypatch.delenv(f"WEFT_{name.upper()}", raising=False)
+        monkeypatch.delenv(f"RAFFIA_{name.upper()}", raising=False)
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def key_file(tmp_path: Path) -> str:
     return str(tmp_path / "secret")
 
 
-def weft(*arguments: str, env: dict[str, str] | None = None) -> Result:
+def raffia(*arguments: str, env: dict[str, str] | None = None) -> Result:
     return CliRunner().invoke(app, list(arguments), env=env)
 
 
@@ -46,16 +46,22 @@ def test_what_is_no_span(text: str) -> None:
 
 
 async def test_y1_the_token_alone_is_printed_and_the_server_takes_it(key_file: str) -> None:
-    env = {"WEFT_AUTH_KEY_FILE": key_file, "WEFT_AUTH_AUDIENCE": "weft,b", "WEFT_AUTH_ISSUER": "https://a.example"}
+    env = {
+        "RAFFIA_AUTH_KEY_FILE": key_file,
+        "RAFFIA_AUTH_AUDIENCE": "raffia,b",
+        "RAFFIA_AUTH_ISSUER": "https://a.example",
+    }
     who = ("--user", "zoë", "--name", "Zoë 😀", "--color", "#f00")
-    done = weft("token", "--document", "team/*", "--document", "notes/1", "--can", "edit", "--for", "1h", *who, env=env)
+    done = raffia(
+        "token", "--document", "team/*", "--document", "notes/1", "--can", "edit", "--for", "1h", *who, env=env
+    )
     assert done.exit_code == 0, done.output
     (line,) = done.stdout.splitlines()
     claims = jwt.decode(line, options={"verify_signature": False})
     assert 3599 <= claims["exp"] - claims["iat"] <= 3600
-    assert claims["weft"] == {"team/*": "edit", "notes/1": "edit"}
-    assert (claims["sub"], claims["name"], claims["aud"]) == ("zoë", "Zoë 😀", "weft")
-    gate = Gate(load_settings(auth_key_file=key_file, auth_audience="weft", auth_issuer="https://a.example"), None)
+    assert claims["raffia"] == {"team/*": "edit", "notes/1": "edit"}
+    assert (claims["sub"], claims["name"], claims["aud"]) == ("zoë", "Zoë 😀", "raffia")
+    gate = Gate(load_settings(auth_key_file=key_file, auth_audience="raffia", auth_issuer="https://a.example"), None)
     grant = await gate.grant(Handshake(), line, DocumentId("team/x"))
     assert (grant.access, grant.user, grant.claims["color"]) == (Access.EDIT, "zoë", "#f00")
     assert grant.claims["jti"] == claims["jti"]
@@ -63,10 +69,10 @@ async def test_y1_the_token_alone_is_printed_and_the_server_takes_it(key_file: s
 
 def test_a_private_key_signs_for_a_server_that_takes_its_keys_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "ec.pem").write_bytes(private_pem(ec_key()))
-    env = {"WEFT_AUTH_JWKS_URL": "https://id.example/keys", "WEFT_AUTH_AUDIENCE": "weft"}
-    done = weft("token", "--document", "*", "--auth-key-file", str(tmp_path / "ec.pem"), env=env)
+    env = {"RAFFIA_AUTH_JWKS_URL": "https://id.example/keys", "RAFFIA_AUTH_AUDIENCE": "raffia"}
+    done = raffia("token", "--document", "*", "--auth-key-file", str(tmp_path / "ec.pem"), env=env)
     assert jwt.get_unverified_header(done.stdout.strip())["alg"] == "ES256"
-    without = weft("token", "--document", "*", env=env)
+    without = raffia("token", "--document", "*", env=env)
     assert (without.exit_code, without.stdout) == (2, "")
     assert "no key to sign with" in without.stderr
 
@@ -86,7 +92,7 @@ def test_a_private_key_signs_for_a_server_that_takes_its_keys_elsewhere(tmp_path
 def test_y2_errors_are_one_line_and_no_token(tmp_path: Path, key_file: str, flags: list[str], says: str) -> None:
     (tmp_path / "public.pem").write_bytes(public_pem(ec_key()))
     flags = [str(tmp_path / "public.pem") if flag == "PUBLIC" else flag for flag in flags]
-    done = weft("token", *flags, env={"WEFT_AUTH_KEY_FILE": key_file, "WEFT_AUTH_MAX_LIFETIME_S": "3600"})
+    done = raffia("token", *flags, env={"RAFFIA_AUTH_KEY_FILE": key_file, "RAFFIA_AUTH_MAX_LIFETIME_S": "3600"})
     assert (done.exit_code, done.stdout) == (2, "")
     assert says in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -94,16 +100,16 @@ def test_y2_errors_are_one_line_and_no_token(tmp_path: Path, key_file: str, flag
 
 def test_y3_a_new_key_is_its_owners_alone_and_replaces_nothing(tmp_path: Path) -> None:
     path = tmp_path / "schlüssel"
-    done = weft("new-key", str(path))
+    done = raffia("new-key", str(path))
     assert (done.exit_code, done.stdout) == (0, "")
-    assert f"WEFT_AUTH_KEY_FILE={path}" in done.stderr
+    assert f"RAFFIA_AUTH_KEY_FILE={path}" in done.stderr
     assert path.stat().st_mode & 0o777 == 0o600
     secret = path.read_text()
     assert len(secret.strip()) >= 43
     assert secret.strip() not in done.stderr
-    again = weft("new-key", str(path))
+    again = raffia("new-key", str(path))
     assert again.exit_code == 2
     assert "is there already" in again.stderr
     assert path.read_text() == secret
-    assert weft("token", "--document", "a", "--auth-key-file", str(path)).exit_code == 0
-    assert "cannot write" in weft("new-key", str(tmp_path / "no" / "folder")).stderr
+    assert raffia("token", "--document", "a", "--auth-key-file", str(path)).exit_code == 0
+    assert "cannot write" in raffia("new-key", str(tmp_path / "no" / "folder")).stderr

@@ -11,14 +11,14 @@ from pycrdt import Doc, Map, Text
 from tests.unit.cluster import cluster
 from tests.unit.rooms import DOCUMENT, EDIT, Author, World, until, world
 
-from weft import editing, follower, mirror
-from weft.crdt.build import make, set_meta
-from weft.crdt.merge import merge
-from weft.crdt.view import View
-from weft.errors import DocumentDeletedError, JournalUnavailableError, SchemaError
-from weft.types import DocumentId
-from weft.wire import ywebsocket
-from weft.wire.messages import Update
+from raffia import editing, follower, mirror
+from raffia.crdt.build import make, set_meta
+from raffia.crdt.merge import merge
+from raffia.crdt.view import View
+from raffia.errors import DocumentDeletedError, JournalUnavailableError, SchemaError
+from raffia.types import DocumentId
+from raffia.wire import ywebsocket
+from raffia.wire.messages import Update
 
 OTHER = DocumentId("other")
 

@@ -6,11 +6,11 @@ from time import monotonic
 
 from tests.unit.rooms import DOCUMENT, Author, text_of, until, world
 
-from weft.crdt.update import read_update
-from weft.owners import GUARD_S, Owners
-from weft.types import Access, Grant
-from weft.wire.awareness import write_entry
-from weft.wire.lib0 import write_buf, write_varuint
+from raffia.crdt.update import read_update
+from raffia.owners import GUARD_S, Owners
+from raffia.types import Access, Grant
+from raffia.wire.awareness import write_entry
+from raffia.wire.lib0 import write_buf, write_varuint
 
 ANA, BO, CY = (Grant(Access.EDIT, user=name) for name in ("ana", "bo", "zoë 🦊"))
 NOBODY = Grant(Access.EDIT)

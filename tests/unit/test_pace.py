@@ -7,8 +7,8 @@ import random
 import pytest
 from tests.unit.rooms import EDIT, Author, turns, world
 
-from weft.pace import BURST_S, LEAST_WAIT_S, MOST_WAIT_S, Budget, Pace
-from weft.settings import load_settings
+from raffia.pace import BURST_S, LEAST_WAIT_S, MOST_WAIT_S, Budget, Pace
+from raffia.settings import load_settings
 
 
 def test_pc1_a_full_budget_is_not_waited_for() -> None:
@@ -78,7 +78,7 @@ def test_pc1_the_defaults_leave_people_alone() -> None:
 
 async def test_x7_a_connection_rests_and_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     now = {"s": 1000.0}
-    monkeypatch.setattr("weft.connection.monotonic", lambda: now["s"])
+    monkeypatch.setattr("raffia.connection.monotonic", lambda: now["s"])
     async with world(max_updates_per_s=1, max_bytes_per_s=0, too_fast_s=5) as w:
         ana, bo = await w.yws(EDIT), await w.yws(EDIT)
         author = Author(3)

@@ -1,4 +1,4 @@
-"""The awareness table, rules P1 to P10 of `weft.presence`."""
+"""The awareness table, rules P1 to P10 of `raffia.presence`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from weft.errors import PresenceError, TooLargeError
-from weft.presence import MAX_CLOCK, Entry, PresenceLimits, PresenceTable, encode, make_entry
-from weft.wire import awareness
-from weft.wire.lib0 import write_varuint
+from raffia.errors import PresenceError, TooLargeError
+from raffia.presence import MAX_CLOCK, Entry, PresenceLimits, PresenceTable, encode, make_entry
+from raffia.wire import awareness
+from raffia.wire.lib0 import write_varuint
 
 ZOE = '{"user":{"name":"Zoë 😀"}}'.encode()
 BOB = b'{"user":{"name":"Bob"}}'

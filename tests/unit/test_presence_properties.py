@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weft.presence import PresenceTable, encode
-from weft.wire import awareness
-from weft.wire.lib0 import write_varuint
+from raffia.presence import PresenceTable, encode
+from raffia.wire import awareness
+from raffia.wire.lib0 import write_varuint
 
 Said = tuple[int, int, bytes | None]
 

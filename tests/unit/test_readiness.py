@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from weft.errors import JournalUnavailableError
-from weft.journal.memory import MemoryJournal
-from weft.readiness import JournalWatch
+from raffia.errors import JournalUnavailableError
+from raffia.journal.memory import MemoryJournal
+from raffia.readiness import JournalWatch
 
 
 class Journal(MemoryJournal):
@@ -72,7 +72,7 @@ async def test_r2_no_answer_is_away(journal: Journal, monkeypatch: pytest.Monkey
     async def hangs() -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr("weft.readiness.ANSWER_S", 0.01)
+    monkeypatch.setattr("raffia.readiness.ANSWER_S", 0.01)
     monkeypatch.setattr(journal, "healthy", hangs)
     watch = JournalWatch(journal)
     watch.away_s()

@@ -6,15 +6,15 @@ import pytest
 from tests.unit.cluster import Replica, cluster
 from tests.unit.rooms import Client, turns, until
 
-from weft import relay as relay_module
-from weft.dialects import YWebsocketConnection
-from weft.errors import WireError
-from weft.presence import Entry, make_entry
-from weft.relay import FORMAT, HELLO, STATES, decode, encode
-from weft.types import Access, Grant
-from weft.wire import awareness, ywebsocket
-from weft.wire.lib0 import write_buf, write_varuint
-from weft.wire.messages import Awareness
+from raffia import relay as relay_module
+from raffia.dialects import YWebsocketConnection
+from raffia.errors import WireError
+from raffia.presence import Entry, make_entry
+from raffia.relay import FORMAT, HELLO, STATES, decode, encode
+from raffia.types import Access, Grant
+from raffia.wire import awareness, ywebsocket
+from raffia.wire.lib0 import write_buf, write_varuint
+from raffia.wire.messages import Awareness
 
 Yws = Client[YWebsocketConnection]
 ZOE = Grant(Access.EDIT, user="zoë")

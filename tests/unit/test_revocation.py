@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from weft.errors import JournalUnavailableError
-from weft.journal.memory import MemoryJournal
-from weft.revocation import RevocationList
-from weft.types import Revocation, Revoked
+from raffia.errors import JournalUnavailableError
+from raffia.journal.memory import MemoryJournal
+from raffia.revocation import RevocationList
+from raffia.types import Revocation, Revoked
 
 
 class Refusing(MemoryJournal):

@@ -11,15 +11,15 @@ import pytest
 from tests.unit.rooms import DOCUMENT, Author, Client, World, turns, until, world
 from tests.unit.test_connection import OTHER, auth, held_load, hp, hp_update, signed_in
 
-from weft.auth import Gate
-from weft.dialects import YWebsocketConnection
-from weft.embed import Weft
-from weft.errors import JournalUnavailableError, MalformedError, RevokedError, SignInAgainError, WeftError
-from weft.hooks import Handshake
-from weft.journal.memory import MemoryJournal, MemoryStore
-from weft.revocation import RECHECK_KEEP_MS, Judge, RevocationList
-from weft.settings import load_settings
-from weft.types import MAX_USER, Access, DocumentId, Grant, Revocation, Revoked
+from raffia.auth import Gate
+from raffia.dialects import YWebsocketConnection
+from raffia.embed import Raffia
+from raffia.errors import JournalUnavailableError, MalformedError, RaffiaError, RevokedError, SignInAgainError
+from raffia.hooks import Handshake
+from raffia.journal.memory import MemoryJournal, MemoryStore
+from raffia.revocation import RECHECK_KEEP_MS, Judge, RevocationList
+from raffia.settings import load_settings
+from raffia.types import MAX_USER, Access, DocumentId, Grant, Revocation, Revoked
 
 NOW_S = 1_790_000_000.0
 SAID = "revoked: access was taken back; sign in again"
@@ -39,7 +39,7 @@ class Connection:
     def __init__(self, *grants: Grant, document: DocumentId = DOCUMENT) -> None:
         self.grants = list(grants)
         self.document = document
-        self.errors: list[WeftError] = []
+        self.errors: list[RaffiaError] = []
 
     def end_those(self, judge: Judge) -> int:
         judged = [(grant, judge(grant, self.document)) for grant in self.grants]
@@ -73,7 +73,7 @@ class Process:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    monkeypatch.setattr("weft.revocation.REREAD_S", 0.01)
+    monkeypatch.setattr("raffia.revocation.REREAD_S", 0.01)
     return Clock()
 
 
@@ -228,12 +228,12 @@ async def test_u8_recheck_of_an_embedder(tmp_path: Path) -> None:
         return Grant(Access.EDIT, "zoë")
 
     settings = load_settings(data=tmp_path / "data")
-    async with Weft(authorize=hook, settings=settings, journal=MemoryJournal()) as weft:
-        assert await weft.recheck(user="zoë") == 0
-        assert await weft.recheck(document=DOCUMENT) == 0
+    async with Raffia(authorize=hook, settings=settings, journal=MemoryJournal()) as raffia:
+        assert await raffia.recheck(user="zoë") == 0
+        assert await raffia.recheck(document=DOCUMENT) == 0
         for wrong in ({}, {"user": "a", "document": "b"}, {"document": "../a"}, {"user": ""}):
             with pytest.raises(MalformedError):
-                await weft.recheck(**wrong)
+                await raffia.recheck(**wrong)
 
 
 # -- connections

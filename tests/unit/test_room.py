@@ -6,17 +6,17 @@ import pytest
 from pycrdt import Doc, Map
 from tests.unit.rooms import DOCUMENT, READ, Author, text_of, turns, until, world
 
-from weft.crdt.merge import merge
-from weft.crdt.update import read_update, write_update
-from weft.document import Document
-from weft.errors import CrdtError
-from weft.fanout import Fanout, Pacer
-from weft.outlet import Frame
-from weft.session import step1_body
-from weft.types import EMPTY_UPDATE, Access, Grant
-from weft.wire import hocuspocus, ywebsocket
-from weft.wire.lib0 import write_buf, write_string
-from weft.wire.messages import Awareness, Step1, Step2, Update
+from raffia.crdt.merge import merge
+from raffia.crdt.update import read_update, write_update
+from raffia.document import Document
+from raffia.errors import CrdtError
+from raffia.fanout import Fanout, Pacer
+from raffia.outlet import Frame
+from raffia.session import step1_body
+from raffia.types import EMPTY_UPDATE, Access, Grant
+from raffia.wire import hocuspocus, ywebsocket
+from raffia.wire.lib0 import write_buf, write_string
+from raffia.wire.messages import Awareness, Step1, Step2, Update
 
 
 async def test_r2_fan_out_does_not_wait_for_the_journal_and_acknowledgement_does() -> None:
@@ -660,7 +660,7 @@ async def test_updates_that_cannot_be_merged_reach_readers_one_by_one(monkeypatc
         one, two = Author(1).type("a"), Author(2).type("é")
         ana.update(one)
         bo.update(two)
-        monkeypatch.setattr("weft.room.merge", cannot)
+        monkeypatch.setattr("raffia.room.merge", cannot)
         await w.flushed()
         assert cy.updates() == [one, two]
         loaded = await w.hub.journal.load(DOCUMENT)

@@ -8,13 +8,13 @@ from typing import Any
 import pycrdt
 import pytest
 
-from weft.crdt.build import copy
-from weft.crdt.meta import read_meta
-from weft.crdt.update import read_update
-from weft.crdt.view import View, edit
-from weft.errors import MalformedError
-from weft.seeds import SCHEMA, SEEDS, Seed, first_update, seed_of
-from weft.types import EMPTY_UPDATE
+from raffia.crdt.build import copy
+from raffia.crdt.meta import read_meta
+from raffia.crdt.update import read_update
+from raffia.crdt.view import View, edit
+from raffia.errors import MalformedError
+from raffia.seeds import SCHEMA, SEEDS, Seed, first_update, seed_of
+from raffia.types import EMPTY_UPDATE
 
 BLOCKS = {"paragraph", "heading", "bulletListItem", "numberedListItem", "checkListItem"}
 OLD, NEW = "/api/files/old/", "/api/files/new/"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from weft.conversation import (
+from raffia.conversation import (
     Authorise,
     Deliver,
     Detach,
@@ -15,7 +15,7 @@ from weft.conversation import (
     close_reason,
     refusal,
 )
-from weft.errors import (
+from raffia.errors import (
     AuthUnavailableError,
     CrdtError,
     DocumentDeletedError,
@@ -26,6 +26,7 @@ from weft.errors import (
     LaterError,
     MalformedError,
     QuarantinedError,
+    RaffiaError,
     RoomFullError,
     SchemaError,
     TooFastError,
@@ -33,14 +34,13 @@ from weft.errors import (
     UnauthenticatedError,
     UpdateError,
     WaitingFullError,
-    WeftError,
     WireError,
 )
-from weft.session import MAX_EXPECTED, Barrier, Rate, Session, Ticket
-from weft.types import Access, DocumentId, Grant
-from weft.wire import hocuspocus, ywebsocket
-from weft.wire.lib0 import write_buf, write_string
-from weft.wire.messages import Awareness, QueryAwareness, Step1, Update
+from raffia.session import MAX_EXPECTED, Barrier, Rate, Session, Ticket
+from raffia.types import Access, DocumentId, Grant
+from raffia.wire import hocuspocus, ywebsocket
+from raffia.wire.lib0 import write_buf, write_string
+from raffia.wire.messages import Awareness, QueryAwareness, Step1, Update
 
 NAME = "notes/é😀"
 ADDRESS = NAME + "\0session-é"
@@ -331,7 +331,7 @@ def test_s6_a_bucket_holds_a_second_and_fills_with_time() -> None:
 # -- how errors are said ----------------------------------------------------------------------------------------------
 
 # error, close code on y-websocket, on Hocuspocus: None for a CLOSE in band, else the code for the socket
-TABLE: list[tuple[type[WeftError], int, int | None]] = [
+TABLE: list[tuple[type[RaffiaError], int, int | None]] = [
     (MalformedError, 4400, 4400),
     (WireError, 4400, 4400),
     (UpdateError, 4400, 4400),
@@ -354,7 +354,7 @@ TABLE: list[tuple[type[WeftError], int, int | None]] = [
 
 
 @pytest.mark.parametrize(("kind", "yws_code", "hp_code"), TABLE, ids=lambda value: getattr(value, "__name__", None))
-def test_each_error_is_said_as_its_dialect_says_it(kind: type[WeftError], yws_code: int, hp_code: int | None) -> None:
+def test_each_error_is_said_as_its_dialect_says_it(kind: type[RaffiaError], yws_code: int, hp_code: int | None) -> None:
     error = kind("5 bytes too many é")
     assert refusal(error, None) == (None, yws_code)
     payload, code = refusal(error, ADDRESS)
@@ -363,7 +363,7 @@ def test_each_error_is_said_as_its_dialect_says_it(kind: type[WeftError], yws_co
 
 
 @pytest.mark.parametrize("kind", [kind for kind, _, _ in TABLE])
-def test_only_what_the_client_did_wrong_is_described_to_it(kind: type[WeftError]) -> None:
+def test_only_what_the_client_did_wrong_is_described_to_it(kind: type[RaffiaError]) -> None:
     reason = close_reason(kind("in /var/lib, at é"))
     assert reason.startswith(kind.reason)
     assert ("/var/lib" in reason) == (kind.fault == "client")

@@ -5,19 +5,19 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from weft.errors import SettingsError
-from weft.settings import GROUPS, MIB, Settings, is_loopback, load_settings, parse_size_bytes
+from raffia.errors import SettingsError
+from raffia.settings import GROUPS, MIB, Settings, is_loopback, load_settings, parse_size_bytes
 
 
 @pytest.fixture(autouse=True)
 def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in Settings.model_fields:
-        monkeypatch.delenv(f"WEFT_{name.upper()}", raising=False)
+        monkeypatch.delenv(f"RAFFIA_{name.upper()}", raising=False)
 
 
 def test_c1_argument_wins_over_variable_and_variable_over_default(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings().port == 8000
-    monkeypatch.setenv("WEFT_PORT", "8123")
+    monkeypatch.setenv("RAFFIA_PORT", "8123")
     assert load_settings().port == 8123
     assert load_settings(port=9000).port == 9000
 
@@ -30,9 +30,9 @@ def test_c2_settings_do_not_change() -> None:
 
 
 def test_c3_a_wrong_value_is_named_with_flag_and_variable() -> None:
-    with pytest.raises(SettingsError, match=r"--port \(WEFT_PORT\): .*65535"):
+    with pytest.raises(SettingsError, match=r"--port \(RAFFIA_PORT\): .*65535"):
         load_settings(port=70_000)
-    with pytest.raises(SettingsError, match=r"--max-update-bytes \(WEFT_MAX_UPDATE_BYTES\): 'viel' is not a size"):
+    with pytest.raises(SettingsError, match=r"--max-update-bytes \(RAFFIA_MAX_UPDATE_BYTES\): 'viel' is not a size"):
         load_settings(max_update_bytes="viel")
     with pytest.raises(SettingsError, match="--prot"):
         load_settings(prot=1)
@@ -46,7 +46,7 @@ def test_c3_a_wrong_value_is_named_with_flag_and_variable() -> None:
         ({"max_waiting_bytes": "1MiB"}, "max_waiting_bytes"),
         ({"max_unsaved_bytes": "1MiB"}, "max_unsaved_bytes"),
         ({"tls_key": "key.pem"}, "belong together"),
-        ({"root_path": "weft"}, "has to start with /"),
+        ({"root_path": "raffia"}, "has to start with /"),
         ({"keepalive_s": 31}, "--keepalive-s"),
     ],
 )
@@ -83,7 +83,7 @@ def test_defaults_are_those_of_the_design() -> None:
 
 
 def test_lists_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WEFT_ALLOWED_ORIGINS", "https://a.example, https://é.example:8443,")
+    monkeypatch.setenv("RAFFIA_ALLOWED_ORIGINS", "https://a.example, https://é.example:8443,")
     assert load_settings().allowed_origins == ("https://a.example", "https://é.example:8443")
 
 
@@ -101,7 +101,7 @@ def test_loopback(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["0.0.0.0", "::", "192.168.1.7", "weft.example", "localhost.example", "127.0.0.1.example", ""]
+    "host", ["0.0.0.0", "::", "192.168.1.7", "raffia.example", "localhost.example", "127.0.0.1.example", ""]
 )
 def test_not_loopback(host: str) -> None:
     assert not is_loopback(host)

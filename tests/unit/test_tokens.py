@@ -25,10 +25,10 @@ from tests.support.tokens import (
     token,
 )
 
-from weft.claims import ClaimRules, Claims
-from weft.errors import AuthUnavailableError, SettingsError, UnauthenticatedError
-from weft.keys import Key, KeySet, read_keys
-from weft.tokens import FileKeys, TokenVerifier, make_token
+from raffia.claims import ClaimRules, Claims
+from raffia.errors import AuthUnavailableError, SettingsError, UnauthenticatedError
+from raffia.keys import Key, KeySet, read_keys
+from raffia.tokens import FileKeys, TokenVerifier, make_token
 
 NOW_S = 1_790_000_000.0
 KINDS = {"HS256": SECRET, "RS256": rsa_key, "ES256": ec_key, "EdDSA": ed_key}
@@ -134,7 +134,7 @@ async def test_j1_a_token_has_one_form(change: str) -> None:
 
 async def test_j2_the_payload_is_what_was_signed() -> None:
     header, payload, signature = token(now_s=NOW_S).split(".")
-    changed = b64(json.dumps(claims(NOW_S, weft={"*": "admin"})).encode())
+    changed = b64(json.dumps(claims(NOW_S, raffia={"*": "admin"})).encode())
     await refused(f"{header}.{changed}.{signature}", says="not signed")
     await refused(f"{header}.{payload}.", says="not a signed JWT")
     # Signed well, but nonsense: its claims are read strictly.
@@ -194,9 +194,9 @@ async def test_j5_the_name_of_the_key_stands_in_the_header() -> None:
 def test_j5_what_the_server_would_refuse_is_not_made() -> None:
     keys = KeySet(read_keys(SECRET.encode()))
     for rules, more, says in (
-        (ClaimRules(audiences=("weft",)), {}, "aud"),
+        (ClaimRules(audiences=("raffia",)), {}, "aud"),
         (ClaimRules(max_lifetime_s=60), {}, "the limit is 60 s"),
-        (ClaimRules(), {"weft": {"te*": "edit"}}, "no pattern"),
+        (ClaimRules(), {"raffia": {"te*": "edit"}}, "no pattern"),
         (ClaimRules(), {"filler": "x" * 9000}, "the limit is 8192"),
     ):
         with pytest.raises(SettingsError, match=says):

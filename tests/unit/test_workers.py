@@ -15,11 +15,11 @@ import psutil
 import pytest
 from tests.unit.rooms import until
 
-from weft import errors
-from weft.crdt.merge import merge
-from weft.crdt.update import read_update
-from weft.errors import InternalError, UpdateError, WeftError
-from weft.workers import Workers
+from raffia import errors
+from raffia.crdt.merge import merge
+from raffia.crdt.update import read_update
+from raffia.errors import InternalError, RaffiaError, UpdateError
+from raffia.workers import Workers
 
 OTHERS: set[psutil.Process] = set()
 
@@ -101,9 +101,9 @@ async def test_exceptions_come_back_as_they_were() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, WeftError)]
+    "kind", [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, RaffiaError)]
 )
-def test_every_error_survives_the_way(kind: type[WeftError]) -> None:
+def test_every_error_survives_the_way(kind: type[RaffiaError]) -> None:
     error = pickle.loads(pickle.dumps(kind("é")))
     assert type(error) is kind
     assert str(error) == "é"
@@ -143,8 +143,8 @@ def test_a_script_without_a_main_guard_works(tmp_path: Path) -> None:
         tmp_path,
         """
 import asyncio
-from weft.crdt.merge import merge
-from weft.workers import Workers
+from raffia.crdt.merge import merge
+from raffia.workers import Workers
 print("imported")
 async def main():
     async with Workers(1) as workers:
@@ -160,7 +160,7 @@ def test_y1_on_uvloop_as_well(tmp_path: Path) -> None:
         tmp_path,
         """
 import asyncio, os, signal, uvloop
-from weft.workers import Workers
+from raffia.workers import Workers
 async def main():
     async with Workers(1) as workers:
         first = await workers.run(os.getpid)
@@ -187,7 +187,7 @@ def test_y2_our_own_death_ends_them(tmp_path: Path) -> None:
 import asyncio, os, subprocess, sys
 child = subprocess.run([sys.executable, "-c", '''
 import asyncio, os
-from weft.workers import Workers
+from raffia.workers import Workers
 async def main():
     workers = Workers(1)
     print(await workers.run(os.getpid), flush=True)

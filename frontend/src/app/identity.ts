@@ -12,7 +12,7 @@ export const COLOURS = [
   "#c2410c", "#b45309", "#4d7c0f", "#15803d", "#0f766e", "#0e7490", "#1d4ed8", "#6d28d9", "#a21caf", "#be185d",
 ] as const;
 
-const KEY = "weft.person";
+const KEY = "raffia.person";
 const MOST_CHARS = 40;
 const listeners = new Set<() => void>();
 

@@ -9,7 +9,7 @@ export interface Recent {
   opened_ms: number;
 }
 
-const KEY = `weft${ROOT}.recent`;
+const KEY = `raffia${ROOT}.recent`;
 const MOST = 40;
 
 export function recents(): Recent[] {

@@ -14,7 +14,7 @@
 import { ROOT } from "./root";
 
 /** Another server under another path of the same host keeps its own (K3). */
-const KEY = `weft${ROOT}.token`;
+const KEY = `raffia${ROOT}.token`;
 /** Kept at most for one document, the newest first. */
 const MOST = 3;
 

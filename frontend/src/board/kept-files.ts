@@ -4,7 +4,7 @@ import type { SceneFile } from "../board-binding";
 
 function open(): Promise<IDBDatabase> {
   return new Promise((resolve, reject) => {
-    const request = indexedDB.open(`weft${ROOT}-files`, 1);
+    const request = indexedDB.open(`raffia${ROOT}-files`, 1);
     request.onupgradeneeded = () => { request.result.createObjectStore("files"); };
     request.onsuccess = () => { resolve(request.result); };
     request.onerror = () => { reject(request.error ?? new Error("IndexedDB cannot be opened")); };

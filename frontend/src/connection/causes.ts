@@ -1,7 +1,7 @@
 /**
  * Why the server does not take something: from close codes and reasons to something a person can be told.
  *
- * The server says a stable identifier, perhaps followed by ": " and details (backend/weft/errors.py).
+ * The server says a stable identifier, perhaps followed by ": " and details (backend/raffia/errors.py).
  */
 
 export type Cause =

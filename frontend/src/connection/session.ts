@@ -128,7 +128,7 @@ export class DocumentSession {
     sessions.get(id)?.destroy();
     sessions.set(id, this);
     this.awareness.setLocalState({ user: this.user(person) });
-    this.device = new Device(`weft${ROOT}:${id}`, this.doc, (kept) => { this.happened({ type: "kept", kept }); });
+    this.device = new Device(`raffia${ROOT}:${id}`, this.doc, (kept) => { this.happened({ type: "kept", kept }); });
     this.doc.on("update", this.onUpdate);
     addEventListener("beforeunload", this.onBeforeUnload);
     void this.open();

@@ -26,7 +26,7 @@ function withUrls(blocks: Block[], change: (url: string) => string): Block[] {
 function aside(blocks: Block[]): { blocks: Block[]; urls: string[]; fill: (text: string, urls: string[]) => string } {
   const urls: string[] = [];
   // Nobody has written such a name, and it is an address without an answer.
-  const name = (at: number): string => `data:,weft-file-${at}-${mark}.`;
+  const name = (at: number): string => `data:,raffia-file-${at}-${mark}.`;
   const mark = crypto.randomUUID();
   const changed = withUrls(blocks, (url) => name(urls.push(url) - 1));
   return {

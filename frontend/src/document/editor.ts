@@ -1,4 +1,4 @@
-/** BlockNote as Weft uses it: its own schema (version 1 of ours), our people, our files. */
+/** BlockNote as Raffia uses it: its own schema (version 1 of ours), our people, our files. */
 import { BlockNoteEditor } from "@blocknote/core";
 import { withCollaboration } from "@blocknote/core/yjs";
 import { en } from "@blocknote/core/locales";

@@ -16,7 +16,7 @@ const PATIENCE_MS = 6000;
 
 const ROOT = new URL("./", self.location.href).pathname;
 const APP = `${ROOT}static/app/`;
-const FAMILY = `weft-app ${ROOT} `;
+const FAMILY = `raffia-app ${ROOT} `;
 const NAME = `${FAMILY}${BUILD}`;
 
 self.addEventListener("install", (event) => { event.waitUntil(keep()); });

@@ -82,8 +82,8 @@ describe("tokens of one document", () => {
     expect(tokensOf("x")).toEqual(["last", "other", "view"]);
     keepTokens("x", ["view"]);
     expect(tokenOf("x")).toBe("view");
-    expect(isLink(claims({ lnk: "read-1", weft: { x: "read" } }))).toBe(true);
-    for (const other of [claims({ weft: {} }), "", "a.b.c", "opaque"]) expect(isLink(other)).toBe(false);
+    expect(isLink(claims({ lnk: "read-1", raffia: { x: "read" } }))).toBe(true);
+    for (const other of [claims({ raffia: {} }), "", "a.b.c", "opaque"]) expect(isLink(other)).toBe(false);
   });
 
   it("stand before the one for the whole server (K4)", async () => {

@@ -4,7 +4,7 @@ import * as Y from "yjs";
 import { Device } from "../../src/connection/device";
 
 let number = 0;
-const fresh = (): string => `weft:device-${(number += 1)}`;
+const fresh = (): string => `raffia:device-${(number += 1)}`;
 
 /** How many updates the copy holds. */
 function entries(name: string): Promise<number> {

@@ -7,7 +7,7 @@ from typing import Any
 
 from pycrdt import Doc, Map, XmlElement, XmlFragment, XmlText
 
-TEXT = "the loom holds warp and weft: threads cross, over and under, until a cloth is made – schön 😀"
+TEXT = "the loom holds warp and raffia: threads cross, over and under, until a cloth is made – schön 😀"
 WORDS = TEXT.split()
 DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 FILLS = ("#ffec99", "#b2f2bb", "#a5d8ff", "#ffc9c9")

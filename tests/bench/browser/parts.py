@@ -21,7 +21,7 @@ from tests.bench.browser.person import Person, chromium
 from tests.bench.work import Figures
 from tests.browser.people import TEXT, create
 from tests.support.client import HocuspocusClient
-from tests.support.server import ROOT, WeftServer
+from tests.support.server import ROOT, RaffiaServer
 
 SETTLE_S = 30.0
 
@@ -78,7 +78,7 @@ class Crowd:
 
     @classmethod
     @asynccontextmanager
-    async def gather(cls, server: WeftServer, document: str, part: Part) -> AsyncIterator[Crowd]:
+    async def gather(cls, server: RaffiaServer, document: str, part: Part) -> AsyncIterator[Crowd]:
         """Start it; it has written the document when this enters."""
         given = {"ws": server.ws, "document": document, "kind": part.kind, "size": part.size, "members": part.members}
         process = await asyncio.create_subprocess_exec(
@@ -127,7 +127,7 @@ class Crowd:
 
 async def measure(part: Part) -> Figures:
     """One round of a part."""
-    with tempfile.TemporaryDirectory() as folder, WeftServer(Path(folder) / "data") as server:
+    with tempfile.TemporaryDirectory() as folder, RaffiaServer(Path(folder) / "data") as server:
         document = await create(server.http, part.kind, part.title)
         crowd_of = Crowd.gather(server, document, part)
         async with crowd_of as crowd, chromium() as browser, Person.arrive(browser) as person:
@@ -150,7 +150,7 @@ async def measure(part: Part) -> Figures:
 async def load() -> Figures:
     """How soon pages can be used: by a browser that was never here, and by one that was."""
     figures: Figures = {}
-    with tempfile.TemporaryDirectory() as folder, WeftServer(Path(folder) / "data") as server:
+    with tempfile.TemporaryDirectory() as folder, RaffiaServer(Path(folder) / "data") as server:
         document = await create(server.http, "document", "Plans é", template="meeting")
         board = await create(server.http, "board", "Sketches 😀")
         async with chromium() as browser:
@@ -163,7 +163,7 @@ async def load() -> Figures:
     return figures
 
 
-async def _from_home(browser: Browser, server: WeftServer) -> Figures:
+async def _from_home(browser: Browser, server: RaffiaServer) -> Figures:
     """From a click on a document in the list until it can be used."""
     async with Person.arrive(browser) as person:
         await person.open(server.http, "home")
@@ -171,12 +171,12 @@ async def _from_home(browser: Browser, server: WeftServer) -> Figures:
         await row.hover()
         started = await person.now()
         await row.click()
-        await person.page.evaluate("() => { weftShown('clicked', '.bn-editor'); }")
-        await person.page.wait_for_function("() => weftProbe.shown.clicked")
-        return {"click_visible_ms": await person.page.evaluate("weftProbe.shown.clicked") - started}
+        await person.page.evaluate("() => { raffiaShown('clicked', '.bn-editor'); }")
+        await person.page.wait_for_function("() => raffiaProbe.shown.clicked")
+        return {"click_visible_ms": await person.page.evaluate("raffiaProbe.shown.clicked") - started}
 
 
-async def _missing(person: Person, server: WeftServer, document: str) -> float:
+async def _missing(person: Person, server: RaffiaServer, document: str) -> float:
     """How many characters of the document the browser does not show in the end; negative: it shows more."""
     missing = 0.0
     for _ in range(int(SETTLE_S / 0.2)):

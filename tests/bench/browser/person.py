@@ -33,7 +33,7 @@ PROBE = Path(__file__).with_name("probe.js").read_text()
 PERSON = {"name": "Zoë", "color": "#0f766e"}
 SHOWN_S = 120.0
 KEYS_PER_S, MOVES_PER_S = 8.0, 60.0
-# What a page needs to be of use; see `weftShown`.
+# What a page needs to be of use; see `raffiaShown`.
 USABLE = {
     "home": ".list[aria-busy='false']",
     "document": ".chip[data-status='saved'], .chip[data-status='live']",
@@ -74,7 +74,7 @@ class Person:
     async def arrive(cls, browser: Browser) -> AsyncIterator[Person]:
         """With a new profile."""
         context = await browser.new_context(viewport={"width": 1280, "height": 800})
-        await context.add_init_script(f"localStorage.setItem('weft.person', {json.dumps(json.dumps(PERSON))})")
+        await context.add_init_script(f"localStorage.setItem('raffia.person', {json.dumps(json.dumps(PERSON))})")
         await context.add_init_script(PROBE)
         try:
             yield await cls._tab(context)
@@ -97,19 +97,19 @@ class Person:
         before = await self.cpu_s()
         await self.page.goto(address, wait_until="commit")
         await self.page.evaluate(
-            "([visible, usable]) => { weftShown('visible', visible); weftShown('usable', usable); }",
+            "([visible, usable]) => { raffiaShown('visible', visible); raffiaShown('usable', usable); }",
             [VISIBLE[kind], USABLE[kind]],
         )
         await self.page.wait_for_function(
-            "() => weftProbe.shown.visible && weftProbe.shown.usable", timeout=SHOWN_S * 1000
+            "() => raffiaProbe.shown.visible && raffiaProbe.shown.usable", timeout=SHOWN_S * 1000
         )
         found = await self.page.evaluate("""() => {
             const files = [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")];
-            const usable = Math.max(weftProbe.shown.visible, weftProbe.shown.usable);
+            const usable = Math.max(raffiaProbe.shown.visible, raffiaProbe.shown.usable);
             return {
-                visible_ms: weftProbe.shown.visible,
+                visible_ms: raffiaProbe.shown.visible,
                 usable_ms: usable,
-                load_task_ms: Math.max(0, ...weftProbe.tasks.map(([, took]) => took)),
+                load_task_ms: Math.max(0, ...raffiaProbe.tasks.map(([, took]) => took)),
                 files: files.length,
                 kb: files.reduce((sum, file) => sum + file.transferSize, 0) / 1000,
             };
@@ -181,7 +181,7 @@ class Person:
         await work(seconds)
         await self.page.evaluate("() => new Promise((done) => requestIdleCallback(() => done(true)))")
         took, cpu = time.monotonic() - clock, await self.cpu_s() - cpu
-        probe = await self.page.evaluate("weftProbe")
+        probe = await self.page.evaluate("raffiaProbe")
         latencies = sorted(latency for at, latency in probe["latencies"] if at >= started)
         # Only events of at least 16 ms are told; there are as many others as keys were typed besides.
         slow = [duration for at, duration in probe["events"] if at >= started]

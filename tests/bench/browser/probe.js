@@ -1,7 +1,7 @@
 // Runs in the page before anything else. See browser.py for what the figures mean.
 (() => {
   const probe = { latencies: [], tasks: [], events: [], shown: {} };
-  window.weftProbe = probe;
+  window.raffiaProbe = probe;
   new PerformanceObserver((list) => {
     for (const { startTime, duration } of list.getEntries()) probe.tasks.push([startTime, duration]);
   }).observe({ type: "longtask", buffered: true });
@@ -37,7 +37,7 @@
   for (const type of ["keydown", "pointerdown", "pointermove", "pointerup"]) addEventListener(type, heard, { capture: true, passive: true });
 
   // When the page shows something for the first time, and has nothing else to do.
-  window.weftShown = (name, selector) => {
+  window.raffiaShown = (name, selector) => {
     const look = () => {
       if (!document.querySelector(selector)) {
         requestAnimationFrame(look);

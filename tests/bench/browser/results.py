@@ -22,7 +22,7 @@ NEXT = ("## Replicas\n", "## How it is measured")
 NOISY_PCT = 10.0  # others' work that shows
 
 METHOD = """\
-Written by `python -m tests.bench.browser`, which `make bench` runs too. A real `weft serve`, Debian's Chromium
+Written by `python -m tests.bench.browser`, which `make bench` runs too. A real `raffia serve`, Debian's Chromium
 without a GPU, and the others as a process of their own, all on one machine ({machine}). Cells are medians, with
 (least to most) of the rounds.
 

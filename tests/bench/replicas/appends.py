@@ -25,7 +25,7 @@ IDLE_S = 5.0
 def measure(quick: bool) -> Figures:
     """One reader, one at another replica, and several."""
     typing, idle_s = (QUICK, 1.0) if quick else (FULL, IDLE_S)
-    with started("weft", 2) as place:
+    with started("raffia", 2) as place:
         alone = uvloop.run(_one(place, typing, [0], idle_s))
         followed = uvloop.run(_one(place, typing, [0, 1], idle_s))
         many = uvloop.run(_one(place, typing, [0] * MANY, idle_s))

@@ -27,7 +27,7 @@ def measure(quick: bool) -> Figures:
     install_hocuspocus()
     figures: Figures = {}
     for count in COUNTS[:1] if quick else COUNTS:
-        for kind in ("weft", "hocuspocus"):
+        for kind in ("raffia", "hocuspocus"):
             with started(kind, count) as place:
                 for presence in (False, True):
                     typing = Typing(1, 1, PER_S, 1.0 if quick else FULL_S, presence)

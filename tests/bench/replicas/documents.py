@@ -13,16 +13,16 @@ from typing import TypeVar
 
 import uvloop
 
+from raffia.journal import Snapshot
+from raffia.journal.protocol import WINDOW_MS
+from raffia.journal.redis.base import KEEP_MS
+from raffia.journal.redis.connections import SingleEngine
+from raffia.journal.redis.journal import RedisJournal
+from raffia.types import DocumentId, Edit, Position
 from tests.bench.frames import Typist, client_id, token
 from tests.bench.replicas.places import EVERYSEC
 from tests.bench.work import Figures
 from tests.support.redis import RedisServer
-from weft.journal import Snapshot
-from weft.journal.protocol import WINDOW_MS
-from weft.journal.redis.base import KEEP_MS
-from weft.journal.redis.connections import SingleEngine
-from weft.journal.redis.journal import RedisJournal
-from weft.types import DocumentId, Edit, Position
 
 SIZES = (1 << 10, 17 << 10)  # of the snapshot
 INDEX = bytes(64)

@@ -25,7 +25,7 @@ def measure(quick: bool) -> Figures:
     install_hocuspocus()
     figures: Figures = {}
     light, moderate = QUICK if quick else (LIGHT, MODERATE)
-    for kind in ("weft", "hocuspocus"):
+    for kind in ("raffia", "hocuspocus"):
         with started(kind, 2) as place:
             for name, typing in (("light", light), ("moderate", moderate)):
                 found = uvloop.run(_one(place, typing, name))

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from tests.bench.work import Figures
 
 BUSY = 0.6
-CONNECTIONS = 20_000  # of one replica: the default of WEFT_MAX_CONNECTIONS
-TAIL_UPDATES = 500  # in the log before it is folded: the default of WEFT_COMPACT_TAIL_UPDATES
+CONNECTIONS = 20_000  # of one replica: the default of RAFFIA_MAX_CONNECTIONS
+TAIL_UPDATES = 500  # in the log before it is folded: the default of RAFFIA_COMPACT_TAIL_UPDATES
 HISTORY_WINDOWS = 360  # ten seconds each, in the hour that history is kept on Redis
 _US = 1e-6
 
@@ -63,8 +63,8 @@ class Constants:
 
 def _out_bytes(figures: Figures, kind: str) -> float:
     """Bytes that one replica more gets of each keystroke: the slope between the least and the most replicas."""
-    counts = sorted({int(key.split("_")[1]) for key in figures if key.startswith("weft_")})
-    least, most = (figures[f"weft_{count}_{kind}_out_bytes"] for count in (counts[0], counts[-1]))
+    counts = sorted({int(key.split("_")[1]) for key in figures if key.startswith("raffia_")})
+    least, most = (figures[f"raffia_{count}_{kind}_out_bytes"] for count in (counts[0], counts[-1]))
     return (most - least) / (counts[-1] - counts[0]) if len(counts) > 1 else least / counts[0]
 
 

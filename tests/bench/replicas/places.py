@@ -15,7 +15,7 @@ from tests.bench.client import Target
 from tests.bench.servers import BENCH, PEERS, Peer, install_npm
 from tests.bench.usage import Usage
 from tests.support.redis import RedisServer
-from tests.support.server import WeftServer, weft_command
+from tests.support.server import RaffiaServer, raffia_command
 
 EVERYSEC = {"appendonly": "yes", "appendfsync": "everysec"}
 install_hocuspocus = install_npm("hocuspocus-redis")
@@ -32,7 +32,7 @@ class Place:
     """
 
     redis: RedisServer
-    servers: Sequence[WeftServer]
+    servers: Sequence[RaffiaServer]
     redis_usage: Usage
     usages: Sequence[Usage]
 
@@ -45,7 +45,7 @@ class Place:
 
 @contextmanager
 def started(kind: str, count: int, *, env: Mapping[str, str] | None = None) -> Iterator[Place]:
-    """Start Redis (AOF, synced every second) and servers of a kind, `weft` or `hocuspocus`; ends them all.
+    """Start Redis (AOF, synced every second) and servers of a kind, `raffia` or `hocuspocus`; ends them all.
 
     Raises:
         RuntimeError: one did not start; carries its log.
@@ -55,11 +55,11 @@ def started(kind: str, count: int, *, env: Mapping[str, str] | None = None) -> I
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         redis = stack.enter_context(RedisServer(folder / "redis", **EVERYSEC))
-        servers: list[WeftServer] = []
+        servers: list[RaffiaServer] = []
         for number in range(count):
             data = folder / f"{kind}{number}"
-            if kind == "weft":
-                server = WeftServer(data, env={"WEFT_REDIS": redis.url, **(env or {})}, command=weft_command())
+            if kind == "raffia":
+                server = RaffiaServer(data, env={"RAFFIA_REDIS": redis.url, **(env or {})}, command=raffia_command())
             else:
                 command = ["node", str(PEERS / "hocuspocus-redis" / "server.mjs")]
                 server = Peer(data, env={"REDIS_PORT": str(redis.port)}, command=command)

@@ -80,7 +80,7 @@ ABOUT = {
     ),
     "commands": (
         "One typist at the first of N servers that all have the document open, 10 keystrokes/s; idle traffic taken "
-        "off. *Others* counts what scripts run too: Weft's append is one script that looks, adds, publishes and "
+        "off. *Others* counts what scripts run too: Raffia's append is one script that looks, adds, publishes and "
         "notes. Hocuspocus stores nothing here."
     ),
     "appends": (
@@ -104,7 +104,7 @@ ABOUT = {
 def _how(results: Results) -> str:
     setting = next(iter(results.parts.values())).setting
     return (
-        "Written by `python -m tests.bench.replicas`, which `make bench` runs too. Weft runs as `weft serve --redis`, "
+        "Written by `python -m tests.bench.replicas`, part of `make bench`. Raffia runs as `raffia serve --redis`, "
         f"Redis with AOF every second, everything on one machine ({setting['machine']}) and not pinned to cores. "
         "Cells are medians, with (least to most) of the rounds.\n"
     )
@@ -123,7 +123,7 @@ def _cell(values: Sequence[float], digits: int = 1) -> str:
 
 def _latency(values: dict[str, list[float]]) -> str:
     rows = []
-    for kind, title in (("weft", "Weft"), ("hocuspocus", "Hocuspocus 4.7")):
+    for kind, title in (("raffia", "Raffia"), ("hocuspocus", "Hocuspocus 4.7")):
         for load in ("light", "moderate"):
             cells = [
                 _cell(values[f"{kind}_{load}_{what}_p{percent}_ms"], 2)
@@ -139,7 +139,7 @@ def _commands(values: dict[str, list[float]]) -> str:
     rows = []
     for kind, title in (("typing", "text"), ("moving", "text and cursor")):
         for count in COUNTS:
-            for server, name in (("weft", "Weft"), ("hocuspocus", "Hocuspocus 4.7")):
+            for server, name in (("raffia", "Raffia"), ("hocuspocus", "Hocuspocus 4.7")):
                 prefix = f"{server}_{count}_{kind}"
                 if f"{prefix}_publishes" in values:
                     cells = [_cell(values[f"{prefix}_{key}"], 2) for key in ("publishes", "scripts", "others")]

@@ -35,7 +35,7 @@ def measure(quick: bool) -> Figures:
     rooms = 20 if quick else ROOMS
     raise_file_limit(rooms * (1 + MORE) * 2 + 1000)
     idle_s, settle_s = (5.0, 0.5) if quick else (IDLE_S, SETTLE_S)
-    with started("weft", 1) as place:
+    with started("raffia", 1) as place:
         uvloop.run(_make(place, rooms))
         (server,) = place.servers
         server.restart()  # a heap that has held them already would hide what they cost
@@ -100,7 +100,7 @@ async def _reconnect(place: Place, rooms: int) -> Figures:
     """The median of some losses of the connection that hears."""
     times_s, replica_s, redis_s = [], [], []
     for _ in range(RECONNECTS):
-        before, read = Tally.take(place), place.servers[0].metrics()["weft_redis_resyncs_total"]
+        before, read = Tally.take(place), place.servers[0].metrics()["raffia_redis_resyncs_total"]
         began_s = time.perf_counter()
         assert place.redis.command("CLIENT", "KILL", "TYPE", "pubsub") >= 1
         await _until(lambda read=read: _has_read(place, read, rooms), "all logs are read again")  # type: ignore[misc]
@@ -120,7 +120,7 @@ async def _reconnect(place: Place, rooms: int) -> Figures:
 
 def _has_read(place: Place, before: float, rooms: int) -> bool:
     return (
-        place.servers[0].metrics()["weft_redis_resyncs_total"] >= before + rooms
+        place.servers[0].metrics()["raffia_redis_resyncs_total"] >= before + rooms
         and int(place.redis.info("stats")["pubsub_channels"]) > rooms
     )
 

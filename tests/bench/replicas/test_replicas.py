@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from raffia.settings import Settings
 from tests.bench.replicas import report
 from tests.bench.replicas.__main__ import DOCS, PARTS
 from tests.bench.replicas.model import BUSY, KEYS, Constants, Crowd, needs, spread_over
 from tests.bench.replicas.results import Part, Results
 from tests.bench.replicas.tally import Tally
 from tests.support.server import ROOT
-from weft.settings import Settings
 
 QUICK_S = 600
 MACHINE = {"date": "2030-01-01", "command": "c", "rounds": "1", "machine": "2 cores", "python": "3", "node": "22"}
@@ -41,9 +41,9 @@ def test_the_quick_form_measures_everything_and_writes_both_documents(tmp_path: 
     # What does not depend on the machine: one script for a keystroke, one publish, and one more for a cursor. So short
     # a run may have a sign of life or a comparison more or less than the idle stretch before: that is the slack.
     commands = medians["commands"]
-    assert 0 < commands["weft_2_typing_publishes"] <= 1.3
-    assert 1 < commands["weft_2_moving_publishes"] <= 2.3
-    assert commands["weft_2_typing_scripts"] <= 1.5
+    assert 0 < commands["raffia_2_typing_publishes"] <= 1.3
+    assert 1 < commands["raffia_2_moving_publishes"] <= 2.3
+    assert commands["raffia_2_typing_scripts"] <= 1.5
     assert commands["hocuspocus_2_typing_publishes"] >= 3
     assert medians["appends"]["scripts_per_update"] <= 1.2
     for name in ("everysec", "always"):

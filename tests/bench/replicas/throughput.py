@@ -25,6 +25,14 @@ from dataclasses import dataclass, field
 import hiredis
 import uvloop
 
+from raffia.journal.entries import encode_batch
+from raffia.journal.redis.connections import SingleEngine
+from raffia.journal.redis.engine import Argument
+from raffia.journal.redis.journal import RedisJournal
+from raffia.journal.redis.keys import Keys, position_at, sequence_of
+from raffia.journal.redis.scripts import load_script
+from raffia.journal.redis.writer import _Append
+from raffia.types import DocumentId, Edit, Position
 from tests.bench.frames import Typist, client_id, pointer_message, token
 from tests.bench.replicas.places import EVERYSEC
 from tests.bench.runner import say
@@ -32,14 +40,6 @@ from tests.bench.servers import BENCH
 from tests.bench.usage import Usage
 from tests.bench.work import Figures, quantile_ms
 from tests.support.redis import RedisServer
-from weft.journal.entries import encode_batch
-from weft.journal.redis.connections import SingleEngine
-from weft.journal.redis.engine import Argument
-from weft.journal.redis.journal import RedisJournal
-from weft.journal.redis.keys import Keys, position_at, sequence_of
-from weft.journal.redis.scripts import load_script
-from weft.journal.redis.writer import _Append
-from weft.types import DocumentId, Edit, Position
 
 P99_MS = 50.0
 MET = 0.95
@@ -62,7 +62,7 @@ _UPDATE = _UPDATES.type(token(1))
 BATCH = (Edit("zoë", 1_700_000_000_000, _UPDATE),)
 PAYLOAD = encode_batch(BATCH)
 CURSOR = b"P0123456789abcdef\n" + bytes(4) + pointer_message(1, 1, token(1))
-PREFIX = "weft"
+PREFIX = "raffia"
 # A file that begins empty would be rewritten in most steps; one of gigabytes is, rarely.
 STEADY = {**EVERYSEC, "auto_aof_rewrite_percentage": "0"}
 FSYNC = {"everysec": STEADY, "always": {**STEADY, "appendfsync": "always"}}

@@ -13,4 +13,4 @@ COMMAND += ["--host", "127.0.0.1", "--port", "{port}", "--data", "{data}"]
 
 def broken(how: str) -> dict[str, Any]:
     """What a `Scene` of such replicas takes."""
-    return {"command": COMMAND, "env": {"PYTHONPATH": str(ROOT), "WEFT_TEST_BROKEN": how}}
+    return {"command": COMMAND, "env": {"PYTHONPATH": str(ROOT), "RAFFIA_TEST_BROKEN": how}}

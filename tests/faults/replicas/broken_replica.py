@@ -1,8 +1,8 @@
-"""`weft serve --redis` with something broken, for tests that have to notice it.
+"""`raffia serve --redis` with something broken, for tests that have to notice it.
 
 Started like the command: `python -m tests.faults.replicas.broken_replica serve --port ...`
 
-WEFT_TEST_BROKEN says what:
+RAFFIA_TEST_BROKEN says what:
     eager   acknowledges an append before Redis has it; it follows 100 ms later
     deaf    hears that the log has lost something, and appends nothing of what it lacks
     newer   not broken: what a later version may do. Its entries have another field, its presence another format
@@ -16,15 +16,15 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import weft.follower
-import weft.relay
-from weft import cli
-from weft.journal import Loaded
-from weft.journal.redis import scripts, writer
-from weft.journal.redis.engine import Script
-from weft.journal.redis.journal import RedisJournal
-from weft.journal.redis.keys import new_nonce, position_at
-from weft.types import Batch, DocumentId, Position
+import raffia.follower
+import raffia.relay
+from raffia import cli
+from raffia.journal import Loaded
+from raffia.journal.redis import scripts, writer
+from raffia.journal.redis.engine import Script
+from raffia.journal.redis.journal import RedisJournal
+from raffia.journal.redis.keys import new_nonce, position_at
+from raffia.types import Batch, DocumentId, Position
 
 LATE_S = 0.1
 
@@ -54,13 +54,13 @@ def eager() -> None:
 
 def deaf() -> None:
     """Compare with a log that has lost something as if it had not."""
-    compare = weft.follower.compare
+    compare = raffia.follower.compare
 
     @functools.wraps(compare)
     def half(loaded: Loaded, parts: Sequence[bytes], state_vector: bytes, **options: Any) -> tuple[bytes, bytes | None]:
         return compare(loaded, parts, state_vector, **options)[0], None
 
-    weft.follower.compare = half
+    raffia.follower.compare = half
 
 
 def newer() -> None:
@@ -78,13 +78,13 @@ def newer() -> None:
         return scripts.make_script(name, source)
 
     writer.load_script = load  # type: ignore[attr-defined]
-    weft.relay.FORMAT = 250
+    raffia.relay.FORMAT = 250
 
 
 if __name__ == "__main__":
-    how = os.environ.pop("WEFT_TEST_BROKEN")
+    how = os.environ.pop("RAFFIA_TEST_BROKEN")
     kinds = {"eager": eager, "deaf": deaf, "newer": newer}
     if how not in kinds:
-        raise SystemExit(f"WEFT_TEST_BROKEN={how} is not known; use one of {', '.join(kinds)}")
+        raise SystemExit(f"RAFFIA_TEST_BROKEN={how} is not known; use one of {', '.join(kinds)}")
     kinds[how]()
     cli.main()

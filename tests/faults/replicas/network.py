@@ -21,7 +21,7 @@ from typing import Self
 import pytest
 
 from tests.support.redis import RedisServer
-from tests.support.server import WeftServer
+from tests.support.server import RaffiaServer
 
 DISABLED, FORWARDING = 0, 3
 PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
@@ -53,7 +53,7 @@ class Host:
     def __init__(self, network: Network, number: int) -> None:
         self._port = f"wp{network.name}{number}"
         self._cable = f"wc{network.name}{number}"
-        self.namespace = f"weft-{network.name}-{number}"
+        self.namespace = f"raffia-{network.name}-{number}"
         self.address = f"10.{network.block}.{number + 2}"
         self.reached_at = f"10.{network.cables}.{4 * number + 2}"
         near = f"10.{network.cables}.{4 * number + 1}"
@@ -125,16 +125,16 @@ class Network:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for number in range(self._count):
-            run("ip", "netns", "del", f"weft-{self.name}-{number}", check=False)  # takes its cables with it
+            run("ip", "netns", "del", f"raffia-{self.name}-{number}", check=False)  # takes its cables with it
         run("ip", "link", "del", self.bridge, check=False)
 
 
-class HostedServer(WeftServer):
-    """A Weft process on a host; clients come by its cable to this machine."""
+class HostedServer(RaffiaServer):
+    """A Raffia process on a host; clients come by its cable to this machine."""
 
     def __init__(self, host: Host, data: Path, *, env: Mapping[str, str], command: Sequence[str]) -> None:
         here = [host.reached_at if part == "127.0.0.1" else part for part in command]
-        env = {**env, "WEFT_OPEN_TO_THE_NETWORK": "true"}
+        env = {**env, "RAFFIA_OPEN_TO_THE_NETWORK": "true"}
         super().__init__(data, env=env, command=here, wrapper=host.inside)
         self.host = host
 

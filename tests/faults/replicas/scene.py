@@ -13,13 +13,13 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from raffia.journal.redis.journal import RedisJournal
+from raffia.journal.redis.opening import open_engine
 from tests.faults.replicas.crowd import Cold, Crowd
 from tests.faults.replicas.oracle import Copy, Footprint, read_fresh, unequal
 from tests.support.cluster import Cluster, Replica
-from weft.journal.redis.journal import RedisJournal
-from weft.journal.redis.opening import open_engine
 
-ENV = {"WEFT_ROOM_IDLE_S": "1", "WEFT_LOG_FORMAT": "text"}
+ENV = {"RAFFIA_ROOM_IDLE_S": "1", "RAFFIA_LOG_FORMAT": "text"}
 CLOSED_S = 15.0
 
 
@@ -89,7 +89,7 @@ class Scene(Cluster):
         """Wait until no replica has a room open."""
         running = [replica for replica in self.replicas if replica.server.running]
         await self.until(
-            lambda: all(replica.server.metrics()["weft_rooms"] == 0 for replica in running),
+            lambda: all(replica.server.metrics()["raffia_rooms"] == 0 for replica in running),
             "all rooms closed",
             deadline_s,
         )

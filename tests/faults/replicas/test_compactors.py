@@ -20,7 +20,7 @@ from tests.faults.replicas.scene import Scene
 pytestmark = pytest.mark.slow
 
 ROUNDS = 20
-ENV = {"WEFT_COMPACT_TAIL_UPDATES": "20", "WEFT_COMPACT_TAIL_BYTES": "200", "WEFT_COMPACT_TAIL_FRACTION": "0.01"}
+ENV = {"RAFFIA_COMPACT_TAIL_UPDATES": "20", "RAFFIA_COMPACT_TAIL_BYTES": "200", "RAFFIA_COMPACT_TAIL_FRACTION": "0.01"}
 STOPS = 4
 
 
@@ -39,7 +39,7 @@ async def test_compactors(tmp_path: Path, long: bool, fault: MakeFault) -> None:
                     await crowd.type_for(rng.uniform(0.05, 0.3))
                     stopped.resume()
                     await crowd.type_for(0.2)
-                compactions += sum(replica.server.metrics()["weft_compactions_total"] for replica in scene.replicas)
+                compactions += sum(replica.server.metrics()["raffia_compactions_total"] for replica in scene.replicas)
                 victim = rng.choice(scene.replicas)
                 for provider in crowd.providers:
                     provider.hold()

@@ -1,7 +1,7 @@
 """Redis fails over to a copy that lags: what the new primary lacks is put back.
 
-The copy lags because its cable is cut; replicas of Weft reach whoever is primary through HAProxy, which asks each Redis
-for its role, as such proxies do, or through sentinels.
+The copy lags because its cable is cut; replicas of Raffia reach whoever is primary through HAProxy, which asks each
+Redis for its role, as such proxies do, or through sentinels.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ async def fail_over(folder: Path, seed: int, row: Fault) -> int:
         copy = HostedRedis(host, folder / "copy", appendonly="yes", replicaof=f"{network.address} {primary.port}")
         with primary, copy, Switch(folder / "switch", primary.place, f"{host.reached_at}:{copy.port}") as switch:
             wait_until(lambda: copy.info("replication")["master_link_status"] == "up", lambda: copy.log)
-            scene = Scene(folder, env={"WEFT_REDIS": switch.url})
+            scene = Scene(folder, env={"RAFFIA_REDIS": switch.url})
             scene.store_url = switch.url
             async with scene, Crowd("failover", list(scene.direct.values()), seed) as crowd:
                 await crowd.type_for(0.5)
@@ -128,7 +128,7 @@ async def test_failover_by_sentinels(tmp_path: Path, long: bool, fault: MakeFaul
 
 async def kill_primary(folder: Path, seed: int, row: Fault) -> None:
     with RedisSentinels(appendonly="yes") as sentinels:
-        scene = Scene(folder, env={"WEFT_REDIS": sentinels.url})
+        scene = Scene(folder, env={"RAFFIA_REDIS": sentinels.url})
         scene.store_url = sentinels.url
         async with scene, Crowd("sentinel", list(scene.direct.values()), seed) as crowd:
             await crowd.type_for(0.5)

@@ -21,7 +21,7 @@ from tests.faults.replicas.scene import Scene
 from tests.support.cluster import Replica
 from tests.support.haproxy import Haproxy
 from tests.support.redis import RedisServer
-from tests.support.server import weft_command
+from tests.support.server import raffia_command
 
 pytestmark = pytest.mark.slow
 
@@ -41,9 +41,9 @@ class Hosts(Scene):
             folder / "bridged", appendonly="yes", bind=f"127.0.0.1 {network.address}", protected_mode="no"
         )
         self.store_url = self.redis.url
-        there = {**self.replicas[0].server.env, "WEFT_REDIS": f"redis://{network.address}:{self.redis.port}/0"}
+        there = {**self.replicas[0].server.env, "RAFFIA_REDIS": f"redis://{network.address}:{self.redis.port}/0"}
         self.replicas = [
-            Replica(HostedServer(host, folder / f"hosted{number}", env=there, command=weft_command()), number)
+            Replica(HostedServer(host, folder / f"hosted{number}", env=there, command=raffia_command()), number)
             for number, host in enumerate(network.hosts)
         ]
         places = [replica.url.removeprefix("http://") for replica in self.replicas]

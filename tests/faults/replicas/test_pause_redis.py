@@ -24,7 +24,7 @@ async def test_pause_redis(tmp_path: Path, long: bool, fault: MakeFault) -> None
     pause_s, grace_s = (PAUSE_S, GRACE_S) if long else (SHORT_PAUSE_S, SHORT_GRACE_S)
     row = fault(f"Redis paused {pause_s:g} s")
     held = 0
-    async with Scene(tmp_path, env={"WEFT_READY_GRACE_S": f"{grace_s:g}"}) as scene:
+    async with Scene(tmp_path, env={"RAFFIA_READY_GRACE_S": f"{grace_s:g}"}) as scene:
         await scene.warm()
         rounds = ROUNDS if long else 1
         for seed in range(rounds):

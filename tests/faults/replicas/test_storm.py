@@ -80,7 +80,7 @@ async def test_reconnect_storm(tmp_path: Path, long: bool, fault: MakeFault) -> 
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(needed, hard), hard))
     row = fault(f"reconnect storm, {count:,} clients")
     limit = int(count * ROOM)
-    env = {"WEFT_MAX_CONNECTIONS": str(limit), "WEFT_LOG_LEVEL": "warning"}
+    env = {"RAFFIA_MAX_CONNECTIONS": str(limit), "RAFFIA_LOG_LEVEL": "warning"}
     async with Scene(tmp_path, env=env, lb_env={"LB_MAXCONN": str(2 * count + 500)}) as scene:
         victim, other = scene.replicas
         visitors = [Visitor(number, scene.haproxy.port) for number in range(count)]
@@ -88,7 +88,7 @@ async def test_reconnect_storm(tmp_path: Path, long: bool, fault: MakeFault) -> 
             await asyncio.gather(*(visitor.join(WAIT_S) for visitor in visitors[start : start + 100]))
         async with Crowd("storm", [other.ws], 1, people=4, documents=1) as crowd:
             typing = asyncio.create_task(crowd.type_until(lambda: False, "told to stop", 10 * WAIT_S))
-            there = int(victim.server.metrics()["weft_connections"])
+            there = int(victim.server.metrics()["raffia_connections"])
             killed_s = time.monotonic()
             await victim.kill()
             await scene.until(lambda: sum(not one.is_inside for one in visitors) >= there, "all its clients are out")
@@ -103,7 +103,7 @@ async def test_reconnect_storm(tmp_path: Path, long: bool, fault: MakeFault) -> 
             await scene.until(
                 lambda: all(one.is_inside or one.refused for one in gone), "the others are refused", WAIT_S
             )
-            assert other.server.metrics()["weft_connections"] <= limit
+            assert other.server.metrics()["raffia_connections"] <= limit
             refused = sum(visitor.refused for visitor in gone)
             assert refused >= len(gone) - fits, "the limit was never met"
             assert all(one.is_online for one in crowd.providers), "who was there stays"
@@ -117,7 +117,7 @@ async def test_reconnect_storm(tmp_path: Path, long: bool, fault: MakeFault) -> 
                 visitor.client.drop()
             recovery_s = await crowd.recover()
             # The place of somebody who is gone is free once the replica has heard of it.
-            await scene.until(lambda: other.server.metrics()["weft_connections"] < limit // 2, "room for readers", 30)
+            await scene.until(lambda: other.server.metrics()["raffia_connections"] < limit // 2, "room for readers", 30)
             row.ran(await crowd.check(scene.direct, scene.cold), recovery_s)
             row.note(
                 f"{len(gone):,} came at once; {refused:,} times refused at the limit of {limit:,}; joins p50 "

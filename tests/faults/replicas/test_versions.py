@@ -26,7 +26,7 @@ async def test_old_and_new_version(tmp_path: Path, long: bool, fault: MakeFault)
     scene = Scene(tmp_path)
     old, new = scene.replicas
     new.server.command = COMMAND
-    new.server.env |= {"PYTHONPATH": str(ROOT), "WEFT_TEST_BROKEN": "newer"}
+    new.server.env |= {"PYTHONPATH": str(ROOT), "RAFFIA_TEST_BROKEN": "newer"}
     async with scene:
         await scene.warm()
         rounds = ROUNDS if long else 1
@@ -37,11 +37,11 @@ async def test_old_and_new_version(tmp_path: Path, long: bool, fault: MakeFault)
                 for number, cursor in enumerate(cursors):
                     cursor.announce(7 + number, 1, {"name": "é😀"})
                 await crowd.type_for(1.0)
-                entry = scene.redis.command("XREVRANGE", f"weft:{{{document}}}:log", "+", "-", "COUNT", 200)
+                entry = scene.redis.command("XREVRANGE", f"raffia:{{{document}}}:log", "+", "-", "COUNT", 200)
                 fields = {name for _, pairs in entry for name in pairs[::2]}
                 assert fields == {b"u", b"future"}, "both versions write"
                 await scene.until(
-                    lambda: old.server.metrics()["weft_presence_unreadable_total"] > 0, "presence that cannot be read"
+                    lambda: old.server.metrics()["raffia_presence_unreadable_total"] > 0, "presence that cannot be read"
                 )
                 for cursor in cursors:
                     await cursor.close()

@@ -14,18 +14,18 @@ import pytest
 from tests.support.client import HocuspocusClient, YClient, fresh_reader
 from tests.support.images import IMAGES, png
 from tests.support.lib0 import insert
-from tests.support.server import WeftServer
+from tests.support.server import RaffiaServer
 from tests.support.tokens import token
 
-from weft.crdt.build import set_meta
-from weft.crdt.merge import merge
-from weft.crdt.view import View, edit
+from raffia.crdt.build import set_meta
+from raffia.crdt.merge import merge
+from raffia.crdt.view import View, edit
 
 
 class Api:
     """A client of one server, with a token or without."""
 
-    def __init__(self, server: WeftServer, made: str | None = None, **headers: str) -> None:
+    def __init__(self, server: RaffiaServer, made: str | None = None, **headers: str) -> None:
         if made is not None:
             headers["authorization"] = f"Bearer {made}"
         self.base = f"{server.http}/api"
@@ -56,7 +56,7 @@ def at(document: str, rest: str = "") -> str:
     return f"/documents/{quote(document, safe='')}{rest}"
 
 
-async def content(server: WeftServer, document: str, made: str | None = None) -> dict[str, Any]:
+async def content(server: RaffiaServer, document: str, made: str | None = None) -> dict[str, Any]:
     where = document if made is None else f"{document}?token={made}"
     async with await fresh_reader(server.ws, where) as reader:
         return View(merge(reader.updates)).json()
@@ -65,7 +65,7 @@ async def content(server: WeftServer, document: str, made: str | None = None) ->
 # -- documents
 
 
-def test_config_and_templates(server: WeftServer, guarded: WeftServer) -> None:
+def test_config_and_templates(server: RaffiaServer, guarded: RaffiaServer) -> None:
     config = Api(server)("GET", "/config", 200)
     assert config == {
         "auth": "open", "limits": {"max_file_bytes": 65536}, "version": config["version"], "uploads": True, "schema": 1,
@@ -76,7 +76,7 @@ def test_config_and_templates(server: WeftServer, guarded: WeftServer) -> None:
     assert all(set(one) == {"id", "kind", "title", "description"} for one in templates)
 
 
-async def test_every_template_is_seeded(server: WeftServer) -> None:
+async def test_every_template_is_seeded(server: RaffiaServer) -> None:
     api = Api(server)
     for template in api("GET", "/templates", 200):
         made = api.make(kind=template["kind"], template=template["id"])
@@ -93,7 +93,7 @@ async def test_every_template_is_seeded(server: WeftServer) -> None:
     assert api("POST", "/documents", 400, json={"kind": "board", "template": "meeting"}) == "malformed"
 
 
-async def test_a_blank_document_has_one_paragraph_and_a_board_nothing(server: WeftServer) -> None:
+async def test_a_blank_document_has_one_paragraph_and_a_board_nothing(server: RaffiaServer) -> None:
     api = Api(server)
     found = await content(server, api.make(title="  Über 🦊 ")["id"])
     assert found["meta"] == {"title": "Über 🦊", "kind": "document", "schema": 1}
@@ -104,7 +104,7 @@ async def test_a_blank_document_has_one_paragraph_and_a_board_nothing(server: We
     assert set(await content(server, api.make(kind="board")["id"])) == {"meta"}
 
 
-async def test_rename_is_told_to_everybody_and_a_title_typed_is_listed(server: WeftServer) -> None:
+async def test_rename_is_told_to_everybody_and_a_title_typed_is_listed(server: RaffiaServer) -> None:
     api = Api(server)
     document = api.make(title="früher")["id"]
     async with YClient() as client:
@@ -124,7 +124,7 @@ async def test_rename_is_told_to_everybody_and_a_title_typed_is_listed(server: W
     assert document not in api.ids(search="später")
 
 
-def test_listing_pages_newest_first(server: WeftServer) -> None:
+def test_listing_pages_newest_first(server: RaffiaServer) -> None:
     api = Api(server)
     made = [api.make(title=f"Seite {number} ẞ")["id"] for number in range(5)]
     found: list[str] = []
@@ -143,7 +143,7 @@ def test_listing_pages_newest_first(server: WeftServer) -> None:
     assert api("GET", "/documents", 400, params={"limit": 0}) == "malformed"
 
 
-async def test_delete_ends_sessions_and_restore_brings_everything_back(server: WeftServer) -> None:
+async def test_delete_ends_sessions_and_restore_brings_everything_back(server: RaffiaServer) -> None:
     api = Api(server)
     document = api.make(title="weg")["id"]
     async with YClient() as client, HocuspocusClient(document) as other:
@@ -169,7 +169,7 @@ async def test_delete_ends_sessions_and_restore_brings_everything_back(server: W
         assert reader.holds("bleibt 😀".encode())
 
 
-async def test_a_copy_has_a_title_of_its_own_and_its_files(server: WeftServer) -> None:
+async def test_a_copy_has_a_title_of_its_own_and_its_files(server: RaffiaServer) -> None:
     api = Api(server)
     document = api.make(kind="board", title="é" * 300, template="flow")["id"]
     file = api("POST", at(document, "/files"), 201, content=png())
@@ -193,7 +193,7 @@ async def test_a_copy_has_a_title_of_its_own_and_its_files(server: WeftServer) -
     assert httpx.get(f"{server.http}{url}").content == png()
 
 
-def test_what_another_editor_made_is_there_too(server: WeftServer) -> None:
+def test_what_another_editor_made_is_there_too(server: RaffiaServer) -> None:
     async def write() -> None:
         async with YClient() as client:
             await client.join(server.ws, "team/links")
@@ -238,7 +238,7 @@ def test_what_another_editor_made_is_there_too(server: WeftServer) -> None:
         ("PUT", "/documents", {}, (405, "method-not-allowed")),
     ],
 )
-def test_refusals(server: WeftServer, method: str, path: str, options: Any, wanted: tuple[int, str]) -> None:
+def test_refusals(server: RaffiaServer, method: str, path: str, options: Any, wanted: tuple[int, str]) -> None:
     status, reason = wanted
     assert Api(server)(method, path, status, **options) == reason
 
@@ -246,8 +246,8 @@ def test_refusals(server: WeftServer, method: str, path: str, options: Any, want
 # -- doors
 
 
-def test_other_pages_may_not(server: WeftServer, guarded: WeftServer) -> None:
-    good = token(weft={"*": "admin"})
+def test_other_pages_may_not(server: RaffiaServer, guarded: RaffiaServer) -> None:
+    good = token(raffia={"*": "admin"})
     for method, path in (("GET", "/documents"), ("POST", "/documents"), ("GET", "/config")):
         options: dict[str, Any] = {"json": {"kind": "board"}} if method == "POST" else {}
         assert Api(server, origin="https://evil.example")(method, path, 403, **options) == "forbidden"
@@ -259,12 +259,12 @@ def test_other_pages_may_not(server: WeftServer, guarded: WeftServer) -> None:
     assert Api(guarded, origin=guarded.http)("POST", "/documents", 401, json={"kind": "board"}) == "unauthenticated"
 
 
-def test_tokens_see_what_they_name(guarded: WeftServer) -> None:
-    chief = Api(guarded, token(weft={"*": "admin"}, sub="chef"))
+def test_tokens_see_what_they_name(guarded: RaffiaServer) -> None:
+    chief = Api(guarded, token(raffia={"*": "admin"}, sub="chef"))
     mine = chief.make(folder="team", title="Unseres")["id"]
     theirs = chief.make(folder="other", title="Anderes")["id"]
     assert (mine[:5], theirs[:6]) == ("team/", "other/")
-    edit = Api(guarded, token(weft={"team/*": "edit"}, sub="zoë"))
+    edit = Api(guarded, token(raffia={"team/*": "edit"}, sub="zoë"))
     assert edit.ids() == [mine]
     assert edit("GET", "/documents", 200)["total"] == 1
     found = edit("GET", at(mine), 200)
@@ -277,13 +277,13 @@ def test_tokens_see_what_they_name(guarded: WeftServer) -> None:
     assert edit("DELETE", at(mine), 403) == "forbidden"
     assert edit.make(title="x")["id"].startswith("team/")
     assert edit("POST", "/documents", 403, json={"kind": "text", "folder": "other"}) == "forbidden"
-    one = Api(guarded, token(weft={mine: "read", "team/none": "read"}))
+    one = Api(guarded, token(raffia={mine: "read", "team/none": "read"}))
     page = one("GET", "/documents", 200)
     assert ([d["id"] for d in page["documents"]], page["total"], page["following"]) == ([mine], 1, None)
     assert one("PATCH", at(mine), 403, json={"title": "x"}) == "forbidden"
     assert one("POST", at(mine, "/duplicate"), 403) == "forbidden"
     assert one("POST", "/documents", 403, json={"kind": "text"}) == "forbidden"
-    several = Api(guarded, token(weft={"team/*": "read", theirs: "edit", mine: "none"}))
+    several = Api(guarded, token(raffia={"team/*": "read", theirs: "edit", mine: "none"}))
     assert theirs in several.ids(order="name")
     assert mine not in several.ids()
     for path in ("/documents", at(mine)):
@@ -302,8 +302,8 @@ def fragment(link: dict[str, Any]) -> str:
     return str(made)
 
 
-async def test_links_open_one_document_until_they_are_reset(guarded: WeftServer) -> None:
-    owner = Api(guarded, token(weft={"team/*": "edit"}, sub="zoë"))
+async def test_links_open_one_document_until_they_are_reset(guarded: RaffiaServer) -> None:
+    owner = Api(guarded, token(raffia={"team/*": "edit"}, sub="zoë"))
     document = owner.make(title="geteilt")["id"]
     other = owner.make(title="anderes")["id"]
     assert owner("GET", at(document, "/links"), 200) == []
@@ -337,7 +337,7 @@ async def test_links_open_one_document_until_they_are_reset(guarded: WeftServer)
     assert Api(guarded, fragment(again))("GET", at(document), 200)["title"] == "über den Link"
 
 
-def test_links_in_open_mode_are_plain(server: WeftServer) -> None:
+def test_links_in_open_mode_are_plain(server: RaffiaServer) -> None:
     api = Api(server)
     document = api.make(kind="board")["id"]
     link = api("POST", at(document, "/links"), 201, json={"can": "edit"})
@@ -348,7 +348,7 @@ def test_links_in_open_mode_are_plain(server: WeftServer) -> None:
 
 
 @pytest.mark.parametrize("kind", list(IMAGES))
-def test_images_come_back_as_they_were(server: WeftServer, kind: str) -> None:
+def test_images_come_back_as_they_were(server: RaffiaServer, kind: str) -> None:
     api = Api(server)
     document = api.make(folder="team/a")["id"]
     data = IMAGES[kind](640, 480)
@@ -371,14 +371,14 @@ def test_images_come_back_as_they_were(server: WeftServer, kind: str) -> None:
         b"GIF89a", b"\xff\xd8\xff\xe0\xff\xff", png(0, 5), b"RIFF\x00\x00\x00\x00WEBPVP8 ", b"%PDF-1.7",
     ],
 )  # fmt: skip
-def test_what_is_no_image_is_refused(server: WeftServer, data: bytes) -> None:
+def test_what_is_no_image_is_refused(server: RaffiaServer, data: bytes) -> None:
     api = Api(server)
     document = api.make()["id"]
     answer = api("POST", at(document, "/files"), 415, content=data, headers={"content-type": "image/png"})
     assert answer == "unsupported-type"
 
 
-def test_limits_of_files(server: WeftServer) -> None:
+def test_limits_of_files(server: RaffiaServer) -> None:
     api = Api(server)
     document = api.make()["id"]
     assert api("POST", at(document, "/files"), 413, content=png(filler=b"x" * 70_000)) == "too-large"
@@ -390,18 +390,18 @@ def test_limits_of_files(server: WeftServer) -> None:
     assert api("POST", at(document, "/files"), 413, content=endless()) == "too-large"
     flood = api("POST", at(document, "/files"), 201, content=png(2_000_000_000, 2_000_000_000))
     assert flood["width"] == 2_000_000_000
-    for name in ("x" * 64 + ".png", "a" * 64 + ".svg", "..%2f..%2fweft.sqlite", "a" * 64 + ".png"):
+    for name in ("x" * 64 + ".png", "a" * 64 + ".svg", "..%2f..%2fraffia.sqlite", "a" * 64 + ".png"):
         assert api("GET", f"/files/{document}/{name}", 403) == "forbidden"
 
 
-def test_files_follow_their_document(guarded: WeftServer) -> None:
-    owner = Api(guarded, token(weft={"team/*": "admin"}, sub="zoë"))
+def test_files_follow_their_document(guarded: RaffiaServer) -> None:
+    owner = Api(guarded, token(raffia={"team/*": "admin"}, sub="zoë"))
     document = owner.make()["id"]
     made = owner("POST", at(document, "/files"), 201, content=png())
     path = made["url"].removeprefix("/api")
     assert Api(guarded)("GET", path, 401) == "unauthenticated"
-    assert Api(guarded, token(weft={"other/*": "admin"}))("GET", path, 403) == "forbidden"
-    reader = Api(guarded, token(weft={document: "read"}))
+    assert Api(guarded, token(raffia={"other/*": "admin"}))("GET", path, 403) == "forbidden"
+    reader = Api(guarded, token(raffia={document: "read"}))
     assert reader.ask("GET", path).content == png()
     assert reader("POST", at(document, "/files"), 403, content=png()) == "forbidden"
     owner("DELETE", at(document), 204)
@@ -411,7 +411,7 @@ def test_files_follow_their_document(guarded: WeftServer) -> None:
 # -- schema
 
 
-async def test_outdated_editors_are_sent_away_in_both_dialects(server: WeftServer) -> None:
+async def test_outdated_editors_are_sent_away_in_both_dialects(server: RaffiaServer) -> None:
     document = Api(server).make()["id"]
     for query in ("", "?schema=1", "?schema=2"):
         async with await fresh_reader(server.ws, f"{document}{query}"):

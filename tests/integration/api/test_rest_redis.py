@@ -11,10 +11,10 @@ from tests.integration.api.test_rest import Api, at, content, fragment
 from tests.support.client import HocuspocusClient, YClient
 from tests.support.images import png
 from tests.support.redis import RedisServer
-from tests.support.server import WeftServer
+from tests.support.server import RaffiaServer
 from tests.support.tokens import token
 
-Replicas = tuple[WeftServer, WeftServer]
+Replicas = tuple[RaffiaServer, RaffiaServer]
 
 
 async def until(condition: Callable[[], bool], deadline_s: float = 10.0) -> float:
@@ -27,7 +27,7 @@ async def until(condition: Callable[[], bool], deadline_s: float = 10.0) -> floa
 
 
 async def test_made_here_renamed_there_listed_everywhere(replicas: Replicas) -> None:
-    owner = token(weft={"team/*": "admin"}, sub="zoë")
+    owner = token(raffia={"team/*": "admin"}, sub="zoë")
     one, two = Api(replicas[0], owner), Api(replicas[1], owner)
     document = one.make(kind="board", template="kanban", title="früher")["id"]
     assert two("GET", at(document), 200)["updated_by"] == "zoë"
@@ -45,7 +45,7 @@ async def test_made_here_renamed_there_listed_everywhere(replicas: Replicas) -> 
 
 
 async def test_mi8_a_title_that_went_there_and_back_is_listed(replicas: Replicas) -> None:
-    owner = token(weft={"team/*": "admin"}, sub="zoë")
+    owner = token(raffia={"team/*": "admin"}, sub="zoë")
     one, two = Api(replicas[0], owner), Api(replicas[1], owner)
     document = one.make(kind="board", title="alt 🦊")["id"]
     async with YClient() as client:
@@ -57,7 +57,7 @@ async def test_mi8_a_title_that_went_there_and_back_is_listed(replicas: Replicas
 
 
 async def test_deleted_here_ends_sessions_there(replicas: Replicas) -> None:
-    owner = token(weft={"team/*": "admin"}, sub="zoë")
+    owner = token(raffia={"team/*": "admin"}, sub="zoë")
     one, two = Api(replicas[0], owner), Api(replicas[1], owner)
     document = one.make(title="weg")["id"]
     async with YClient() as client:
@@ -72,7 +72,7 @@ async def test_deleted_here_ends_sessions_there(replicas: Replicas) -> None:
 
 
 async def test_links_reset_here_end_there_within_five_seconds(replicas: Replicas) -> None:
-    owner = token(weft={"team/*": "edit"}, sub="zoë")
+    owner = token(raffia={"team/*": "edit"}, sub="zoë")
     one, two = Api(replicas[0], owner), Api(replicas[1], owner)
     document = one.make(title="geteilt")["id"]
     link = one("POST", at(document, "/links"), 201, json={"can": "edit"})
@@ -92,7 +92,7 @@ async def test_links_reset_here_end_there_within_five_seconds(replicas: Replicas
 
 
 def test_files_are_shared(replicas: Replicas) -> None:
-    owner = token(weft={"team/*": "admin"}, sub="zoë")
+    owner = token(raffia={"team/*": "admin"}, sub="zoë")
     one, two = Api(replicas[0], owner), Api(replicas[1], owner)
     assert one("GET", "/config", 200)["uploads"] is True
     document = one.make()["id"]
@@ -101,11 +101,11 @@ def test_files_are_shared(replicas: Replicas) -> None:
 
 
 def test_without_a_shared_place_uploads_say_what_to_set(redis: RedisServer, tmp_path: Path) -> None:
-    with WeftServer(tmp_path / "alone", env={"WEFT_REDIS": redis.url, "WEFT_REDIS_PREFIX": "alone"}) as server:
+    with RaffiaServer(tmp_path / "alone", env={"RAFFIA_REDIS": redis.url, "RAFFIA_REDIS_PREFIX": "alone"}) as server:
         api = Api(server)
         assert api("GET", "/config", 200)["uploads"] is False
         document = api.make()["id"]
         answer = api.ask("POST", at(document, "/files"), content=png())
         assert (answer.status_code, answer.json()["error"]["reason"]) == (503, "not-configured")
-        assert "WEFT_FILES" in answer.json()["error"]["message"]
+        assert "RAFFIA_FILES" in answer.json()["error"]["message"]
         assert api("POST", at(document, "/duplicate"), 201)["title"] == "(copy)"

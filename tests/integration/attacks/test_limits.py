@@ -19,7 +19,7 @@ import httpx
 import pytest
 from tests.support.client import HocuspocusClient, YClient, drop_all
 from tests.support.lib0 import insert, string
-from tests.support.server import WeftServer
+from tests.support.server import RaffiaServer
 from tests.support.tokens import SECRET, token
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
@@ -28,24 +28,24 @@ DOCUMENT = "team/plan"
 NOTICED_S = 1.0
 FLOOD_S = 30.0
 ENV = {
-    "WEFT_MAX_UPDATES_PER_S": "50",
-    "WEFT_MAX_BYTES_PER_S": "100KiB",
-    "WEFT_MAX_MESSAGES_PER_S": "100",
-    "WEFT_MAX_SIGN_INS_PER_S": "2",
-    "WEFT_TOO_FAST_S": "3",
-    "WEFT_MAX_CONNECTIONS_PER_ADDRESS": "5",
-    "WEFT_MAX_HANDSHAKES_PER_ADDRESS_PER_S": "3",
-    "WEFT_MAX_FAILURES_PER_ADDRESS_PER_S": "2",
+    "RAFFIA_MAX_UPDATES_PER_S": "50",
+    "RAFFIA_MAX_BYTES_PER_S": "100KiB",
+    "RAFFIA_MAX_MESSAGES_PER_S": "100",
+    "RAFFIA_MAX_SIGN_INS_PER_S": "2",
+    "RAFFIA_TOO_FAST_S": "3",
+    "RAFFIA_MAX_CONNECTIONS_PER_ADDRESS": "5",
+    "RAFFIA_MAX_HANDSHAKES_PER_ADDRESS_PER_S": "3",
+    "RAFFIA_MAX_FAILURES_PER_ADDRESS_PER_S": "2",
 }
 client_ids = itertools.count(1000)
 last_bytes = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WeftServer]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RaffiaServer]:
     folder = tmp_path_factory.mktemp("limits")
     (folder / "secret").write_text(SECRET)
-    with WeftServer(folder / "data", env={"WEFT_AUTH_KEY_FILE": str(folder / "secret"), **ENV}) as running:
+    with RaffiaServer(folder / "data", env={"RAFFIA_AUTH_KEY_FILE": str(folder / "secret"), **ENV}) as running:
         yield running
 
 
@@ -73,7 +73,7 @@ class Victim:
         self.typed = 0
         self.goes_on = True
 
-    async def join(self, server: WeftServer) -> None:
+    async def join(self, server: RaffiaServer) -> None:
         await self.client.join(server.ws, DOCUMENT, headers=headers(new_address(), token(sub="Opfer é")))
 
     async def type(self) -> None:
@@ -87,7 +87,7 @@ class Victim:
 
 
 @asynccontextmanager
-async def victim(server: WeftServer) -> AsyncIterator[Victim]:
+async def victim(server: RaffiaServer) -> AsyncIterator[Victim]:
     """Somebody who works on the document as long as this is entered, and notices nothing."""
     someone = Victim()
     await someone.join(server)
@@ -104,11 +104,11 @@ async def victim(server: WeftServer) -> AsyncIterator[Victim]:
     await someone.client.close()
 
 
-def refusals(server: WeftServer, reason: str) -> float:
-    return server.metrics().get(f'weft_refusals_total{{reason="{reason}"}}', 0.0)
+def refusals(server: RaffiaServer, reason: str) -> float:
+    return server.metrics().get(f'raffia_refusals_total{{reason="{reason}"}}', 0.0)
 
 
-async def status(server: WeftServer, address: str, made: str | None = None, document: str = DOCUMENT) -> int:
+async def status(server: RaffiaServer, address: str, made: str | None = None, document: str = DOCUMENT) -> int:
     try:
         async with connect(f"{server.ws}/{document}", additional_headers=headers(address, made)):
             return 101
@@ -116,7 +116,7 @@ async def status(server: WeftServer, address: str, made: str | None = None, docu
         return int(refused.response.status_code)
 
 
-async def until_status(server: WeftServer, address: str, wanted: int) -> None:
+async def until_status(server: RaffiaServer, address: str, wanted: int) -> None:
     async with asyncio.timeout(15):
         while await status(server, address) != wanted:  # noqa: ASYNC110 - another process decides
             await asyncio.sleep(0.1)
@@ -125,7 +125,7 @@ async def until_status(server: WeftServer, address: str, wanted: int) -> None:
 # -- pace
 
 
-async def attacker(server: WeftServer, dialect: str, address: str) -> YClient | HocuspocusClient:
+async def attacker(server: RaffiaServer, dialect: str, address: str) -> YClient | HocuspocusClient:
     if dialect == "y":
         return await YClient().join(server.ws, DOCUMENT, headers=headers(address))
     client = HocuspocusClient(DOCUMENT, token=token())
@@ -143,9 +143,9 @@ async def flood(client: YClient | HocuspocusClient, send: Any, per_turn: int) ->
 
 
 @pytest.mark.parametrize("dialect", ["y", "hocuspocus"])
-async def test_pc3_pc4_too_many_updates_are_slowed_then_refused(server: WeftServer, dialect: str) -> None:
+async def test_pc3_pc4_too_many_updates_are_slowed_then_refused(server: RaffiaServer, dialect: str) -> None:
     async with victim(server):
-        before = server.metric("weft_delays_total")
+        before = server.metric("raffia_delays_total")
         client = await attacker(server, dialect, new_address())
         clocks = itertools.count()
         me = next(client_ids)
@@ -153,11 +153,11 @@ async def test_pc3_pc4_too_many_updates_are_slowed_then_refused(server: WeftServ
         code, reason = await flood(client, lambda: client.update(insert(me, next(clocks), "x")), 20)
         assert (code, reason.partition(":")[0]) == (1013, "too-fast")
         assert time.monotonic() - began_s > 3  # delayed first
-        assert server.metric("weft_delays_total") > before
+        assert server.metric("raffia_delays_total") > before
         assert refusals(server, "too-fast") >= 1
 
 
-async def test_pc3_too_many_bytes(server: WeftServer) -> None:
+async def test_pc3_too_many_bytes(server: RaffiaServer) -> None:
     async with victim(server):
         client = await attacker(server, "y", new_address())
         clocks, me = itertools.count(0, 20_000), next(client_ids)
@@ -165,7 +165,7 @@ async def test_pc3_too_many_bytes(server: WeftServer) -> None:
         assert (code, reason.partition(":")[0]) == (1013, "too-fast")
 
 
-async def test_pc5_messages_that_do_nothing(server: WeftServer) -> None:
+async def test_pc5_messages_that_do_nothing(server: RaffiaServer) -> None:
     async with victim(server):
         for message in (b"\x01\x01\x00", b"\x03"):  # an empty presence message; a question for presence
             client = await attacker(server, "y", new_address())
@@ -173,7 +173,7 @@ async def test_pc5_messages_that_do_nothing(server: WeftServer) -> None:
             assert (code, reason.partition(":")[0]) == (1013, "too-fast")
 
 
-async def test_pc5_endless_tokens(server: WeftServer) -> None:
+async def test_pc5_endless_tokens(server: RaffiaServer) -> None:
     async with victim(server):
         client = HocuspocusClient(DOCUMENT, token=token())
         await client.join(server.ws, headers={"X-Forwarded-For": new_address()})
@@ -181,7 +181,7 @@ async def test_pc5_endless_tokens(server: WeftServer) -> None:
         assert (code, reason.partition(":")[0]) == (1013, "too-fast")
 
 
-async def test_pc1_pc3_who_sends_much_at_once_is_only_slowed(server: WeftServer) -> None:
+async def test_pc1_pc3_who_sends_much_at_once_is_only_slowed(server: RaffiaServer) -> None:
     """800 edits at once where 50 a second are allowed: ten seconds' worth is taken at once, the rest within 6 s."""
     client = await attacker(server, "y", new_address())
     me = next(client_ids)
@@ -201,7 +201,7 @@ async def test_pc1_pc3_who_sends_much_at_once_is_only_slowed(server: WeftServer)
 # -- addresses
 
 
-async def test_ad3_connections_of_an_address(server: WeftServer) -> None:
+async def test_ad3_connections_of_an_address(server: RaffiaServer) -> None:
     address = new_address()
     async with victim(server), AsyncExitStack() as stack:
         for _ in range(5):
@@ -215,7 +215,7 @@ async def test_ad3_connections_of_an_address(server: WeftServer) -> None:
         await until_status(server, address, 101)
 
 
-async def test_ad1_ipv6_counts_with_its_64(server: WeftServer) -> None:
+async def test_ad1_ipv6_counts_with_its_64(server: RaffiaServer) -> None:
     async with AsyncExitStack() as stack:
         for number in range(5):
             client = await stack.enter_async_context(YClient())
@@ -224,7 +224,7 @@ async def test_ad1_ipv6_counts_with_its_64(server: WeftServer) -> None:
         assert await status(server, "2001:db8:0:8::1") == 101
 
 
-async def test_ad3_handshakes_of_an_address(server: WeftServer) -> None:
+async def test_ad3_handshakes_of_an_address(server: RaffiaServer) -> None:
     address = new_address()
     async with victim(server):
         said = [await status(server, address) for _ in range(40)]
@@ -235,7 +235,7 @@ async def test_ad3_handshakes_of_an_address(server: WeftServer) -> None:
 
 
 @pytest.mark.parametrize("kind", ["nonsense", "forged", "enumeration", "rest"])
-async def test_ad4_a_storm_of_refused_tokens(server: WeftServer, kind: str) -> None:
+async def test_ad4_a_storm_of_refused_tokens(server: RaffiaServer, kind: str) -> None:
     address = new_address()
     made = {"nonsense": "a.b.c", "forged": token("y" * 40), "enumeration": token(), "rest": token("y" * 40)}[kind]
 
@@ -259,7 +259,7 @@ async def test_ad4_a_storm_of_refused_tokens(server: WeftServer, kind: str) -> N
         assert await status(server, new_address()) == 101
 
 
-async def test_ad4_in_band(server: WeftServer) -> None:
+async def test_ad4_in_band(server: RaffiaServer) -> None:
     """Each in-band denial counts as well; a session that is open goes on, also through a renewal meanwhile."""
     address = new_address()
     async with victim(server):
@@ -277,16 +277,16 @@ async def test_ad4_in_band(server: WeftServer) -> None:
         await neighbour.close()
 
 
-async def test_ad2_loopback_is_not_counted(server: WeftServer) -> None:
+async def test_ad2_loopback_is_not_counted(server: RaffiaServer) -> None:
     async with AsyncExitStack() as stack:
         for _ in range(40):
             client = await stack.enter_async_context(YClient())
             await client.join(server.ws, DOCUMENT, headers={"Authorization": f"Bearer {token()}"})
 
 
-async def test_e3_missing_and_forbidden_look_the_same(server: WeftServer) -> None:
+async def test_e3_missing_and_forbidden_look_the_same(server: RaffiaServer) -> None:
     """One that is there, one that is not, one that is deleted and one that cannot be a document's, to a stranger."""
-    writer = token(weft={"secret/*": "edit"})
+    writer = token(raffia={"secret/*": "edit"})
     async with YClient() as client:
         await client.join(server.ws, "secret/there", headers=headers(new_address(), writer))
         client.update(insert(next(client_ids), 0, "geheim 😀"))
@@ -305,7 +305,7 @@ async def test_e3_missing_and_forbidden_look_the_same(server: WeftServer) -> Non
 async def test_all_off(tmp_path: Path) -> None:
     """0 is no limit: 30,000 messages and 3,000 edits as fast as they come."""
     with_zeros = dict.fromkeys((name for name in ENV if "TOO_FAST" not in name), "0")
-    server = WeftServer(tmp_path / "data", env=with_zeros)
+    server = RaffiaServer(tmp_path / "data", env=with_zeros)
     await asyncio.to_thread(server.start)
     try:
         async with YClient() as client:
@@ -315,6 +315,6 @@ async def test_all_off(tmp_path: Path) -> None:
             for clock in range(3000):
                 client.update(insert(5, clock, "x"))
             await client.until_stored()
-        assert server.metric("weft_delays_total") == 0
+        assert server.metric("raffia_delays_total") == 0
     finally:
         await asyncio.to_thread(server.stop)

@@ -11,12 +11,12 @@ import pytest
 from tests.support.client import HocuspocusClient, YClient
 from tests.support.lib0 import insert
 from tests.support.provider import Provider, answer, certificate
-from tests.support.server import WeftServer
+from tests.support.server import RaffiaServer
 from tests.support.tokens import ec_key, jwk, rsa_key, token
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from weft.jwks import FetchError, fetch_url
+from raffia.jwks import FetchError, fetch_url
 
 BODY = json.dumps({"keys": [jwk(ec_key(), "a")]}).encode()
 
@@ -107,9 +107,9 @@ async def test_w1_a_certificate_has_to_be_good(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.fixture
-async def server(tmp_path: Path, provider: Provider) -> AsyncIterator[WeftServer]:
-    env = {"WEFT_AUTH_JWKS_URL": provider.url, "WEFT_AUTH_AUDIENCE": "weft", "WEFT_PREAUTH_S": "3"}
-    running = WeftServer(tmp_path / "data", env=env)
+async def server(tmp_path: Path, provider: Provider) -> AsyncIterator[RaffiaServer]:
+    env = {"RAFFIA_AUTH_JWKS_URL": provider.url, "RAFFIA_AUTH_AUDIENCE": "raffia", "RAFFIA_PREAUTH_S": "3"}
+    running = RaffiaServer(tmp_path / "data", env=env)
     await asyncio.to_thread(running.start)
     try:
         yield running
@@ -117,26 +117,26 @@ async def server(tmp_path: Path, provider: Provider) -> AsyncIterator[WeftServer
         await asyncio.to_thread(running.stop)
 
 
-async def test_up_and_rotating(server: WeftServer, provider: Provider) -> None:
+async def test_up_and_rotating(server: RaffiaServer, provider: Provider) -> None:
     provider.publish(jwk(rsa_key(), "old"))
-    old = token(rsa_key(), "RS256", "old", aud="weft")
+    old = token(rsa_key(), "RS256", "old", aud="raffia")
     async with YClient() as ana, HocuspocusClient("team/a", token=old) as also:
         await ana.join(f"{server.ws}", "team/a", headers={"Authorization": f"Bearer {old}"})
         await also.join(server.ws)
         ana.update(insert(7, 0, "é😀"))
         await ana.until_stored()
     assert len(provider.requests) == 1
-    assert await status(f"{server.ws}/team/a?token={token(rsa_key(1), 'RS256', 'old', aud='weft')}") == 401
+    assert await status(f"{server.ws}/team/a?token={token(rsa_key(1), 'RS256', 'old', aud='raffia')}") == 401
     assert await status(f"{server.ws}/team/a?token={token(rsa_key(), 'RS256', 'old', aud='other')}") == 401
     assert await status(f"{server.ws}/team/a?token={token(rsa_key(), 'RS256', 'old')}") == 401
     assert len(provider.requests) == 1
 
 
-async def test_w3_a_new_key_is_found(server: WeftServer, provider: Provider) -> None:
+async def test_w3_a_new_key_is_found(server: RaffiaServer, provider: Provider) -> None:
     provider.publish(jwk(rsa_key(), "old"))
-    assert await status(f"{server.ws}/team/a?token={token(rsa_key(), 'RS256', 'old', aud='weft')}") == 101
+    assert await status(f"{server.ws}/team/a?token={token(rsa_key(), 'RS256', 'old', aud='raffia')}") == 101
     provider.publish(jwk(rsa_key(), "old"), jwk(ec_key(), "new"))
-    url = f"{server.ws}/team/a?token={token(ec_key(), 'ES256', 'new', aud='weft')}"
+    url = f"{server.ws}/team/a?token={token(ec_key(), 'ES256', 'new', aud='raffia')}"
     # Within REFETCH_S the question waits for the next fetch, past this server's deadline: later, and never "no".
     said = {await status(url)}
     deadline_s = asyncio.get_running_loop().time() + 15
@@ -148,8 +148,8 @@ async def test_w3_a_new_key_is_found(server: WeftServer, provider: Provider) -> 
 
 
 @pytest.mark.parametrize("trouble", ["down", "silent", "garbage", "empty", "error"])
-async def test_w4_away_is_later_and_recovers(server: WeftServer, provider: Provider, trouble: str) -> None:
-    good = token(ec_key(), "ES256", "a", aud="weft")
+async def test_w4_away_is_later_and_recovers(server: RaffiaServer, provider: Provider, trouble: str) -> None:
+    good = token(ec_key(), "ES256", "a", aud="raffia")
     url = f"{server.ws}/team/a?token={good}"
     if trouble == "down":
         await provider.stop()
@@ -167,7 +167,7 @@ async def test_w4_away_is_later_and_recovers(server: WeftServer, provider: Provi
         other.authenticate()
         await other.until(lambda: other.denied, "a denial")
         assert other.denied == ["auth-unavailable"]
-    assert server.metric('weft_refusals_total{reason="auth-unavailable"}') >= 2
+    assert server.metric('raffia_refusals_total{reason="auth-unavailable"}') >= 2
     if trouble == "down":
         await provider.start()
     provider.answer = answer(BODY)

@@ -18,13 +18,13 @@ import pytest
 from tests.support.client import HocuspocusClient, YClient
 from tests.support.lib0 import insert
 from tests.support.redis import RedisServer
-from tests.support.server import WeftServer
+from tests.support.server import RaffiaServer
 from tests.support.tokens import SECRET, token
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 PLAN, NOTES = "team/plan", "team/notes"
-ADMIN = {"weft": {"*": "admin"}, "sub": "chef é"}
+ADMIN = {"raffia": {"*": "admin"}, "sub": "chef é"}
 SPREAD_S = 5.0
 
 
@@ -34,9 +34,9 @@ def key_file(folder: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WeftServer]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RaffiaServer]:
     folder = tmp_path_factory.mktemp("revoking")
-    with WeftServer(folder / "data", env={"WEFT_AUTH_KEY_FILE": key_file(folder)}) as running:
+    with RaffiaServer(folder / "data", env={"RAFFIA_AUTH_KEY_FILE": key_file(folder)}) as running:
         yield running
 
 
@@ -44,7 +44,7 @@ def headers(made: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {made}"}
 
 
-async def status(server: WeftServer, made: str, document: str = PLAN) -> int:
+async def status(server: RaffiaServer, made: str, document: str = PLAN) -> int:
     try:
         async with connect(f"{server.ws}/{document}?token={made}"):
             return 101
@@ -52,26 +52,26 @@ async def status(server: WeftServer, made: str, document: str = PLAN) -> int:
         return int(refused.response.status_code)
 
 
-async def post(server: WeftServer, made: str | None, body: Any, **more: str) -> httpx.Response:
+async def post(server: RaffiaServer, made: str | None, body: Any, **more: str) -> httpx.Response:
     asked = (headers(made) if made is not None else {}) | more
     async with httpx.AsyncClient(base_url=server.http) as client:
         return await client.post("/api/revocations", headers=asked, content=json.dumps(body))
 
 
-def weft(server: WeftServer, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """`weft revoke`, as an operator on the server's machine runs it, with a broken proxy in the environment."""
+def raffia(server: RaffiaServer, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`raffia revoke`, as an operator on the server's machine runs it, with a broken proxy in the environment."""
     env = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("WEFT_")},
-        "WEFT_AUTH_KEY_FILE": server.env["WEFT_AUTH_KEY_FILE"],
-        "WEFT_PORT": str(server.port),
+        **{name: value for name, value in os.environ.items() if not name.startswith("RAFFIA_")},
+        "RAFFIA_AUTH_KEY_FILE": server.env["RAFFIA_AUTH_KEY_FILE"],
+        "RAFFIA_PORT": str(server.port),
         "http_proxy": "http://127.0.0.1:9",
     }
-    command = [str(Path(sys.executable).with_name("weft")), "revoke", *arguments]
+    command = [str(Path(sys.executable).with_name("raffia")), "revoke", *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=env, timeout=30, check=False)
 
 
 @asynccontextmanager
-async def live(server: WeftServer, made: str, *documents: str) -> AsyncIterator[list[YClient | HocuspocusClient]]:
+async def live(server: RaffiaServer, made: str, *documents: str) -> AsyncIterator[list[YClient | HocuspocusClient]]:
     """One client of each dialect on each document."""
     async with AsyncExitStack() as stack:
         clients: list[YClient | HocuspocusClient] = []
@@ -98,7 +98,7 @@ async def is_live(client: YClient | HocuspocusClient) -> None:
     assert client.closed is None
 
 
-async def test_u1_u3_a_user_at_once_and_nobody_else(server: WeftServer) -> None:
+async def test_u1_u3_a_user_at_once_and_nobody_else(server: RaffiaServer) -> None:
     zoe, bo = token(sub="zoë 1"), token(sub="bo")
     async with live(server, zoe, PLAN, NOTES) as hers, live(server, bo, PLAN) as his:
         answer = await post(server, token(**ADMIN), {"user": "zoë 1"})
@@ -116,10 +116,10 @@ async def test_u1_u3_a_user_at_once_and_nobody_else(server: WeftServer) -> None:
     assert await status(server, token(sub="zoë 1")) == 101  # issued later
     assert await status(server, token(sub="zoë 1", iat=None)) == 401  # nobody knows when
     assert await status(server, token(sub="zoë 1", iat=int(time.time()))) in {101, 401}
-    assert server.metric('weft_refusals_total{reason="revoked"}') >= 4
+    assert server.metric('raffia_refusals_total{reason="revoked"}') >= 4
 
 
-async def test_u3_a_revoked_token_renews_nothing(server: WeftServer) -> None:
+async def test_u3_a_revoked_token_renews_nothing(server: RaffiaServer) -> None:
     kept, gone = token(sub="mia", jti="m1"), token(sub="mia", jti="m2 é")
     async with HocuspocusClient(PLAN, token=kept) as mia:
         await mia.join(server.ws)
@@ -130,7 +130,7 @@ async def test_u3_a_revoked_token_renews_nothing(server: WeftServer) -> None:
         await until_revoked(mia)
 
 
-async def test_u2_one_token_alone(server: WeftServer) -> None:
+async def test_u2_one_token_alone(server: RaffiaServer) -> None:
     first, second = token(sub="ana", jti="a1"), token(sub="ana", jti="a2")
     async with live(server, first, PLAN) as ended, live(server, second, PLAN) as going:
         assert (await post(server, token(**ADMIN), {"token": "a1"})).json()["ended"] == 2
@@ -141,9 +141,9 @@ async def test_u2_one_token_alone(server: WeftServer) -> None:
     assert (await status(server, first), await status(server, second)) == (401, 101)
 
 
-async def test_u2_links_of_one_document(server: WeftServer) -> None:
+async def test_u2_links_of_one_document(server: RaffiaServer) -> None:
     link, person = token(sub=None, lnk="L1"), token(sub="uma")
-    admin = token(sub="uma", weft={PLAN: "admin"})
+    admin = token(sub="uma", raffia={PLAN: "admin"})
     async with live(server, link, PLAN, NOTES) as by_link, live(server, person, PLAN) as by_name:
         assert (await post(server, admin, {"links": PLAN})).json()["ended"] == 2
         for client in by_link[:2]:
@@ -154,17 +154,17 @@ async def test_u2_links_of_one_document(server: WeftServer) -> None:
     assert await status(server, token(sub=None, lnk="L2"), PLAN) == 101
 
 
-async def test_ra1_only_administrators(server: WeftServer) -> None:
+async def test_ra1_only_administrators(server: RaffiaServer) -> None:
     for made, body, said in (
         (None, {"user": "bo"}, 401),
         ("nonsense", {"user": "bo"}, 401),
         (token(), {"user": "bo"}, 403),
-        (token(weft={"*": "edit"}), {"user": "bo"}, 403),
-        (token(weft={"team/*": "admin"}), {"user": "bo"}, 403),
-        (token(weft={"team/*": "admin"}), {"token": "t"}, 403),
-        (token(weft={"team/*": "admin"}), {"links": "other/plan"}, 403),
-        (token(weft={"*": "admin", PLAN: "read"}), {"links": PLAN}, 200),
-        (token(weft={"team/*": "admin"}), {"links": "team/none"}, 200),
+        (token(raffia={"*": "edit"}), {"user": "bo"}, 403),
+        (token(raffia={"team/*": "admin"}), {"user": "bo"}, 403),
+        (token(raffia={"team/*": "admin"}), {"token": "t"}, 403),
+        (token(raffia={"team/*": "admin"}), {"links": "other/plan"}, 403),
+        (token(raffia={"*": "admin", PLAN: "read"}), {"links": PLAN}, 200),
+        (token(raffia={"team/*": "admin"}), {"links": "team/none"}, 200),
     ):
         answer = await post(server, made, body)
         assert answer.status_code == said, (body, answer.text)
@@ -180,12 +180,12 @@ async def test_ra1_only_administrators(server: WeftServer) -> None:
         {"links": "../plan"}, {"links": "team/*"}, {"user": "é" * 257}, {"user": "x" * 5000}, {"user": "\ud800"},
     ],
 )  # fmt: skip
-async def test_malformed_revocations_are_refused(server: WeftServer, body: Any) -> None:
+async def test_malformed_revocations_are_refused(server: RaffiaServer, body: Any) -> None:
     answer = await post(server, token(**ADMIN), body)
     assert (answer.status_code, answer.json()["error"]["reason"]) == (400, "malformed")
 
 
-async def test_z1_the_command(server: WeftServer) -> None:
+async def test_z1_the_command(server: RaffiaServer) -> None:
     made, by_id, link = token(sub="kai 😀"), token(sub="x", jti="k1"), token(sub=None, lnk="k")
     async with live(server, made, PLAN) as kai, live(server, by_id, PLAN) as named, live(server, link, PLAN) as linked:
         for arguments, clients in (
@@ -193,14 +193,14 @@ async def test_z1_the_command(server: WeftServer) -> None:
             (("--token", "k1"), named),
             (("--links", PLAN), linked),
         ):
-            done = await asyncio.to_thread(weft, server, *arguments)
+            done = await asyncio.to_thread(raffia, server, *arguments)
             assert (done.returncode, done.stderr) == (0, "")
             assert "2 sessions ended" in done.stdout
             for client in clients:
                 await until_revoked(client)
 
 
-async def test_z1_the_command_says_what_went_wrong(server: WeftServer, tmp_path: Path) -> None:
+async def test_z1_the_command_says_what_went_wrong(server: RaffiaServer, tmp_path: Path) -> None:
     (tmp_path / "other").write_text(SECRET[::-1])
     for arguments, says in (
         ((), "one of --user, --token and --links"),
@@ -210,14 +210,14 @@ async def test_z1_the_command_says_what_went_wrong(server: WeftServer, tmp_path:
         (("--user", "a", "--server", "http://127.0.0.1:9"), "cannot ask http://127.0.0.1:9"),
         (("--user", "a", "--auth-key-file", str(tmp_path / "other")), "refuses (401): the token is not signed"),
     ):
-        done = await asyncio.to_thread(weft, server, *arguments)
+        done = await asyncio.to_thread(raffia, server, *arguments)
         assert done.returncode == 2
         assert says in done.stderr
         assert done.stderr.count("\n") == 1
 
 
 async def test_u4_a_restart_changes_nothing(tmp_path: Path) -> None:
-    server = WeftServer(tmp_path / "data", env={"WEFT_AUTH_KEY_FILE": key_file(tmp_path)})
+    server = RaffiaServer(tmp_path / "data", env={"RAFFIA_AUTH_KEY_FILE": key_file(tmp_path)})
     await asyncio.to_thread(server.start)
     try:
         made = token(sub="zoë", jti="z1")
@@ -234,9 +234,9 @@ async def test_u4_a_restart_changes_nothing(tmp_path: Path) -> None:
 
 
 @asynccontextmanager
-async def replicas(tmp_path: Path, redis: RedisServer) -> AsyncIterator[list[WeftServer]]:
-    env = {"WEFT_AUTH_KEY_FILE": key_file(tmp_path), "WEFT_REDIS": redis.url, "WEFT_REDIS_TIMEOUT_S": "1"}
-    servers = [WeftServer(tmp_path / f"data{number}", env=env) for number in range(2)]
+async def replicas(tmp_path: Path, redis: RedisServer) -> AsyncIterator[list[RaffiaServer]]:
+    env = {"RAFFIA_AUTH_KEY_FILE": key_file(tmp_path), "RAFFIA_REDIS": redis.url, "RAFFIA_REDIS_TIMEOUT_S": "1"}
+    servers = [RaffiaServer(tmp_path / f"data{number}", env=env) for number in range(2)]
     try:
         await asyncio.gather(*(asyncio.to_thread(server.start) for server in servers))
         yield servers
@@ -266,7 +266,7 @@ async def test_u5_within_5_s_also_when_the_message_was_lost(tmp_path: Path) -> N
             async with live(one, zoe, PLAN) as here, live(two, zoe, PLAN) as there:
                 # What `revoke` stores, without telling anybody.
                 at_ms = time.time_ns() // 1_000_000
-                key = "weft:{-}:revocations"
+                key = "raffia:{-}:revocations"
                 redis.command("HSET", key, "v", "1", "mark", "lost", "user:zoë 😀", f"{at_ms} 0 more", "later:x", "?")
                 for client in here + there:
                     await until_revoked(client)
@@ -294,9 +294,9 @@ async def test_u5_a_redis_that_lost_them_is_given_them_again(tmp_path: Path) -> 
     with RedisServer(appendonly="yes") as redis:
         async with replicas(tmp_path, redis) as (one, two):
             assert (await post(one, token(**ADMIN), {"user": "zoë", "token": None})).status_code == 200
-            redis.command("DEL", "weft:{-}:revocations")
+            redis.command("DEL", "raffia:{-}:revocations")
             deadline_s = time.monotonic() + SPREAD_S
-            while not redis.command("HGET", "weft:{-}:revocations", "user:zoë"):
+            while not redis.command("HGET", "raffia:{-}:revocations", "user:zoë"):
                 assert time.monotonic() < deadline_s
                 await asyncio.sleep(0.05)
             while await status(two, token(sub="zoë", iat=time.time() - 100)) != 401:

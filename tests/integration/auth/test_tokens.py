@@ -12,7 +12,7 @@ import httpx
 import pytest
 from tests.support.client import HocuspocusClient, YClient, fresh_reader
 from tests.support.lib0 import insert
-from tests.support.server import WeftServer
+from tests.support.server import RaffiaServer
 from tests.support.tokens import SECRET, claims, ec_key, forged, public_pem, rsa_key, token
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
@@ -20,22 +20,22 @@ from websockets.exceptions import InvalidStatus
 DOCUMENT = "team/plan"
 WORDS = "geheim 😀 Inhalt"
 ENV = {
-    "WEFT_AUTH_LEEWAY_S": "0",
-    "WEFT_LOG_LEVEL": "debug",
-    "WEFT_AUTH_AUDIENCE": "weft",
-    "WEFT_AUTH_ISSUER": "é.example",
+    "RAFFIA_AUTH_LEEWAY_S": "0",
+    "RAFFIA_LOG_LEVEL": "debug",
+    "RAFFIA_AUTH_AUDIENCE": "raffia",
+    "RAFFIA_AUTH_ISSUER": "é.example",
 }
 
 
 def good(**more: Any) -> str:
-    return token(**({"aud": "weft", "iss": "é.example"} | more))
+    return token(**({"aud": "raffia", "iss": "é.example"} | more))
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WeftServer]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RaffiaServer]:
     folder = tmp_path_factory.mktemp("tokens")
     (folder / "secret").write_text(SECRET)
-    with WeftServer(folder / "data", env={"WEFT_AUTH_KEY_FILE": str(folder / "secret"), **ENV}) as running:
+    with RaffiaServer(folder / "data", env={"RAFFIA_AUTH_KEY_FILE": str(folder / "secret"), **ENV}) as running:
         yield running
         text = running.log_path.read_text()  # of all that the tests below have done
         assert re.findall(r"eyJ[\w-]+\.[\w-]+", text) == []
@@ -49,7 +49,7 @@ async def refusal(url: str, **options: Any) -> tuple[int, bytes]:
     return int(caught.value.response.status_code), bytes(caught.value.response.body)
 
 
-async def denial(server: WeftServer, made: str, document: str = DOCUMENT) -> str:
+async def denial(server: RaffiaServer, made: str, document: str = DOCUMENT) -> str:
     async with HocuspocusClient(document, token=made) as client:
         await client.open(server.ws)
         client.authenticate()
@@ -61,9 +61,9 @@ async def denial(server: WeftServer, made: str, document: str = DOCUMENT) -> str
         return client.denied[0]
 
 
-async def written(server: WeftServer, document: str = DOCUMENT) -> None:
+async def written(server: RaffiaServer, document: str = DOCUMENT) -> None:
     async with YClient() as writer:
-        await writer.join(server.ws, document, headers={"Authorization": f"Bearer {good(weft={'*': 'edit'})}"})
+        await writer.join(server.ws, document, headers={"Authorization": f"Bearer {good(raffia={'*': 'edit'})}"})
         writer.update(insert(7, 0, WORDS))
         await writer.until_stored()
 
@@ -72,8 +72,8 @@ async def written(server: WeftServer, document: str = DOCUMENT) -> None:
 
 
 BAD = {
-    "none": lambda: forged({"alg": "none"}, claims(aud="weft", iss="é.example")) + "AA",
-    "none, signed": lambda: forged({"alg": "none"}, claims(aud="weft", iss="é.example"), SECRET.encode()),
+    "none": lambda: forged({"alg": "none"}, claims(aud="raffia", iss="é.example")) + "AA",
+    "none, signed": lambda: forged({"alg": "none"}, claims(aud="raffia", iss="é.example"), SECRET.encode()),
     "another secret": lambda: good(key="x" + SECRET),
     "another algorithm": lambda: good(key=rsa_key(), algorithm="RS256"),
     "expired": lambda: good(lifetime_s=-1),
@@ -85,18 +85,18 @@ BAD = {
     "no audience": lambda: token(iss="é.example"),
     "another audience": lambda: good(aud="other"),
     "another issuer": lambda: good(iss="evil.example"),
-    "no issuer": lambda: token(aud="weft"),
-    "a level that is true": lambda: good(weft={DOCUMENT: True}),
-    "admin false": lambda: good(weft={DOCUMENT: {"admin": False}}),
-    "a wild pattern": lambda: good(weft={"te*": "edit", DOCUMENT: "edit"}),
-    "a list": lambda: good(weft=[DOCUMENT]),
+    "no issuer": lambda: token(aud="raffia"),
+    "a level that is true": lambda: good(raffia={DOCUMENT: True}),
+    "admin false": lambda: good(raffia={DOCUMENT: {"admin": False}}),
+    "a wild pattern": lambda: good(raffia={"te*": "edit", DOCUMENT: "edit"}),
+    "a list": lambda: good(raffia=[DOCUMENT]),
     "too large": lambda: good(filler="x" * 9000),
     "nonsense": lambda: "nonsense",
 }
 
 
 @pytest.mark.parametrize("name", list(BAD))
-async def test_bad_tokens_are_refused_in_both_dialects(server: WeftServer, name: str) -> None:
+async def test_bad_tokens_are_refused_in_both_dialects(server: RaffiaServer, name: str) -> None:
     made = BAD[name]()
     if name != "too large":  # that one is too large for a request's head: 431
         status, body = await refusal(f"{server.ws}/{DOCUMENT}?token={made}")
@@ -110,7 +110,9 @@ async def test_a_public_key_is_no_secret(tmp_path: Path) -> None:
     for number, key in enumerate((rsa_key(), ec_key())):
         pem = public_pem(key)
         (tmp_path / "key.pem").write_bytes(pem)
-        with WeftServer(tmp_path / f"data{number}", env={"WEFT_AUTH_KEY_FILE": str(tmp_path / "key.pem")}) as server:
+        with RaffiaServer(
+            tmp_path / f"data{number}", env={"RAFFIA_AUTH_KEY_FILE": str(tmp_path / "key.pem")}
+        ) as server:
             made = forged({"alg": "HS256"}, claims(), pem)
             assert (await refusal(f"{server.ws}/{DOCUMENT}?token={made}"))[0] == 401
             assert (await denial(server, made)).startswith("unauthenticated")
@@ -119,7 +121,7 @@ async def test_a_public_key_is_no_secret(tmp_path: Path) -> None:
                 pass
 
 
-async def test_without_a_token_nobody_is_let_in(server: WeftServer) -> None:
+async def test_without_a_token_nobody_is_let_in(server: RaffiaServer) -> None:
     for origin in (None, f"http://127.0.0.1:{server.port}"):
         status, body = await refusal(f"{server.ws}/{DOCUMENT}", origin=origin)
         assert (status, b"unauthenticated" in body) == (401, True)
@@ -129,9 +131,9 @@ async def test_without_a_token_nobody_is_let_in(server: WeftServer) -> None:
         await client.until(lambda: client.denied, "a denial")
 
 
-async def test_every_source_of_a_token(server: WeftServer) -> None:
+async def test_every_source_of_a_token(server: RaffiaServer) -> None:
     await written(server)
-    made = good(weft={DOCUMENT: "read"})
+    made = good(raffia={DOCUMENT: "read"})
     bearer = {"Authorization": f"Bearer {made}"}
     async with YClient() as query, YClient() as header, HocuspocusClient(DOCUMENT, token=made) as band:
         await query.open(f"{server.ws}/{DOCUMENT}?token={made}")
@@ -149,22 +151,22 @@ async def test_every_source_of_a_token(server: WeftServer) -> None:
         await of_url.until_synced()
 
 
-@pytest.mark.parametrize("first", ["weft", None])
-async def test_a_subprotocol_carries_a_token(server: WeftServer, first: str | None) -> None:
-    offered = [f"weft.token.{good()}"]
+@pytest.mark.parametrize("first", ["raffia", None])
+async def test_a_subprotocol_carries_a_token(server: RaffiaServer, first: str | None) -> None:
+    offered = [f"raffia.token.{good()}"]
     if first is not None:
         offered.append(first)
     async with connect(f"{server.ws}/{DOCUMENT}", subprotocols=offered) as socket:  # type: ignore[arg-type]
         assert socket.subprotocol == (first or offered[0])
         await socket.send(b"\x00\x00\x01\x00")
         assert isinstance(await socket.recv(), bytes)
-    offered[0] = "weft.token." + good(aud="other")
+    offered[0] = "raffia.token." + good(aud="other")
     assert (await refusal(f"{server.ws}/{DOCUMENT}", subprotocols=offered))[0] == 401
 
 
-async def test_missing_and_forbidden_look_the_same(server: WeftServer) -> None:
+async def test_missing_and_forbidden_look_the_same(server: RaffiaServer) -> None:
     await written(server, "secret/there")
-    made = good(weft={"team/*": "admin"})
+    made = good(raffia={"team/*": "admin"})
     answers = {await refusal(f"{server.ws}/{document}?token={made}") for document in ("secret/there", "secret/nowhere")}
     answers |= {await refusal(f"{server.ws}/{document}?token={made}") for document in ("teams/x", "team", "Team/plan")}
     assert len(answers) == 1
@@ -174,14 +176,14 @@ async def test_missing_and_forbidden_look_the_same(server: WeftServer) -> None:
     }
 
 
-async def test_one_connection_many_documents_each_by_its_own_token(server: WeftServer) -> None:
+async def test_one_connection_many_documents_each_by_its_own_token(server: RaffiaServer) -> None:
     await written(server)
-    async with HocuspocusClient(DOCUMENT, token=good(weft={"other": "edit"})) as client:
+    async with HocuspocusClient(DOCUMENT, token=good(raffia={"other": "edit"})) as client:
         await client.open(server.ws)
         client.authenticate()
         client.step1()
         await client.until(lambda: client.denied, "a denial")
-        client.token = good(weft={DOCUMENT: "edit"})  # a new try on the same socket
+        client.token = good(raffia={DOCUMENT: "edit"})  # a new try on the same socket
         client.authenticate()
         client.step1()
         await client.until_synced()
@@ -192,7 +194,7 @@ async def test_one_connection_many_documents_each_by_its_own_token(server: WeftS
 # -- how long
 
 
-async def test_yws_ends_with_4401_when_its_token_does(server: WeftServer) -> None:
+async def test_yws_ends_with_4401_when_its_token_does(server: RaffiaServer) -> None:
     async with YClient() as ana:
         await ana.open(f"{server.ws}/{DOCUMENT}?token={good(lifetime_s=2)}")
         ana.step1()
@@ -201,7 +203,7 @@ async def test_yws_ends_with_4401_when_its_token_does(server: WeftServer) -> Non
         assert (code, reason.startswith("unauthenticated")) == (4401, True)
 
 
-async def test_hocuspocus_is_asked_for_a_fresh_token_and_goes_on(server: WeftServer) -> None:
+async def test_hocuspocus_is_asked_for_a_fresh_token_and_goes_on(server: RaffiaServer) -> None:
     async with HocuspocusClient(DOCUMENT) as bo, YClient() as watch:
         tokens: list[str] = []
         authenticate = bo.authenticate
@@ -222,7 +224,7 @@ async def test_hocuspocus_is_asked_for_a_fresh_token_and_goes_on(server: WeftSer
         assert len(tokens) == 2
 
 
-async def test_hocuspocus_ends_that_document_and_keeps_the_socket(server: WeftServer) -> None:
+async def test_hocuspocus_ends_that_document_and_keeps_the_socket(server: RaffiaServer) -> None:
     async with HocuspocusClient(DOCUMENT, token=good(lifetime_s=2)) as bo:
         await bo.join(server.ws)
         await bo.until(lambda: bo.closes, "a CLOSE")
@@ -236,18 +238,18 @@ async def test_hocuspocus_ends_that_document_and_keeps_the_socket(server: WeftSe
         await bo.until_stored()
 
 
-async def test_a_downgrade_counts_at_once(server: WeftServer) -> None:
+async def test_a_downgrade_counts_at_once(server: RaffiaServer) -> None:
     async with HocuspocusClient("team/demoted", token=good()) as bo:
         await bo.join(server.ws)
         assert bo.scope == "read-write"
         bo.update(insert(11, 0, "noch"))
         await bo.until_stored()
-        bo.token = good(weft={"team/*": "read"})
+        bo.token = good(raffia={"team/*": "read"})
         bo.authenticate()
         await bo.until(lambda: bo.scope == "readonly", "the new scope")
         bo.update(insert(11, 4, "nicht mehr"))
         await bo.until(lambda: 0 in bo.statuses, "a refusal")
-        bo.token = good(weft={"other": "edit"})
+        bo.token = good(raffia={"other": "edit"})
         bo.authenticate()
         await bo.until(lambda: bo.closes, "a CLOSE")
     async with await fresh_reader(server.ws, f"team/demoted?token={good()}") as reader:
@@ -259,7 +261,7 @@ async def test_a_downgrade_counts_at_once(server: WeftServer) -> None:
 
 
 HOOK = """
-from weft.types import Access, Grant
+from raffia.types import Access, Grant
 
 def authorize(handshake, token, document):
     if handshake.claims is None:
@@ -274,10 +276,10 @@ def authorize(handshake, token, document):
 async def test_a_hook_gets_verified_claims(tmp_path: Path) -> None:
     (tmp_path / "my_hook.py").write_text(HOOK)
     (tmp_path / "secret").write_text(SECRET)
-    env = {"WEFT_AUTHORIZE": "my_hook:authorize", "WEFT_AUTH_KEY_FILE": "secret", "WEFT_AUTH_LEEWAY_S": "0"}
-    with WeftServer(tmp_path / "data", env=env) as server:
+    env = {"RAFFIA_AUTHORIZE": "my_hook:authorize", "RAFFIA_AUTH_KEY_FILE": "secret", "RAFFIA_AUTH_LEEWAY_S": "0"}
+    with RaffiaServer(tmp_path / "data", env=env) as server:
         page = f"http://127.0.0.1:{server.port}"
-        made = token(docs=["a"], weft=None, lifetime_s=3)
+        made = token(docs=["a"], raffia=None, lifetime_s=3)
         async with YClient() as ana:
             await ana.open(f"{server.ws}/a?token={made}")
             ana.step1()
@@ -288,7 +290,7 @@ async def test_a_hook_gets_verified_claims(tmp_path: Path) -> None:
             assert (await refusal(f"{server.ws}/public"))[0] == 401
             async with connect(f"{server.ws}/public", origin=page):  # type: ignore[arg-type]
                 pass
-            trouble = token(docs=["a"], weft=None, trouble=True)
+            trouble = token(docs=["a"], raffia=None, trouble=True)
             assert (await refusal(f"{server.ws}/a?token={trouble}"))[0] == 503
             assert (await denial(server, trouble, "a")) == "auth-unavailable"
             assert (await ana.until_closed())[0] == 4401  # the hook named no end; the token has one
@@ -297,12 +299,12 @@ async def test_a_hook_gets_verified_claims(tmp_path: Path) -> None:
         assert trouble.split(".")[2] not in text
 
 
-async def test_tokens_leave_no_trace_in_the_log(server: WeftServer) -> None:
+async def test_tokens_leave_no_trace_in_the_log(server: RaffiaServer) -> None:
     made = good()
     await asyncio.to_thread(httpx.get, f"{server.http}/sync/{DOCUMENT}", params={"token": made})
     await asyncio.to_thread(httpx.get, f"{server.http}/healthz", params={"token": made})
     await refusal(f"{server.ws}/other?token={made}")
-    await refusal(f"{server.ws}/other", subprotocols=[f"weft.token.{made}"])
+    await refusal(f"{server.ws}/other", subprotocols=[f"raffia.token.{made}"])
     text = server.log_path.read_text()
     assert "token=***" in text
     assert "connection refused" in text
@@ -311,6 +313,6 @@ async def test_tokens_leave_no_trace_in_the_log(server: WeftServer) -> None:
 
 def test_keys_that_cannot_be_used_stop_the_start(tmp_path: Path) -> None:
     (tmp_path / "weak").write_text("geheim\n")
-    server = WeftServer(tmp_path / "data", env={"WEFT_AUTH_KEY_FILE": "weak"})
+    server = RaffiaServer(tmp_path / "data", env={"RAFFIA_AUTH_KEY_FILE": "weak"})
     with pytest.raises(RuntimeError, match="a secret of 6 bytes"):
         server.start()

@@ -18,10 +18,10 @@ from tests.support.client import HocuspocusClient, YClient
 from tests.support.cluster import Cluster, Replica
 from tests.support.haproxy import CONFIG, Haproxy
 from tests.support.lib0 import insert
-from tests.support.server import ROOT, WeftServer
+from tests.support.server import ROOT, RaffiaServer
 
-from weft.server.run import make_config
-from weft.settings import Settings
+from raffia.server.run import make_config
+from raffia.settings import Settings
 
 COMMAND = [sys.executable, "-m", "tests.integration.cluster.unready_server", "serve", "--host", "127.0.0.1"]
 COMMAND += ["--port", "{port}", "--data", "{data}"]
@@ -29,7 +29,7 @@ HEAD_MS = 400
 
 HOOK = """
 from pathlib import Path
-from weft.types import Access, Grant
+from raffia.types import Access, Grant
 
 def authorize(handshake, token, document):
     with Path("seen.txt").open("a") as seen:
@@ -41,18 +41,18 @@ def authorize(handshake, token, document):
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
     folder = tmp_path_factory.mktemp("haproxy")
-    env = {"PYTHONPATH": str(ROOT), "WEFT_READY_GRACE_S": "0.3", "WEFT_REDIS_TIMEOUT_S": "0.5"}
+    env = {"PYTHONPATH": str(ROOT), "RAFFIA_READY_GRACE_S": "0.3", "RAFFIA_REDIS_TIMEOUT_S": "0.5"}
     async with Cluster(folder, command=COMMAND, env=env) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[WeftServer, Haproxy]]:
+def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RaffiaServer, Haproxy]]:
     """One server with a hook that notes who came, on SQLite, behind an HAProxy with little patience."""
     folder = tmp_path_factory.mktemp("behind")
     (folder / "noting_hook.py").write_text(HOOK)
     with (
-        WeftServer(folder / "data", env={"WEFT_AUTHORIZE": "noting_hook:authorize"}) as server,
+        RaffiaServer(folder / "data", env={"RAFFIA_AUTHORIZE": "noting_hook:authorize"}) as server,
         Haproxy(folder / "haproxy", [f"127.0.0.1:{server.port}"], env={"LB_HEAD_MS": str(HEAD_MS)}) as haproxy,
     ):
         yield server, haproxy
@@ -64,7 +64,7 @@ def marker(replica: Replica) -> Path:
 
 
 def sockets(replica: Replica) -> int:
-    return int(replica.server.metrics()["weft_connections"])
+    return int(replica.server.metrics()["raffia_connections"])
 
 
 async def spread(cluster: Cluster, document: str) -> dict[str, YClient]:
@@ -104,7 +104,7 @@ async def test_l1_http_endpoints_go_through(cluster: Cluster) -> None:
         assert (await http.get("/sync/some/document")).status_code == 426
         assert (await http.get("/sync")).status_code == 426
         metrics = await http.get("/metrics")
-        assert (metrics.status_code, "weft_connections" in metrics.text) == (200, True), "L8: from this machine"
+        assert (metrics.status_code, "raffia_connections" in metrics.text) == (200, True), "L8: from this machine"
 
 
 async def test_a_refused_handshake_is_the_replicas_answer(cluster: Cluster) -> None:
@@ -148,9 +148,9 @@ async def test_l3_all_unready_still_routes(cluster: Cluster) -> None:
         marker(replica).touch()
     try:
         await cluster.until(lambda: set(cluster.haproxy.states().values()) == {"DOWN"}, "all marked down")
-        before = sum(cluster.haproxy.sessions("weft_any").values())
+        before = sum(cluster.haproxy.sessions("raffia_any").values())
         late = [await YClient().join(cluster.ws, "unready/all") for _ in range(3)]
-        assert sum(cluster.haproxy.sessions("weft_any").values()) == before + 3
+        assert sum(cluster.haproxy.sessions("raffia_any").values()) == before + 3
         for number, client in enumerate([*clients.values(), *late], 1):
             client.update(insert(number, 0, f"é😀 {number}"))
             await client.settle()
@@ -255,23 +255,23 @@ async def test_documents_meet_on_one_replica_when_hashed(cluster: Cluster, tmp_p
     addresses = [f"127.0.0.1:{replica.server.port}" for replica in cluster.replicas]
     with Haproxy(tmp_path / "haproxy", addresses, env={"LB_HASH_DOCUMENTS": "1"}) as haproxy:
         places: dict[str, list[str]] = {}
-        before = haproxy.sessions("weft_by_document")
+        before = haproxy.sessions("raffia_by_document")
         for document in [f"hashed/{number}" for number in range(20)] * 2:
             await YClient().join(haproxy.ws, document)
-            now = haproxy.sessions("weft_by_document")
+            now = haproxy.sessions("raffia_by_document")
             places.setdefault(document, []).append(next(name for name in now if now[name] > before[name]))
             before = now
         met = sum(len(set(listed)) == 1 for listed in places.values())
         assert met >= 14, f"of 20 documents {met} were on one replica: {places}"
         assert max(before.values()) <= 24, f"of 40 connections: {before}"
         await HocuspocusClient("hashed/1").join(haproxy.ws)
-        assert sum(haproxy.sessions("weft").values()) == 1, "a Hocuspocus connection is balanced as always"
+        assert sum(haproxy.sessions("raffia").values()) == 1, "a Hocuspocus connection is balanced as always"
 
 
 # -- strangers
 
 
-async def test_l6_the_client_s_address_is_what_haproxy_saw(behind: tuple[WeftServer, Haproxy]) -> None:
+async def test_l6_the_client_s_address_is_what_haproxy_saw(behind: tuple[RaffiaServer, Haproxy]) -> None:
     server, haproxy = behind
     forged = {"X-Forwarded-For": "8.8.8.8", "Forwarded": "for=8.8.8.8", "X-Forwarded-Proto": "https"}
     loop = asyncio.get_running_loop()
@@ -285,7 +285,7 @@ async def test_l6_the_client_s_address_is_what_haproxy_saw(behind: tuple[WeftSer
 
 
 @pytest.mark.parametrize("part", [b"", b"GET /sync/a HTTP/1.1\r\nHost: a\r\nX-Slow: "], ids=["silent", "half a head"])
-async def test_l5_a_slow_handshake_is_cut(behind: tuple[WeftServer, Haproxy], part: bytes) -> None:
+async def test_l5_a_slow_handshake_is_cut(behind: tuple[RaffiaServer, Haproxy], part: bytes) -> None:
     _, haproxy = behind
     reader, writer = await asyncio.open_connection("127.0.0.1", haproxy.port)
     begun = time.monotonic()
@@ -298,7 +298,7 @@ async def test_l5_a_slow_handshake_is_cut(behind: tuple[WeftServer, Haproxy], pa
     await writer.wait_closed()
 
 
-async def test_l5_a_head_byte_by_byte_is_cut_too(behind: tuple[WeftServer, Haproxy]) -> None:
+async def test_l5_a_head_byte_by_byte_is_cut_too(behind: tuple[RaffiaServer, Haproxy]) -> None:
     _, haproxy = behind
     reader, writer = await asyncio.open_connection("127.0.0.1", haproxy.port)
     writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ")
@@ -313,7 +313,7 @@ async def test_l5_a_head_byte_by_byte_is_cut_too(behind: tuple[WeftServer, Hapro
     await writer.wait_closed()
 
 
-async def test_l7_no_token_in_the_log(behind: tuple[WeftServer, Haproxy]) -> None:
+async def test_l7_no_token_in_the_log(behind: tuple[RaffiaServer, Haproxy]) -> None:
     _, haproxy = behind
     client = await YClient().join(haproxy.ws, "logged?token=s3cret-token")
     await client.close()
@@ -358,7 +358,7 @@ def test_l8_metrics_are_for_this_machine(tmp_path: Path) -> None:
     assert run.stdout.split() == ["503", "404", "404", "503"], f"503: no replica is there\n{run.stderr}"
 
 
-def test_l4_nothing_is_cut_before_weft_itself_gives_up() -> None:
+def test_l4_nothing_is_cut_before_raffia_itself_gives_up() -> None:
     text = CONFIG.read_text()
     found = dict(re.findall(r"^    timeout (\S+) (\d+)s$", text, re.MULTILINE))
     tunnel_s = int(found["tunnel"])

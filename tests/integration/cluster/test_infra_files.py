@@ -19,14 +19,14 @@ from tests.integration.cluster.alerts import CASES
 from tests.support.haproxy import Haproxy
 from tests.support.server import ROOT
 
-from weft.errors import WeftError
-from weft.metrics import Metrics, MetricsCollector, expose
-from weft.server.run import make_config
-from weft.settings import Settings
+from raffia.errors import RaffiaError
+from raffia.metrics import Metrics, MetricsCollector, expose
+from raffia.server.run import make_config
+from raffia.settings import Settings
 
 INFRA = ROOT / "infra"
-RULES = INFRA / "prometheus/weft.rules.yml"
-DASHBOARD = json.loads((INFRA / "grafana/weft.json").read_text())
+RULES = INFRA / "prometheus/raffia.rules.yml"
+DASHBOARD = json.loads((INFRA / "grafana/raffia.json").read_text())
 COMPOSE = yaml.safe_load((INFRA / "compose.yaml").read_text())
 KUSTOMIZATION = yaml.safe_load((INFRA / "kubernetes/kustomization.yaml").read_text())
 MANIFESTS = [
@@ -43,12 +43,12 @@ def run(*command: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[s
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=cwd)
 
 
-def manifest(kind: str, name: str = "weft") -> Any:
+def manifest(kind: str, name: str = "raffia") -> Any:
     return next(one for one in MANIFESTS if one["kind"] == kind and one["metadata"]["name"] == name)
 
 
 def settings_in(names: Any) -> set[str]:
-    return {name.removeprefix("WEFT_").lower() for name in names if name.startswith("WEFT_")}
+    return {name.removeprefix("RAFFIA_").lower() for name in names if name.startswith("RAFFIA_")}
 
 
 # -- Prometheus and Grafana
@@ -92,7 +92,7 @@ def test_every_alert_goes_off_when_it_should(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
-    """Names of samples that really come from Weft and from HAProxy, with their labels."""
+    """Names of samples that really come from Raffia and from HAProxy, with their labels."""
     metrics = Metrics()
     metrics.acks["stored"] += 1
     metrics.refusals["full"] += 1
@@ -123,7 +123,7 @@ def queries() -> dict[str, str]:
 @pytest.mark.parametrize("place", list(queries()))
 def test_every_metric_that_is_asked_for_is_exported(place: str, exported: dict[str, set[str]]) -> None:
     query = queries()[place]
-    names = set(re.findall(r"\b(?:weft|haproxy|process|python)_[a-z0-9_]+|\bup\b", re.sub(r'"[^"]*"', "", query)))
+    names = set(re.findall(r"\b(?:raffia|haproxy|process|python)_[a-z0-9_]+|\bup\b", re.sub(r'"[^"]*"', "", query)))
     assert names, query
     assert names <= set(exported), f"{place} asks for {names - set(exported)}"
     for name, selector in re.findall(r"\b(\w+)\{([^}]*)\}", query):
@@ -133,7 +133,7 @@ def test_every_metric_that_is_asked_for_is_exported(place: str, exported: dict[s
 
 def test_reasons_in_the_alerts_are_reasons_of_errors() -> None:
     known: set[str] = set()
-    kinds: list[type[WeftError]] = [WeftError]
+    kinds: list[type[RaffiaError]] = [RaffiaError]
     while kinds:
         kind = kinds.pop()
         known.add(kind.reason)
@@ -164,14 +164,14 @@ def test_systemd_takes_the_units(unit: Path, tmp_path: Path) -> None:
     text = unit.read_text()
     name = unit.name.replace("@.", "@8001.")
     copy = tmp_path / unit.name
-    copy.write_text(text.replace("/opt/weft/bin/weft", "/bin/true"))  # it is not installed here
+    copy.write_text(text.replace("/opt/raffia/bin/raffia", "/bin/true"))  # it is not installed here
     done = run("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", tmp_path / name)
     assert (done.returncode, done.stderr) == (0, "")
     done = run("systemd-analyze", "security", "--offline=yes", "--threshold=20", copy)
     assert done.returncode == 0, f"more exposed than 2.0\n{done.stdout}"
     stop_s = float(re.findall(r"^TimeoutStopSec=(\d+)$", text, re.MULTILINE)[0])
     assert stop_s > DRAIN_S + CLOSING_S
-    assert settings_in(re.findall(r"\bWEFT_[A-Z_]+(?==)", text)) <= set(Settings.model_fields)
+    assert settings_in(re.findall(r"\bRAFFIA_[A-Z_]+(?==)", text)) <= set(Settings.model_fields)
 
 
 def test_systemd_s_two_units_differ_only_where_they_have_to() -> None:
@@ -200,7 +200,7 @@ def test_compose_is_consistent() -> None:
                 assert (INFRA / volume.split(":")[0]).exists()
     for name in replicas:
         replica = services[name]
-        assert replica["environment"]["WEFT_FORWARDED_ALLOW_IPS"] == addresses["haproxy"]
+        assert replica["environment"]["RAFFIA_FORWARDED_ALLOW_IPS"] == addresses["haproxy"]
         assert settings_in(replica["environment"]) <= set(Settings.model_fields)
         assert float(replica["stop_grace_period"].removesuffix("s")) > DRAIN_S + CLOSING_S
         assert (INFRA / replica["build"]["context"] / replica["build"]["dockerfile"]).resolve() == INFRA / "Dockerfile"
@@ -222,7 +222,7 @@ def test_dockerfile_copies_what_is_there() -> None:
     assert all(word in last for word in ("USER 10001:10001", "HEALTHCHECK", "VOLUME /data", "STOPSIGNAL SIGTERM"))
     pip = [line for line in text.splitlines() if "pip install" in line]
     assert all("--require-hashes" in line or "--no-deps /tmp/wheels" in line for line in pip)
-    assert settings_in(re.findall(r"\bWEFT_[A-Z_]+(?==)", text)) <= set(Settings.model_fields)
+    assert settings_in(re.findall(r"\bRAFFIA_[A-Z_]+(?==)", text)) <= set(Settings.model_fields)
     minor = re.findall(r"python:(\d\.\d+)-slim", text)
     assert set(minor) == {"3.11"}, "requirements/*.txt are made for the oldest Python"
     health = json.loads(re.findall(r"^    CMD (\[.*\])$", text, re.MULTILINE)[0])
@@ -258,11 +258,11 @@ def test_kubernetes_manifests_fit_together() -> None:
     deployment = manifest("Deployment")["spec"]
     pod = deployment["template"]["spec"]
     (container,) = pod["containers"]
-    assert pod["enableServiceLinks"] is False, "WEFT_PORT=tcp://... of the Service would be read as a setting"
+    assert pod["enableServiceLinks"] is False, "RAFFIA_PORT=tcp://... of the Service would be read as a setting"
     pre_stop_s = float(container["lifecycle"]["preStop"]["exec"]["command"][-1])
     assert pod["terminationGracePeriodSeconds"] > pre_stop_s + DRAIN_S + CLOSING_S
     config = manifest("ConfigMap")["data"]
-    assert float(config["WEFT_DRAIN_S"]) == DRAIN_S
+    assert float(config["RAFFIA_DRAIN_S"]) == DRAIN_S
     names = settings_in([*config, *(item["name"] for item in container["env"])])
     assert names <= set(Settings.model_fields)
     probes = {name: container[name]["httpGet"]["path"] for name in ("startupProbe", "readinessProbe", "livenessProbe")}
@@ -271,7 +271,7 @@ def test_kubernetes_manifests_fit_together() -> None:
     assert manifest("Service")["spec"]["selector"] == labels
     assert manifest("PodDisruptionBudget")["spec"]["selector"]["matchLabels"] == labels
     assert manifest("NetworkPolicy")["spec"]["podSelector"]["matchLabels"] == labels
-    assert manifest("HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]["name"] == "weft"
+    assert manifest("HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]["name"] == "raffia"
     assert "replicas" not in deployment, "the autoscaler decides"
     timeouts = manifest("Ingress")["metadata"]["annotations"]
     ping_s = (make_config(None).ws_ping_interval or 0) + (make_config(None).ws_ping_timeout or 0)
@@ -279,9 +279,9 @@ def test_kubernetes_manifests_fit_together() -> None:
     secrets = [item["valueFrom"]["secretKeyRef"] for item in container["env"] if "valueFrom" in item]
     readme = (INFRA / "README.md").read_text()
     assert all(f"--from-literal={secret['key']}=" in readme for secret in secrets)
-    redis = manifest("StatefulSet", "weft-redis")["spec"]
+    redis = manifest("StatefulSet", "raffia-redis")["spec"]
     assert {"--appendonly", "everysec", "noeviction"} <= set(redis["template"]["spec"]["containers"][0]["args"])
-    assert f"@{redis['serviceName']}:6379/" in next(e["value"] for e in container["env"] if e["name"] == "WEFT_REDIS")
+    assert f"@{redis['serviceName']}:6379/" in next(e["value"] for e in container["env"] if e["name"] == "RAFFIA_REDIS")
 
 
 def test_uid_is_the_same_everywhere() -> None:

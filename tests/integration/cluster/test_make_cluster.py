@@ -25,7 +25,7 @@ from tests.support.lib0 import insert
 from tests.support.server import ROOT
 
 DEADLINE_S = 40.0
-WEFT = Path(sys.executable).with_name("weft")
+RAFFIA = Path(sys.executable).with_name("raffia")
 DOCUMENT = "team/cluster"
 
 
@@ -40,13 +40,13 @@ class Command:
     """One running cluster, and every process that it has ever been seen with."""
 
     def __init__(self, folder: Path, *, make: bool = False) -> None:
-        self.data = folder / "weft-cluster"
+        self.data = folder / "raffia-cluster"
         self.out, self.err = folder / "out.txt", folder / "err.txt"
         arguments = ["--port=0", f"--data={self.data}"]
         command = [sys.executable, str(ROOT / "infra/cluster.py"), *arguments]
         if make:  # what setup would do is no part of this
             command = ["make", "-o", "setup", "cluster", f"ARGS={' '.join(arguments)}"]
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("WEFT_", "MAKE", "MFLAGS"))}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("RAFFIA_", "MAKE", "MFLAGS"))}
         with self.out.open("wb") as out, self.err.open("wb") as err:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=kept, start_new_session=True
@@ -179,10 +179,10 @@ async def test_t3_who_dies_comes_back_and_t4_one_folder_one_cluster(start: Calla
 
 
 def test_t3_what_ends_at_once_stops_the_start(tmp_path: Path) -> None:
-    weft = tmp_path / "weft"
-    weft.write_text("#!/bin/sh\necho the reason é 😀\nexit 3\n")
-    weft.chmod(0o755)
-    arguments = ["--port=0", f"--data={tmp_path / 'data'}", f"--weft={weft}"]
+    raffia = tmp_path / "raffia"
+    raffia.write_text("#!/bin/sh\necho the reason é 😀\nexit 3\n")
+    raffia.chmod(0o755)
+    arguments = ["--port=0", f"--data={tmp_path / 'data'}", f"--raffia={raffia}"]
     run = subprocess.run(
         [sys.executable, ROOT / "infra/cluster.py", *arguments],
         capture_output=True,
@@ -197,7 +197,7 @@ def test_t3_what_ends_at_once_stops_the_start(tmp_path: Path) -> None:
 def test_t3_what_dies_again_and_again_stops_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "DEATHS", 2)
     monkeypatch.setattr(module, "LOOK_S", 0.01)
-    cluster = Cluster(tmp_path, 0, 1, WEFT)
+    cluster = Cluster(tmp_path, 0, 1, RAFFIA)
     program = Program("replica1", ["sh", "-c", "echo the reason; exit 4"], tmp_path / "log")
     cluster.programs.append(program)
     program.start()
@@ -211,14 +211,14 @@ def test_t5_what_is_missing_or_taken_is_said(tmp_path: Path, monkeypatch: pytest
         socket.create_server(("127.0.0.1", 0)) as taken,
         pytest.raises(ClusterError, match="choose another with --port"),
     ):
-        Cluster(tmp_path, taken.getsockname()[1], 3, WEFT)
+        Cluster(tmp_path, taken.getsockname()[1], 3, RAFFIA)
     with pytest.raises(ClusterError, match="run `make setup`"):
-        Cluster(tmp_path, 0, 3, tmp_path / "weft")
+        Cluster(tmp_path, 0, 3, tmp_path / "raffia")
     monkeypatch.setattr(module.shutil, "which", lambda *_, **__: None)
     with pytest.raises(ClusterError, match=r"^haproxy is missing; install it .*apt-get install haproxy"):
         find_program("haproxy", "haproxy")
     with pytest.raises(ClusterError, match="redis-server is missing"):
-        Cluster(tmp_path, 0, 3, WEFT)
+        Cluster(tmp_path, 0, 3, RAFFIA)
 
 
 @pytest.mark.parametrize("count", [1, 3, 5])

@@ -1,4 +1,4 @@
-"""The `weft` command, unready on demand: while the file `<data folder>.unready` exists the journal counts as away.
+"""The `raffia` command, unready on demand: while the file `<data folder>.unready` exists the journal counts as away.
 
 Started like the command: `python -m tests.integration.cluster.unready_server serve --port ... --data ...`
 """
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from weft import cli
-from weft.readiness import JournalWatch
+from raffia import cli
+from raffia.readiness import JournalWatch
 
 AWAY_S = 3600.0
 

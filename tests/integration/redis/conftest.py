@@ -1,4 +1,4 @@
-"""These tests run on uvloop, as `weft serve` does: it differs from asyncio where connections begin and end."""
+"""These tests run on uvloop, as `raffia serve` does: it differs from asyncio where connections begin and end."""
 
 from __future__ import annotations
 

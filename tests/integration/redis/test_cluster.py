@@ -10,13 +10,13 @@ from redis.exceptions import ResponseError
 from tests.support.hearing import Ears, until
 from tests.support.redis import RedisCluster, RedisServer
 
-from weft.errors import JournalUnavailableError
-from weft.journal.redis.address import Place
-from weft.journal.redis.cluster import ClusterEngine, tag_of
-from weft.journal.redis.connections import SingleEngine
-from weft.journal.redis.engine import Command, Lane
-from weft.journal.redis.scripts import make_script
-from weft.journal.redis.slots import slot_of
+from raffia.errors import JournalUnavailableError
+from raffia.journal.redis.address import Place
+from raffia.journal.redis.cluster import ClusterEngine, tag_of
+from raffia.journal.redis.connections import SingleEngine
+from raffia.journal.redis.engine import Command, Lane
+from raffia.journal.redis.scripts import make_script
+from raffia.journal.redis.slots import slot_of
 
 TIMEOUT_S = 1.2
 NAMES = [f"d{number}" for number in range(12)]  # they spread over all nodes
@@ -204,7 +204,7 @@ def test_r2_the_first_refused_call_decides_and_none_is_overtaken() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "tag"), [("weft:{a}:log", "a"), ("plain", "plain"), ("{}x", "{}x"), ("{a}{b}", "a"), ("a}{b", "a}{b")]
+    ("key", "tag"), [("raffia:{a}:log", "a"), ("plain", "plain"), ("{}x", "{}x"), ("{a}{b}", "a"), ("a}{b", "a}{b")]
 )
 def test_r2_tags(key: str, tag: str) -> None:
     assert tag_of(key) == tag
@@ -285,4 +285,4 @@ async def test_the_end_leaves_nothing_behind(cluster: RedisCluster, ears: Ears) 
         await ears.confirmation("{a}")
     await until(lambda: asyncio.all_tasks() == {asyncio.current_task()}, "no task is left")
     for node in cluster.nodes:
-        await until(lambda node=node: "name=weft" not in node.command("CLIENT", "LIST").decode(), "all is closed")  # type: ignore[misc]
+        await until(lambda node=node: "name=raffia" not in node.command("CLIENT", "LIST").decode(), "all is closed")  # type: ignore[misc]

@@ -14,12 +14,12 @@ from tests.support.hearing import until
 from tests.support.redis import RedisServer
 from tests.support.server import free_port
 
-from weft.errors import JournalUnavailableError
-from weft.journal.redis import node
-from weft.journal.redis.connections import SingleEngine
-from weft.journal.redis.engine import Command, Engine, Lane, Reply
-from weft.journal.redis.opening import open_engine
-from weft.journal.redis.scripts import make_script
+from raffia.errors import JournalUnavailableError
+from raffia.journal.redis import node
+from raffia.journal.redis.connections import SingleEngine
+from raffia.journal.redis.engine import Command, Engine, Lane, Reply
+from raffia.journal.redis.opening import open_engine
+from raffia.journal.redis.scripts import make_script
 
 TIMEOUT_S = 0.4
 ADD = make_script("add", "return redis.call('INCRBY', KEYS[1], ARGV[1])")
@@ -59,7 +59,7 @@ def unavailable(replies: list[Reply], count: int) -> bool:
 
 
 def clients(server: RedisServer) -> list[str]:
-    return [line for line in server.command("CLIENT", "LIST").decode().splitlines() if "name=weft" in line]
+    return [line for line in server.command("CLIENT", "LIST").decode().splitlines() if "name=raffia" in line]
 
 
 # -- E1

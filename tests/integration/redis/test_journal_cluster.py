@@ -10,16 +10,16 @@ import pytest
 from tests.support.journals import Reader, until
 from tests.support.redis import RedisCluster
 
-from weft.errors import JournalUnavailableError
-from weft.journal.contract import edit, updates_of
-from weft.journal.redis.cluster import ClusterEngine
-from weft.journal.redis.journal import RedisJournal
-from weft.journal.redis.keys import Keys
-from weft.journal.redis.slots import slot_of
-from weft.types import DocumentId
+from raffia.errors import JournalUnavailableError
+from raffia.journal.contract import edit, updates_of
+from raffia.journal.redis.cluster import ClusterEngine
+from raffia.journal.redis.journal import RedisJournal
+from raffia.journal.redis.keys import Keys
+from raffia.journal.redis.slots import slot_of
+from raffia.types import DocumentId
 
 NAMES = [DocumentId(f"team/d{number}") for number in range(12)]  # they spread over all nodes
-KEYS = Keys("weft")
+KEYS = Keys("raffia")
 
 
 @pytest.fixture

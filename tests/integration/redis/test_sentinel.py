@@ -10,10 +10,10 @@ from tests.support.hearing import Ears, until
 from tests.support.redis import RedisSentinels, RedisServer
 from tests.support.server import free_port
 
-from weft.errors import JournalUnavailableError
-from weft.journal.redis.engine import Command, Engine, Lane
-from weft.journal.redis.opening import open_engine
-from weft.journal.redis.sentinel import SentinelEngine
+from raffia.errors import JournalUnavailableError
+from raffia.journal.redis.engine import Command, Engine, Lane
+from raffia.journal.redis.opening import open_engine
+from raffia.journal.redis.sentinel import SentinelEngine
 
 SET = Command("k", ("SET", "k", "v"))
 GET = Command("k", ("GET", "k"))

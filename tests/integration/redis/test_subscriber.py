@@ -9,8 +9,8 @@ import pytest
 from tests.support.hearing import Ears, until
 from tests.support.redis import RedisServer
 
-from weft.journal.redis.connections import SingleEngine
-from weft.journal.redis.subscriber import PAUSE_MOST_S, PING_S, pause_s
+from raffia.journal.redis.connections import SingleEngine
+from raffia.journal.redis.subscriber import PAUSE_MOST_S, PING_S, pause_s
 
 TIMEOUT_S = 0.4
 
@@ -200,6 +200,6 @@ async def test_the_end_leaves_nothing_behind(server: RedisServer, ears: Ears) ->
         engine.listen(ears)
         engine.subscribe("c")
         await ears.confirmation("c")
-    await until(lambda: "name=weft" not in server.command("CLIENT", "LIST").decode(), "the connection is closed")
+    await until(lambda: "name=raffia" not in server.command("CLIENT", "LIST").decode(), "the connection is closed")
     await until(lambda: asyncio.all_tasks() == {asyncio.current_task()}, "no task is left")
     assert "disconnected" not in ears.told

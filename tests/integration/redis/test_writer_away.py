@@ -7,10 +7,10 @@ import asyncio
 from tests.support.lib0 import insert
 from tests.support.redis import RedisServer
 
-from weft.errors import JournalUnavailableError
-from weft.journal.redis.connections import SingleEngine
-from weft.journal.redis.journal import RedisJournal
-from weft.types import Batch, DocumentId, Edit
+from raffia.errors import JournalUnavailableError
+from raffia.journal.redis.connections import SingleEngine
+from raffia.journal.redis.journal import RedisJournal
+from raffia.types import Batch, DocumentId, Edit
 
 DOCUMENTS = [DocumentId(f"away-{number}") for number in range(3)]
 

@@ -7,9 +7,9 @@ from collections import defaultdict
 from typing import Any
 from urllib.parse import parse_qs
 
-from weft.asgi import refuse, serve
-from weft.errors import DrainingError, ForbiddenError, SchemaError, UnauthenticatedError
-from weft.outlet import Frame, Limits, Outlet
+from raffia.asgi import refuse, serve
+from raffia.errors import DrainingError, ForbiddenError, SchemaError, UnauthenticatedError
+from raffia.outlet import Frame, Limits, Outlet
 
 ERRORS = {"401": UnauthenticatedError, "403": ForbiddenError, "409": SchemaError, "503": DrainingError}
 BOUNDED = Limits(high_bytes=64 * 1024, low_bytes=16 * 1024, most_bytes=20_000_000)
@@ -114,7 +114,7 @@ class EchoApp:
 
 
 async def plain(receive: Any, send: Any, notes: list[Any]) -> None:
-    """An ASGI app that has never heard of Weft."""
+    """An ASGI app that has never heard of Raffia."""
     assert (await receive())["type"] == "websocket.connect"
     await send({"type": "websocket.accept", "headers": [(b"x-kind", b"plain")]})
     while True:

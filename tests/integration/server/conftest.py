@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.integration.server.app import EchoApp
 
-from weft.server.run import WeftServer, make_config
+from raffia.server.run import RaffiaServer, make_config
 
 
 class Running:
@@ -18,7 +18,7 @@ class Running:
 
     def __init__(self, **options: Any) -> None:
         self.app = EchoApp()
-        self.server = WeftServer(
+        self.server = RaffiaServer(
             make_config(self.app, port=0, lifespan="off", log_level="error", **options),
             drain=options.pop("drain", None),
         )

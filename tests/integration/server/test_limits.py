@@ -1,6 +1,6 @@
 """What strangers may cost, over real sockets: heads, waits, tiny fragments, floods of pings.
 
-Memory is the process's own. Rule ids are those of weft/server.
+Memory is the process's own. Rule ids are those of raffia/server.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.integration.server.raw import (
     random_id,
 )
 from tests.support.lib0 import buf, string
-from tests.support.server import WeftServer
+from tests.support.server import RaffiaServer
 
 MIB = 1 << 20
 PREAUTH_S = 1.5
@@ -35,29 +35,29 @@ STEP1 = b"\x00\x00\x01\x00"
 
 
 @pytest.fixture(scope="module")
-def weft(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WeftServer]:
-    with WeftServer(tmp_path_factory.mktemp("limits") / "data") as running:
+def raffia(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RaffiaServer]:
+    with RaffiaServer(tmp_path_factory.mktemp("limits") / "data") as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WeftServer]:
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RaffiaServer]:
     """A server whose hook never decides."""
     folder = tmp_path_factory.mktemp("guarded")
     (folder / "never.py").write_text(
         "import asyncio\n\nasync def authorize(handshake, token, document):\n    await asyncio.Event().wait()\n"
     )
     settings = {
-        "WEFT_AUTHORIZE": "never:authorize",
-        "WEFT_PREAUTH_S": f"{PREAUTH_S:g}",
-        "WEFT_PREAUTH_BYTES": "2000",
-        "WEFT_PREAUTH_DOCUMENTS": "5",
+        "RAFFIA_AUTHORIZE": "never:authorize",
+        "RAFFIA_PREAUTH_S": f"{PREAUTH_S:g}",
+        "RAFFIA_PREAUTH_BYTES": "2000",
+        "RAFFIA_PREAUTH_DOCUMENTS": "5",
     }
-    with WeftServer(folder / "data", env=settings) as running:
+    with RaffiaServer(folder / "data", env=settings) as running:
         yield running
 
 
-def resident_bytes(server: WeftServer) -> float:
+def resident_bytes(server: RaffiaServer) -> float:
     return server.metrics()["process_resident_memory_bytes"]
 
 
@@ -74,7 +74,7 @@ def close_of(client: Raw) -> tuple[int, str]:
 
 def test_a_trickling_head_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
     """H2: the time runs from the first byte, not from the last."""
-    monkeypatch.setattr("weft.server.http.WeftHttpProtocol.HEAD_S", 0.5)
+    monkeypatch.setattr("raffia.server.http.RaffiaHttpProtocol.HEAD_S", 0.5)
     server = Running()
     with Raw(server.port) as client:
         started = time.monotonic()
@@ -96,9 +96,9 @@ def test_a_trickling_head_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("line", [b"X: x\r\n" * 100, b"X: " + b"x" * 3000 + b"\r\n", b"x" * 1000])
-def test_a_head_that_never_ends_is_refused(weft: WeftServer, line: bytes):
+def test_a_head_that_never_ends_is_refused(raffia: RaffiaServer, line: bytes):
     """H3"""
-    with Raw(weft.port) as client:
+    with Raw(raffia.port) as client:
         client.send(b"GET /sync/limits HTTP/1.1\r\nX: x")
         sent = 0
         while not client.kept:
@@ -126,7 +126,7 @@ def hocuspocus(address: str, rest: bytes) -> bytes:
     [b"", frame(PING), frame(PONG, b"x"), frame(BINARY, b"x" * 900)[:100], hocuspocus("slow", AUTH)],
     ids=["nothing", "a ping", "a pong", "part of a message", "a token that nobody judges"],
 )
-def test_who_is_not_let_in_is_closed_in_time(guarded: WeftServer, meanwhile: bytes):
+def test_who_is_not_let_in_is_closed_in_time(guarded: RaffiaServer, meanwhile: bytes):
     with Raw(guarded.port, head("/sync")) as client:
         started = time.monotonic()
         client.send(meanwhile)
@@ -134,7 +134,7 @@ def test_who_is_not_let_in_is_closed_in_time(guarded: WeftServer, meanwhile: byt
         assert PREAUTH_S * 0.8 < time.monotonic() - started < PREAUTH_S + 3
 
 
-def test_documents_asked_for_without_signing_in_are_bounded(guarded: WeftServer):
+def test_documents_asked_for_without_signing_in_are_bounded(guarded: RaffiaServer):
     with Raw(guarded.port, head("/sync")) as client:
         started = time.monotonic()
         for n in range(20):
@@ -143,7 +143,7 @@ def test_documents_asked_for_without_signing_in_are_bounded(guarded: WeftServer)
         assert time.monotonic() - started < PREAUTH_S * 0.8
 
 
-def test_bytes_before_signing_in_are_bounded(guarded: WeftServer):
+def test_bytes_before_signing_in_are_bounded(guarded: RaffiaServer):
     with Raw(guarded.port, head("/sync")) as client:
         started = time.monotonic()
         client.send(hocuspocus("bytes", AUTH))
@@ -157,11 +157,11 @@ def test_bytes_before_signing_in_are_bounded(guarded: WeftServer):
 
 
 @pytest.mark.parametrize(("opcode", "piece"), [(TEXT, "é".encode()), (TEXT, "ж".encode()), (BINARY, b"x"), (TEXT, b"")])
-def test_a_million_tiny_fragments_cost_no_more_than_one_message(weft: WeftServer, opcode: int, piece: bytes):
+def test_a_million_tiny_fragments_cost_no_more_than_one_message(raffia: RaffiaServer, opcode: int, piece: bytes):
     """F4: a string for each of them would be 76 MiB."""
     thousand = frame(CONT, piece, fin=False) * 1000
-    with Raw(weft.port, head("/sync/fragments"), timeout_s=60) as client:
-        before = resident_bytes(weft)
+    with Raw(raffia.port, head("/sync/fragments"), timeout_s=60) as client:
+        before = resident_bytes(raffia)
         client.send(frame(opcode, fin=False))
         for _ in range(1000):
             client.send(thousand)
@@ -170,9 +170,9 @@ def test_a_million_tiny_fragments_cost_no_more_than_one_message(weft: WeftServer
         while received[0] == BINARY:
             received = client.frame()
         assert received == (PONG, b"all read")
-        grown = resident_bytes(weft) - before
+        grown = resident_bytes(raffia) - before
         assert grown < 30 * MIB, f"{grown / MIB:.1f} MiB"
-        with Raw(weft.port, head("/sync/fragments")) as other:
+        with Raw(raffia.port, head("/sync/fragments")) as other:
             other.send(frame(PING, b"others are served"))
             while other.frame() != (PONG, b"others are served"):
                 pass
@@ -238,11 +238,11 @@ def test_pongs_of_one_who_reads_nothing_are_bounded(running: Running):
     until(lambda: "served" in running.app.notes[name])
 
 
-def test_a_flood_of_pings_costs_weft_no_memory(weft: WeftServer):
+def test_a_flood_of_pings_costs_raffia_no_memory(raffia: RaffiaServer):
     """P7, X3: who reads nothing is not read from either."""
     flood = frame(PING, b"p" * 125) * 1000
-    with small_window(weft.port, "/sync/flood") as client:
-        before = resident_bytes(weft)
+    with small_window(raffia.port, "/sync/flood") as client:
+        before = resident_bytes(raffia)
         client.socket.settimeout(0.5)
         sent = 0
         try:
@@ -251,6 +251,6 @@ def test_a_flood_of_pings_costs_weft_no_memory(weft: WeftServer):
                 sent += len(flood)
         except TimeoutError:
             pass  # the server reads no more
-        grown = resident_bytes(weft) - before
+        grown = resident_bytes(raffia) - before
         assert grown < 20 * MIB, f"{grown / MIB:.1f} MiB after {sent / MIB:.0f} MiB of pings"
         assert sent > MIB

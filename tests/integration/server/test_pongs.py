@@ -9,9 +9,9 @@ import pytest
 from tests.integration.server.raw import BINARY, PING, frame, head
 from uvicorn.server import ServerState
 
-from weft.outlet import Limits, Outlet
-from weft.server.protocol import WeftWebSocketProtocol
-from weft.server.run import make_config
+from raffia.outlet import Limits, Outlet
+from raffia.server.protocol import RaffiaWebSocketProtocol
+from raffia.server.run import make_config
 
 LIMITS = Limits(high_bytes=100, low_bytes=90)
 
@@ -21,7 +21,7 @@ class Pipe(asyncio.Transport):
 
     def __init__(self) -> None:
         super().__init__()
-        self.protocol: WeftWebSocketProtocol
+        self.protocol: RaffiaWebSocketProtocol
         self.waiting = b""
         self.paused = False
         self.high_bytes, self.low_bytes = 65_536, 16_384
@@ -89,7 +89,7 @@ async def pipe() -> Pipe:
     config = make_config(app, lifespan="off", log_config=None)
     config.load()
     pipe = Pipe()
-    protocol = pipe.protocol = WeftWebSocketProtocol(config, ServerState(), {})
+    protocol = pipe.protocol = RaffiaWebSocketProtocol(config, ServerState(), {})
     protocol.connection_made(pipe)
     protocol.data_received(head("/"))
     await asked.wait()

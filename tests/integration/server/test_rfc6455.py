@@ -1,6 +1,6 @@
 """RFC 6455, by raw sockets against a real server: what does not fit into the table of `cases.py`.
 
-Section numbers are the RFC's, rule ids those of weft/server.
+Section numbers are the RFC's, rule ids those of raffia/server.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The opening handshake (RFC 6455, 4.2), by raw sockets against a real server. Rule ids are those of weft/server."""
+"""The opening handshake (RFC 6455, 4.2), by raw sockets against a real server. Rule ids are those of raffia/server."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Every case of `cases.py` against a real server, however its bytes are cut into segments (F7).
 
-Endpoints: a plain ASGI app, a listener, and Weft's own `/sync` in both dialects.
+Endpoints: a plain ASGI app, a listener, and Raffia's own `/sync` in both dialects.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import pytest
 from tests.integration.server.cases import CASES, EMPTY, LIMIT_BYTES, TOO_LARGE, Answer, Case
 from tests.integration.server.conftest import Running, until
 from tests.integration.server.raw import BINARY, CLOSE, PING, PONG, TEXT, Raw, close_frame, frame, head
-from tests.support.server import WeftServer
+from tests.support.server import RaffiaServer
 
-from weft.settings import FRAME_OVERHEAD_BYTES
+from raffia.settings import FRAME_OVERHEAD_BYTES
 
 OCTETS_AT_MOST = 400
 """Longer streams are not sent octet by octet: it takes long and shows nothing new."""
 
 
 def next_frame(client: Raw, endpoint: str) -> Answer:
-    """The next frame; what Weft says on its own account at its endpoints is passed over."""
+    """The next frame; what Raffia says on its own account at its endpoints is passed over."""
     opcode, payload = client.frame()
     while opcode == BINARY and endpoint.startswith("/sync"):
         opcode, payload = client.frame()
@@ -91,10 +91,10 @@ def bounded(request: pytest.FixtureRequest) -> Iterator[Running]:
 
 
 @pytest.fixture(scope="module")
-def weft(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WeftServer]:
+def raffia(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RaffiaServer]:
     folder = tmp_path_factory.mktemp("rfc6455")
     largest_update = str(LIMIT_BYTES - FRAME_OVERHEAD_BYTES)
-    with WeftServer(folder / "data", env={"WEFT_MAX_UPDATE_BYTES": largest_update}) as running:
+    with RaffiaServer(folder / "data", env={"RAFFIA_MAX_UPDATE_BYTES": largest_update}) as running:
         yield running
 
 
@@ -113,7 +113,7 @@ def test_case(bounded: Running, endpoint: str, case: Case):
 
 @pytest.mark.parametrize("endpoint", ["/sync/rfc6455", "/sync"])
 @pytest.mark.parametrize("case", [case for case in CASES if case.is_framing_only], ids=str)
-def test_case_at_wefts_own_endpoints(weft: WeftServer, endpoint: str, case: Case):
+def test_case_at_raffias_own_endpoints(raffia: RaffiaServer, endpoint: str, case: Case):
     """A message that is too large is 4413 here: clients come back after 1009, and send it again."""
     for cut in cuts(case):
-        play(weft.port, endpoint, case, cut, too_large=4413)
+        play(raffia.port, endpoint, case, cut, too_large=4413)

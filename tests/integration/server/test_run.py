@@ -13,8 +13,8 @@ from tests.integration.server.raw import Raw, close_frame, head
 
 PROGRAM = """
 import asyncio, sys
-from weft.asgi import serve
-from weft.server.run import WeftServer, make_config
+from raffia.asgi import serve
+from raffia.server.run import RaffiaServer, make_config
 
 mode = sys.argv[1]
 outlets = []
@@ -47,7 +47,7 @@ async def drain():
         raise
 
 config = make_config(app, port=0, log_level="critical")
-server = WeftServer(config, drain=drain, drain_s=1.0 if mode == "late" else 30.0)
+server = RaffiaServer(config, drain=drain, drain_s=1.0 if mode == "late" else 30.0)
 
 async def main():
     task = asyncio.create_task(server.serve())

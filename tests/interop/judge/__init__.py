@@ -101,7 +101,7 @@ def install() -> str:
     """Install the judge's package from its lock file if it is not there yet; returns the path of `node`."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
-        raise JudgeError("Node with npm is needed: Yjs judges what Weft does with updates")
+        raise JudgeError("Node with npm is needed: Yjs judges what Raffia does with updates")
     # Test processes start at the same time; one installs, the others wait.
     with (FOLDER / ".install.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -11,15 +11,15 @@ import time
 import pycrdt
 import pytest
 
+from raffia.crdt.merge import diff, merge
+from raffia.crdt.ranges import IdRanges
+from raffia.crdt.splice import merge_exactly
+from raffia.crdt.squash import squash
+from raffia.crdt.update import read_update, write_state_vector
+from raffia.crdt.view import View, edit
+from raffia.types import EMPTY_UPDATE
 from tests.interop.judge import Description, YjsJudge
 from tests.traces import AUTOMERGE_PAPER, FRIENDSFOREVER, trace_path
-from weft.crdt.merge import diff, merge
-from weft.crdt.ranges import IdRanges
-from weft.crdt.splice import merge_exactly
-from weft.crdt.squash import squash
-from weft.crdt.update import read_update, write_state_vector
-from weft.crdt.view import View, edit
-from weft.types import EMPTY_UPDATE
 
 SESSIONS = 1_000
 SHARD = 50  # seeds in one test

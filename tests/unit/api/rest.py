@@ -9,11 +9,11 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from weft.app import create_app
-from weft.hooks import Authorize
-from weft.journal import Journal
-from weft.journal.memory import MemoryJournal, MemoryStore
-from weft.settings import Settings
+from raffia.app import create_app
+from raffia.hooks import Authorize
+from raffia.journal import Journal
+from raffia.journal.memory import MemoryJournal, MemoryStore
+from raffia.settings import Settings
 
 URL = "http://localhost:8000"
 
@@ -23,7 +23,7 @@ class Rest:
 
     def __init__(self, app: FastAPI, store: MemoryStore, client: httpx.AsyncClient) -> None:
         self.app = app
-        self.weft = app.state.weft
+        self.raffia = app.state.raffia
         self.store = store
         self.client = client
 
@@ -45,7 +45,7 @@ async def rest(
     chosen = Settings(**({"journal_pause_s": 0.0, "coalesce_factor": 0.0} | settings))
     app = create_app(chosen, journal=journal or MemoryJournal(store=store), authorize=authorize)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(address, 5))
-    async with app.state.weft, httpx.AsyncClient(transport=transport, base_url=URL) as client:
+    async with app.state.raffia, httpx.AsyncClient(transport=transport, base_url=URL) as client:
         try:
             yield Rest(app, store, client)
         finally:

@@ -9,17 +9,17 @@ import pytest
 from tests.support.tokens import SECRET, token
 from tests.unit.api.rest import URL, Rest, rest
 
-from weft.api import documents
-from weft.errors import JournalUnavailableError
-from weft.hooks import Handshake
-from weft.types import Access, DocumentId, Edit, Grant, Revoked
+from raffia.api import documents
+from raffia.errors import JournalUnavailableError
+from raffia.hooks import Handshake
+from raffia.types import Access, DocumentId, Edit, Grant, Revoked
 
 EMPTY = b"\x00\x00"
 
 
 async def fill(here: Rest, names: list[str]) -> None:
     for number, name in enumerate(names):
-        await here.weft.hub.journal.append(DocumentId(name), (Edit(None, number, EMPTY),))
+        await here.raffia.hub.journal.append(DocumentId(name), (Edit(None, number, EMPTY),))
 
 
 async def cookies(handshake: Handshake, token: str | None, document: DocumentId) -> Grant | None:
@@ -96,10 +96,10 @@ async def test_ac1_open_mode_serves_this_machine_by_its_names(tmp_path: Path) ->
             await here("GET", "/documents", headers={"host": host})
         for host in ("evil.example", "127.0.0.1.evil.example", "", "localhost@evil.example"):
             assert (await here("GET", "/documents", 403, headers={"host": host}))["error"]["reason"] == "forbidden"
-    async with rest(data=tmp_path, allowed_origins="http://weft.test:8000") as here:
-        await here("GET", "/documents", headers={"host": "weft.test:8000"})
+    async with rest(data=tmp_path, allowed_origins="http://raffia.test:8000") as here:
+        await here("GET", "/documents", headers={"host": "raffia.test:8000"})
     async with rest(data=tmp_path, open_to_the_network=True) as here:
-        await here("GET", "/documents", headers={"host": "weft.example"})
+        await here("GET", "/documents", headers={"host": "raffia.example"})
 
 
 @pytest.mark.parametrize(
@@ -134,22 +134,22 @@ async def test_do1_tokens_with_many_names(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(SECRET)
     async with rest(data=tmp_path, auth_key_file=tmp_path / "secret") as here:
         await fill(here, [f"d/{number}" for number in range(9)])
-        named = token(weft={f"d/{number}": "read" for number in (1, 3, 5)} | {"d/7": "none"})
+        named = token(raffia={f"d/{number}": "read" for number in (1, 3, 5)} | {"d/7": "none"})
         headers = {"authorization": f"Bearer {named}"}
         first = await here("GET", "/documents", headers=headers, params={"limit": 2})
         assert ([one["id"] for one in first["documents"]], first["total"]) == (["d/5", "d/3"], 3)
         rest_ = await here("GET", "/documents", headers=headers, params={"limit": 2, "after": first["following"]})
         assert ([one["id"] for one in rest_["documents"]], rest_["following"]) == (["d/1"], None)
-        everything = {"authorization": f"Bearer {token(weft={'*': 'read'}, jti='t1')}"}
+        everything = {"authorization": f"Bearer {token(raffia={'*': 'read'}, jti='t1')}"}
         assert (await here("GET", "/documents", headers=everything))["total"] == 9
-        await here.weft.revocations.revoke(Revoked.TOKEN, "t1")
+        await here.raffia.revocations.revoke(Revoked.TOKEN, "t1")
         await here("GET", "/documents", 401, headers=everything)
 
 
 async def test_do3_nothing_is_answered_that_is_not_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with rest(data=tmp_path) as here:
         made = await here("POST", "/documents", 201, json={"kind": "document"})
-        monkeypatch.setattr("weft.editing.DURABLE_S", 0.05)  # only now: making it may take longer on a busy machine
+        monkeypatch.setattr("raffia.editing.DURABLE_S", 0.05)  # only now: making it may take longer on a busy machine
         here.store.failing = "disk full"
         for method, path, asked in (
             ("POST", "/documents", {"kind": "document"}),

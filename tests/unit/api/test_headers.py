@@ -11,7 +11,7 @@ import pytest
 from tests.support.images import png
 from tests.unit.api.rest import rest
 
-from weft.api import pages
+from raffia.api import pages
 
 
 async def test_he1_nothing_is_kept_but_files(tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ import pytest
 from tests.support.tokens import SECRET, token
 from tests.unit.api.rest import Rest, rest
 
-from weft.types import Revoked
+from raffia.types import Revoked
 
 
 def chief() -> dict[str, str]:
-    return {"authorization": f"Bearer {token(weft={'*': 'admin'}, sub='zoë')}"}
+    return {"authorization": f"Bearer {token(raffia={'*': 'admin'}, sub='zoë')}"}
 
 
 async def linked(here: Rest) -> tuple[str, dict[str, Any]]:
@@ -38,7 +38,7 @@ async def test_li3_links_that_were_taken_back_are_not_given_again(tmp_path: Path
             said = await here("POST", "/revocations", 200, json={"links": name}, headers=chief())
             assert said == {"kind": "links", "subject": name, "ended": 0}
         else:  # another replica has said so, and has not come to the rest
-            await here.weft.revocations.revoke(Revoked.LINKS, name)
+            await here.raffia.revocations.revoke(Revoked.LINKS, name)
         assert (await here("GET", path, 401, headers=holder(link)))["error"]["reason"] == "revoked"
         assert await here("GET", f"{path}/links", headers=chief()) == []
         again = await here("POST", f"{path}/links", 201, json={"can": "read"}, headers=chief())
@@ -68,5 +68,5 @@ async def test_li4_a_link_outlives_the_longest_token(tmp_path: Path, monkeypatch
             (again,) = await here("GET", f"{path}/links", headers=admin)
             monkeypatch.undo()
             assert again["id"] == link["id"]
-            if later_s <= 1:  # Weft's own clock stands still
+            if later_s <= 1:  # Raffia's own clock stands still
                 await here("GET", path, headers=holder(again))

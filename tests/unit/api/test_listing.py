@@ -11,14 +11,14 @@ from tests.support.tokens import SECRET, token
 from tests.unit.api.rest import Rest, rest
 from tests.unit.api.test_access import fill
 
-from weft import editing
-from weft.crdt.build import set_meta
-from weft.hooks import Handshake
-from weft.types import Access, DocumentId, Edit, Grant
+from raffia import editing
+from raffia.crdt.build import set_meta
+from raffia.hooks import Handshake
+from raffia.types import Access, DocumentId, Edit, Grant
 
 
 async def touch(here: Rest, name: str, time_ms: int) -> None:
-    await here.weft.hub.journal.append(DocumentId(name), (Edit(None, time_ms, b"\x00\x00"),))
+    await here.raffia.hub.journal.append(DocumentId(name), (Edit(None, time_ms, b"\x00\x00"),))
 
 
 @pytest.mark.parametrize("order", ["name", "edited"])
@@ -27,7 +27,7 @@ async def test_js2_named_documents_that_move_while_one_pages(tmp_path: Path, ord
     async with rest(data=tmp_path, auth_key_file=tmp_path / "secret") as here:
         names = [f"d/{number}" for number in range(6)]
         await fill(here, names)
-        headers = {"authorization": f"Bearer {token(weft=dict.fromkeys(names, 'admin'))}"}
+        headers = {"authorization": f"Bearer {token(raffia=dict.fromkeys(names, 'admin'))}"}
         ask = partial(here, "GET", "/documents", headers=headers)
         page = await ask(params={"order": order, "limit": 2})
         first = [one["id"] for one in page["documents"]]
@@ -81,8 +81,8 @@ async def test_mi7_one_document_does_not_make_the_listing_large(tmp_path: Path) 
             *({"schema": schema} for schema in (2**53 - 1, -1, 1e300)),
         ]
         for said in says:
-            await editing.change(here.weft.hub, made["id"], partial(set_meta, said=said), author=None)
-        info = await here.weft.hub.journal.info(made["id"])
+            await editing.change(here.raffia.hub, made["id"], partial(set_meta, said=said), author=None)
+        info = await here.raffia.hub.journal.info(made["id"])
         assert (info.title, info.kind, info.schema) == ("🦊" * 300, None, None)
         copied = await here("POST", f"/documents/{made['id']}/duplicate", 201)
         assert copied["title"] == "🦊" * 293 + " (copy)"

@@ -8,11 +8,11 @@ import pytest
 from tests.support.images import png
 from tests.unit.api.rest import rest
 
-from weft.errors import LaterError
-from weft.files import FolderFiles, shelf_of
-from weft.journal.contract import Clock
-from weft.journal.protocol import TRASH_MS
-from weft.journal.sqlite import SqliteJournal
+from raffia.errors import LaterError
+from raffia.files import FolderFiles, shelf_of
+from raffia.journal.contract import Clock
+from raffia.journal.protocol import TRASH_MS
+from raffia.journal.sqlite import SqliteJournal
 
 
 async def test_fl6_files_go_when_their_document_is_purged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,7 +30,7 @@ async def test_fl6_files_go_when_their_document_is_purged(tmp_path: Path, monkey
         await here("DELETE", path, 204)
         assert (await here.client.get(url)).json()["error"]["reason"] == "deleted"
         clock.advance(TRASH_MS - 1)
-        await here.weft.hub.journal.prune()
+        await here.raffia.hub.journal.prune()
         await here("POST", f"{path}/restore")
         assert (await here.client.get(url)).content == png()
         await here("DELETE", path, 204)
@@ -41,11 +41,11 @@ async def test_fl6_files_go_when_their_document_is_purged(tmp_path: Path, monkey
             raise LaterError("the folder is away")
 
         monkeypatch.setattr(FolderFiles, "_remove", away)
-        await here.weft.hub.journal.prune()
+        await here.raffia.hub.journal.prune()
         await here("POST", f"{path}/restore", 403)  # purged, though its files are not removed yet
         monkeypatch.setattr(FolderFiles, "_remove", real)
     assert {folder.name for folder in files.iterdir()} == {shelf_of(made["id"]), shelf_of(copied["id"])}
     async with rest(data=tmp_path, journal=journal()) as here:
-        await here.weft.hub.journal.prune()
+        await here.raffia.hub.journal.prune()
         assert [folder.name for folder in files.iterdir()] == [shelf_of(copied["id"])]
         assert (await here.client.get(of_copy)).content == png()

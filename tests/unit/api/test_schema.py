@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tests.support.images import IMAGES
 from tests.unit.api.rest import rest
 
-from weft.journal.sqlite import SqliteJournal
-from weft.types import MAX_TITLE
+from raffia.journal.sqlite import SqliteJournal
+from raffia.types import MAX_TITLE
 
 ROUTES = {
     ("GET", "/api/config"), ("GET", "/api/templates"),

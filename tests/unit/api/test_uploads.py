@@ -12,11 +12,11 @@ from tests.support.images import png
 from tests.support.tokens import SECRET, token
 from tests.unit.api.rest import Rest, rest
 
-from weft.api import files as api
-from weft.api.turns import Turns
-from weft.errors import TooLargeError
-from weft.files import FolderFiles, name_of
-from weft.types import DocumentId
+from raffia.api import files as api
+from raffia.api.turns import Turns
+from raffia.errors import TooLargeError
+from raffia.files import FolderFiles, name_of
+from raffia.types import DocumentId
 
 
 async def drip(end: asyncio.Event) -> AsyncIterator[bytes]:
@@ -31,7 +31,7 @@ def secret(tmp_path: Path) -> Path:
 
 
 def person(user: str) -> dict[str, str]:
-    return {"authorization": f"Bearer {token(weft={'*': 'edit'}, sub=user)}"}
+    return {"authorization": f"Bearer {token(raffia={'*': 'edit'}, sub=user)}"}
 
 
 async def made_in(here: Rest, **options: Any) -> str:
@@ -56,7 +56,7 @@ async def test_fi2_who_sends_slowly_keeps_nobody_else_from_uploading(tmp_path: P
 
 async def test_fi2_none_takes_longer_than_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "WITHIN_S", 0.05)
-    monkeypatch.setattr("weft.api.body.JSON_S", 0.05)
+    monkeypatch.setattr("raffia.api.body.JSON_S", 0.05)
     async with rest(data=tmp_path) as here:
         path = await made_in(here)
         for method, where in (("POST", f"{path}/files"), ("POST", "/documents"), ("PATCH", path)):
@@ -124,14 +124,14 @@ async def test_a_copy_that_fails_leaves_no_files(tmp_path: Path, monkeypatch: py
         async def fail(*_: Any, **__: Any) -> Any:
             raise TooLargeError("no")
 
-        monkeypatch.setattr("weft.editing." + {"read": "copy_of", "write": "change"}[failing], fail)
+        monkeypatch.setattr("raffia.editing." + {"read": "copy_of", "write": "change"}[failing], fail)
         for _ in range(3):
             await here("POST", f"{path}/duplicate", 413)
         assert len(list((tmp_path / "files").iterdir())) == 1
 
 
 async def test_fl7_who_reads_slowly_takes_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("weft.files.PART_BYTES", 1000)
+    monkeypatch.setattr("raffia.files.PART_BYTES", 1000)
     data = png(filler=b"x" * 50_000)
     async with rest(data=tmp_path) as here:
         url = (await here("POST", f"{await made_in(here)}/files", 201, content=data))["url"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pycrdt
 
-from weft.crdt.update import write_number, write_update
+from raffia.crdt.update import write_number, write_update
 
 Id = tuple[int, int]
 Deletes = dict[int, list[tuple[int, int]]]

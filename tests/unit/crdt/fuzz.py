@@ -14,13 +14,13 @@ import sys
 
 from tests.unit.crdt.build import everything, item, string, text, typing, update
 
-from weft.crdt.merge import diff, merge, state_vector
-from weft.crdt.ranges import IdRanges
-from weft.crdt.splice import diff_exactly, merge_exactly
-from weft.crdt.squash import squash
-from weft.crdt.update import read_state_vector, read_update, write_state_vector
-from weft.crdt.view import View
-from weft.errors import CrdtError, UpdateError
+from raffia.crdt.merge import diff, merge, state_vector
+from raffia.crdt.ranges import IdRanges
+from raffia.crdt.splice import diff_exactly, merge_exactly
+from raffia.crdt.squash import squash
+from raffia.crdt.update import read_state_vector, read_update, write_state_vector
+from raffia.crdt.view import View
+from raffia.errors import CrdtError, UpdateError
 
 HOSTILE = (b"\xff\xff\xff\x7a", b"\xff\xff\xff\xff\x0f", b"\x80\x80\x80\x80\x08", b"\x00", b"\x7f", b"\x81\x00")
 OTHER = update((3, 0, [string("zz😀", root="text")]), (1, 0, [string("a😀c")]), deletes={3: [(1, 3)], 1: [(0, 1)]})

@@ -9,11 +9,11 @@ import pycrdt
 import pytest
 from tests.unit.crdt.build import item, string, text, typing, update
 
-from weft.crdt.merge import Guard, diff, merge, state_vector
-from weft.crdt.splice import diff_exactly, merge_exactly, state_vector_exactly
-from weft.crdt.update import read_update, write_state_vector
-from weft.errors import CrdtError, UpdateError
-from weft.types import EMPTY_STATE_VECTOR, EMPTY_UPDATE
+from raffia.crdt.merge import Guard, diff, merge, state_vector
+from raffia.crdt.splice import diff_exactly, merge_exactly, state_vector_exactly
+from raffia.crdt.update import read_update, write_state_vector
+from raffia.errors import CrdtError, UpdateError
+from raffia.types import EMPTY_STATE_VECTOR, EMPTY_UPDATE
 
 SUBDOCUMENT = item(
     9, text("guid") + b"\x76\x01" + text("meta") + b"\x76\x01" + text("é") + b"\x7d\x01", key="k", root="m"

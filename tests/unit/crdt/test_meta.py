@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from pycrdt import Array, Doc, Map, Text
 
-from weft.crdt.merge import merge
-from weft.crdt.meta import NOTHING, has_meta, read_meta
-from weft.crdt.squash import squash
+from raffia.crdt.merge import merge
+from raffia.crdt.meta import NOTHING, has_meta, read_meta
+from raffia.crdt.squash import squash
 
 
 def said(doc: Doc[Any]) -> tuple[Any, Any, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from weft.crdt.nesting import nests_deeper
+from raffia.crdt.nesting import nests_deeper
 
 
 def depth(value: Any) -> int:

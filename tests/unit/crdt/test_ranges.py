@@ -9,9 +9,9 @@ import timeit
 
 import pytest
 
-from weft.crdt.ranges import IdRanges
-from weft.crdt.update import read_update
-from weft.errors import UpdateError
+from raffia.crdt.ranges import IdRanges
+from raffia.crdt.update import read_update
+from raffia.errors import UpdateError
 
 
 def covered(ranges: list[tuple[int, int]]) -> set[int]:

@@ -6,11 +6,11 @@ import pycrdt
 import pytest
 from tests.unit.crdt.build import everything, item, number, string, text, typing, update
 
-from weft.crdt.merge import merge
-from weft.crdt.squash import squash
-from weft.crdt.update import read_update
-from weft.errors import UpdateError
-from weft.types import EMPTY_UPDATE
+from raffia.crdt.merge import merge
+from raffia.crdt.squash import squash
+from raffia.crdt.update import read_update
+from raffia.errors import UpdateError
+from raffia.types import EMPTY_UPDATE
 
 WIDE = 3_141_592_653
 

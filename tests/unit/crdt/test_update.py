@@ -9,8 +9,8 @@ import timeit
 import pytest
 from tests.unit.crdt.build import everything, item, number, string, text, typing, update
 
-from weft.crdt.anyvalue import MAX_DEPTH
-from weft.crdt.update import (
+from raffia.crdt.anyvalue import MAX_DEPTH
+from raffia.crdt.update import (
     CLOCK_LIMIT,
     MAX_CLIENTS,
     MAX_DELETE_CLIENTS,
@@ -19,8 +19,8 @@ from weft.crdt.update import (
     write_state_vector,
     write_update,
 )
-from weft.errors import TooLargeError, UpdateError
-from weft.types import EMPTY_STATE_VECTOR, EMPTY_UPDATE
+from raffia.errors import TooLargeError, UpdateError
+from raffia.types import EMPTY_STATE_VECTOR, EMPTY_UPDATE
 
 WIDE = 3_141_592_653  # a client id of the usual size
 

@@ -13,16 +13,16 @@ import pycrdt
 import pytest
 from tests.unit.crdt.build import everything, item, number, string, text, typing, update
 
-from weft.crdt.halves import show_halves
-from weft.crdt.implied import implied_deletes
-from weft.crdt.letters import show_letters
-from weft.crdt.merge import merge
-from weft.crdt.numbers import show_numbers
-from weft.crdt.roots import MAX_NESTING, root_kinds
-from weft.crdt.update import read_update
-from weft.crdt.view import View, byte_index, edit, read_json, read_text, read_xml
-from weft.errors import CrdtError
-from weft.types import EMPTY_UPDATE
+from raffia.crdt.halves import show_halves
+from raffia.crdt.implied import implied_deletes
+from raffia.crdt.letters import show_letters
+from raffia.crdt.merge import merge
+from raffia.crdt.numbers import show_numbers
+from raffia.crdt.roots import MAX_NESTING, root_kinds
+from raffia.crdt.update import read_update
+from raffia.crdt.view import View, byte_index, edit, read_json, read_text, read_xml
+from raffia.errors import CrdtError
+from raffia.types import EMPTY_UPDATE
 
 Doc = pycrdt.Doc[Any]
 

@@ -1,4 +1,4 @@
-"""Rules N1 and N2 of `weft.journal.entries`."""
+"""Rules N1 and N2 of `raffia.journal.entries`."""
 
 import struct
 
@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weft.errors import QuarantinedError
-from weft.journal.entries import decode_batch, decode_updates, encode_batch, encode_updates
-from weft.types import Edit
+from raffia.errors import QuarantinedError
+from raffia.journal.entries import decode_batch, decode_updates, encode_batch, encode_updates
+from raffia.types import Edit
 
 edits = st.builds(Edit, st.none() | st.text(max_size=20), st.integers(-(2**63), 2**63 - 1), st.binary(max_size=50))
 

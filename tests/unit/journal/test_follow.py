@@ -1,12 +1,12 @@
-"""J15 in one process: `weft.journal.follow`."""
+"""J15 in one process: `raffia.journal.follow`."""
 
 import pytest
 
-from weft.errors import DocumentDeletedError
-from weft.journal import Entry, Gap, Loaded
-from weft.journal.contract import DOCUMENT, edit, take
-from weft.journal.follow import Followers
-from weft.types import START, DocumentId, Position
+from raffia.errors import DocumentDeletedError
+from raffia.journal import Entry, Gap, Loaded
+from raffia.journal.contract import DOCUMENT, edit, take
+from raffia.journal.follow import Followers
+from raffia.types import START, DocumentId, Position
 
 
 def entry(position: int) -> Entry:

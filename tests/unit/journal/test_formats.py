@@ -5,12 +5,12 @@ import re
 import sqlite3
 from pathlib import Path
 
-from weft.journal.contract import DOCUMENT, edit
-from weft.journal.entries import FORMAT as RECORD_FORMAT
-from weft.journal.entries import encode_batch
-from weft.journal.sqlite import SqliteJournal
-from weft.journal.sqlite_database import APPLICATION_ID, DATABASE, FORMAT
-from weft.types import Edit
+from raffia.journal.contract import DOCUMENT, edit
+from raffia.journal.entries import FORMAT as RECORD_FORMAT
+from raffia.journal.entries import encode_batch
+from raffia.journal.sqlite import SqliteJournal
+from raffia.journal.sqlite_database import APPLICATION_ID, DATABASE, FORMAT
+from raffia.types import Edit
 
 TEXT = (Path(__file__).parents[3] / "docs" / "formats.md").read_text()
 
@@ -29,7 +29,7 @@ async def test_every_table_and_column_is_described(tmp_path: Path) -> None:
 
 
 def test_the_formats_are_the_ones_in_the_code() -> None:
-    assert f"| `PRAGMA user_version` of `weft.sqlite` | {FORMAT} |" in TEXT
+    assert f"| `PRAGMA user_version` of `raffia.sqlite` | {FORMAT} |" in TEXT
     assert f"| first byte of the record | {RECORD_FORMAT} |" in TEXT
     assert f"`0x{APPLICATION_ID:x}`" in TEXT
 

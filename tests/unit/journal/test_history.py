@@ -1,13 +1,13 @@
-"""Rules H1-H4 of `weft.journal.history`, and what the journals keep of them."""
+"""Rules H1-H4 of `raffia.journal.history`, and what the journals keep of them."""
 
-from weft.crdt.merge import merge
-from weft.crdt.squash import squash
-from weft.crdt.update import read_update
-from weft.journal import history
-from weft.journal.contract import BEGIN_MS, Typist, canonical, edit
-from weft.journal.history import Segment, Stone
-from weft.journal.protocol import DAY_MS, Entry
-from weft.types import Position
+from raffia.crdt.merge import merge
+from raffia.crdt.squash import squash
+from raffia.crdt.update import read_update
+from raffia.journal import history
+from raffia.journal.contract import BEGIN_MS, Typist, canonical, edit
+from raffia.journal.history import Segment, Stone
+from raffia.journal.protocol import DAY_MS, Entry
+from raffia.types import Position
 
 
 def entry(position: int, *edits: tuple[str | None, int, bytes]) -> Entry:

@@ -6,11 +6,11 @@ import contextlib
 import sqlite3
 from pathlib import Path
 
-from weft.journal.contract import BEGIN_MS, DOCUMENT, edit
-from weft.journal.protocol import NO_LINKS
-from weft.journal.sqlite import SqliteJournal
-from weft.journal.sqlite_database import _ADDED, DATABASE
-from weft.types import DocumentId
+from raffia.journal.contract import BEGIN_MS, DOCUMENT, edit
+from raffia.journal.protocol import NO_LINKS
+from raffia.journal.sqlite import SqliteJournal
+from raffia.journal.sqlite_database import _ADDED, DATABASE
+from raffia.types import DocumentId
 
 
 def _age(path: Path) -> None:

@@ -13,18 +13,18 @@ from pathlib import Path
 import pytest
 from tests.support.disk import Disk
 
-from weft.errors import (
+from raffia.errors import (
     DataFolderInUseError,
     FormatTooNewError,
     InternalError,
     JournalUnavailableError,
     QuarantinedError,
 )
-from weft.journal import Snapshot
-from weft.journal.contract import BEGIN_MS, DOCUMENT, OTHER, Clock, Typist, canonical, content, edit
-from weft.journal.sqlite import SqliteJournal
-from weft.journal.sqlite_database import DATABASE, Database, Steps
-from weft.types import START, DocumentId, Position
+from raffia.journal import Snapshot
+from raffia.journal.contract import BEGIN_MS, DOCUMENT, OTHER, Clock, Typist, canonical, content, edit
+from raffia.journal.sqlite import SqliteJournal
+from raffia.journal.sqlite_database import DATABASE, Database, Steps
+from raffia.types import START, DocumentId, Position
 
 FSYNC = sqlite3.SQLITE_IOERR | 4 << 8
 BATCH = (edit(b"\x00\x00"),)
@@ -48,7 +48,7 @@ def change(folder: Path, sql: str) -> None:
 async def test_q1_a_second_process_is_refused_and_told_who_has_the_folder(tmp_path: Path) -> None:
     code = (
         "import asyncio, sys\n"
-        "from weft.journal.sqlite import SqliteJournal\n"
+        "from raffia.journal.sqlite import SqliteJournal\n"
         "async def main():\n"
         "    async with SqliteJournal(sys.argv[1]):\n"
         "        print('in', flush=True)\n"
@@ -100,7 +100,7 @@ async def test_j16_a_newer_format_is_refused_untouched(tmp_path: Path) -> None:
         await journal.append(DOCUMENT, BATCH)
     change(tmp_path, "PRAGMA user_version = 2")
     before = (tmp_path / DATABASE).read_bytes()
-    with pytest.raises(FormatTooNewError, match="has format 2; this Weft reads up to 1"):
+    with pytest.raises(FormatTooNewError, match="has format 2; this Raffia reads up to 1"):
         await SqliteJournal(tmp_path).__aenter__()
     assert (tmp_path / DATABASE).read_bytes() == before
     change(tmp_path, "PRAGMA user_version = 1")
@@ -114,7 +114,7 @@ async def test_q2_the_database_is_as_durable_as_promised(tmp_path: Path) -> None
     pragmas = ("journal_mode", "synchronous", "locking_mode", "application_id", "user_version", "auto_vacuum")
     found = [database.rows(f"PRAGMA {name}")[0][0] for name in pragmas]
     database.close()
-    assert found == ["wal", 2, "exclusive", 0x57656674, 1, 2]
+    assert found == ["wal", 2, "exclusive", 0x52616666, 1, 2]
 
 
 # failing disks (J6, J7, R2, R3)
@@ -421,7 +421,7 @@ async def test_r5_an_unexpected_error_fails_its_item_alone(tmp_path: Path, caplo
         await journal.healthy()
         assert len((await journal.load(DOCUMENT)).entries) == 2
     assert rows(tmp_path, "SELECT count FROM probe")[0][0] < 1000  # what they wrote before they failed is undone
-    assert [record.exc_info is not None for record in caplog.records if record.name == "weft.journal"] == [True] * 3
+    assert [record.exc_info is not None for record in caplog.records if record.name == "raffia.journal"] == [True] * 3
 
 
 def reads_nothing(database: Database) -> Steps[None]:
@@ -449,7 +449,7 @@ async def test_a_thread_that_dies_tells_everybody(tmp_path: Path) -> None:
     threading.excepthook = caught.append
     try:
         async with SqliteJournal(tmp_path) as journal:
-            threads = [thread for thread in threading.enumerate() if thread.name == "weft-journal"]
+            threads = [thread for thread in threading.enumerate() if thread.name == "raffia-journal"]
             waiting = [asyncio.ensure_future(journal._call(die)), asyncio.ensure_future(journal.load(DOCUMENT))]
             for result in await asyncio.gather(*waiting, return_exceptions=True):
                 assert isinstance(result, JournalUnavailableError)

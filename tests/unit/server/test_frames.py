@@ -14,7 +14,7 @@ from websockets.frames import Opcode
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
-from weft.server.frames import FrameError, FrameReader
+from raffia.server.frames import FrameError, FrameReader
 
 LIMIT = 1000
 

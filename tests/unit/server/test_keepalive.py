@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from weft.server.keepalive import Keepalive
+from raffia.server.keepalive import Keepalive
 
 
 class FakeLoop:

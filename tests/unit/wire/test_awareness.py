@@ -1,4 +1,4 @@
-"""Awareness payloads, rules A1 to A5 of `weft.wire.awareness`."""
+"""Awareness payloads, rules A1 to A5 of `raffia.wire.awareness`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weft.errors import PresenceError, TooLargeError
-from weft.wire import awareness, lib0
+from raffia.errors import PresenceError, TooLargeError
+from raffia.wire import awareness, lib0
 
 STATE = '{"user":{"name":"Zoë 😀","color":"#ff8800"},"pointer":{"x":12.5,"y":-3}}'.encode()
 

@@ -1,4 +1,4 @@
-"""The Hocuspocus dialect, rules H1 to H6 of `weft.wire.hocuspocus`, with bytes recorded from published providers."""
+"""The Hocuspocus dialect, rules H1 to H6 of `raffia.wire.hocuspocus`, with bytes recorded from published providers."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weft.errors import WireError
-from weft.wire import hocuspocus as wire
-from weft.wire import lib0, ywebsocket
-from weft.wire.messages import (
+from raffia.errors import WireError
+from raffia.wire import hocuspocus as wire
+from raffia.wire import lib0, ywebsocket
+from raffia.wire.messages import (
     Auth,
     Awareness,
     CloseDocument,

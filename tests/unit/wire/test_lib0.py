@@ -1,4 +1,4 @@
-"""The lib0 codec, rules L1 to L5 of `weft.wire.lib0`."""
+"""The lib0 codec, rules L1 to L5 of `raffia.wire.lib0`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weft.errors import WireError
-from weft.wire import lib0
+from raffia.errors import WireError
+from raffia.wire import lib0
 
 UINTS = st.integers(0, lib0.MAX_UINT)
 TEXTS = st.one_of(st.text(), st.sampled_from(["é", "😀", "a😀é\0b", "naïve café"]))

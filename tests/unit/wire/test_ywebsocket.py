@@ -1,4 +1,4 @@
-"""The y-websocket dialect, rules W1 to W4 of `weft.wire.ywebsocket`, with the bytes recorded from published clients."""
+"""The y-websocket dialect, rules W1 to W4 of `raffia.wire.ywebsocket`, with bytes recorded from published clients."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weft.errors import WireError
-from weft.wire import lib0
-from weft.wire import ywebsocket as wire
-from weft.wire.messages import (
+from raffia.errors import WireError
+from raffia.wire import lib0
+from raffia.wire import ywebsocket as wire
+from raffia.wire.messages import (
     Awareness,
     Message,
     Nothing,

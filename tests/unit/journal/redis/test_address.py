@@ -6,12 +6,12 @@ import ssl
 
 import pytest
 
-from weft.errors import SettingsError
-from weft.journal.redis.address import Access, Kind, Place, read_url
-from weft.journal.redis.cluster import ClusterEngine
-from weft.journal.redis.connections import SingleEngine
-from weft.journal.redis.opening import open_engine
-from weft.journal.redis.sentinel import SentinelEngine
+from raffia.errors import SettingsError
+from raffia.journal.redis.address import Access, Kind, Place, read_url
+from raffia.journal.redis.cluster import ClusterEngine
+from raffia.journal.redis.connections import SingleEngine
+from raffia.journal.redis.opening import open_engine
+from raffia.journal.redis.sentinel import SentinelEngine
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The bus of the Redis journal: Q1-Q4 of `weft.bus`, RQ1-RQ4 of `weft.journal.redis.bus`."""
+"""The bus of the Redis journal: Q1-Q4 of `raffia.bus`, RQ1-RQ4 of `raffia.journal.redis.bus`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import asyncio
 import pytest
 from tests.support.journals import Journals, Reader, until
 
-from weft.bus import Bus
-from weft.journal.contract import DOCUMENT, OTHER, edit
-from weft.journal.redis.journal import RedisJournal
-from weft.journal.redis.keys import Keys
+from raffia.bus import Bus
+from raffia.journal.contract import DOCUMENT, OTHER, edit
+from raffia.journal.redis.journal import RedisJournal
+from raffia.journal.redis.keys import Keys
 
-KEYS = Keys("weft")
+KEYS = Keys("raffia")
 
 
 class Ears:
@@ -135,7 +135,7 @@ async def test_q4_who_is_silent_is_gone_once_the_others_were_heard_long_enough(
     journals: Journals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now_s = [1000.0]
-    monkeypatch.setattr("weft.journal.redis.bus.monotonic", lambda: now_s[0])
+    monkeypatch.setattr("raffia.journal.redis.bus.monotonic", lambda: now_s[0])
     one = await journals.open(beat_s=3600.0)
     server = journals.server
     await until(lambda: server.command("ZCARD", KEYS.replicas) == 1, "the first sign of life")

@@ -9,14 +9,14 @@ import random
 import pytest
 from tests.support.journals import Journals, Reader, until
 
-from weft.errors import JournalUnavailableError
-from weft.journal.contract import DOCUMENT, Clock, edit
-from weft.journal.protocol import Entry, Folded, Gap, Loaded, Reset, Snapshot
-from weft.journal.redis.journal import RedisJournal
-from weft.journal.redis.keys import Keys, position_of, sequence_of
-from weft.types import START, Position
+from raffia.errors import JournalUnavailableError
+from raffia.journal.contract import DOCUMENT, Clock, edit
+from raffia.journal.protocol import Entry, Folded, Gap, Loaded, Reset, Snapshot
+from raffia.journal.redis.journal import RedisJournal
+from raffia.journal.redis.keys import Keys, position_of, sequence_of
+from raffia.types import START, Position
 
-KEYS = Keys("weft")
+KEYS = Keys("raffia")
 
 
 def followed(items: list[object]) -> tuple[list[Entry], Position]:

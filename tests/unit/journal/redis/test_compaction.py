@@ -9,17 +9,17 @@ from collections.abc import Awaitable, Callable
 import pytest
 from tests.support.journals import Journals, Reader, until
 
-from weft.errors import FormatTooNewError, InternalError, JournalUnavailableError, QuarantinedError, SettingsError
-from weft.journal.contract import DOCUMENT, OTHER, Clock, Typist, canonical, content, edit, updates_of
-from weft.journal.protocol import Entry, Folded, Snapshot
-from weft.journal.redis import blobs, compaction
-from weft.journal.redis.compaction import trim
-from weft.journal.redis.journal import RedisJournal
-from weft.journal.redis.keys import FORMAT, Keys, id_of, position_of
-from weft.types import DocumentId, Position
+from raffia.errors import FormatTooNewError, InternalError, JournalUnavailableError, QuarantinedError, SettingsError
+from raffia.journal.contract import DOCUMENT, OTHER, Clock, Typist, canonical, content, edit, updates_of
+from raffia.journal.protocol import Entry, Folded, Snapshot
+from raffia.journal.redis import blobs, compaction
+from raffia.journal.redis.compaction import trim
+from raffia.journal.redis.journal import RedisJournal
+from raffia.journal.redis.keys import FORMAT, Keys, id_of, position_of
+from raffia.types import DocumentId, Position
 
 EMPTY = b"\x00\x00"
-KEYS = Keys("weft")
+KEYS = Keys("raffia")
 META, LOG, STONES = KEYS.meta(DOCUMENT), KEYS.log(DOCUMENT), KEYS.stones(DOCUMENT)
 
 
@@ -206,10 +206,10 @@ async def test_j16_a_newer_store_is_refused_before_anything_is_written(journals:
     assert server.command("GET", KEYS.format) == str(FORMAT).encode()
     server.command("FLUSHALL")
     server.command("SET", KEYS.format, FORMAT + 1)
-    with pytest.raises(FormatTooNewError, match="update Weft"):
+    with pytest.raises(FormatTooNewError, match="update Raffia"):
         await journals.open()
     await until(lambda: len(server.command("KEYS", "*")) <= 2, "only what the other journal writes")
-    assert server.command("KEYS", "weft:{[^-]*") == []
+    assert server.command("KEYS", "raffia:{[^-]*") == []
 
 
 @pytest.mark.parametrize(
@@ -384,7 +384,7 @@ async def test_j14_purging_leaves_the_tombstone_only(journals: Journals, clock: 
     journals.server.command("HSET", STONES, "9-9", b"damaged")
     clock.advance(1000)
     await one.prune()
-    assert journals.server.command("KEYS", "weft:{team*") == [META.encode()]
+    assert journals.server.command("KEYS", "raffia:{team*") == [META.encode()]
     assert journals.server.command("ZCARD", KEYS.trash) == 0
 
 
@@ -400,7 +400,7 @@ async def test_j14_one_document_that_cannot_be_purged_does_not_keep_the_others(
     clock.advance(1000)
     async with asyncio.timeout(10):
         await one.prune()
-    assert journals.server.command("KEYS", "weft:{team*") == [META.encode()]
+    assert journals.server.command("KEYS", "raffia:{team*") == [META.encode()]
     assert journals.server.command("ZCARD", KEYS.trash) == 60
 
 
@@ -442,7 +442,7 @@ def test_k1_a_prefix_that_would_move_the_tag_is_refused(prefix: str) -> None:
 
 
 async def test_two_prefixes_share_one_redis(journals: Journals) -> None:
-    one, two = await journals.open(), await journals.open(prefix="staging:weft")
+    one, two = await journals.open(), await journals.open(prefix="staging:raffia")
     await one.append(DOCUMENT, (edit(b"one"),))
     async with Reader(two) as reader:
         await two.append(DOCUMENT, (edit(b"two"),))
@@ -450,17 +450,17 @@ async def test_two_prefixes_share_one_redis(journals: Journals) -> None:
         await reader.has(1)
         assert updates_of((await two.load(DOCUMENT)).entries) == [b"two"]
     assert (await two.documents()).total == 1
-    journals.server.command("SET", "staging:weft:{-}:format", "something else")
+    journals.server.command("SET", "staging:raffia:{-}:format", "something else")
     with pytest.raises(SettingsError, match="prefix"):
-        await journals.open(prefix="staging:weft")
+        await journals.open(prefix="staging:raffia")
 
 
 def test_k1_keys_of_a_document_carry_its_tag_and_nothing_else_does() -> None:
     names = ("meta", "log", "channel", "lease", "stones", "segments", "versions")
     keys = [getattr(KEYS, name)(DOCUMENT) for name in names] + [KEYS.blob(DOCUMENT, "x")]
-    assert all(key.startswith("weft:{team:e/notes}:") for key in keys)
+    assert all(key.startswith("raffia:{team:e/notes}:") for key in keys)
     assert len(set(keys)) == len(keys)
-    assert KEYS.documents == "weft:{-}:documents"
+    assert KEYS.documents == "raffia:{-}:documents"
 
 
 def test_k3_positions_and_ids() -> None:

@@ -10,17 +10,17 @@ import pytest
 from tests.support.journals import Journals, Reader, until
 from tests.support.redis import RedisServer
 
-from weft.errors import DocumentDeletedError, JournalUnavailableError, LogLostError, QuarantinedError
-from weft.journal.contract import DOCUMENT, OTHER, Clock, Typist, canonical, edit, updates_of
-from weft.journal.protocol import Entry, Folded, Gap, Reset, Snapshot
-from weft.journal.redis.connections import SingleEngine
-from weft.journal.redis.journal import RedisJournal
-from weft.journal.redis.keys import Keys, id_of, sequence_of
-from weft.journal.redis.writer import ANNOUNCE_BYTES
-from weft.types import START, DocumentId, Position
+from raffia.errors import DocumentDeletedError, JournalUnavailableError, LogLostError, QuarantinedError
+from raffia.journal.contract import DOCUMENT, OTHER, Clock, Typist, canonical, edit, updates_of
+from raffia.journal.protocol import Entry, Folded, Gap, Reset, Snapshot
+from raffia.journal.redis.connections import SingleEngine
+from raffia.journal.redis.journal import RedisJournal
+from raffia.journal.redis.keys import Keys, id_of, sequence_of
+from raffia.journal.redis.writer import ANNOUNCE_BYTES
+from raffia.types import START, DocumentId, Position
 
 EMPTY = b"\x00\x00"
-KEYS = Keys("weft")
+KEYS = Keys("raffia")
 
 
 def entries(items: list[object]) -> list[Entry]:
@@ -323,8 +323,8 @@ async def test_rw5_a_document_that_was_not_listed_is_listed_by_the_next_append(j
 
 
 async def test_rw1_what_waits_is_bounded(journals: Journals, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("weft.journal.redis.writer.QUEUE_BYTES", 3000)
-    monkeypatch.setattr("weft.journal.redis.writer.PIPELINE_BYTES", 1000)
+    monkeypatch.setattr("raffia.journal.redis.writer.QUEUE_BYTES", 3000)
+    monkeypatch.setattr("raffia.journal.redis.writer.PIPELINE_BYTES", 1000)
     one = await journals.open()
     waiting = [one.append(DOCUMENT, (edit(b"x" * 1000),)) for _ in range(5)]
     results = await asyncio.gather(*waiting, return_exceptions=True)

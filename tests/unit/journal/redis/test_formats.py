@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from tests.support.journals import Journals
 
-from weft.errors import JournalUnavailableError
-from weft.journal.contract import DOCUMENT, Clock, edit
-from weft.journal.entries import encode_batch
-from weft.journal.protocol import Snapshot
-from weft.journal.redis import keys, records
-from weft.journal.redis.connections import SingleEngine
-from weft.journal.redis.journal import RedisJournal
-from weft.types import DocumentId
+from raffia.errors import JournalUnavailableError
+from raffia.journal.contract import DOCUMENT, Clock, edit
+from raffia.journal.entries import encode_batch
+from raffia.journal.protocol import Snapshot
+from raffia.journal.redis import keys, records
+from raffia.journal.redis.connections import SingleEngine
+from raffia.journal.redis.journal import RedisJournal
+from raffia.types import DocumentId
 
 TEXT = (Path(__file__).parents[4] / "docs" / "formats.md").read_text()
 EMPTY = b"\x00\x00"
@@ -46,15 +46,15 @@ async def test_every_key_and_field_is_described(journals: Journals, clock: Clock
                     f"field {field} is not described"
                 )
     lines = [
-        *server.command("HVALS", f"weft:{{{DOCUMENT}}}:stones"),
-        *server.command("ZRANGE", f"weft:{{{DOCUMENT}}}:segments", 0, -1),
-        server.command("HGET", f"weft:{{{DOCUMENT}}}:versions", "1"),
+        *server.command("HVALS", f"raffia:{{{DOCUMENT}}}:stones"),
+        *server.command("ZRANGE", f"raffia:{{{DOCUMENT}}}:segments", 0, -1),
+        server.command("HGET", f"raffia:{{{DOCUMENT}}}:versions", "1"),
     ]
     assert len(lines) >= 3
     for line in lines:
         for field in json.loads(line):
             assert f"`{field}`" in TEXT, f"field {field} is not described"
-    (entry,) = server.command("XRANGE", f"weft:{{{DOCUMENT}}}:log", "-", "+")[-1:]
+    (entry,) = server.command("XRANGE", f"raffia:{{{DOCUMENT}}}:log", "-", "+")[-1:]
     assert entry[1] == [b"u", encode_batch((last,))]
 
 

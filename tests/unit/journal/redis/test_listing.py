@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from tests.support.journals import Journals
 
-from weft.journal.contract import DOCUMENT, Clock, edit
-from weft.journal.redis.base import Base
-from weft.journal.redis.journal import RedisJournal
-from weft.journal.redis.keys import Keys
-from weft.journal.search import Order
+from raffia.journal.contract import DOCUMENT, Clock, edit
+from raffia.journal.redis.base import Base
+from raffia.journal.redis.journal import RedisJournal
+from raffia.journal.redis.keys import Keys
+from raffia.journal.search import Order
 
-KEYS = Keys("weft")
+KEYS = Keys("raffia")
 
 
 def hold_after(journal: RedisJournal, script: str, monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, Any]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from weft.errors import QuarantinedError
-from weft.journal.redis.keys import position_of
-from weft.journal.redis.records import read_segment, read_stone
+from raffia.errors import QuarantinedError
+from raffia.journal.redis.keys import position_of
+from raffia.journal.redis.records import read_segment, read_stone
 
 STONE = b'{"v":1,"time_ms":%s,"blob":"b","state_bytes":3,"index_bytes":4}'
 SEGMENT = b'{"v":1,"first":"%s","last":"9-77","window_ms":1,"author":null,"blob":"b","blob_bytes":3,"bytes":2}'

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from weft.journal.redis.base import Seen
-from weft.types import DocumentId, Position
+from raffia.journal.redis.base import Seen
+from raffia.types import DocumentId, Position
 
 
 def test_followed_documents_are_never_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,11 +7,11 @@ import hashlib
 import pytest
 from redis.exceptions import ResponseError
 
-from weft.errors import InternalError
-from weft.journal.redis.address import Place
-from weft.journal.redis.scripts import FOLDER, load_script, make_script, script_names
-from weft.journal.redis.slots import SlotMap, slot_of, target
-from weft.journal.redis.survey import judge
+from raffia.errors import InternalError
+from raffia.journal.redis.address import Place
+from raffia.journal.redis.scripts import FOLDER, load_script, make_script, script_names
+from raffia.journal.redis.slots import SlotMap, slot_of, target
+from raffia.journal.redis.survey import judge
 
 SERVER = b"# Server\r\nredis_version:7.0.15\r\n"
 GOOD = b"aof_enabled:1\r\naof_last_write_status:ok\r\n"
@@ -90,7 +90,7 @@ def test_l2_the_text_is_sent_as_it_is() -> None:
 
 
 def test_o1_what_has_one_hash_tag_has_one_slot() -> None:
-    assert slot_of("weft:{a/b}:log") == slot_of("weft:{a/b}:meta") == slot_of("{a/b}") != slot_of("{a/c}")
+    assert slot_of("raffia:{a/b}:log") == slot_of("raffia:{a/b}:meta") == slot_of("{a/b}") != slot_of("{a/c}")
     assert slot_of("123456789") == 0x31C3  # the specification's example
 
 

@@ -1,0 +1,3 @@
+"""Raffia: a collaboration server for Yjs documents, in Python."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,97 @@
+"""How REST says errors: `{"error": {"reason": ..., "message": ...}}`, with the status of the error tree.
+
+Rules (tests quote these ids):
+    AE1  Every refusal below `/api` has this form: errors that Raffia raises, bodies that do not fit the model, unknown
+         paths and methods. What is our fault is logged and says nothing of itself.
+    AE2  401 says `www-authenticate`, 503 `retry-after`; nothing of it is cached.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from raffia.embed import Raffia
+from raffia.errors import InternalError, MalformedError, RaffiaError
+from raffia.logs import get_logger
+
+log = get_logger("raffia.api")
+
+PREFIX: Final = "/api/"
+NOT_KEPT: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong."""
+
+    reason: str = Field(description="Stable identifier, such as `forbidden`.")
+    message: str = Field(description="What it was, and what to do.")
+
+
+class ErrorAnswer(BaseModel):
+    """Every refusal."""
+
+    error: ErrorDetail
+
+
+_SAID: Final = {
+    400: "Malformed.",
+    401: "Not signed in: no token, or one that has expired or was revoked.",
+    403: "Not allowed, or not there: the same answer; or deleted (`deleted`).",
+    413: "Too large.",
+    415: "A kind of file that is not taken.",
+    503: "Not now: try again later; or a setting is missing (`not-configured`).",
+}
+
+
+def refusals(*more: int) -> dict[int | str, dict[str, Any]]:
+    """For OpenAPI: the refusals of a route."""
+    return {status: {"model": ErrorAnswer, "description": _SAID[status]} for status in (400, 401, 403, *more, 503)}
+
+
+def answer(error: RaffiaError) -> JSONResponse:
+    """An error as an answer."""
+    headers = dict(NOT_KEPT)
+    if error.http_status == 401:
+        headers["www-authenticate"] = "Bearer"
+    elif error.http_status == 503:
+        headers["retry-after"] = "1"
+    message = str(error) if not isinstance(error, InternalError) else "the server failed; its log says more"
+    return JSONResponse({"error": {"reason": error.reason, "message": message}}, error.http_status, headers=headers)
+
+
+def say_errors(app: FastAPI, raffia: Raffia) -> None:
+    """Have an app answer so (AE1)."""
+
+    async def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RaffiaError)
+        raffia.metrics.refusals[error.reason] += 1
+        if isinstance(error, InternalError):
+            log.error("request failed", path=request.url.path, detail=str(error))
+        return answer(error)
+
+    async def unfit(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        found = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5])
+        return await refused(request, MalformedError(found))
+
+    async def http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        if not request.url.path.startswith(PREFIX) and PREFIX not in request.url.path:
+            return PlainTextResponse(f"{error.detail}\n", error.status_code, headers=error.headers)
+        reason = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "malformed")
+        body = {"error": {"reason": reason, "message": str(error.detail)}}
+        return JSONResponse(body, error.status_code, headers={**(error.headers or {}), **NOT_KEPT})
+
+    async def failed(request: Request, error: Exception) -> Response:
+        return answer(InternalError(str(error)))
+
+    app.add_exception_handler(RaffiaError, refused)
+    app.add_exception_handler(RequestValidationError, unfit)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(Exception, failed)

@@ -1,0 +1,99 @@
+"""`/api/documents/{id}/files` and `/api/files/...`: images of documents and boards.
+
+Rules (tests quote these ids):
+    FI1  The body is the file, as it is. What it is, its bytes say (images.py); what is no image is refused with 415.
+    FI2  `max_file_bytes` are taken at most; more are not even read. At most `AT_ONCE` are taken at a time, `EACH` of
+         one person (of one address, where people have no names), and none for longer than `WITHIN_S`: who sends slowly
+         keeps nobody else from uploading.
+    FI3  Whoever may read the document may read its files; uploading needs `edit`.
+    FI4  A file never changes, so it may be kept for ever by the browser of whoever got it. It is sent so that nothing
+         in it runs: its own type and no other (`nosniff`), in a sandbox, to pages of this origin alone; and part by
+         part, as it is taken (FL7 of files.py).
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import StreamingResponse
+
+from raffia.api.access import NO_ACCESS, Visitor, id_of
+from raffia.api.body import read_body
+from raffia.api.documents import info_of
+from raffia.api.errors import refusals
+from raffia.api.models import Uploaded
+from raffia.api.turns import Turns
+from raffia.embed import Raffia
+from raffia.errors import ForbiddenError, UnsupportedTypeError
+from raffia.files import FileStore, is_name, name_of
+from raffia.images import MIME_TYPES, read_image
+from raffia.types import Access
+
+AT_ONCE = 8
+EACH = 3
+WITHIN_S = 300.0
+HEADERS = {
+    "x-content-type-options": "nosniff",
+    "content-security-policy": "default-src 'none'; sandbox",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "private, max-age=31536000, immutable",
+}
+_UPLOAD = {
+    "requestBody": {
+        "required": True,
+        "content": {mime: {"schema": {"type": "string", "format": "binary"}} for mime in MIME_TYPES.values()},
+    }
+}
+_DOWNLOAD = {mime: {"schema": {"type": "string", "format": "binary"}} for mime in MIME_TYPES.values()}
+
+
+def files_router(raffia: Raffia, files: FileStore) -> APIRouter:
+    """The router of one Raffia."""
+    router = APIRouter(prefix="/api", tags=["files"])
+    turns = Turns(AT_ONCE, EACH)
+
+    @router.post("/documents/{document}/files", status_code=201, responses=refusals(413, 415), openapi_extra=_UPLOAD)
+    async def upload(request: Request, document: str) -> Uploaded:
+        """Keep an image with a document."""
+        name = id_of(document)
+        visitor = Visitor(raffia, request)
+        grant = await visitor.grant(name, Access.EDIT)
+        await info_of(raffia.hub.journal, name)
+        async with turns.of(grant.user or visitor.handshake.address):
+            data = await read_body(request, raffia.settings.max_file_bytes, WITHIN_S)
+            image = read_image(data)
+            if image is None:
+                kinds = ", ".join(MIME_TYPES)
+                raise UnsupportedTypeError(f"these {len(data)} bytes are no image that is taken; send {kinds}")
+            file = name_of(data, image.extension)
+            await files.put(name, file, data)
+        root = request.scope.get("root_path", "").rstrip("/")
+        return Uploaded(
+            url=f"{root}/api/files/{quote(name, safe='')}/{file}",
+            mime_type=image.mime_type,
+            size_bytes=len(data),
+            width=image.width,
+            height=image.height,
+        )
+
+    @router.get(
+        "/files/{document}/{file}",
+        response_class=Response,
+        responses={**refusals(), 200: {"description": "The file.", "content": _DOWNLOAD}},
+    )
+    async def download(request: Request, document: str, file: str) -> Response:
+        """The file."""
+        name = id_of(document)
+        await Visitor(raffia, request).grant(name)
+        await info_of(raffia.hub.journal, name)
+        size_bytes = await files.size(name, file) if is_name(file) else None
+        if size_bytes is None:
+            raise ForbiddenError(NO_ACCESS)
+        return StreamingResponse(
+            files.parts(name, file, size_bytes),
+            media_type=MIME_TYPES[file.rpartition(".")[2]],
+            headers={**HEADERS, "content-length": str(size_bytes)},
+        )
+
+    return router

@@ -1,0 +1,32 @@
+"""Whether the process lives, and whether it should get new connections.
+
+Rules (tests quote these ids):
+    R1  `/healthz` is 200 as long as the event loop turns.
+    R2  `/readyz` is 503 when the journal has been away for `ready_grace_s`, and while the process starts or stops;
+        its body says why. It goes on serving those who are connected.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+
+from raffia.embed import Raffia
+
+
+def health_router(raffia: Raffia) -> APIRouter:
+    """`/healthz` and `/readyz` of one Raffia."""
+    router = APIRouter(tags=["health"])
+
+    @router.get("/healthz")
+    async def healthz() -> JSONResponse:
+        return JSONResponse({"status": "ok"}, headers={"cache-control": "no-store"})
+
+    @router.get("/readyz")
+    async def readyz() -> JSONResponse:
+        reason = raffia.unready_reason()
+        if reason is None:
+            return JSONResponse({"status": "ready"}, headers={"cache-control": "no-store"})
+        return JSONResponse({"status": "unready", "reason": reason}, 503, headers={"cache-control": "no-store"})
+
+    return router

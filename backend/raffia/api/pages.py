@@ -1,0 +1,99 @@
+"""The browser app's pages and files.
+
+Rules (tests quote these ids):
+    P2  The page asks no other host for anything; its headers forbid it. Scripts come from here and none is inline;
+        styles may be inline, since the editors write them into the page.
+    P4  Home, documents and boards are one page; which of them it shows, its own address says.
+    P5  Files under `assets/` carry a hash of their content in their names: they are kept for ever. Where a `.gz` stands
+        beside a file and the browser takes it, that is sent.
+    P6  Behind a proxy that serves Raffia under a path, `root_path`, the page's links begin with that path.
+    P7  `sw.js`, which keeps the app for offline use, stands beside the pages: that is as far as it reaches. It is asked
+        for anew each time.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from pathlib import Path
+
+from anyio import to_thread
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse
+from starlette.staticfiles import NotModifiedResponse, StaticFiles
+from starlette.types import Scope
+
+APP = Path(__file__).parents[1] / "static" / "app"
+PAGE_HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "font-src 'self'; img-src 'self' data: blob:; connect-src 'self'; worker-src 'self'; manifest-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-cache",
+}
+WORKER_HEADERS = {
+    "content-security-policy": "default-src 'none'; connect-src 'self'",
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-cache",
+}
+FOR_EVER = "public, max-age=31536000, immutable"
+
+
+class AppFiles(StaticFiles):
+    """Built files, compressed where they were (P5)."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """Answer one request."""
+        response = await super().get_response(path, scope)
+        if response.status_code == 404:
+            raise HTTPException(404)
+        headers = Headers(scope=scope)
+        if isinstance(response, FileResponse) and takes_gzip(headers.get("accept-encoding", "")):
+            packed, found = await to_thread.run_sync(self.lookup_path, f"{path}.gz")
+            if found is not None:
+                response = FileResponse(
+                    packed, stat_result=found, media_type=response.media_type, headers={"content-encoding": "gzip"}
+                )
+                if self.is_not_modified(response.headers, headers):
+                    response = NotModifiedResponse(response.headers)
+        response.headers["vary"] = "accept-encoding"
+        response.headers["x-content-type-options"] = "nosniff"
+        response.headers["cache-control"] = FOR_EVER if path.startswith(("assets/", "excalidraw/")) else "no-cache"
+        return response
+
+
+def takes_gzip(accepted: str) -> bool:
+    """Whether an Accept-Encoding takes gzip."""
+    for one in accepted.lower().split(","):
+        coding, *parameters = (part.strip() for part in one.split(";"))
+        if coding in {"gzip", "x-gzip"}:
+            return not any(re.fullmatch(r"q\s*=\s*0(\.0*)?", part) for part in parameters)
+    return False
+
+
+def add_pages(app: FastAPI) -> None:
+    """Serve the browser app: `/`, `/d/…`, `/b/…`, and its files under `/static/app`."""
+    for path in ("/", "/d/{document:path}", "/b/{document:path}"):
+        app.add_api_route(path, _page, methods=["GET", "HEAD"], include_in_schema=False)
+    app.add_api_route("/sw.js", _worker, methods=["GET", "HEAD"], include_in_schema=False)
+    app.mount("/static/app", AppFiles(directory=APP, check_dir=False), name="app")
+
+
+async def _page(request: Request) -> Response:
+    try:
+        page = await to_thread.run_sync((APP / "index.html").read_text)
+    except FileNotFoundError:
+        return PlainTextResponse("The app is not built; run `make setup` in the source tree.\n", 503)
+    root = html.escape(request.scope.get("root_path", "").rstrip("/"))
+    page = page.replace("<html ", f'<html data-root="{root}" ', 1).replace('="./', f'="{root}/static/app/')
+    return HTMLResponse(page, headers=PAGE_HEADERS)
+
+
+async def _worker() -> Response:
+    if not await to_thread.run_sync((APP / "sw.js").is_file):
+        raise HTTPException(404)
+    return FileResponse(APP / "sw.js", media_type="text/javascript", headers=WORKER_HEADERS)

@@ -1,0 +1,80 @@
+"""`POST /api/revocations`: take back a user's tokens, one token, or the links to a document.
+
+Rules (tests quote these ids):
+    RA1  A user and a token can be revoked with `admin` on `*`; the links to a document with `admin` on that document or
+         on `*`. A hook is asked for the document `*`, which no document is called.
+    RA2  The answer 200 means that it is durable. 503 means that it counts on this replica and is not stored yet: it is
+         when the journal is back; ask again to be sure.
+    RA3  A page of another origin is refused as at the sockets, whatever cookies it brings.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+
+from raffia.api.access import Visitor
+from raffia.api.body import json_body, json_of
+from raffia.api.errors import refusals
+from raffia.api.models import NewRevocation, Revocation
+from raffia.embed import Raffia
+from raffia.errors import DocumentDeletedError, ForbiddenError, MalformedError
+from raffia.types import Access, DocumentId, Revoked, document_id
+
+EVERYTHING = DocumentId("*")
+
+
+def revocations_router(raffia: Raffia) -> APIRouter:
+    """The router of one Raffia."""
+    router = APIRouter(prefix="/api", tags=["revocations"])
+
+    @router.post("/revocations", responses=refusals(413), openapi_extra=json_body(NewRevocation))
+    async def revoke(request: Request, asked: Annotated[NewRevocation, Depends(json_of(NewRevocation))]) -> Revocation:
+        """Take back a user's tokens, one token, or the links to a document."""
+        kind, subject = _read(asked)
+        await _check_admin(raffia, request, kind, subject)
+        ended = await raffia.revocations.revoke(kind, subject)
+        if kind is Revoked.LINKS:
+            # They are not there any more (LI3 of links.py), also when the revocation has been forgotten.
+            with contextlib.suppress(ForbiddenError, DocumentDeletedError):  # there is no such document
+                await raffia.hub.journal.reset_links(DocumentId(subject))
+        return Revocation(kind=kind.value, subject=subject, ended=ended)  # type: ignore[arg-type]
+
+    return router
+
+
+def _read(asked: NewRevocation) -> tuple[Revoked, str]:
+    given = [
+        (kind, subject)
+        for kind, subject in (
+            (Revoked.USER, asked.user),
+            (Revoked.TOKEN, asked.token),
+            (Revoked.LINKS, asked.links),
+        )
+        if subject is not None
+    ]
+    if len(given) != 1:
+        raise MalformedError(f"{len(given)} things to revoke; send exactly one of user, token and links")
+    if given[0][0] is Revoked.LINKS:
+        document_id(given[0][1])
+    return given[0]
+
+
+async def _check_admin(raffia: Raffia, request: Request, kind: Revoked, subject: str) -> None:
+    """Let administrators pass (RA1, RA3).
+
+    Raises:
+        ForbiddenError, UnauthenticatedError, AuthUnavailableError: everybody else.
+    """
+    handshake = Visitor(raffia, request).handshake
+    documents = [EVERYTHING] if kind is not Revoked.LINKS else [DocumentId(subject), EVERYTHING]
+    for document in documents:
+        try:
+            grant = await raffia.gate.grant(handshake, handshake.bearer, document)
+        except ForbiddenError:
+            continue
+        if grant.access >= Access.ADMIN:
+            return
+    raise ForbiddenError("revoking needs admin: on *, or for its links on the document")

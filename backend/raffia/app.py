@@ -1,0 +1,94 @@
+"""The whole server as one FastAPI app: sockets, health, metrics, the browser app.
+
+Rules (tests quote these ids):
+    P1  The app's lifespan is Raffia's (`app.state.raffia`). A server that opens it itself turns its own lifespan off.
+    P2  The page asks no other host for anything; its headers forbid it.
+    P3  A WebSocket does not stand in FastAPI's middleware for as long as it lives: that is 4 KB for each connection.
+"""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, Request
+from fastapi.responses import PlainTextResponse, Response
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import Receive, Scope, Send
+
+from raffia import __version__
+from raffia.api.headers import RestHeaders
+from raffia.api.health import health_router
+from raffia.api.metrics import metrics_router
+from raffia.api.pages import add_pages
+from raffia.api.paths import keep_slashes
+from raffia.api.rest import add_rest
+from raffia.auth import browser_origin
+from raffia.embed import Raffia
+from raffia.hooks import Authorize, load_hook
+from raffia.journal import Journal
+from raffia.settings import Settings, load_settings
+
+
+class RaffiaApp(FastAPI):
+    """FastAPI for requests; WebSockets go past its middleware to Raffia's own router (P3)."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection or request."""
+        if scope["type"] == "websocket":
+            await self.state.raffia(scope, receive, send)
+        else:
+            await super().__call__(keep_slashes(scope), receive, send)
+
+
+def create_app(
+    settings: Settings | None = None, *, journal: Journal | None = None, authorize: Authorize | None = None
+) -> FastAPI:
+    """Build the server.
+
+    Args:
+        settings: read from `RAFFIA_*` variables when not given.
+        journal: see `Raffia`.
+        authorize: the hook that grants access; by default what `settings.authorize` names, and without that open mode.
+
+    Raises:
+        SettingsError: settings that cannot work.
+    """
+    settings = settings or load_settings()
+    if authorize is None and settings.authorize is not None:
+        authorize = load_hook(settings.authorize)
+    raffia = Raffia(authorize=authorize, settings=settings, journal=journal)
+    # FastAPI's own documentation pages load their scripts from another host (P2).
+    # And it would send requests with a slash too many to where it thinks that this server is: behind a proxy that ends
+    # TLS perhaps to one without, token and all.
+    app = RaffiaApp(
+        title="Raffia",
+        version=__version__,
+        lifespan=raffia.lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.raffia = raffia
+    app.add_api_route("/sync/{document:path}", _upgrade_required, include_in_schema=False)
+    app.add_api_route("/sync", _upgrade_required, include_in_schema=False)
+    app.include_router(health_router(raffia))
+    add_rest(app, raffia)
+    if settings.metrics:
+        app.include_router(metrics_router(raffia))
+    if settings.page:
+        add_pages(app)
+    app.add_middleware(RestHeaders)
+    if settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=[browser_origin(origin) for origin in settings.allowed_origins],
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["authorization", "content-type"],
+        )
+    return app
+
+
+async def _upgrade_required(_request: Request) -> Response:
+    return PlainTextResponse(
+        "This is a WebSocket endpoint: open it with y-websocket or the Hocuspocus provider.\n",
+        426,
+        headers={"upgrade": "websocket", "connection": "upgrade"},
+    )

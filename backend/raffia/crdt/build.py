@@ -1,0 +1,144 @@
+"""Making content on the server: what a document says of itself, rich text as BlockNote has it, boards, copies.
+
+Everything here gives updates (V3 of view.py). Pure, so that it can run in a worker.
+
+Rules (tests quote these ids):
+    BU1  Rich text stands in `XmlFragment "document-store"`: one `blockGroup` of `blockContainer`s with an id of their
+         own, each with one block; marks are attributes of the text.
+    BU2  A board stands in `Map "elements"`: id -> `Map {g, s, t, m}`, each group one value.
+    BU3  A copy is squashed: deleted content does not come with it.
+    BU4  URLs of a document's own files are made those of the copy's.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pycrdt
+
+from raffia.crdt.merge import merge
+from raffia.crdt.squash import squash
+from raffia.crdt.view import edit
+from raffia.types import EMPTY_UPDATE
+
+Said = Mapping[str, str | int]
+
+
+def set_meta(parts: Sequence[bytes], said: Said) -> bytes:
+    """The update that has a document say something of itself.
+
+    Args:
+        parts: updates that make it up.
+        said: keys of its root map `meta`; those that say so already are left alone.
+    """
+
+    def change(doc: pycrdt.Doc[Any]) -> None:
+        _say(doc, said)
+
+    return edit(merge(parts) if parts else EMPTY_UPDATE, change)
+
+
+def copy(parts: Sequence[bytes], said: Said, moved: tuple[str, str] | None = None) -> bytes:
+    """A document like another one, that says something else of itself (BU3, BU4).
+
+    Args:
+        parts: updates that make up the other one.
+        said: keys of its root map `meta`.
+        moved: what the URLs of its files begin with, and what those of the copy's do.
+    """
+    content = squash(merge(parts))
+
+    def change(doc: pycrdt.Doc[Any]) -> None:
+        _say(doc, said)
+        if moved is not None:
+            _move_files(doc, *moved)
+
+    return merge([content, edit(content, change)])
+
+
+def _move_files(doc: pycrdt.Doc[Any], old: str, new: str) -> None:
+    """Have images of a rich text and files of a board named by other URLs."""
+    roots = set(doc.keys())
+    if "files" in roots:
+        files: pycrdt.Map[Any] = doc.get("files", type=pycrdt.Map)
+        for name in list(files.keys()):
+            file = files[name]
+            url = file.get("url") if isinstance(file, pycrdt.Map | dict) else None
+            if not isinstance(url, str) or old not in url:
+                continue
+            if isinstance(file, pycrdt.Map):
+                file["url"] = url.replace(old, new)
+            else:
+                files[name] = {**file, "url": url.replace(old, new)}
+    if "document-store" in roots:
+        waiting: list[Any] = [doc.get("document-store", type=pycrdt.XmlFragment)]
+        while waiting:
+            node = waiting.pop()
+            waiting += [child for child in node.children if isinstance(child, pycrdt.XmlElement)]
+            url = node.attributes.get("url") if isinstance(node, pycrdt.XmlElement) else None
+            if isinstance(url, str) and old in url:
+                node.attributes["url"] = url.replace(old, new)
+
+
+def make(said: Said, content: Mapping[str, Any]) -> bytes:
+    """A new document.
+
+    Args:
+        said: keys of its root map `meta`.
+        content: `blocks` of rich text, or `elements` of a board; as in raffia/seeds.
+    """
+
+    def change(doc: pycrdt.Doc[Any]) -> None:
+        _say(doc, said)
+        if content.get("blocks"):
+            _write_blocks(doc, content["blocks"])
+        if content.get("elements"):
+            _write_elements(doc, content["elements"])
+
+    return edit(EMPTY_UPDATE, change)
+
+
+def _say(doc: pycrdt.Doc[Any], said: Said) -> None:
+    meta: pycrdt.Map[Any] = doc.get("meta", type=pycrdt.Map)
+    for key, value in said.items():
+        if meta.get(key) != value:
+            meta[key] = value
+
+
+def _write_blocks(doc: pycrdt.Doc[Any], blocks: Sequence[Mapping[str, Any]]) -> None:
+    fragment: pycrdt.XmlFragment = doc.get("document-store", type=pycrdt.XmlFragment)
+    group = fragment.children.append(pycrdt.XmlElement("blockGroup"))
+    _write_group(group, blocks)
+
+
+def _write_group(group: Any, blocks: Sequence[Mapping[str, Any]]) -> None:
+    for block in blocks:
+        container = group.children.append(pycrdt.XmlElement("blockContainer"))
+        container.attributes["id"] = str(uuid.uuid4())
+        element = container.children.append(pycrdt.XmlElement(block["type"]))
+        for name, value in block.get("props", {}).items():
+            element.attributes[name] = value
+        runs = block.get("text", "")
+        _write_text(element, [runs] if isinstance(runs, str) else runs)
+        if block.get("children"):
+            _write_group(container.children.append(pycrdt.XmlElement("blockGroup")), block["children"])
+
+
+def _write_text(element: Any, runs: Sequence[Any]) -> None:
+    """Runs of text: plain ones, or pairs of a text and its marks (BU1)."""
+    text = element.children.append(pycrdt.XmlText())
+    at = 0
+    for run in runs:
+        plain, marks = (run, None) if isinstance(run, str) else run
+        if not plain:
+            continue
+        text.insert(at, plain, marks or {})
+        at += len(plain.encode())  # pycrdt counts bytes (V4)
+
+
+def _write_elements(doc: pycrdt.Doc[Any], elements: Mapping[str, Mapping[str, Any]]) -> None:
+    kept: pycrdt.Map[Any] = doc.get("elements", type=pycrdt.Map)
+    for name, groups in elements.items():
+        kept[name] = pycrdt.Map(dict(groups))

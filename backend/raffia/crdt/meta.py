@@ -1,0 +1,202 @@
+"""What a document says of itself: title, kind and schema in its root map `meta`, read from the bytes without a `Doc`.
+
+A `Doc` of a long document takes seconds to build; this is asked of every document that somebody edits.
+
+Rules (tests quote these ids):
+    MT1  The values are those that Yjs shows: of the entries of a key the last one in Yjs's order counts, and if that
+         is deleted the key is not there. Numbers, texts and truth values are read, all else is None.
+    MT2  A document without the root is told by one search for its name; nothing is read of it.
+    MT3  `Meta.marks` are what every update holds that changes one of these keys next, unless its author did not know
+         the latest change: the name of the root, or the id of the entry it takes the place of. Updates without any of
+         them need not be looked at. A key that is taken away without a new value leaves no mark.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from raffia.crdt.anyvalue import read_long
+from raffia.crdt.merge import merge
+from raffia.crdt.ranges import IdRanges
+from raffia.crdt.update import (
+    ANY,
+    DELETED,
+    HAS_ORIGIN,
+    HAS_ORIGINS,
+    HAS_PARENT_KEY,
+    KIND,
+    Section,
+    read_update,
+    write_number,
+)
+
+KEYS: Final = ("title", "kind", "schema")
+_NAMED: Final = b"\x01\x04meta"  # a parent by name, as an entry without origins has it
+_MARKS: Final = 8  # of each key: so many changes may be unknown to the author of the next
+
+Value = str | int | float | bool | None
+
+
+class Meta(NamedTuple):
+    """What a document says of itself.
+
+    Attributes:
+        title, kind: None when they are not there or no texts.
+        schema: None when it is not there or no whole number.
+        marks: see MT3.
+    """
+
+    title: str | None = None
+    kind: str | None = None
+    schema: int | None = None
+    marks: tuple[bytes, ...] = (_NAMED,)
+
+    def may_change_by(self, update: bytes) -> bool:
+        """Whether an update has to be looked at (MT3)."""
+        return any(mark in update for mark in self.marks)
+
+
+NOTHING: Final = Meta()
+
+
+class _Entry(NamedTuple):
+    """A struct that is, or may be, an entry of the map; it covers one clock, or more when it is deleted."""
+
+    client: int
+    start: int
+    end: int
+    origin: tuple[int, int] | None
+    update: bytes
+    content: int
+    kind: int
+
+
+def has_meta(parts: Sequence[bytes]) -> bool:
+    """Whether there may be anything to read (MT2)."""
+    return any(_NAMED in part for part in parts)
+
+
+def read_meta(parts: Sequence[bytes]) -> Meta:
+    """Read the meta of a document.
+
+    Args:
+        parts: updates that make it up; the strict reader has accepted them.
+    """
+    if not has_meta(parts):
+        return NOTHING
+    update = parts[0] if len(parts) == 1 else merge(parts)
+    facts = read_update(update)
+    first: dict[str, list[_Entry]] = {key: [] for key in KEYS}
+    later: list[_Entry] = []
+    for section in facts.sections:
+        _collect(update, section, first, later)
+    deletes = IdRanges()
+    deletes.update(facts.deletes)
+    values: dict[str, Value] = {}
+    marks: list[bytes] = [_NAMED]
+    by_origin: dict[tuple[int, int], list[_Entry]] = {}
+    for entry in later:
+        if entry.origin is not None:
+            by_origin.setdefault(entry.origin, []).append(entry)
+    for key in KEYS:
+        path = _path(first[key], by_origin)
+        if not path:
+            continue
+        client, clock, last = path[-1]
+        if last.kind == ANY and not _is_deleted(deletes, client, clock):
+            values[key] = _value(last.update, last.content)
+        marks += [_id(client, clock) for client, clock, _ in path[-_MARKS:]]
+    title, kind, schema = values.get("title"), values.get("kind"), values.get("schema")
+    if isinstance(schema, float) and schema.is_integer():
+        schema = int(schema)
+    return Meta(
+        title if isinstance(title, str) else None,
+        kind if isinstance(kind, str) else None,
+        schema if isinstance(schema, int) and not isinstance(schema, bool) else None,
+        tuple(marks),
+    )
+
+
+def _collect(update: bytes, section: Section, first: dict[str, list[_Entry]], later: list[_Entry]) -> None:
+    """Sort the structs of one client: those that name the map and a key, and those that may follow on them."""
+    clocks, count = section.clocks, len(section.clocks)
+    for index, offset in enumerate(section.offsets):
+        info = update[offset]
+        kind = info & KIND
+        if kind not in (ANY, DELETED):
+            continue
+        origin = None
+        if info & HAS_ORIGIN:
+            client, at = _number(update, offset + 1)
+            origin = (client, _number(update, at)[0])
+        elif info & HAS_ORIGINS or not info & HAS_PARENT_KEY or update[offset + 1 : offset + 7] != _NAMED:
+            continue
+        end = clocks[index + 1] if index + 1 < count else section.end
+        entry = _Entry(section.client, clocks[index], end, origin, update, section.contents[index], kind)
+        if origin is not None:
+            later.append(entry)
+            continue
+        size, at = _number(update, offset + 7)
+        key = update[at : at + size].decode()
+        if key in first:
+            first[key].append(entry)
+
+
+def _path(entries: list[_Entry], by_origin: dict[tuple[int, int], list[_Entry]]) -> list[tuple[int, int, _Entry]]:
+    """From the first to the last entry of a key, in Yjs's order, those that lead to the last one.
+
+    Entries of a key have no right origin. Of those with the same left origin the one with the highest client stands
+    last, and behind it what follows on it.
+    """
+    path: list[tuple[int, int, _Entry]] = []
+    while entries:
+        entry = max(entries, key=lambda one: (one.client, one.start))
+        # Within a struct of several clocks each follows on the one before it; something may follow on any of them.
+        for clock in range(entry.start, entry.end):
+            path.append((entry.client, clock, entry))
+            entries = by_origin.get((entry.client, clock), [])
+            if clock + 1 < entry.end and any(other.client > entry.client for other in entries):
+                break
+    return path
+
+
+def _is_deleted(deletes: IdRanges, client: int, clock: int) -> bool:
+    return not deletes.new_parts(client, [(clock, clock + 1)])
+
+
+def _value(update: bytes, at: int) -> Value:
+    """The first value of a ContentAny, if it is a plain one (MT1)."""
+    _, at = _number(update, at)
+    tag, at = update[at], at + 1
+    if tag == 119:
+        size, at = _number(update, at)
+        return update[at : at + size].decode()
+    if tag == 125:
+        number, shift = update[at] & 63, 6
+        negative, more = update[at] & 64, update[at] & 128
+        while more:
+            at += 1
+            number |= (update[at] & 127) << shift
+            shift += 7
+            more = update[at] & 128
+        return -number if negative else number
+    if tag in (124, 123):
+        size, form = (4, ">f") if tag == 124 else (8, ">d")
+        return float(struct.unpack(form, update[at : at + size])[0])
+    if tag in (120, 121):
+        return tag == 120
+    return None
+
+
+def _id(client: int, clock: int) -> bytes:
+    out = bytearray()
+    write_number(out, client)
+    write_number(out, clock)
+    return bytes(out)
+
+
+def _number(update: bytes, at: int) -> tuple[int, int]:
+    number = update[at]
+    return (number, at + 1) if number < 128 else read_long(update, at + 1, number)

@@ -1,0 +1,61 @@
+"""Whole numbers in JSON that pycrdt cannot read, written so that it can. Only for showing, as `halves`.
+
+`JSON.stringify({id: 1.2e19})` gives `{"id":12000000000000000000}`: a number like any other for JavaScript, but pycrdt
+refuses the whole update when a number needs 64 bits without a sign. What is stored and sent stays as the editor wrote
+it.
+
+Rules (tests quote these ids):
+    N1  A whole number from 2^63 to 2^64 - 1 in an embed or a format is written as the double that it is to JavaScript.
+    N2  All others, and digits in texts, stay as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from raffia.crdt.anyvalue import read_long, skip_text
+from raffia.crdt.update import EMBED, FORMAT, KIND, read_update, write_number
+
+_DIGITS: Final = re.compile(rb"[1-9][0-9]{18}")  # 2^63 has 19 digits
+# A string, to be stepped over, or a number. Possessive, so that each byte is looked at once.
+_TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"|-?[0-9]++(?:\.[0-9]++)?+(?:[eE][-+]?[0-9]++)?+', re.DOTALL)
+_UNREADABLE: Final = range(1 << 63, 1 << 64)
+_MOST_DIGITS: Final = 20
+
+
+def show_numbers(update: bytes) -> bytes:
+    """Replace what pycrdt cannot read (N1); the very same object when there is nothing.
+
+    Raises:
+        UpdateError: the strict reader does not accept `update`.
+    """
+    if _DIGITS.search(update) is None:
+        return update
+    pieces: list[bytes] = []
+    copied = 0
+    for section in read_update(update).sections:
+        stops = [*section.offsets[1:], section.stop]
+        for offset, begin, stop in zip(section.offsets, section.contents, stops, strict=True):
+            kind = update[offset] & KIND
+            if kind not in (EMBED, FORMAT) or _DIGITS.search(update, begin, stop) is None:
+                continue
+            at = skip_text(update, begin) if kind == FORMAT else begin
+            json = update[_after_length(update, at) : stop]
+            shown = _TOKEN.sub(_readable, json)
+            if shown != json:
+                length = bytearray()
+                write_number(length, len(shown))
+                pieces += (update[copied:at], bytes(length), shown)
+                copied = stop
+    return b"".join((*pieces, update[copied:])) if pieces else update
+
+
+def _after_length(update: bytes, at: int) -> int:
+    first = update[at]
+    return at + 1 if first < 128 else read_long(update, at + 1, first)[1]
+
+
+def _readable(token: re.Match[bytes]) -> bytes:
+    found = token[0]
+    return found + b".0" if found.isdigit() and len(found) <= _MOST_DIGITS and int(found) in _UNREADABLE else found

@@ -1,0 +1,116 @@
+"""Merging and diffing on the bytes: exact where pycrdt is not.
+
+pycrdt decodes and encodes again what it merges or diffs. For subdocuments that loses what it does not know (`meta`) and
+adds what was not there, and some JSON it refuses. Documents that hold any are merged here instead; it is slower (a
+keystroke's read per update, 15 ms for a base of 331 KB), but copies what it does not have to cut.
+
+Rules (tests quote these ids):
+    X1  The ids of the result are those of all updates; of structs that overlap, the stretch that starts lower is kept
+        whole and the later one is cut.
+    X2  Gaps between structs of a client become Skips; a gap before the first one is just a later start.
+    X3  The delete sets are united.
+    X4  A state vector ends where the first gap of a client begins.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from raffia.crdt.ranges import IdRanges
+from raffia.crdt.structs import after_cut, struct
+from raffia.crdt.update import SKIP, Section, read_state_vector, read_update, write_state_vector, write_update
+
+_Stretch = tuple[int, int, bytes, Section]  # start and end clock without Skips inside, and where it is
+
+
+def merge_exactly(updates: Sequence[bytes]) -> bytes:
+    """Merge updates into one (X1-X3).
+
+    Raises:
+        UpdateError: the strict reader does not accept one of them.
+    """
+    stretches: dict[int, list[_Stretch]] = {}
+    deletes = IdRanges()
+    for update in updates:
+        facts = read_update(update)
+        deletes.update(facts.deletes)
+        for section in facts.sections:
+            found = stretches.setdefault(section.client, [])
+            start = section.start
+            for skip_start, skip_end in section.skips:
+                found.append((start, skip_start, update, section))
+                start = skip_end
+            found.append((start, section.end, update, section))
+    sections = []
+    for client, found in stretches.items():
+        kept = sorted((stretch for stretch in found if stretch[0] < stretch[1]), key=lambda stretch: stretch[0])
+        if kept:
+            sections.append(_lay_out(client, kept))
+    return write_update(sections, deletes)
+
+
+def _lay_out(client: int, stretches: list[_Stretch]) -> tuple[int, int, int, bytes]:
+    """Put the stretches of one client, sorted by start, in a row (X1, X2)."""
+    begin = at = stretches[0][0]
+    count = 0
+    pieces = []
+    for start, end, update, section in stretches:
+        if end <= at:
+            continue
+        if start > at:
+            pieces.append(struct(SKIP, bytes((SKIP,)), start - at, b""))
+            count += 1
+            at = start
+        copied, structs = _copy(update, section, at, end)
+        count += copied
+        pieces.append(structs)
+        at = end
+    return client, begin, count, b"".join(pieces)
+
+
+def _copy(update: bytes, section: Section, start: int, end: int) -> tuple[int, bytes]:
+    """The structs from clock `start`, cut there if need be, to `end`, where one ends; their number and bytes."""
+    first = bisect_right(section.clocks, start) - 1
+    stop = len(section.clocks) if end == section.end else bisect_right(section.clocks, end) - 1
+    until = section.stop if end == section.end else section.offsets[stop]
+    if section.clocks[first] == start:
+        return stop - first, update[section.offsets[first] : until]
+    head = after_cut(update, section, first, start)
+    rest = section.offsets[first + 1] if first + 1 < len(section.clocks) else section.stop
+    return stop - first, head + update[rest:until]
+
+
+def diff_exactly(update: bytes, state_vector: bytes) -> bytes:
+    """What `update` holds beyond `state_vector`, with its whole delete set.
+
+    Raises:
+        UpdateError: the strict reader does not accept one of them.
+    """
+    facts = read_update(update)
+    known = read_state_vector(state_vector)
+    sections = []
+    for section in facts.sections:
+        start = max(section.start, known.get(section.client, 0))
+        for skip_start, skip_end in section.skips:
+            if skip_start <= start < skip_end:  # a diff does not begin with a Skip
+                start = skip_end
+        if start < section.end:
+            count, structs = _copy(update, section, start, section.end)
+            sections.append((section.client, start, count, structs))
+    return write_update(sections, facts.deletes)
+
+
+def state_vector_exactly(update: bytes) -> bytes:
+    """The state vector of an update (X4).
+
+    Raises:
+        UpdateError: the strict reader does not accept it.
+    """
+    return write_state_vector(
+        {
+            section.client: section.skips[0][0] if section.skips else section.end
+            for section in read_update(update).sections
+            if section.start == 0
+        }
+    )

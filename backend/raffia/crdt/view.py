@@ -1,0 +1,173 @@
+"""Looking into a document, and editing it from the server, through a pycrdt `Doc` that lives no longer than the call.
+
+A `Doc` is never the source of truth: it is built from the merged bytes, and what is edited leaves as an update that
+passes the gate like any client's.
+
+Rules (tests quote these ids):
+    V1  The squashed form is loaded: a tenth of the time, and nothing that lives in deleted types. Characters that
+        editors cut in half are replaced as Yjs does (`halves`); pycrdt shows them otherwise. Numbers that pycrdt
+        cannot read are written as doubles (`numbers`), text that stands in an array as values (`letters`).
+    V2  Whatever pycrdt raises, its panics included, leaves as `CrdtError`; cancellation and exits pass through. What
+        would end the process (types nested without bound) is refused before.
+    V3  An edit gives what it added and nothing else, and the strict reader has accepted it. The document's own bytes
+        are never taken from a `Doc`: encoding it again corrupts characters of which editors deleted one half.
+    V4  pycrdt indexes text in UTF-8 bytes: callers count characters and convert with `byte_index`.
+    V5  Values come out as JSON has them: whole numbers as int, binary values in base64, types as what is in them, XML
+        as markup, subdocuments as their guid.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Callable
+from typing import Any, Final
+
+import pycrdt
+
+from raffia.crdt.anyvalue import MAX_SAFE_INTEGER
+from raffia.crdt.halves import show_halves
+from raffia.crdt.letters import show_letters
+from raffia.crdt.merge import Guard
+from raffia.crdt.numbers import show_numbers
+from raffia.crdt.roots import RootKind, root_kinds
+from raffia.crdt.squash import squash
+from raffia.crdt.update import read_update
+from raffia.errors import CrdtError, UpdateError
+from raffia.types import EMPTY_UPDATE
+
+_TYPES: Final[dict[RootKind, Any]] = {
+    "text": pycrdt.Text,
+    "xml": pycrdt.XmlFragment,
+    "array": pycrdt.Array,
+    "map": pycrdt.Map,
+}
+_READING: Final = Guard("read a document")
+_EDITING: Final = Guard("edit a document")
+
+
+class View:
+    """One document, as it was when the view was made; for reading only.
+
+    Args:
+        merged: the document's updates merged, squashed or not.
+
+    Raises:
+        CrdtError: these bytes cannot be shown.
+    """
+
+    __slots__ = ("_doc", "_kinds")
+
+    def __init__(self, merged: bytes) -> None:
+        self._doc, self._kinds = _open(merged)
+
+    @property
+    def roots(self) -> dict[str, RootKind]:
+        """Root name -> what it is; those in which nothing is left are not listed."""
+        return dict(self._kinds)
+
+    def text(self, root: str) -> str:
+        """The characters of a text root, without formats and embeds; empty when it is not there."""
+        if self._kinds.get(root) != "text":
+            return ""
+        with _READING:
+            text: pycrdt.Text = self._doc.get(root, type=pycrdt.Text)
+            return "".join(part for part, _ in text.diff() if isinstance(part, str))
+
+    def xml(self, root: str) -> str:
+        """The markup of an XML root; empty when it is not there."""
+        if self._kinds.get(root) != "xml":
+            return ""
+        with _READING:
+            return str(self._doc.get(root, type=pycrdt.XmlFragment))
+
+    def json(self) -> dict[str, Any]:
+        """All roots as JSON values (V5)."""
+        with _READING:
+            return {root: _plain(self._doc.get(root, type=_TYPES[kind])) for root, kind in self._kinds.items()}
+
+
+def read_text(merged: bytes, root: str) -> str:
+    """`View(merged).text(root)`."""
+    return View(merged).text(root)
+
+
+def read_xml(merged: bytes, root: str) -> str:
+    """`View(merged).xml(root)`."""
+    return View(merged).xml(root)
+
+
+def read_json(merged: bytes) -> dict[str, Any]:
+    """`View(merged).json()`."""
+    return View(merged).json()
+
+
+def edit(merged: bytes, change: Callable[[pycrdt.Doc[Any]], None], *, client: int | None = None) -> bytes:
+    """Edit a document from the server.
+
+    Args:
+        merged: the document's updates merged, squashed or not.
+        change: edits the `Doc` it is given, in one transaction; must not keep it. Text is indexed in bytes (V4). What
+            it raises itself leaves as `CrdtError` with that as its cause.
+        client: the new client id to edit as; None for a random one.
+
+    Returns:
+        The update that holds the edit and nothing else (V3); the empty update when nothing was changed.
+
+    Raises:
+        CrdtError: pycrdt cannot, or `change` failed; nothing has happened then.
+    """
+    doc, _ = _open(merged, client)
+    made: list[bytes] = []
+    with _EDITING:
+        subscription = doc.observe(lambda event: made.append(event.update))
+        try:
+            with doc.transaction():
+                change(doc)
+        finally:
+            doc.unobserve(subscription)  # or the Doc is never freed
+    if not made:
+        return EMPTY_UPDATE
+    update = made[-1]
+    try:
+        read_update(update)
+    except UpdateError as error:
+        raise CrdtError(f"cannot edit a document: pycrdt made an update that is none: {error}") from error
+    return update
+
+
+def byte_index(text: str, characters: int) -> int:
+    """Where pycrdt finds the character with this index (V4); beyond the end is the end."""
+    return len(text[:characters].encode())
+
+
+def _open(merged: bytes, client: int | None = None) -> tuple[pycrdt.Doc[Any], dict[str, RootKind]]:
+    try:
+        shown = show_letters(show_numbers(show_halves(squash(merged))))
+        kinds = root_kinds(shown)
+    except UpdateError as error:
+        raise CrdtError(f"cannot read a document: {error}") from error
+    with _READING:
+        doc: pycrdt.Doc[Any] = pycrdt.Doc(client_id=client)
+        doc.apply_update(shown)
+    return doc, kinds
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, pycrdt.Text):
+        return "".join(part for part, _ in value.diff() if isinstance(part, str))
+    if isinstance(value, pycrdt.XmlFragment | pycrdt.XmlElement | pycrdt.XmlText):
+        return str(value)
+    if isinstance(value, pycrdt.Map | dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, pycrdt.Array | list):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None  # as JSON.stringify has it
+        return int(value) if value.is_integer() and abs(value) <= MAX_SAFE_INTEGER else value
+    if isinstance(value, bytes | bytearray):
+        return base64.b64encode(value).decode()
+    if isinstance(value, pycrdt.Doc):
+        return value.guid
+    return value

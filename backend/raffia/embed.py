@@ -1,0 +1,226 @@
+"""Raffia inside another ASGI app.
+
+    raffia = Raffia(authorize=authorize)
+    app = FastAPI(lifespan=raffia.lifespan)
+    app.mount("/collab", raffia)
+
+serves `/collab/sync/{document}` and `/collab/sync`. See docs/embedding.md.
+
+Rules (tests quote these ids):
+    B1  One lifecycle: `async with raffia`. A host with a lifespan of its own enters it there; others pass
+        `raffia.lifespan`. Outside of it every connection is refused with 503.
+    B2  Raffia never ends its host's process, installs no signal handler and configures no logging.
+    B3  `authorize` has to be said: None is open mode, which serves this machine alone, unless the settings name keys:
+        then tokens decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from types import TracebackType
+from typing import Any, Self
+
+from starlette.routing import Router, WebSocketRoute
+from starlette.types import Receive, Scope, Send
+
+from raffia.addresses import Addresses
+from raffia.auth import Gate, check_open_mode, is_open
+from raffia.errors import DrainingError, MalformedError, SettingsError
+from raffia.expiry import Expiry
+from raffia.hooks import Authorize
+from raffia.hub import Hub
+from raffia.journal import Clear, Journal
+from raffia.journal.history import INLINE_BYTES, fold, fold_now
+from raffia.journal.redis.journal import RedisJournal
+from raffia.journal.redis.opening import open_engine
+from raffia.journal.sqlite import SqliteJournal
+from raffia.logs import get_logger, redacted_server_logs
+from raffia.metrics import Metrics
+from raffia.readiness import JournalWatch
+from raffia.revocation import HOOK_KEEP_MS, RevocationList
+from raffia.settings import Settings, load_settings
+from raffia.sockets import HocuspocusEndpoint, YWebsocketEndpoint
+from raffia.types import Revoked
+from raffia.workers import Workers
+
+log = get_logger("raffia")
+
+
+class Raffia:
+    """One collaboration server, as an ASGI app to mount.
+
+    Args:
+        authorize: the hook that grants access; None for none (B3).
+        settings: read from `RAFFIA_*` variables when not given.
+        journal: where documents are kept; SQLite in the folder `settings.data` when not given. Raffia enters and leaves
+            it.
+
+    Attributes:
+        clear: removes what is kept elsewhere for a document that is purged (J22); None: nothing is.
+
+    Raises:
+        SettingsError: settings that cannot work.
+    """
+
+    def __init__(
+        self, *, authorize: Authorize | None, settings: Settings | None = None, journal: Journal | None = None
+    ) -> None:
+        self.settings = settings or load_settings()
+        check_open_mode(self.settings, authorize)
+        self.metrics = Metrics()
+        self.is_open = is_open(self.settings, authorize)
+        self.expiry = Expiry(self.settings.auth_refresh_s)
+        self._journal = journal
+        self.clear: Clear | None = None
+        self._hub: Hub | None = None
+        self._watch: JournalWatch | None = None
+        self._stopping = False
+        self._stack = AsyncExitStack()
+        self.revocations = RevocationList(_keep_ms(self.settings))
+        self.addresses = Addresses(self.settings)
+        gate = self.gate = Gate(self.settings, authorize, revocations=self.revocations, addresses=self.addresses)
+        self._router = Router(
+            [
+                WebSocketRoute("/sync/{document:path}", YWebsocketEndpoint(self, gate), name="sync-document"),
+                WebSocketRoute("/sync", HocuspocusEndpoint(self, gate), name="sync"),
+            ]
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request under the path at which the host has mounted this."""
+        await self._router(scope, receive, send)
+
+    @property
+    def hub(self) -> Hub:
+        """The open documents.
+
+        Raises:
+            DrainingError: outside of `async with` (B1).
+        """
+        if self._hub is None:
+            raise DrainingError("this server is starting or stopping; try again later")
+        return self._hub
+
+    async def __aenter__(self) -> Self:
+        """Open the journal and the hub.
+
+        Raises:
+            SettingsError: entered twice; or a data folder that is in use or written by a newer Raffia.
+            JournalUnavailableError: the journal cannot be opened.
+        """
+        if self._hub is not None:
+            raise SettingsError("this Raffia runs already; enter it once, in one lifespan")
+        async with AsyncExitStack() as stack:
+            stack.enter_context(redacted_server_logs())
+            stack.push_async_callback(self.gate.close)
+            await stack.enter_async_context(self.expiry.running())
+            workers = await stack.enter_async_context(Workers(self.settings.worker_processes))
+            journal = await stack.enter_async_context(self._journal or _default_journal(self.settings, workers))
+            if self.clear is not None:
+                journal.on_purged(self.clear)
+            await _warn_about_redis(journal)
+            self._watch = await stack.enter_async_context(JournalWatch(journal))
+            hub = Hub(journal, workers, self.settings, self.metrics, self.revocations)
+            self._hub = await stack.enter_async_context(hub)
+            await stack.enter_async_context(self.revocations.following(journal, lambda: hub.connections))
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close every connection with 1012, make everything durable, close the journal."""
+        try:
+            await self.drain()
+        finally:
+            self._hub = None
+            await self._stack.aclose()
+            self._stopping = False
+
+    async def drain(self) -> None:
+        """Let nobody new in, make everything durable, close every connection with 1012; at most `drain_s`."""
+        self._stopping = True
+        await self.hub.drain(self.settings.drain_s)
+
+    async def recheck(self, *, user: str | None = None, document: str | None = None) -> int:
+        """Have the live sessions of a user, or on a document, sign in again, on all replicas: a role has changed.
+
+        Their sockets are closed with 1012 and providers connect again at once; then the hook, or the token, decides.
+
+        Returns:
+            How many sessions of this process were ended.
+
+        Raises:
+            MalformedError: neither or both are named, or cannot be.
+            JournalUnavailableError: done here; other replicas hear of it when the journal is back.
+        """
+        if (user is None) == (document is None):
+            raise MalformedError("name a user or a document to recheck, one of them")
+        if user is not None:
+            return await self.revocations.revoke(Revoked.RECHECK_USER, user)
+        return await self.revocations.revoke(Revoked.RECHECK_DOCUMENT, document or "")
+
+    def unready_reason(self) -> str | None:
+        """Why this should get no new connections now; None when it should."""
+        if self._watch is None or self._hub is None:
+            return "starting or stopped"
+        if self._stopping:
+            return "stopping"
+        away_s = self._watch.away_s()
+        return f"the journal has been away for {away_s:.0f} s" if away_s > self.settings.ready_grace_s else None
+
+    def read_metrics(self) -> Metrics:
+        """The numbers, with those that stand elsewhere brought up to date."""
+        if self._hub is not None:
+            journal = self._hub.journal
+            self.metrics.journal_queue = journal.stats.queued
+            if isinstance(journal, RedisJournal):
+                stats = journal.redis_stats
+                self.metrics.redis_gaps = stats.gaps
+                self.metrics.redis_resyncs = stats.resyncs
+                self.metrics.redis_reconnects = stats.reconnects
+                self.metrics.redis_epoch_changes = stats.epoch_changes
+                self.metrics.redis_lag_s = stats.lag_s
+                self.metrics.redis_presence_dropped = stats.presence_dropped
+        return self.metrics
+
+    @asynccontextmanager
+    async def lifespan(self, _app: Any) -> AsyncIterator[None]:
+        """A lifespan for hosts that have no other: `FastAPI(lifespan=raffia.lifespan)`."""
+        async with self:
+            yield
+
+
+def _keep_ms(settings: Settings) -> int | None:
+    """How long revocations are kept (U7 of revocation.py)."""
+    if not settings.has_tokens:
+        return HOOK_KEEP_MS
+    if settings.auth_max_lifetime_s is None:
+        return None
+    return round((settings.auth_max_lifetime_s + 2 * settings.auth_leeway_s) * 1000)
+
+
+async def _warn_about_redis(journal: Journal) -> None:
+    """Log what is wrong with how Redis is set up: what it may lose is not Raffia's to decide, but to say."""
+    if isinstance(journal, RedisJournal):
+        for warning in await journal.warnings():
+            log.warning("Redis may lose documents", detail=warning)
+
+
+def _default_journal(settings: Settings, workers: Workers) -> Journal:
+    async def fold_away(updates: Sequence[bytes]) -> list[bytes]:
+        if sum(map(len, updates)) <= INLINE_BYTES:
+            return await fold(updates)
+        return await workers.run(fold_now, list(updates))
+
+    retention_ms = round(settings.history_s * 1000)
+    if settings.redis is None:
+        return SqliteJournal(settings.data, retention_ms=retention_ms, fold=fold_away)
+    return RedisJournal(
+        open_engine(settings.redis.get_secret_value(), timeout_s=settings.redis_timeout_s),
+        prefix=settings.redis_prefix,
+        retention_ms=retention_ms,
+        fold=fold_away,
+        check_s=settings.redis_check_s,
+    )

@@ -1,0 +1,129 @@
+"""Large values in pieces: snapshots, history segments, the states of versions.
+
+Rules (tests quote these ids):
+    RB1  A blob is a hash: field `<n>` is a piece of at most 1 MiB behind its CRC-32 (4 bytes, little-endian). Its name
+         is random and never given twice, so pieces of two blobs cannot be mixed.
+    RB2  It is written first and named afterwards. Until a script has named it it expires by itself: a writer that was
+         killed leaves nothing behind.
+    RB3  Who reads knows the sizes. A piece that is missing says `GoneError`: it may have been replaced meanwhile, and
+         whoever asked looks for its new name. A piece that is damaged says `QuarantinedError`.
+    RB4  No command carries or returns more than some MiB, so no other waits long behind it.
+"""
+
+from __future__ import annotations
+
+import secrets
+import zlib
+from collections.abc import Sequence
+
+from raffia.errors import QuarantinedError
+from raffia.journal.redis.base import Base
+from raffia.journal.redis.engine import Command
+from raffia.journal.redis.replies import all_checked, checked
+from raffia.types import DocumentId
+
+PIECE_BYTES = 1024 * 1024
+STAGED_MS = 600_000  # for so long a blob waits for its name
+_TRIP_BYTES = 4 * 1024 * 1024
+_TRIP_BLOBS = 256
+_CRC_BYTES = 4
+
+
+class GoneError(Exception):
+    """A blob, or a piece of it, is not there."""
+
+
+async def write_blob(base: Base, document: DocumentId, *contents: bytes) -> str:
+    """Store some values one behind the other, each beginning with a piece of its own; returns the blob's name."""
+    return (await write_blobs(base, document, [contents]))[0]
+
+
+async def write_blobs(base: Base, document: DocumentId, blobs: Sequence[Sequence[bytes]]) -> list[str]:
+    """Store several blobs in as few round trips as their sizes allow."""
+    names = []
+    commands: list[Command] = []
+    size = 0
+    for contents in blobs:
+        name = secrets.token_hex(8)
+        names.append(name)
+        key = base.keys.blob(document, name)
+        number = 0
+        for content in contents:
+            view = memoryview(content)
+            for start in range(0, len(view), PIECE_BYTES):
+                piece = view[start : start + PIECE_BYTES]
+                crc = zlib.crc32(piece).to_bytes(_CRC_BYTES, "little")
+                commands.append(Command(key, ("HSET", key, number, b"".join((crc, piece)))))
+                if number == 0:
+                    commands.append(Command(key, ("PEXPIRE", key, STAGED_MS)))
+                number += 1
+                size += len(piece)
+                if size >= _TRIP_BYTES:
+                    all_checked(await base.engine.run(commands))
+                    commands, size = [], 0
+        if number == 0:
+            # An empty value: a hash has to have a field to be there.
+            crc = zlib.crc32(b"").to_bytes(_CRC_BYTES, "little")
+            commands += (Command(key, ("HSET", key, 0, crc)), Command(key, ("PEXPIRE", key, STAGED_MS)))
+        if len(commands) >= 2 * _TRIP_BLOBS:
+            all_checked(await base.engine.run(commands))
+            commands, size = [], 0
+    if commands:
+        all_checked(await base.engine.run(commands))
+    return names
+
+
+async def read_blob(base: Base, document: DocumentId, name: str, *sizes: int) -> list[bytes]:
+    """Read the values of a blob (RB3)."""
+    return (await read_blobs(base, document, [(name, sizes)]))[0]
+
+
+async def read_blobs(base: Base, document: DocumentId, blobs: Sequence[tuple[str, Sequence[int]]]) -> list[list[bytes]]:
+    """Read several blobs in as few round trips as their sizes allow.
+
+    Args:
+        base: Redis.
+        document: whose they are.
+        blobs: the name of each and the sizes of its values.
+
+    Raises:
+        GoneError: something is not there.
+        QuarantinedError: something is damaged.
+    """
+    wanted: list[tuple[str, int, int]] = []  # name, number, size of the piece
+    for name, sizes in blobs:
+        number = 0
+        for size in sizes:
+            for start in range(0, size, PIECE_BYTES):
+                wanted.append((name, number, min(PIECE_BYTES, size - start)))
+                number += 1
+    pieces: list[bytes] = []
+    at = 0
+    while at < len(wanted):
+        end, trip_bytes = at, 0
+        while end < len(wanted) and trip_bytes < _TRIP_BYTES and end - at < _TRIP_BLOBS:
+            trip_bytes += wanted[end][2]
+            end += 1
+        chosen = wanted[at:end]
+        names = [base.keys.blob(document, name) for name, _, _ in chosen]
+        commands = [Command(key, ("HGET", key, piece[1])) for key, piece in zip(names, chosen, strict=True)]
+        for reply, piece in zip(await base.engine.run(commands), chosen, strict=True):
+            pieces.append(_checked_piece(document, checked(reply), *piece))
+        at = end
+    found: list[list[bytes]] = []
+    pieces.reverse()
+    for _, sizes in blobs:
+        found.append([b"".join([pieces.pop() for _ in range(0, size, PIECE_BYTES)]) for size in sizes])
+    return found
+
+
+def _checked_piece(document: DocumentId, stored: object, name: str, number: int, size: int) -> bytes:
+    if stored is None:
+        raise GoneError(f"{document}: piece {number} of {name} is not there")
+    assert isinstance(stored, bytes)
+    piece = stored[_CRC_BYTES:]
+    if len(piece) != size or zlib.crc32(piece).to_bytes(_CRC_BYTES, "little") != stored[:_CRC_BYTES]:
+        raise QuarantinedError(
+            f"{document}: piece {number} of {name} is damaged ({len(piece)} bytes where {size} were stored)"
+        )
+    return piece

@@ -1,0 +1,494 @@
+"""What the followers of documents are told: the log, in its order, from the channel and where need be from the stream.
+
+Rules (tests quote these ids):
+    RF1  A feed hands the log on in order up to its *cursor*. A message that follows on the cursor is handed on;
+         whatever else comes makes it read the log from the cursor. Nothing is handed on twice or left out silently.
+    RF2  It reads at every confirmation of the channel, and compares its cursor with the log's end every `check_s`: a
+         lost last message is followed by none that would betray it.
+    RF3  What comes while it reads is kept, in order and bounded, and handed on afterwards.
+    RF4  One's own entries come back as the very batches that were appended; their payload is not decoded.
+    RF5  A follower that comes later reads for himself up to the cursor. A queue that is full becomes a `Gap` (J15).
+    RF6  When the log lacks or contradicts what was handed on, all followers are told `Reset`, in the order of the rest.
+         Until one has it, appends are refused: they were made without knowing, and would stand behind a gap.
+    RF7  While Redis is away readings are tried again, with a pause that grows and is jittered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterable, Sequence
+from time import monotonic
+
+from raffia.errors import InternalError, JournalUnavailableError, QuarantinedError, RaffiaError
+from raffia.journal.entries import decode_batch
+from raffia.journal.protocol import Entry, Folded, Followed, Gap, Reset
+from raffia.journal.redis.base import Base, Seen
+from raffia.journal.redis.channels import Channels
+from raffia.journal.redis.engine import Command, Reply
+from raffia.journal.redis.feed import Feed, Follower
+from raffia.journal.redis.keys import nonce_of, position_of, sequence_of
+from raffia.journal.redis.pages import Page, judge, reading
+from raffia.journal.redis.replies import deleted, parts
+from raffia.logs import get_logger
+from raffia.types import START, Batch, DocumentId, Position
+
+log = get_logger("raffia.journal")
+
+_ENTRY, _ANNOUNCED, _FOLDED, _DELETED = b"EAFD"
+_READ_AT_ONCE = 32  # feeds that one round trip reads for
+_COMPARE_AT_ONCE = 500
+_KEPT_MESSAGES = 1024
+_KEPT_BYTES = 4 * 1024 * 1024
+_OWN = 4096
+_CATCH_UPS = 3
+_FIRST_PAUSE_S = 0.05
+_LAST_PAUSE_S = 2.0
+
+
+class Feeds:
+    """The feeds of all documents that are followed. Belongs to the event loop.
+
+    Args:
+        base: Redis.
+        seen: where the cursors are noted for the appends.
+        channels: what is heard.
+        follow_entries: how many items may wait for one follower.
+        check_s: seconds between two comparisons (RF2).
+    """
+
+    def __init__(self, base: Base, seen: Seen, channels: Channels, *, follow_entries: int, check_s: float) -> None:
+        self._base = base
+        self._seen = seen
+        self._channels = channels
+        self._own = base.replica.encode()
+        self._limit = follow_entries
+        self._check_s = check_s
+        self._feeds: dict[DocumentId, Feed] = {}
+        self._behind: dict[DocumentId, None] = {}  # feeds that have to read, in order
+        self._away: dict[DocumentId, None] = {}  # those whose last reading failed
+        self._wake = asyncio.Event()
+        self._fail_wake = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._server: str | None = None
+        channels.add(self)
+
+    def start(self) -> None:
+        """Begin to read and compare."""
+        self._wake, self._fail_wake = asyncio.Event(), asyncio.Event()
+        self._tasks = [asyncio.create_task(run()) for run in (self._read, self._try_again, self._compare_always)]
+
+    async def stop(self) -> None:
+        """End all followers."""
+        for feed in self._feeds.values():
+            self._end(feed, JournalUnavailableError("the journal is closed"))
+            self._channels.close(self._base.keys.channel(feed.document), self)
+        # Nobody who is slow to notice may be taken for a follower when the journal is entered again.
+        self._feeds = {}
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        self._behind, self._away, self._server = {}, {}, None
+
+    # what the writer says
+
+    def sent(self, document: DocumentId, batches: Iterable[tuple[int, Batch]], sent_s: float) -> None:
+        """Batches are on their way; they come back under their nonces (RF4)."""
+        feed = self._feeds.get(document)
+        if feed is None:
+            return
+        if len(feed.own) > _OWN:
+            feed.own.clear()  # they never came back; those that still do are decoded like others'
+        for nonce, batch in batches:
+            feed.own[nonce] = batch, sent_s
+
+    def unsent(self, document: DocumentId, nonce: int) -> None:
+        """A batch failed. If it comes back all the same it is handed on like somebody else's."""
+        feed = self._feeds.get(document)
+        if feed is not None:
+            feed.own.pop(nonce, None)
+
+    def follows(self, document: DocumentId) -> bool:
+        """Whether anybody follows."""
+        return document in self._feeds
+
+    def check(self, document: DocumentId) -> bool:
+        """Read the log from the cursor; returns whether anybody follows."""
+        feed = self._feeds.get(document)
+        if feed is None:
+            return False
+        self._must_read(feed)
+        return True
+
+    async def compare(self) -> None:
+        """Compare the cursors of all feeds with the ends of their logs (RF2)."""
+        feeds = [feed for feed in self._feeds.values() if feed.cursor is not None]
+        for at in range(0, len(feeds), _COMPARE_AT_ONCE):
+            chosen = [(feed, feed.cursor) for feed in feeds[at : at + _COMPARE_AT_ONCE]]
+            names = [self._base.keys.meta(feed.document) for feed, _ in chosen]
+            replies = await self._base.engine.run(
+                [Command(name, ("HMGET", name, "last", "deleted_ms")) for name in names]
+            )
+            for (feed, cursor), reply in zip(chosen, replies, strict=True):
+                try:
+                    last, deleted_ms = parts(reply)
+                except RaffiaError as error:  # a node that is away, a key that is not ours: the others go on
+                    log.debug("nothing to compare with", document=feed.document, detail=str(error))
+                    continue
+                position = START if last is None else position_of(last)
+                is_behind = feed.cursor is not None and position > feed.cursor
+                if deleted_ms is not None or is_behind or (position != cursor and position < (cursor or START)):
+                    self._must_read(feed)
+
+    # what the channel says
+
+    def heard(self, document: DocumentId, kind: int, words: list[bytes], message: bytes) -> None:
+        """A message (RF1)."""
+        feed = self._feeds.get(document)
+        if feed is None or kind not in (_ENTRY, _ANNOUNCED, _FOLDED, _DELETED):
+            return
+        if feed.cursor is None or feed.is_reading or document in self._behind or document in self._away:
+            feed.kept_bytes += len(message)
+            if len(feed.kept) < _KEPT_MESSAGES and feed.kept_bytes < _KEPT_BYTES:
+                feed.kept.append((kind, words, message))
+            elif kind == _DELETED:
+                self._end(feed, deleted(document))
+            return
+        self._take(feed, kind, words, message, is_late=False)
+
+    def confirmed(self, document: DocumentId) -> None:
+        """Whatever was published before may not have been heard (RF2)."""
+        feed = self._feeds.get(document)
+        if feed is None:
+            return
+        feed.was_confirmed = True
+        self._away.pop(document, None)  # Redis is there again: now
+        if feed.cursor is not None:
+            self._must_read(feed)
+
+    def disconnected(self) -> None:
+        """Nothing to do: the confirmation is what counts."""
+
+    def reconnected(self, server: str) -> None:
+        """Read everything anew when it is another server, or the same one started again."""
+        self._base.stats.reconnects += 1
+        if self._server is not None and server != self._server:
+            self._base.stats.epoch_changes += 1
+            for feed in self._feeds.values():
+                if feed.cursor is not None:
+                    self._must_read(feed)
+        self._server = server
+
+    def _take(self, feed: Feed, kind: int, words: list[bytes], message: bytes, *, is_late: bool) -> None:
+        try:
+            if kind == _DELETED:
+                # Read, not believed: it may have been restored meanwhile, and the log says so.
+                self._must_read(feed)
+            elif kind == _FOLDED:
+                self._tell(feed, Folded(position_of(words[1])))
+            else:
+                self._take_entry(feed, kind, words, message, is_late=is_late)
+        except (ValueError, IndexError):
+            log.warning("a message cannot be read", document=feed.document, size_bytes=len(message))
+            self._must_read(feed)
+        except RaffiaError as error:
+            self._end(feed, error)
+
+    def _take_entry(self, feed: Feed, kind: int, words: list[bytes], message: bytes, *, is_late: bool) -> None:
+        assert feed.cursor is not None
+        before, position = position_of(words[1]), position_of(words[2])
+        own = None
+        if words[0] == self._own:
+            own = feed.own.get(nonce_of(position))
+            if own is not None:
+                stats = self._base.stats
+                stats.lag_s = monotonic() - own[1]
+                stats.slowest_lag_s = max(stats.slowest_lag_s, stats.lag_s)
+        if before == feed.cursor and sequence_of(position) == sequence_of(before) + 1:
+            if own is not None:
+                self._hand_on(feed, position, None)
+            elif kind == _ENTRY:
+                self._hand_on(feed, position, message[message.index(b"\n") + 1 :])
+            else:
+                self._must_read(feed)  # large: only announced
+        elif sequence_of(position) > sequence_of(feed.cursor):
+            self._base.stats.gaps += 1
+            self._must_read(feed)
+        elif position != feed.cursor and not is_late:
+            # An old message, or the log was cut and grows anew: the log tells.
+            self._must_read(feed)
+        else:
+            feed.own.pop(nonce_of(position), None)
+
+    # handing on
+
+    def _hand_on(self, feed: Feed, position: Position, payload: bytes | None) -> None:
+        own = feed.own.pop(nonce_of(position), None)
+        if own is not None:
+            batch = own[0]
+        else:
+            assert payload is not None
+            batch = _decoded(feed.document, position, payload)
+        feed.cursor = position
+        if not feed.is_reset:
+            self._seen.advance(feed.document, position)
+        self._tell(feed, Entry(position, batch))
+
+    def _turn(self, feed: Feed, turn: Gap | Reset) -> None:
+        feed.own.clear()
+        if isinstance(turn, Reset):
+            self._base.stats.resets += 1
+            log.warning("the log lacks what was seen of it", document=feed.document, position=turn.position)
+            feed.cursor = turn.position
+            feed.is_reset = True  # appends go on being refused until somebody has it: see `_reset_told`
+        else:
+            feed.cursor = turn.upto
+            if not feed.is_reset:
+                self._seen.advance(feed.document, turn.upto)
+        self._tell(feed, turn)
+
+    def _reset_told(self, feed: Feed, turn: Reset) -> None:
+        """A follower gets a `Reset` in this very turn: from here on he appends to the log as it is (RF6)."""
+        feed.is_reset = False
+        if feed.cursor is not None and feed.cursor != turn.position:
+            self._must_read(feed)
+        self._seen.reset(feed.document, turn.position if feed.cursor is None else feed.cursor)
+
+    def _tell(self, feed: Feed, item: Followed) -> None:
+        for follower in feed.followers:
+            follower.put(item, self._limit)
+
+    def _end(self, feed: Feed, error: RaffiaError) -> None:
+        for follower in feed.followers:
+            follower.error = error
+            follower.wake.set()
+
+    # reading
+
+    def _must_read(self, feed: Feed) -> None:
+        if feed.document not in self._away:  # otherwise it is tried again soon anyway
+            self._behind[feed.document] = None
+            self._wake.set()
+
+    async def _read(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._behind:
+                await self._read_some(self._chosen(self._behind))
+
+    async def _try_again(self) -> None:
+        """Read for the feeds whose reading failed; on a cluster those of one node, which must not hold up others."""
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            await self._fail_wake.wait()
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret (RF7)
+            pause_s = min(2 * pause_s, _LAST_PAUSE_S)
+            before = len(self._away)
+            while before > 0 and self._away:
+                before -= _READ_AT_ONCE
+                await self._read_some(self._chosen(self._away))
+            if not self._away:
+                pause_s = _FIRST_PAUSE_S
+                self._fail_wake.clear()
+
+    def _chosen(self, documents: dict[DocumentId, None]) -> list[Feed]:
+        """Take some feeds out of those that have to read."""
+        chosen = []
+        for document in list(documents)[:_READ_AT_ONCE]:
+            del documents[document]
+            feed = self._feeds.get(document)
+            if feed is not None and feed.cursor is not None:
+                chosen.append(feed)
+        return chosen
+
+    async def _read_some(self, chosen: list[Feed]) -> None:
+        if not chosen:
+            return
+        calls, cursors = [], []
+        for feed in chosen:
+            assert feed.cursor is not None
+            feed.is_reading = True
+            cursors.append(feed.cursor)
+            calls.append(reading(self._base.keys, feed.document, feed.cursor))
+        try:
+            replies: Sequence[Reply] = await self._base.engine.run_scripts(calls)
+        except Exception as error:  # the engine says that there is none; nobody would read ever after
+            log.exception("the logs could not be asked for")
+            replies = [JournalUnavailableError(f"the log could not be asked for: {error!r}")] * len(calls)
+        self._base.stats.resyncs += len(chosen)
+        for feed, cursor, reply in zip(chosen, cursors, replies, strict=True):
+            feed.is_reading = False
+            assert feed.cursor is not None
+            if feed.cursor != cursor:
+                # Two read at once: what was away and has been confirmed. This answer may be older than the other.
+                self._must_read(feed)
+                continue
+            try:
+                self._apply(feed, judge(feed.document, feed.cursor, reply))
+            except JournalUnavailableError as error:
+                log.debug("the log cannot be read now", document=feed.document, detail=str(error))
+                self._behind.pop(feed.document, None)
+                self._away[feed.document] = None
+                self._fail_wake.set()
+                continue
+            except RaffiaError as error:
+                self._end(feed, error)
+            except Exception as error:
+                log.exception("the log could not be handed on", document=feed.document)
+                self._end(feed, InternalError(f"the log of {feed.document} could not be handed on: {error!r}"))
+            self._replay(feed)
+
+    def _apply(self, feed: Feed, page: Page) -> None:
+        if page.is_doubtful and not page.entries:
+            if feed.is_doubtful:  # twice: it is no change between two commands
+                feed.is_doubtful = False
+                self._turn(feed, Reset(page.last))
+                return
+            feed.is_doubtful = True
+            self._must_read(feed)
+            return
+        feed.is_doubtful = False
+        if page.turn is not None:
+            self._turn(feed, page.turn)
+        for position, payload in page.entries:
+            self._hand_on(feed, position, payload)
+        if page.has_more or page.is_doubtful:
+            self._must_read(feed)
+
+    def _replay(self, feed: Feed) -> None:
+        """Hand on what came while the log was read (RF3)."""
+        if feed.document in self._behind or feed.document in self._away:
+            return  # it goes on being kept
+        overflow = feed.kept_bytes >= _KEPT_BYTES or len(feed.kept) >= _KEPT_MESSAGES
+        kept, feed.kept, feed.kept_bytes = feed.kept, [], 0
+        if overflow:
+            self._must_read(feed)
+        for message in kept:
+            if feed.document in self._behind:
+                if message[0] in (_FOLDED, _DELETED):
+                    self._take(feed, *message, is_late=True)
+                continue
+            self._take(feed, *message, is_late=True)
+
+    async def _compare_always(self) -> None:
+        while True:
+            await asyncio.sleep(self._check_s)
+            try:
+                await self.compare()
+            except Exception:
+                log.exception("comparing failed")
+
+    # following
+
+    async def follow(self, document: DocumentId, after: Position) -> AsyncIterator[Followed]:
+        """Yield the entries after a position and what comes (J15)."""
+        feed = self._feeds.get(document)
+        if feed is None:
+            feed = self._feeds[document] = Feed(document)
+            self._seen.followed.add(document)
+            self._channels.open(self._base.keys.channel(document), document, self)
+        follower = Follower()
+        feed.followers.append(follower)
+        last = after
+        try:
+            # Heard first, read second: what is appended meanwhile comes both ways and is dropped once (RF5).
+            for _ in range(_CATCH_UPS):
+                async for found in self._catch_up(feed, last):
+                    last = _position(found)
+                    if isinstance(found, Reset):
+                        self._reset_told(feed, found)
+                    yield found
+                if feed.cursor is None:
+                    feed.cursor = last
+                    self._seen.advance(document, last)
+                    if feed.was_confirmed:
+                        self._must_read(feed)
+                    self._replay(feed)
+                if sequence_of(feed.cursor) <= sequence_of(last) or feed.cursor == last:
+                    break
+                if follower.items:
+                    break  # the loop below reads again where these do not follow on
+            else:
+                self._must_read(feed)  # it is ahead of its log: that was cut
+            while True:
+                while follower.items and follower.error is None and follower.lost is None:
+                    item = follower.items.popleft()
+                    if isinstance(item, Entry):
+                        if item.position <= last:
+                            continue
+                        if sequence_of(item.position) != sequence_of(last) + 1:
+                            async for missing in self._catch_up(feed, last):
+                                last = _position(missing)
+                                if isinstance(missing, Reset):
+                                    self._reset_told(feed, missing)
+                                yield missing
+                            if item.position <= last:
+                                continue
+                    elif isinstance(item, Gap):
+                        if item.upto <= last:
+                            continue
+                        item = Gap(last, item.upto)
+                    if not isinstance(item, Folded):
+                        last = _position(item)
+                    if isinstance(item, Reset):
+                        self._reset_told(feed, item)
+                    yield item
+                if follower.error is not None:
+                    raise type(follower.error)(*follower.error.args)
+                if follower.lost is not None:
+                    lost, is_reset = follower.lost, follower.lost_is_reset
+                    follower.lost, follower.lost_is_reset = None, False
+                    if is_reset or lost > last:
+                        turn = Reset(lost) if is_reset else Gap(last, lost)
+                        if isinstance(turn, Reset):
+                            self._reset_told(feed, turn)
+                        last = lost
+                        yield turn
+                    continue
+                await follower.wake.wait()
+                follower.wake.clear()
+        finally:
+            feed.followers.remove(follower)
+            if not feed.followers and self._feeds.get(document) is feed:
+                del self._feeds[document]
+                self._seen.followed.discard(document)
+                self._behind.pop(document, None)
+                self._away.pop(document, None)
+                self._channels.close(self._base.keys.channel(document), self)
+
+    async def _catch_up(self, feed: Feed, after: Position) -> AsyncIterator[Entry | Gap | Reset]:
+        """Read the log for one follower, up to its end."""
+        is_doubtful = False
+        while True:
+            (reply,) = await self._base.engine.run_scripts([reading(self._base.keys, feed.document, after)])
+            page = judge(feed.document, after, reply, folded_is_gap=True)
+            if page.is_doubtful and not page.entries and not is_doubtful:
+                is_doubtful = True
+                continue
+            turn = page.turn
+            if page.is_doubtful and not page.entries:
+                turn = Reset(page.last)
+            is_doubtful = False
+            if turn is not None:
+                after = _position(turn)
+                yield turn
+            for position, payload in page.entries:
+                own = feed.own.get(nonce_of(position))
+                batch = own[0] if own is not None else _decoded(feed.document, position, payload)
+                after = position
+                yield Entry(position, batch)
+            if not page.has_more:
+                return
+
+
+def _position(item: Entry | Gap | Reset) -> Position:
+    return item.upto if isinstance(item, Gap) else item.position
+
+
+def _decoded(document: DocumentId, position: Position, payload: bytes) -> Batch:
+    try:
+        return decode_batch(payload)
+    except QuarantinedError as error:
+        raise QuarantinedError(f"{document}: entry {position} cannot be read: {error}") from error

@@ -1,0 +1,101 @@
+"""Reading a whole document: the snapshot, and every entry behind it.
+
+Rules (tests quote these ids):
+    RL1  The stream is read before the snapshot. A compaction in between shows as a snapshot that is no longer there, or
+         as entries that do not follow on; then everything is read again. Only what stays so is quarantined.
+    RL2  What is read holds at least the log's end as it was when the reading began (J4).
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from raffia.errors import QuarantinedError
+from raffia.journal.entries import decode_batch
+from raffia.journal.protocol import Entry, Loaded, Snapshot
+from raffia.journal.redis.base import Base
+from raffia.journal.redis.blobs import GoneError, read_blob
+from raffia.journal.redis.keys import id_of, position_of, sequence_of
+from raffia.journal.redis.pages import read, reading
+from raffia.journal.redis.records import StoneRecord, read_stone
+from raffia.journal.redis.replies import deleted, pairs
+from raffia.types import START, DocumentId, Position
+
+TRIES = 5
+
+
+class UnsteadyError(Exception):
+    """What was read does not fit together; something came between."""
+
+
+async def load(base: Base, document: DocumentId) -> Loaded:
+    """Read a document (J4)."""
+    reason: Exception | None = None
+    for attempt in range(TRIES):
+        try:
+            return await _load(base, document)
+        except (GoneError, UnsteadyError, QuarantinedError) as error:
+            reason = error
+        await asyncio.sleep(0.01 * attempt)
+    raise QuarantinedError(f"document {document} cannot be read: {reason}") from reason
+
+
+async def _load(base: Base, document: DocumentId) -> Loaded:
+    deleted_ms, last_id, folded_id = await base.head(document, "deleted_ms", "last", "folded")
+    if deleted_ms is not None:
+        raise deleted(document)
+    last = START if last_id is None else position_of(last_id)
+    folded = START if folded_id is None else position_of(folded_id)
+    entries = await read_entries(base, document, folded, last)
+    snapshot = None
+    if folded:
+        record = await stone_at(base, document, folded)
+        state, index = await read_blob(base, document, record.blob, record.state_bytes, record.index_bytes)
+        snapshot = Snapshot(state, index)
+    return Loaded(snapshot, entries, entries[-1].position if entries else folded)
+
+
+async def read_entries(
+    base: Base, document: DocumentId, after: Position, last: Position, *, upto: Position | None = None
+) -> list[Entry]:
+    """The entries after a position, those up to `last` at least, none behind `upto`.
+
+    Raises:
+        UnsteadyError: some of them are not there.
+    """
+    expected = sequence_of(after)
+    entries: list[Entry] = []
+    while expected < sequence_of(last):
+        (reply,) = await base.engine.run_scripts([reading(base.keys, document, after, with_it=False, upto=upto)])
+        found = read(document, reply)
+        for position, payload in found.entries:
+            expected += 1
+            if sequence_of(position) != expected:
+                raise UnsteadyError(f"entry {expected} of the log is not there")
+            entries.append(Entry(position, decode_batch(payload)))
+        if not found.has_more:
+            break
+        after = found.entries[-1][0]
+    if expected < sequence_of(last):
+        raise UnsteadyError(f"entry {expected + 1} of the log is not there")
+    return entries
+
+
+async def stone_at(base: Base, document: DocumentId, upto: Position) -> StoneRecord:
+    """Where the snapshot at a position is.
+
+    Raises:
+        GoneError: it is not there.
+    """
+    (line,) = await base.run(("HGET", base.keys.stones(document), id_of(upto)))
+    if line is None:
+        raise GoneError(f"the snapshot at {upto} is not there")
+    assert isinstance(line, bytes)
+    return read_stone(id_of(upto).encode(), line)
+
+
+async def stones(base: Base, document: DocumentId) -> list[StoneRecord]:
+    """All snapshots that are kept, by position."""
+    (reply,) = await base.run(("HGETALL", base.keys.stones(document)))
+    found = [read_stone(upto, line) for upto, line in pairs(reply).items()]
+    return sorted(found, key=lambda record: record.stone.upto)

@@ -1,0 +1,140 @@
+"""What stands in Redis besides entries and pieces: stones, segments and versions, each a line of JSON. Pure.
+
+Rules:
+    RR1  Each says its format in `v`. One that this code does not know quarantines its document.
+    RR2  Fields that are not known are skipped.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from raffia.errors import QuarantinedError
+from raffia.journal.history import Stone
+from raffia.journal.protocol import VersionInfo
+from raffia.journal.redis.keys import id_of, position_of
+from raffia.types import Position
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StoneRecord:
+    """A kept snapshot: where its blob is."""
+
+    stone: Stone
+    blob: str
+    state_bytes: int
+    index_bytes: int
+
+    @property
+    def size_bytes(self) -> int:
+        """Of state and index."""
+        return self.state_bytes + self.index_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRecord:
+    """A kept history segment: where its blob is. `member` is how it stands in the sorted set."""
+
+    member: bytes
+    first: Position
+    last: Position
+    window_ms: int
+    author: str | None
+    blob: str
+    blob_bytes: int
+    size_bytes: int
+
+
+def write_stone(record: StoneRecord) -> bytes:
+    """As it is stored; its position is the field's name."""
+    return _line(
+        time_ms=record.stone.time_ms, blob=record.blob, state_bytes=record.state_bytes, index_bytes=record.index_bytes
+    )
+
+
+def read_stone(upto: bytes, line: bytes) -> StoneRecord:
+    """Read what `write_stone` wrote."""
+    try:
+        found = _fields(line)
+        stone = Stone(position_of(upto), int(found["time_ms"]))
+        return StoneRecord(stone, str(found["blob"]), int(found["state_bytes"]), int(found["index_bytes"]))
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise _damaged("stone", line, error) from error
+
+
+def write_segment(
+    *, first: Position, last: Position, window_ms: int, author: str | None, blob: str, blob_bytes: int, size_bytes: int
+) -> SegmentRecord:
+    """A new segment, with its member."""
+    member = _line(
+        first=id_of(first),
+        last=id_of(last),
+        window_ms=window_ms,
+        author=author,
+        blob=blob,
+        blob_bytes=blob_bytes,
+        bytes=size_bytes,
+    )
+    return SegmentRecord(member, first, last, window_ms, author, blob, blob_bytes, size_bytes)
+
+
+def read_segment(member: bytes) -> SegmentRecord:
+    """Read a member."""
+    try:
+        found = _fields(member)
+        author = found["author"]
+        return SegmentRecord(
+            member,
+            position_of(str(found["first"])),
+            position_of(str(found["last"])),
+            int(found["window_ms"]),
+            None if author is None else str(author),
+            str(found["blob"]),
+            int(found["blob_bytes"]),
+            int(found["bytes"]),
+        )
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise _damaged("segment", member, error) from error
+
+
+def write_version(time_ms: int, authors: tuple[str, ...], blob: str, size_bytes: int) -> bytes:
+    """A version without its name, which stands beside it."""
+    return _line(time_ms=time_ms, authors=list(authors), blob=blob, bytes=size_bytes)
+
+
+def read_version(number: int, line: bytes, name: bytes | None) -> tuple[VersionInfo, str]:
+    """A version and the name of its blob."""
+    try:
+        found = _fields(line)
+        authors = tuple(str(author) for author in found["authors"])
+        called = None if name is None else name.decode()
+        return VersionInfo(number, int(found["time_ms"]), authors, called, int(found["bytes"])), str(found["blob"])
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise _damaged("version", line, error) from error
+
+
+def blob_of(line: bytes) -> str | None:
+    """The name of the blob of any record, for those who drop it; None when the record is damaged."""
+    try:
+        return str(json.loads(line)["blob"])
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return None
+
+
+def _line(**fields: object) -> bytes:
+    return json.dumps({"v": FORMAT, **fields}, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _fields(line: bytes) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(line)
+    if found["v"] != FORMAT:
+        raise ValueError(f"format {found['v']}; this Raffia reads format {FORMAT}: update Raffia")
+    return found
+
+
+def _damaged(what: str, line: bytes, error: Exception) -> QuarantinedError:
+    return QuarantinedError(f"{what} of {len(line)} bytes cannot be read: {error!r}")

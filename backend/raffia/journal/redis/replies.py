@@ -1,0 +1,120 @@
+"""Replies of Redis as values and errors of ours. Pure.
+
+Rules:
+    R1  A refusal that passes (read-only, out of memory, loading, too few replicas, no disk, a slot that moves) is
+        "away"; only what cannot pass, a script that fails or a key of another type, is our fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from redis.exceptions import RedisError, ResponseError
+
+from raffia.errors import DocumentDeletedError, FormatTooNewError, InternalError, JournalUnavailableError, RaffiaError
+from raffia.journal.redis.engine import Reply
+from raffia.journal.redis.keys import FORMAT
+from raffia.types import DocumentId
+
+_AWAY = (
+    "OOM",
+    "MISCONF",
+    "READONLY",
+    "NOREPLICAS",
+    "LOADING",
+    "BUSY",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "MOVED",
+    "ASK",
+    "NOSCRIPT",
+    "NOAUTH",
+    "NOPERM",
+    "UNBLOCKED",
+)
+
+
+def error_of(error: BaseException) -> RaffiaError:
+    """The error to raise for an error in the place of a reply (R1)."""
+    if isinstance(error, RaffiaError):
+        return error
+    text = str(error)
+    code = text.partition(" ")[0]
+    if code not in _AWAY and type(error) is ResponseError and ("user_script" in text or code == "WRONGTYPE"):
+        return InternalError(f"Redis could not do it: {text}")
+    if isinstance(error, RedisError):
+        return JournalUnavailableError(f"Redis refuses: {text or type(error).__name__}")
+    return InternalError(f"Redis could not be asked: {error!r}")
+
+
+def checked(reply: Reply) -> Reply:
+    """The reply, unless it is an error."""
+    if isinstance(reply, BaseException):
+        raise error_of(reply)
+    return reply
+
+
+def all_checked(replies: Sequence[Reply]) -> Sequence[Reply]:
+    """The replies, unless one is an error."""
+    for reply in replies:
+        checked(reply)
+    return replies
+
+
+def parts(reply: Reply) -> list[bytes | None]:
+    """A reply that is a list of values, possibly missing."""
+    value = checked(reply)
+    if not isinstance(value, list):
+        raise InternalError(f"Redis answered {value!r} where a list was expected")
+    return value
+
+
+def texts(reply: Reply) -> list[bytes]:
+    """A reply that is a list of values."""
+    return [part for part in parts(reply) if part is not None]
+
+
+def number(reply: Reply) -> int:
+    """A reply that is a number."""
+    value = checked(reply)
+    if not isinstance(value, int):
+        raise InternalError(f"Redis answered {value!r} where a number was expected")
+    return value
+
+
+def pairs(reply: Reply) -> dict[bytes, bytes]:
+    """A hash."""
+    value = checked(reply)
+    if isinstance(value, dict):
+        return value
+    flat = texts(value)
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def status(reply: Reply, document: DocumentId) -> tuple[bytes, list[Any]]:
+    """What a script says: its first word and the rest.
+
+    Raises:
+        DocumentDeletedError: the document has a tombstone.
+        FormatTooNewError: a newer Raffia has written it.
+    """
+    word, *rest = parts(reply)
+    if word == b"deleted":
+        raise deleted(document)
+    if word == b"format":
+        raise too_new(document, rest[0])
+    return word or b"", rest
+
+
+def deleted(document: DocumentId) -> DocumentDeletedError:
+    """Say that a document has a tombstone."""
+    return DocumentDeletedError(f"document {document} was deleted")
+
+
+def too_new(what: str, found: bytes | None) -> FormatTooNewError:
+    """Say that a newer Raffia has written something."""
+    return FormatTooNewError(
+        f"{what} is of format {(found or b'?').decode()} in Redis; this Raffia reads format {FORMAT}: update Raffia"
+    )

@@ -1,0 +1,41 @@
+"""The Lua scripts of this package: each a file of `lua/`, known to Redis by the SHA-1 of its text.
+
+Rules:
+    L1  A script is a file; its name is the file's name without `.lua`. What is not there is an error.
+    L2  What is sent is the file's text as it is: two replicas of the same build use the same SHA.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from raffia.errors import InternalError
+from raffia.journal.redis.engine import Script
+
+FOLDER = Path(__file__).parent / "lua"
+
+
+@cache
+def load_script(name: str) -> Script:
+    """The script `name`, read once in a process (L1).
+
+    Raises:
+        InternalError: there is no such file in `lua/`.
+    """
+    path = FOLDER / f"{name}.lua"
+    if not path.is_file():
+        there = ", ".join(script_names()) or "none"
+        raise InternalError(f"there is no Lua script {name!r}; there are: {there}")
+    return make_script(name, path.read_text(encoding="utf-8"))
+
+
+def make_script(name: str, source: str) -> Script:
+    """A script from its text (L2)."""
+    return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+def script_names() -> list[str]:
+    """The names of all scripts, sorted."""
+    return sorted(path.stem for path in FOLDER.glob("*.lua"))

@@ -1,0 +1,82 @@
+"""How a Redis server is set up, and what an operator should know about it.
+
+Rules (tests quote these ids):
+    Y1  What can lose documents, or keeps edits from being taken, is said, each in one sentence with what to do.
+    Y2  `INFO` is enough for most; a service that forbids `CONFIG` is not blamed for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from redis.exceptions import ResponseError
+
+from raffia.journal.redis.engine import Argument, Reply
+from raffia.journal.redis.subscriber import read_info
+
+OLDEST: Final = (7, 0)
+QUESTIONS: tuple[tuple[Argument, ...], ...] = (
+    ("INFO", "server"),
+    ("INFO", "persistence"),
+    ("INFO", "memory"),
+    ("INFO", "cluster"),
+    ("INFO", "replication"),
+    ("CONFIG", "GET", "appendfsync"),
+    ("CONFIG", "GET", "save"),
+)
+"""What a server is asked; `judge` takes the replies."""
+_INFOS: Final = 5
+
+
+def judge(where: str, replies: Sequence[Reply], *, as_cluster: bool = False) -> list[str]:
+    """What is wrong with one server (Y1).
+
+    Args:
+        where: names the server in the sentences.
+        replies: to `QUESTIONS`.
+        as_cluster: whether it is used as a node of a cluster.
+    """
+    info = {name: value for reply in replies[:_INFOS] for name, value in read_info(reply).items()}
+    config = {name: value for reply in replies[_INFOS:] for name, value in _config(reply).items()}
+    found = []
+    version = info.get("redis_version", "")
+    if version and _number(version) < OLDEST:
+        found.append(f"Redis at {where} is version {version}, but Raffia needs 7.0 or newer.")
+    if info.get("cluster_enabled") == "1" and not as_cluster:
+        found.append(
+            f"Redis at {where} is a node of a cluster and refuses most documents; write redis+cluster://{where}."
+        )
+    if info.get("role") == "slave" and not as_cluster:
+        found.append(f"Redis at {where} is a replica and takes no edits; name its primary, or ask sentinels for it.")
+    if info.get("aof_enabled") == "0":
+        instead = "only what its snapshots (save) hold survives" if config.get("save") else "nothing survives"
+        found.append(
+            f"Redis at {where} keeps no append-only file: {instead} when it restarts, although it was acknowledged; "
+            "set appendonly yes."
+        )
+    elif config.get("appendfsync") == "no":
+        found.append(
+            f"Redis at {where} leaves it to the system when its file is written (appendfsync no): a power cut can lose "
+            "half a minute of acknowledged edits; set appendfsync everysec, or always."
+        )
+    if info.get("aof_last_write_status", "ok") != "ok":
+        found.append(f"Redis at {where} could not write its append-only file; look at its disk and its log.")
+    policy = info.get("maxmemory_policy", "")
+    if policy.startswith("allkeys") and info.get("maxmemory", "0") != "0":
+        found.append(
+            f"Redis at {where} drops any key when its memory is full (maxmemory-policy {policy}): whole documents "
+            "would be lost; set maxmemory-policy noeviction."
+        )
+    return found
+
+
+def _config(reply: Reply) -> Mapping[str, str]:
+    if isinstance(reply, ResponseError) or not isinstance(reply, list):
+        return {}  # forbidden, or not there (Y2)
+    texts = [item.decode(errors="replace") if isinstance(item, bytes) else str(item) for item in reply]
+    return dict(zip(texts[::2], texts[1::2], strict=False))
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())

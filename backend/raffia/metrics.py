@@ -1,0 +1,187 @@
+"""What Raffia counts about itself: plain integers on the hot path, Prometheus's form when somebody asks.
+
+Code adds to attributes (`metrics.updates_in += 1`, `metrics.refusals[error.reason] += 1`,
+`metrics.ack_s.observe(elapsed_s)`); nothing is computed, locked or formatted until `/metrics` is read.
+There is one `Metrics` per hub and no global one.
+
+Rules (tests quote these ids):
+    M1  Every attribute is exported, under `raffia_` and its name, with the help that stands here.
+    M2  A counter never goes down, a gauge says what is so now.
+    M3  Labels come from closed sets in the code (an error's `reason`), never from what a client sent.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+BUCKETS = 27  # powers of two of a microsecond: the last closed one ends at 67 s
+
+
+class Histogram:
+    """Durations in buckets that double: 1 us, 2 us, 4 us ... 67 s, and all above."""
+
+    __slots__ = ("counts", "sum_s")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (BUCKETS + 1)
+        self.sum_s = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one duration; takes about a fifth of a microsecond."""
+        self.sum_s += seconds
+        index = int(seconds * 1_000_000).bit_length()
+        self.counts[min(index, BUCKETS)] += 1
+
+    @property
+    def count(self) -> int:
+        """How many durations were counted."""
+        return sum(self.counts)
+
+    def quantile(self, fraction: float) -> float:
+        """The upper end, in seconds, of the bucket in which this fraction of the durations is reached; 0.0 if none.
+
+        Infinite when it lies above the last closed bucket.
+        """
+        wanted = fraction * self.count
+        seen = 0
+        for index, count in enumerate(self.counts):
+            seen += count
+            if seen and seen >= wanted:
+                return (1 << index) / 1_000_000 if index < BUCKETS else float("inf")
+        return 0.0
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Cumulative counts by upper end in seconds, as Prometheus wants them."""
+        result: list[tuple[str, float]] = []
+        seen = 0
+        for index, count in enumerate(self.counts):
+            seen += count
+            result.append((repr((1 << index) / 1_000_000) if index < BUCKETS else "+Inf", float(seen)))
+        return result
+
+
+Labelled = defaultdict[str, int]
+
+
+def _labelled() -> Labelled:
+    return defaultdict(int)
+
+
+def _counter(text: str) -> Any:
+    return field(default=0, metadata=_about("counter", text))
+
+
+def _gauge(text: str) -> Any:
+    return field(default=0, metadata=_about("gauge", text))
+
+
+def _about(kind: str, text: str, label: str = "") -> dict[str, str]:
+    return {"kind": kind, "help": text, "label": label}
+
+
+@dataclass(slots=True, eq=False)
+class Metrics:
+    """All numbers of one hub; see each one's help."""
+
+    rooms: int = _gauge("Documents open in this process")
+    sessions: int = _gauge("Clients on documents; a connection may carry several")
+    connections: int = _gauge("Open WebSockets")
+    connections_opened: int = _counter("WebSockets accepted")
+    rooms_opened: int = _counter("Documents loaded from the journal")
+    rooms_evicted: int = _counter("Idle documents closed")
+    frames_in: int = _counter("WebSocket messages received")
+    frames_out: int = _counter("WebSocket messages written, one per receiver")
+    bytes_in: int = _counter("Bytes of WebSocket messages received")
+    bytes_out: int = _counter("Bytes of WebSocket messages written")
+    updates_in: int = _counter("Updates and step 2s received from clients")
+    updates_out: int = _counter("Updates written to clients, one per receiver; several edits may be one update")
+    updates_known: int = _counter("Updates received that held nothing new")
+    presence_in: int = _counter("Presence messages received")
+    presence_out: int = _counter("Presence messages written, one per receiver")
+    presence_dropped: int = _counter("Presence messages not relayed: stale, foreign or too many")
+    acks: Labelled = field(
+        default_factory=_labelled, metadata=_about("labelled", "Answers to updates: stored or refused", "result")
+    )
+    refusals: Labelled = field(
+        default_factory=_labelled, metadata=_about("labelled", "What was refused, by the reason of its error", "reason")
+    )
+    delays: int = _counter("Times a connection was not read for a while because it sent too fast")
+    flushes: int = _counter("Times a room sent its pending edits on")
+    flush_s: Histogram = field(default_factory=Histogram, metadata=_about("histogram", "Time one flush of a room took"))
+    ack_s: Histogram = field(
+        default_factory=Histogram,
+        metadata=_about("histogram", "Time from an update's arrival to its acknowledgement as durable"),
+    )
+    journal_queue: int = _gauge("Batches that wait for the journal")
+    journal_unsaved_bytes: int = _gauge("Bytes of updates that are not durable yet")
+    journal_append_s: Histogram = field(
+        default_factory=Histogram, metadata=_about("histogram", "Time the journal took to make one batch durable")
+    )
+    journal_failures: int = _counter("Journal operations that failed")
+    waiting_updates: int = _gauge("Updates that wait for updates they refer to")
+    parked_updates: int = _counter("Updates with structs under somebody else's client id, which waited for the owner")
+    waiting_bytes: int = _gauge("Bytes of updates that wait likewise")
+    slow_readers: int = _gauge("Sessions that are sent nothing until they have read what was written")
+    slow_reader_catch_ups: int = _counter("Times a slow reader was brought up to date with one update")
+    merge_s: Histogram = field(
+        default_factory=Histogram, metadata=_about("histogram", "Time one merge of updates took")
+    )
+    squash_s: Histogram = field(default_factory=Histogram, metadata=_about("histogram", "Time one squash took"))
+    followed_updates: int = _counter("Updates of other replicas taken from the log")
+    log_gaps: int = _counter("Times a document was read again because entries of other replicas did not come through")
+    log_resets: int = _counter("Times the log of a document had lost something that this replica has seen")
+    log_unreadable: int = _counter("Entries of the log that could not be read and were left out")
+    rewritten_bytes: int = _counter("Bytes appended again because the log had lost them")
+    redis_gaps: int = _counter("Messages of Redis that did not follow on the last one, so that the log was read")
+    redis_resyncs: int = _counter("Times the end of a log was read, after a gap, a subscription or a comparison")
+    redis_reconnects: int = _counter("Times the connection to Redis's channels stood again")
+    redis_epoch_changes: int = _counter("Times it then stood to another server or process: a restart or a failover")
+    redis_lag_s: float = _gauge("Seconds from sending the latest append to hearing of it on its channel")
+    redis_presence_dropped: int = _counter("Presence messages that Redis did not take in time")
+    presence_relayed: int = _counter("Presence messages told to other replicas")
+    presence_unreadable: int = _counter("Presence messages of other replicas that could not be read")
+    compactions: int = _counter("Times a document's log was folded into its snapshot")
+    quarantined: int = _counter("Documents closed because their stored bytes cannot be read")
+
+    def families(self) -> Iterator[Metric]:
+        """Everything in Prometheus's data model (M1)."""
+        for item in fields(self):
+            kind, text, value = item.metadata["kind"], item.metadata["help"], getattr(self, item.name)
+            name = f"raffia_{item.name}"
+            if kind == "counter":
+                yield CounterMetricFamily(name, text, value=value)
+            elif kind == "gauge":
+                yield GaugeMetricFamily(name, text, value=value)
+            elif kind == "labelled":
+                family = CounterMetricFamily(name, text, labels=[item.metadata["label"]])
+                for label, count in sorted(value.items()):
+                    family.add_metric([label], count)
+                yield family
+            else:
+                yield HistogramMetricFamily(
+                    f"{name.removesuffix('_s')}_seconds", text, buckets=value.buckets(), sum_value=value.sum_s
+                )
+
+
+class MetricsCollector(Collector):
+    """Hands one `Metrics` to a Prometheus registry: `registry.register(MetricsCollector(hub.metrics))`."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        """Called by the registry when somebody reads."""
+        return self._metrics.families()
+
+
+def expose(registry: CollectorRegistry) -> bytes:
+    """The text that Prometheus reads."""
+    return generate_latest(registry)

@@ -1,0 +1,106 @@
+"""The payload of an awareness message: presence states as both dialects carry them.
+
+A payload is `n, n x (client id, clock, string(JSON))`; a removal has the JSON `null`.
+
+Rules (tests quote these ids):
+    A1  The count is checked against the bytes left (an entry has 3 at least) and against `max_entries`.
+    A2  A state has `max_state_bytes` at most; a larger one is a `TooLargeError`.
+    A3  A state is one JSON object, UTF-8, nested `MAX_DEPTH` deep at most, without NaN and Infinity, and nothing
+        follows it: what is passed on must be readable by every client, also by those that parse recursively.
+    A4  Nothing follows the last entry.
+    A5  Reading gives each entry's own bytes as well, so that passing it on costs no encoding.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+from raffia.crdt.nesting import nests_deeper
+from raffia.errors import PresenceError, TooLargeError, WireError
+from raffia.wire.lib0 import read_buf, read_varuint, write_buf, write_varuint
+
+MAX_DEPTH = 32
+MAX_ENTRIES = 10_000
+MAX_STATE_BYTES = 16 * 1024
+
+NULL = b"null"
+_MIN_ENTRY_BYTES = 3  # client id, clock, empty string
+
+RawEntry = tuple[int, int, bytes, bytes]
+"""Client id, clock, JSON of the state, and the entry's own bytes (A5)."""
+
+
+def read_entries(
+    payload: bytes, *, max_entries: int = MAX_ENTRIES, max_state_bytes: int = MAX_STATE_BYTES
+) -> list[RawEntry]:
+    """Read the entries of an awareness payload; their JSON is checked by `check_state`, where it is needed.
+
+    Raises:
+        PresenceError: the payload is cut short, or goes on after the last entry (closes 4400).
+        TooLargeError: more entries, or a larger state, than allowed (closes 4413).
+    """
+    try:
+        return _read_entries(payload, max_entries, max_state_bytes)
+    except WireError as error:
+        raise PresenceError(f"awareness: {error}") from None
+
+
+def _read_entries(payload: bytes, max_entries: int, max_state_bytes: int) -> list[RawEntry]:
+    count, at = read_varuint(payload, 0, "count of states")
+    if count > (len(payload) - at) // _MIN_ENTRY_BYTES:
+        raise PresenceError(f"awareness announces {count} states but {len(payload) - at} bytes follow (byte {at})")
+    if count > max_entries:
+        raise TooLargeError(f"awareness message with {count} states is over the limit of {max_entries}")
+    entries = []
+    for _ in range(count):
+        start = at
+        client, at = read_varuint(payload, at, "client id")
+        clock, at = read_varuint(payload, at, "clock")
+        state, at = read_buf(payload, at, "state")
+        if len(state) > max_state_bytes:
+            raise TooLargeError(
+                f"presence state of {len(state)} bytes is over the limit of {max_state_bytes} (byte {start}); "
+                "keep what is large in the document"
+            )
+        entries.append((client, clock, state, payload[start:at]))
+    if at != len(payload):
+        raise PresenceError(f"awareness: {len(payload) - at} bytes follow the last state (byte {at})")
+    return entries
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def check_state(state: bytes) -> dict[str, Any]:
+    """Check that a state is what clients can read (A3).
+
+    Returns:
+        The parsed state.
+
+    Raises:
+        PresenceError: not UTF-8, not JSON, too deep, or not an object (closes 4400).
+    """
+    if nests_deeper(state, MAX_DEPTH):
+        raise PresenceError(f"presence state is nested more than {MAX_DEPTH} deep")
+    try:
+        text = state.decode()
+        value, end = _DECODER.raw_decode(text)
+    except RecursionError:
+        raise PresenceError(f"presence state is nested more than {MAX_DEPTH} deep") from None
+    except ValueError as error:
+        raise PresenceError(f"presence state is not JSON: {error}") from None
+    if end != len(text):
+        raise PresenceError(f"presence state goes on after its JSON (character {end})")
+    if type(value) is not dict:
+        raise PresenceError(f"presence state is a JSON {type(value).__name__}; an object or null is expected")
+    return value
+
+
+def write_entry(client: int, clock: int, state: bytes | None) -> bytes:
+    """Write one entry; None is a removal."""
+    return write_varuint(client) + write_varuint(clock) + write_buf(NULL if state is None else state)
