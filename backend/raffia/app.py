@@ -20,7 +20,7 @@ from raffia.api.metrics import metrics_router
 from raffia.api.pages import add_pages
 from raffia.api.paths import keep_slashes
 from raffia.api.rest import add_rest
-from raffia.auth import browser_origin
+from raffia.authorizer import browser_origin
 from raffia.embed import Raffia
 from raffia.hooks import Authorize, load_hook
 from raffia.journal import Journal

@@ -1,7 +1,7 @@
 """WebSockets as an ASGI app sees them, on any server: attach a listener, or refuse.
 
 Under Raffia's own uvicorn protocol (`server/protocol.py`) a listener is attached to the transport. Under any other
-server it gets an `AsgiOutlet`: a bounded outbox and one task that awaits `send`. Those above see no difference.
+server it gets an `AsgiTransport`: a bounded outbox and one task that awaits `send`. Those above see no difference.
 
 Rules (tests quote these ids):
     G1  `serve` returns when the connection is over; the listener has heard `closed` by then, whatever happened (O5).
@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Protocol
 
 from raffia.errors import RaffiaError
-from raffia.outlet import DEFAULT_LIMITS, Frame, Limits, Listener, close_payload
+from raffia.transport import DEFAULT_LIMITS, Frame, Limits, Listener, close_payload
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -69,7 +69,7 @@ async def serve(
     """
     transport: _Attachable | None = (scope.get("extensions") or {}).get(EXTENSION)
     if transport is None:
-        await AsgiOutlet(receive, send, listener, limits).run(subprotocol)
+        await AsgiTransport(receive, send, listener, limits).run(subprotocol)
         return
     transport.attach(listener, subprotocol, limits=limits)
     scope.update(headers=[], query_string=b"")
@@ -97,8 +97,8 @@ async def refuse(send: Send, error: RaffiaError, scope: Scope) -> None:
     await send({"type": "websocket.http.response.body", "body": body})
 
 
-class AsgiOutlet:
-    """An `Outlet` over `await send`, for servers that are not ours.
+class AsgiTransport:
+    """An `Transport` over `await send`, for servers that are not ours.
 
     Args:
         receive: the connection's ASGI `receive`.
@@ -154,7 +154,7 @@ class AsgiOutlet:
         self._outbox.append(payload)
         self._buffered += len(payload)
         self._wake.set()
-        if self._buffered > self._limits.most_bytes:
+        if self._buffered > self._limits.max_bytes:
             self._outbox.clear()
             self._buffered = 0
             self.close(1013, "reads too slowly")

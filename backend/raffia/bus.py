@@ -20,7 +20,7 @@ from raffia.types import DocumentId
 DEAD_S = 15.0  # presence of a dead replica has to disappear within 30 s, whatever the ticks add
 
 
-class Ear(Protocol):
+class ChannelListener(Protocol):
     """Who hears of one document; called on the event loop, must return at once."""
 
     def heard(self, payload: bytes) -> None:
@@ -47,7 +47,7 @@ class Bus(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def join(self, document: DocumentId, ear: Ear) -> None:
+    def join(self, document: DocumentId, ear: ChannelListener) -> None:
         """Hear what others say of a document; one ear for each document."""
         ...
 
@@ -55,7 +55,7 @@ class Bus(Protocol):
         """Hear no more of it."""
         ...
 
-    def say(self, document: DocumentId, payload: bytes) -> None:
+    def publish(self, document: DocumentId, payload: bytes) -> None:
         """Tell all others; never waits (Q1)."""
         ...
 

@@ -28,8 +28,8 @@ from raffia.journal import DocumentInfo, Loaded
 from raffia.journal.sqlite import SqliteJournal
 from raffia.journal.sqlite_database import DATABASE
 from raffia.journal.stored import Stored
-from raffia.rebuild import build_document
-from raffia.rescue import rescue
+from raffia.loading import build_document
+from raffia.repair import repair
 from raffia.settings import Settings
 from raffia.types import DocumentId
 
@@ -37,7 +37,7 @@ QUARANTINE = "quarantine"
 PAGE = 200
 _NAME_CHARACTERS = 80
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 @dataclass(slots=True)
@@ -60,7 +60,7 @@ class Findings:
         return self.damaged == self.mended
 
 
-def check_folder(settings: Settings, *, repair: bool, say: Say) -> Findings:
+def check_folder(settings: Settings, *, repair: bool, report: Report) -> Findings:
     """Check the data folder that the settings name.
 
     Args:
@@ -74,20 +74,20 @@ def check_folder(settings: Settings, *, repair: bool, say: Say) -> Findings:
     """
     if not (settings.data / DATABASE).is_file():
         raise SettingsError(f"there is no {DATABASE} in {settings.data}; name the data folder with --data")
-    return asyncio.run(_check_folder(settings, repair=repair, say=say))
+    return asyncio.run(_check_folder(settings, repair=repair, report=report))
 
 
-async def _check_folder(settings: Settings, *, repair: bool, say: Say) -> Findings:
+async def _check_folder(settings: Settings, *, repair: bool, report: Report) -> Findings:
     journal = SqliteJournal(settings.data)
     try:
         async with journal:
-            return await check(journal, keep_deleted=settings.keep_deleted, repair=repair, say=say)
+            return await check(journal, keep_deleted=settings.keep_deleted, repair=repair, report=report)
     except DataFolderInUseError as error:
         who = str(error).rpartition(";")[0]
         raise DataFolderInUseError(f"{who}; stop it first: a check needs the folder alone") from error
 
 
-async def check(journal: SqliteJournal, *, keep_deleted: bool, repair: bool, say: Say) -> Findings:
+async def check(journal: SqliteJournal, *, keep_deleted: bool, repair: bool, report: Report) -> Findings:
     """Check all documents of an open journal; see `check_folder`."""
     findings = Findings()
     async for info in _documents(journal):
@@ -96,13 +96,13 @@ async def check(journal: SqliteJournal, *, keep_deleted: bool, repair: bool, say
             examine(await journal.load(info.document), keep_deleted=keep_deleted)
         except RaffiaError as error:  # K2
             findings.damaged += 1
-            say(
+            report(
                 f"{info.document}: {error} (snapshot {info.snapshot_bytes} bytes, log {info.tail_bytes} bytes, "
                 f"history {info.history_bytes} bytes, position {info.position})"
             )
-            if repair and await _mend(journal, info.document, keep_deleted, say):
+            if repair and await _mend(journal, info.document, keep_deleted, report):
                 findings.mended += 1
-    say(_summary(findings, repair))
+    report(_summary(findings, repair))
     return findings
 
 
@@ -141,28 +141,28 @@ def examine(loaded: Loaded, *, keep_deleted: bool) -> Document:
     return document
 
 
-async def _mend(journal: SqliteJournal, document: DocumentId, keep_deleted: bool, say: Say) -> bool:
+async def _mend(journal: SqliteJournal, document: DocumentId, keep_deleted: bool, report: Report) -> bool:
     """Copy what is stored, rebuild, store; says whether the document can be read now."""
     try:
         stored = await journal.stored(document)
         folder = set_aside(stored, journal.folder)
-        say(f"  all that was stored is in {folder}")
-        rescued = rescue(stored, keep_deleted=keep_deleted)
+        report(f"  all that was stored is in {folder}")
+        rescued = repair(stored, keep_deleted=keep_deleted)
         for line in rescued.kept:
-            say(f"  kept: {line}")
+            report(f"  kept: {line}")
         for line in rescued.lost:
-            say(f"  left out: {line}")
+            report(f"  left out: {line}")
         if rescued.is_empty:  # K4
-            say("  not repaired: nothing of it can be read; put a backup in its place, or delete it")
+            report("  not repaired: nothing of it can be read; put a backup in its place, or delete it")
             return False
         snapshot = rescued.snapshot()
         examine(Loaded(snapshot, [], stored.position), keep_deleted=keep_deleted)
         await journal.replace_all(document, snapshot)
         examine(await journal.load(document), keep_deleted=keep_deleted)
     except (RaffiaError, OSError) as error:
-        say(f"  not repaired: {error}")
+        report(f"  not repaired: {error}")
         return False
-    say(f"  repaired: {len(snapshot.state)} bytes; its history begins anew")
+    report(f"  repaired: {len(snapshot.state)} bytes; its history begins anew")
     return True
 
 

@@ -76,7 +76,7 @@ def check(
     try:
         settings = load_settings(**{name: value for name, value in flags.items() if value is not None})
         configure_logging(settings.log_level, settings.log_format)
-        findings = check_folder(settings, repair=repair, say=typer.echo)
+        findings = check_folder(settings, repair=repair, report=typer.echo)
     except RaffiaError as error:
         typer.echo(f"raffia: {error}", err=True)
         raise typer.Exit(2) from None

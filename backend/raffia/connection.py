@@ -9,7 +9,7 @@ Rules (tests quote these ids):
     X4  A text frame is refused with 4400 and a reason that says what was expected.
     X5  A grant is looked at anew with every message: what comes after its end is not taken, and a new grant counts from
         the next message on, also for what was being read elsewhere or waited.
-    X7  Who sends too fast is not read for a while; who goes on so is told "later" (PC3, PC4 of pace.py).
+    X7  Who sends too fast is not read for a while; who goes on so is told "later" (PC3, PC4 of rate_limits.py).
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from raffia.crdt.update import read_update
 from raffia.errors import InternalError, MalformedError, RaffiaError, TooFastError
 from raffia.expiry import Expiry
 from raffia.logs import get_logger
-from raffia.outlet import Outlet
-from raffia.pace import Budget
+from raffia.rate_limits import Budget
 from raffia.revocation import Judge
 from raffia.session import Session
+from raffia.transport import Transport
 from raffia.types import DocumentId, Grant
 from raffia.wire import hocuspocus
 from raffia.wire.messages import Awareness, Message, QueryAwareness, Step1, Step2, SyncStatusRequest, Update
@@ -43,7 +43,7 @@ READ_AWAY_BYTES = 32 * 1024
 
 
 class Connection:
-    """What both dialects share; see `raffia.outlet.Listener` for the calls."""
+    """What both dialects share; see `raffia.transport.Listener` for the calls."""
 
     __slots__ = (
         "__weakref__",
@@ -52,10 +52,10 @@ class Connection:
         "_held",
         "_hub",
         "_is_closed",
-        "_outlet",
-        "_pace",
+        "_rate_limits",
         "_resting",
         "_tasks",
+        "_transport",
         "schema",
     )
 
@@ -63,26 +63,26 @@ class Connection:
         self._hub = hub
         self._expiry = expiry
         self.schema: int | None = None  # what the editor knows; None when it does not say
-        self._outlet: Outlet | None = None
+        self._transport: Transport | None = None
         self._tasks: set[asyncio.Task[None]] | None = None
         # What comes after a large update, while that is being read (X2); None when none is.
         self._held: list[tuple[Session, Room, Message]] | None = None
         self._is_closed = False
-        self._pace = hub.pace
+        self._rate_limits = hub.rate_limits
         self._budget = Budget(monotonic())
         self._resting: asyncio.TimerHandle | None = None  # until it ends nothing is read (X7)
 
     @property
-    def outlet(self) -> Outlet:
+    def transport(self) -> Transport:
         """Where frames go; there is one from `opened` on."""
-        assert self._outlet is not None
-        return self._outlet
+        assert self._transport is not None
+        return self._transport
 
     # -- what the socket tells ------------------------------------------------------------------------------------
 
-    def opened(self, outlet: Outlet) -> None:
+    def opened(self, transport: Transport) -> None:
         """The handshake is done."""
-        self._outlet = outlet
+        self._transport = transport
         if self._is_closed:
             return
         self._hub.connections.add(self)
@@ -94,8 +94,8 @@ class Connection:
         metrics.frames_in += 1
         size_bytes = len(payload)
         metrics.bytes_in += size_bytes
-        budget, pace = self._budget, self._pace
-        budget.left_s -= pace.message_s + pace.message_byte_s * size_bytes
+        budget, rate_limits = self._budget, self._rate_limits
+        budget.left_s -= rate_limits.message_s + rate_limits.message_byte_s * size_bytes
         try:
             if budget.left_s < 0:
                 self._slow_down(budget)
@@ -112,14 +112,14 @@ class Connection:
 
     def congested(self) -> None:
         """The peer reads too slowly (X3)."""
-        self.outlet.pause_reading()
+        self.transport.pause_reading()
         for session, room in self._sessions():
-            room.readers.fell_behind(session)
+            room.catch_up.fell_behind(session)
 
     def drained(self) -> None:
         """The peer has read what was sent."""
         for session, room in self._sessions():
-            room.readers.caught_up(session)
+            room.catch_up.caught_up(session)
         self._read_on()
 
     def closed(self, _code: int) -> None:
@@ -177,12 +177,12 @@ class Connection:
         """Close the socket with an error."""
         self._hub.metrics.refusals[error.reason] += 1
         log.info("connection closed", reason=error.reason, code=error.close_code, detail=str(error))
-        self.outlet.close(error.close_code, close_reason(error))
+        self.transport.close(error.close_code, close_reason(error))
 
     def close(self, error: RaffiaError) -> None:
         """Close the socket for a reason that is nobody's mistake (a restart)."""
-        if self._outlet is not None:
-            self._outlet.close(error.close_code, error.reason)
+        if self._transport is not None:
+            self._transport.close(error.close_code, error.reason)
 
     # -- messages of an open session --------------------------------------------------------------------------------
 
@@ -201,11 +201,11 @@ class Connection:
         if isinstance(message, Update | Step2):
             self._take(session, room, message)
         elif isinstance(message, Awareness):
-            room.attendance.hear(session, message.payload)
+            room.presence.receive(session, message.payload)
         elif isinstance(message, Step1):
-            room.readers.ask_state(session, message.sv)
+            room.catch_up.ask_state(session, message.sv)
         elif isinstance(message, QueryAwareness):
-            room.attendance.tell(session)
+            room.presence.tell(session)
         elif isinstance(message, SyncStatusRequest):
             room.barrier(session, message.payload)
 
@@ -220,8 +220,8 @@ class Connection:
 
     def _take(self, session: Session, room: Room, message: Update | Step2) -> None:
         is_step2 = isinstance(message, Step2)
-        budget, pace = session.budget, self._pace
-        budget.left_s -= pace.update_s + pace.byte_s * len(message.update)
+        budget, rate_limits = session.budget, self._rate_limits
+        budget.left_s -= rate_limits.update_s + rate_limits.byte_s * len(message.update)
         if budget.left_s < 0:
             try:
                 self._slow_down(budget)
@@ -229,7 +229,7 @@ class Connection:
                 room.intake.refuse_update(session, is_step2=is_step2)
                 raise
         if len(message.update) > READ_AWAY_BYTES and not room.intake.knows_step2(message.update):
-            self.outlet.pause_reading()
+            self.transport.pause_reading()
             self._held = []
             self._start(self._take_large(session, room, message.update, is_step2=is_step2))
             return
@@ -263,10 +263,10 @@ class Connection:
             self._held is None
             and self._resting is None
             and not self._is_closed
-            and not self.outlet.congested
+            and not self.transport.congested
             and self._may_read()
         ):
-            self.outlet.resume_reading()
+            self.transport.resume_reading()
 
     def _may_read(self) -> bool:
         return True
@@ -281,13 +281,13 @@ class Connection:
         wait_s = budget.wait_s(now_s)
         if not wait_s:
             return
-        if budget.strained_s(now_s) > self._pace.patience_s:
+        if budget.strained_s(now_s) > self._rate_limits.patience_s:
             raise TooFastError(
-                f"too much was sent for {self._pace.patience_s:g} s; send less, or ask for a higher limit"
+                f"too much was sent for {self._rate_limits.patience_s:g} s; send less, or ask for a higher limit"
             )
         if self._resting is None:
             self._hub.metrics.delays += 1
-            self.outlet.pause_reading()
+            self.transport.pause_reading()
             self._resting = asyncio.get_running_loop().call_later(wait_s, self._rested)
 
     def _rested(self) -> None:
@@ -320,7 +320,7 @@ class Connection:
         settings = self._hub.settings
         room = await self._hub.open(document)
         try:
-            await room.mirror.check_schema(self.schema)
+            await room.metadata.check_schema(self.schema)
             # It may have ended or been taken back while the document was loaded.
             self._expiry.check(grant)
             self._hub.revocations.check(grant, document)
@@ -336,7 +336,7 @@ class Connection:
             session.schema = self.schema
             room.join(session, self)
             if address is not None:
-                self.outlet.send(hocuspocus.authenticated(session.prefix, read_only=not grant.may_write))
+                self.transport.send(hocuspocus.authenticated(session.prefix, read_only=not grant.may_write))
             self._expiry.watch(session, self)
         except BaseException:
             self._hub.release(room)

@@ -40,13 +40,13 @@ class Detach(NamedTuple):
     address: str
 
 
-class Say(NamedTuple):
+class Reply(NamedTuple):
     """A payload to be sent as it is."""
 
     payload: bytes
 
 
-Effect = Authorise | Renew | Deliver | Detach | Say
+Effect = Authorise | Renew | Deliver | Detach | Reply
 
 
 class Inbox:
@@ -128,7 +128,7 @@ class HocuspocusConversation:
         if line is not None and line.state == "open":
             return self._on_open(address, message)
         if isinstance(message, Ping):
-            return [Say(hocuspocus.pong())]
+            return [Reply(hocuspocus.pong())]
         if isinstance(message, Pong):
             return []
         if isinstance(message, CloseDocument):

@@ -46,7 +46,7 @@ class YWebsocketConnection(Connection):
 
     def _begin(self) -> None:
         # What the client sends meanwhile stays in the socket: a lost step 1 would mean never synced (S1).
-        self.outlet.pause_reading()
+        self.transport.pause_reading()
         self._start(self._open())
 
     async def _open(self) -> None:
@@ -105,7 +105,7 @@ class HocuspocusConnection(Connection):
         for effect in self._conversation.receive(payload):
             self._apply(effect)
         if self._conversation.is_full:
-            self.outlet.pause_reading()  # an editor with many documents asks for all at once: one after the other
+            self.transport.pause_reading()  # an editor with many documents asks for all at once: one after the other
 
     def _may_read(self) -> bool:
         return not self._conversation.is_full
@@ -124,11 +124,11 @@ class HocuspocusConnection(Connection):
         elif isinstance(effect, Detach):
             self._detach(effect.address)
         else:
-            self.outlet.send(effect.payload)
+            self.transport.send(effect.payload)
 
     def _pay_for_sign_in(self) -> None:
-        """A signature is checked or a hook is asked (PC5 of pace.py)."""
-        self._budget.left_s -= self._pace.sign_in_s
+        """A signature is checked or a hook is asked (PC5 of rate_limits.py)."""
+        self._budget.left_s -= self._rate_limits.sign_in_s
         if self._budget.left_s < 0:
             self._slow_down(self._budget)
 
@@ -175,7 +175,7 @@ class HocuspocusConnection(Connection):
         waits = not had_token and error.close_code in SIGN_IN_CODES
         log.info("session denied", reason=error.reason, detail=str(error), waits_for_token=waits)
         if not waits:
-            self.outlet.send(hocuspocus.denied(address, close_reason(error)))
+            self.transport.send(hocuspocus.denied(address, close_reason(error)))
         self._conversation.denied(address, wait_for_auth=waits)
 
     async def _renew(self, address: str, token: str) -> None:
@@ -201,11 +201,11 @@ class HocuspocusConnection(Connection):
         said, session.grant = session.grant, grant
         self._expiry.watch(session, self)
         if said.may_write != grant.may_write:
-            self.outlet.send(hocuspocus.authenticated(session.prefix, read_only=not grant.may_write))
+            self.transport.send(hocuspocus.authenticated(session.prefix, read_only=not grant.may_write))
 
     def ask_token(self, session: Session) -> None:
         """Ask the provider for a fresh token; v3 and v4 answer by themselves."""
-        self.outlet.send(hocuspocus.ask_token(session.prefix))
+        self.transport.send(hocuspocus.ask_token(session.prefix))
 
     def _detach(self, address: str) -> None:
         self._undecide(address)
@@ -237,9 +237,9 @@ class HocuspocusConnection(Connection):
         if error.close_code in SIGN_IN_CODES:
             # v2 providers throw on a CLOSE; this all of them know, and to newer ones it says what to do about it. What
             # they go on sending is dropped until they sign in again, as after any denial.
-            self.outlet.send(hocuspocus.denied(address, close_reason(error)))
+            self.transport.send(hocuspocus.denied(address, close_reason(error)))
             self._conversation.denied(address, wait_for_auth=False)
         else:
             self._conversation.ended(address)
         if payload is not None:
-            self.outlet.send(payload)
+            self.transport.send(payload)

@@ -78,13 +78,13 @@ async def change(hub: Hub, document: DocumentId, work: Callable[[Parts], bytes],
             lost.cancel()
         if not ticket.done.done():
             raise lost.result()
-        await room.mirror.now()
+        await room.metadata.now()
     finally:
         hub.release(room)
 
 
 async def copy_of(
-    hub: Hub, document: DocumentId, said: dict[str, str | int], *, moved: tuple[str, str] | None = None
+    hub: Hub, document: DocumentId, fields: dict[str, str | int], *, moved: tuple[str, str] | None = None
 ) -> Callable[[Parts], bytes]:
     """Make a squashed copy of a document, as it is now, for `change` to put into a new one.
 
@@ -99,7 +99,7 @@ async def copy_of(
     """
     room = await hub.open(document)
     try:
-        return _Given(await _run(hub, room, _Copy(said, moved)))
+        return _Given(await _run(hub, room, _Copy(fields, moved)))
     finally:
         hub.release(room)
 
@@ -114,8 +114,8 @@ async def _run(hub: Hub, room: Room, work: Callable[[Parts], T]) -> T:
 class _Copy:
     """A picklable `copy`."""
 
-    def __init__(self, said: dict[str, str | int], moved: tuple[str, str] | None) -> None:
-        self._said = said
+    def __init__(self, fields: dict[str, str | int], moved: tuple[str, str] | None) -> None:
+        self._said = fields
         self._moved = moved
 
     def __call__(self, parts: Parts) -> bytes:

@@ -24,8 +24,8 @@ from typing import Any, Self
 from starlette.routing import Router, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
-from raffia.addresses import Addresses
-from raffia.auth import Gate, check_open_mode, is_open
+from raffia.address_limits import AddressLimits
+from raffia.authorizer import Authorizer, check_open_mode, is_open
 from raffia.errors import DrainingError, MalformedError, SettingsError
 from raffia.expiry import Expiry
 from raffia.hooks import Authorize
@@ -35,9 +35,9 @@ from raffia.journal.history import INLINE_BYTES, fold, fold_now
 from raffia.journal.redis.journal import RedisJournal
 from raffia.journal.redis.opening import open_engine
 from raffia.journal.sqlite import SqliteJournal
+from raffia.journal_health import JournalHealth
 from raffia.logs import get_logger, redacted_server_logs
 from raffia.metrics import Metrics
-from raffia.readiness import JournalWatch
 from raffia.revocation import HOOK_KEEP_MS, RevocationList
 from raffia.settings import Settings, load_settings
 from raffia.sockets import HocuspocusEndpoint, YWebsocketEndpoint
@@ -74,16 +74,18 @@ class Raffia:
         self._journal = journal
         self.clear: Clear | None = None
         self._hub: Hub | None = None
-        self._watch: JournalWatch | None = None
+        self._watch: JournalHealth | None = None
         self._stopping = False
         self._stack = AsyncExitStack()
         self.revocations = RevocationList(_keep_ms(self.settings))
-        self.addresses = Addresses(self.settings)
-        gate = self.gate = Gate(self.settings, authorize, revocations=self.revocations, addresses=self.addresses)
+        self.addresses = AddressLimits(self.settings)
+        authorizer = self.authorizer = Authorizer(
+            self.settings, authorize, revocations=self.revocations, addresses=self.addresses
+        )
         self._router = Router(
             [
-                WebSocketRoute("/sync/{document:path}", YWebsocketEndpoint(self, gate), name="sync-document"),
-                WebSocketRoute("/sync", HocuspocusEndpoint(self, gate), name="sync"),
+                WebSocketRoute("/sync/{document:path}", YWebsocketEndpoint(self, authorizer), name="sync-document"),
+                WebSocketRoute("/sync", HocuspocusEndpoint(self, authorizer), name="sync"),
             ]
         )
 
@@ -113,14 +115,14 @@ class Raffia:
             raise SettingsError("this Raffia runs already; enter it once, in one lifespan")
         async with AsyncExitStack() as stack:
             stack.enter_context(redacted_server_logs())
-            stack.push_async_callback(self.gate.close)
+            stack.push_async_callback(self.authorizer.close)
             await stack.enter_async_context(self.expiry.running())
             workers = await stack.enter_async_context(Workers(self.settings.worker_processes))
             journal = await stack.enter_async_context(self._journal or _default_journal(self.settings, workers))
             if self.clear is not None:
                 journal.on_purged(self.clear)
             await _warn_about_redis(journal)
-            self._watch = await stack.enter_async_context(JournalWatch(journal))
+            self._watch = await stack.enter_async_context(JournalHealth(journal))
             hub = Hub(journal, workers, self.settings, self.metrics, self.revocations)
             self._hub = await stack.enter_async_context(hub)
             await stack.enter_async_context(self.revocations.following(journal, lambda: hub.connections))

@@ -8,7 +8,7 @@ Rules (tests quote these ids):
     D3  When nobody could decide about the fresh token, the session goes on as it is and is asked again; if that lasts
         until the end it is told "later" (1013) and not that it is signed out.
     D4  A tick costs what it ends, not what there is: sessions stand in buckets of a second. Those without an end
-        don't stand here at all. One tick ends `MOST_AT_ONCE`, and the next one follows after `PAUSE_S`: thousands whose
+        don't stand here at all. One tick ends `MAX_AT_ONCE`, and the next one follows after `PAUSE_S`: thousands whose
         grants end together don't hold up everybody's edits.
     D5  Time is Unix time in seconds, from one clock that tests replace.
 """
@@ -34,7 +34,7 @@ log = get_logger("raffia.expiry")
 TICK_S = 1.0
 AGAIN_S = 10.0
 PAUSE_S = 0.01
-MOST_AT_ONCE = 200
+MAX_AT_ONCE = 200
 
 
 class Holder(Protocol):
@@ -154,7 +154,7 @@ class Expiry:
             second = self._due[0]
             bucket = self._buckets.get(second)
             while bucket:
-                if ended + asked >= MOST_AT_ONCE:
+                if ended + asked >= MAX_AT_ONCE:
                     return ended
                 session = next(iter(bucket))
                 watch = self._watches[session]

@@ -14,8 +14,8 @@ from collections.abc import Callable, Collection, Iterator
 from time import monotonic
 
 from raffia.metrics import Metrics
-from raffia.outlet import Frame, Outlet
 from raffia.session import Session
+from raffia.transport import Frame, Transport
 
 Write = Callable[[Frame], None]
 
@@ -23,11 +23,11 @@ Write = Callable[[Frame], None]
 class Pacer:
     """When the next flush may come (F3). Pure: time is an argument."""
 
-    __slots__ = ("_factor", "_most_s", "_not_before_s")
+    __slots__ = ("_factor", "_max_s", "_not_before_s")
 
-    def __init__(self, factor: float, most_s: float) -> None:
+    def __init__(self, factor: float, max_s: float) -> None:
         self._factor = factor
-        self._most_s = most_s
+        self._max_s = max_s
         self._not_before_s = 0.0
 
     def delay(self, now_s: float) -> float:
@@ -36,7 +36,7 @@ class Pacer:
 
     def flushed(self, started_s: float, ended_s: float) -> None:
         """A flush has been done."""
-        self._not_before_s = ended_s + min(self._factor * (ended_s - started_s), self._most_s)
+        self._not_before_s = ended_s + min(self._factor * (ended_s - started_s), self._max_s)
 
 
 class Fanout:
@@ -46,7 +46,7 @@ class Fanout:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._outlets: dict[Session, Outlet] = {}
+        self._outlets: dict[Session, Transport] = {}
         # prefix -> session -> its outlet's write: one look-up less per delivery
         self._readers: dict[bytes, dict[Session, Write]] = {}
 
@@ -59,16 +59,16 @@ class Fanout:
     def __contains__(self, session: Session) -> bool:
         return session in self._outlets
 
-    def add(self, session: Session, outlet: Outlet) -> None:
+    def add(self, session: Session, transport: Transport) -> None:
         """A session has joined; it reads nothing yet."""
-        self._outlets[session] = outlet
+        self._outlets[session] = transport
 
     def remove(self, session: Session) -> None:
         """A session has left."""
         self.stop(session)
         self._outlets.pop(session, None)
 
-    def outlet(self, session: Session) -> Outlet:
+    def transport(self, session: Session) -> Transport:
         """Where this session's frames go."""
         return self._outlets[session]
 
@@ -103,7 +103,7 @@ class Fanout:
         self._metrics.bytes_out += size
         return sent
 
-    def say(self, session: Session, payload: bytes) -> None:
+    def send(self, session: Session, payload: bytes) -> None:
         """Send a whole payload to one session."""
         session.last_sent_s = monotonic()
         self._metrics.frames_out += 1

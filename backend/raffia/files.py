@@ -53,7 +53,7 @@ def is_name(name: str) -> bool:
     return len(digest) == 64 and set(digest) <= set("0123456789abcdef") and extension in MIME_TYPES
 
 
-def shelf_of(document: DocumentId) -> str:
+def directory_of(document: DocumentId) -> str:
     """The folder of a document's files (FL1)."""
     return hashlib.sha256(document.encode()).hexdigest()
 
@@ -76,10 +76,12 @@ class FileStore(ABC):
             TooLargeError: the document has too many (FL3).
             LaterError: it cannot be written at the moment (FL5).
         """
-        shelf = shelf_of(document)
-        lock = self._locks.setdefault(shelf, asyncio.Lock())  # held by whoever uses it, and gone with the last of them
+        directory = directory_of(document)
+        lock = self._locks.setdefault(
+            directory, asyncio.Lock()
+        )  # held by whoever uses it, and gone with the last of them
         async with lock:
-            sizes = await self._sizes(shelf)
+            sizes = await self._sizes(directory)
             if name in sizes:
                 return
             total = sum(sizes.values())
@@ -88,15 +90,15 @@ class FileStore(ABC):
                     f"the files of this document have {total} bytes and {len(data)} more came; the limit is "
                     f"{self._max_document_bytes}; use smaller images or raise RAFFIA_MAX_DOCUMENT_FILES_BYTES"
                 )
-            await self._write(shelf, name, data)
+            await self._write(directory, name, data)
 
     async def get(self, document: DocumentId, name: str) -> bytes | None:
         """Read a file; None when it is not there."""
-        return await self._read(shelf_of(document), name)
+        return await self._read(directory_of(document), name)
 
     async def size(self, document: DocumentId, name: str) -> int | None:
         """How many bytes a file has; None when it is not there."""
-        return await self._size(shelf_of(document), name)
+        return await self._size(directory_of(document), name)
 
     async def parts(self, document: DocumentId, name: str, size_bytes: int) -> AsyncIterator[bytes]:
         """Read a file part by part (FL7).
@@ -106,14 +108,14 @@ class FileStore(ABC):
         """
         for start in range(0, size_bytes, PART_BYTES):
             wanted = min(PART_BYTES, size_bytes - start)
-            part = await self._part(shelf_of(document), name, start, wanted)
+            part = await self._part(directory_of(document), name, start, wanted)
             if part is None or len(part) != wanted:
                 raise LaterError("the file was removed while it was read")
             yield part
 
     async def copy(self, document: DocumentId, to: DocumentId) -> None:
         """Keep all files of a document for another one too."""
-        source, target = shelf_of(document), shelf_of(to)
+        source, target = directory_of(document), directory_of(to)
         for name in await self._sizes(source):
             data = await self._read(source, name)
             if data is not None:
@@ -125,30 +127,30 @@ class FileStore(ABC):
         Raises:
             LaterError: some may be left (FL5).
         """
-        await self._remove(shelf_of(document))
+        await self._remove(directory_of(document))
 
     @abstractmethod
-    async def _sizes(self, shelf: str) -> dict[str, int]:
+    async def _sizes(self, directory: str) -> dict[str, int]:
         """Name -> bytes of what lies in a folder."""
 
     @abstractmethod
-    async def _write(self, shelf: str, name: str, data: bytes) -> None:
+    async def _write(self, directory: str, name: str, data: bytes) -> None:
         """Write one file, whole or not at all."""
 
     @abstractmethod
-    async def _read(self, shelf: str, name: str) -> bytes | None:
+    async def _read(self, directory: str, name: str) -> bytes | None:
         """Read one file."""
 
     @abstractmethod
-    async def _size(self, shelf: str, name: str) -> int | None:
+    async def _size(self, directory: str, name: str) -> int | None:
         """How many bytes one file has."""
 
     @abstractmethod
-    async def _part(self, shelf: str, name: str, start: int, count: int) -> bytes | None:
+    async def _part(self, directory: str, name: str, start: int, count: int) -> bytes | None:
         """Read so many bytes of one file."""
 
     @abstractmethod
-    async def _remove(self, shelf: str) -> None:
+    async def _remove(self, directory: str) -> None:
         """Remove a folder and what lies in it."""
 
 
@@ -159,35 +161,35 @@ class FolderFiles(FileStore):
         super().__init__(max_document_bytes)
         self._folder = folder
 
-    async def _sizes(self, shelf: str) -> dict[str, int]:
-        return await self._away(lambda: _sizes(self._folder / shelf))
+    async def _sizes(self, directory: str) -> dict[str, int]:
+        return await self._away(lambda: _sizes(self._folder / directory))
 
-    async def _write(self, shelf: str, name: str, data: bytes) -> None:
-        await self._away(lambda: _write(self._folder, shelf, name, data))
+    async def _write(self, directory: str, name: str, data: bytes) -> None:
+        await self._away(lambda: _write(self._folder, directory, name, data))
 
-    async def _read(self, shelf: str, name: str) -> bytes | None:
+    async def _read(self, directory: str, name: str) -> bytes | None:
         def read() -> bytes | None:
             try:
-                return (self._folder / shelf / name).read_bytes()
+                return (self._folder / directory / name).read_bytes()
             except FileNotFoundError:
                 return None
 
         return await self._away(read)
 
-    async def _size(self, shelf: str, name: str) -> int | None:
+    async def _size(self, directory: str, name: str) -> int | None:
         def size() -> int | None:
             try:
-                return (self._folder / shelf / name).stat().st_size
+                return (self._folder / directory / name).stat().st_size
             except FileNotFoundError:
                 return None
 
         return await self._away(size)
 
-    async def _part(self, shelf: str, name: str, start: int, count: int) -> bytes | None:
+    async def _part(self, directory: str, name: str, start: int, count: int) -> bytes | None:
         def read() -> bytes | None:
             # Opened for each part: who reads slowly takes no file descriptor either.
             try:
-                with (self._folder / shelf / name).open("rb") as file:
+                with (self._folder / directory / name).open("rb") as file:
                     file.seek(start)
                     return file.read(count)
             except FileNotFoundError:
@@ -195,10 +197,10 @@ class FolderFiles(FileStore):
 
         return await self._away(read)
 
-    async def _remove(self, shelf: str) -> None:
+    async def _remove(self, directory: str) -> None:
         def remove() -> None:
             # Others may be doing the same: replicas share the folder.
-            shutil.rmtree(self._folder / shelf, onerror=_unless_gone)
+            shutil.rmtree(self._folder / directory, onerror=_unless_gone)
 
         await self._away(remove)
 
@@ -224,19 +226,19 @@ def _sizes(folder: Path) -> dict[str, int]:
         return {}
 
 
-def _write(folder: Path, shelf: str, name: str, data: bytes) -> None:
-    (folder / shelf).mkdir(parents=True, exist_ok=True)
-    aside = folder / shelf / f".{secrets.token_hex(8)}"
+def _write(folder: Path, directory: str, name: str, data: bytes) -> None:
+    (folder / directory).mkdir(parents=True, exist_ok=True)
+    aside = folder / directory / f".{secrets.token_hex(8)}"
     try:
         with aside.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        aside.rename(folder / shelf / name)
+        aside.rename(folder / directory / name)
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
-    for made in (folder / shelf, folder, folder.parent):
+    for made in (folder / directory, folder, folder.parent):
         handle = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(handle)
@@ -251,32 +253,32 @@ class ObjectFiles(FileStore):
         super().__init__(max_document_bytes)
         self._store = store
 
-    async def _sizes(self, shelf: str) -> dict[str, int]:
-        listed = await self._asked(self._store.list_with_delimiter_async(f"{FOLDER}/{shelf}"))
+    async def _sizes(self, directory: str) -> dict[str, int]:
+        listed = await self._asked(self._store.list_with_delimiter_async(f"{FOLDER}/{directory}"))
         objects = listed["objects"] if listed is not None else []
         return {str(one["path"]).rpartition("/")[2]: int(one["size"]) for one in objects}
 
-    async def _write(self, shelf: str, name: str, data: bytes) -> None:
-        await self._asked(self._store.put_async(f"{FOLDER}/{shelf}/{name}", data))
+    async def _write(self, directory: str, name: str, data: bytes) -> None:
+        await self._asked(self._store.put_async(f"{FOLDER}/{directory}/{name}", data))
 
-    async def _read(self, shelf: str, name: str) -> bytes | None:
-        found = await self._asked(self._store.get_async(f"{FOLDER}/{shelf}/{name}"))
+    async def _read(self, directory: str, name: str) -> bytes | None:
+        found = await self._asked(self._store.get_async(f"{FOLDER}/{directory}/{name}"))
         if found is None:
             return None
         data = await self._asked(found.bytes_async())
         return None if data is None else bytes(data)
 
-    async def _size(self, shelf: str, name: str) -> int | None:
-        found = await self._asked(self._store.head_async(f"{FOLDER}/{shelf}/{name}"))
+    async def _size(self, directory: str, name: str) -> int | None:
+        found = await self._asked(self._store.head_async(f"{FOLDER}/{directory}/{name}"))
         return None if found is None else int(found["size"])
 
-    async def _part(self, shelf: str, name: str, start: int, count: int) -> bytes | None:
-        part = await self._asked(self._store.get_range_async(f"{FOLDER}/{shelf}/{name}", start=start, length=count))
+    async def _part(self, directory: str, name: str, start: int, count: int) -> bytes | None:
+        part = await self._asked(self._store.get_range_async(f"{FOLDER}/{directory}/{name}", start=start, length=count))
         return None if part is None else bytes(part)
 
-    async def _remove(self, shelf: str) -> None:
-        for name in await self._sizes(shelf):
-            await self._asked(self._store.delete_async(f"{FOLDER}/{shelf}/{name}"))
+    async def _remove(self, directory: str) -> None:
+        for name in await self._sizes(directory):
+            await self._asked(self._store.delete_async(f"{FOLDER}/{directory}/{name}"))
 
     @staticmethod
     async def _asked(answer: Any) -> Any:
@@ -296,25 +298,25 @@ class NoFiles(FileStore):
     def __init__(self) -> None:
         super().__init__(0)
 
-    async def _sizes(self, shelf: str) -> dict[str, int]:
+    async def _sizes(self, directory: str) -> dict[str, int]:
         raise NotConfiguredError(
             "files cannot be uploaded: with Redis set --files (RAFFIA_FILES) to an object store, such as "
             "s3://bucket/raffia, or to a folder that all replicas share"
         )
 
-    async def _write(self, shelf: str, name: str, data: bytes) -> None:
-        await self._sizes(shelf)
+    async def _write(self, directory: str, name: str, data: bytes) -> None:
+        await self._sizes(directory)
 
-    async def _read(self, shelf: str, name: str) -> bytes | None:
+    async def _read(self, directory: str, name: str) -> bytes | None:
         return None
 
-    async def _size(self, shelf: str, name: str) -> int | None:
+    async def _size(self, directory: str, name: str) -> int | None:
         return None
 
-    async def _part(self, shelf: str, name: str, start: int, count: int) -> bytes | None:
+    async def _part(self, directory: str, name: str, start: int, count: int) -> bytes | None:
         return None
 
-    async def _remove(self, shelf: str) -> None:
+    async def _remove(self, directory: str) -> None:
         return
 
     async def copy(self, document: DocumentId, to: DocumentId) -> None:

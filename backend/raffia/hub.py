@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Self
 from raffia.document import Document
 from raffia.errors import CrdtError, DrainingError, JournalUnavailableError, QuarantinedError, UpdateError
 from raffia.journal import Journal, Loaded
+from raffia.loading import build_document, rebuild
 from raffia.logs import get_logger
-from raffia.memory import give_back
+from raffia.malloc import give_back
 from raffia.metrics import Metrics
-from raffia.pace import Pace
-from raffia.rebuild import build_document, rebuild
+from raffia.rate_limits import RateLimits
 from raffia.revocation import RevocationList
 from raffia.room import Room
 from raffia.services import Services
@@ -42,7 +42,7 @@ TICK_S = 5.0
 TICK_PARTS = 10  # thousands of keep-alives at once would hold up everybody's edits
 PRUNE_EVERY_S = 300.0
 TRIM_EVERY_ROOMS = 100  # what so many evicted rooms have freed is given back to the system
-MOST_SPREAD_S = 2.0  # sockets are closed over this time at most when draining
+MAX_SPREAD_S = 2.0  # sockets are closed over this time at most when draining
 CLOSES_PER_S = 2000
 
 
@@ -75,7 +75,7 @@ class Hub:
         self.workers = workers
         self.settings = settings
         self.metrics = metrics
-        self.pace = Pace(settings)
+        self.rate_limits = RateLimits(settings)
         self._services = Services(journal, workers, settings, metrics, journal.bus)
         self.connections: set[Connection] = set()
         self._rooms: dict[DocumentId, Room] = {}
@@ -244,7 +244,7 @@ class Hub:
     def _replicas_gone(self, gone: frozenset[str]) -> None:
         log.info("replicas are gone", replicas=sorted(gone))
         for room in tuple(self._rooms.values()):
-            room.attendance.forget_replicas(gone)
+            room.presence.forget_replicas(gone)
 
     # -- time --------------------------------------------------------------------------------------------------------
 
@@ -335,7 +335,7 @@ class Hub:
             log.warning("draining: the journal did not take everything in time")
         connections = list(self.connections)
         random.shuffle(connections)
-        spread_s = min(MOST_SPREAD_S, deadline_s / 4, len(connections) / CLOSES_PER_S)
+        spread_s = min(MAX_SPREAD_S, deadline_s / 4, len(connections) / CLOSES_PER_S)
         error = DrainingError("this server stops; connect again")
         pause_every = max(1, len(connections) // 20)
         for number, connection in enumerate(connections):

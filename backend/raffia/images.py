@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 MAX_PIXELS_A_SIDE: Final = 1 << 31
 _STARTS_OF_FRAME: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _ALONE: Final = frozenset((0x01, *range(0xD0, 0xD8)))  # JPEG markers without a length
-_MOST_BOXES: Final = 256
+_MAX_BOXES: Final = 256
 
 
 class Image(NamedTuple):
@@ -119,7 +119,7 @@ def _avif(data: bytes) -> tuple[int, int] | None:
 def _boxes(data: bytes, at: int, end: int) -> list[tuple[bytes, int, int]]:
     """The boxes between two offsets: kind, begin and end of the content."""
     found: list[tuple[bytes, int, int]] = []
-    while at + 8 <= end and len(found) < _MOST_BOXES:
+    while at + 8 <= end and len(found) < _MAX_BOXES:
         size, kind = unpack_from(">I4s", data, at)
         start = at + 8
         if size == 1:

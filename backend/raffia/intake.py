@@ -10,7 +10,7 @@ Rules (tests quote these ids):
     R8  What comes from the log is durable: it goes to the readers, never back to the saver. What of it refers to
         something that the log lacks waits in the room, and no snapshot covers it.
     R9  New structs under a client id that is guarded for another user wait until its owner's own are there, or until
-        he has left (owners.py); he is asked for them. The rest of the update goes on.
+        he has left (client_owners.py); he is asked for them. The rest of the update goes on.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from time import monotonic, time_ns
 
-from raffia.answers import Answers
-from raffia.attendance import Attendance
+from raffia.acknowledgements import Acknowledgements
+from raffia.append_queue import AppendQueue
+from raffia.client_owners import GUARD_S, ClientOwners, Split
+from raffia.compactor import Compactor
 from raffia.crdt.merge import merge
 from raffia.crdt.update import UpdateFacts, read_update
 from raffia.document import Admission, Document
+from raffia.early_entries import EarlyEntries, Piece
 from raffia.errors import InternalError, JournalUnavailableError, RaffiaError, TooLargeError
 from raffia.fanout import Fanout
-from raffia.folder import Folder
-from raffia.held_back import HeldBack, Piece
 from raffia.logs import get_logger
-from raffia.mirror import Mirror
-from raffia.owners import GUARD_S, Owners, Split
+from raffia.metadata import Metadata
 from raffia.pending import Pending
-from raffia.saver import Saver
+from raffia.room_presence import RoomPresence
 from raffia.services import Services
 from raffia.session import Session, Ticket, step1_body
 from raffia.types import EMPTY_UPDATE, DocumentId, Edit
@@ -74,41 +74,41 @@ class Intake:
         services: Services,
         *,
         fanout: Fanout,
-        attendance: Attendance,
+        presence: RoomPresence,
         pending: Pending,
-        saver: Saver,
-        folder: Folder,
-        mirror: Mirror,
-        answers: Answers,
-        held_back: bytes | None,
+        append_queue: AppendQueue,
+        compactor: Compactor,
+        metadata: Metadata,
+        acknowledgements: Acknowledgements,
+        early_entries: bytes | None,
         completed: Callable[[], None],
         end: Callable[[Session, RaffiaError], None],
     ) -> None:
         settings = services.settings
-        self.held_back = HeldBack([] if held_back is None else [Piece(held_back, is_durable=True)])
-        self.owners = Owners(self._present_user, self._is_present, monotonic)
+        self.early_entries = EarlyEntries([] if early_entries is None else [Piece(early_entries, is_durable=True)])
+        self.owners = ClientOwners(self._present_user, self._is_present, monotonic)
         self.waiting = WaitingList(max_updates=settings.max_waiting_updates, max_bytes=settings.max_waiting_bytes)
         self._document_id = document_id
         self._document = document
         self._settings = settings
         self._metrics = services.metrics
         self._fanout = fanout
-        self._attendance = attendance
+        self._presence = presence
         self._pending = pending
-        self._saver = saver
-        self._folder = folder
-        self._mirror = mirror
-        self._answers = answers
+        self._append_queue = append_queue
+        self._compactor = compactor
+        self._metadata = metadata
+        self._acknowledgements = acknowledgements
         self._completed = completed
         self._end = end
         self._users: dict[Session, str | None] = {}  # as they were when they joined
 
     # -- sessions ------------------------------------------------------------------------------------------------
 
-    def came(self, session: Session) -> None:
+    def joined(self, session: Session) -> None:
         """A session has joined."""
         self._users[session] = session.grant.user
-        self.owners.came(session.grant.user)
+        self.owners.joined(session.grant.user)
 
     def left(self, session: Session) -> None:
         """A session has gone, and with it what it left waiting."""
@@ -118,10 +118,10 @@ class Intake:
             self.retry_parked()
 
     def _present_user(self, client: int) -> str | None:
-        return self._attendance.table.user_of(client, self.owners.clock() - GUARD_S)
+        return self._presence.table.user_of(client, self.owners.clock() - GUARD_S)
 
     def _is_present(self, user: str) -> bool:
-        return self._attendance.table.has_user(user, self.owners.clock() - GUARD_S)
+        return self._presence.table.has_user(user, self.owners.clock() - GUARD_S)
 
     # -- updates of sessions -------------------------------------------------------------------------------------
 
@@ -144,7 +144,7 @@ class Intake:
         """
         self._metrics.updates_in += 1
         if update == EMPTY_UPDATE or (is_step2 and self.knows_step2(update)):
-            self._answers.nothing_new(self._answers.ticket(session, None, is_step2=is_step2))
+            self._acknowledgements.nothing_new(self._acknowledgements.ticket(session, None, is_step2=is_step2))
             return
         if facts is None:
             facts = read_update(update, limit=self._settings.max_update_bytes)
@@ -158,7 +158,9 @@ class Intake:
         admission = self._document.admit(update, facts)
         if admission.ready is None and admission.waiting is None:
             # y-websocket clients have nothing to learn from their own known step 2.
-            self._answers.nothing_new(self._answers.ticket(session, None if is_step2 else update, is_step2=is_step2))
+            self._acknowledgements.nothing_new(
+                self._acknowledgements.ticket(session, None if is_step2 else update, is_step2=is_step2)
+            )
             return
         # By what is new of it: a step 2 may repeat a whole document, which is no reason to refuse one more word.
         new_bytes = len(admission.ready or b"") + len(admission.waiting or b"")
@@ -166,7 +168,7 @@ class Intake:
         if admission.waiting is not None:
             self.waiting.check(session, update, admission.needs)
         # Of a step 2, which may repeat a whole document, only what was new comes back.
-        ticket = self._answers.ticket(session, admission.ready if is_step2 else update, is_step2=is_step2)
+        ticket = self._acknowledgements.ticket(session, admission.ready if is_step2 else update, is_step2=is_step2)
         if admission.waiting is not None:
             if admission.ready is not None:
                 ticket.parts += 1
@@ -180,7 +182,7 @@ class Intake:
         self._check_room_for(len(update))
         self.waiting.check(session, update, split.needs)
         user = session.grant.user
-        ticket = self._answers.ticket(session, None if is_step2 else update, is_step2=is_step2)
+        ticket = self._acknowledgements.ticket(session, None if is_step2 else update, is_step2=is_step2)
         ends: list[tuple[int, int]] = []
         if split.free is not None:
             facts = read_update(split.free)
@@ -197,7 +199,7 @@ class Intake:
         for owner, name in self._users.items():
             if name in split.owners and owner.ask_rate.take(monotonic()):
                 owner.expect_step2(counted=False)
-                self._fanout.say(owner, owner.prefix + step1_body(self._document.state_vector()))
+                self._fanout.send(owner, owner.prefix + step1_body(self._document.state_vector()))
         self._advanced(ends)
 
     def retry_parked(self) -> None:
@@ -210,25 +212,27 @@ class Intake:
         return len(update) >= COMPARE_BYTES and update == self._document.known_step2()
 
     def _take_from_reader(self, session: Session, admission: Admission, *, is_step2: bool) -> None:
-        ticket = self._answers.ticket(session, None, is_step2=is_step2)
+        ticket = self._acknowledgements.ticket(session, None, is_step2=is_step2)
         if admission.ready is None and admission.waiting is None:
-            self._answers.nothing_new(ticket)
+            self._acknowledgements.nothing_new(ticket)
         elif admission.waiting is None and not admission.ends:
             # Only deletes: readers' editors emit clean-ups by themselves, and some deletes are implied by the content.
-            self._folder.check_implied(admission.deletes, lambda implied: self._answer_reader(ticket, implied=implied))
+            self._compactor.check_implied(
+                admission.deletes, lambda implied: self._answer_reader(ticket, implied=implied)
+            )
         else:
             self._answer_reader(ticket, implied=False)
 
     def _answer_reader(self, ticket: Ticket, *, implied: bool) -> None:
         if implied:
-            self._answers.nothing_new(ticket)
+            self._acknowledgements.nothing_new(ticket)
         else:
             self._metrics.refusals["read-only"] += 1
-            self._answers.refuse(ticket)
+            self._acknowledgements.refuse(ticket)
 
     def refuse_update(self, session: Session, *, is_step2: bool) -> None:
         """Answer "refused" to a Step2 or Update of which nothing was taken."""
-        self._answers.refuse(self._answers.ticket(session, None, is_step2=is_step2))
+        self._acknowledgements.refuse(self._acknowledgements.ticket(session, None, is_step2=is_step2))
 
     def _check_room_for(self, size_bytes: int, *, only_deletes: bool = False) -> None:
         limit = self._settings.max_document_bytes
@@ -239,7 +243,7 @@ class Intake:
                 f"the document has {self._document.size_bytes} bytes and {size_bytes} more came; the limit is {limit}; "
                 "split the document or raise RAFFIA_MAX_DOCUMENT_BYTES"
             )
-        unsaved = self._saver.unsaved_bytes + self._pending.unsaved_bytes
+        unsaved = self._append_queue.unsaved_bytes + self._pending.unsaved_bytes
         if unsaved + size_bytes > self._settings.max_unsaved_bytes:
             raise JournalUnavailableError(
                 f"{unsaved} bytes wait for the journal, which is away or slow; the limit is "
@@ -262,7 +266,7 @@ class Intake:
         self._document.absorb(admission)
         edit = Edit(author, time_ns() // 1_000_000, admission.ready)
         self._pending.add(session, edit, ticket)
-        self._mirror.saw(admission.ready)
+        self._metadata.edited_here(admission.ready)
 
     def take_from_server(self, update: bytes, facts: UpdateFacts, ticket: Ticket) -> None:
         """Take an edit that this server makes, through the gate; the ticket is answered as a client's is.
@@ -275,7 +279,7 @@ class Intake:
         if admission.waiting is not None:
             raise InternalError("an edit of the server refers to what the document does not hold")
         if admission.ready is None:
-            self._answers.ride(ticket)
+            self._acknowledgements.ride(ticket)
             return
         self._check_room_for(len(update))
         self._accept(admission, ticket, ticket.session.grant.user, is_live=False)
@@ -291,7 +295,7 @@ class Intake:
         """
         update = updates[0] if len(updates) == 1 else merge(updates)
         if update == EMPTY_UPDATE:
-            return not self.held_back
+            return not self.early_entries
         admission = self._document.admit(update, read_update(update))
         if admission.waiting is not None:
             log.warning(
@@ -299,24 +303,24 @@ class Intake:
                 document=self._document_id,
                 needs=admission.needs[:3],
             )
-            self.held_back.add(admission.waiting)
+            self.early_entries.add(admission.waiting)
         if admission.ready is not None:
             self._accept_from_log(admission, is_durable=True)
             self._advanced(admission.ends)
-        return not self.held_back
+        return not self.early_entries
 
     def _accept_from_log(self, admission: Admission, *, is_durable: bool) -> None:
         assert admission.ready is not None
         self._document.absorb(admission)
         edit = Edit(None, time_ns() // 1_000_000, admission.ready)
         self._pending.add(None, edit, None, is_durable=is_durable)
-        self._mirror.heard(admission.ready)
+        self._metadata.edited_elsewhere(admission.ready)
 
-    def _retry_held_back(self) -> list[tuple[int, int]]:
-        ends = self.held_back.retry(
+    def _retry_early_entries(self) -> list[tuple[int, int]]:
+        ends = self.early_entries.retry(
             self._document, lambda admission, is_durable: self._accept_from_log(admission, is_durable=is_durable)
         )
-        if not self.held_back:
+        if not self.early_entries:
             self._completed()
         return ends
 
@@ -332,7 +336,7 @@ class Intake:
         self._await(waiting, needs)
         if session.ask_rate.take(monotonic()):
             session.expect_step2(counted=False)
-            self._fanout.say(session, session.prefix + step1_body(self._document.state_vector()))
+            self._fanout.send(session, session.prefix + step1_body(self._document.state_vector()))
 
     def _wait_no_more(self, waiting: Waiting) -> None:
         self.waiting.remove(waiting)
@@ -343,8 +347,8 @@ class Intake:
         """Clocks have been passed: try what waited for them, of sessions and of the log, until nothing is ready."""
         todo = list(parked)
         while True:
-            if ends and self.held_back:
-                ends = [*ends, *self._retry_held_back()]
+            if ends and self.early_entries:
+                ends = [*ends, *self._retry_early_entries()]
             if ends and self.waiting:
                 todo += [waiting for waiting in self.waiting.passed(ends) if waiting not in todo]
             if not todo:
@@ -357,7 +361,7 @@ class Intake:
             except RaffiaError as error:
                 # Whoever sent it is told, not whoever sent what it waited for.
                 self._wait_no_more(waiting)
-                self._answers.refuse(waiting.ticket)
+                self._acknowledgements.refuse(waiting.ticket)
                 self._end(waiting.ticket.session, error)
 
     def _retry(self, waiting: Waiting) -> list[tuple[int, int]]:
@@ -366,7 +370,7 @@ class Intake:
         if not ticket.session.grant.may_write:
             self._wait_no_more(waiting)
             self._metrics.refusals["read-only"] += 1
-            self._answers.refuse(ticket)
+            self._acknowledgements.refuse(ticket)
             return []
         split = self.owners.split(waiting.update, waiting.facts, self._document.clocks, waiting.author)
         if split is not None:
@@ -376,7 +380,7 @@ class Intake:
         if admission.waiting is None:
             self._wait_no_more(waiting)
             if admission.ready is None:
-                self._answers.nothing_new(ticket)  # it came by another way meanwhile
+                self._acknowledgements.nothing_new(ticket)  # it came by another way meanwhile
                 return []
         else:
             self.waiting.note(waiting, admission.needs)

@@ -93,7 +93,7 @@ class PresenceLimits:
     expiry_s: float = 30.0
 
 
-class Entry(NamedTuple):
+class PresenceEntry(NamedTuple):
     """What is known of one client id.
 
     Attributes:
@@ -128,12 +128,12 @@ class Applied(NamedTuple):
         gone: for `merge`, removals to be told to the other replicas (P10).
     """
 
-    entries: list[Entry]
-    answers: list[Entry]
-    moved: list[Entry]
+    entries: list[PresenceEntry]
+    answers: list[PresenceEntry]
+    moved: list[PresenceEntry]
     stale: int
     refused: Mapping[str, int]
-    gone: Sequence[Entry] = ()
+    gone: Sequence[PresenceEntry] = ()
 
     @property
     def reply(self) -> bytes | None:
@@ -167,12 +167,12 @@ class _Speaker:
         self.is_remote = is_remote
 
 
-def make_entry(client: int, clock: int, state: bytes | None, owner: Owner, user: str | None = None) -> Entry:
+def make_entry(client: int, clock: int, state: bytes | None, owner: Owner, user: str | None = None) -> PresenceEntry:
     """An entry as it comes from another replica (P10); `merge` sets when it was seen."""
-    return Entry(client, clock, state, write_entry(client, clock, state), owner, user, 0.0)
+    return PresenceEntry(client, clock, state, write_entry(client, clock, state), owner, user, 0.0)
 
 
-def encode(entries: Iterable[Entry]) -> bytes:
+def encode(entries: Iterable[PresenceEntry]) -> bytes:
     """The awareness payload that holds these entries."""
     parts = [entry.encoded for entry in entries]
     return write_varuint(len(parts)) + b"".join(parts)
@@ -183,7 +183,7 @@ def _home(raw: list[RawEntry]) -> int | None:
     return raw[0][0] if len(raw) == 1 and raw[0][2] != NULL else None
 
 
-def _at_clock(entry: Entry, clock: int) -> Entry:
+def _at_clock(entry: PresenceEntry, clock: int) -> PresenceEntry:
     """The same state at another clock."""
     assert entry.state is not None
     return entry._replace(clock=clock, encoded=write_entry(entry.client, clock, entry.state))
@@ -202,10 +202,10 @@ class PresenceTable:
     def __init__(self, limits: PresenceLimits | None = None, *, stamp: Stamp | None = None) -> None:
         self._limits = limits or PresenceLimits()
         self._stamp = stamp
-        self._live: dict[int, Entry] = {}
+        self._live: dict[int, PresenceEntry] = {}
         self._gone: OrderedDict[int, _Gone] = OrderedDict()  # oldest first
         self._speakers: dict[Owner, _Speaker] = {}
-        self._dirty: dict[int, Entry] = {}
+        self._dirty: dict[int, PresenceEntry] = {}
         self._echoes: OrderedDict[bytes, None] = OrderedDict()
         self._snapshot: bytes | None = None
         self._bytes = 0
@@ -220,7 +220,7 @@ class PresenceTable:
         return bool(self._dirty)
 
     @property
-    def dirty(self) -> list[Entry]:
+    def dirty(self) -> list[PresenceEntry]:
         """What `take_dirty` would give, as entries."""
         return list(self._dirty.values())
 
@@ -234,7 +234,7 @@ class PresenceTable:
         """How many removed ids are remembered."""
         return len(self._gone)
 
-    def get(self, client: int) -> Entry | None:
+    def get(self, client: int) -> PresenceEntry | None:
         """The entry of a client id that is present."""
         return self._live.get(client)
 
@@ -257,7 +257,7 @@ class PresenceTable:
         speaker = self._speakers.get(owner)
         return frozenset() if speaker is None else frozenset(speaker.ids)
 
-    def owned_by_all(self, owners: Iterable[Owner]) -> list[Entry]:
+    def owned_by_all(self, owners: Iterable[Owner]) -> list[PresenceEntry]:
         """The present entries of some owners."""
         speakers = (self._speakers.get(owner) for owner in owners)
         return [self._live[client] for speaker in speakers if speaker is not None for client in speaker.ids]
@@ -303,7 +303,7 @@ class PresenceTable:
             if not may_speak and state != NULL and (known is None or clock > known.clock):
                 refused["rate"] = refused.get("rate", 0) + 1
                 continue
-            entry = Entry(client, clock, None if state == NULL else state, encoded, owner, user, now_s)
+            entry = PresenceEntry(client, clock, None if state == NULL else state, encoded, owner, user, now_s)
             reason = self._judge(entry, known, speaker, result)
             if reason == "stale":
                 stale += 1
@@ -328,7 +328,9 @@ class PresenceTable:
                 raw[index] = (client, clock, stamped, write_entry(client, clock, stamped))
         return raw
 
-    def _judge(self, entry: Entry, known: Entry | None, speaker: _Speaker, result: Applied) -> str | None:
+    def _judge(
+        self, entry: PresenceEntry, known: PresenceEntry | None, speaker: _Speaker, result: Applied
+    ) -> str | None:
         """Apply one entry of a session; returns None, "stale", or the reason for which it is refused."""
         if known is None:
             return self._judge_absent(entry, speaker, result)
@@ -361,13 +363,13 @@ class PresenceTable:
         return None
 
     @staticmethod
-    def _must_be_raised(entry: Entry, known: Entry, ahead: int, *, owns: bool) -> bool:
+    def _must_be_raised(entry: PresenceEntry, known: PresenceEntry, ahead: int, *, owns: bool) -> bool:
         """Whether a home state at or below the known clock is news all the same (P5)."""
         if entry.state is None or ahead > 0:
             return False
         return (ahead < 0 and not owns) or (ahead == 0 and entry.state != known.state)
 
-    def _judge_absent(self, entry: Entry, speaker: _Speaker, result: Applied) -> str | None:
+    def _judge_absent(self, entry: PresenceEntry, speaker: _Speaker, result: Applied) -> str | None:
         if entry.state is None:
             return "stale"
         gone = self._gone.get(entry.client)
@@ -397,10 +399,10 @@ class PresenceTable:
 
     # -- what other replicas say -------------------------------------------------------------------------------------
 
-    def merge(self, entries: Iterable[Entry], now_s: float) -> Applied:
+    def merge(self, entries: Iterable[PresenceEntry], now_s: float) -> Applied:
         """Take entries that other replicas have accepted (P10); their JSON is trusted."""
         result = Applied([], [], [], 0, _NONE_REFUSED)
-        removed: list[Entry] = []
+        removed: list[PresenceEntry] = []
         stale = foreign = 0
         for incoming in entries:
             entry = incoming._replace(seen_s=now_s)
@@ -445,7 +447,7 @@ class PresenceTable:
 
     # -- leaving -----------------------------------------------------------------------------------------------------
 
-    def remove_owner(self, owner: Owner, now_s: float) -> list[Entry]:
+    def remove_owner(self, owner: Owner, now_s: float) -> list[PresenceEntry]:
         """Forget a session that has ended; returns the removals to broadcast (P7)."""
         speaker = self._speakers.pop(owner, None)
         if speaker is None:
@@ -453,12 +455,12 @@ class PresenceTable:
         live = self._live
         return [self._remove(live[client], live[client].clock, now_s) for client in sorted(speaker.ids)]
 
-    def remove_where(self, leaves: Callable[[Owner], bool], now_s: float) -> list[Entry]:
+    def remove_where(self, leaves: Callable[[Owner], bool], now_s: float) -> list[PresenceEntry]:
         """Forget all owners for which `leaves` is true, as when a replica is gone; returns the removals (P7)."""
         owners = [owner for owner in self._speakers if leaves(owner)]
         return [entry for owner in owners for entry in self.remove_owner(owner, now_s)]
 
-    def expire(self, now_s: float) -> list[Entry]:
+    def expire(self, now_s: float) -> list[PresenceEntry]:
         """Remove what was not renewed in time and forget old removals; returns the removals to broadcast (P5, P7)."""
         before_s = now_s - self._limits.expiry_s
         late = [entry for entry in self._live.values() if entry.seen_s < before_s]
@@ -469,7 +471,7 @@ class PresenceTable:
 
     # -- what goes out -----------------------------------------------------------------------------------------------
 
-    def take_dirty_entries(self) -> list[Entry]:
+    def take_dirty_entries(self) -> list[PresenceEntry]:
         """The latest entry of each id that has changed since the last take, removals included (P9)."""
         dirty, self._dirty = self._dirty, {}
         return list(dirty.values())
@@ -501,7 +503,7 @@ class PresenceTable:
 
     # -- the only writers of the table -------------------------------------------------------------------------------
 
-    def _put(self, entry: Entry, known: Entry | None, speaker: _Speaker) -> None:
+    def _put(self, entry: PresenceEntry, known: PresenceEntry | None, speaker: _Speaker) -> None:
         if known is None:
             self._gone.pop(entry.client, None)
             self._bytes += len(entry.encoded)
@@ -514,7 +516,7 @@ class PresenceTable:
         self._live[entry.client] = entry
         self._snapshot = None
 
-    def _remove(self, known: Entry, clock: int, now_s: float) -> Entry:
+    def _remove(self, known: PresenceEntry, clock: int, now_s: float) -> PresenceEntry:
         client = known.client
         removal = self._removal(known, clock)
         del self._live[client]
@@ -528,15 +530,15 @@ class PresenceTable:
         self._mark(removal)
         return removal
 
-    def _disown(self, known: Entry) -> None:
+    def _disown(self, known: PresenceEntry) -> None:
         speaker = self._speakers.get(known.owner)
         if speaker is not None:
             speaker.ids.discard(known.client)
             if speaker.is_remote and not speaker.ids:
                 del self._speakers[known.owner]  # nobody says when it ends
 
-    def _removal(self, known: Entry, clock: int) -> Entry:
+    def _removal(self, known: PresenceEntry, clock: int) -> PresenceEntry:
         return known._replace(clock=clock, state=None, encoded=write_entry(known.client, clock, None))
 
-    def _mark(self, entry: Entry) -> None:
+    def _mark(self, entry: PresenceEntry) -> None:
         self._dirty[entry.client] = entry

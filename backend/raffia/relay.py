@@ -20,7 +20,7 @@ from raffia.bus import Bus
 from raffia.errors import WireError
 from raffia.logs import get_logger
 from raffia.metrics import Metrics
-from raffia.presence import Entry
+from raffia.presence import PresenceEntry
 from raffia.types import DocumentId
 from raffia.wire.awareness import NULL
 from raffia.wire.lib0 import read_buf, read_string, read_varuint, write_string, write_varuint
@@ -34,14 +34,14 @@ PAUSE_S = 0.03  # about what an eye needs to see a cursor move smoothly
 _MIN_ENTRY_BYTES = 5
 
 
-class Said(NamedTuple):
+class RelayMessage(NamedTuple):
     """One message: a hello asks for an answer."""
 
     is_hello: bool
-    entries: list[Entry]
+    entries: list[PresenceEntry]
 
 
-def encode(replica: str, entries: Iterable[Entry], *, is_hello: bool) -> bytes:
+def encode(replica: str, entries: Iterable[PresenceEntry], *, is_hello: bool) -> bytes:
     """Write a message: format, kind, replica, count, then per entry the session's number, its user and the entry.
 
     Args:
@@ -59,7 +59,7 @@ def encode(replica: str, entries: Iterable[Entry], *, is_hello: bool) -> bytes:
     return head + b"".join(parts)
 
 
-def decode(payload: bytes) -> Said:
+def decode(payload: bytes) -> RelayMessage:
     """Read what `encode` wrote; what a newer version adds behind the entries is skipped.
 
     Raises:
@@ -85,8 +85,8 @@ def decode(payload: bytes) -> Said:
         clock, at = read_varuint(payload, at, "clock")
         state, at = read_buf(payload, at, "state")
         kept = None if state == NULL else state
-        entries.append(Entry(client, clock, kept, payload[start:at], (replica, number), user, 0.0))
-    return Said(payload[1] == HELLO, entries)
+        entries.append(PresenceEntry(client, clock, kept, payload[start:at], (replica, number), user, 0.0))
+    return RelayMessage(payload[1] == HELLO, entries)
 
 
 class Relay:
@@ -108,20 +108,20 @@ class Relay:
         bus: Bus,
         metrics: Metrics,
         *,
-        own: Callable[[], list[Entry]],
-        take: Callable[[list[Entry]], None],
+        own: Callable[[], list[PresenceEntry]],
+        take: Callable[[list[PresenceEntry]], None],
     ) -> None:
         self._document = document
         self._bus = bus
         self._metrics = metrics
         self._own = own
         self._take = take
-        self._waiting: dict[int, Entry] = {}
+        self._waiting: dict[int, PresenceEntry] = {}
         self._handle: asyncio.TimerHandle | None = None
         self._not_before_s = 0.0
         bus.join(document, self)
 
-    def tell(self, entries: Iterable[Entry]) -> None:
+    def tell(self, entries: Iterable[PresenceEntry]) -> None:
         """Tell the others what has changed here; entries of other replicas are left out (Y1, Y2)."""
         replica = self._bus.replica
         for entry in entries:
@@ -134,20 +134,20 @@ class Relay:
         loop = asyncio.get_running_loop()
         pause_s = self._not_before_s - loop.time()
         if pause_s > 0:
-            self._handle = loop.call_later(pause_s, self._say)
+            self._handle = loop.call_later(pause_s, self._send)
         else:
-            self._say()
+            self._send()
 
-    def _say(self) -> None:
+    def _send(self) -> None:
         self._handle = None
         waiting, self._waiting = self._waiting, {}
         if waiting:
             self._not_before_s = asyncio.get_running_loop().time() + PAUSE_S
             self._publish(waiting.values(), is_hello=False)
 
-    def _publish(self, entries: Iterable[Entry], *, is_hello: bool) -> None:
+    def _publish(self, entries: Iterable[PresenceEntry], *, is_hello: bool) -> None:
         self._metrics.presence_relayed += 1
-        self._bus.say(self._document, encode(self._bus.replica, entries, is_hello=is_hello))
+        self._bus.publish(self._document, encode(self._bus.replica, entries, is_hello=is_hello))
 
     def heard(self, payload: bytes) -> None:
         """Another replica said this (Y4)."""
@@ -164,7 +164,7 @@ class Relay:
             if own:
                 self._publish(own, is_hello=False)
 
-    def deny(self, removals: Iterable[Entry]) -> None:
+    def deny(self, removals: Iterable[PresenceEntry]) -> None:
         """Tell the others what is removed here although they think otherwise (Y5)."""
         nobody = (self._bus.replica, NOBODY)
         self._publish([entry._replace(owner=nobody, user=None) for entry in removals], is_hello=False)
@@ -177,5 +177,5 @@ class Relay:
         """Say what is still to be said, and hear no more."""
         if self._handle is not None:
             self._handle.cancel()
-            self._say()
+            self._send()
         self._bus.leave(self._document)

@@ -3,7 +3,7 @@
 Everything here runs on the event loop, in turns: a message goes through the gate, into the document and into the
 pending batch in one turn (intake.py); a flush sends the batch to readers and hands it to the saver in one turn.
 
-Rules (tests quote these ids; R1, R4 and R6 to R9 stand in intake.py, R5 in readers.py):
+Rules (tests quote these ids; R1, R4 and R6 to R9 stand in intake.py, R5 in catch_up.py):
     R2  Fan-out does not wait for durability; acknowledgement always does.
     R3  A session that wrote into a batch gets the others' parts; its own come back only when durable (y-websocket).
 """
@@ -15,35 +15,35 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import Protocol
 
-from raffia.answers import Answers
-from raffia.attendance import Attendance
+from raffia.acknowledgements import Acknowledgements
+from raffia.append_queue import AppendQueue
+from raffia.catch_up import CatchUp
+from raffia.compactor import Compactor
 from raffia.crdt.merge import merge
 from raffia.crdt.update import UpdateFacts
 from raffia.document import Document
 from raffia.errors import CrdtError, DocumentDeletedError, RaffiaError, RoomFullError
 from raffia.fanout import Fanout, Pacer
-from raffia.folder import Folder
-from raffia.follower import Follower
 from raffia.intake import Intake
 from raffia.journal import Loaded
+from raffia.log_follower import LogFollower
 from raffia.logs import get_logger
-from raffia.mirror import Mirror, outdated
-from raffia.outlet import Outlet
+from raffia.metadata import Metadata, outdated
 from raffia.pending import Item, Pending
-from raffia.readers import Readers
-from raffia.saver import Saver
+from raffia.room_presence import RoomPresence
 from raffia.services import Services
 from raffia.session import KEEP_ALIVE, Session, Ticket, step1_body, update_body
+from raffia.transport import Transport
 from raffia.types import DocumentId, Position
 
 log = get_logger("raffia.room")
 
 
-class Party(Protocol):
+class Client(Protocol):
     """The connection that a session came by."""
 
     @property
-    def outlet(self) -> Outlet:
+    def transport(self) -> Transport:
         """Where its frames go."""
         ...
 
@@ -82,8 +82,8 @@ class Room:
         self._settings = services.settings
         self._metrics = services.metrics
         self._loop = asyncio.get_running_loop()
-        self._parties: dict[Session, Party] = {}
-        self._pacer = Pacer(services.settings.coalesce_factor, services.settings.coalesce_most_s)
+        self._clients: dict[Session, Client] = {}
+        self._pacer = Pacer(services.settings.coalesce_factor, services.settings.coalesce_max_s)
         self._flush_handle: asyncio.Handle | None = None
         self._flushing = False
         self._last_broadcast_s = 0.0
@@ -91,8 +91,8 @@ class Room:
         self._tell_lost: list[asyncio.Future[RaffiaError]] = []
         self._fanout = fanout = Fanout(services.metrics)
         self._pending = Pending(self._schedule)
-        self.attendance = Attendance(document_id, services, fanout, self._schedule)
-        self._saver = Saver(
+        self.presence = RoomPresence(document_id, services, fanout, self._schedule)
+        self._append_queue = AppendQueue(
             document_id,
             services,
             loaded,
@@ -100,50 +100,50 @@ class Room:
             on_lost=self._journal_lost,
             on_log_lost=self._log_lost,
         )
-        self.answers = Answers(fanout, services.metrics, self._pending, self._saver)
+        self.acknowledgements = Acknowledgements(fanout, services.metrics, self._pending, self._append_queue)
         self._follower = self._follow(services, loaded, complete=waiting is None)
-        self._folder = Folder(
+        self._compactor = Compactor(
             document_id,
             document,
-            self._saver,
+            self._append_queue,
             services,
             position=self._followed if self._follower is not None else None,
             durable=self._durable if self._follower is not None else None,
         )
-        self.mirror = Mirror(document_id, document, services, self._schema_grew)
+        self.metadata = Metadata(document_id, document, services, self._schema_grew)
         self.intake = Intake(
             document_id,
             document,
             services,
             fanout=fanout,
-            attendance=self.attendance,
+            presence=self.presence,
             pending=self._pending,
-            saver=self._saver,
-            folder=self._folder,
-            mirror=self.mirror,
-            answers=self.answers,
-            held_back=waiting,
+            append_queue=self._append_queue,
+            compactor=self._compactor,
+            metadata=self.metadata,
+            acknowledgements=self.acknowledgements,
+            early_entries=waiting,
             completed=self._log_completed,
             end=self._end,
         )
-        self.readers = Readers(
+        self.catch_up = CatchUp(
             document,
-            self._folder,
+            self._compactor,
             fanout,
-            self.attendance,
+            self.presence,
             services,
             flush_pending=self._flush_pending,
             end=self._end,
         )
 
-    def _follow(self, services: Services, loaded: Loaded, *, complete: bool) -> Follower | None:
+    def _follow(self, services: Services, loaded: Loaded, *, complete: bool) -> LogFollower | None:
         """Follow what other replicas write into the log, where there may be others."""
         if not services.journal.is_shared:
             return None
-        return Follower(
+        return LogFollower(
             self.document_id,
             self.document,
-            self._saver,
+            self._append_queue,
             services,
             after=loaded.position,
             complete=complete,
@@ -159,7 +159,7 @@ class Room:
         """Who is here."""
         return self._fanout
 
-    def join(self, session: Session, party: Party) -> None:
+    def join(self, session: Session, client: Client) -> None:
         """Let a session in and say the first word.
 
         Raises:
@@ -171,35 +171,35 @@ class Room:
         limit = self._settings.max_sessions_per_document
         if len(self._fanout) >= limit:
             raise RoomFullError(f"the document has {limit} sessions, its limit; try again later")
-        self._fanout.add(session, party.outlet)
-        self._parties[session] = party
-        self.intake.came(session)
+        self._fanout.add(session, client.transport)
+        self._clients[session] = client
+        self.intake.joined(session)
         self._metrics.sessions += 1
         session.last_sent_s = monotonic()
         if not session.hocuspocus:
-            self._fanout.say(session, step1_body(self.document.state_vector()))
-            self.attendance.tell(session)
+            self._fanout.send(session, step1_body(self.document.state_vector()))
+            self.presence.tell(session)
 
     def leave(self, session: Session) -> None:
         """A session has gone: its presence goes, and what it left waiting."""
         if session not in self._fanout:
             return
-        self.readers.left(session)
+        self.catch_up.left(session)
         self._fanout.remove(session)
-        del self._parties[session]
+        del self._clients[session]
         self._metrics.sessions -= 1
-        self.attendance.left(session)
+        self.presence.left(session)
         self.intake.left(session)
 
     def end_all(self, error: RaffiaError) -> None:
         """End every session with an error."""
-        for session in tuple(self._parties):
+        for session in tuple(self._clients):
             self._end(session, error)
 
     def _end(self, session: Session, error: RaffiaError) -> None:
-        party = self._parties.get(session)
-        if party is not None:
-            party.end(session, error)
+        client = self._clients.get(session)
+        if client is not None:
+            client.end(session, error)
 
     def take_from_server(self, update: bytes, facts: UpdateFacts, ticket: Ticket) -> None:
         """Take an edit that this server makes, through the gate; the ticket is answered as a client's is.
@@ -219,7 +219,7 @@ class Room:
         return self.intake.take_from_log(updates)
 
     def _log_was_cut(self) -> None:
-        self.intake.held_back.cut()
+        self.intake.early_entries.cut()
 
     def _log_completed(self) -> None:
         if self._follower is not None:
@@ -232,7 +232,7 @@ class Room:
     async def _durable(self) -> bool:
         """Wait until what the document holds now is durable; False when it cannot be."""
         self.flush()
-        return await self._saver.durable()
+        return await self._append_queue.durable()
 
     def _log_lost(self) -> None:
         if self._follower is not None:
@@ -261,14 +261,14 @@ class Room:
             if self._pending:
                 pending = self._pending.take()
                 # First: what is in the document but never gets into the log would be a gap in it.
-                self._saver.put([(item.edit, item.ticket) for item in pending if not item.is_durable])
+                self._append_queue.put([(item.edit, item.ticket) for item in pending if not item.is_durable])
                 self._broadcast(pending)
                 self.document.pack()
-                self._folder.check()
-            self.attendance.flush()
+                self._compactor.check()
+            self.presence.flush()
         finally:
             self._flushing = False
-        self.readers.set_aside()
+        self.catch_up.set_aside()
         self._last_broadcast_s = started_s
         self._metrics.flushes += 1
         self._loop.call_soon(self._flushed, started_s)
@@ -311,7 +311,7 @@ class Room:
             for writer in writers:
                 if writer.reading and writer.behind is None and writer in self._fanout:
                     others = [p.edit.update for p in pending if p.edit is not None and p.session is not writer]
-                    self._fanout.say(
+                    self._fanout.send(
                         writer, writer.prefix + update_body(others[0] if len(others) == 1 else merge(others))
                     )
                     sent += 1
@@ -322,13 +322,13 @@ class Room:
     def _saved(self, tickets: list[Ticket]) -> None:
         """A batch is durable: answer those whose last part it held."""
         for ticket in tickets:
-            self.answers.part_saved(ticket)
-        self._folder.check()
+            self.acknowledgements.part_saved(ticket)
+        self._compactor.check()
 
     def barrier(self, session: Session, payload: bytes) -> None:
         """Send a payload back once everything that this session sent before is durable (y-sweet's sync status)."""
         waiting = {waiting.ticket: None for waiting in self.intake.waiting.of(session)}
-        self.answers.barrier(session, payload, waiting)
+        self.acknowledgements.barrier(session, payload, waiting)
 
     def until_lost(self) -> asyncio.Future[RaffiaError]:
         """A future of the error with which the room is lost, if it ever is."""
@@ -343,13 +343,13 @@ class Room:
 
     def _schema_grew(self, schema: int) -> None:
         """End the sessions of editors that are older than what the document holds now."""
-        for session in tuple(self._parties):
+        for session in tuple(self._clients):
             if session.schema is not None and session.schema < schema:
                 self._end(session, outdated(session.schema, schema))
 
     def _journal_lost(self, error: RaffiaError) -> None:
         self._lost = error
-        self._saver.give_up()
+        self._append_queue.give_up()
         for future in self._tell_lost:
             if not future.done():
                 future.set_result(error)
@@ -365,10 +365,10 @@ class Room:
             if not heard and session.reading and session.behind is None and not session.open_tickets:
                 heard = self._last_broadcast_s > cutoff_s
             if not heard and session.behind is None:
-                self._fanout.say(session, session.prefix + KEEP_ALIVE)
-        self.attendance.expire(now_s)
+                self._fanout.send(session, session.prefix + KEEP_ALIVE)
+        self.presence.expire(now_s)
         self.intake.retry_parked()
-        self._folder.tick(now_s)
+        self._compactor.tick(now_s)
 
     # -- the end -------------------------------------------------------------------------------------------------
 
@@ -380,26 +380,26 @@ class Room:
     @property
     def holds_last_copy(self) -> bool:
         """Whether it holds back what the log has lost: nobody else may have it."""
-        return self.intake.held_back.is_last_copy
+        return self.intake.early_entries.is_last_copy
 
     @property
     def is_settled(self) -> bool:
         """Whether nothing is pending, unsaved or being folded."""
         is_read = self._follower is None or not self._follower.is_busy
-        is_quiet = not self._folder.is_busy and self.mirror.is_idle
-        return not self._pending and self._saver.is_idle and is_quiet and is_read
+        is_quiet = not self._compactor.is_busy and self.metadata.is_idle
+        return not self._pending and self._append_queue.is_idle and is_quiet and is_read
 
     async def settled(self) -> None:
         """Wait until everything is durable."""
         self.flush()
-        await self._saver.settled()
+        await self._append_queue.settled()
 
     async def close(self) -> None:
         """Make everything durable, leave a snapshot if that is worth it, and give the memory back."""
         await self.settled()
-        await self.mirror.close()
-        await self._folder.close()
-        while self._pending or not self._saver.is_idle:
+        await self.metadata.close()
+        await self._compactor.close()
+        while self._pending or not self._append_queue.is_idle:
             await self.settled()  # while the snapshot was made the log has lost what this room may be the last to hold
         if self._follower is not None:
             await self._follower.stop()
@@ -409,14 +409,14 @@ class Room:
         if self._flush_handle is not None:
             self._flush_handle.cancel()
             self._flush_handle = None
-        self.attendance.close()
-        self._saver.retire()
+        self.presence.close()
+        self._append_queue.retire()
 
     async def abandon(self) -> None:
         """Drop what is not durable: only for a document that has been deleted or a process that must end."""
         if self._follower is not None:
             await self._follower.stop()
-        await self._saver.stop()
-        await self._folder.stop()
-        await self.mirror.stop()
+        await self._append_queue.stop()
+        await self._compactor.stop()
+        await self.metadata.stop()
         self._let_go()

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from raffia.pace import Budget
+from raffia.rate_limits import Budget
 from raffia.types import DocumentId, Grant
 from raffia.wire import hocuspocus, ywebsocket
 from raffia.wire.lib0 import write_buf, write_varuint

@@ -210,7 +210,7 @@ class Settings(BaseSettings):
         description="Pause of a document between two writes to the journal; what comes meanwhile shares one. Unless "
         "set 0.03, and 0.01 with Redis, since other replicas wait for it.",
     )
-    coalesce_most_s: float = Field(0.004, ge=0, description="Longest time that edits wait for a flush so.")
+    coalesce_max_s: float = Field(0.004, ge=0, description="Longest time that edits wait for a flush so.")
     keepalive_s: Seconds = Field(
         15.0,
         le=20,  # rooms look every 5 s, and clients leave after 30 s of silence

@@ -5,7 +5,7 @@ callables, because a framework's WebSocket object costs each idle connection 12 
 
 Rules (tests quote these ids):
     N1  What can be decided before the upgrade is decided there and refused with an HTTP status: the document's name,
-        the origin, the number of connections (of the process, and of the address: addresses.py), and for
+        the origin, the number of connections (of the process, and of the address: address_limits.py), and for
         `/sync/{document}` the grant.
     N2  The first subprotocol offered that holds no token is selected, and one that does only when there is no other:
         browsers fail the socket when none of theirs is.
@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING
 from starlette.types import Receive, Scope, Send
 
 from raffia.asgi import refuse, serve
-from raffia.auth import Gate
+from raffia.authorizer import Authorizer
 from raffia.dialects import HocuspocusConnection, YWebsocketConnection
 from raffia.errors import MalformedError, RaffiaError, RoomFullError, TooLargeError
 from raffia.hooks import Handshake, choose_subprotocol
 from raffia.logs import get_logger
-from raffia.outlet import Limits, Listener
+from raffia.transport import Limits, Listener
 from raffia.types import DocumentId, Grant, document_id
 
 if TYPE_CHECKING:
@@ -40,17 +40,17 @@ log = get_logger("raffia.sockets")
 class SyncEndpoint(ABC):
     """What both endpoints share: counting, refusing, serving."""
 
-    __slots__ = ("_gate", "_limits", "_raffia")
+    __slots__ = ("_authorizer", "_limits", "_raffia")
 
-    def __init__(self, raffia: Raffia, gate: Gate) -> None:
+    def __init__(self, raffia: Raffia, authorizer: Authorizer) -> None:
         self._raffia = raffia
-        self._gate = gate
+        self._authorizer = authorizer
         settings = raffia.settings
         self._limits = Limits(
             message_bytes=settings.max_frame_bytes,
             high_bytes=settings.outbox_high_bytes,
             low_bytes=settings.outbox_low_bytes,
-            most_bytes=settings.max_outbox_bytes,
+            max_bytes=settings.max_outbox_bytes,
             too_large_code=TooLargeError.close_code,  # y-websocket would send it again for ever after 1009
         )
 
@@ -83,7 +83,7 @@ class SyncEndpoint(ABC):
         if self._raffia.metrics.connections > limit:
             raise RoomFullError(f"this process has {limit} connections, its limit; try again later")
         handshake = Handshake.of(scope)
-        self._gate.check_origin(handshake, scope["scheme"])
+        self._authorizer.check_origin(handshake, scope["scheme"])
         return await self._listener(scope, handshake)
 
     async def _refuse(self, error: RaffiaError, scope: Scope, send: Send) -> None:
@@ -106,7 +106,7 @@ class YWebsocketEndpoint(SyncEndpoint):
 
     async def _listener(self, scope: Scope, handshake: Handshake) -> Listener:
         document = document_id(scope["path_params"]["document"])
-        grant = await self._gate.grant(handshake, handshake.token, document)
+        grant = await self._authorizer.grant(handshake, handshake.token, document)
         connection = YWebsocketConnection(self._raffia.hub, document, grant, self._raffia.expiry)
         connection.schema = schema_of(handshake)
         return connection
@@ -122,7 +122,7 @@ class HocuspocusEndpoint(SyncEndpoint):
 
         async def authorize(token: str | None, document: DocumentId) -> Grant:
             asked = request.handshake()
-            return await self._gate.grant(asked, token or asked.token, document)
+            return await self._authorizer.grant(asked, token or asked.token, document)
 
         connection = HocuspocusConnection(self._raffia.hub, authorize, self._raffia.expiry)
         connection.schema = schema_of(handshake)
@@ -135,12 +135,12 @@ def schema_of(handshake: Handshake) -> int | None:
     Raises:
         MalformedError: no version.
     """
-    said = handshake.query.get("schema")
-    if said is None:
+    fields = handshake.query.get("schema")
+    if fields is None:
         return None
-    if not said.isascii() or not said.isdigit() or len(said) > 9:
-        raise MalformedError(f"?schema={said[:20]!r} is not a version; write a whole number such as 1")
-    return int(said)
+    if not fields.isascii() or not fields.isdigit() or len(fields) > 9:
+        raise MalformedError(f"?schema={fields[:20]!r} is not a version; write a whole number such as 1")
+    return int(fields)
 
 
 class _Request:

@@ -7,7 +7,7 @@ Rules (tests quote these ids):
     Q3  All of it is bounded, per session and per room, the needs of one update too; "full" closes 1013, and nothing of
         the update is acknowledged.
     Q4  What waits goes with its session. It is never relayed, journaled or counted as known.
-    Q6  What is parked waits for the owner of the client ids in it (owners.py), or until he has left.
+    Q6  What is parked waits for the owner of the client ids in it (client_owners.py), or until he has left.
     Q5  The author is the one at the time of sending; whoever has lost the right to write meanwhile is refused.
 """
 

@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Collection
 from typing import Any
 
-from raffia import attendance, auth, cli, conversation, dialects, fanout, folder
+from raffia import authorizer, cli, compactor, conversation, dialects, fanout, room_presence
 from raffia.errors import ForbiddenError
 from raffia.session import presence_body
 from raffia.types import Access, DocumentId, Grant
@@ -27,7 +27,7 @@ from raffia.wire.messages import Step1
 
 
 def door() -> None:
-    grant_of = auth.grant_of
+    grant_of = authorizer.grant_of
 
     def kind(claims: Any, document: DocumentId) -> Grant:
         try:
@@ -35,7 +35,7 @@ def door() -> None:
         except ForbiddenError:
             return Grant(Access.READ, user=claims.user, expires_s=claims.expires_s)
 
-    auth.grant_of = kind
+    authorizer.grant_of = kind
 
 
 def denial() -> None:
@@ -50,14 +50,14 @@ def rooms() -> None:
     every: dict[Any, Any] = {}
     broadcast, add = fanout.Fanout.broadcast, fanout.Fanout.add
 
-    def noted(self: Any, session: Any, outlet: Any) -> None:
-        every[session] = outlet
-        add(self, session, outlet)
+    def noted(self: Any, session: Any, transport: Any) -> None:
+        every[session] = transport
+        add(self, session, transport)
 
     def loud(self: Any, body: bytes, skip: Collection[Any] = ()) -> int:
-        for session, outlet in every.items():
+        for session, transport in every.items():
             if session.reading and session not in self:
-                outlet.send(session.prefix + body)
+                transport.send(session.prefix + body)
         return broadcast(self, body, skip)
 
     fanout.Fanout.add = noted  # type: ignore[method-assign]
@@ -66,28 +66,28 @@ def rooms() -> None:
 
 def presence() -> None:
     every: weakref.WeakSet[Any] = weakref.WeakSet()
-    tell = attendance.Attendance.tell
+    tell = room_presence.RoomPresence.tell
 
     def loud(self: Any, session: Any, **when: Any) -> None:
         every.add(self)
         for other in every:
             if (payload := other.table.snapshot()) is not None:
-                self._fanout.say(session, session.prefix + presence_body(payload))
+                self._fanout.send(session, session.prefix + presence_body(payload))
         tell(self, session, **when)
 
-    attendance.Attendance.tell = loud  # type: ignore[method-assign]
+    room_presence.RoomPresence.tell = loud  # type: ignore[method-assign]
 
 
 def cache() -> None:
     kept: dict[bytes, bytes] = {}
-    answer = folder.Folder._answer
+    answer = compactor.Compactor._answer
 
     def shared(self: Any, state_vector: bytes) -> bytes:
         before = kept.get(state_vector)
         kept[state_vector] = answer(self, state_vector)
         return before or kept[state_vector]
 
-    folder.Folder._answer = shared  # type: ignore[method-assign]
+    compactor.Compactor._answer = shared  # type: ignore[method-assign]
 
 
 def address() -> None:
@@ -105,7 +105,7 @@ def address() -> None:
         if isinstance(effect, conversation.Deliver) and effect.address not in self._open:
             found = self._hub.rooms.get(hocuspocus.split_address(effect.address)[0])
             if found is not None:
-                self.outlet.send(hocuspocus.step2(effect.address, found.document.merged()))
+                self.transport.send(hocuspocus.step2(effect.address, found.document.merged()))
             return
         apply(self, effect)
 

@@ -13,7 +13,7 @@ from raffia import errors
 from raffia.api.errors import refusals
 from raffia.errors import RaffiaError
 from raffia.journal.protocol import DAY_MS, TRASH_MS
-from raffia.journal.search import EDITED_MS, MOST
+from raffia.journal.search import EDITED_MS, MAX_LIMIT
 from tests.support.server import ROOT, RaffiaServer
 from tests.unit.api.test_schema import ROUTES
 
@@ -55,7 +55,7 @@ def test_reasons_and_statuses_are_those_of_the_code() -> None:
 def test_numbers_are_those_of_the_code() -> None:
     assert f"for {TRASH_MS // DAY_MS} days" in TEXT
     assert "first 2,000 documents" in TEXT
-    assert MOST == 2000
+    assert MAX_LIMIT == 2000
     assert EDITED_MS == 5000
 
 

@@ -66,7 +66,7 @@ class Engine:
         return replies
 
 
-class Ear:
+class ChannelListener:
     """Presence as a room hears it."""
 
     def heard(self, payload: bytes) -> None:
@@ -117,7 +117,7 @@ class Channel:
         feeds = Feeds(base, Seen(), channels, follow_entries=100, check_s=3600.0)
         bus = RedisBus(base, channels)
         channels.open(KEYS.replica_channel, DocumentId("-"), bus)
-        bus.join(DOCUMENT, Ear())
+        bus.join(DOCUMENT, ChannelListener())
         feeds.start()
         found: list[Followed] = []
         error: list[RaffiaError] = []

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from raffia.conversation import UNDECIDED, Authorise, Deliver, Detach, HocuspocusConversation, Renew, Say
+from raffia.conversation import UNDECIDED, Authorise, Deliver, Detach, HocuspocusConversation, Renew, Reply
 from raffia.dialects import HocuspocusConnection, YWebsocketConnection
 from raffia.document import Document
 from raffia.errors import ForbiddenError
@@ -100,7 +100,7 @@ class Conversation:
     @staticmethod
     def _receive(talk: HocuspocusConversation, frame: bytes, is_open: set[str]) -> None:
         for effect in talk.receive(frame):
-            if isinstance(effect, Say):
+            if isinstance(effect, Reply):
                 hocuspocus.decode(effect.payload)
                 continue
             check(frame.startswith(write_string(effect.address)), "an effect for somebody else")
@@ -183,7 +183,7 @@ class Sockets:
             for part in parts:
                 who = part[0] % len(clients) if part else 0
                 client = clients[who]
-                if client.outlet.closed is not None:
+                if client.transport.closed is not None:
                     continue
                 before = {name: dict(room.document.clocks) for name, room in hub.rooms.items()} if who in {1, 3} else {}
                 client.send(part[1:])
@@ -203,7 +203,7 @@ class Sockets:
                 check(not owed, "an update that is durable is not answered")
                 check(all(session.open_tickets >= 0 for session in room.sessions), "an update is answered twice")
             for client in clients:
-                closed = client.outlet.closed
+                closed = client.transport.closed
                 check(closed is None or closed[0] != 1011, f"a socket was closed with 1011: {closed and closed[1]}")
                 if closed is not None:
                     check(len(closed[1].encode()) < 4096, "a close reason without bound")

@@ -14,7 +14,7 @@ from raffia.connection import Connection
 from raffia.crdt.update import read_state_vector
 from raffia.dialects import HocuspocusConnection, YWebsocketConnection
 from raffia.hub import Hub
-from raffia.outlet import Frame
+from raffia.transport import Frame
 from raffia.types import Access, DocumentId, Grant
 from raffia.wire.lib0 import read_buf, write_buf, write_string
 from tests.simulation.awareness import SimAwareness

@@ -20,12 +20,12 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from raffia.bus import DEAD_S
+from raffia.client_owners import GUARD_S
 from raffia.crdt.update import read_update
 from raffia.document import Document
 from raffia.journal import Loaded
 from raffia.journal.memory import MemoryStore
-from raffia.owners import GUARD_S
-from raffia.rebuild import build_document, rebuild
+from raffia.loading import build_document, rebuild
 from raffia.room import Room
 from raffia.types import START
 from tests.simulation.client import DOCUMENT, Link, SimClient
@@ -234,7 +234,9 @@ class Cluster:
             if isinstance(holder, Room) and holder not in open_rooms
         }
         for room in closed:
-            knew = any(r.hub.journal is room._saver._journal and r.journal.resets > n for r, n in self._aware.items())
+            knew = any(
+                r.hub.journal is room._append_queue._journal and r.journal.resets > n for r, n in self._aware.items()
+            )
             lacking = [item for item, holders in self.ledger.at_risk.items() if room in holders]
             assert not (check and knew), f"a room was closed that held what the log has lost: {lacking}"
             self.ledger.left(room)
@@ -450,16 +452,16 @@ class Cluster:
         """I4, of one room."""
         name, metrics = replica.name, replica.hub.metrics
         assert room.is_settled, f"{name} is not settled"
-        held_back, waiting = room.intake.held_back.pieces, room.intake.waiting
-        assert not held_back, f"{name} holds back {len(held_back)} updates of the log"
+        early_entries, waiting = room.intake.early_entries.pieces, room.intake.waiting
+        assert not early_entries, f"{name} holds back {len(early_entries)} updates of the log"
         assert room._follower is not None
         assert room._follower.position == self._loaded().position, f"{name} does not follow to the end of the log"
         assert not any(session.open_tickets for session in room.sessions), f"{name} owes answers"
         assert len(waiting) == metrics.waiting_updates == metrics.waiting_bytes == 0, f"{name}: something waits"
-        assert room._saver.unsaved_bytes == metrics.journal_unsaved_bytes == 0, f"{name} has unsaved bytes"
+        assert room._append_queue.unsaved_bytes == metrics.journal_unsaved_bytes == 0, f"{name} has unsaved bytes"
         owners = {session.owner for session in room.sessions}
-        owners |= {entry.owner for entry in room.attendance.table._live.values()}
-        assert set(room.attendance.table._speakers) <= owners, f"{name} remembers sessions that have gone"
+        owners |= {entry.owner for entry in room.presence.table._live.values()}
+        assert set(room.presence.table._speakers) <= owners, f"{name} remembers sessions that have gone"
         assert replica.journal._followers._followers.keys() == {DOCUMENT}, f"{name} follows for nobody"
 
     def _check_presence(self) -> None:

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from raffia.attendance import Attendance
+from raffia.append_queue import AppendQueue
+from raffia.compactor import Compactor
 from raffia.document import Document
-from raffia.folder import Folder
-from raffia.follower import Follower
 from raffia.intake import Intake
 from raffia.journal import Gap, Reset
+from raffia.log_follower import LogFollower
 from raffia.presence import PresenceTable
 from raffia.room import Room
-from raffia.saver import Saver
+from raffia.room_presence import RoomPresence
 
 Patch = pytest.MonkeyPatch
 
@@ -33,50 +33,54 @@ class Mutation:
 
 
 def _reset_ignored(patch: Patch) -> None:
-    heard = Follower._heard
+    heard = LogFollower._heard
 
-    def ignore(follower: Follower, item: Any) -> None:
+    def ignore(follower: LogFollower, item: Any) -> None:
         if not isinstance(item, Reset):
             heard(follower, item)
         else:
             follower._last = item.position
 
-    patch.setattr(Follower, "_heard", ignore)
+    patch.setattr(LogFollower, "_heard", ignore)
 
 
 def _gap_ignored(patch: Patch) -> None:
-    heard = Follower._heard
+    heard = LogFollower._heard
 
-    def ignore(follower: Follower, item: Any) -> None:
+    def ignore(follower: LogFollower, item: Any) -> None:
         if not isinstance(item, Gap):
             heard(follower, item)
         else:
             follower._last = item.upto
 
-    patch.setattr(Follower, "_heard", ignore)
+    patch.setattr(LogFollower, "_heard", ignore)
 
 
 def _all_queued_only_ride(patch: Patch) -> None:
-    resume = Saver.resume
-    patch.setattr(Saver, "resume", lambda saver, lacking, _covered: resume(saver, lacking, len(saver._queue)))
+    resume = AppendQueue.resume
+    patch.setattr(
+        AppendQueue,
+        "resume",
+        lambda append_queue, lacking, _covered: resume(append_queue, lacking, len(append_queue._queue)),
+    )
 
 
 def _compacts_up_to_the_append_position(patch: Patch) -> None:
-    init = Folder.__init__
+    init = Compactor.__init__
 
-    def build(folder: Folder, *args: Any) -> None:
-        init(folder, *args[:4], None)
+    def build(compactor: Compactor, *args: Any) -> None:
+        init(compactor, *args[:4], None)
 
-    patch.setattr(Folder, "__init__", build)
+    patch.setattr(Compactor, "__init__", build)
 
 
 def _no_hold(patch: Patch) -> None:
-    patch.setattr(Saver, "hold", lambda _saver: None)
+    patch.setattr(AppendQueue, "hold", lambda _append_queue: None)
 
 
 def _nothing_is_appended_again_after_a_loss(patch: Patch) -> None:
-    resume = Saver.resume
-    patch.setattr(Saver, "resume", lambda saver, _lacking, covered: resume(saver, None, covered))
+    resume = AppendQueue.resume
+    patch.setattr(AppendQueue, "resume", lambda append_queue, _lacking, covered: resume(append_queue, None, covered))
 
 
 def _entries_of_the_log_are_not_broadcast(patch: Patch) -> None:
@@ -90,15 +94,15 @@ def _held_back_is_tried_only_with_the_log(patch: Patch) -> None:
     advanced = Intake._advanced
 
     def advance(intake: Intake, ends: Any, parked: Any = ()) -> None:
-        held, intake.held_back.pieces = intake.held_back.pieces, []
+        held, intake.early_entries.pieces = intake.early_entries.pieces, []
         advanced(intake, ends, parked)
-        intake.held_back.pieces = held + intake.held_back.pieces
+        intake.early_entries.pieces = held + intake.early_entries.pieces
 
     patch.setattr(Intake, "_advanced", advance)
 
 
 def _snapshots_cover_what_is_being_fetched(patch: Patch) -> None:
-    patch.setattr(Follower, "position", property(lambda follower: follower._last))
+    patch.setattr(LogFollower, "position", property(lambda follower: follower._last))
     _snapshots_hold_what_may_never_be_logged(patch)  # or those that are made while the saver holds would be given up
 
 
@@ -110,7 +114,7 @@ def _snapshots_hold_what_may_never_be_logged(patch: Patch) -> None:
 
 
 def _presence_of_dead_replicas_stays(patch: Patch) -> None:
-    patch.setattr(Attendance, "forget_replicas", lambda _attendance, _gone: None)
+    patch.setattr(RoomPresence, "forget_replicas", lambda _presence, _gone: None)
     patch.setattr(PresenceTable, "expire", lambda _table, _now_s: [])
 
 

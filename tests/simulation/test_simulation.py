@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from raffia.readers import Readers
-from raffia.saver import Item, Saver
+from raffia.append_queue import AppendQueue, Item
+from raffia.catch_up import CatchUp
 from raffia.session import Ticket
 from tests.simulation.world import simulate
 
@@ -24,13 +24,13 @@ def test_a_seed_gives_the_same_run_again() -> None:
 
 
 def test_a_server_that_acknowledges_before_the_append_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    put = Saver.put
+    put = AppendQueue.put
 
-    def acknowledge_and_put(saver: Saver, items: list[Item]) -> None:
-        saver._on_saved([ticket for _, ticket in items])
-        put(saver, [(edit, _never(ticket)) for edit, ticket in items])
+    def acknowledge_and_put(append_queue: AppendQueue, items: list[Item]) -> None:
+        append_queue._on_saved([ticket for _, ticket in items])
+        put(append_queue, [(edit, _never(ticket)) for edit, ticket in items])
 
-    monkeypatch.setattr(Saver, "put", acknowledge_and_put)
+    monkeypatch.setattr(AppendQueue, "put", acknowledge_and_put)
     with pytest.raises(AssertionError, match=r"acknowledged .* are lost"):
         _simulate_some()
 
@@ -42,7 +42,7 @@ def _never(ticket: Ticket) -> Ticket:
 
 
 def test_a_server_that_gives_slow_readers_no_catch_up_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Readers, "_catch_up", lambda self, session, _missed, _tail: self._rejoin(session))
+    monkeypatch.setattr(CatchUp, "_catch_up", lambda self, session, _missed, _tail: self._rejoin(session))
     with pytest.raises(AssertionError, match="differs"):
         _simulate_some()
 

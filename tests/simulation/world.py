@@ -18,8 +18,8 @@ from pycrdt import Doc, Map, Text
 from raffia.crdt.update import read_update
 from raffia.hub import Hub
 from raffia.journal.memory import MemoryJournal, MemoryStore
+from raffia.loading import build_document
 from raffia.metrics import Metrics
-from raffia.rebuild import build_document
 from raffia.settings import Settings
 from raffia.workers import Workers
 from tests.simulation.client import DOCUMENT, SimClient

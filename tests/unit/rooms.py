@@ -15,8 +15,8 @@ from raffia.dialects import Ask, HocuspocusConnection, YWebsocketConnection
 from raffia.hub import Hub
 from raffia.journal.memory import MemoryJournal, MemoryStore
 from raffia.metrics import Metrics
-from raffia.outlet import Frame
 from raffia.settings import Settings
+from raffia.transport import Frame
 from raffia.types import Access, DocumentId, Grant
 from raffia.wire import ywebsocket
 from raffia.wire.lib0 import write_buf
@@ -79,9 +79,9 @@ class Client(Generic[C]):
 
     def __init__(self, connection: C) -> None:
         self.connection = connection
-        self.outlet = KeptOutlet()
-        self.outlet.on_congested = connection.congested
-        connection.opened(self.outlet)
+        self.transport = KeptOutlet()
+        self.transport.on_congested = connection.congested
+        connection.opened(self.transport)
 
     def send(self, payload: bytes) -> None:
         self.connection.message(payload)
@@ -93,21 +93,21 @@ class Client(Generic[C]):
         self.send(b"\x00\x01" + write_buf(update))
 
     def congest(self) -> None:
-        self.outlet.congested = True
+        self.transport.congested = True
         self.connection.congested()
 
     def drain(self) -> None:
-        self.outlet.congested = False
-        self.outlet.waiting_bytes = 0
+        self.transport.congested = False
+        self.transport.waiting_bytes = 0
         self.connection.drained()
 
     def updates(self) -> list[bytes]:
         """Updates that came since the last call (y-websocket); everything else that came is dropped."""
-        return [m.update for m in map(ywebsocket.decode, self.outlet.take()) if isinstance(m, Update)]
+        return [m.update for m in map(ywebsocket.decode, self.transport.take()) if isinstance(m, Update)]
 
     def kinds(self) -> list[str]:
         """What came since the last call, by type (y-websocket)."""
-        return [type(ywebsocket.decode(payload)).__name__ for payload in self.outlet.take()]
+        return [type(ywebsocket.decode(payload)).__name__ for payload in self.transport.take()]
 
 
 class World:
@@ -122,11 +122,11 @@ class World:
         self, grant: Grant = EDIT, document: DocumentId = DOCUMENT, *, synced: bool = True
     ) -> Client[YWebsocketConnection]:
         client = Client(YWebsocketConnection(self.hub, document, grant))
-        await until(lambda: client.outlet.reading and bool(client.outlet.sent))
+        await until(lambda: client.transport.reading and bool(client.transport.sent))
         if synced:
             client.send(b"\x00\x00\x01\x00")
-            await until(lambda: any(isinstance(ywebsocket.decode(p), Step2) for p in client.outlet.sent))
-            client.outlet.take()
+            await until(lambda: any(isinstance(ywebsocket.decode(p), Step2) for p in client.transport.sent))
+            client.transport.take()
         return client
 
     async def hocuspocus(self, grant: Grant = EDIT, ask: Ask | None = None) -> Client[HocuspocusConnection]:

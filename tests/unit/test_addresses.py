@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from raffia import addresses as module
-from raffia.addresses import BURST_S, Addresses, counted
+from raffia import address_limits as module
+from raffia.address_limits import BURST_S, AddressLimits, counted
 from raffia.errors import RoomFullError, TooFastError
 from raffia.settings import load_settings
 
@@ -31,8 +31,8 @@ def test_ad1_ad2_what_an_address_counts_as(address: str, as_: str | None) -> Non
     assert counted(address) == as_
 
 
-def limits(connections: int = 3, handshakes: int = 0, failures: int = 0) -> Addresses:
-    return Addresses(
+def limits(connections: int = 3, handshakes: int = 0, failures: int = 0) -> AddressLimits:
+    return AddressLimits(
         load_settings(
             max_connections_per_address=connections,
             max_handshakes_per_address_per_s=handshakes,
@@ -77,7 +77,7 @@ def test_ad4_failures() -> None:
 
 
 def test_ad6_the_table_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST", 100)
+    monkeypatch.setattr(module, "MAX_ADDRESSES", 100)
     all_ = limits(3, failures=1)
     kept = all_.enter("198.51.100.1", 0.0)
     for number in range(1000):

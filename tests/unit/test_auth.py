@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.support.tokens import SECRET, token
 
-from raffia.auth import Gate, check_open_mode, is_same_origin, normal_origin
+from raffia.authorizer import Authorizer, check_open_mode, is_same_origin, normal_origin
 from raffia.errors import AuthUnavailableError, ForbiddenError, SettingsError, UnauthenticatedError
 from raffia.hooks import Handshake, choose_subprotocol, load_hook, open_to_all
 from raffia.settings import load_settings
@@ -28,9 +28,9 @@ def handshake(origin: str | None, host: str = "docs.example", address: str = "12
     return Handshake(address=address, path="/sync/x", headers=headers, origin=origin)
 
 
-def allowed(gate: Gate, request: Handshake, scheme: str = "ws") -> bool:
+def allowed(authorizer: Authorizer, request: Handshake, scheme: str = "ws") -> bool:
     try:
-        gate.check_origin(request, scheme)
+        authorizer.check_origin(request, scheme)
     except ForbiddenError:
         return False
     return True
@@ -57,14 +57,14 @@ def allowed(gate: Gate, request: Handshake, scheme: str = "ws") -> bool:
     ],
 )
 def test_a1_with_a_hook_same_origin_and_allow_list(origin: str | None, host: str, ok: bool) -> None:
-    gate = Gate(load_settings(allowed_origins="https://partner.example"), everybody_reads)
-    assert allowed(gate, handshake(origin, host)) is ok
+    authorizer = Authorizer(load_settings(allowed_origins="https://partner.example"), everybody_reads)
+    assert allowed(authorizer, handshake(origin, host)) is ok
 
 
 def test_a1_tls_is_not_mixed_with_plain_pages() -> None:
-    gate = Gate(load_settings(), everybody_reads)
-    assert allowed(gate, handshake("https://docs.example"), "wss")
-    assert not allowed(gate, handshake("http://docs.example"), "wss")
+    authorizer = Authorizer(load_settings(), everybody_reads)
+    assert allowed(authorizer, handshake("https://docs.example"), "wss")
+    assert not allowed(authorizer, handshake("http://docs.example"), "wss")
 
 
 @pytest.mark.parametrize(
@@ -81,34 +81,34 @@ def test_a1_tls_is_not_mixed_with_plain_pages() -> None:
     ],
 )
 def test_a2_open_on_loopback(origin: str | None, host: str, ok: bool) -> None:
-    gate = Gate(load_settings(allowed_origins="https://partner.example"), None)
-    assert allowed(gate, handshake(origin, host)) is ok
+    authorizer = Authorizer(load_settings(allowed_origins="https://partner.example"), None)
+    assert allowed(authorizer, handshake(origin, host)) is ok
 
 
 def test_a2_open_mode_without_the_flag_serves_this_machine_alone() -> None:
-    closed = Gate(load_settings(), None)
+    closed = Authorizer(load_settings(), None)
     assert not allowed(closed, handshake(None, address="192.168.1.7"))
     assert allowed(closed, handshake(None, address=""))  # a Unix socket
     assert allowed(closed, handshake(None, address="::ffff:127.0.0.1"))
-    flagged = Gate(load_settings(open_to_the_network=True), None)
+    flagged = Authorizer(load_settings(open_to_the_network=True), None)
     assert allowed(flagged, handshake(None, address="192.168.1.7"))
 
 
 def test_a3_open_to_the_network_takes_the_same_origin_too() -> None:
-    gate = Gate(load_settings(open_to_the_network=True), None)
-    assert allowed(gate, handshake("http://box.lan:8000", "box.lan:8000"))
-    assert allowed(gate, handshake("http://localhost:5173", "box.lan:8000"))
-    assert not allowed(gate, handshake("http://evil.example", "box.lan:8000"))
+    authorizer = Authorizer(load_settings(open_to_the_network=True), None)
+    assert allowed(authorizer, handshake("http://box.lan:8000", "box.lan:8000"))
+    assert allowed(authorizer, handshake("http://localhost:5173", "box.lan:8000"))
+    assert not allowed(authorizer, handshake("http://evil.example", "box.lan:8000"))
 
 
 async def test_a4_without_an_origin_a_token_is_needed() -> None:
-    gate = Gate(load_settings(), everybody_reads)
+    authorizer = Authorizer(load_settings(), everybody_reads)
     with pytest.raises(UnauthenticatedError):
-        await gate.grant(handshake(None), None, DOCUMENT)
+        await authorizer.grant(handshake(None), None, DOCUMENT)
     with pytest.raises(UnauthenticatedError):
-        await gate.grant(handshake(None), "", DOCUMENT)
-    assert (await gate.grant(handshake(None), "tk", DOCUMENT)).user == "é😀"
-    assert (await gate.grant(handshake("https://docs.example"), None, DOCUMENT)).access is Access.READ
+        await authorizer.grant(handshake(None), "", DOCUMENT)
+    assert (await authorizer.grant(handshake(None), "tk", DOCUMENT)).user == "é😀"
+    assert (await authorizer.grant(handshake("https://docs.example"), None, DOCUMENT)).access is Access.READ
 
 
 def test_a5_open_mode_on_the_network_needs_its_flag() -> None:
@@ -121,8 +121,8 @@ def test_a5_open_mode_on_the_network_needs_its_flag() -> None:
 
 def test_allow_list_is_checked_at_the_start() -> None:
     with pytest.raises(SettingsError, match="write origins as"):
-        Gate(load_settings(allowed_origins="app.example"), None)
-    assert allowed(Gate(load_settings(allowed_origins="*"), everybody_reads), handshake("https://any.example"))
+        Authorizer(load_settings(allowed_origins="app.example"), None)
+    assert allowed(Authorizer(load_settings(allowed_origins="*"), everybody_reads), handshake("https://any.example"))
 
 
 def test_normal_origins() -> None:
@@ -149,7 +149,7 @@ async def test_a7_a_user_that_cannot_be_stored_is_the_hooks_fault(
         return Grant(Access.EDIT, user=user)
 
     with pytest.raises(AuthUnavailableError, match="try again later"):
-        await Gate(load_settings(), hook).grant(handshake(None), "tk", DOCUMENT)
+        await Authorizer(load_settings(), hook).grant(handshake(None), "tk", DOCUMENT)
     (record,) = caplog.records
     assert record.message == "authorize hook returned a user that cannot be stored"
     assert record.__dict__["user"].startswith(says)
@@ -160,11 +160,11 @@ async def test_a7_users_that_can_be_stored(user: str | None) -> None:
     async def hook(*_: Any) -> Grant:
         return Grant(Access.EDIT, user=user)
 
-    assert (await Gate(load_settings(), hook).grant(handshake(None), "tk", DOCUMENT)).user == user
+    assert (await Authorizer(load_settings(), hook).grant(handshake(None), "tk", DOCUMENT)).user == user
 
 
 async def test_open_mode_grants_edit_without_a_name() -> None:
-    grant = await Gate(load_settings(), None).grant(handshake(None), None, DOCUMENT)
+    grant = await Authorizer(load_settings(), None).grant(handshake(None), None, DOCUMENT)
     assert grant == Grant(Access.EDIT)
     assert grant.user is None
 
@@ -177,7 +177,7 @@ async def test_k1_the_hook_gets_handshake_token_and_document() -> None:
         return Grant(Access.ADMIN)
 
     request = Handshake(query={"room": "é"}, origin="https://docs.example")
-    assert (await Gate(load_settings(), hook).grant(request, "tk", DOCUMENT)).access is Access.ADMIN
+    assert (await Authorizer(load_settings(), hook).grant(request, "tk", DOCUMENT)).access is Access.ADMIN
     assert seen == [("é", "tk", DOCUMENT, False)]  # K4: on a thread
 
 
@@ -185,7 +185,7 @@ async def test_k2_none_and_other_things_are_forbidden() -> None:
     for answer in (None, True, "edit", Access.EDIT):
         hook: Any = lambda *_, answer=answer: answer  # noqa: E731 - one hook for each answer
         with pytest.raises(ForbiddenError):
-            await Gate(load_settings(), hook).grant(handshake(None), "tk", DOCUMENT)
+            await Authorizer(load_settings(), hook).grant(handshake(None), "tk", DOCUMENT)
 
 
 async def test_k2_errors_of_the_tree_pass_as_they_are() -> None:
@@ -193,7 +193,7 @@ async def test_k2_errors_of_the_tree_pass_as_they_are() -> None:
         raise UnauthenticatedError("token expired")
 
     with pytest.raises(UnauthenticatedError, match="token expired"):
-        await Gate(load_settings(), hook).grant(handshake(None), "tk", DOCUMENT)
+        await Authorizer(load_settings(), hook).grant(handshake(None), "tk", DOCUMENT)
 
 
 async def test_k3_a_hook_that_fails_or_hangs_means_later() -> None:
@@ -206,7 +206,7 @@ async def test_k3_a_hook_that_fails_or_hangs_means_later() -> None:
 
     for hook, settings in ((fails, load_settings()), (hangs, load_settings(preauth_s=0.01))):
         with pytest.raises(AuthUnavailableError) as caught:
-            await Gate(settings, hook).grant(handshake(None), "tk", DOCUMENT)
+            await Authorizer(settings, hook).grant(handshake(None), "tk", DOCUMENT)
         assert caught.value.close_code == 1013
         assert "hunter2" not in str(caught.value)
 
@@ -216,7 +216,7 @@ async def test_k4_a_callable_object_may_be_async() -> None:
         async def __call__(self, handshake: Handshake, token: str | None, document: DocumentId) -> Grant:
             return Grant(Access.COMMENT)
 
-    assert not (await Gate(load_settings(), Hook()).grant(handshake(None), "tk", DOCUMENT)).may_write
+    assert not (await Authorizer(load_settings(), Hook()).grant(handshake(None), "tk", DOCUMENT)).may_write
 
 
 def test_handshake_of_an_asgi_scope() -> None:
@@ -273,27 +273,27 @@ PAGE = handshake("https://docs.example")
 
 
 async def test_a8_a_token_decides(keys: dict[str, str]) -> None:
-    gate = Gate(load_settings(**keys), None)
-    grant = await gate.grant(handshake(None), token(jti="t1", name="Zoë"), DOCUMENT)
+    authorizer = Authorizer(load_settings(**keys), None)
+    grant = await authorizer.grant(handshake(None), token(jti="t1", name="Zoë"), DOCUMENT)
     assert (grant.access, grant.user) == (Access.EDIT, "zoë😀")
     assert (grant.claims["jti"], grant.claims["name"]) == ("t1", "Zoë")
     assert grant.expires_s is not None
     for nothing in (None, ""):
         for request in (PAGE, handshake(None)):
             with pytest.raises(UnauthenticatedError):
-                await gate.grant(request, nothing, DOCUMENT)
+                await authorizer.grant(request, nothing, DOCUMENT)
     with pytest.raises(UnauthenticatedError):
-        await gate.grant(PAGE, "nonsense", DOCUMENT)
+        await authorizer.grant(PAGE, "nonsense", DOCUMENT)
     with pytest.raises(UnauthenticatedError, match="expired"):
-        await gate.grant(PAGE, token(lifetime_s=-31), DOCUMENT)
+        await authorizer.grant(PAGE, token(lifetime_s=-31), DOCUMENT)
 
 
 async def test_a8_another_document_looks_like_one_that_is_not_there(keys: dict[str, str]) -> None:
-    gate = Gate(load_settings(**keys), None)
+    authorizer = Authorizer(load_settings(**keys), None)
     said = set()
     for patterns in ({"other": "admin"}, {}, {"team/notes": "none", "*": "admin"}, {"team/notes/*": "edit"}):
         with pytest.raises(ForbiddenError) as caught:
-            await gate.grant(PAGE, token(raffia=patterns), DOCUMENT)
+            await authorizer.grant(PAGE, token(raffia=patterns), DOCUMENT)
         said.add(str(caught.value))
     assert said == {"no access to this document"}
 
@@ -301,13 +301,13 @@ async def test_a8_another_document_looks_like_one_that_is_not_there(keys: dict[s
 async def test_a8_the_clock_is_the_gates(keys: dict[str, str]) -> None:
     made = token(now_s=1_790_000_000)
     at = {"s": 1_790_000_000.0}
-    gate = Gate(load_settings(**keys, auth_leeway_s=30), None, clock=lambda: at["s"])
-    assert (await gate.grant(PAGE, made, DOCUMENT)).expires_s == 1_790_000_630
+    authorizer = Authorizer(load_settings(**keys, auth_leeway_s=30), None, clock=lambda: at["s"])
+    assert (await authorizer.grant(PAGE, made, DOCUMENT)).expires_s == 1_790_000_630
     at["s"] += 629.9
-    assert await gate.grant(PAGE, made, DOCUMENT)
+    assert await authorizer.grant(PAGE, made, DOCUMENT)
     at["s"] += 0.1
     with pytest.raises(UnauthenticatedError):
-        await gate.grant(PAGE, made, DOCUMENT)
+        await authorizer.grant(PAGE, made, DOCUMENT)
 
 
 async def test_a8_settings_are_checked_against(keys: dict[str, str]) -> None:
@@ -315,12 +315,12 @@ async def test_a8_settings_are_checked_against(keys: dict[str, str]) -> None:
         **keys, auth_audience="raffia,zwei", auth_issuer="https://id.example", auth_claim="docs",
         auth_max_lifetime_s=900, max_token_bytes=400,
     )  # fmt: skip
-    gate = Gate(settings, None)
+    authorizer = Authorizer(settings, None)
     good = {"aud": "zwei", "iss": "https://id.example", "raffia": None, "docs": {"*": "read"}}
-    assert (await gate.grant(PAGE, token(**good), DOCUMENT)).access is Access.READ
+    assert (await authorizer.grant(PAGE, token(**good), DOCUMENT)).access is Access.READ
     for wrong in ({"aud": "drei"}, {"iss": "x"}, {"lifetime_s": 1000}, {"filler": "x" * 400}):
         with pytest.raises(UnauthenticatedError):
-            await gate.grant(PAGE, token(**(good | wrong)), DOCUMENT)
+            await authorizer.grant(PAGE, token(**(good | wrong)), DOCUMENT)
 
 
 async def test_a9_a_token_is_verified_before_the_hook_is_asked(keys: dict[str, str]) -> None:
@@ -330,17 +330,17 @@ async def test_a9_a_token_is_verified_before_the_hook_is_asked(keys: dict[str, s
         seen.append((None if handshake.claims is None else handshake.claims["sub"], token is not None))
         return Grant(Access.READ, user="hook") if handshake.claims else None
 
-    gate = Gate(load_settings(**keys), hook)
+    authorizer = Authorizer(load_settings(**keys), hook)
     with pytest.raises(UnauthenticatedError):
-        await gate.grant(PAGE, "nonsense", DOCUMENT)
+        await authorizer.grant(PAGE, "nonsense", DOCUMENT)
     assert seen == []
-    grant = await gate.grant(PAGE, token(now_s=None, raffia={"*": "admin"}), DOCUMENT)
+    grant = await authorizer.grant(PAGE, token(now_s=None, raffia={"*": "admin"}), DOCUMENT)
     assert (grant.access, grant.user) == (Access.READ, "hook")  # the hook alone decides
     assert grant.expires_s is not None  # but no longer than the token
     with pytest.raises(ForbiddenError):
-        await gate.grant(PAGE, None, DOCUMENT)  # a page with a cookie, say
+        await authorizer.grant(PAGE, None, DOCUMENT)  # a page with a cookie, say
     with pytest.raises(UnauthenticatedError):
-        await gate.grant(handshake(None), None, DOCUMENT)  # A4
+        await authorizer.grant(handshake(None), None, DOCUMENT)  # A4
     assert seen == [("zoë😀", True), (None, False)]
 
 
@@ -348,40 +348,40 @@ async def test_a9_a_token_is_verified_before_the_hook_is_asked(keys: dict[str, s
 async def test_a9_the_earlier_end_counts(keys: dict[str, str], hooks: float | None, ends: float) -> None:
     now_s = 1_790_000_000.0
     answer = Grant(Access.READ, expires_s=None if hooks is None else now_s + hooks)
-    gate = Gate(load_settings(**keys, auth_leeway_s=0), lambda *_: answer, clock=lambda: now_s)
-    assert (await gate.grant(PAGE, token(now_s=now_s), DOCUMENT)).expires_s == now_s + ends
+    authorizer = Authorizer(load_settings(**keys, auth_leeway_s=0), lambda *_: answer, clock=lambda: now_s)
+    assert (await authorizer.grant(PAGE, token(now_s=now_s), DOCUMENT)).expires_s == now_s + ends
 
 
 @pytest.mark.parametrize("end", ["1990000000", True, float("nan"), float("inf"), [1], b""])
 async def test_a10_an_end_that_is_no_time_is_the_hooks_fault(end: Any, caplog: pytest.LogCaptureFixture) -> None:
-    gate = Gate(load_settings(), lambda *_: Grant(Access.EDIT, expires_s=end))
+    authorizer = Authorizer(load_settings(), lambda *_: Grant(Access.EDIT, expires_s=end))
     with pytest.raises(AuthUnavailableError):
-        await gate.grant(PAGE, "tk", DOCUMENT)
+        await authorizer.grant(PAGE, "tk", DOCUMENT)
     assert "an end that is no time" in caplog.text
 
 
 async def test_a10_an_end_in_the_past_is_no_access() -> None:
-    gate = Gate(load_settings(), lambda *_: Grant(Access.EDIT, expires_s=1000), clock=lambda: 1000)
+    authorizer = Authorizer(load_settings(), lambda *_: Grant(Access.EDIT, expires_s=1000), clock=lambda: 1000)
     with pytest.raises(UnauthenticatedError, match="sign in again"):
-        await gate.grant(PAGE, "tk", DOCUMENT)
+        await authorizer.grant(PAGE, "tk", DOCUMENT)
 
 
 def test_a5_with_keys_it_is_not_open(keys: dict[str, str]) -> None:
     check_open_mode(load_settings(host="0.0.0.0", **keys), None)
-    gate = Gate(load_settings(**keys), None)
-    assert allowed(gate, handshake("https://docs.example", address="192.168.1.7"))
-    assert not allowed(gate, handshake("http://localhost:5173"))
-    assert not allowed(gate, handshake("https://evil.example"))
+    authorizer = Authorizer(load_settings(**keys), None)
+    assert allowed(authorizer, handshake("https://docs.example", address="192.168.1.7"))
+    assert not allowed(authorizer, handshake("http://localhost:5173"))
+    assert not allowed(authorizer, handshake("https://evil.example"))
 
 
 def test_keys_that_cannot_be_used_are_said_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "weak").write_text("geheim")
     with pytest.raises(SettingsError, match="a secret of 6 bytes"):
-        Gate(load_settings(auth_key_file=tmp_path / "weak"), None)
+        Authorizer(load_settings(auth_key_file=tmp_path / "weak"), None)
     with pytest.raises(SettingsError, match="No such file"):
-        Gate(load_settings(auth_key_file=tmp_path / "none"), None)
+        Authorizer(load_settings(auth_key_file=tmp_path / "none"), None)
     with pytest.raises(SettingsError, match="https"):
-        Gate(load_settings(auth_jwks_url="http://id.example/keys", auth_audience="raffia"), None)
+        Authorizer(load_settings(auth_jwks_url="http://id.example/keys", auth_audience="raffia"), None)
     with pytest.raises(SettingsError, match="auth_audience"):
         load_settings(auth_jwks_url="https://id.example/keys")
     with pytest.raises(SettingsError, match="set one of them"):

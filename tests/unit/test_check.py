@@ -27,8 +27,8 @@ from raffia.journal.entries import encode_batch, salvage_batch
 from raffia.journal.sqlite import SqliteJournal
 from raffia.journal.sqlite_database import DATABASE
 from raffia.journal.stored import Stored
-from raffia.rebuild import build_document
-from raffia.rescue import rescue
+from raffia.loading import build_document
+from raffia.repair import repair
 from raffia.types import START, DocumentId, Edit, Position
 
 DOCUMENT = DocumentId("team:e/notes")
@@ -84,7 +84,7 @@ def cut(body: bytes) -> bytes:
 async def run(folder: Path, *, repair: bool = False) -> tuple[bool, list[str]]:
     said: list[str] = []
     async with SqliteJournal(folder) as journal:
-        findings = await check(journal, keep_deleted=False, repair=repair, say=said.append)
+        findings = await check(journal, keep_deleted=False, repair=repair, report=said.append)
     return findings.is_well, said
 
 
@@ -327,7 +327,7 @@ async def test_x1_whatever_is_damaged_what_is_kept_can_be_read(tmp_path: Path) -
             segments=[replace(one, body=_damaged(chance, one.body)) for one in stored.segments],
             entries=[replace(one, body=_damaged(chance, one.body)) for one in stored.entries],
         )
-        rescued = rescue(damaged, keep_deleted=False)
+        rescued = repair(damaged, keep_deleted=False)
         if not rescued.is_empty:
             kept += 1
             examine(Loaded(rescued.snapshot(), [], stored.position), keep_deleted=False)

@@ -67,8 +67,8 @@ async def signed_in(w: World, *addresses: str, grant: Grant = EDIT) -> Client[Ho
     for address in addresses:
         client.send(auth(address))
         client.send(hp(address, STEP1))
-    await until(lambda: sum(b"\x00\x01" in payload for payload in client.outlet.sent) >= len(addresses))
-    client.outlet.take()
+    await until(lambda: sum(b"\x00\x01" in payload for payload in client.transport.sent) >= len(addresses))
+    client.transport.take()
     return client
 
 
@@ -100,13 +100,13 @@ async def test_x1_an_exception_in_a_room_closes_that_connection_alone(monkeypatc
 
         monkeypatch.setattr(Intake, "take", take_or_break)
         ana.update(broken)
-        assert ana.outlet.closed == (1011, "internal")
+        assert ana.transport.closed == (1011, "internal")
         assert w.metrics.refusals["internal"] == 1
         ana.connection.closed(1011)
         update = Author(2).type("é")
         bo.update(update)
         await w.flushed()
-        assert bo.outlet.closed is None
+        assert bo.transport.closed is None
         assert bo.updates() == [update]
 
 
@@ -114,17 +114,17 @@ async def test_x1_what_one_session_did_wrong_does_not_end_the_others_of_its_sock
     async with world(max_presence_bytes=1024) as w:
         client = await signed_in(w, DOCUMENT, OTHER)
         client.send(hp(DOCUMENT, presence(5, 1, '{"x":"' + "é" * 1024 + '"}')))
-        assert client.outlet.closed is None
-        (said,) = client.outlet.take()
+        assert client.transport.closed is None
+        (said,) = client.transport.take()
         assert said.startswith(hp(DOCUMENT, b"\x07"))
         assert w.metrics.refusals["too-large"] == 1
         update = Author(1).type("é")
         client.send(hp_update(OTHER, update))
         await w.flushed(OTHER)
-        assert client.outlet.take() == [hocuspocus.sync_status(OTHER, ok=True)]
+        assert client.transport.take() == [hocuspocus.sync_status(OTHER, ok=True)]
         client.send(hp_update(DOCUMENT, update))  # dropped: that session is over; this asks for a new one
         await w.flushed(DOCUMENT)
-        assert hocuspocus.sync_status(DOCUMENT, ok=False) not in client.outlet.sent
+        assert hocuspocus.sync_status(DOCUMENT, ok=False) not in client.transport.sent
 
 
 @pytest.mark.parametrize(
@@ -141,9 +141,9 @@ async def test_x1_malformed_messages_close_4400(payload: bytes, code: int) -> No
     async with world() as w:
         ana, bo = await w.yws(), await w.yws()
         ana.send(payload)
-        assert ana.outlet.closed is not None
-        assert ana.outlet.closed[0] == code
-        assert bo.outlet.closed is None
+        assert ana.transport.closed is not None
+        assert ana.transport.closed[0] == code
+        assert bo.transport.closed is None
 
 
 async def test_x1_a_large_malformed_update_is_refused_like_a_small_one() -> None:
@@ -151,17 +151,17 @@ async def test_x1_a_large_malformed_update_is_refused_like_a_small_one() -> None
         client = await signed_in(w, DOCUMENT)
         update = Author(1).type(LARGE)
         client.send(hp_update(DOCUMENT, update[:-1] + b"\x07"))
-        await until(lambda: client.outlet.closed is not None)
-        assert client.outlet.closed is not None
-        assert client.outlet.closed[0] == 4400
-        assert client.outlet.take() == [hocuspocus.sync_status(DOCUMENT, ok=False)]
+        await until(lambda: client.transport.closed is not None)
+        assert client.transport.closed is not None
+        assert client.transport.closed[0] == 4400
+        assert client.transport.take() == [hocuspocus.sync_status(DOCUMENT, ok=False)]
 
 
 async def test_x4_text_is_refused() -> None:
     async with world() as w:
         client = await w.hocuspocus()
         client.connection.text("é")
-        assert client.outlet.closed == (4400, "malformed: a text frame of 1 characters came; send binary frames")
+        assert client.transport.closed == (4400, "malformed: a text frame of 1 characters came; send binary frames")
 
 
 # -- X2: order ----------------------------------------------------------------------------------------------------
@@ -174,13 +174,13 @@ async def test_x2_messages_stay_in_order_while_a_large_one_is_read_elsewhere() -
         sent = [author.type("a"), author.type(LARGE), author.type("b"), author.type(LARGE), author.type("c😀")]
         for update in sent:  # all in one turn: also what the socket had read already keeps its place
             ana.update(update)
-        assert not ana.outlet.reading
+        assert not ana.transport.reading
         received: list[bytes] = []
         await until(lambda: (received.extend(ana.updates()), len(received) >= 5)[1])
         assert received == sent
         assert w.metrics.waiting_updates == 0
         assert text_of(merge(bo.updates())) == str(author.text)
-        assert ana.outlet.reading
+        assert ana.transport.reading
 
 
 async def test_x2_a_socket_that_drains_is_not_read_before_the_large_update_is() -> None:
@@ -189,8 +189,8 @@ async def test_x2_a_socket_that_drains_is_not_read_before_the_large_update_is() 
         ana.update(Author(1).type(LARGE))
         ana.congest()
         ana.drain()
-        assert not ana.outlet.reading
-        await until(lambda: ana.outlet.reading)
+        assert not ana.transport.reading
+        await until(lambda: ana.transport.reading)
         await w.flushed()
         assert len(ana.updates()) == 1
 
@@ -204,9 +204,9 @@ async def test_x2_what_came_before_the_session_was_open_keeps_its_order() -> Non
         for text in ("a", LARGE, "b"):
             client.send(hp_update(DOCUMENT, author.type(text)))
         status = hocuspocus.sync_status(DOCUMENT, ok=True)
-        await until(lambda: client.outlet.sent.count(status) == 3)
-        assert client.outlet.closed is None
-        step1s = [payload for payload in client.outlet.sent if payload.startswith(hp(DOCUMENT, b"\x00\x00"))]
+        await until(lambda: client.transport.sent.count(status) == 3)
+        assert client.transport.closed is None
+        step1s = [payload for payload in client.transport.sent if payload.startswith(hp(DOCUMENT, b"\x00\x00"))]
         assert len(step1s) == 1  # nothing had to wait for what it refers to
         assert text_of(w.hub.rooms[DOCUMENT].document.merged()) == str(author.text)
 
@@ -219,7 +219,7 @@ async def test_x2_a_connection_that_closes_while_a_large_update_is_read_leaves_n
         await turns(3)
         ana.connection.closed(1006)
         await turns(8)
-        assert not ana.outlet.reading
+        assert not ana.transport.reading
         assert w.metrics.sessions == 0
         assert w.hub.rooms[DOCUMENT].holds == 0
 
@@ -231,9 +231,9 @@ async def test_x3_who_does_not_read_is_not_read() -> None:
     async with world() as w:
         for client in (await w.yws(), await signed_in(w, OTHER)):
             client.congest()
-            assert not client.outlet.reading
+            assert not client.transport.reading
             client.drain()
-            assert client.outlet.reading
+            assert client.transport.reading
 
 
 async def test_x3_a_catch_up_that_congests_again_keeps_the_reader_aside() -> None:
@@ -241,24 +241,24 @@ async def test_x3_a_catch_up_that_congests_again_keeps_the_reader_aside() -> Non
         ana, slow = await w.yws(), await w.yws()
         author = Author(1)
         slow.congest()
-        slow.outlet.high_bytes = 5000
+        slow.transport.high_bytes = 5000
         ana.update(author.type("é" * 4000))
         await w.flushed()
         slow.drain()
         seen = slow.updates()
         assert len(seen) == 1
-        assert slow.outlet.congested
-        assert not slow.outlet.reading
+        assert slow.transport.congested
+        assert not slow.transport.reading
         for _ in range(10):
             ana.update(author.type("more "))
             await w.flushed()
-        assert slow.outlet.sent == []  # F2: what it misses does not pile up
+        assert slow.transport.sent == []  # F2: what it misses does not pile up
         assert w.metrics.slow_readers == 1
         slow.drain()
         seen += slow.updates()
         assert len(seen) == 2
         assert text_of(merge(seen)) == str(author.text)
-        assert slow.outlet.reading
+        assert slow.transport.reading
         assert w.metrics.slow_readers == 0
 
 
@@ -285,7 +285,7 @@ async def test_closing_while_the_document_is_loaded_leaves_no_hold(
         assert room.holds == 0
         assert room.idle_since_s is not None
         assert len(room.sessions) == 0
-        assert client.outlet.sent == []
+        assert client.transport.sent == []
         assert not w.hub.connections
 
 
@@ -314,11 +314,11 @@ async def test_a_full_document_refuses_with_later_and_keeps_no_hold() -> None:
     async with world(max_sessions_per_document=1) as w:
         first = await w.yws()
         second = Client(YWebsocketConnection(w.hub, DOCUMENT, EDIT))
-        await until(lambda: second.outlet.closed is not None)
-        assert second.outlet.closed == (1013, "full")
+        await until(lambda: second.transport.closed is not None)
+        assert second.transport.closed == (1013, "full")
         second.connection.closed(1013)
         assert w.hub.rooms[DOCUMENT].holds == 1
-        assert first.outlet.closed is None
+        assert first.transport.closed is None
 
 
 # -- signing in (Hocuspocus) ----------------------------------------------------------------------------------------
@@ -332,18 +332,18 @@ async def test_a_denied_document_leaves_the_others_and_may_be_asked_for_again() 
         client.send(auth(OTHER, "bad"))
         await turns(3)
         await door.grant(1, ForbiddenError("no"))
-        assert client.outlet.take() == [hocuspocus.denied(OTHER, "forbidden: no")]
+        assert client.transport.take() == [hocuspocus.denied(OTHER, "forbidden: no")]
         await door.grant(0, EDIT)
-        await until(lambda: bool(client.outlet.sent))
-        assert client.outlet.take() == [hocuspocus.authenticated(DOCUMENT, read_only=False)]
+        await until(lambda: bool(client.transport.sent))
+        assert client.transport.take() == [hocuspocus.authenticated(DOCUMENT, read_only=False)]
         client.send(hp(OTHER, STEP1))
         client.send(auth(OTHER, "better"))
         await turns(3)
         await door.grant(2, READ)
-        await until(lambda: bool(client.outlet.sent))
-        assert client.outlet.take() == [hocuspocus.authenticated(OTHER, read_only=True)]
+        await until(lambda: bool(client.transport.sent))
+        assert client.transport.take() == [hocuspocus.authenticated(OTHER, read_only=True)]
         assert [token for token, _ in door.asked] == ["good", "bad", "better"]
-        assert client.outlet.closed is None
+        assert client.transport.closed is None
 
 
 @pytest.mark.parametrize(
@@ -360,16 +360,16 @@ async def test_denials_say_why_and_whether_later_helps(error: RaffiaError, said:
         client.send(auth(DOCUMENT))
         await turns(3)
         await door.grant(0, error)
-        assert client.outlet.take() == [hocuspocus.denied(DOCUMENT, said)]
-        assert client.outlet.closed is None
+        assert client.transport.take() == [hocuspocus.denied(DOCUMENT, said)]
+        assert client.transport.closed is None
 
 
 async def test_a_document_that_no_document_may_be_called_is_denied() -> None:
     async with world() as w:
         client = await w.hocuspocus()
         client.send(auth("../é"))
-        await until(lambda: bool(client.outlet.sent))
-        assert client.outlet.take()[0].startswith(hp("../é", b"\x02\x01"))
+        await until(lambda: bool(client.transport.sent))
+        assert client.transport.take()[0].startswith(hp("../é", b"\x02\x01"))
         assert not w.hub.rooms
 
 
@@ -380,12 +380,12 @@ async def test_s5_who_is_denied_without_a_token_is_not_told_before_its_auth() ->
         client.send(hp(DOCUMENT, STEP1))
         await turns(3)
         await door.grant(0, UnauthenticatedError("sign in"))
-        assert client.outlet.take() == []
+        assert client.transport.take() == []
         client.send(auth(DOCUMENT))
         await turns(3)
         await door.grant(1, EDIT)
-        await until(lambda: len(client.outlet.sent) == 3)
-        assert client.outlet.sent[0] == hocuspocus.authenticated(DOCUMENT, read_only=False)
+        await until(lambda: len(client.transport.sent) == 3)
+        assert client.transport.sent[0] == hocuspocus.authenticated(DOCUMENT, read_only=False)
 
 
 @pytest.mark.parametrize("answer_old_first", [True, False])
@@ -400,9 +400,9 @@ async def test_s5_an_auth_that_comes_while_it_is_asked_without_a_token_counts(an
         if answer_old_first:
             await door.grant(0, UnauthenticatedError("sign in"))
         await door.grant(1, EDIT)
-        await until(lambda: bool(client.outlet.sent))
+        await until(lambda: bool(client.transport.sent))
         await door.grant(0, UnauthenticatedError("sign in"))
-        assert client.outlet.take()[0] == hocuspocus.authenticated(DOCUMENT, read_only=False)
+        assert client.transport.take()[0] == hocuspocus.authenticated(DOCUMENT, read_only=False)
         assert door.asked == [(None, DOCUMENT), ("tk", DOCUMENT)]
 
 
@@ -418,10 +418,10 @@ async def test_s4_a_decision_about_a_session_that_is_over_does_not_touch_the_nex
         client.send(auth(DOCUMENT, "second"))
         await turns(3)
         await door.grant(0, answer)
-        assert client.outlet.take() == []
+        assert client.transport.take() == []
         await door.grant(1, READ)
-        await until(lambda: bool(client.outlet.sent))
-        assert client.outlet.take() == [hocuspocus.authenticated(DOCUMENT, read_only=True)]
+        await until(lambda: bool(client.transport.sent))
+        assert client.transport.take() == [hocuspocus.authenticated(DOCUMENT, read_only=True)]
         assert w.metrics.sessions == 1
         client.connection.closed(1000)
         assert w.hub.rooms[DOCUMENT].holds == 0
@@ -434,9 +434,9 @@ async def test_a_grant_may_become_read_only_while_the_session_goes_on() -> None:
         client.send(auth(DOCUMENT))
         await turns(3)
         await door.grant(0, EDIT)
-        await until(lambda: bool(client.outlet.sent))
+        await until(lambda: bool(client.transport.sent))
         author = Author(1)
-        client.outlet.take()
+        client.transport.take()
         client.send(hp_update(DOCUMENT, author.type("é")))
         await w.flushed()
         client.send(auth(DOCUMENT, "demoted"))
@@ -444,7 +444,7 @@ async def test_a_grant_may_become_read_only_while_the_session_goes_on() -> None:
         await door.grant(1, READ)
         client.send(hp_update(DOCUMENT, author.type("no")))
         await w.flushed()
-        assert client.outlet.take() == [
+        assert client.transport.take() == [
             hocuspocus.sync_status(DOCUMENT, ok=True),
             hocuspocus.authenticated(DOCUMENT, read_only=True),
             hocuspocus.sync_status(DOCUMENT, ok=False),
@@ -459,7 +459,7 @@ async def test_s4_the_latest_renewal_counts_however_late_the_others_are_decided(
         client.send(auth(DOCUMENT))
         await turns(3)
         await door.grant(0, EDIT)
-        await until(lambda: bool(client.outlet.sent))
+        await until(lambda: bool(client.transport.sent))
         client.send(auth(DOCUMENT, "still an editor"))
         client.send(auth(DOCUMENT, "reader by now"))
         await turns(3)
@@ -477,14 +477,14 @@ async def test_a_renewal_that_fails_ends_that_document_alone() -> None:
             client.send(auth(document))
             await turns(3)
             await door.grant(number, EDIT)
-        await until(lambda: len(client.outlet.sent) == 2)
-        client.outlet.take()
+        await until(lambda: len(client.transport.sent) == 2)
+        client.transport.take()
         client.send(auth(DOCUMENT, "revoked"))
         await turns(3)
         await door.grant(2, UnauthenticatedError("revoked"))
         reason = "unauthenticated: revoked"
-        assert client.outlet.take() == [hocuspocus.denied(DOCUMENT, reason), hocuspocus.close(DOCUMENT, reason)]
-        assert client.outlet.closed is None
+        assert client.transport.take() == [hocuspocus.denied(DOCUMENT, reason), hocuspocus.close(DOCUMENT, reason)]
+        assert client.transport.closed is None
         assert w.hub.rooms[DOCUMENT].holds == 0
         assert w.hub.rooms[OTHER].holds == 1
 
@@ -492,8 +492,8 @@ async def test_a_renewal_that_fails_ends_that_document_alone() -> None:
 async def test_who_does_not_sign_in_in_time_is_told_later() -> None:
     async with world(preauth_s=0.01) as w:
         client = await w.hocuspocus()
-        await until(lambda: client.outlet.closed is not None)
-        assert client.outlet.closed == (1013, "overloaded")
+        await until(lambda: client.transport.closed is not None)
+        assert client.transport.closed == (1013, "overloaded")
 
 
 async def test_a_client_that_closes_a_document_gives_its_hold_back_and_takes_its_presence_along() -> None:
@@ -502,11 +502,11 @@ async def test_a_client_that_closes_a_document_gives_its_hold_back_and_takes_its
         client.send(hp(DOCUMENT + "\0one", presence(5, 1, "{}")))
         await w.flushed()
         assert w.hub.rooms[DOCUMENT].holds == 2
-        client.outlet.take()
+        client.transport.take()
         client.send(hp(DOCUMENT + "\0one", b"\x07"))
         await w.flushed()
         assert w.hub.rooms[DOCUMENT].holds == 1
-        (gone,) = client.outlet.take()
+        (gone,) = client.transport.take()
         assert gone.startswith(hp(DOCUMENT + "\0two", b"\x01"))
         assert gone.endswith(write_string("null"))
 
@@ -533,9 +533,9 @@ async def test_a_step2_is_what_a_newcomer_gets_first_on_either_dialect() -> None
         ana.update(update)
         await w.flushed()
         late = await w.yws(synced=False)
-        late.outlet.take()
+        late.transport.take()
         late.send(STEP1)
-        (step2,) = [ywebsocket.decode(payload) for payload in late.outlet.take()]
+        (step2,) = [ywebsocket.decode(payload) for payload in late.transport.take()]
         assert step2 == Step2(update)
 
 
@@ -544,9 +544,9 @@ async def test_s1_an_editor_may_ask_for_more_documents_at_once_than_may_wait() -
         client = await w.hocuspocus()
         names = [f"notes/{number}" for number in range(60)]
         for name in names:
-            await until(lambda: client.outlet.reading)
+            await until(lambda: client.transport.reading)
             client.send(hocuspocus.prefix(name) + b"\x02\x00\x00")
-        await until(lambda: len(client.outlet.sent) >= len(names))
-        assert client.outlet.closed is None
-        assert sorted(client.outlet.take()) == sorted(hocuspocus.authenticated(n, read_only=False) for n in names)
-        await until(lambda: client.outlet.reading)
+        await until(lambda: len(client.transport.sent) >= len(names))
+        assert client.transport.closed is None
+        assert sorted(client.transport.take()) == sorted(hocuspocus.authenticated(n, read_only=False) for n in names)
+        await until(lambda: client.transport.reading)

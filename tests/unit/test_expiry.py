@@ -11,7 +11,7 @@ from tests.unit.test_connection import LARGE, OTHER, Door, auth, hp, hp_update
 
 from raffia.dialects import HocuspocusConnection, YWebsocketConnection
 from raffia.errors import AuthUnavailableError, RaffiaError, UnauthenticatedError
-from raffia.expiry import AGAIN_S, MOST_AT_ONCE, Expiry
+from raffia.expiry import AGAIN_S, MAX_AT_ONCE, Expiry
 from raffia.session import Session
 from raffia.types import Access, Grant
 from raffia.wire import hocuspocus
@@ -207,12 +207,12 @@ def test_d3_a_decision_afterwards_counts(expiry: Expiry, clock: Clock) -> None:
 
 def test_d4_a_tick_is_bounded_and_the_next_one_goes_on(expiry: Expiry) -> None:
     holder = Holder()
-    for _ in range(2 * MOST_AT_ONCE + 5):
+    for _ in range(2 * MAX_AT_ONCE + 5):
         expiry.watch(session(100, dialect="y-websocket"), holder)
     ended = []
     while expiry.has_more(NOW_S + 100):
         ended.append(expiry.tick(NOW_S + 100))
-    assert ended == [MOST_AT_ONCE, MOST_AT_ONCE, 5]
+    assert ended == [MAX_AT_ONCE, MAX_AT_ONCE, 5]
     assert expiry.tick(NOW_S + 100) == 0
     assert not expiry._buckets
     assert not expiry._due
@@ -221,12 +221,12 @@ def test_d4_a_tick_is_bounded_and_the_next_one_goes_on(expiry: Expiry) -> None:
 async def test_d4_what_a_tick_leaves_does_not_wait_for_the_next_second(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, holder = Clock(), Holder()
     expiry = Expiry(60, clock=clock)
-    for _ in range(5 * MOST_AT_ONCE):
+    for _ in range(5 * MAX_AT_ONCE):
         expiry.watch(session(100, dialect="y-websocket"), holder)
     clock.now_s += 101
     monkeypatch.setattr("raffia.expiry.TICK_S", 3600)
     async with expiry.running():
-        await until(lambda: len(holder.ended) == 5 * MOST_AT_ONCE)
+        await until(lambda: len(holder.ended) == 5 * MAX_AT_ONCE)
     assert len(expiry) == 0
 
 
@@ -267,7 +267,7 @@ async def timed(clock: Clock) -> AsyncIterator[tuple[World, Expiry]]:
 
 async def yws(w: World, expiry: Expiry, given: Grant) -> Client[YWebsocketConnection]:
     client = Client(YWebsocketConnection(w.hub, DOCUMENT, given, expiry))
-    await until(lambda: client.outlet.reading and bool(client.outlet.sent))
+    await until(lambda: client.transport.reading and bool(client.transport.sent))
     return client
 
 
@@ -276,9 +276,9 @@ async def test_d1_yws_ends_with_4401_and_others_go_on(clock: Clock) -> None:
         ending, staying = await yws(w, expiry, grant(100)), await yws(w, expiry, EDIT)
         clock.now_s += 100
         expiry.tick(clock.now_s)
-        assert ending.outlet.closed == (4401, "unauthenticated: access has ended; sign in again with a fresh token")
+        assert ending.transport.closed == (4401, "unauthenticated: access has ended; sign in again with a fresh token")
         ending.connection.closed(4401)
-        assert staying.outlet.closed is None
+        assert staying.transport.closed is None
         assert w.metrics.sessions == 1
         assert w.metrics.refusals["unauthenticated"] == 1
 
@@ -294,8 +294,8 @@ async def test_d1_yws_nothing_is_taken_from_the_very_moment(clock: Clock) -> Non
         clock.now_s += 0.001
         ana.update(author.type("zu spät"))
         await w.flushed()
-        assert ana.outlet.closed is not None
-        assert ana.outlet.closed[0] == 4401
+        assert ana.transport.closed is not None
+        assert ana.transport.closed[0] == 4401
         assert text_of(w.hub.rooms[DOCUMENT].document.merged()) == "é😀"
 
 
@@ -303,11 +303,11 @@ async def test_d1_yws_nothing_is_taken_from_the_very_moment(clock: Clock) -> Non
 async def test_d1_yws_nothing_is_answered_either(clock: Clock, message: bytes) -> None:
     async with timed(clock) as (w, expiry):
         ana = await yws(w, expiry, grant(100, Access.READ))
-        ana.outlet.take()
+        ana.transport.take()
         clock.now_s += 100
         ana.send(message)
-        assert ana.outlet.closed is not None
-        assert ana.outlet.take() == []
+        assert ana.transport.closed is not None
+        assert ana.transport.take() == []
 
 
 async def test_d1_hocuspocus_what_comes_too_late_is_answered_with_no(clock: Clock) -> None:
@@ -329,9 +329,9 @@ async def test_x5_what_is_read_elsewhere_counts_when_it_has_been_read(clock: Clo
         ana = await yws(w, expiry, grant(100))
         ana.update(Author(1).type(LARGE))
         clock.now_s += 100
-        await until(lambda: ana.outlet.closed is not None)
-        assert ana.outlet.closed is not None
-        assert ana.outlet.closed[0] == 4401
+        await until(lambda: ana.transport.closed is not None)
+        assert ana.transport.closed is not None
+        assert ana.transport.closed[0] == 4401
         assert text_of(w.hub.rooms[DOCUMENT].document.merged()) == ""
 
 
@@ -362,10 +362,10 @@ class Talk:
 
     async def join(self, answer: Grant, address: str = DOCUMENT) -> None:
         await self.auth(answer, address)
-        await until(lambda: bool(self.client.outlet.take()))
+        await until(lambda: bool(self.client.transport.take()))
 
     def take(self) -> list[bytes]:
-        return self.client.outlet.take()
+        return self.client.transport.take()
 
 
 async def test_d1_hocuspocus_ends_that_document_alone(clock: Clock) -> None:
@@ -377,7 +377,7 @@ async def test_d1_hocuspocus_ends_that_document_alone(clock: Clock) -> None:
         expiry.tick(clock.now_s)
         said = hocuspocus.close(DOCUMENT, "unauthenticated: access has ended; sign in again with a fresh token")
         assert talk.take()[-1] == said
-        assert talk.client.outlet.closed is None
+        assert talk.client.transport.closed is None
         talk.client.send(hp_update(OTHER, Author(1).type("é")))
         await w.flushed(OTHER)
         assert talk.take() == [hocuspocus.sync_status(OTHER, ok=True)]
@@ -397,7 +397,7 @@ async def test_d1_hocuspocus_what_is_sent_after_the_end_is_dropped_and_keeps_nob
         for _ in range(20):  # far more than may wait before a session is let in
             talk.client.send(hp_update(DOCUMENT, author.type(LARGE)))
         assert len(talk.door.asked) == asked
-        assert talk.client.outlet.closed is None
+        assert talk.client.transport.closed is None
         assert w.metrics.sessions == 1
         talk.take()
         await talk.join(grant(200))
@@ -453,7 +453,7 @@ async def test_x6_a_fresh_token_that_nobody_can_decide_about_changes_nothing(clo
         clock.now_s = NOW_S + 600
         expiry.tick(clock.now_s)
         expiry.tick(clock.now_s)
-        assert talk.client.outlet.closed == (1013, "auth-unavailable")  # the provider comes back by itself
+        assert talk.client.transport.closed == (1013, "auth-unavailable")  # the provider comes back by itself
 
 
 async def test_d3_who_writes_at_the_end_is_told_later_too(clock: Clock) -> None:
@@ -463,7 +463,7 @@ async def test_d3_who_writes_at_the_end_is_told_later_too(clock: Clock) -> None:
         await talk.auth(AuthUnavailableError("away"))
         clock.now_s += 600
         talk.client.send(hp_update(DOCUMENT, Author(1).type("zu spät")))
-        assert talk.client.outlet.closed == (1013, "auth-unavailable")
+        assert talk.client.transport.closed == (1013, "auth-unavailable")
         assert talk.take()[-1] == hocuspocus.sync_status(DOCUMENT, ok=False)
         assert text_of(w.hub.rooms[DOCUMENT].document.merged()) == ""
 
@@ -501,7 +501,7 @@ async def test_x5_a_downgrade_counts_for_what_is_being_read_elsewhere(clock: Clo
         await until(lambda: len(talk.door.asked) > number)
         talk.client.send(hp_update(DOCUMENT, Author(1).type(LARGE)))
         await talk.door.grant(number, grant(600, Access.READ))
-        await until(lambda: hocuspocus.sync_status(DOCUMENT, ok=False) in talk.client.outlet.sent)
+        await until(lambda: hocuspocus.sync_status(DOCUMENT, ok=False) in talk.client.transport.sent)
         assert text_of(w.hub.rooms[DOCUMENT].document.merged()) == ""
 
 

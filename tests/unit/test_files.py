@@ -13,17 +13,17 @@ from obstore.store import LocalStore, MemoryStore
 
 from raffia import files as module
 from raffia.errors import LaterError, NotConfiguredError, SettingsError, TooLargeError
-from raffia.files import FileStore, FolderFiles, NoFiles, ObjectFiles, is_name, name_of, open_files, shelf_of
+from raffia.files import FileStore, FolderFiles, NoFiles, ObjectFiles, directory_of, is_name, name_of, open_files
 from raffia.settings import Settings
 from raffia.types import DocumentId
 
 DOCUMENT, OTHER = DocumentId("team/é".replace("é", "e")), DocumentId("team/other")
-MOST = 1000
+MAX_BYTES = 1000
 
 MAKERS: dict[str, Callable[[Path], FileStore]] = {
-    "folder": lambda folder: FolderFiles(folder / "files", MOST),
-    "memory": lambda _: ObjectFiles(MemoryStore(), MOST),
-    "local": lambda folder: ObjectFiles(LocalStore(folder), MOST),
+    "folder": lambda folder: FolderFiles(folder / "files", MAX_BYTES),
+    "memory": lambda _: ObjectFiles(MemoryStore(), MAX_BYTES),
+    "local": lambda folder: ObjectFiles(LocalStore(folder), MAX_BYTES),
 }
 
 
@@ -39,7 +39,7 @@ async def test_fl1_the_same_file_is_kept_once(store: FileStore) -> None:
     assert await store.get(DOCUMENT, name) == b"bytes"
     assert await store.get(OTHER, name) is None
     assert await store.get(DOCUMENT, name_of(b"others", "png")) is None
-    assert await store._sizes(shelf_of(DOCUMENT)) == {name: 5}
+    assert await store._sizes(directory_of(DOCUMENT)) == {name: 5}
 
 
 async def test_fl3_a_document_has_so_many_bytes_in_all(store: FileStore) -> None:
@@ -80,19 +80,19 @@ async def test_fl6_files_go_with_their_document_and_no_others(store: FileStore) 
     await store.copy(DOCUMENT, OTHER)
     await asyncio.gather(*(store.remove(DOCUMENT) for _ in range(3)))  # as replicas do
     assert await store.get(DOCUMENT, name) is None
-    assert await store._sizes(shelf_of(DOCUMENT)) == {}
+    assert await store._sizes(directory_of(DOCUMENT)) == {}
     assert await store.get(OTHER, name) == b"bytes"
     await store.remove(DOCUMENT)
     await store.remove(DocumentId("nobody"))
 
 
 async def test_fl6_left_overs_go_too_and_what_cannot_be_removed_is_later(tmp_path: Path) -> None:
-    store = FolderFiles(tmp_path, MOST)
+    store = FolderFiles(tmp_path, MAX_BYTES)
     await store.put(DOCUMENT, name_of(b"x", "png"), b"x")
-    (tmp_path / shelf_of(DOCUMENT) / ".0123456789abcdef").write_bytes(b"cut short")
+    (tmp_path / directory_of(DOCUMENT) / ".0123456789abcdef").write_bytes(b"cut short")
     await store.remove(DOCUMENT)
     assert list(tmp_path.iterdir()) == []
-    (tmp_path / shelf_of(DOCUMENT)).write_bytes(b"no folder")
+    (tmp_path / directory_of(DOCUMENT)).write_bytes(b"no folder")
     with pytest.raises(LaterError):
         await store.remove(DOCUMENT)
 
@@ -109,13 +109,13 @@ def test_fl1_names_are_digests() -> None:
         "../" + "0" * 61 + ".png",
     ):
         assert not is_name(name), name
-    assert "/" not in shelf_of(DOCUMENT)
+    assert "/" not in directory_of(DOCUMENT)
 
 
 async def test_fl2_synced_before_it_is_named_and_whole_or_not_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, name = FolderFiles(tmp_path / "files", MOST), name_of(b"bytes", "png")
+    store, name = FolderFiles(tmp_path / "files", MAX_BYTES), name_of(b"bytes", "png")
     done: list[str] = []
     real_sync, real_rename = os.fsync, Path.rename
 
@@ -140,7 +140,7 @@ async def test_fl2_synced_before_it_is_named_and_whole_or_not_there(
         await store.put(OTHER, name, b"bytes")
     monkeypatch.undo()
     assert await store.get(OTHER, name) is None
-    assert list((tmp_path / "files" / shelf_of(OTHER)).iterdir()) == []
+    assert list((tmp_path / "files" / directory_of(OTHER)).iterdir()) == []
 
 
 async def test_fl4_replicas_need_a_place(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ async def test_fl4_replicas_need_a_place(tmp_path: Path) -> None:
     assert await store.get(DOCUMENT, name_of(b"x", "png")) is None
     shared = open_files(Settings(redis="redis://localhost:1", files=f"file://{tmp_path}/shared%20folder"))
     await shared.put(DOCUMENT, name_of(b"x", "png"), b"x")
-    assert (tmp_path / "shared folder" / shelf_of(DOCUMENT) / name_of(b"x", "png")).read_bytes() == b"x"
+    assert (tmp_path / "shared folder" / directory_of(DOCUMENT) / name_of(b"x", "png")).read_bytes() == b"x"
     assert isinstance(open_files(Settings(data=tmp_path)), FolderFiles)
     assert isinstance(open_files(Settings(files="memory:///")), ObjectFiles)
     assert isinstance(open_files(Settings(files="s3://bucket/path")), ObjectFiles)
@@ -174,7 +174,7 @@ async def test_fl5_a_store_that_is_away_is_later() -> None:
         async def get_async(self, _path: str) -> Any:
             raise TimeoutError
 
-    store = ObjectFiles(Away(), MOST)
+    store = ObjectFiles(Away(), MAX_BYTES)
     with pytest.raises(LaterError):
         await store.put(DOCUMENT, name_of(b"x", "png"), b"x")
     with pytest.raises(LaterError):

@@ -12,14 +12,14 @@ import pytest
 from pycrdt import Doc, Map
 from tests.unit.rooms import DOCUMENT, EDIT, READ, Author, Client, World, text_of, turns, until, world
 
-from raffia import folder as folder_module
+from raffia import compactor as compactor_module
+from raffia.compactor import INLINE_FOLD_BYTES
 from raffia.crdt.merge import merge
 from raffia.crdt.update import read_update, write_state_vector, write_update
 from raffia.dialects import YWebsocketConnection
 from raffia.errors import InternalError, JournalUnavailableError
-from raffia.folder import INLINE_FOLD_BYTES
 from raffia.journal import Snapshot
-from raffia.rebuild import build_document
+from raffia.loading import build_document
 from raffia.types import DocumentId, Position
 from raffia.wire import hocuspocus, ywebsocket
 from raffia.wire.lib0 import write_buf, write_string
@@ -57,7 +57,7 @@ class Gate:
 
 def received(client: Client[YWebsocketConnection]) -> list[bytes]:
     """Steps 2 and updates that came since the last call, in order."""
-    messages = [ywebsocket.decode(payload) for payload in client.outlet.take()]
+    messages = [ywebsocket.decode(payload) for payload in client.transport.take()]
     return [message.update for message in messages if isinstance(message, Step2 | Update)]
 
 
@@ -67,7 +67,7 @@ async def typed(w: World, author: Author, size: int, *, piece: int = 20_000) -> 
     for _ in range(size // piece):
         ana.update(author.type("x" * piece))
     await w.flushed()
-    ana.outlet.take()
+    ana.transport.take()
     return ana
 
 
@@ -83,12 +83,12 @@ async def test_l1_a_newcomer_to_a_large_document_gets_all_of_it_while_edits_go_o
         author = Author(1)
         ana = await typed(w, author, 200_000)
         late = await w.yws(synced=False)
-        late.outlet.take()
+        late.transport.take()
         late.send(STEP1)
         for word in ("é", "😀", "end"):
             ana.update(author.type(word))
             await w.flushed()
-        await until(lambda: any(isinstance(ywebsocket.decode(p), Step2) for p in late.outlet.sent))
+        await until(lambda: any(isinstance(ywebsocket.decode(p), Step2) for p in late.transport.sent))
         ana.update(author.type("!"))
         await w.flushed()
         got = received(late)
@@ -105,9 +105,9 @@ async def test_l1_a_client_that_has_most_of_a_large_document_gets_what_it_lacks(
         ana.update(author.type("é😀"))
         await w.flushed()
         late = await w.yws(synced=False)
-        late.outlet.take()
+        late.transport.take()
         late.send(b"\x00\x00" + write_buf(has))
-        await until(lambda: bool(late.outlet.sent))
+        await until(lambda: bool(late.transport.sent))
         got = received(late)
         assert sum(map(len, got)) < 1000
         assert text_of(merge([kept, *got])) == str(author.text)
@@ -135,13 +135,13 @@ async def test_l1_folds_that_finish_while_a_state_is_computed_take_nothing_out_o
 
         await fold_meanwhile("zero ")
         late = await w.yws(synced=False)
-        late.outlet.take()
+        late.transport.take()
         late.send(b"\x00\x00" + write_buf(has))
         await until(lambda: "diff" in gate.names)
         await fold_meanwhile("one é ")
         await gate.let("diff")
         await fold_meanwhile("two 😀 ")
-        while not late.outlet.sent:
+        while not late.transport.sent:
             await gate.let("diff")
         got = received(late)
         assert text_of(merge([kept, *got])) == str(author.text)
@@ -154,11 +154,11 @@ async def test_l3_deleted_text_of_a_large_document_is_not_in_what_a_newcomer_get
         ana.update(author.type("the secret word"))
         ana.update(author.delete(100_004, 100_010))
         late = await w.yws(synced=False)
-        late.outlet.take()
+        late.transport.take()
         late.send(STEP1)
-        await until(lambda: bool(late.outlet.sent))
+        await until(lambda: bool(late.transport.sent))
         await settled(w)
-        assert b"secret" not in b"".join(late.outlet.sent)
+        assert b"secret" not in b"".join(late.transport.sent)
         assert text_of(merge(received(late))) == str(author.text)
 
 
@@ -177,13 +177,13 @@ async def test_l3_a_tail_that_was_given_before_a_fold_is_not_given_after_it(monk
         ana.update(author.delete(100_004, 100_010))
         await w.flushed()
         await gate.let("diff")
-        assert first.outlet.sent
+        assert first.transport.sent
         late = await w.yws(synced=False)
-        late.outlet.take()
+        late.transport.take()
         late.send(STEP1)
         await gate.let("run_fold")
-        await until(lambda: bool(late.outlet.sent))
-        assert b"secret" not in b"".join(late.outlet.sent)
+        await until(lambda: bool(late.transport.sent))
+        assert b"secret" not in b"".join(late.transport.sent)
         assert text_of(merge(received(late))) == str(author.text)
         w.hub.release(room)
 
@@ -200,7 +200,7 @@ async def test_l2_newcomers_that_come_while_a_fold_runs_share_the_next(monkeypat
         ana.update(author.type("after é"))
         ana.update(author.delete(0, 1))
         for client in late[1:]:
-            client.outlet.take()
+            client.transport.take()
             client.send(STEP1)
         await turns(5)
         assert gate.names == ["run_fold"]
@@ -226,17 +226,17 @@ async def test_l1_a_document_that_shrinks_while_it_is_folded_elsewhere_is_not_fo
         gate = Gate(w, monkeypatch)
         first, second = await w.yws(synced=False), await w.yws(synced=False)
         for client in (first, second):
-            client.outlet.take()
+            client.transport.take()
         first.send(STEP1)
         await until(lambda: gate.names == ["run_fold"])
         ana.update(author.type("é"))
         ana.update(author.delete(0, 1))
         # Packing the tail makes documents smaller; here the bound goes up instead.
-        monkeypatch.setattr(folder_module, "INLINE_FOLD_BYTES", 10**6)
+        monkeypatch.setattr(compactor_module, "INLINE_FOLD_BYTES", 10**6)
         second.send(STEP1)
-        while not (first.outlet.sent and second.outlet.sent):
+        while not (first.transport.sent and second.transport.sent):
             await gate.let("run_fold")
-        assert first.outlet.closed is second.outlet.closed is None
+        assert first.transport.closed is second.transport.closed is None
         for client in (first, second):
             assert text_of(merge(received(client))) == str(author.text)
 
@@ -255,12 +255,12 @@ async def test_a_newcomer_whose_state_cannot_be_computed_is_told_so(monkeypatch:
             patch.setattr(w.hub.workers, "run", die)
             late = await w.yws(synced=False)
             late.send(STEP1)
-            await until(lambda: late.outlet.closed is not None)
-        assert late.outlet.closed == (1011, "internal")
-        assert ana.outlet.closed is None
+            await until(lambda: late.transport.closed is not None)
+        assert late.transport.closed == (1011, "internal")
+        assert ana.transport.closed is None
         late.connection.closed(1011)
         again = await w.yws()  # the document goes on
-        assert again.outlet.closed is None
+        assert again.transport.closed is None
 
 
 async def test_a_reader_whose_deletes_cannot_be_checked_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,11 +277,11 @@ async def test_a_reader_whose_deletes_cannot_be_checked_is_refused(monkeypatch: 
         monkeypatch.setattr(w.hub.workers, "run", die)
         reader = await w.hocuspocus(READ)
         reader.send(write_string(DOCUMENT) + b"\x02\x00\x00")
-        await until(lambda: bool(reader.outlet.sent))
-        reader.outlet.take()
+        await until(lambda: bool(reader.transport.sent))
+        reader.transport.take()
         reader.send(write_string(DOCUMENT) + b"\x00\x01" + write_buf(bytes.fromhex("0001010100" + "01")))
-        await until(lambda: bool(reader.outlet.sent))
-        assert reader.outlet.take() == [hocuspocus.sync_status(DOCUMENT, ok=False)]
+        await until(lambda: bool(reader.transport.sent))
+        assert reader.transport.take() == [hocuspocus.sync_status(DOCUMENT, ok=False)]
 
 
 async def test_l5_equal_state_vectors_are_answered_from_one_computation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -403,7 +403,7 @@ async def test_l4_a_snapshot_that_the_journal_does_not_take_costs_nothing_and_is
         assert tried == 1  # not at every flush
         assert len(ana.updates()) == 40  # acknowledging goes on
         start_s = monotonic()
-        monkeypatch.setattr(folder_module, "monotonic", lambda: start_s + 60)
+        monkeypatch.setattr(compactor_module, "monotonic", lambda: start_s + 60)
         ana.update(author.type("😀"))
         await w.flushed()
         await settled(w)
@@ -417,7 +417,7 @@ async def test_l4_the_cost_of_folding_stays_flat_as_the_document_grows(
     updates: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with world(compact_tail_updates=50, compact_tail_bytes=2000, worker_threshold_bytes=10**8) as w:
-        monkeypatch.setattr(folder_module, "INLINE_FOLD_BYTES", 10**8)
+        monkeypatch.setattr(compactor_module, "INLINE_FOLD_BYTES", 10**8)
         ana = await w.yws()
         author = Author(1)
         written: list[int] = []
@@ -458,15 +458,15 @@ async def test_a_connection_may_close_while_its_state_is_computed(monkeypatch: p
         ana.update(author.delete(0, 1))
         gate = Gate(w, monkeypatch)
         late = Client(YWebsocketConnection(w.hub, DOCUMENT, EDIT))
-        await until(lambda: bool(late.outlet.sent))
-        late.outlet.take()
+        await until(lambda: bool(late.transport.sent))
+        late.transport.take()
         late.send(STEP1)
         await until(lambda: "run_fold" in gate.names)
         late.connection.closed(1006)
         while gate.names:
             await gate.let("run_fold")
         await settled(w)
-        assert late.outlet.sent == []
+        assert late.transport.sent == []
         assert read_update(w.hub.rooms[DOCUMENT].document.base).deletes
 
 

@@ -9,10 +9,10 @@ import pytest
 from tests.unit.cluster import Replica, cluster
 from tests.unit.rooms import DOCUMENT, Author, text_of, turns, until
 
-from raffia import follower as follower_module
+from raffia import log_follower as follower_module
 from raffia.crdt.merge import merge
 from raffia.journal import Loaded
-from raffia.rebuild import build_document, rebuild
+from raffia.loading import build_document, rebuild
 from raffia.types import EMPTY_UPDATE, START, Edit, Position
 from raffia.wire.lib0 import write_buf
 
@@ -36,7 +36,7 @@ def follower(replica: Replica) -> Any:
 
 async def mended(*replicas: Replica) -> None:
     """Wait until every room holds the log and the log every room."""
-    await until(lambda: all(r.room.is_settled and not r.room._saver._held for r in replicas))
+    await until(lambda: all(r.room.is_settled and not r.room._append_queue._held for r in replicas))
     await turns(20)
     await until(lambda: all(r.room.is_settled for r in replicas))
 
@@ -48,7 +48,7 @@ async def test_l1_an_edit_of_one_replica_reaches_the_readers_of_the_other_by_one
         for letter in ("é", "😀", "x"):
             update = author.type(letter)
             ana.update(update)
-            await until(lambda: bool(bo.outlet.sent) and bool(cy.outlet.sent))
+            await until(lambda: bool(bo.transport.sent) and bool(cy.transport.sent))
             assert bo.updates() == cy.updates() == [update]
         assert a.journal.stats.appends == 3  # one each
         assert b.journal.stats.appends == c.journal.stats.appends == 0  # R8: never back to the saver
@@ -92,7 +92,7 @@ async def test_l3_what_was_missed_in_a_gap_is_read_and_broadcast() -> None:
             await a.flushed()
         assert bo.updates() == []
         b.journal.heal()
-        await until(lambda: bool(bo.outlet.sent))
+        await until(lambda: bool(bo.transport.sent))
         assert text_of(merge(bo.updates())) == "aéc"
         assert b.metrics.log_gaps == 1
         assert b.metrics.log_resets == 0
@@ -140,12 +140,12 @@ async def test_v8_nobody_is_told_stored_while_the_log_lacks_what_was_seen_of_it(
         author, other = Author(1), Author(2)
         first = author.type("a")
         ana.update(first)
-        await until(lambda: bool(bo.outlet.sent))
-        ana.outlet.take()
-        bo.outlet.take()
+        await until(lambda: bool(bo.transport.sent))
+        ana.transport.take()
+        bo.transport.take()
         a.store.failing = "away"
         a.store.lose(DOCUMENT, 1)
-        await until(lambda: a.room._saver._held and b.room._saver._held)
+        await until(lambda: a.room._append_queue._held and b.room._append_queue._held)
         second = author.type("é")
         ana.update(second)
         bo.update(first)  # known, but not durable any more
@@ -170,7 +170,7 @@ async def test_v8_what_was_queued_behind_the_comparison_is_appended_itself(monke
         author = Author(1)
         ana.update(author.type("a"))
         await until(lambda: text(b) == "a")
-        reconcile = follower_module.Follower._reconcile
+        reconcile = follower_module.LogFollower._reconcile
         late = author.type("é")
 
         async def compare_and_edit(self: Any, loaded: Loaded) -> bytes | None:
@@ -180,7 +180,7 @@ async def test_v8_what_was_queued_behind_the_comparison_is_appended_itself(monke
                 a.room.flush()
             return lacking
 
-        monkeypatch.setattr(follower_module.Follower, "_reconcile", compare_and_edit)
+        monkeypatch.setattr(follower_module.LogFollower, "_reconcile", compare_and_edit)
         a.store.lose(DOCUMENT, 1)
         await mended(a, b)
         assert await cold(a) == text(b) == "aé"
@@ -208,7 +208,7 @@ async def test_an_answer_that_got_lost_is_no_loss() -> None:
         a.journal.unsure = True
         update = Author(1).type("é")
         ana.update(update)
-        await until(lambda: bool(bo.outlet.sent))
+        await until(lambda: bool(bo.transport.sent))
         assert ana.updates() == []
         a.journal.unsure = False
         await until(lambda: ana.updates() == [update])
@@ -234,11 +234,11 @@ async def test_r8_what_the_log_holds_too_early_waits_and_a_session_can_bring_wha
         ana = await a.yws()
         bo = await a.yws()
         assert text(a) == ""
-        assert len(a.room.intake.held_back.pieces) == 1
+        assert len(a.room.intake.early_entries.pieces) == 1
         assert follower(a).position == START  # no snapshot covers it
         ana.update(merge([one, two]))
         await until(lambda: text(a) == "aéc")
-        assert a.room.intake.held_back.pieces == []
+        assert a.room.intake.early_entries.pieces == []
         await a.flushed()
         assert text_of(merge(bo.updates())) == "aéc"
         await mended(a)
@@ -252,7 +252,7 @@ async def test_r8_what_waits_in_a_session_is_freed_by_what_was_held_back() -> No
         one, two, third = three()
         ana = await a.yws()
         await put(b, two)
-        await until(lambda: len(a.room.intake.held_back.pieces) == 1)
+        await until(lambda: len(a.room.intake.early_entries.pieces) == 1)
         ana.update(third)  # waits for the second, which waits for the first
         assert a.metrics.waiting_updates == 1
         await put(b, one)
@@ -268,16 +268,16 @@ async def test_r8_each_reading_of_the_log_brings_again_what_waits_and_it_is_kept
         one, two, third = three()
         await a.yws()
         await put(b, third)
-        await until(lambda: len(a.room.intake.held_back.pieces) == 1)
+        await until(lambda: len(a.room.intake.early_entries.pieces) == 1)
         for _ in range(3):
             a.journal.heal()  # a gap that is none
             a.journal._followers.miss(DOCUMENT, Position(follower(a)._last + 1))
             await until(lambda: follower(a).is_busy)
             await until(lambda: not follower(a).is_busy)
-        assert len(a.room.intake.held_back.pieces) == 1
+        assert len(a.room.intake.early_entries.pieces) == 1
         await put(b, one, two)
         await until(lambda: text(a) == "aéc")
-        assert a.room.intake.held_back.pieces == []
+        assert a.room.intake.early_entries.pieces == []
 
 
 async def test_r8_what_was_held_back_when_the_log_was_cut_is_appended_once_it_is_ready() -> None:
@@ -285,11 +285,11 @@ async def test_r8_what_was_held_back_when_the_log_was_cut_is_appended_once_it_is
         one, two, third = three()
         ana = await a.yws()
         await put(b, third)
-        await until(lambda: len(a.room.intake.held_back.pieces) == 1)
+        await until(lambda: len(a.room.intake.early_entries.pieces) == 1)
         a.store.lose(DOCUMENT, 1)  # its last copy is in this room now
-        await until(lambda: a.room._saver._held)
+        await until(lambda: a.room._append_queue._held)
         await mended(a)
-        assert len(a.room.intake.held_back.pieces) == 1
+        assert len(a.room.intake.early_entries.pieces) == 1
         room = a.room
         ana.connection.closed(1001)
         a.hub.tick(monotonic() + 3600)
@@ -325,7 +325,7 @@ async def test_l2_an_entry_that_cannot_be_read_is_left_out_and_no_snapshot_cover
         await put(b, two)
         await until(lambda: text(a) == "aéc")
         assert a.metrics.log_unreadable == 1
-        assert a.room.intake.held_back.pieces == []
+        assert a.room.intake.early_entries.pieces == []
         assert follower(a).position == before
 
 
@@ -345,12 +345,12 @@ async def test_a_snapshot_of_a_log_that_was_cut_meanwhile_is_not_kept(monkeypatc
             await compact(document, snapshot, upto)
 
         monkeypatch.setattr(a.journal, "compact", lose_first)
-        await a.room._folder._compact()
+        await a.room._compactor._compact()
         assert len(snapshots) == 1
         assert (await a.journal.load(DOCUMENT)).snapshot is None
         await mended(a, b)
         assert await cold(a) == text(a) == text(b) == "abc"
-        assert a.room._saver.folded == START  # so that the next one is not taken for old
+        assert a.room._append_queue.folded == START  # so that the next one is not taken for old
 
 
 async def test_a_room_that_closes_while_the_log_is_cut_brings_back_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -359,14 +359,14 @@ async def test_a_room_that_closes_while_the_log_is_cut_brings_back_first(monkeyp
         ana.update(Author(1).type("aé"))
         await a.flushed()
         room = a.room
-        close = room._folder.close
+        close = room._compactor.close
 
         async def lose_and_close() -> None:
             await close()
             a.store.lose(DOCUMENT, 1)
-            await until(lambda: room._saver._held)
+            await until(lambda: room._append_queue._held)
 
-        monkeypatch.setattr(type(room._folder), "close", lambda _self: lose_and_close())
+        monkeypatch.setattr(type(room._compactor), "close", lambda _self: lose_and_close())
         ana.connection.closed(1000)
         a.hub._evict(DOCUMENT, room)
         await until(lambda: not a.hub._closing)
@@ -382,10 +382,10 @@ async def test_l5_a_deleted_document_ends_the_rooms_of_all_replicas() -> None:
         bo.update(Author(2).type("é"))
         await b.flushed()
         await a.journal.delete(DOCUMENT)
-        await until(lambda: ana.outlet.closed is not None and bo.outlet.closed is not None)
-        assert ana.outlet.closed is not None
-        assert bo.outlet.closed is not None
-        assert {ana.outlet.closed[0], bo.outlet.closed[0]} == {4404}
+        await until(lambda: ana.transport.closed is not None and bo.transport.closed is not None)
+        assert ana.transport.closed is not None
+        assert bo.transport.closed is not None
+        assert {ana.transport.closed[0], bo.transport.closed[0]} == {4404}
         assert b.metrics.journal_unsaved_bytes == 0  # given up with the room
 
 
@@ -396,7 +396,7 @@ async def test_l5_a_room_that_is_lost_while_it_holds_can_be_closed() -> None:
         await a.flushed()
         room = a.room
         a.store.failing = "away"
-        room._saver.hold()
+        room._append_queue.hold()
         ana.update(Author(2).type("é"))
         await a.flushed()
         room._journal_lost(follower_module.QuarantinedError("unreadable"))
@@ -416,7 +416,7 @@ async def test_folded_elsewhere_is_not_folded_here_too() -> None:
         await mended(a, b)
         assert await cold(a) == "abcdefghijklmnop"
         folded = a.store.documents[DOCUMENT].folded.upto
-        await until(lambda: a.room._saver.folded == b.room._saver.folded == folded)
+        await until(lambda: a.room._append_queue.folded == b.room._append_queue.folded == folded)
 
 
 async def test_o1_who_brings_back_somebody_elses_first_structs_does_not_own_the_id() -> None:
@@ -433,15 +433,15 @@ async def test_r2_a_client_that_writes_before_it_reads_is_not_told_so_by_the_sta
         big = Author(9)
         await put(a, big.type("x" * 6000))
         ana = await a.yws(synced=False)
-        await until(lambda: bool(ana.outlet.sent))
+        await until(lambda: bool(ana.transport.sent))
         a.store.hold()
         ana.send(b"\x00\x00" + write_buf(b"\x00"))
         await turns(5)
         update = Author(1).type("é")
         ana.update(update)  # into the tail, while the state is computed elsewhere
         await until(lambda: a.room.sessions is not None and next(iter(a.room.sessions)).reading)
-        kinds = ana.outlet.take()
+        kinds = ana.transport.take()
         assert b"\x00\x02" + write_buf(update) not in kinds
         assert any(payload[:2] == b"\x00\x01" and update in payload for payload in kinds)
         a.store.release()
-        await until(lambda: b"\x00\x02" + write_buf(update) in ana.outlet.sent)
+        await until(lambda: b"\x00\x02" + write_buf(update) in ana.transport.sent)

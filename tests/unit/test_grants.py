@@ -71,7 +71,7 @@ async def victim(w: World) -> Client[YWebsocketConnection]:
     client.update(VICTIMS_UPDATE)
     client.send(presence(1, 1, '{"name":"' + SECRET + '"}'))
     await w.flushed()
-    client.outlet.take()
+    client.transport.take()
     return client
 
 
@@ -94,23 +94,23 @@ async def test_every_message_under_every_grant(dialect: str, name: str, kind: st
             if given is None:
                 return  # there is no connection: refused before the upgrade (tests/attacks/test_doors.py)
             yws = Client(YWebsocketConnection(w.hub, DOCUMENT, given, expiry))
-            await until(lambda: yws.outlet.reading and bool(yws.outlet.sent))
-            outlet, send, connection = yws.outlet, yws.send, yws.connection
+            await until(lambda: yws.transport.reading and bool(yws.transport.sent))
+            transport, send, connection = yws.transport, yws.send, yws.connection
         else:
             hocus = Client(HocuspocusConnection(w.hub, ask, expiry))
             hocus.send(auth(DOCUMENT))
-            await until(lambda: bool(hocus.outlet.sent))
-            outlet, send, connection = hocus.outlet, lambda body: hocus.send(hp(DOCUMENT, body)), hocus.connection
-        joined = outlet.take()
+            await until(lambda: bool(hocus.transport.sent))
+            transport, send, connection = hocus.transport, lambda body: hocus.send(hp(DOCUMENT, body)), hocus.connection
+        joined = transport.take()
         clock["s"] = NOW_S
         if name == "revoked":
             assert connection.end_those(lambda grant, document: RevokedError("access was taken back")) == 1
         elif name in FRESH:
             send(b"\x02\x00" + write_string("fresh"))
             await turns(8)
-        if outlet.closed is not None:
-            connection.closed(outlet.closed[0])  # as outlets do in the next turn; they deliver nothing from then on
-            assert outlet.closed[0] == 4401
+        if transport.closed is not None:
+            connection.closed(transport.closed[0])  # as outlets do in the next turn; they deliver nothing from then on
+            assert transport.closed[0] == 4401
             assert w.metrics.sessions == 1
             return
         send(ALL[dialect][kind] if kind != "auth" else b"\x02\x00" + write_string("again"))
@@ -119,7 +119,7 @@ async def test_every_message_under_every_grant(dialect: str, name: str, kind: st
             await until(lambda: w.metrics.acks["refused"] > 0)  # asked about in another process
         await w.flushed()
         expiry.tick(NOW_S)
-        came = b"".join(outlet.take())
+        came = b"".join(transport.take())
 
         may_be_here = name not in OUT
         wrote = kind in {"step2", "update"} and name in WRITERS
@@ -127,9 +127,9 @@ async def test_every_message_under_every_grant(dialect: str, name: str, kind: st
         text = text_of(w.hub.rooms[DOCUMENT].document.merged())
         assert text.count("BÖSE") == wrote
         assert (SECRET in text) == (not erased)
-        seen = b"".join(other.outlet.take())
+        seen = b"".join(other.transport.take())
         assert ("BÖSE".encode() in seen) == (wrote or (kind == "awareness" and may_be_here))
-        assert other.outlet.closed is None
+        assert other.transport.closed is None
         if kind == "step1":
             assert (SECRET.encode() in came) == may_be_here
         if not may_be_here:
@@ -139,9 +139,9 @@ async def test_every_message_under_every_grant(dialect: str, name: str, kind: st
         if not may_be_here and kind != "auth":
             assert w.metrics.sessions == 1 + (dialect == "y-websocket")  # that one goes with its socket
         if name in {"ended", "revoked"} and kind not in {"close", "unknown", "broadcast"}:
-            assert (outlet.closed is not None) if dialect == "y-websocket" else (b"\x07" in came)
+            assert (transport.closed is not None) if dialect == "y-websocket" else (b"\x07" in came)
         if kind in {"unknown", "broadcast"}:
-            assert outlet.closed is not None
+            assert transport.closed is not None
 
 
 async def test_who_is_not_let_in_learns_nothing_whatever_is_sent_first() -> None:
@@ -159,7 +159,7 @@ async def test_who_is_not_let_in_learns_nothing_whatever_is_sent_first() -> None
         for message in MESSAGES.values():
             hocus.send(hp(DOCUMENT, message))
         await turns(10)
-        assert SECRET.encode() not in b"".join(hocus.outlet.sent)
+        assert SECRET.encode() not in b"".join(hocus.transport.sent)
         assert w.metrics.sessions == 1
         assert text_of(w.hub.rooms[DOCUMENT].document.merged()) == SECRET
 
@@ -178,15 +178,15 @@ async def test_a_grant_that_ends_while_the_document_is_loaded_opens_nothing(dial
         expiry = Expiry(60, clock=lambda: NOW_S)
         if dialect == "y-websocket":
             yws = Client(YWebsocketConnection(w.hub, DOCUMENT, given, expiry))
-            await until(lambda: yws.outlet.closed is not None)
-            assert yws.outlet.closed == (4401, "unauthenticated: access has ended; sign in again with a fresh token")
-            assert yws.outlet.sent == []
+            await until(lambda: yws.transport.closed is not None)
+            assert yws.transport.closed == (4401, "unauthenticated: access has ended; sign in again with a fresh token")
+            assert yws.transport.sent == []
             yws.connection.closed(4401)
         else:
             hocus = Client(HocuspocusConnection(w.hub, ask, expiry))
             hocus.send(auth(DOCUMENT))
-            await until(lambda: bool(hocus.outlet.sent))
-            (said,) = hocus.outlet.sent
+            await until(lambda: bool(hocus.transport.sent))
+            (said,) = hocus.transport.sent
             assert said.startswith(hp(DOCUMENT, b"\x02\x01"))
         assert len(expiry) == 0
         assert w.metrics.sessions == 1

@@ -27,7 +27,7 @@ from raffia.errors import (
 from raffia.hub import TICK_PARTS
 from raffia.journal import Entry, Loaded, Snapshot
 from raffia.journal.memory import MemoryJournal
-from raffia.rebuild import build_document
+from raffia.loading import build_document
 from raffia.room import Room
 from raffia.types import START, Batch, DocumentId, Edit, Position
 
@@ -247,8 +247,8 @@ async def test_u3_a_document_that_cannot_be_read_is_quarantined_and_others_are_n
             await w.hub.open(DOCUMENT)
         assert w.metrics.quarantined == 1
         client = Client(YWebsocketConnection(w.hub, DOCUMENT, EDIT))
-        await until(lambda: client.outlet.closed is not None)
-        assert client.outlet.closed == (1011, "quarantined")
+        await until(lambda: client.transport.closed is not None)
+        assert client.transport.closed == (1011, "quarantined")
         assert await text_in(w, OTHER) == "é"
 
 
@@ -314,7 +314,7 @@ async def test_v7_after_a_failure_nothing_stands_in_the_log_behind_a_gap(monkeyp
         room.flush()
         ana.update(sent[1])  # pending while the first one fails
         await turns(8)
-        assert ana.outlet.closed == (1013, "journal-unavailable")
+        assert ana.transport.closed == (1013, "journal-unavailable")
         ana.connection.closed(1013)
         await turns(8)
         assert (await w.hub.journal.load(DOCUMENT)).entries == []
@@ -337,8 +337,8 @@ async def test_v7_a_deleted_document_ends_its_sessions_and_lives_again_when_rest
         await w.hub.journal.delete(DOCUMENT)
         ana.update(author.type("late"))
         await w.flushed()
-        assert ana.outlet.closed is not None
-        assert ana.outlet.closed[0] == 4404
+        assert ana.transport.closed is not None
+        assert ana.transport.closed[0] == 4404
         with pytest.raises(DocumentDeletedError):
             await w.hub.open(DOCUMENT)
         await w.hub.journal.restore(DOCUMENT)
@@ -361,15 +361,15 @@ async def test_u4_everything_is_durable_before_anybody_is_closed() -> None:
         bo.update(theirs)
         draining = asyncio.create_task(w.hub.drain(10))
         await turns(8)
-        assert ana.outlet.closed is bo.outlet.closed is None
+        assert ana.transport.closed is bo.transport.closed is None
         with pytest.raises(DrainingError):
             await w.hub.open(DOCUMENT)
         late = Client(YWebsocketConnection(w.hub, DOCUMENT, EDIT))
         await turns(4)
-        assert late.outlet.closed == (1012, "draining")
+        assert late.transport.closed == (1012, "draining")
         w.store.release()
         await draining
-        assert ana.outlet.closed == bo.outlet.closed == (1012, "draining")
+        assert ana.transport.closed == bo.transport.closed == (1012, "draining")
         assert ana.updates() == [mine]  # acknowledged before the close
         assert bo.updates() == [theirs]
 
@@ -380,7 +380,7 @@ async def test_u4_a_journal_that_stays_away_does_not_keep_the_process() -> None:
         w.store.hold()
         ana.update(Author(1).type("é"))
         await w.hub.drain(0.05)
-        assert ana.outlet.closed == (1012, "draining")
+        assert ana.transport.closed == (1012, "draining")
         assert ana.updates() == []
 
 

@@ -9,14 +9,14 @@ import pytest
 from tests.unit.cluster import Replica, cluster
 from tests.unit.rooms import DOCUMENT, Author, text_of, until
 
-from raffia import follower as follower_module
+from raffia import append_queue as append_queue_module
 from raffia import hub as hub_module
-from raffia import saver as saver_module
+from raffia import log_follower as follower_module
+from raffia.append_queue import AppendQueue
 from raffia.errors import ForbiddenError, InternalError
 from raffia.journal import Gap, Snapshot
-from raffia.mirror import Mirror
-from raffia.rebuild import build_document
-from raffia.saver import Saver
+from raffia.loading import build_document
+from raffia.metadata import Metadata
 from raffia.types import DocumentId, Edit, Position
 
 
@@ -39,17 +39,17 @@ async def test_l4_a_loss_told_in_the_very_turn_in_which_the_log_has_been_read_is
         await until(lambda: text_of(b.room.document.merged()) == "a")
         room: Any = a.room
         follower = room._follower
-        resume = Saver.resume
+        resume = AppendQueue.resume
         told = []
 
-        def resume_and_hear(saver: Saver, lacking: Edit | None, covered: int) -> None:
-            resume(saver, lacking, covered)
-            if saver is room._saver and not told:
+        def resume_and_hear(append_queue: AppendQueue, lacking: Edit | None, covered: int) -> None:
+            resume(append_queue, lacking, covered)
+            if append_queue is room._append_queue and not told:
                 told.append(True)
                 # After the task has looked for the last time, before its end is noticed.
                 asyncio.get_running_loop().call_soon(follower._heard, Gap(follower._last, follower._last))
 
-        monkeypatch.setattr(Saver, "resume", resume_and_hear)
+        monkeypatch.setattr(AppendQueue, "resume", resume_and_hear)
         follower._heard(Gap(follower._last, follower._last))
         await until(lambda: bool(told))
         ana.update(author.type("é"))
@@ -76,7 +76,7 @@ async def test_u2_a_room_is_closed_whatever_becomes_of_its_last_snapshot(monkeyp
         a.hub.tick(asyncio.get_running_loop().time() + 1)
         assert DOCUMENT not in a.hub.rooms
         await until(lambda: not a.hub._closing)
-        assert room.attendance._relay is None
+        assert room.presence._relay is None
         assert room._follower._task.done(), "nobody follows for a room that is gone"
 
 
@@ -102,7 +102,7 @@ async def test_fl4_a_snapshot_of_a_shared_log_holds_nothing_that_may_never_stand
         await until(lambda: text_of(b.room.document.merged()) == "a")
         a.store.hold()
         ana.update(author.type("é"))  # were this replica killed now, the other's room would never hear of it
-        folder: Any = a.room._folder
+        folder: Any = a.room._compactor
         folder._compacting = True
         folder._start(folder._compact())
         for _ in range(50):
@@ -124,7 +124,7 @@ async def test_fl4_no_snapshot_is_put_in_the_place_of_a_log_that_was_cut_meanwhi
         await until(lambda: text_of(b.room.document.merged()) == "ab")
         a.store.hold()
         ana.update(author.type("é"))
-        folder: Any = a.room._folder
+        folder: Any = a.room._compactor
         folder._compacting = True
         folder._start(folder._compact())
         await asyncio.sleep(0)
@@ -177,23 +177,23 @@ async def test_u2_nobody_follows_for_a_room_that_could_not_be_closed(monkeypatch
         room: Any = a.room
         await until(lambda: room.is_settled)
 
-        async def broken(_mirror: Mirror) -> None:
+        async def broken(_metadata: Metadata) -> None:
             raise InternalError("the listing holds something else")
 
-        monkeypatch.setattr(Mirror, "close", broken)
+        monkeypatch.setattr(Metadata, "close", broken)
         ana.connection.closed(1000)
         await asyncio.sleep(0.002)
         a.hub.tick(asyncio.get_running_loop().time() + 1)
         assert DOCUMENT not in a.hub.rooms
         await until(lambda: not a.hub._closing)
-        assert room.attendance._relay is None
+        assert room.presence._relay is None
         assert room._follower._task.done()
 
 
 async def test_v9_what_has_gathered_while_the_journal_was_away_is_appended_in_bounded_batches(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(saver_module, "BATCH_BYTES", 2000)
+    monkeypatch.setattr(append_queue_module, "BATCH_BYTES", 2000)
     async with cluster() as (_, (a, b)):
         ana, _ = await a.yws(), await b.yws()
         author = Author(1)
@@ -204,7 +204,7 @@ async def test_v9_what_has_gathered_while_the_journal_was_away_is_appended_in_bo
         for update in sent:
             ana.update(update)
             await a.flushed()
-        assert a.room._saver.unsaved_bytes == sum(map(len, sent))
+        assert a.room._append_queue.unsaved_bytes == sum(map(len, sent))
         a.store.failing = None
         await until(lambda: a.room.is_settled)
         sizes = [sum(len(e.update) for e in entry.batch) for entry in (await a.journal.load(DOCUMENT)).entries]

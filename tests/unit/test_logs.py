@@ -119,7 +119,7 @@ def test_l2_no_field_and_no_traceback_holds_a_token(form: str) -> None:
 def test_l3_importing_raffia_configures_nothing() -> None:
     done = run_python(
         "import logging\nbefore = list(logging.root.handlers), logging.root.level\n"
-        "import raffia.logs, raffia.auth\n"
+        "import raffia.logs, raffia.authorizer\n"
         "assert (list(logging.root.handlers), logging.root.level) == before\n"
         "assert not logging.getLogger('raffia').handlers\nprint('ok')"
     )

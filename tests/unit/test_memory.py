@@ -8,7 +8,7 @@ import sys
 import psutil
 import pytest
 
-from raffia.memory import give_back
+from raffia.malloc import give_back
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc keeps freed memory")

@@ -9,7 +9,7 @@ import pytest
 from tests.support.tokens import SECRET, ec_key, private_pem, public_pem
 from typer.testing import CliRunner, Result
 
-from raffia.auth import Gate
+from raffia.authorizer import Authorizer
 from raffia.cli import app
 from raffia.errors import SettingsError
 from raffia.hooks import Handshake
@@ -61,8 +61,10 @@ async def test_y1_the_token_alone_is_printed_and_the_server_takes_it(key_file: s
     assert 3599 <= claims["exp"] - claims["iat"] <= 3600
     assert claims["raffia"] == {"team/*": "edit", "notes/1": "edit"}
     assert (claims["sub"], claims["name"], claims["aud"]) == ("zoë", "Zoë 😀", "raffia")
-    gate = Gate(load_settings(auth_key_file=key_file, auth_audience="raffia", auth_issuer="https://a.example"), None)
-    grant = await gate.grant(Handshake(), line, DocumentId("team/x"))
+    authorizer = Authorizer(
+        load_settings(auth_key_file=key_file, auth_audience="raffia", auth_issuer="https://a.example"), None
+    )
+    grant = await authorizer.grant(Handshake(), line, DocumentId("team/x"))
     assert (grant.access, grant.user, grant.claims["color"]) == (Access.EDIT, "zoë", "#f00")
     assert grant.claims["jti"] == claims["jti"]
 

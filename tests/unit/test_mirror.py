@@ -11,7 +11,7 @@ from pycrdt import Doc, Map, Text
 from tests.unit.cluster import cluster
 from tests.unit.rooms import DOCUMENT, EDIT, Author, World, until, world
 
-from raffia import editing, follower, mirror
+from raffia import editing, log_follower, metadata
 from raffia.crdt.build import make, set_meta
 from raffia.crdt.merge import merge
 from raffia.crdt.view import View
@@ -25,7 +25,7 @@ OTHER = DocumentId("other")
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mirror, "PAUSE_S", 0.0)
+    monkeypatch.setattr(metadata, "PAUSE_S", 0.0)
 
 
 class Titled:
@@ -48,7 +48,7 @@ async def listed(here: World, document: DocumentId = DOCUMENT) -> tuple[Any, Any
 
 async def settled(here: World, document: DocumentId = DOCUMENT) -> None:
     await here.flushed(document)
-    await until(lambda: here.hub.rooms[document].mirror.is_idle)
+    await until(lambda: here.hub.rooms[document].metadata.is_idle)
 
 
 async def test_mi2_a_title_gets_into_the_listing() -> None:
@@ -70,7 +70,7 @@ async def test_mi2_typing_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None
         client.update(author.type("a"))
         await settled(here)
         read: list[object] = []
-        monkeypatch.setattr(mirror, "read_meta", read.append)
+        monkeypatch.setattr(metadata, "read_meta", read.append)
         for _ in range(30):
             client.update(author.type("🦊"))
         await settled(here)
@@ -105,7 +105,7 @@ async def test_a_document_without_meta_keeps_what_the_listing_says() -> None:
 
 
 async def test_mi4_a_journal_that_is_away_gets_it_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mirror, "AGAIN_S", 0.0)
+    monkeypatch.setattr(metadata, "AGAIN_S", 0.0)
     async with world() as here:
         client, titled = await here.yws(), Titled()
         client.update(titled.say(title="é"))
@@ -154,13 +154,13 @@ async def test_mi6_editors_that_have_become_outdated_are_ended() -> None:
         titled = Titled()
         new.update(titled.say(schema=1))
         await settled(here)
-        assert old.outlet.closed is None
+        assert old.transport.closed is None
         new.update(titled.say(schema=2))
         await settled(here)
-        assert old.outlet.closed is not None
-        assert old.outlet.closed[0] == 4409
-        assert new.outlet.closed is None
-        assert silent.outlet.closed is None
+        assert old.transport.closed is not None
+        assert old.transport.closed[0] == 4409
+        assert new.transport.closed is None
+        assert silent.transport.closed is None
 
 
 async def test_mi6_the_first_edit_of_a_room_may_be_the_one_that_outdates() -> None:
@@ -176,19 +176,19 @@ async def test_mi6_the_first_edit_of_a_room_may_be_the_one_that_outdates() -> No
         old.connection._session.schema = 1
         new.update(titled.say(schema=2))
         await settled(here)
-        assert old.outlet.closed is not None
-        assert old.outlet.closed[0] == 4409
+        assert old.transport.closed is not None
+        assert old.transport.closed[0] == 4409
 
 
 async def test_mi6_a_schema_that_grows_on_another_replica_ends_them_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(follower, "SPREAD_S", 0.0)
+    monkeypatch.setattr(log_follower, "SPREAD_S", 0.0)
     async with cluster(2) as (_, (here, there)):
         old, new, titled = await here.yws(), await there.yws(), Titled()
         assert old.connection._session is not None
         old.connection._session.schema = 1
         new.update(titled.say(title="é", schema=1))
-        await until(lambda: here.room.mirror._meta is not None and here.room.mirror.is_idle)
-        assert old.outlet.closed is None
+        await until(lambda: here.room.metadata._meta is not None and here.room.metadata.is_idle)
+        assert old.transport.closed is None
         written: list[object] = []
         real = here.journal.set_info
 
@@ -198,17 +198,17 @@ async def test_mi6_a_schema_that_grows_on_another_replica_ends_them_too(monkeypa
 
         monkeypatch.setattr(here.journal, "set_info", note)
         new.update(titled.say(schema=2))
-        await until(lambda: old.outlet.closed is not None)
-        assert old.outlet.closed is not None
-        assert old.outlet.closed[0] == 4409
-        assert new.outlet.closed is None
-        await until(lambda: here.room.mirror.is_idle and there.room.mirror.is_idle)
+        await until(lambda: old.transport.closed is not None)
+        assert old.transport.closed is not None
+        assert old.transport.closed[0] == 4409
+        assert new.transport.closed is None
+        await until(lambda: here.room.metadata.is_idle and there.room.metadata.is_idle)
         info = await there.journal.info(DOCUMENT)
         assert info is not None
         assert info.schema == 2
         assert written == []  # MI1: by the one that took the edit
         with pytest.raises(SchemaError):
-            await here.room.mirror.check_schema(1)
+            await here.room.metadata.check_schema(1)
 
 
 # -- edits of the server
@@ -217,8 +217,8 @@ async def test_mi6_a_schema_that_grows_on_another_replica_ends_them_too(monkeypa
 async def test_ed1_everybody_in_the_room_gets_it() -> None:
     async with world() as here:
         client = await here.yws()
-        await editing.change(here.hub, DOCUMENT, partial(set_meta, said={"title": "né"}), author="zoë")
-        updates = [m.update for m in map(ywebsocket.decode, client.outlet.take()) if isinstance(m, Update)]
+        await editing.change(here.hub, DOCUMENT, partial(set_meta, fields={"title": "né"}), author="zoë")
+        updates = [m.update for m in map(ywebsocket.decode, client.transport.take()) if isinstance(m, Update)]
         assert View(merge(updates)).json() == {"meta": {"title": "né"}}
         loaded = await here.hub.journal.load(DOCUMENT)
         assert [edit.author for entry in loaded.entries for edit in entry.batch] == ["zoë"]
@@ -232,7 +232,7 @@ async def test_ed2_a_large_document_is_edited_in_a_worker() -> None:
         client = await here.yws()
         client.update(doc.get_update())
         await until(lambda: here.hub.rooms[DOCUMENT].document.size_bytes > 100_000)
-        await editing.change(here.hub, DOCUMENT, partial(set_meta, said={"title": "long"}), author=None)
+        await editing.change(here.hub, DOCUMENT, partial(set_meta, fields={"title": "long"}), author=None)
         made = await editing.copy_of(here.hub, DOCUMENT, {"title": "long (copy)"})
         await editing.change(here.hub, OTHER, made, author="ana")
         assert (await listed(here), await listed(here, OTHER)) == (("long", None, None), ("long (copy)", None, None))
@@ -246,7 +246,7 @@ async def test_ed3_it_returns_when_it_is_durable(monkeypatch: pytest.MonkeyPatch
         await here.yws()
         here.store.hold()
         task = asyncio.create_task(
-            editing.change(here.hub, DOCUMENT, partial(set_meta, said={"title": "x"}), author=None)
+            editing.change(here.hub, DOCUMENT, partial(set_meta, fields={"title": "x"}), author=None)
         )
         for _ in range(50):
             await asyncio.sleep(0)
@@ -256,7 +256,7 @@ async def test_ed3_it_returns_when_it_is_durable(monkeypatch: pytest.MonkeyPatch
         here.store.hold()
         monkeypatch.setattr(editing, "DURABLE_S", 0.01)
         with pytest.raises(JournalUnavailableError, match="was not stored"):
-            await editing.change(here.hub, DOCUMENT, partial(set_meta, said={"title": "y"}), author=None)
+            await editing.change(here.hub, DOCUMENT, partial(set_meta, fields={"title": "y"}), author=None)
 
 
 async def test_ed3_a_deletion_ends_the_wait() -> None:
@@ -264,15 +264,15 @@ async def test_ed3_a_deletion_ends_the_wait() -> None:
         client = await here.yws(EDIT)
         here.store.hold()
         task = asyncio.create_task(
-            editing.change(here.hub, DOCUMENT, partial(set_meta, said={"title": "x"}), author=None)
+            editing.change(here.hub, DOCUMENT, partial(set_meta, fields={"title": "x"}), author=None)
         )
         for _ in range(50):
             await asyncio.sleep(0)
         here.hub.deleted(DOCUMENT)
         with pytest.raises(DocumentDeletedError):
             await task
-        assert client.outlet.closed is not None
-        assert client.outlet.closed[0] == 4404
+        assert client.transport.closed is not None
+        assert client.transport.closed[0] == 4404
 
 
 async def test_ed1_an_edit_that_is_there_already_is_durable_too() -> None:

@@ -6,8 +6,8 @@ from time import monotonic
 
 from tests.unit.rooms import DOCUMENT, Author, text_of, until, world
 
+from raffia.client_owners import GUARD_S, ClientOwners
 from raffia.crdt.update import read_update
-from raffia.owners import GUARD_S, Owners
 from raffia.types import Access, Grant
 from raffia.wire.awareness import write_entry
 from raffia.wire.lib0 import write_buf, write_varuint
@@ -16,9 +16,9 @@ ANA, BO, CY = (Grant(Access.EDIT, user=name) for name in ("ana", "bo", "zoë �
 NOBODY = Grant(Access.EDIT)
 
 
-def owners(present: dict[int, str] | None = None, max_ids: int = 10) -> Owners:
+def owners(present: dict[int, str] | None = None, max_ids: int = 10) -> ClientOwners:
     by_id = present or {}
-    return Owners(by_id.get, lambda user: user in by_id.values(), lambda: 0.0, max_ids)
+    return ClientOwners(by_id.get, lambda user: user in by_id.values(), lambda: 0.0, max_ids)
 
 
 def presence(client: int, clock: int = 1) -> bytes:
@@ -58,8 +58,8 @@ def test_o2_an_id_is_guarded_while_its_user_is_here() -> None:
     table = owners()
     table.wrote(7, 0, "ana")
     assert not table.is_foreign(7, "bo")
-    table.came("ana")
-    table.came("ana")
+    table.joined("ana")
+    table.joined("ana")
     assert table.is_foreign(7, "bo")
     assert table.is_foreign(7, None)
     assert not table.is_foreign(7, "ana")
@@ -88,7 +88,7 @@ def test_o3_only_new_structs_under_guarded_ids_are_cut_out() -> None:
     both = bo.doc.get_update()
     table = owners()
     table.wrote(7, 0, "ana")
-    table.came("ana")
+    table.joined("ana")
     split = table.split(both, read_update(both), {}, "bo")
     assert split is not None
     assert split.needs == [(7, 0)]
@@ -109,7 +109,7 @@ def test_o4_what_is_remembered_is_bounded() -> None:
 
 
 def test_o4_nobody_is_pushed_out_by_the_ids_of_another() -> None:
-    table = Owners({}.get, lambda user: False, lambda: 0.0, max_ids=6, max_ids_of_user=3)
+    table = ClientOwners({}.get, lambda user: False, lambda: 0.0, max_ids=6, max_ids_of_user=3)
     table.wrote(1, 0, "ana")
     for client in range(10, 30):
         table.wrote(client, 0, "bo")
@@ -151,15 +151,15 @@ async def test_r9_the_owner_is_asked_and_his_own_structs_settle_it() -> None:
         victim, helper = await w.yws(ANA), await w.yws(BO)
         victim.send(presence(7))
         await w.flushed()
-        victim.outlet.take()
+        victim.transport.take()
         update = Author(7).type("recovered é")
         helper.update(update)  # what bo has heard of ana by another way
         await w.flushed()
-        assert b"\x00\x00" in [payload[:2] for payload in victim.outlet.take()]  # a step 1 of ours
+        assert b"\x00\x00" in [payload[:2] for payload in victim.transport.take()]  # a step 1 of ours
         assert helper.updates() == []  # not durable: not acknowledged
         victim.step2(update)
         await w.flushed()
-        assert helper.outlet.take()[-1] == b"\x00\x02" + write_buf(update)
+        assert helper.transport.take()[-1] == b"\x00\x02" + write_buf(update)
         assert w.metrics.waiting_updates == w.metrics.waiting_bytes == 0
 
 
@@ -180,7 +180,7 @@ async def test_r9_when_the_owner_leaves_it_goes_on() -> None:
         room.tick(monotonic())
         await w.flushed()
         assert text_of(room.document.merged()) == "the only copy é"
-        assert helper.outlet.take()[-1] == b"\x00\x02" + write_buf(update)
+        assert helper.transport.take()[-1] == b"\x00\x02" + write_buf(update)
 
 
 async def test_r9_who_is_away_for_a_moment_is_not_silenced() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from raffia.errors import PresenceError, TooLargeError
-from raffia.presence import MAX_CLOCK, Entry, PresenceLimits, PresenceTable, encode, make_entry
+from raffia.presence import MAX_CLOCK, PresenceEntry, PresenceLimits, PresenceTable, encode, make_entry
 from raffia.wire import awareness
 from raffia.wire.lib0 import write_varuint
 
@@ -22,7 +22,7 @@ def message(*said: Said) -> bytes:
     return write_varuint(len(said)) + b"".join(awareness.write_entry(*entry) for entry in said)
 
 
-def seen(entries: list[Entry]) -> list[Said]:
+def seen(entries: list[PresenceEntry]) -> list[Said]:
     return [(entry.client, entry.clock, entry.state) for entry in entries]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from raffia.errors import JournalUnavailableError
 from raffia.journal.memory import MemoryJournal
-from raffia.readiness import JournalWatch
+from raffia.journal_health import JournalHealth
 
 
 class Journal(MemoryJournal):
@@ -31,7 +31,7 @@ async def journal() -> Journal:
 
 
 async def test_r1_nobody_asks_an_idle_journal(journal: Journal) -> None:
-    watch = JournalWatch(journal)
+    watch = JournalHealth(journal)
     await watch.look()
     await watch.look()
     assert journal.asked == 0
@@ -42,7 +42,7 @@ async def test_r1_nobody_asks_an_idle_journal(journal: Journal) -> None:
 
 
 async def test_r1_a_failed_commit_and_a_stuck_queue_are_reasons(journal: Journal) -> None:
-    watch = JournalWatch(journal)
+    watch = JournalHealth(journal)
     journal.stats.failures += 1
     await watch.look()
     await watch.look()
@@ -56,7 +56,7 @@ async def test_r1_a_failed_commit_and_a_stuck_queue_are_reasons(journal: Journal
 
 
 async def test_r2_away_from_the_first_failure_until_a_success(journal: Journal) -> None:
-    watch = JournalWatch(journal)
+    watch = JournalHealth(journal)
     journal.away = True
     watch.away_s()
     before_s = asyncio.get_running_loop().time()
@@ -72,9 +72,9 @@ async def test_r2_no_answer_is_away(journal: Journal, monkeypatch: pytest.Monkey
     async def hangs() -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr("raffia.readiness.ANSWER_S", 0.01)
+    monkeypatch.setattr("raffia.journal_health.ANSWER_S", 0.01)
     monkeypatch.setattr(journal, "healthy", hangs)
-    watch = JournalWatch(journal)
+    watch = JournalHealth(journal)
     watch.away_s()
     await watch.look()
     assert watch.away_s() > 0.0

@@ -9,7 +9,7 @@ from tests.unit.rooms import Client, turns, until
 from raffia import relay as relay_module
 from raffia.dialects import YWebsocketConnection
 from raffia.errors import WireError
-from raffia.presence import Entry, make_entry
+from raffia.presence import PresenceEntry, make_entry
 from raffia.relay import FORMAT, HELLO, STATES, decode, encode
 from raffia.types import Access, Grant
 from raffia.wire import awareness, ywebsocket
@@ -26,7 +26,7 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay_module, "PAUSE_S", 0.0)
 
 
-def say(client: Yws, number: int, clock: int, state: bytes | None = STATE) -> None:
+def publish(client: Yws, number: int, clock: int, state: bytes | None = STATE) -> None:
     payload = write_varuint(1) + awareness.write_entry(number, clock, state)
     client.send(b"\x01" + write_buf(payload))
 
@@ -34,7 +34,7 @@ def say(client: Yws, number: int, clock: int, state: bytes | None = STATE) -> No
 def heard(client: Yws) -> list[tuple[int, int, bytes]]:
     """The entries that came since the last call."""
     entries = []
-    for payload in client.outlet.take():
+    for payload in client.transport.take():
         message = ywebsocket.decode(payload)
         if isinstance(message, Awareness):
             entries += [(c, k, s) for c, k, s, _ in awareness.read_entries(message.payload)]
@@ -42,7 +42,7 @@ def heard(client: Yws) -> list[tuple[int, int, bytes]]:
 
 
 def present(replica: Replica) -> dict[int, int]:
-    return {client: entry.clock for client, entry in replica.room.attendance.table._live.items()}
+    return {client: entry.clock for client, entry in replica.room.presence.table._live.items()}
 
 
 async def quiet(*replicas: Replica) -> None:
@@ -61,13 +61,13 @@ async def test_y1_one_message_for_each_change_however_many_replicas(count: int) 
         await quiet(*replicas)
         network.messages = 0
         for clock in range(1, 11):
-            say(clients[0], 7, clock)
+            publish(clients[0], 7, clock)
             await quiet(*replicas)
         assert network.messages == 10
         assert all(present(replica) == {7: 10} for replica in replicas)
         for client in clients[1:]:
             assert heard(client) == [(7, clock, STATE) for clock in range(1, 11)]
-            say(client, 7, 10)  # every client sends back what it hears
+            publish(client, 7, 10)  # every client sends back what it hears
         await quiet(*replicas)
         assert network.messages == 10
 
@@ -79,7 +79,7 @@ async def test_y2_between_two_messages_only_the_latest_of_an_id_is_kept(monkeypa
         await quiet(a, b)
         network.messages = 0
         for clock in range(1, 30):
-            say(ana, 7, clock)
+            publish(ana, 7, clock)
             a.room.flush()
         await until(lambda: present(b) == {7: 29})
         assert network.messages == 2  # the first at once, the rest together
@@ -90,15 +90,15 @@ async def test_y2_between_two_messages_only_the_latest_of_an_id_is_kept(monkeypa
 async def test_y3_who_comes_or_hears_again_says_hello_and_is_answered() -> None:
     async with cluster() as (network, (a, b)):
         ana = await a.yws(ZOE)
-        say(ana, 7, 1)
+        publish(ana, 7, 1)
         await quiet(a)
         bo = await b.yws()  # its room opens now
         await quiet(a, b)
         assert present(b) == {7: 1}
         assert heard(bo) == [(7, 1, STATE)]
         b.bus.cut()
-        say(ana, 7, 2)
-        say(bo, 8, 1)
+        publish(ana, 7, 2)
+        publish(bo, 8, 1)
         await quiet(a, b)
         assert present(b) == {7: 1, 8: 1}
         assert present(a) == {7: 2}
@@ -123,11 +123,11 @@ async def test_y4_what_cannot_be_read_is_dropped_and_counted() -> None:
             good[:3],
             b"\x01\x00\x02r0\xff\xff\xff\x7a",
         ):
-            a.bus.say(a.room.document_id, bad)
+            a.bus.publish(a.room.document_id, bad)
         await quiet(a, b)
         assert b.metrics.presence_unreadable == 6
-        assert bo.outlet.closed is ana.outlet.closed is None
-        a.bus.say(a.room.document_id, good + b"what a newer version adds")
+        assert bo.transport.closed is ana.transport.closed is None
+        a.bus.publish(a.room.document_id, good + b"what a newer version adds")
         await quiet(a, b)
         assert present(b) == {7: 1}
 
@@ -151,7 +151,7 @@ async def test_a_session_that_ends_is_removed_everywhere_and_forgotten() -> None
         a, b, c = replicas
         ana, bo = await a.yws(ZOE), await b.yws()
         await c.yws()
-        say(ana, 7, 1)
+        publish(ana, 7, 1)
         await quiet(*replicas)
         heard(bo)
         ana.connection.closed(1000)
@@ -159,7 +159,7 @@ async def test_a_session_that_ends_is_removed_everywhere_and_forgotten() -> None
         assert present(b) == present(c) == {}
         assert heard(bo) == [(7, 1, awareness.NULL)]
         assert (
-            b.room.attendance.table._speakers == c.room.attendance.table._speakers == {}
+            b.room.presence.table._speakers == c.room.presence.table._speakers == {}
         )  # nobody would ever say when it ends
 
 
@@ -167,8 +167,8 @@ async def test_a_dead_replica_takes_the_presence_of_its_sessions_along() -> None
     async with cluster(3) as (network, replicas):
         a, b, c = replicas
         ana, bo, cy = await a.yws(ZOE), await b.yws(), await c.yws()
-        say(ana, 7, 1)
-        say(bo, 8, 1)
+        publish(ana, 7, 1)
+        publish(bo, 8, 1)
         await quiet(*replicas)
         heard(cy)
         network.die("r0")
@@ -181,7 +181,7 @@ async def moved(a: Replica, b: Replica, c: Replica) -> tuple[Yws, Yws, Yws]:
     """Ana is at the first replica, somebody watches at the third."""
     ana, watcher = await a.yws(ZOE), await c.yws()
     await b.yws()
-    say(ana, 7, 5)
+    publish(ana, 7, 5)
     await quiet(a, b, c)
     heard(watcher)
     return ana, await b.yws(ZOE), watcher
@@ -199,7 +199,7 @@ def shown(entries: list[tuple[int, int, bytes]]) -> bool:
 async def test_p4_a_client_that_moves_is_not_removed_by_its_half_open_socket() -> None:
     async with cluster(3) as (_, (a, b, c)):
         old, new, watcher = await moved(a, b, c)
-        say(new, 7, 5)  # what a client announces when it connects again
+        publish(new, 7, 5)  # what a client announces when it connects again
         await quiet(a, b, c)
         assert heard(watcher) == []  # nobody notices
         old.connection.closed(1006)
@@ -211,7 +211,7 @@ async def test_p4_a_client_that_moves_is_not_removed_by_its_half_open_socket() -
 async def test_p10_a_client_that_moves_while_its_removal_is_under_way_stays() -> None:
     async with cluster(3) as (_, (a, b, c)):
         old, new, watcher = await moved(a, b, c)
-        say(new, 7, 5)
+        publish(new, 7, 5)
         old.connection.closed(1006)  # the removal and the move cross each other
         await quiet(a, b, c)
         assert shown(heard(watcher))
@@ -221,13 +221,13 @@ async def test_p10_a_client_that_moves_while_its_removal_is_under_way_stays() ->
 async def test_p10_a_client_that_moves_to_a_replica_that_did_not_know_of_its_removal_is_seen() -> None:
     async with cluster(3) as (_, (a, b, c)):
         ana, watcher = await a.yws(ZOE), await c.yws()
-        say(ana, 7, 5)
+        publish(ana, 7, 5)
         await quiet(a, c)
         ana.connection.closed(1006)
         await quiet(a, c)
         entries = heard(watcher)
         new = await b.yws(ZOE)  # only now the room opens here
-        say(new, 7, 5)
+        publish(new, 7, 5)
         await quiet(a, b, c)
         entries += heard(watcher)
         assert entries[-1] == (7, 6, STATE)
@@ -237,10 +237,10 @@ async def test_p10_a_client_that_moves_to_a_replica_that_did_not_know_of_its_rem
 async def test_y5_a_state_that_was_overtaken_is_not_denied_while_its_id_is_present() -> None:
     async with cluster() as (network, (a, b)):
         ana, _ = await a.yws(ZOE), await b.yws()
-        say(ana, 7, 9)
+        publish(ana, 7, 9)
         await quiet(a, b)
         network.messages = 0
-        late = Entry(7, 3, STATE, awareness.write_entry(7, 3, STATE), ("r9", 1), "zoë", 0.0)
+        late = PresenceEntry(7, 3, STATE, awareness.write_entry(7, 3, STATE), ("r9", 1), "zoë", 0.0)
         a.bus._network.send("r9", a.room.document_id, encode("r9", [late], is_hello=False))  # long overtaken
         await quiet(a, b)
         assert network.messages == 1
@@ -250,7 +250,7 @@ async def test_y5_a_state_that_was_overtaken_is_not_denied_while_its_id_is_prese
 async def test_a_room_that_closes_says_its_last_word() -> None:
     async with cluster() as (_, (a, b)):
         ana, _ = await a.yws(ZOE), await b.yws()
-        say(ana, 7, 1)
+        publish(ana, 7, 1)
         await quiet(a, b)
         ana.connection.closed(1000)
         a.hub._evict(a.room.document_id, a.room)

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.rooms import DOCUMENT, Author, Client, World, turns, until, world
 from tests.unit.test_connection import OTHER, auth, held_load, hp, hp_update, signed_in
 
-from raffia.auth import Gate
+from raffia.authorizer import Authorizer
 from raffia.dialects import YWebsocketConnection
 from raffia.embed import Raffia
 from raffia.errors import JournalUnavailableError, MalformedError, RaffiaError, RevokedError, SignInAgainError
@@ -211,8 +211,8 @@ async def test_a11_grants_of_a_hook_count_from_when_it_was_asked(clock: Clock) -
         await answer.wait()
         return Grant(Access.EDIT, "zoë")
 
-    gate = Gate(load_settings(), hook, clock=clock, revocations=revocations)
-    waiting = asyncio.ensure_future(gate.grant(Handshake(), "tk", DOCUMENT))
+    authorizer = Authorizer(load_settings(), hook, clock=clock, revocations=revocations)
+    waiting = asyncio.ensure_future(authorizer.grant(Handshake(), "tk", DOCUMENT))
     await asked.wait()
     clock.now_s += 1
     await revocations.revoke(Revoked.USER, "zoë")
@@ -220,7 +220,7 @@ async def test_a11_grants_of_a_hook_count_from_when_it_was_asked(clock: Clock) -
     with pytest.raises(RevokedError):
         await waiting
     clock.now_s += 1
-    assert (await gate.grant(Handshake(), "tk", DOCUMENT)).issued_s == clock.now_s
+    assert (await authorizer.grant(Handshake(), "tk", DOCUMENT)).issued_s == clock.now_s
 
 
 async def test_u8_recheck_of_an_embedder(tmp_path: Path) -> None:
@@ -251,34 +251,34 @@ async def test_u3_u8_both_dialects() -> None:
         plain, bo = await w.yws(grant()), await w.yws(grant("bo"))
         hocus, again = await signed_in(w, DOCUMENT, OTHER, grant=grant()), await signed_in(w, DOCUMENT, grant=grant())
         await until(lambda: len(hocus.connection._sessions()) == 2)
-        again.outlet.take()
+        again.transport.take()
         assert await revocations.revoke(Revoked.RECHECK_DOCUMENT, OTHER) == 1
-        assert hocus.outlet.closed == (1012, "sign-in-again")  # the provider connects again with all its documents
+        assert hocus.transport.closed == (1012, "sign-in-again")  # the provider connects again with all its documents
         hocus.connection.closed(1012)
         assert await revocations.revoke(Revoked.USER, "zoë") == 2
-        assert plain.outlet.closed == (4401, SAID)
-        assert again.outlet.closed is None
-        denied, closed = again.outlet.take()
+        assert plain.transport.closed == (4401, SAID)
+        assert again.transport.closed is None
+        denied, closed = again.transport.take()
         assert SAID.encode() in denied
         assert closed.startswith(hp(DOCUMENT, b"\x07"))
         again.send(hp_update(DOCUMENT, Author(9).type("zu spät")))
         await w.flushed()
-        assert bo.outlet.closed is None
+        assert bo.transport.closed is None
         assert not bo.updates()
         assert w.metrics.refusals["revoked"] == 2
 
 
 async def test_u3_what_is_revoked_while_the_document_loads_opens_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     async with world() as w:
-        gate = held_load(w, monkeypatch)
+        authorizer = held_load(w, monkeypatch)
         plain = Client(YWebsocketConnection(w.hub, DOCUMENT, grant()))
         hocus = await w.hocuspocus(grant())
         hocus.send(auth(DOCUMENT))
         await turns(8)
         await live_list(w).revoke(Revoked.USER, "zoë")
-        gate.set()
-        await until(lambda: plain.outlet.closed is not None and bool(hocus.outlet.sent))
-        assert plain.outlet.closed == (4401, SAID)
-        (denied,) = hocus.outlet.take()
+        authorizer.set()
+        await until(lambda: plain.transport.closed is not None and bool(hocus.transport.sent))
+        assert plain.transport.closed == (4401, SAID)
+        (denied,) = hocus.transport.take()
         assert SAID.encode() in denied
         assert not w.hub.rooms[DOCUMENT].sessions

@@ -11,8 +11,8 @@ from raffia.crdt.update import read_update, write_update
 from raffia.document import Document
 from raffia.errors import CrdtError
 from raffia.fanout import Fanout, Pacer
-from raffia.outlet import Frame
 from raffia.session import step1_body
+from raffia.transport import Frame
 from raffia.types import EMPTY_UPDATE, Access, Grant
 from raffia.wire import hocuspocus, ywebsocket
 from raffia.wire.lib0 import write_buf, write_string
@@ -109,8 +109,8 @@ async def test_v6_past_the_bound_edits_are_refused_with_later() -> None:
         w.store.hold()
         for _ in range(3):
             ana.update(author.type("é" * 400))
-        assert ana.outlet.closed is not None
-        assert ana.outlet.closed[0] == 1013
+        assert ana.transport.closed is not None
+        assert ana.transport.closed[0] == 1013
         assert w.metrics.refusals["journal-unavailable"] == 1
         w.store.release()
         await w.flushed()
@@ -136,7 +136,7 @@ async def test_r4_a_gap_waits_with_its_session_and_the_session_is_asked() -> Non
         first, second, third = author.type("a"), author.type("é"), author.type("c")
         ana.update(third)
         await w.flushed()
-        assert bo.outlet.take() == []
+        assert bo.transport.take() == []
         assert ana.kinds() == ["Step1"]
         assert w.metrics.waiting_updates == 1
         assert w.hub.rooms[DOCUMENT].document.merged() == EMPTY_UPDATE
@@ -186,8 +186,8 @@ async def test_waiting_is_bounded_and_nothing_of_what_is_over_is_answered() -> N
             author = Author(client)
             author.type("missing")
             ana.update(author.type("é"))
-        assert ana.outlet.closed is not None
-        assert ana.outlet.closed[0] == 1013
+        assert ana.transport.closed is not None
+        assert ana.transport.closed[0] == 1013
         assert w.metrics.refusals["waiting-full"] == 1
         assert w.metrics.acks["stored"] == 0
         ana.connection.closed(1013)
@@ -198,9 +198,9 @@ async def test_r7_malformed_updates_close_4400_and_nobody_else_notices() -> None
     async with world() as w:
         ana, bo = await w.yws(), await w.yws()
         ana.update(bytes.fromhex("ffffff7a"))
-        assert ana.outlet.closed is not None
-        assert ana.outlet.closed[0] == 4400
-        assert bo.outlet.closed is None
+        assert ana.transport.closed is not None
+        assert ana.transport.closed[0] == 4400
+        assert bo.transport.closed is None
         assert w.metrics.refusals["malformed-update"] == 1
 
 
@@ -208,9 +208,9 @@ async def test_r7_a_text_frame_gets_a_clear_refusal() -> None:
     async with world() as w:
         ana = await w.yws()
         ana.connection.text("hallo é")
-        assert ana.outlet.closed is not None
-        assert ana.outlet.closed[0] == 4400
-        assert "binary" in ana.outlet.closed[1]
+        assert ana.transport.closed is not None
+        assert ana.transport.closed[0] == 4400
+        assert "binary" in ana.transport.closed[1]
 
 
 async def test_documents_have_a_limit() -> None:
@@ -219,8 +219,8 @@ async def test_documents_have_a_limit() -> None:
         author = Author(1)
         ana.update(author.type("é" * 1000))
         ana.update(author.type("é" * 1000))
-        assert ana.outlet.closed is not None
-        assert ana.outlet.closed[0] == 4413
+        assert ana.transport.closed is not None
+        assert ana.transport.closed[0] == 4413
         await w.flushed()
         assert text_of(w.hub.rooms[DOCUMENT].document.merged()) == "é" * 1000
 
@@ -233,9 +233,9 @@ async def test_r5_a_session_reads_only_after_it_has_been_given_the_state() -> No
         update = Author(1).type("é")
         ana.update(update)
         await w.flushed()
-        assert late.outlet.take() == []
+        assert late.transport.take() == []
         late.send(b"\x00\x00\x01\x00")
-        (step2,) = [ywebsocket.decode(p) for p in late.outlet.take()]
+        (step2,) = [ywebsocket.decode(p) for p in late.transport.take()]
         assert isinstance(step2, Step2)
         assert step2.update == update
 
@@ -243,10 +243,10 @@ async def test_r5_a_session_reads_only_after_it_has_been_given_the_state() -> No
 async def test_the_state_includes_what_is_pending() -> None:
     async with world() as w:
         ana, late = await w.yws(), await w.yws(synced=False)
-        late.outlet.take()
+        late.transport.take()
         ana.update(Author(1).type("é"))
         late.send(b"\x00\x00\x01\x00")  # in the same turn, before the flush
-        step2 = ywebsocket.decode(late.outlet.take()[-1])
+        step2 = ywebsocket.decode(late.transport.take()[-1])
         assert isinstance(step2, Step2)
         assert text_of(step2.update) == "é"
 
@@ -256,8 +256,8 @@ async def test_step1_is_rate_limited() -> None:
         ana = await w.yws()
         for _ in range(3):
             ana.send(b"\x00\x00\x01\x00")
-        assert ana.outlet.closed is not None
-        assert ana.outlet.closed[0] == 1013
+        assert ana.transport.closed is not None
+        assert ana.transport.closed[0] == 1013
         assert w.metrics.refusals["too-fast"] == 1
 
 
@@ -268,10 +268,10 @@ async def test_deleted_text_is_not_in_what_a_newcomer_gets() -> None:
         ana.update(author.type("the secret word"))
         ana.update(author.delete(4, 10))
         newcomer = await w.yws(synced=False)
-        newcomer.outlet.take()
+        newcomer.transport.take()
         newcomer.send(b"\x00\x00\x01\x00")
-        assert b"secret" not in b"".join(newcomer.outlet.sent)
-        step2 = ywebsocket.decode(newcomer.outlet.sent[-1])
+        assert b"secret" not in b"".join(newcomer.transport.sent)
+        step2 = ywebsocket.decode(newcomer.transport.sent[-1])
         assert isinstance(step2, Step2)
         assert text_of(step2.update) == "the  word"
 
@@ -291,16 +291,16 @@ async def test_r6_a_reader_is_refused_what_is_new_and_told_stored_for_what_is_kn
         await w.flushed()
         reader = await w.hocuspocus(READ)
         reader.send(hp(DOCUMENT, b"\x02\x00\x00"))
-        await until(lambda: bool(reader.outlet.sent))
-        assert reader.outlet.take() == [hocuspocus.authenticated(DOCUMENT, read_only=True)]
+        await until(lambda: bool(reader.transport.sent))
+        assert reader.transport.take() == [hocuspocus.authenticated(DOCUMENT, read_only=True)]
         reader.send(hp(DOCUMENT, b"\x00\x02" + write_buf(update)))
         reader.send(hp(DOCUMENT, b"\x00\x02" + write_buf(Author(2).type("no"))))
-        assert reader.outlet.take() == [
+        assert reader.transport.take() == [
             hocuspocus.sync_status(DOCUMENT, ok=True),
             hocuspocus.sync_status(DOCUMENT, ok=False),
         ]
         assert text_of(w.hub.rooms[DOCUMENT].document.merged()) == "é"
-        assert reader.outlet.closed is None
+        assert reader.transport.closed is None
 
 
 async def test_r6_a_reader_may_send_deletes_that_the_content_implies() -> None:
@@ -317,14 +317,14 @@ async def test_r6_a_reader_may_send_deletes_that_the_content_implies() -> None:
         assert read_update(implied).deletes
         reader = await w.hocuspocus(READ)
         reader.send(hp(DOCUMENT, b"\x02\x00\x00"))
-        await until(lambda: bool(reader.outlet.sent))
-        reader.outlet.take()
+        await until(lambda: bool(reader.transport.sent))
+        reader.transport.take()
         reader.send(hp(DOCUMENT, b"\x00\x01" + write_buf(implied)))
-        await until(lambda: bool(reader.outlet.sent))
-        assert reader.outlet.take() == [hocuspocus.sync_status(DOCUMENT, ok=True)]
+        await until(lambda: bool(reader.transport.sent))
+        assert reader.transport.take() == [hocuspocus.sync_status(DOCUMENT, ok=True)]
         reader.send(hp(DOCUMENT, b"\x00\x01" + write_buf(write_update([], [(1, [(0, 1)]), (2, [(0, 1)])]))))
-        await until(lambda: bool(reader.outlet.sent))
-        assert reader.outlet.take() == [hocuspocus.sync_status(DOCUMENT, ok=False)]
+        await until(lambda: bool(reader.transport.sent))
+        assert reader.transport.take() == [hocuspocus.sync_status(DOCUMENT, ok=False)]
 
 
 # -- slow readers -------------------------------------------------------------------------------------------------
@@ -344,8 +344,8 @@ async def test_f2_a_slow_reader_gets_one_update_when_it_has_caught_up() -> None:
             await w.flushed()
         ana.update(author.delete(0, 7))
         await w.flushed()
-        assert slow.outlet.sent == []
-        assert not slow.outlet.reading  # X3
+        assert slow.transport.sent == []
+        assert not slow.transport.reading  # X3
         slow.drain()
         missed = slow.updates()
         assert len(missed) == 1
@@ -361,8 +361,8 @@ async def test_f2_statuses_of_a_slow_reader_are_counted_and_never_collapsed() ->
         client = await w.hocuspocus()
         client.send(hp(DOCUMENT, b"\x02\x00\x00"))
         client.send(hp(DOCUMENT, b"\x00\x00\x01\x00"))
-        await until(lambda: len(client.outlet.sent) >= 3)
-        client.outlet.take()
+        await until(lambda: len(client.transport.sent) >= 3)
+        client.transport.take()
         author = Author(1)
         w.store.hold()
         for t in "abc":
@@ -370,9 +370,9 @@ async def test_f2_statuses_of_a_slow_reader_are_counted_and_never_collapsed() ->
         client.congest()
         w.store.release()
         await w.flushed()
-        assert client.outlet.sent == []
+        assert client.transport.sent == []
         client.drain()
-        assert client.outlet.take().count(hocuspocus.sync_status(DOCUMENT, ok=True)) == 3
+        assert client.transport.take().count(hocuspocus.sync_status(DOCUMENT, ok=True)) == 3
 
 
 async def test_f2_a_slow_writer_is_not_told_saved_by_its_catch_up() -> None:
@@ -469,12 +469,12 @@ async def test_presence_appears_for_all_and_goes_with_its_session() -> None:
         ana, bo = await w.yws(), await w.yws()
         ana.send(presence(5, 1, '{"user":{"name":"Ana é"}}'))
         await w.flushed()
-        assert bo.outlet.take() == [presence(5, 1, '{"user":{"name":"Ana é"}}')]
+        assert bo.transport.take() == [presence(5, 1, '{"user":{"name":"Ana é"}}')]
         late = await w.yws(synced=False)
         assert late.kinds() == ["Step1", "Awareness"]
         ana.connection.closed(1001)
         await w.flushed()
-        (gone,) = [ywebsocket.decode(p) for p in bo.outlet.take()]
+        (gone,) = [ywebsocket.decode(p) for p in bo.transport.take()]
         assert isinstance(gone, Awareness)
         assert gone.payload.endswith(write_string("null"))
 
@@ -482,12 +482,12 @@ async def test_presence_appears_for_all_and_goes_with_its_session() -> None:
 async def test_presence_that_comes_between_joining_and_reading_is_not_missed() -> None:
     async with world() as w:
         ana, bo = await w.yws(), await w.yws(synced=False)
-        bo.outlet.take()
+        bo.transport.take()
         ana.send(presence(5, 1, '{"user":{"name":"Ana é"}}'))
         await w.flushed()
-        assert bo.outlet.take() == []
+        assert bo.transport.take() == []
         bo.send(step1_body(b"\x00"))
-        assert presence(5, 1, '{"user":{"name":"Ana é"}}') in bo.outlet.take()
+        assert presence(5, 1, '{"user":{"name":"Ana é"}}') in bo.transport.take()
 
 
 async def test_presence_states_between_two_flushes_are_one_message() -> None:
@@ -496,7 +496,7 @@ async def test_presence_states_between_two_flushes_are_one_message() -> None:
         for clock in range(1, 6):
             ana.send(presence(5, clock, f'{{"x":{clock}}}'))
         await w.flushed()
-        assert bo.outlet.take() == [presence(5, 5, '{"x":5}')]
+        assert bo.transport.take() == [presence(5, 5, '{"x":5}')]
 
 
 async def test_too_much_presence_is_dropped() -> None:
@@ -505,7 +505,7 @@ async def test_too_much_presence_is_dropped() -> None:
         for clock in range(1, 10):
             ana.send(presence(5, clock, "{}"))
         assert w.metrics.presence_dropped == 4
-        assert ana.outlet.closed is None
+        assert ana.transport.closed is None
 
 
 async def test_silent_connections_are_kept_alive_and_busy_ones_are_not_bothered() -> None:
@@ -514,9 +514,9 @@ async def test_silent_connections_are_kept_alive_and_busy_ones_are_not_bothered(
         room = w.hub.rooms[DOCUMENT]
         (session,) = room.sessions
         room.tick(session.last_sent_s + 14)
-        assert ana.outlet.take() == []
+        assert ana.transport.take() == []
         room.tick(session.last_sent_s + 16)
-        assert ana.outlet.take() == [b"\x01\x01\x00"]
+        assert ana.transport.take() == [b"\x01\x01\x00"]
 
 
 # -- y-sweet's sync status ------------------------------------------------------------------------------------------
@@ -530,10 +530,10 @@ async def test_a_sync_status_request_comes_back_once_earlier_updates_are_durable
         ana.update(update)
         ana.send(b"\x66\x02\x01\x02")
         await w.flushed()
-        assert ana.outlet.take() == []
+        assert ana.transport.take() == []
         w.store.release()
         await w.flushed()
-        assert ana.outlet.take() == [b"\x00\x02" + write_buf(update), b"\x66\x02\x01\x02"]
+        assert ana.transport.take() == [b"\x00\x02" + write_buf(update), b"\x66\x02\x01\x02"]
 
 
 # -- fan-out --------------------------------------------------------------------------------------------------------
@@ -544,7 +544,7 @@ async def test_f1_a_body_is_framed_once_for_all_readers(monkeypatch: pytest.Monk
     async with world() as w:
         clients = [await w.yws() for _ in range(5)]
         for client in clients:
-            monkeypatch.setattr(client.outlet, "write", frames.append)
+            monkeypatch.setattr(client.transport, "write", frames.append)
         room = w.hub.rooms[DOCUMENT]
         for session in room.sessions:  # readers' writes are bound when they start to read
             room.sessions.start(session)
@@ -555,13 +555,13 @@ async def test_f1_a_body_is_framed_once_for_all_readers(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    ("took_s", "factor", "most_s", "wait_s"),
+    ("took_s", "factor", "max_s", "wait_s"),
     [(0.001, 4, 0.008, 0.004), (0.010, 4, 0.008, 0.008), (0.001, 0, 0.008, 0.0), (0.0, 4, 0.008, 0.0)],
 )
 def test_f3_the_pacer_waits_in_proportion_and_never_longer_than_its_bound(
-    took_s: float, factor: float, most_s: float, wait_s: float
+    took_s: float, factor: float, max_s: float, wait_s: float
 ) -> None:
-    pacer = Pacer(factor, most_s)
+    pacer = Pacer(factor, max_s)
     assert pacer.delay(50.0) == 0.0
     pacer.flushed(100.0, 100.0 + took_s)
     assert pacer.delay(100.0 + took_s) == pytest.approx(wait_s)
@@ -571,7 +571,7 @@ def test_f3_the_pacer_waits_in_proportion_and_never_longer_than_its_bound(
 async def test_a_room_opens_with_step1() -> None:
     async with world() as w:
         ana = await w.yws(synced=False)
-        (first,) = [ywebsocket.decode(p) for p in ana.outlet.take()]
+        (first,) = [ywebsocket.decode(p) for p in ana.transport.take()]
         assert isinstance(first, Step1)
         assert first.sv == b"\x00"
 
@@ -587,10 +587,10 @@ async def test_a_sync_status_request_waits_for_what_waits() -> None:
         ana.update(late)
         ana.send(b"\x66\x01\x07")
         await w.flushed()
-        assert b"\x66\x01\x07" not in ana.outlet.take()  # a crash now would lose the edit
+        assert b"\x66\x01\x07" not in ana.transport.take()  # a crash now would lose the edit
         ana.update(missing)
         await w.flushed()
-        sent = ana.outlet.take()
+        sent = ana.transport.take()
         assert sent[-1] == b"\x66\x01\x07"
         assert len([p for p in sent if isinstance(ywebsocket.decode(p), Update)]) == 2
 
@@ -628,8 +628,8 @@ async def test_q3_an_update_with_too_many_needs_is_refused() -> None:
     async with world() as w:
         ana = await w.yws()
         ana.update(write_update([], [(client, [(0, 1)]) for client in range(1, 300)]))
-        assert ana.outlet.closed is not None
-        assert ana.outlet.closed[0] == 1013
+        assert ana.transport.closed is not None
+        assert ana.transport.closed[0] == 1013
 
 
 async def test_q1_an_edit_looks_only_at_what_waits_for_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -672,10 +672,10 @@ async def test_f2_a_slow_reader_learns_who_has_left_meanwhile() -> None:
         ana, slow = await w.yws(), await w.yws()
         ana.send(presence(5, 1, '{"name":"é"}'))
         await w.flushed()
-        slow.outlet.take()
+        slow.transport.take()
         slow.congest()
         ana.connection.closed(1001)
         await w.flushed()
         slow.drain()
-        (gone,) = [m for m in map(ywebsocket.decode, slow.outlet.take()) if isinstance(m, Awareness)]
+        (gone,) = [m for m in map(ywebsocket.decode, slow.transport.take()) if isinstance(m, Awareness)]
         assert gone.payload.endswith(write_string("null"))

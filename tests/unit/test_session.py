@@ -11,7 +11,7 @@ from raffia.conversation import (
     HocuspocusConversation,
     Inbox,
     Renew,
-    Say,
+    Reply,
     close_reason,
     refusal,
 )
@@ -253,7 +253,7 @@ def test_a_session_that_we_ended_may_sign_in_again() -> None:
 
 def test_ping_is_answered_and_pong_is_not() -> None:
     talk = conversation()
-    assert talk.receive(b"\x09") == [Say(b"\x0a")]
+    assert talk.receive(b"\x09") == [Reply(b"\x0a")]
     assert talk.receive(b"\x0a") == []
     assert talk.undecided == 0
 

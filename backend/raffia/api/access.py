@@ -1,8 +1,8 @@
 """Who asks over REST, and what they may do: the same gate as at the sockets.
 
 Rules (tests quote these ids):
-    AC1  Host and Origin are looked at first (A1-A3, A12 of auth.py). Whoever changes something needs an Origin that
-         may, or a bearer token; in open mode a script without an Origin will do.
+    AC1  Host and Origin are looked at first (A1-A3, A12 of authorizer.py). Whoever changes something needs an Origin
+         that may, or a bearer token; in open mode a script without an Origin will do.
     AC2  A document that is not there and one that is forbidden get the same answer.
     AC3  In open mode everybody may do everything: `admin`. Elsewhere deleting and restoring need `admin`; whoever came
          by a link may edit, but not administer: neither delete nor share.
@@ -41,17 +41,17 @@ def id_of(segment: str) -> DocumentId:
     return document_id(segment.replace(SLASH, "/"))
 
 
-class Visitor:
+class Caller:
     """Whoever made one request."""
 
     def __init__(self, raffia: Raffia, request: Request) -> None:
-        gate = self._gate = raffia.gate
+        authorizer = self._authorizer = raffia.authorizer
         self.scheme: str = request.scope["scheme"]
         self.handshake = Handshake.of(request.scope)
-        gate.check_host(self.handshake, self.scheme)
-        gate.check_origin(self.handshake, self.scheme)
+        authorizer.check_host(self.handshake, self.scheme)
+        authorizer.check_origin(self.handshake, self.scheme)
         self.host = self.handshake.headers.get("host", "")
-        if gate.has_hook and self.handshake.origin is None and request.method in SAFE_METHODS:
+        if authorizer.has_hook and self.handshake.origin is None and request.method in SAFE_METHODS:
             self.handshake = replace(self.handshake, origin=f"{self.scheme}://{self.host}")  # AC4
         self.token = self.handshake.bearer
 
@@ -61,8 +61,8 @@ class Visitor:
         Raises:
             ForbiddenError, UnauthenticatedError, AuthUnavailableError: it is not, or that cannot be decided.
         """
-        grant = await self._gate.grant(self.handshake, self.token, document)
-        if self._gate.is_open:
+        grant = await self._authorizer.grant(self.handshake, self.token, document)
+        if self._authorizer.is_open:
             grant = replace(grant, access=Access.ADMIN)
         if grant.access < least:
             raise ForbiddenError(f"this needs {LEVELS[least]}, and your access is {LEVELS[grant.access]}")
@@ -79,41 +79,47 @@ class Visitor:
             raise ForbiddenError("whoever came by a link cannot share the document")
         return grant
 
-    async def sight(self) -> Sight:
+    async def visibility(self) -> Visibility:
         """Which documents they may see in a listing."""
-        if self._gate.is_open:
-            return Sight(lambda name: Access.ADMIN, None)
-        if self._gate.has_hook:
-            if self._gate.has_keys and self.token is not None:
-                await self._gate.claims(self.handshake, self.token)  # one that is not good is told so, not "nothing"
-            return Sight(None, self._ask)
-        claims = await self._gate.claims(self.handshake, self.token)
+        if self._authorizer.is_open:
+            return Visibility(lambda name: Access.ADMIN, None)
+        if self._authorizer.has_hook:
+            if self._authorizer.has_keys and self.token is not None:
+                await self._authorizer.claims(
+                    self.handshake, self.token
+                )  # one that is not good is told so, not "nothing"
+            return Visibility(None, self._ask)
+        claims = await self._authorizer.claims(self.handshake, self.token)
 
         is_link = "lnk" in claims.kept
 
         def access(name: str) -> Access | None:
             found = claims.access(DocumentId(name))
             # Links are taken back document by document, all else at once.
-            return None if found is None or (is_link and self._gate.is_taken_back(claims, DocumentId(name))) else found
+            return (
+                None
+                if found is None or (is_link and self._authorizer.is_taken_back(claims, DocumentId(name)))
+                else found
+            )
 
-        return Sight(access, None, claims)
+        return Visibility(access, None, claims)
 
     async def _ask(self, document: DocumentId) -> Access | None:
-        grant = await self._gate.may(self.handshake, self.token, document)
+        grant = await self._authorizer.may(self.handshake, self.token, document)
         return None if grant is None else grant.access
 
     async def folder(self) -> str:
         """Where they may make documents: what stands in front of the new id."""
-        if self._gate.is_open or self._gate.has_hook:
+        if self._authorizer.is_open or self._authorizer.has_hook:
             return ""
-        patterns = (await self._gate.claims(self.handshake, self.token)).patterns
+        patterns = (await self._authorizer.claims(self.handshake, self.token)).patterns
         wide = [name for name, level in patterns.items() if name.endswith("*") and (level or 0) >= Access.EDIT]
         if not wide:
             raise ForbiddenError("no place where new documents can be made is open to you")
         return min(wide, key=len)[:-1]
 
 
-class Sight:
+class Visibility:
     """What one visitor sees of a listing.
 
     Attributes:

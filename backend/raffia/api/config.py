@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 
 from raffia import __version__
-from raffia.api.access import Visitor
+from raffia.api.access import Caller
 from raffia.api.errors import refusals
 from raffia.api.models import Config, Limits, Template
 from raffia.embed import Raffia
@@ -20,7 +20,7 @@ def config_router(raffia: Raffia, files: FileStore) -> APIRouter:
     @router.get("/config", responses=refusals())
     async def config(request: Request) -> Config:
         """Whether tokens are needed, what is taken, which schema documents have."""
-        Visitor(raffia, request)
+        Caller(raffia, request)
         return Config(
             auth="open" if raffia.is_open else "token",
             limits=Limits(max_file_bytes=raffia.settings.max_file_bytes),
@@ -32,7 +32,7 @@ def config_router(raffia: Raffia, files: FileStore) -> APIRouter:
     @router.get("/templates", responses=refusals())
     async def templates(request: Request) -> list[Template]:
         """What a new document can begin with."""
-        Visitor(raffia, request)
+        Caller(raffia, request)
         return [
             Template(id=seed.id, kind=seed.kind, title=seed.title, description=seed.description)  # type: ignore[arg-type]
             for seed in SEEDS

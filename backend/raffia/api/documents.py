@@ -2,7 +2,7 @@
 
 Rules (tests quote these ids):
     DO1  A listing shows what may be read and nothing else, not even in its numbers; a page costs a bounded amount of
-         work (JS3 of journal/search.py), and with a hook at most `MOST_ASKED` questions. Only where all that this
+         work (JS3 of journal/search.py), and with a hook at most `MAX_ASKED` questions. Only where all that this
          allows was looked at and nothing of it may be shown, `following` names the last that was (JS2).
     DO2  The server makes ids: 16 random characters, behind a folder where that is said or all that one may write in.
     DO3  What is answered is durable: made, renamed, copied, deleted.
@@ -23,7 +23,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from raffia import editing
-from raffia.api.access import LEVELS, NO_ACCESS, Sight, Visitor, id_of
+from raffia.api.access import LEVELS, NO_ACCESS, Caller, Visibility, id_of
 from raffia.api.body import json_body, json_of
 from raffia.api.errors import refusals
 from raffia.api.models import Document, DocumentPage, Kind, NewDocument, Rename
@@ -36,8 +36,8 @@ from raffia.journal.search import cursor_of, read_cursor
 from raffia.seeds import first_update, seed_of
 from raffia.types import MAX_TITLE, Access, DocumentId, document_id
 
-MOST_ASKED = 200
-MOST_NAMED = 500  # documents that a token names one by one and that are looked up for a listing
+MAX_ASKED = 200
+MAX_NAMED = 500  # documents that a token names one by one and that are looked up for a listing
 SETTLE_S = 2.0
 COPY = " (copy)"
 
@@ -100,19 +100,19 @@ def documents_router(raffia: Raffia, files: FileStore) -> APIRouter:
         order: Annotated[Literal["edited", "name"], Query()] = "edited",
     ) -> DocumentPage:
         """What you may read, newest first or by name."""
-        visitor = Visitor(raffia, request)
-        sight = await visitor.sight()
-        query = _Query(raffia.hub.journal, sight, search, kind, deleted=deleted, order=order)
+        caller = Caller(raffia, request)
+        visibility = await caller.visibility()
+        query = _Query(raffia.hub.journal, visibility, search, kind, deleted=deleted, order=order)
         return await query.page(after, limit)
 
     @router.post("/documents", status_code=201, responses=refusals(413), openapi_extra=json_body(NewDocument))
     async def make_document(request: Request, asked: Annotated[NewDocument, Depends(json_of(NewDocument))]) -> Document:
         """Make a document, blank or from a template."""
-        visitor = Visitor(raffia, request)
+        caller = Caller(raffia, request)
         seed = seed_of(asked.template, asked.kind)
-        folder = f"{asked.folder.rstrip('/')}/" if asked.folder else await visitor.folder()
+        folder = f"{asked.folder.rstrip('/')}/" if asked.folder else await caller.folder()
         document = new_id(folder)
-        grant = await visitor.grant(document, Access.EDIT)
+        grant = await caller.grant(document, Access.EDIT)
         title = asked.title or (seed.title if seed is not None else "")
         update = first_update(asked.kind, title, seed)
         await editing.change(raffia.hub, document, lambda _parts: update, author=grant.user)
@@ -122,7 +122,7 @@ def documents_router(raffia: Raffia, files: FileStore) -> APIRouter:
     async def get_document(request: Request, document: str) -> Document:
         """One document, deleted or not."""
         name = id_of(document)
-        grant = await Visitor(raffia, request).grant(name)
+        grant = await Caller(raffia, request).grant(name)
         return shown(await info_of(raffia.hub.journal, name, deleted=True), grant.access)
 
     @router.patch("/documents/{document}", responses=refusals(413), openapi_extra=json_body(Rename))
@@ -131,16 +131,16 @@ def documents_router(raffia: Raffia, files: FileStore) -> APIRouter:
     ) -> Document:
         """Give a document another title; everybody in it sees it at once."""
         name = id_of(document)
-        grant = await Visitor(raffia, request).grant(name, Access.EDIT)
+        grant = await Caller(raffia, request).grant(name, Access.EDIT)
         await info_of(raffia.hub.journal, name)
-        await editing.change(raffia.hub, name, partial(set_meta, said={"title": asked.title}), author=grant.user)
+        await editing.change(raffia.hub, name, partial(set_meta, fields={"title": asked.title}), author=grant.user)
         return shown(await info_of(raffia.hub.journal, name), grant.access)
 
     @router.delete("/documents/{document}", status_code=204, response_class=Response, responses=refusals())
     async def delete_document(request: Request, document: str) -> None:
         """Delete a document; it can be restored for some weeks."""
         name = id_of(document)
-        await Visitor(raffia, request).grant(name, Access.ADMIN)
+        await Caller(raffia, request).grant(name, Access.ADMIN)
         hub = raffia.hub
         await info_of(hub.journal, name, deleted=True)
         room = hub.rooms.get(name)
@@ -156,7 +156,7 @@ def documents_router(raffia: Raffia, files: FileStore) -> APIRouter:
     async def restore_document(request: Request, document: str) -> Document:
         """Take a deletion back."""
         name = id_of(document)
-        grant = await Visitor(raffia, request).grant(name, Access.ADMIN)
+        grant = await Caller(raffia, request).grant(name, Access.ADMIN)
         await info_of(raffia.hub.journal, name, deleted=True)
         await raffia.hub.journal.restore(name)
         return shown(await info_of(raffia.hub.journal, name), grant.access)
@@ -165,16 +165,16 @@ def documents_router(raffia: Raffia, files: FileStore) -> APIRouter:
     async def duplicate_document(request: Request, document: str) -> Document:
         """Make a copy of what the document holds now."""
         name = id_of(document)
-        visitor = Visitor(raffia, request)
-        await visitor.grant(name)
+        caller = Caller(raffia, request)
+        await caller.grant(name)
         info = await info_of(raffia.hub.journal, name)
         folder, mark, _ = name.rpartition("/")
         try:
             to = new_id(folder + mark)
-            grant = await visitor.grant(to, Access.EDIT)
+            grant = await caller.grant(to, Access.EDIT)
         except (ForbiddenError, MalformedError):  # beside it there is nothing for the visitor, or no room for an id
-            to = new_id(await visitor.folder())
-            grant = await visitor.grant(to, Access.EDIT)
+            to = new_id(await caller.folder())
+            grant = await caller.grant(to, Access.EDIT)
         title = (name if info.title is None else info.title)[: MAX_TITLE - len(COPY)]
         moved = (f"/api/files/{quote(name, safe='')}/", f"/api/files/{quote(to, safe='')}/")
         made = await editing.copy_of(raffia.hub, name, {"title": f"{title}{COPY}".strip()}, moved=moved)
@@ -202,7 +202,7 @@ class _Query:
     def __init__(
         self,
         journal: Journal,
-        sight: Sight,
+        visibility: Visibility,
         search: str,
         kind: str | None,
         *,
@@ -210,7 +210,7 @@ class _Query:
         order: Literal["edited", "name"],
     ) -> None:
         self._journal = journal
-        self._sight = sight
+        self._sight = visibility
         self._search = search
         self._kind = kind
         self._deleted = deleted
@@ -252,7 +252,7 @@ class _Query:
         assert access is not None
         matches = self._where().filter()
         found: list[tuple[DocumentInfo, Access]] = []
-        for name in names[:MOST_NAMED]:
+        for name in names[:MAX_NAMED]:
             level = access(name)
             info = await self._journal.info(DocumentId(name)) if level is not None else None
             if info is None or level is None or info.purged or (info.deleted_ms is not None) != self._deleted:
@@ -280,7 +280,7 @@ class _Query:
         where = self._where() if self._search or self._kind is not None else None
         while True:
             # No more at once than the page has room for: so the page ends where what was asked about does.
-            listing = await self._list("", cursor, min(limit - len(documents), MOST_ASKED - asked), where)
+            listing = await self._list("", cursor, min(limit - len(documents), MAX_ASKED - asked), where)
             levels = await self._sight.of([info.document for info in listing.documents])
             asked += len(levels)
             pairs = zip(listing.documents, levels, strict=True)
@@ -295,7 +295,7 @@ class _Query:
                     if number == len(levels)
                     else (await self._list("", cursor, number, where)).following or ""
                 )
-            if following is None or len(documents) >= limit or asked >= MOST_ASKED:
+            if following is None or len(documents) >= limit or asked >= MAX_ASKED:
                 return DocumentPage(
                     documents=documents, total=len(documents), following=None if following is None else end or following
                 )

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
-from raffia.api.access import NO_ACCESS, Visitor, id_of
+from raffia.api.access import NO_ACCESS, Caller, id_of
 from raffia.api.body import read_body
 from raffia.api.documents import info_of
 from raffia.api.errors import refusals
@@ -57,10 +57,10 @@ def files_router(raffia: Raffia, files: FileStore) -> APIRouter:
     async def upload(request: Request, document: str) -> Uploaded:
         """Keep an image with a document."""
         name = id_of(document)
-        visitor = Visitor(raffia, request)
-        grant = await visitor.grant(name, Access.EDIT)
+        caller = Caller(raffia, request)
+        grant = await caller.grant(name, Access.EDIT)
         await info_of(raffia.hub.journal, name)
-        async with turns.of(grant.user or visitor.handshake.address):
+        async with turns.of(grant.user or caller.handshake.address):
             data = await read_body(request, raffia.settings.max_file_bytes, WITHIN_S)
             image = read_image(data)
             if image is None:
@@ -85,7 +85,7 @@ def files_router(raffia: Raffia, files: FileStore) -> APIRouter:
     async def download(request: Request, document: str, file: str) -> Response:
         """The file."""
         name = id_of(document)
-        await Visitor(raffia, request).grant(name)
+        await Caller(raffia, request).grant(name)
         await info_of(raffia.hub.journal, name)
         size_bytes = await files.size(name, file) if is_name(file) else None
         if size_bytes is None:

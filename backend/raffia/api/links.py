@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from raffia.api.access import Visitor, id_of
+from raffia.api.access import Caller, id_of
 from raffia.api.body import json_body, json_of
 from raffia.api.documents import info_of
 from raffia.api.errors import refusals
@@ -40,7 +40,7 @@ LINK_S = 10 * 365 * 86400
 Can = Literal["read", "edit"]
 
 
-class Minter:
+class LinkSigner:
     """Makes the tokens of links.
 
     Args:
@@ -98,15 +98,15 @@ def links_router(raffia: Raffia) -> APIRouter:
         SettingsError: keys that cannot be read.
     """
     router = APIRouter(prefix="/api", tags=["links"])
-    minter = Minter(raffia.settings)
+    minter = LinkSigner(raffia.settings)
 
-    def link(request: Request, visitor: Visitor, info: DocumentInfo, can: Can, links: Links) -> Link | None:
+    def link(request: Request, caller: Caller, info: DocumentInfo, can: Can, links: Links) -> Link | None:
         created_ms = links.read_ms if can == "read" else links.edit_ms
         if created_ms is None:
             return None
         page = "b" if info.kind == "board" else "d"
         root = request.scope.get("root_path", "").rstrip("/")
-        url = f"{visitor.scheme}://{visitor.host}{root}/{page}/{quote(info.document, safe='')}"
+        url = f"{caller.scheme}://{caller.host}{root}/{page}/{quote(info.document, safe='')}"
         if not raffia.is_open:
             url += f"#token={minter.token(info.document, can, links, created_ms, time.time())}"
         return Link(id=link_id(can, links), can=can, url=url, created_ms=created_ms)
@@ -128,12 +128,12 @@ def links_router(raffia: Raffia) -> APIRouter:
     async def list_links(request: Request, document: str) -> list[Link]:
         """The links that there are."""
         name = id_of(document)
-        visitor = Visitor(raffia, request)
-        await visitor.sharer(name)
+        caller = Caller(raffia, request)
+        await caller.sharer(name)
         info = await info_of(raffia.hub.journal, name)
         kinds: tuple[Can, ...] = ("read", "edit")
         links = good(name, info.links)
-        found = [link(request, visitor, info, can, links) for can in kinds]
+        found = [link(request, caller, info, can, links) for can in kinds]
         return [one for one in found if one is not None]
 
     @router.post(
@@ -142,8 +142,8 @@ def links_router(raffia: Raffia) -> APIRouter:
     async def make_link(request: Request, document: str, asked: Annotated[NewLink, Depends(json_of(NewLink))]) -> Link:
         """Make a link, or get the one that there is (LI1)."""
         name = id_of(document)
-        visitor = Visitor(raffia, request)
-        await visitor.sharer(name)
+        caller = Caller(raffia, request)
+        await caller.sharer(name)
         info = await info_of(raffia.hub.journal, name)
         if not raffia.is_open:  # before anything is noted
             minter.token(name, asked.can, info.links, int(time.time() * 1000), time.time())
@@ -151,7 +151,7 @@ def links_router(raffia: Raffia) -> APIRouter:
             await raffia.hub.journal.reset_links(name)  # or the one that was taken back would be given again
         created_ms = max(time.time_ns() // 1_000_000, reset_ms(name) + 1)
         links = await raffia.hub.journal.add_link(name, asked.can, created_ms)
-        made = link(request, visitor, info, asked.can, links)
+        made = link(request, caller, info, asked.can, links)
         assert made is not None
         return made
 
@@ -159,7 +159,7 @@ def links_router(raffia: Raffia) -> APIRouter:
     async def reset_links(request: Request, document: str) -> None:
         """Take back all links of the document (LI3)."""
         name = id_of(document)
-        await Visitor(raffia, request).sharer(name)
+        await Caller(raffia, request).sharer(name)
         await info_of(raffia.hub.journal, name)
         await raffia.revocations.revoke(Revoked.LINKS, name)
         await raffia.hub.journal.reset_links(name)

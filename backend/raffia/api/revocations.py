@@ -15,7 +15,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 
-from raffia.api.access import Visitor
+from raffia.api.access import Caller
 from raffia.api.body import json_body, json_of
 from raffia.api.errors import refusals
 from raffia.api.models import NewRevocation, Revocation
@@ -68,11 +68,11 @@ async def _check_admin(raffia: Raffia, request: Request, kind: Revoked, subject:
     Raises:
         ForbiddenError, UnauthenticatedError, AuthUnavailableError: everybody else.
     """
-    handshake = Visitor(raffia, request).handshake
+    handshake = Caller(raffia, request).handshake
     documents = [EVERYTHING] if kind is not Revoked.LINKS else [DocumentId(subject), EVERYTHING]
     for document in documents:
         try:
-            grant = await raffia.gate.grant(handshake, handshake.bearer, document)
+            grant = await raffia.authorizer.grant(handshake, handshake.bearer, document)
         except ForbiddenError:
             continue
         if grant.access >= Access.ADMIN:

@@ -23,10 +23,10 @@ from raffia.crdt.squash import squash
 from raffia.crdt.view import edit
 from raffia.types import EMPTY_UPDATE
 
-Said = Mapping[str, str | int]
+Fields = Mapping[str, str | int]
 
 
-def set_meta(parts: Sequence[bytes], said: Said) -> bytes:
+def set_meta(parts: Sequence[bytes], fields: Fields) -> bytes:
     """The update that has a document say something of itself.
 
     Args:
@@ -35,12 +35,12 @@ def set_meta(parts: Sequence[bytes], said: Said) -> bytes:
     """
 
     def change(doc: pycrdt.Doc[Any]) -> None:
-        _say(doc, said)
+        _write_fields(doc, fields)
 
     return edit(merge(parts) if parts else EMPTY_UPDATE, change)
 
 
-def copy(parts: Sequence[bytes], said: Said, moved: tuple[str, str] | None = None) -> bytes:
+def copy(parts: Sequence[bytes], fields: Fields, moved: tuple[str, str] | None = None) -> bytes:
     """A document like another one, that says something else of itself (BU3, BU4).
 
     Args:
@@ -51,7 +51,7 @@ def copy(parts: Sequence[bytes], said: Said, moved: tuple[str, str] | None = Non
     content = squash(merge(parts))
 
     def change(doc: pycrdt.Doc[Any]) -> None:
-        _say(doc, said)
+        _write_fields(doc, fields)
         if moved is not None:
             _move_files(doc, *moved)
 
@@ -82,7 +82,7 @@ def _move_files(doc: pycrdt.Doc[Any], old: str, new: str) -> None:
                 node.attributes["url"] = url.replace(old, new)
 
 
-def make(said: Said, content: Mapping[str, Any]) -> bytes:
+def make(fields: Fields, content: Mapping[str, Any]) -> bytes:
     """A new document.
 
     Args:
@@ -91,7 +91,7 @@ def make(said: Said, content: Mapping[str, Any]) -> bytes:
     """
 
     def change(doc: pycrdt.Doc[Any]) -> None:
-        _say(doc, said)
+        _write_fields(doc, fields)
         if content.get("blocks"):
             _write_blocks(doc, content["blocks"])
         if content.get("elements"):
@@ -100,9 +100,9 @@ def make(said: Said, content: Mapping[str, Any]) -> bytes:
     return edit(EMPTY_UPDATE, change)
 
 
-def _say(doc: pycrdt.Doc[Any], said: Said) -> None:
+def _write_fields(doc: pycrdt.Doc[Any], fields: Fields) -> None:
     meta: pycrdt.Map[Any] = doc.get("meta", type=pycrdt.Map)
-    for key, value in said.items():
+    for key, value in fields.items():
         if meta.get(key) != value:
             meta[key] = value
 

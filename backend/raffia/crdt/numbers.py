@@ -21,7 +21,7 @@ _DIGITS: Final = re.compile(rb"[1-9][0-9]{18}")  # 2^63 has 19 digits
 # A string, to be stepped over, or a number. Possessive, so that each byte is looked at once.
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"|-?[0-9]++(?:\.[0-9]++)?+(?:[eE][-+]?[0-9]++)?+', re.DOTALL)
 _UNREADABLE: Final = range(1 << 63, 1 << 64)
-_MOST_DIGITS: Final = 20
+_MAX_DIGITS: Final = 20
 
 
 def show_numbers(update: bytes) -> bytes:
@@ -58,4 +58,4 @@ def _after_length(update: bytes, at: int) -> int:
 
 def _readable(token: re.Match[bytes]) -> bytes:
     found = token[0]
-    return found + b".0" if found.isdigit() and len(found) <= _MOST_DIGITS and int(found) in _UNREADABLE else found
+    return found + b".0" if found.isdigit() and len(found) <= _MAX_DIGITS and int(found) in _UNREADABLE else found

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from raffia.bus import Ear
+from raffia.bus import ChannelListener
 from raffia.types import DocumentId
 
 
@@ -48,7 +48,7 @@ class MemoryBus:
         self.replica = replica
         self.is_cut = False
         self._network = network
-        self._ears: dict[DocumentId, Ear] = {}
+        self._ears: dict[DocumentId, ChannelListener] = {}
         self._gone: Callable[[frozenset[str]], None] = lambda _: None
 
     async def __aenter__(self) -> Self:
@@ -62,7 +62,7 @@ class MemoryBus:
         """Leave; the others are told at once."""
         self._network.die(self.replica)
 
-    def join(self, document: DocumentId, ear: Ear) -> None:
+    def join(self, document: DocumentId, ear: ChannelListener) -> None:
         """Hear of a document."""
         self._ears[document] = ear
         asyncio.get_running_loop().call_soon(self._connect, document)
@@ -76,7 +76,7 @@ class MemoryBus:
         """Hear no more of it."""
         self._ears.pop(document, None)
 
-    def say(self, document: DocumentId, payload: bytes) -> None:
+    def publish(self, document: DocumentId, payload: bytes) -> None:
         """Tell all others."""
         if not self.is_cut:
             self._network.send(self.replica, document, payload)

@@ -21,7 +21,7 @@ from raffia.errors import MalformedError
 
 Order = Literal["name", "edited"]
 EDITED_MS = 5000
-MOST = 2000
+MAX_LIMIT = 2000
 CHUNK = 200  # documents that are looked at in one go
 
 Row = tuple[str, str | None, str | None]  # name, title, kind
@@ -46,7 +46,7 @@ class Where:
     search: str = ""
     kind: str | None = None
     allowed: Callable[[str], bool] | None = None
-    most: int = MOST
+    most: int = MAX_LIMIT
 
     def filter(self) -> Callable[[Row], bool]:
         """The filter, made once for many documents."""

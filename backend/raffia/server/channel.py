@@ -22,8 +22,8 @@ from raffia.server.frames import TEXT
 if TYPE_CHECKING:
     from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 
-    from raffia.outlet import Outlet
     from raffia.server.protocol import RaffiaWebSocketProtocol
+    from raffia.transport import Transport
 
 
 class Channel:
@@ -112,7 +112,7 @@ class Channel:
 
     # Listener
 
-    def opened(self, outlet: Outlet) -> None:
+    def opened(self, transport: Transport) -> None:
         """Nothing to do: the app knows, it has accepted."""
 
     def message(self, payload: bytes) -> None:

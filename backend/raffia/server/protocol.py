@@ -34,12 +34,12 @@ from weakref import WeakKeyDictionary
 
 from uvicorn.protocols.utils import ClientDisconnected, get_local_addr, get_remote_addr, is_ssl
 
-from raffia.outlet import DEFAULT_LIMITS, Frame, Limits, Listener, close_payload, wire_frame
 from raffia.server.channel import Channel
 from raffia.server.frames import BINARY, CLOSE, PING, PONG, TEXT, Event, FrameError, FrameReader
 from raffia.server.handshake import Handshake, HandshakeError, read_handshake, response_bytes
 from raffia.server.keepalive import Keepalive
 from raffia.server.masking import apply_mask
+from raffia.transport import DEFAULT_LIMITS, Frame, Limits, Listener, close_payload, wire_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -81,7 +81,7 @@ class Stage(enum.IntEnum):
 
 
 class RaffiaWebSocketProtocol(asyncio.Protocol):
-    """One WebSocket connection under uvicorn; an `Outlet` for its listener."""
+    """One WebSocket connection under uvicorn; an `Transport` for its listener."""
 
     __slots__ = (
         "_channel",
@@ -397,7 +397,7 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
             self.close(1011, "internal error")
 
     def _bound(self) -> None:
-        if self.transport.get_write_buffer_size() > self._limits.most_bytes:
+        if self.transport.get_write_buffer_size() > self._limits.max_bytes:
             self._stage = Stage.ENDED
             self._code = 1013
             self.transport.abort()  # the loop calls connection_lost, which tells the listener

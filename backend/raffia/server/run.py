@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from raffia.outlet import MIB
 from raffia.server.http import RaffiaHttpProtocol
 from raffia.server.protocol import RaffiaWebSocketProtocol
+from raffia.transport import MIB
 
 if TYPE_CHECKING:
     import socket

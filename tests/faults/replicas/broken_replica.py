@@ -16,7 +16,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import raffia.follower
+import raffia.log_follower
 import raffia.relay
 from raffia import cli
 from raffia.journal import Loaded
@@ -54,13 +54,13 @@ def eager() -> None:
 
 def deaf() -> None:
     """Compare with a log that has lost something as if it had not."""
-    compare = raffia.follower.compare
+    compare = raffia.log_follower.compare
 
     @functools.wraps(compare)
     def half(loaded: Loaded, parts: Sequence[bytes], state_vector: bytes, **options: Any) -> tuple[bytes, bytes | None]:
         return compare(loaded, parts, state_vector, **options)[0], None
 
-    raffia.follower.compare = half
+    raffia.log_follower.compare = half
 
 
 def newer() -> None:

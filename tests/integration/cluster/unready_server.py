@@ -9,19 +9,19 @@ import sys
 from pathlib import Path
 
 from raffia import cli
-from raffia.readiness import JournalWatch
+from raffia.journal_health import JournalHealth
 
 AWAY_S = 3600.0
 
 
 def make_unready_on_demand(marker: Path) -> None:
     """Let the watch say that the journal has been away for an hour while `marker` exists."""
-    real = JournalWatch.away_s
+    real = JournalHealth.away_s
 
-    def away_s(watch: JournalWatch) -> float:
+    def away_s(watch: JournalHealth) -> float:
         return AWAY_S if marker.exists() else real(watch)
 
-    JournalWatch.away_s = away_s  # type: ignore[method-assign]
+    JournalHealth.away_s = away_s  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ async def test_entries_and_presence_reach_the_other_replica(cluster: RedisCluste
         await until(lambda: all(ear.is_open for ear in ears.values()), "connected")
         await asyncio.gather(*[append(one, name, b"first") for name in NAMES])
         for name in NAMES:
-            one.bus.say(name, name.encode())
+            one.bus.publish(name, name.encode())
         for name in NAMES:
             await readers[name].has(1)
         await until(lambda: all(ears[name].payloads == [name.encode()] for name in NAMES), "presence")

@@ -9,10 +9,10 @@ from urllib.parse import parse_qs
 
 from raffia.asgi import refuse, serve
 from raffia.errors import DrainingError, ForbiddenError, SchemaError, UnauthenticatedError
-from raffia.outlet import Frame, Limits, Outlet
+from raffia.transport import Frame, Limits, Transport
 
 ERRORS = {"401": UnauthenticatedError, "403": ForbiddenError, "409": SchemaError, "503": DrainingError}
-BOUNDED = Limits(high_bytes=64 * 1024, low_bytes=16 * 1024, most_bytes=20_000_000)
+BOUNDED = Limits(high_bytes=64 * 1024, low_bytes=16 * 1024, max_bytes=20_000_000)
 LIMITS = Limits(message_bytes=100_000, high_bytes=64 * 1024, low_bytes=16 * 1024, close_timeout_s=0.5)
 
 
@@ -22,52 +22,52 @@ class Echo:
     def __init__(self, notes: list[Any], action: str) -> None:
         self.notes = notes
         self.action = action
-        self.outlet: Outlet | None = None
+        self.transport: Transport | None = None
         self.most = 0
 
-    def opened(self, outlet: Outlet) -> None:
-        self.outlet = outlet
+    def opened(self, transport: Transport) -> None:
+        self.transport = transport
         self.notes.append("opened")
         if self.action == "flood":
             frame = Frame(b"x" * 10_000)
-            while not outlet.congested:
-                outlet.write(frame)
-            outlet.close(4000, "flooded")
+            while not transport.congested:
+                transport.write(frame)
+            transport.close(4000, "flooded")
         elif self.action == "hoard":
             for _ in range(400):
-                outlet.send(b"z" * 100_000)
-                self.most = max(self.most, outlet.buffered())
+                transport.send(b"z" * 100_000)
+                self.most = max(self.most, transport.buffered())
             self.notes.append(self.most)
         elif self.action == "goodbye":
-            outlet.close(1013, "é" * 100)
+            transport.close(1013, "é" * 100)
         elif self.action == "fill":
-            outlet.send(b"y" * 8_000_000)
+            transport.send(b"y" * 8_000_000)
         elif self.action == "pause":
-            outlet.pause_reading()
+            transport.pause_reading()
             asyncio.get_running_loop().call_later(0.2, self._resume)
 
     def _resume(self) -> None:
         self.notes.append("resumed")
-        assert self.outlet is not None
-        self.outlet.resume_reading()
+        assert self.transport is not None
+        self.transport.resume_reading()
 
     def message(self, payload: bytes) -> None:
-        assert self.outlet is not None
+        assert self.transport is not None
         if self.action == "raise":
             raise ValueError("on purpose")
         if self.action == "pause":
             self.notes.append(payload)
         if self.action == "close-each":
             self.notes.append(payload)
-            self.outlet.close(4001, "one is enough")
+            self.transport.close(4001, "one is enough")
         if self.action == "write":
-            self.outlet.write(Frame(payload))
+            self.transport.write(Frame(payload))
         else:
-            self.outlet.send(payload)
+            self.transport.send(payload)
 
     def text(self, payload: str) -> None:
-        assert self.outlet is not None
-        self.outlet.send(b"text:" + payload.encode())
+        assert self.transport is not None
+        self.transport.send(b"text:" + payload.encode())
 
     def congested(self) -> None:
         self.notes.append("congested")

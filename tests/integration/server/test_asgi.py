@@ -1,4 +1,4 @@
-"""The same listener under servers that are not ours: an `AsgiOutlet` over `await send`."""
+"""The same listener under servers that are not ours: an `AsgiTransport` over `await send`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tests.integration.server.app import EchoApp
 from tests.integration.server.conftest import Running, until
 from tests.integration.server.raw import BINARY, Raw, close_frame, frame, head, random_id
 
-from raffia.asgi import AsgiOutlet, refuse, serve
+from raffia.asgi import AsgiTransport, refuse, serve
 from raffia.errors import DrainingError, ForbiddenError
-from raffia.outlet import Frame, Limits
+from raffia.transport import Frame, Limits
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # Starlette would rather have httpx2 than httpx
@@ -51,8 +51,8 @@ class Notes:
     def __init__(self) -> None:
         self.notes: list = []
 
-    def opened(self, outlet):
-        self.outlet = outlet
+    def opened(self, transport):
+        self.transport = transport
         self.notes.append("opened")
 
     def message(self, payload):
@@ -73,7 +73,7 @@ class Notes:
         self.notes.append(("closed", code))
 
 
-LIMITS = Limits(message_bytes=100, high_bytes=100, low_bytes=20, most_bytes=1000, close_timeout_s=0.2)
+LIMITS = Limits(message_bytes=100, high_bytes=100, low_bytes=20, max_bytes=1000, close_timeout_s=0.2)
 
 
 async def turns(count: int = 20) -> None:
@@ -98,14 +98,14 @@ async def pair():
 async def test_messages_both_ways(pair):
     peer, listener = pair
     peer.take(10)
-    listener.outlet.write(Frame("é".encode()))
-    listener.outlet.send(b"two")
+    listener.transport.write(Frame("é".encode()))
+    listener.transport.send(b"two")
     peer.inbox.put_nowait({"type": "websocket.receive", "bytes": b"in"})
     peer.inbox.put_nowait({"type": "websocket.receive", "bytes": None, "text": "🎈"})
     await turns()
     assert [event.get("bytes") for event in peer.sent[1:]] == ["é".encode(), b"two"]
     assert listener.notes == ["opened", b"in", "🎈"]
-    assert listener.outlet.buffered() == 0
+    assert listener.transport.buffered() == 0
     peer.inbox.put_nowait({"type": "websocket.disconnect", "code": 1001})
     await asyncio.wait_for(peer.task, 1)
     assert listener.notes[-1] == ("closed", 1001)
@@ -115,9 +115,9 @@ async def test_congestion(pair):
     """O3"""
     peer, listener = pair
     for _ in range(12):
-        listener.outlet.send(b"x" * 10)
-    assert listener.outlet.congested
-    assert listener.outlet.buffered() == 120
+        listener.transport.send(b"x" * 10)
+    assert listener.transport.congested
+    assert listener.transport.buffered() == 120
     await turns()
     peer.take(9)
     await turns()
@@ -125,17 +125,17 @@ async def test_congestion(pair):
     peer.take(1)
     await turns()
     assert listener.notes == ["opened", "congested", "drained"]
-    assert not listener.outlet.congested
-    assert listener.outlet.buffered() == 20
+    assert not listener.transport.congested
+    assert listener.transport.buffered() == 20
 
 
 async def test_close_comes_after_what_was_written(pair):
     """G3, O5"""
     peer, listener = pair
-    listener.outlet.send(b"last")
-    listener.outlet.close(4001, "é" * 100)
-    listener.outlet.close(4002)
-    listener.outlet.send(b"never")
+    listener.transport.send(b"last")
+    listener.transport.close(4001, "é" * 100)
+    listener.transport.close(4002)
+    listener.transport.send(b"never")
     peer.inbox.put_nowait({"type": "websocket.receive", "bytes": b"too late"})
     await turns()
     peer.take(2)
@@ -150,8 +150,8 @@ async def test_close_comes_after_what_was_written(pair):
 async def test_closing_while_congested_ends_in_time(pair):
     """G3"""
     peer, listener = pair
-    listener.outlet.send(b"x" * 200)
-    listener.outlet.close(1013)
+    listener.transport.send(b"x" * 200)
+    listener.transport.close(1013)
     await asyncio.wait_for(peer.task, 1)
     assert peer.sent[1:] == []
 
@@ -160,8 +160,8 @@ async def test_an_outbox_is_bounded(pair):
     """O4"""
     peer, listener = pair
     for _ in range(11):
-        listener.outlet.send(b"x" * 100)
-    assert listener.outlet.buffered() == 0
+        listener.transport.send(b"x" * 100)
+    assert listener.transport.buffered() == 0
     await turns()
     assert listener.notes == ["opened", "congested", ("closed", 1013)]
     peer.take(5)
@@ -171,13 +171,13 @@ async def test_an_outbox_is_bounded(pair):
 
 async def test_pausing_keeps_messages_with_the_server(pair):
     peer, listener = pair
-    listener.outlet.pause_reading()
+    listener.transport.pause_reading()
     for payload in (b"1", b"2", b"3"):
         peer.inbox.put_nowait({"type": "websocket.receive", "bytes": payload})
     await turns()
     assert len(listener.notes) <= 2
     assert peer.inbox.qsize() >= 2
-    listener.outlet.resume_reading()
+    listener.transport.resume_reading()
     await turns()
     assert listener.notes == ["opened", b"1", b"2", b"3"]
 
@@ -201,9 +201,9 @@ async def test_a_send_that_fails_ends_it(pair, failure):
     peer, listener = pair
     peer.failure = failure
     peer.take(1)
-    listener.outlet.send(b"x")
+    listener.transport.send(b"x")
     await asyncio.wait_for(peer.task, 1)
-    listener.outlet.send(b"y")
+    listener.transport.send(b"y")
     assert listener.notes == ["opened", ("closed", 1006)]
 
 
@@ -221,9 +221,9 @@ async def test_a_server_that_cannot_say_the_code_closes_with_1000():
             raise ValueError("invalid close code")
         sent.append(event)
         if event["type"] == "websocket.accept":
-            asyncio.get_running_loop().call_soon(lambda: listener.outlet.close(1013, "é"))
+            asyncio.get_running_loop().call_soon(lambda: listener.transport.close(1013, "é"))
 
-    await asyncio.wait_for(AsgiOutlet(receive, send, listener, LIMITS).run(None), 1)
+    await asyncio.wait_for(AsgiTransport(receive, send, listener, LIMITS).run(None), 1)
     assert sent[-1] == {"type": "websocket.close", "code": 1000, "reason": "é"}
     assert listener.notes == ["opened", ("closed", 1013)]
 
@@ -239,7 +239,7 @@ async def test_gone_before_it_was_accepted():
     async def send(event):
         raise AssertionError(event)
 
-    await AsgiOutlet(receive, send, listener, LIMITS).run(None)
+    await AsgiTransport(receive, send, listener, LIMITS).run(None)
     assert listener.notes == [("closed", 1006)]
 
 

@@ -9,9 +9,9 @@ import pytest
 from tests.integration.server.raw import BINARY, PING, frame, head
 from uvicorn.server import ServerState
 
-from raffia.outlet import Limits, Outlet
 from raffia.server.protocol import RaffiaWebSocketProtocol
 from raffia.server.run import make_config
+from raffia.transport import Limits, Transport
 
 LIMITS = Limits(high_bytes=100, low_bytes=90)
 
@@ -58,8 +58,8 @@ class Notes:
     def __init__(self) -> None:
         self.notes: list[str | bytes] = []
 
-    def opened(self, outlet: Outlet) -> None:
-        self.outlet = outlet
+    def opened(self, transport: Transport) -> None:
+        self.transport = transport
 
     def message(self, payload: bytes) -> None:
         self.notes.append(payload)
@@ -102,7 +102,7 @@ async def test_a_pong_that_is_too_much_again_is_no_drain(pipe: Pipe):
     protocol = pipe.protocol
     protocol.attach(listener, limits=LIMITS)
     pipe.read(len(pipe.waiting))  # the 101 response
-    listener.outlet.send(b"x" * 109)  # 111 bytes on the wire
+    listener.transport.send(b"x" * 109)  # 111 bytes on the wire
     protocol.data_received(frame(PING, b"first") + frame(PING, b"second"))
     assert listener.notes == ["congested"]
     assert pipe.waiting == b"\x82\x6d" + b"x" * 109

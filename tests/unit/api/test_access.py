@@ -54,7 +54,7 @@ async def test_ac4_a_hook_decides_about_pages_of_its_own_by_cookie(tmp_path: Pat
 async def test_do1_with_a_hook_a_page_asks_so_often(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: str
 ) -> None:
-    monkeypatch.setattr(documents, "MOST_ASKED", 20)
+    monkeypatch.setattr(documents, "MAX_ASKED", 20)
     asked: list[str] = []
 
     async def hook(handshake: Handshake, token: str | None, document: DocumentId) -> Grant | None:

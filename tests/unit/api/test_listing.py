@@ -81,7 +81,7 @@ async def test_mi7_one_document_does_not_make_the_listing_large(tmp_path: Path) 
             *({"schema": schema} for schema in (2**53 - 1, -1, 1e300)),
         ]
         for said in says:
-            await editing.change(here.raffia.hub, made["id"], partial(set_meta, said=said), author=None)
+            await editing.change(here.raffia.hub, made["id"], partial(set_meta, fields=said), author=None)
         info = await here.raffia.hub.journal.info(made["id"])
         assert (info.title, info.kind, info.schema) == ("🦊" * 300, None, None)
         copied = await here("POST", f"/documents/{made['id']}/duplicate", 201)

@@ -9,7 +9,7 @@ from tests.support.images import png
 from tests.unit.api.rest import rest
 
 from raffia.errors import LaterError
-from raffia.files import FolderFiles, shelf_of
+from raffia.files import FolderFiles, directory_of
 from raffia.journal.contract import Clock
 from raffia.journal.protocol import TRASH_MS
 from raffia.journal.sqlite import SqliteJournal
@@ -44,8 +44,8 @@ async def test_fl6_files_go_when_their_document_is_purged(tmp_path: Path, monkey
         await here.raffia.hub.journal.prune()
         await here("POST", f"{path}/restore", 403)  # purged, though its files are not removed yet
         monkeypatch.setattr(FolderFiles, "_remove", real)
-    assert {folder.name for folder in files.iterdir()} == {shelf_of(made["id"]), shelf_of(copied["id"])}
+    assert {folder.name for folder in files.iterdir()} == {directory_of(made["id"]), directory_of(copied["id"])}
     async with rest(data=tmp_path, journal=journal()) as here:
         await here.raffia.hub.journal.prune()
-        assert [folder.name for folder in files.iterdir()] == [shelf_of(copied["id"])]
+        assert [folder.name for folder in files.iterdir()] == [directory_of(copied["id"])]
         assert (await here.client.get(of_copy)).content == png()

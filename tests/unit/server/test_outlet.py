@@ -6,7 +6,7 @@ import pytest
 from websockets.frames import Frame as TheirFrame
 from websockets.frames import Opcode
 
-from raffia.outlet import Frame, close_payload, wire_frame
+from raffia.transport import Frame, close_payload, wire_frame
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535, 65_536, 70_000])

@@ -19,7 +19,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Self
 
-from raffia.bus import DEAD_S, Ear
+from raffia.bus import DEAD_S, ChannelListener
 from raffia.errors import JournalUnavailableError
 from raffia.journal.redis.base import Base
 from raffia.journal.redis.channels import Channels
@@ -64,7 +64,7 @@ class RedisBus:
         self._beat_s = beat_s
         self._dead_s = dead_s
         self._own = base.replica.encode()
-        self._ears: dict[DocumentId, Ear] = {}
+        self._ears: dict[DocumentId, ChannelListener] = {}
         self._saying: dict[DocumentId, _Said] = {}
         self._gone: Callable[[frozenset[str]], None] | None = None
         self._alive: frozenset[str] = frozenset()
@@ -107,7 +107,7 @@ class RedisBus:
             ]
         )
 
-    def join(self, document: DocumentId, ear: Ear) -> None:
+    def join(self, document: DocumentId, ear: ChannelListener) -> None:
         """Hear what others say of a document."""
         is_new = document not in self._ears
         self._ears[document] = ear
@@ -120,7 +120,7 @@ class RedisBus:
         if self._ears.pop(document, None) is not None:
             self._channels.close(self._base.keys.channel(document), self)
 
-    def say(self, document: DocumentId, payload: bytes) -> None:
+    def publish(self, document: DocumentId, payload: bytes) -> None:
         """Tell all others (RQ1, RQ2)."""
         said = self._saying.get(document)
         if said is None:
@@ -166,7 +166,7 @@ class RedisBus:
     def reconnected(self, server: str) -> None:
         """The confirmations count."""
 
-    def _connected(self, document: DocumentId, ear: Ear) -> None:
+    def _connected(self, document: DocumentId, ear: ChannelListener) -> None:
         if self._ears.get(document) is ear:
             ear.connected()
 

@@ -41,7 +41,7 @@ async def _nothing(_step: str) -> None:
     """What happens between the steps, outside of tests."""
 
 
-class Compactor:
+class Compaction:
     """Compacts the documents of one journal.
 
     Attributes:

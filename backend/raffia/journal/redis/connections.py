@@ -19,8 +19,8 @@ from raffia.journal.redis.address import Address, read_url
 from raffia.journal.redis.engine import Argument, Command, Lane, Listener, Reply, Script
 from raffia.journal.redis.link import Link, code_of, connect
 from raffia.journal.redis.node import Call, Node, script_call
+from raffia.journal.redis.setup_check import QUESTIONS, judge
 from raffia.journal.redis.subscriber import Subscriber
-from raffia.journal.redis.survey import QUESTIONS, judge
 
 TIMEOUT_S = 3.0
 NOT_NOW = frozenset(

@@ -41,17 +41,17 @@ from raffia.journal.protocol import (
 from raffia.journal.redis.base import Base, RedisStats, Seen
 from raffia.journal.redis.bus import BEAT_S, RedisBus
 from raffia.journal.redis.channels import Channels
-from raffia.journal.redis.compaction import Compactor
+from raffia.journal.redis.compaction import Compaction
+from raffia.journal.redis.edited_index import EditedIndex
 from raffia.journal.redis.engine import Command, Engine
 from raffia.journal.redis.feeds import Feeds
+from raffia.journal.redis.history import RedisHistory
 from raffia.journal.redis.keys import FORMAT, Keys, sequence_of
 from raffia.journal.redis.listing import Directory
+from raffia.journal.redis.listing_pages import ListingPages
 from raffia.journal.redis.loading import load
-from raffia.journal.redis.past import Past
-from raffia.journal.redis.recent import Recent
 from raffia.journal.redis.replies import checked, error_of, too_new
 from raffia.journal.redis.revoked import RedisRevocations
-from raffia.journal.redis.shelf import Shelf
 from raffia.journal.redis.versions import Versions
 from raffia.journal.redis.writer import Writer
 from raffia.journal.search import Order, Where
@@ -105,10 +105,10 @@ class RedisJournal:
         self._seen = Seen()
         self._channels = Channels(engine)
         self._feeds = Feeds(self._base, self._seen, self._channels, follow_entries=follow_entries, check_s=check_s)
-        self._recent = Recent(self._base)
+        self._recent = EditedIndex(self._base)
         self._writer = Writer(self._base, self._seen, self._feeds, self.stats, self._recent)
-        self._compactor = Compactor(self._base, self._seen, retention_ms=retention_ms, fold=fold)
-        self._past = Past(self._base, retention_ms=retention_ms)
+        self._compactor = Compaction(self._base, self._seen, retention_ms=retention_ms, fold=fold)
+        self._past = RedisHistory(self._base, retention_ms=retention_ms)
         self._versions = Versions(self._base)
         self._directory = Directory(self._base, trash_ms=trash_ms)
         self._revoked = RedisRevocations(self._base, self._channels)
@@ -312,8 +312,8 @@ class RedisJournal:
     ) -> Listing:
         """List them."""
         self._check_open()
-        shelf = Shelf(self._base, self._directory, prefix, deleted=deleted, order=order, where=where)
-        return await shelf.page(after, limit)
+        pages = ListingPages(self._base, self._directory, prefix, deleted=deleted, order=order, where=where)
+        return await pages.page(after, limit)
 
     async def delete(self, document: DocumentId) -> None:
         """Set the tombstone."""

@@ -22,10 +22,10 @@ from raffia.errors import InternalError, JournalUnavailableError, LogLostError, 
 from raffia.journal.entries import encode_batch
 from raffia.journal.protocol import JournalStats
 from raffia.journal.redis.base import Base, Seen
+from raffia.journal.redis.edited_index import EditedIndex
 from raffia.journal.redis.engine import Argument, Command, Lane, Reply, Script
 from raffia.journal.redis.feeds import Feeds
 from raffia.journal.redis.keys import FORMAT, id_of, new_nonce, position_at, position_of, sequence_of
-from raffia.journal.redis.recent import Recent
 from raffia.journal.redis.replies import error_of, status
 from raffia.journal.redis.scripts import load_script
 from raffia.logs import get_logger
@@ -57,7 +57,7 @@ class _Append:
 class Writer:
     """See the rules at the head of this module. Belongs to the event loop."""
 
-    def __init__(self, base: Base, seen: Seen, feeds: Feeds, stats: JournalStats, recent: Recent) -> None:
+    def __init__(self, base: Base, seen: Seen, feeds: Feeds, stats: JournalStats, recent: EditedIndex) -> None:
         self._base = base
         self._recent = recent
         self._seen = seen

@@ -45,8 +45,8 @@ async def test_q2_others_hear_and_oneself_does_not(journals: Journals) -> None:
     elsewhere = Ears(two, OTHER)
     for ear in (*ears, elsewhere):
         await ear.open()
-    one.bus.say(DOCUMENT, "é🦊".encode())
-    two.bus.say(DOCUMENT, b"from two")
+    one.bus.publish(DOCUMENT, "é🦊".encode())
+    two.bus.publish(DOCUMENT, b"from two")
     assert sorted(await ears[2].has(2)) == sorted(["é🦊".encode(), b"from two"])
     assert await ears[0].has(1) == [b"from two"]
     assert await ears[1].has(1) == ["é🦊".encode()]
@@ -60,7 +60,7 @@ async def test_q3_what_is_said_in_one_turn_is_one_message(journals: Journals) ->
     journals.server.command("CONFIG", "RESETSTAT")
     said = [b"first", b"", b"\n third \n"]
     for payload in said:
-        one.bus.say(DOCUMENT, payload)
+        one.bus.publish(DOCUMENT, payload)
     assert await ears.has(3) == said
     assert journals.server.info("commandstats")["cmdstat_publish"].startswith("calls=1,")
     assert one.redis_stats.presence_published == 1
@@ -72,7 +72,7 @@ async def test_q1_whoever_hears_is_told_when_the_way_is_open_again(journals: Jou
     await ears.open()
     journals.server.command("CLIENT", "KILL", "TYPE", "pubsub")
     await until(lambda: ears.connections == 2, "connected again")
-    one.bus.say(DOCUMENT, b"after")
+    one.bus.publish(DOCUMENT, b"after")
     assert await ears.has(1) == [b"after"]
 
 
@@ -95,8 +95,8 @@ async def test_who_has_left_hears_nothing(journals: Journals) -> None:
     await others.open()
     two.bus.leave(DOCUMENT)
     two.bus.leave(DOCUMENT)
-    one.bus.say(DOCUMENT, b"nobody hears")
-    one.bus.say(OTHER, b"heard")
+    one.bus.publish(DOCUMENT, b"nobody hears")
+    one.bus.publish(OTHER, b"heard")
     await others.has(1)
     assert ears.payloads == []
 
@@ -106,11 +106,11 @@ async def test_rq2_what_is_said_while_redis_is_away_is_bounded_and_the_newest_is
     ears = Ears(two)
     await ears.open()
     journals.server.pause()
-    one.bus.say(DOCUMENT, b"under way")
+    one.bus.publish(DOCUMENT, b"under way")
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     for number in range(1000):
-        one.bus.say(DOCUMENT, b"%d" % number)
+        one.bus.publish(DOCUMENT, b"%d" % number)
     assert len(one.bus._saying[DOCUMENT].parts) == 64
     journals.server.resume()
     assert (await ears.has(65))[-1] == b"999"

@@ -10,8 +10,8 @@ from redis.exceptions import ResponseError
 from raffia.errors import InternalError
 from raffia.journal.redis.address import Place
 from raffia.journal.redis.scripts import FOLDER, load_script, make_script, script_names
+from raffia.journal.redis.setup_check import judge
 from raffia.journal.redis.slots import SlotMap, slot_of, target
-from raffia.journal.redis.survey import judge
 
 SERVER = b"# Server\r\nredis_version:7.0.15\r\n"
 GOOD = b"aof_enabled:1\r\naof_last_write_status:ok\r\n"

@@ -28,7 +28,7 @@ from raffia.logs import get_logger
 from raffia.services import Services
 from raffia.types import MAX_TITLE, DocumentId
 
-log = get_logger("raffia.mirror")
+log = get_logger("raffia.metadata")
 
 PAUSE_S = 0.5
 AGAIN_S = 5.0
@@ -37,7 +37,7 @@ MAX_KIND = 64
 MAX_SCHEMA = 1 << 31
 
 
-class Mirror:
+class Metadata:
     """The mirror of one room."""
 
     __slots__ = (
@@ -72,13 +72,13 @@ class Mirror:
         """Whether nothing is left to be looked at."""
         return self._task is None
 
-    def saw(self, update: bytes) -> None:
+    def edited_here(self, update: bytes) -> None:
         """An edit of a client has become part of the document (MI1, MI2)."""
         self._is_edited = True
         if self._notices(update):
             self._is_ours = True
 
-    def heard(self, update: bytes) -> None:
+    def edited_elsewhere(self, update: bytes) -> None:
         """An edit of another replica has become part of the document (MI1, MI6)."""
         self._notices(update)
 
@@ -185,14 +185,14 @@ class Mirror:
         return await self._services.workers.run(read_meta, parts)
 
     async def _write(self, meta: Meta) -> None:
-        said = meta._replace(marks=())
+        fields = meta._replace(marks=())
         journal = self._services.journal
-        if said == self._listed and not journal.is_shared:
+        if fields == self._listed and not journal.is_shared:
             return
         info = await journal.info(self._document_id)
-        if info is None or (info.title, info.kind, info.schema) != (said.title, said.kind, said.schema):
-            await journal.set_info(self._document_id, title=said.title, kind=said.kind, schema=said.schema)
-        self._listed = said
+        if info is None or (info.title, info.kind, info.schema) != (fields.title, fields.kind, fields.schema):
+            await journal.set_info(self._document_id, title=fields.title, kind=fields.kind, schema=fields.schema)
+        self._listed = fields
 
 
 def _bounded(meta: Meta) -> Meta:

@@ -18,6 +18,7 @@ import random
 from collections.abc import Callable, Sequence
 from time import time_ns
 
+from raffia.append_queue import AppendQueue
 from raffia.crdt.merge import diff, merge
 from raffia.crdt.update import read_update
 from raffia.document import Document
@@ -30,13 +31,12 @@ from raffia.errors import (
     UpdateError,
 )
 from raffia.journal import Entry, Folded, Followed, Gap, Loaded, Reset
+from raffia.loading import rebuild
 from raffia.logs import get_logger
-from raffia.rebuild import rebuild
-from raffia.saver import Saver
 from raffia.services import Services
 from raffia.types import EMPTY_UPDATE, DocumentId, Edit, Position
 
-log = get_logger("raffia.follower")
+log = get_logger("raffia.log_follower")
 
 SPREAD_S = 0.5
 FIRST_RETRY_S = 0.1
@@ -69,11 +69,12 @@ def compare(
     return news, theirs.admit(ours, read_update(ours)).ready
 
 
-class Follower:
+class LogFollower:
     """Follows the log of one room's document."""
 
     __slots__ = (
         "_again",
+        "_append_queue",
         "_cap",
         "_catching",
         "_document",
@@ -85,7 +86,6 @@ class Follower:
         "_on_cut",
         "_on_lost",
         "_rewrites",
-        "_saver",
         "_settings",
         "_take",
         "_task",
@@ -97,7 +97,7 @@ class Follower:
         self,
         document_id: DocumentId,
         document: Document,
-        saver: Saver,
+        append_queue: AppendQueue,
         services: Services,
         *,
         after: Position,
@@ -108,7 +108,7 @@ class Follower:
     ) -> None:
         self._id = document_id
         self._document = document
-        self._saver = saver
+        self._append_queue = append_queue
         self._journal = services.journal
         self._workers = services.workers
         self._settings = services.settings
@@ -164,13 +164,13 @@ class Follower:
     def _heard(self, item: Followed) -> None:
         match item:
             case Entry(position, batch):
-                if batch is not self._saver.batch:
-                    self._saver.followed(batch)
+                if batch is not self._append_queue.batch:
+                    self._append_queue.followed(batch)
                     self._metrics.followed_updates += len(batch)
                     self._taken([edit.update for edit in batch])
                 self._last = position
             case Folded(upto):
-                self._saver.folded_elsewhere(upto)
+                self._append_queue.folded_elsewhere(upto)
             case Gap(_, upto):
                 self._metrics.log_gaps += 1
                 self._catch_up()
@@ -196,7 +196,7 @@ class Follower:
     def _catch_up(self) -> None:
         self._cap = Position(0)  # what was followed may be of a log that is gone
         self._again = self._rewrites = True
-        self._saver.hold()
+        self._append_queue.hold()
         self._on_cut()
         if self._catching is None:
             self._start_reading()
@@ -219,8 +219,8 @@ class Follower:
         """Read the log until the document holds all of it, and, after a loss, it all of the document (L3, L4)."""
         retry_s = FIRST_RETRY_S
         while self._again:
-            self._saver.hold()
-            await self._saver.quiet()
+            self._append_queue.hold()
+            await self._append_queue.quiet()
             await asyncio.sleep(random.uniform(0, SPREAD_S))  # noqa: S311 - a moment, no secret
             self._again = False
             try:
@@ -235,14 +235,16 @@ class Follower:
                 self._is_over = True
                 self._on_lost(error)
                 return
-            covered = self._saver.queued  # these are in the document already, and so in what it has beyond the log
+            covered = (
+                self._append_queue.queued
+            )  # these are in the document already, and so in what it has beyond the log
             lacking = await self._reconcile(loaded)
             if not self._again:  # or `loaded` may be of a log that is gone
                 self._last = max(self._last, loaded.position)
                 self._rewrites = False
                 edit = None if lacking is None else Edit(None, time_ns() // 1_000_000, lacking)
                 self._metrics.rewritten_bytes += 0 if lacking is None else len(lacking)
-                self._saver.resume(edit, covered)
+                self._append_queue.resume(edit, covered)
 
     async def _reconcile(self, loaded: Loaded) -> bytes | None:
         """Take what the document lacks; returns what the log lacks."""

@@ -34,7 +34,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from raffia.addresses import Addresses
+from raffia.address_limits import AddressLimits
 from raffia.claims import Claims
 from raffia.errors import AuthUnavailableError, ForbiddenError, RaffiaError, SettingsError, UnauthenticatedError
 from raffia.hooks import Authorize, Handshake, open_to_all
@@ -44,7 +44,7 @@ from raffia.settings import Settings, is_loopback
 from raffia.tokens import verifier_for
 from raffia.types import MAX_USER, Access, DocumentId, Grant
 
-log = get_logger("raffia.auth")
+log = get_logger("raffia.authorizer")
 
 TOKEN_CLAIMS = frozenset({"jti", "iat", "lnk"})  # what a token can be revoked by
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -99,7 +99,7 @@ def check_open_mode(settings: Settings, authorize: Authorize | None) -> None:
         )
 
 
-class Gate:
+class Authorizer:
     """The door in front of every connection: origins, tokens, and the hook behind a deadline.
 
     Args:
@@ -134,14 +134,14 @@ class Gate:
         *,
         clock: Callable[[], float] = time.time,
         revocations: RevocationList | None = None,
-        addresses: Addresses | None = None,
+        addresses: AddressLimits | None = None,
     ) -> None:
         self._open = is_open(settings, authorize)
         self._verifier = verifier_for(settings)
         self._authorize: Authorize | None = open_to_all if self._open else authorize
         self._clock = clock
         self._revocations = RevocationList() if revocations is None else revocations
-        self._addresses = Addresses(settings) if addresses is None else addresses
+        self._addresses = AddressLimits(settings) if addresses is None else addresses
         self._deadline_s = settings.preauth_s
         self._this_machine = self._open and not settings.open_to_the_network
         self._same_origin = not self._this_machine
@@ -267,7 +267,7 @@ class Gate:
             UnauthenticatedError: not signed in (A4), or with a token that is not good or was revoked.
             AuthUnavailableError: the hook failed or took too long, the keys cannot be fetched, or the hook granted
                 what cannot be (A7, A10).
-            TooFastError: this address was refused too often (AD4 of addresses.py).
+            TooFastError: this address was refused too often (AD4 of address_limits.py).
         """
         self._addresses.check(handshake.address, time.monotonic())
         try:

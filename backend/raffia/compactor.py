@@ -19,6 +19,7 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine
 from time import monotonic, perf_counter
 
+from raffia.append_queue import AppendQueue
 from raffia.crdt.implied import implied_deletes
 from raffia.crdt.merge import diff, merge
 from raffia.crdt.ranges import IdRanges
@@ -26,12 +27,11 @@ from raffia.document import Deletes, Document, Fold
 from raffia.errors import DocumentDeletedError, InternalError, JournalUnavailableError, RaffiaError
 from raffia.journal import Snapshot
 from raffia.logs import get_logger
-from raffia.outlet import Frame
-from raffia.saver import Saver
 from raffia.services import Services
+from raffia.transport import Frame
 from raffia.types import EMPTY_STATE_VECTOR, DocumentId, Position
 
-log = get_logger("raffia.folder")
+log = get_logger("raffia.compactor")
 
 INLINE_FOLD_BYTES = 24 * 1024  # folds in about 4 ms, less than the way to a worker is worth
 MAX_ANSWERS = 16
@@ -52,12 +52,13 @@ def run_fold(job: Fold, *, with_index: bool) -> tuple[bytes, bytes]:
     return base, index
 
 
-class Folder:
+class Compactor:
     """The long work of one room."""
 
     __slots__ = (
         "_answers",
         "_answers_version",
+        "_append_queue",
         "_asked",
         "_asking",
         "_base_version",
@@ -75,7 +76,6 @@ class Folder:
         "_not_before_s",
         "_patience",
         "_position",
-        "_saver",
         "_settings",
         "_stopped",
         "_tail",
@@ -87,7 +87,7 @@ class Folder:
         self,
         document_id: DocumentId,
         document: Document,
-        saver: Saver,
+        append_queue: AppendQueue,
         services: Services,
         *,
         position: Callable[[], Position] | None = None,
@@ -95,10 +95,10 @@ class Folder:
     ) -> None:
         self._document_id = document_id
         self._document = document
-        self._saver = saver
+        self._append_queue = append_queue
         # Of several replicas that see the same log grow, one is to be first.
         self._patience = 1.0 if position is None else random.uniform(1.0, 1.5)  # noqa: S311 - no secret
-        self._position = position or (lambda: saver.position)  # up to where the document holds the log
+        self._position = position or (lambda: append_queue.position)  # up to where the document holds the log
         self._durable = durable  # waits until what the document holds now stands in the log (L4)
         self._journal = services.journal
         self._workers = services.workers
@@ -297,28 +297,28 @@ class Folder:
         excess = self._excess()
         if excess < self._patience or monotonic() < self._not_before_s:
             return
-        if self._saver.is_idle or excess >= OVERDUE:
+        if self._append_queue.is_idle or excess >= OVERDUE:
             self._compacting = True
             self._start(self._compact())
 
     def _excess(self) -> float:
         """How much longer the log is than it may be; 1 means "fold"."""
         settings, base_bytes = self._settings, len(self._document.base)
-        most_bytes = max(settings.compact_tail_bytes, settings.compact_tail_fraction * base_bytes)
-        most_updates = max(settings.compact_tail_updates, base_bytes / BYTES_PER_UPDATE)
-        return max(self._saver.saved_bytes / most_bytes, self._saver.saved_updates / most_updates)
+        max_bytes = max(settings.compact_tail_bytes, settings.compact_tail_fraction * base_bytes)
+        max_updates = max(settings.compact_tail_updates, base_bytes / BYTES_PER_UPDATE)
+        return max(self._append_queue.saved_bytes / max_bytes, self._append_queue.saved_updates / max_updates)
 
     async def _compact(self) -> None:
-        document, saver = self._document, self._saver
-        folded = saver.folded
+        document, append_queue = self._document, self._append_queue
+        folded = append_queue.folded
         try:
             while self._fold is not None:
                 await asyncio.gather(asyncio.shield(self._fold), return_exceptions=True)
-            position, saved = self._position(), (saver.saved_bytes, saver.saved_updates)
-            if position <= saver.folded:
+            position, saved = self._position(), (append_queue.saved_bytes, append_queue.saved_updates)
+            if position <= append_queue.folded:
                 self._not_before_s = monotonic() + COMPACT_AGAIN_S
                 return  # nothing new may be covered, or another replica was quicker
-            saver.folded = position
+            append_queue.folded = position
             if document.size_bytes <= INLINE_FOLD_BYTES:
                 self._fold_in_place()
                 snapshot = Snapshot(document.base, document.index(document.base))
@@ -329,19 +329,19 @@ class Folder:
                 finally:
                     self._fold = None
             if self._durable is not None and not await self._durable():
-                saver.folded = min(saver.folded, folded)
+                append_queue.folded = min(append_queue.folded, folded)
                 self._not_before_s = monotonic() + COMPACT_AGAIN_S
                 return  # the log has lost something; it is read first
             await self._journal.compact(self._document_id, snapshot, position)
-            saver.compacted(*saved)
+            append_queue.compacted(*saved)
             self._metrics.compactions += 1
         except (JournalUnavailableError, DocumentDeletedError) as error:
             # Nothing is lost: the log is still whole.
             log.warning("no snapshot", document=self._document_id, detail=str(error))
-            saver.folded = min(saver.folded, folded)  # or what it is since the log was cut
+            append_queue.folded = min(append_queue.folded, folded)  # or what it is since the log was cut
             self._not_before_s = monotonic() + COMPACT_AGAIN_S
         except BaseException:
-            saver.folded = min(saver.folded, folded)  # or what it is since the log was cut
+            append_queue.folded = min(append_queue.folded, folded)  # or what it is since the log was cut
             self._not_before_s = monotonic() + COMPACT_AGAIN_S
             raise
         finally:
@@ -353,7 +353,7 @@ class Folder:
         """Finish what runs; leave a snapshot when the next load would be long without one."""
         while self.is_busy:
             await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._saver.saved_updates >= self._settings.compact_tail_updates // 5 and self._saver.is_idle:
+        if self._append_queue.saved_updates >= self._settings.compact_tail_updates // 5 and self._append_queue.is_idle:
             self._compacting = True
             await self._guard(self._compact(), lambda _: None)  # the room closes without, too
 

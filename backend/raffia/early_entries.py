@@ -12,7 +12,7 @@ from raffia.crdt.merge import merge
 from raffia.crdt.update import read_update
 from raffia.document import Admission, Document
 
-MAX_HELD_BACK = 16  # pieces; more are merged
+MAX_EARLY_ENTRIES = 16  # pieces; more are merged
 
 Accept = Callable[[Admission, bool], None]
 
@@ -24,7 +24,7 @@ class Piece(NamedTuple):
     is_durable: bool  # whether the log still holds it, as far as is known
 
 
-class HeldBack:
+class EarlyEntries:
     """All pieces of one room.
 
     Args:
@@ -48,7 +48,7 @@ class HeldBack:
         """The log holds this; each reading of the log brings it again."""
         self.pieces = [other for other in self.pieces if other.update != update]
         self.pieces.append(Piece(update, is_durable=True))
-        if len(self.pieces) > MAX_HELD_BACK:
+        if len(self.pieces) > MAX_EARLY_ENTRIES:
             is_durable = not self.is_last_copy
             self.pieces = [Piece(merge([other.update for other in self.pieces]), is_durable)]
 

@@ -5,7 +5,7 @@ Rules (tests quote these ids):
     O2  No method of an outlet blocks, and none raises because the peer has gone: what is written then is dropped.
     O3  `congested` is set when more than `Limits.high_bytes` wait for the peer, and cleared when no more than
         `low_bytes` do. The listener hears both, after `opened` and before `closed`.
-    O4  An outlet never drops a part of what was written to it. When more than `most_bytes` wait it is cut off as a
+    O4  An outlet never drops a part of what was written to it. When more than `max_bytes` wait it is cut off as a
         whole: `closed(1013)`.
     O5  A listener that was handed over hears `closed` exactly once, as its last call, whether or not it heard `opened`.
         After its own `close` it hears nothing but that.
@@ -40,7 +40,7 @@ class Limits:
     message_bytes: int = 16 * MIB
     high_bytes: int = 64 * KIB
     low_bytes: int = 16 * KIB
-    most_bytes: int = 256 * MIB
+    max_bytes: int = 256 * MIB
     close_timeout_s: float = 10.0
     too_large_code: int = 1009
 
@@ -85,7 +85,7 @@ class Frame:
         return wire
 
 
-class Outlet(Protocol):
+class Transport(Protocol):
     """One connection as those above it see it: where its messages go (O2)."""
 
     congested: bool
@@ -112,8 +112,8 @@ class Outlet(Protocol):
 class Listener(Protocol):
     """What a connection tells those above it: plain calls on the event loop, in order (O5)."""
 
-    def opened(self, outlet: Outlet) -> None:
-        """The handshake is done; `outlet` may be written to from here on."""
+    def opened(self, transport: Transport) -> None:
+        """The handshake is done; `transport` may be written to from here on."""
 
     def message(self, payload: bytes) -> None:
         """One whole binary message."""

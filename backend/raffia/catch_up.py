@@ -9,19 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import monotonic
 
-from raffia.attendance import Attendance
+from raffia.compactor import Compactor
 from raffia.crdt.update import read_state_vector, write_state_vector
 from raffia.document import Document
 from raffia.errors import RaffiaError, TooFastError
 from raffia.fanout import Fanout
-from raffia.folder import Folder
+from raffia.room_presence import RoomPresence
 from raffia.services import Services
 from raffia.session import Session, step1_body, step2_body, update_body
 
 End = Callable[[Session, RaffiaError], None]
 
 
-class Readers:
+class CatchUp:
     """The readers of one room, slow ones among them (F2 in fanout.py).
 
     Args:
@@ -37,18 +37,18 @@ class Readers:
     def __init__(
         self,
         document: Document,
-        folder: Folder,
+        compactor: Compactor,
         fanout: Fanout,
-        attendance: Attendance,
+        presence: RoomPresence,
         services: Services,
         *,
         flush_pending: Callable[[], bool],
         end: End,
     ) -> None:
         self._document = document
-        self._folder = folder
+        self._compactor = compactor
         self._fanout = fanout
-        self._attendance = attendance
+        self._presence = presence
         self._metrics = services.metrics
         self._max_step1_per_s = services.settings.max_step1_per_s
         self._flush_pending = flush_pending
@@ -69,7 +69,7 @@ class Readers:
                 f"the state was asked for more than {self._max_step1_per_s} times a second; wait before asking"
             )
         read_state_vector(state_vector)
-        self._folder.state(
+        self._compactor.state(
             state_vector,
             lambda step2, tail: self._give_state(session, step2, tail),
             lambda error: self._end(session, error),
@@ -81,18 +81,18 @@ class Readers:
             return
         if session.hocuspocus:
             session.expect_step2(counted=True)
-            self._fanout.say(session, session.prefix + step1_body(self._document.state_vector()))
-        self._fanout.outlet(session).write(self._folder.frame(session.prefix, step2_body, step2))
+            self._fanout.send(session, session.prefix + step1_body(self._document.state_vector()))
+        self._fanout.transport(session).write(self._compactor.frame(session.prefix, step2_body, step2))
         self._metrics.frames_out += 1
         self._metrics.bytes_out += len(step2)
         if tail is not None:
             # No update: a tail that is one update of its own would look to a y-websocket client like "durable" (R2).
-            self._fanout.say(session, session.prefix + step2_body(tail))
+            self._fanout.send(session, session.prefix + step2_body(tail))
         if not session.reading:
             session.reading = True
             # On y-websocket it was told when it joined; what was broadcast since then it did not get.
-            if session.presence_told != self._attendance.broadcasts:
-                self._attendance.tell(session)
+            if session.presence_told != self._presence.broadcasts:
+                self._presence.tell(session)
             if session.behind is None:
                 self._fanout.start(session)
 
@@ -109,7 +109,7 @@ class Readers:
         """Stop sending to those whose outlets are congested: a flush is over."""
         congested, self._congested = self._congested, []
         for session in congested:
-            if session in self._fanout and session.behind is None and self._fanout.outlet(session).congested:
+            if session in self._fanout and session.behind is None and self._fanout.transport(session).congested:
                 session.behind = dict(self._document.clocks)
                 session.behind_version = self._document.version
                 session.behind_s = monotonic()
@@ -122,7 +122,7 @@ class Readers:
             return
         self._flush_pending()
         if session.reading and session.behind_version != self._document.version:
-            self._folder.state(
+            self._compactor.state(
                 write_state_vector(session.behind),
                 lambda missed, tail: self._catch_up(session, missed, tail),
                 lambda error: self._end(session, error),
@@ -132,12 +132,12 @@ class Readers:
 
     def _catch_up(self, session: Session, missed: bytes, tail: bytes | None) -> None:
         """Send what a slow reader has missed; for a large document it was computed away and may be late."""
-        if session.behind is None or session not in self._fanout or self._fanout.outlet(session).congested:
+        if session.behind is None or session not in self._fanout or self._fanout.transport(session).congested:
             return  # when it drains the next time, it is computed anew
         self._rejoin(session)
-        self._fanout.say(session, session.prefix + update_body(missed))
+        self._fanout.send(session, session.prefix + update_body(missed))
         if tail is not None:
-            self._fanout.say(session, session.prefix + step2_body(tail))  # as in `_give_state`
+            self._fanout.send(session, session.prefix + step2_body(tail))  # as in `_give_state`
         self._metrics.updates_out += 1
         self._metrics.slow_reader_catch_ups += 1
 
@@ -147,10 +147,10 @@ class Readers:
         self._metrics.slow_readers -= 1
         if session.reading:
             self._fanout.start(session)
-            self._attendance.tell(session, gone_since_s=session.behind_s)
+            self._presence.tell(session, gone_since_s=session.behind_s)
         held, session.held = session.held, None
         for payload in held or ():
-            self._fanout.say(session, payload)
+            self._fanout.send(session, payload)
 
     def left(self, session: Session) -> None:
         """A session has gone."""

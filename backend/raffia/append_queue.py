@@ -31,7 +31,7 @@ from raffia.services import Services
 from raffia.session import Ticket
 from raffia.types import START, Batch, DocumentId, Edit, Position
 
-log = get_logger("raffia.saver")
+log = get_logger("raffia.append_queue")
 
 FIRST_RETRY_S = 0.05
 LAST_RETRY_S = 2.0
@@ -40,11 +40,11 @@ BATCH_BYTES = 1024 * 1024
 Item = tuple[Edit | None, Ticket | None]
 
 
-def _nobody(*_what: object) -> None:
+def _ignore(*_what: object) -> None:
     """Told instead of a room that is closed."""
 
 
-class Saver:
+class AppendQueue:
     """The unsaved edits of one room.
 
     Attributes:
@@ -91,7 +91,7 @@ class Saver:
         *,
         on_saved: Callable[[list[Ticket]], None],
         on_lost: Callable[[RaffiaError], None],
-        on_log_lost: Callable[[], None] = _nobody,
+        on_log_lost: Callable[[], None] = _ignore,
     ) -> None:
         self._document = document
         self._journal = services.journal
@@ -189,7 +189,7 @@ class Saver:
 
     def retire(self) -> None:
         """The room is closed: let go of it, so that its memory is free at once and not with the next collection."""
-        self._on_saved = self._on_lost = self._on_log_lost = _nobody
+        self._on_saved = self._on_lost = self._on_log_lost = _ignore
 
     # -- a log that has lost something -----------------------------------------------------------------------------
 

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from time import monotonic
 
 from raffia.fanout import Fanout
-from raffia.presence import Entry, PresenceLimits, PresenceTable, encode
+from raffia.presence import PresenceEntry, PresenceLimits, PresenceTable, encode
 from raffia.relay import Relay
 from raffia.services import Services
 from raffia.session import Session, presence_body
 from raffia.types import DocumentId
 
 
-class Attendance:
+class RoomPresence:
     """Presence of one document on this replica.
 
     Args:
@@ -39,7 +39,7 @@ class Attendance:
         if services.bus is not None:
             self._relay = Relay(document_id, services.bus, services.metrics, own=self._own, take=self._take)
 
-    def hear(self, session: Session, payload: bytes) -> None:
+    def receive(self, session: Session, payload: bytes) -> None:
         """Take a presence message.
 
         Raises:
@@ -55,7 +55,7 @@ class Attendance:
             session.presence_rate.take(now_s)
         self._metrics.presence_dropped += applied.dropped
         if applied.answers:
-            self._fanout.say(session, session.prefix + presence_body(encode(applied.answers)))
+            self._fanout.send(session, session.prefix + presence_body(encode(applied.answers)))
         if applied.moved and self._relay is not None:
             self._relay.tell(applied.moved)
         if applied.entries:
@@ -66,7 +66,7 @@ class Attendance:
         session.presence_told = self.broadcasts
         payload = self.table.snapshot(gone_since_s=gone_since_s)
         if payload is not None:
-            self._fanout.say(session, session.prefix + presence_body(payload))
+            self._fanout.send(session, session.prefix + presence_body(payload))
 
     def flush(self) -> None:
         """Send what has changed to readers and to other replicas."""
@@ -98,10 +98,10 @@ class Attendance:
             self._relay.close()
             self._relay = None
 
-    def _own(self) -> list[Entry]:
+    def _own(self) -> list[PresenceEntry]:
         return self.table.owned_by_all(session.owner for session in self._fanout)
 
-    def _take(self, entries: list[Entry]) -> None:
+    def _take(self, entries: list[PresenceEntry]) -> None:
         """Take what another replica has accepted; a state that has moved here meanwhile is announced again (P10)."""
         applied = self.table.merge(entries, monotonic())
         if applied.answers:

@@ -18,13 +18,13 @@ from raffia.errors import RaffiaError
 from raffia.journal import Journal
 from raffia.logs import get_logger
 
-log = get_logger("raffia.readiness")
+log = get_logger("raffia.journal_health")
 
 LOOK_S = 1.0
 ANSWER_S = 5.0
 
 
-class JournalWatch:
+class JournalHealth:
     """Watches one journal for as long as it is entered."""
 
     def __init__(self, journal: Journal) -> None:

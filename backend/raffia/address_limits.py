@@ -9,7 +9,8 @@ Rules (tests quote these ids):
     AD4  Whoever was refused too often in a second (no or no good token, a forbidden document) is told "later" before
          anything is verified or any hook is asked, until it has waited. Sockets and REST count together.
     AD5  `BURST_S` seconds' worth may come at once: an office behind one address that connects anew after a restart.
-    AD6  The table is bounded: beyond `MOST` the addresses that have no connection and were quiet longest are forgotten.
+    AD6  The table is bounded: beyond `MAX_ADDRESSES` the addresses without a connection that
+         were quiet longest are forgotten.
     AD7  A limit of 0 is none.
 """
 
@@ -21,7 +22,7 @@ from raffia.errors import RoomFullError, TooFastError
 from raffia.settings import Settings, is_loopback
 
 BURST_S = 10.0
-MOST = 50_000
+MAX_ADDRESSES = 50_000
 
 
 class _Address:
@@ -40,7 +41,7 @@ class _Address:
         self.failures_s = 0.0
 
 
-class Addresses:
+class AddressLimits:
     """All addresses that connect to a process.
 
     Args:
@@ -110,7 +111,7 @@ class Addresses:
     def _of(self, name: str) -> _Address:
         known = self._known.pop(name, None) or _Address()
         self._known[name] = known  # the quiet ones stay in front (AD6)
-        if len(self._known) > MOST:
+        if len(self._known) > MAX_ADDRESSES:
             self._forget()
         return known
 

@@ -44,7 +44,7 @@ class Split(NamedTuple):
     owners: frozenset[str]
 
 
-class Owners:
+class ClientOwners:
     """The client ids of one room.
 
     Attributes:
@@ -88,7 +88,7 @@ class Owners:
         self._ids: dict[str, OrderedDict[int, None]] = {}  # the same, by user
         self._here: Counter[str] = Counter()
 
-    def came(self, user: str | None) -> None:
+    def joined(self, user: str | None) -> None:
         """A session of a user is here."""
         if user is not None:
             self._here[user] += 1

@@ -22,7 +22,7 @@ log = get_logger("raffia.journal")
 LATE_S = 2.0
 
 
-class Recent:
+class EditedIndex:
     """Which documents of this replica have been edited since they were told."""
 
     def __init__(self, base: Base) -> None:

@@ -20,7 +20,7 @@ from raffia.types import DocumentId
 Listed = tuple[DocumentId, str]  # a name, and the cursor of a page that ends with it
 
 
-class Shelf:
+class ListingPages:
     """One way to list; see `Journal.documents`."""
 
     def __init__(

@@ -22,8 +22,8 @@ from __future__ import annotations
 from raffia.settings import Settings
 
 BURST_S = 10.0
-LEAST_WAIT_S = 0.05  # fewer, longer pauses: each one costs two calls of the loop
-MOST_WAIT_S = 30.0  # a peer that is not read for longer looks dead
+MIN_WAIT_S = 0.05  # fewer, longer pauses: each one costs two calls of the loop
+MAX_WAIT_S = 30.0  # a peer that is not read for longer looks dead
 CONNECTION_SHARE = 4
 
 
@@ -51,14 +51,14 @@ class Budget:
             return 0.0
         if self._strained_s is None:
             self._strained_s = now_s
-        return min(MOST_WAIT_S, max(LEAST_WAIT_S, -self.left_s))
+        return min(MAX_WAIT_S, max(MIN_WAIT_S, -self.left_s))
 
     def strained_s(self, now_s: float) -> float:
         """For how long it has been overdrawn again and again (PC4)."""
         return 0.0 if self._strained_s is None else now_s - self._strained_s
 
 
-class Pace:
+class RateLimits:
     """What messages cost, in seconds.
 
     Attributes:

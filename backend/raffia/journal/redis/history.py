@@ -41,7 +41,7 @@ class _Head(NamedTuple):
     complete_from: Position
 
 
-class Past:
+class RedisHistory:
     """The history of the documents of one journal."""
 
     def __init__(self, base: Base, *, retention_ms: int) -> None:

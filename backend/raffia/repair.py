@@ -26,7 +26,7 @@ from raffia.types import START
 
 
 @dataclass(slots=True)
-class Rescued:
+class Repaired:
     """What could be saved.
 
     Attributes:
@@ -56,7 +56,7 @@ class Rescued:
         return Snapshot(document.base, document.index(document.base))
 
 
-def rescue(stored: Stored, *, keep_deleted: bool) -> Rescued:
+def repair(stored: Stored, *, keep_deleted: bool) -> Repaired:
     """Make the best document of what is stored (X1-X3)."""
     gate = _Gate(keep_deleted)
     present = next((one for one in stored.snapshots if one.upto == stored.folded), None)
@@ -75,7 +75,7 @@ class _Gate:
     """Takes updates into a document one by one (X1)."""
 
     def __init__(self, keep_deleted: bool) -> None:
-        self.rescued = Rescued(Document(keep_deleted=keep_deleted))
+        self.rescued = Repaired(Document(keep_deleted=keep_deleted))
 
     def begin(self, document: Document, name: str) -> None:
         """Start from a document that can be believed."""
@@ -160,7 +160,7 @@ def _believed(snapshot: StoredSnapshot, keep_deleted: bool) -> Document | None:
         return None  # it was written so: the history may know better
 
 
-def _updates(segment: StoredSegment, rescued: Rescued) -> Iterator[tuple[str, bytes]]:
+def _updates(segment: StoredSegment, rescued: Repaired) -> Iterator[tuple[str, bytes]]:
     name = f"history of {_who(segment.author)} at {_when(segment.window_ms)}"
     try:
         updates = decode_updates(segment.body)
@@ -170,7 +170,7 @@ def _updates(segment: StoredSegment, rescued: Rescued) -> Iterator[tuple[str, by
     yield from ((name, update) for update in updates)
 
 
-def _edits(entry: StoredEntry, rescued: Rescued) -> Iterator[tuple[str, bytes]]:
+def _edits(entry: StoredEntry, rescued: Repaired) -> Iterator[tuple[str, bytes]]:
     try:
         batch = decode_batch(entry.body)
     except QuarantinedError as error:

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from time import monotonic
 
+from raffia.append_queue import AppendQueue
 from raffia.fanout import Fanout
 from raffia.metrics import Metrics
 from raffia.pending import Pending
-from raffia.saver import Saver
 from raffia.session import Barrier, Session, Ticket
 
 
-class Answers:
+class Acknowledgements:
     """Gives each ticket its one answer."""
 
-    __slots__ = ("_fanout", "_metrics", "_pending", "_saver")
+    __slots__ = ("_append_queue", "_fanout", "_metrics", "_pending")
 
-    def __init__(self, fanout: Fanout, metrics: Metrics, pending: Pending, saver: Saver) -> None:
+    def __init__(self, fanout: Fanout, metrics: Metrics, pending: Pending, append_queue: AppendQueue) -> None:
         self._fanout = fanout
         self._metrics = metrics
         self._pending = pending
-        self._saver = saver
+        self._append_queue = append_queue
 
     @staticmethod
     def ticket(session: Session, echo: bytes | None, *, is_step2: bool) -> Ticket:
@@ -33,7 +33,7 @@ class Answers:
 
     def ride(self, ticket: Ticket) -> None:
         """Answer when everything that is pending or being saved now is durable."""
-        if not self._pending.ride(ticket) and not self._saver.ride(ticket):
+        if not self._pending.ride(ticket) and not self._append_queue.ride(ticket):
             self.part_saved(ticket)
 
     def nothing_new(self, ticket: Ticket) -> None:
@@ -78,4 +78,4 @@ class Answers:
         if session.behind is not None:
             session.hold(payload)
         else:
-            self._fanout.say(session, payload)
+            self._fanout.send(session, payload)
