@@ -5,14 +5,15 @@ For trying Raffia as many processes; on several machines see compose.yaml, kuber
 needs nothing but Python, and the `raffia` command, `redis-server` and `haproxy`.
 
 Rules (tests quote these ids):
-    T1  Started in the order in which they need each other: Redis, replicas, HAProxy. The URL is printed when it
-        answers.
-    T2  SIGTERM or Ctrl-C stops the replicas first: they close their sockets with "restart" (1012) through HAProxy when
-        everything is in Redis. Then HAProxy, then Redis. A second signal kills what is left. No process stays behind.
-    T3  What dies is reported and started again in its place, on its port. What dies more than `DEATHS` times within
-        `DEATHS_S` seconds, or at the start, stops the whole, with the end of its log.
-    T4  Documents stay in the folder; the next start has them. A second cluster on the same folder does not start.
-    T5  Only the public port is fixed. What is missing or taken is said in one line, with exit status 2.
+    CLU1  Started in the order in which they need each other: Redis, replicas, HAProxy. The URL is printed when it
+          answers.
+    CLU2  SIGTERM or Ctrl-C stops the replicas first: they close their sockets with "restart" (1012) through HAProxy
+          when everything is in Redis. Then HAProxy, then Redis. A second signal kills what is left. No process stays
+          behind.
+    CLU3  What dies is reported and started again in its place, on its port. What dies more than `DEATHS` times within
+          `DEATHS_S` seconds, or at the start, stops the whole, with the end of its log.
+    CLU4  Documents stay in the folder; the next start has them. A second cluster on the same folder does not start.
+    CLU5  Only the public port is fixed. What is missing or taken is said in one line, with exit status 2.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def find_program(name: str, package: str) -> str:
     """The path of a program that has to be installed.
 
     Raises:
-        ClusterError: it is not, with the name of its package (T5).
+        ClusterError: it is not, with the name of its package (CLU5).
     """
     places = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"])
     found = shutil.which(name, path=places)
@@ -139,7 +140,7 @@ def _ends_with_its_parent() -> Callable[[], None] | None:
 
 
 class Program:
-    """One process, started again when it dies (T3); its output goes to a file."""
+    """One process, started again when it dies (CLU3); its output goes to a file."""
 
     def __init__(self, name: str, command: Sequence[str], log: Path, env: Mapping[str, str] | None = None) -> None:
         self.name = name
@@ -152,7 +153,7 @@ class Program:
         log.write_bytes(b"")
 
     def start(self) -> None:
-        """Start it, in a session of its own: Ctrl-C in the terminal is for cluster.py alone (T2)."""
+        """Start it, in a session of its own: Ctrl-C in the terminal is for cluster.py alone (CLU2)."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603
                 self.command,
@@ -258,10 +259,10 @@ class Cluster:
     # -- life
 
     def start(self) -> None:
-        """Start everything in order (T1).
+        """Start everything in order (CLU1).
 
         Raises:
-            ClusterError: something ended at once, or was not ready in time (T3).
+            ClusterError: something ended at once, or was not ready in time (CLU3).
             StopRequestedError: a signal came meanwhile.
         """
         (self.folder / "logs").mkdir(exist_ok=True)
@@ -295,7 +296,7 @@ class Cluster:
             time.sleep(LOOK_S / 2)
 
     def watch(self) -> None:
-        """Start again what dies, until a signal comes (T3).
+        """Start again what dies, until a signal comes (CLU3).
 
         Raises:
             ClusterError: something dies again and again.
@@ -324,7 +325,7 @@ class Cluster:
             program.start()
 
     def stop(self) -> bool:
-        """End everything in order (T2); whether all ended when asked."""
+        """End everything in order (CLU2); whether all ended when asked."""
         replicas = [program for program in self.programs if program.name.startswith("replica")]
         others = [program for program in reversed(self.programs) if program not in replicas]
         signals = max(self.stops, 1)
@@ -355,7 +356,7 @@ def say(text: str) -> None:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Any:
-    """Keep the folder for this cluster (T4).
+    """Keep the folder for this cluster (CLU4).
 
     Raises:
         ClusterError: another cluster has it.

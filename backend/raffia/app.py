@@ -1,9 +1,9 @@
 """The whole server as one FastAPI app: sockets, health, metrics, the browser app.
 
 Rules (tests quote these ids):
-    P1  The app's lifespan is Raffia's (`app.state.raffia`). A server that opens it itself turns its own lifespan off.
-    P2  The page asks no other host for anything; its headers forbid it.
-    P3  A WebSocket does not stand in FastAPI's middleware for as long as it lives: that is 4 KB for each connection.
+    AP1  The app's lifespan is Raffia's (`app.state.raffia`). A server that opens it itself turns its own lifespan off.
+    AP2  The page asks no other host for anything; its headers forbid it.
+    AP3  A WebSocket does not stand in FastAPI's middleware for as long as it lives: that is 4 KB for each connection.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from raffia.settings import Settings, load_settings
 
 
 class RaffiaApp(FastAPI):
-    """FastAPI for requests; WebSockets go past its middleware to Raffia's own router (P3)."""
+    """FastAPI for requests; WebSockets go past its middleware to Raffia's own router (AP3)."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection or request."""
@@ -55,7 +55,7 @@ def create_app(
     if authorize is None and settings.authorize is not None:
         authorize = load_hook(settings.authorize)
     raffia = Raffia(authorize=authorize, settings=settings, journal=journal)
-    # FastAPI's own documentation pages load their scripts from another host (P2).
+    # FastAPI's own documentation pages load their scripts from another host (AP2).
     # And it would send requests with a slash too many to where it thinks that this server is: behind a proxy that ends
     # TLS perhaps to one without, token and all.
     app = RaffiaApp(

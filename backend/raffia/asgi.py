@@ -4,10 +4,10 @@ Under Raffia's own uvicorn protocol (`server/protocol.py`) a listener is attache
 server it gets an `AsgiTransport`: a bounded outbox and one task that awaits `send`. Those above see no difference.
 
 Rules (tests quote these ids):
-    G1  `serve` returns when the connection is over; the listener has heard `closed` by then, whatever happened (O5).
-    G2  A refusal is an HTTP answer where the server can give one (`websocket.http.response`), else ASGI's own: 403.
-    G3  An outbox keeps order: messages, then the close. What the server has not taken in `close_timeout_s` is dropped.
-    G4  A server that cannot say a close code (Daphne: 1001 to 2999) closes with 1000.
+    AS1  `serve` returns when the connection is over; the listener has heard `closed` by then, whatever happened (O5).
+    AS2  A refusal is an HTTP answer where the server can give one (`websocket.http.response`), else ASGI's own: 403.
+    AS3  An outbox keeps order: messages, then the close. What the server has not taken in `close_timeout_s` is dropped.
+    AS4  A server that cannot say a close code (Daphne: 1001 to 2999) closes with 1000.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ async def serve(
     subprotocol: str | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> None:
-    """Accept the WebSocket of `scope` and serve it through `listener` until it is over (G1).
+    """Accept the WebSocket of `scope` and serve it through `listener` until it is over (AS1).
 
     Args:
         scope: an ASGI scope of type `websocket`. Under our own server its headers and query string are emptied once
@@ -77,7 +77,7 @@ async def serve(
 
 
 async def refuse(send: Send, error: RaffiaError, scope: Scope) -> None:
-    """Refuse the WebSocket of `scope` before the upgrade (G2).
+    """Refuse the WebSocket of `scope` before the upgrade (AS2).
 
     Args:
         send: nothing sent before.
@@ -163,7 +163,7 @@ class AsgiTransport:
             self._call(self._listener.congested)
 
     def close(self, code: int, reason: str = "") -> None:
-        """Close after what was written (G3)."""
+        """Close after what was written (AS3)."""
         if self._closing is None and not self._told:
             self._closing = (code, close_payload(code, reason)[2:].decode())
             self._wake.set()
@@ -229,7 +229,7 @@ class AsgiTransport:
                 self._call(self._listener.text, text)
 
     async def _write(self) -> None:
-        """Send what is in the outbox, then the close (G3)."""
+        """Send what is in the outbox, then the close (AS3)."""
         try:
             while True:
                 while self._outbox:

@@ -17,7 +17,7 @@ Rules (tests quote these ids):
     A9  With keys and a hook a token that comes is verified first; then the hook decides (K5 of hooks.py).
     A10 The end of a hook's grant is None or a number of seconds; one that lies in the past is no access. Anything else
         is the hook's fault, as in A7.
-    A11 What was revoked opens nothing: that is looked at last (U3 of revocation.py). With keys and a hook, what the
+    A11 What was revoked opens nothing: that is looked at last (REV3 of revocation.py). With keys and a hook, what the
         token says of itself (`jti`, `iat`, `lnk`, its `sub`) stays with the hook's grant, so that it can be revoked.
     A12 REST in the mode of A2 asks for the name under which it was asked too: a page whose name was made to point here
         sends no Origin with a GET.

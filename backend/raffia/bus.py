@@ -1,12 +1,13 @@
 """What replicas tell each other that is not worth keeping: presence, and who is alive.
 
 Rules (tests quote these ids):
-    Q1  Nothing here is durable and nothing waits: what is said while the way is closed is lost, and whoever hears is
-        told when the way is open (again), to ask anew.
-    Q2  A replica does not hear itself.
-    Q3  What is said of one document before the next turn of the sender is one message, however many replicas there are.
-    Q4  A replica that has said nothing for `DEAD_S` is gone, and everybody is told once; one that leaves is gone at
-        once. While nobody can be heard, nobody is gone.
+    BS1  Nothing here is durable and nothing waits: what is said while the way is closed is lost, and whoever hears is
+         told when the way is open (again), to ask anew.
+    BS2  A replica does not hear itself.
+    BS3  What is said of one document before the next turn of the sender is one message, however many replicas there
+         are.
+    BS4  A replica that has said nothing for `DEAD_S` is gone, and everybody is told once; one that leaves is gone at
+         once. While nobody can be heard, nobody is gone.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class ChannelListener(Protocol):
         ...
 
     def connected(self) -> None:
-        """From here on others are heard: the first time, and again after a loss (Q1)."""
+        """From here on others are heard: the first time, and again after a loss (BS1)."""
         ...
 
 
@@ -56,9 +57,9 @@ class Bus(Protocol):
         ...
 
     def publish(self, document: DocumentId, payload: bytes) -> None:
-        """Tell all others; never waits (Q1)."""
+        """Tell all others; never waits (BS1)."""
         ...
 
     def on_gone(self, gone: Callable[[frozenset[str]], None]) -> None:
-        """Say who is told which replicas are gone (Q4); once."""
+        """Say who is told which replicas are gone (BS4); once."""
         ...

@@ -1,13 +1,13 @@
 """`raffia check`: reads every document of a data folder, and mends what can be mended; no server may run on it.
 
 Rules (tests quote these ids):
-    K1  A document is read as the hub reads it, and its bytes once more by themselves: the strict reader takes them,
+    CK1  A document is read as the hub reads it, and its bytes once more by themselves: the strict reader takes them,
         they are gap-free, and clocks and deletes are those that stand beside the snapshot.
-    K2  One document that cannot be read stops nothing: each of them is named, with what is wrong and its sizes.
-    K3  Before a document is mended, all that is stored of it is copied into `DATA/quarantine`, and is on disk.
-    K4  A mended document has been read again like any other before it is stored. One of which nothing at all can be
+    CK2  One document that cannot be read stops nothing: each of them is named, with what is wrong and its sizes.
+    CK3  Before a document is mended, all that is stored of it is copied into `DATA/quarantine`, and is on disk.
+    CK4  A mended document has been read again like any other before it is stored. One of which nothing at all can be
         read is left as it is: an empty document in its place helps nobody.
-    K5  Mending ends the document's history; versions stay. What was kept and what was left out is said.
+    CK5  Mending ends the document's history; versions stay. What was kept and what was left out is said.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ async def check(journal: SqliteJournal, *, keep_deleted: bool, repair: bool, rep
         findings.documents += 1
         try:
             examine(await journal.load(info.document), keep_deleted=keep_deleted)
-        except RaffiaError as error:  # K2
+        except RaffiaError as error:  # CK2
             findings.damaged += 1
             report(
                 f"{info.document}: {error} (snapshot {info.snapshot_bytes} bytes, log {info.tail_bytes} bytes, "
@@ -125,7 +125,7 @@ def _summary(findings: Findings, repair: bool) -> str:
 
 
 def examine(loaded: Loaded, *, keep_deleted: bool) -> Document:
-    """Read a document in every way that a server does (K1).
+    """Read a document in every way that a server does (CK1).
 
     Raises:
         UpdateError, CrdtError, TooLargeError: it cannot be read, or does not hold what its index says.
@@ -152,7 +152,7 @@ async def _mend(journal: SqliteJournal, document: DocumentId, keep_deleted: bool
             report(f"  kept: {line}")
         for line in rescued.lost:
             report(f"  left out: {line}")
-        if rescued.is_empty:  # K4
+        if rescued.is_empty:  # CK4
             report("  not repaired: nothing of it can be read; put a backup in its place, or delete it")
             return False
         snapshot = rescued.snapshot()
@@ -167,7 +167,7 @@ async def _mend(journal: SqliteJournal, document: DocumentId, keep_deleted: bool
 
 
 def set_aside(stored: Stored, data: Path) -> Path:
-    """Copy all that is stored of a document into a new folder below `data`, and return that when it is on disk (K3).
+    """Copy all that is stored of a document into a new folder below `data`, and return that when it is on disk (CK3).
 
     `stored.json` names the document and says what lies where in the other files.
 

@@ -3,17 +3,18 @@
     {"exp": 1790000000, "sub": "zoë", "raffia": {"team/*": "edit", "notes/1": "read"}}
 
 Rules (tests quote these ids):
-    V1  `exp` is required. `exp`, `nbf` and `iat` are numbers, and no truth values or texts that look like numbers. With
-        a longest lifetime set, a token that is good for longer than that from now is refused, and one that was from its
-        `iat` on: a revocation is kept for that time, and such a token would outlive it.
-    V2  With an audience set, `aud` has to name it; without one a token that has an `aud` is refused: it was made for
-        somebody else. With an issuer set, `iss` has to be it.
-    V3  A claim of the wrong type refuses the token: `"edit": true` or a level in capitals is never taken for something.
-    V4  A pattern is a document id, or one followed by `/*`, or `*`. `team/*` is every document below `team/`, however
-        deep, and not `team` itself. Everything is compared as it stands, character by character.
-    V5  Of the patterns that match, the most specific one counts: the document's own id, else the longest. So
-        `{"team/*": "edit", "team/plan": "read"}` lets nobody edit the plan. `none` takes a document out.
-    V6  Names that occur twice in a JSON object refuse the token: two readers might take different ones.
+    CM1  `exp` is required. `exp`, `nbf` and `iat` are numbers, and no truth values or texts that look like numbers.
+         With a longest lifetime set, a token that is good for longer than that from now is refused, and one that was
+         from its `iat` on: a revocation is kept for that time, and such a token would outlive it.
+    CM2  With an audience set, `aud` has to name it; without one a token that has an `aud` is refused: it was made for
+         somebody else. With an issuer set, `iss` has to be it.
+    CM3  A claim of the wrong type refuses the token: `"edit": true` or a level in capitals is never taken for
+         something.
+    CM4  A pattern is a document id, or one followed by `/*`, or `*`. `team/*` is every document below `team/`, however
+         deep, and not `team` itself. Everything is compared as it stands, character by character.
+    CM5  Of the patterns that match, the most specific one counts: the document's own id, else the longest. So
+         `{"team/*": "edit", "team/plan": "read"}` lets nobody edit the plan. `none` takes a document out.
+    CM6  Names that occur twice in a JSON object refuse the token: two readers might take different ones.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class Claims:
         return None if issued_s is None else float(issued_s)
 
     def access(self, document: DocumentId) -> Access | None:
-        """The level for one document; None for none (V4, V5)."""
+        """The level for one document; None for none (CM4, CM5)."""
         patterns = self.patterns
         if document in patterns:
             return patterns[document]
@@ -125,7 +126,7 @@ def read_claims(payload: bytes, rules: ClaimRules, now_s: float) -> Claims:
 
 
 def read_patterns(value: object, claim: str = "raffia") -> dict[str, Access | None]:
-    """Read the claim that says which documents (V3, V4).
+    """Read the claim that says which documents (CM3, CM4).
 
     Raises:
         UnauthenticatedError: not patterns and levels.
@@ -148,7 +149,7 @@ def read_patterns(value: object, claim: str = "raffia") -> dict[str, Access | No
 
 
 def is_pattern(text: str) -> bool:
-    """Whether this is a document id or a pattern of them (V4)."""
+    """Whether this is a document id or a pattern of them (CM4)."""
     if text == "*":
         return True
     name = text.removesuffix("/*")
@@ -167,7 +168,7 @@ def _no_constant(name: str) -> None:
 
 
 def _check_times(claims: dict[str, Any], rules: ClaimRules, now_s: float) -> float:
-    """Check `exp`, `nbf` and `iat` (V1); returns when the grant ends."""
+    """Check `exp`, `nbf` and `iat` (CM1); returns when the grant ends."""
     expires_s = _time(claims, "exp")
     if expires_s is None:
         raise UnauthenticatedError("the token has no exp; make one that ends")
@@ -190,7 +191,7 @@ def _check_times(claims: dict[str, Any], rules: ClaimRules, now_s: float) -> flo
 
 
 def _check_audience(claims: dict[str, Any], rules: ClaimRules) -> None:
-    """Check `aud` and `iss` (V2)."""
+    """Check `aud` and `iss` (CM2)."""
     audience = claims.get("aud", ())
     named = [audience] if isinstance(audience, str) else audience
     if not isinstance(named, list | tuple) or not all(isinstance(name, str) for name in named):

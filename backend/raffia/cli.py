@@ -1,8 +1,9 @@
 """The `raffia` command. Its flags are made from settings.py, so that no setting is without one (C1).
 
 Rules (tests quote these ids):
-    F1  What an operator has to mend is said in one line on standard error, without a traceback, with exit status 2.
-    F2  An unknown `RAFFIA_*` variable is a warning: it may be a typing error, and orchestrators set some by themselves.
+    CL1  What an operator has to mend is said in one line on standard error, without a traceback, with exit status 2.
+    CL2  An unknown `RAFFIA_*` variable is a warning: it may be a typing error, and orchestrators set some by
+         themselves.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def run(settings: Settings) -> None:
     config = make_config(
         asgi,
         message_bytes=settings.max_frame_bytes,
-        lifespan="off",  # opened here, so that its errors are ours to say (F1)
+        lifespan="off",  # opened here, so that its errors are ours to say (CL1)
         log_config=None,
         access_log=settings.log_level == "debug",
         root_path=settings.root_path,
@@ -159,7 +160,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def warn_about_unknown_variables() -> None:
-    """Log `RAFFIA_*` variables that are no setting, with the likely one (F2)."""
+    """Log `RAFFIA_*` variables that are no setting, with the likely one (CL2)."""
     known = {f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields}
     for name in sorted(os.environ):
         if name.startswith(ENV_PREFIX) and name not in known:

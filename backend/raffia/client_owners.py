@@ -4,13 +4,13 @@ New structs under somebody else's client id are legitimate at times (after a los
 or by WebRTC, they may be the only copy), and an attack at others: they make the victim's own next edits look known.
 
 Rules (tests quote these ids):
-    O1  An id belongs to the user whose presence holds it, or who wrote its very first struct, whichever this process
+    OW1  An id belongs to the user whose presence holds it, or who wrote its very first struct, whichever this process
         has seen first. Anonymous sessions own nothing.
-    O2  An id is guarded while its user is here, with a session of this replica or present through another, and for
+    OW2  An id is guarded while its user is here, with a session of this replica or present through another, and for
         `GUARD_S` after: an editor whose connection drops for a moment comes back with the same id.
-    O3  New structs under an id that is guarded for another user are parked: cut out of the update, to wait for the
+    OW3  New structs under an id that is guarded for another user are parked: cut out of the update, to wait for the
         owner's own. The rest of the update goes on.
-    O4  What is remembered is bounded, of each user too, so that nobody can push out others by making ids; the longest
+    OW4  What is remembered is bounded, of each user too, so that nobody can push out others by making ids; the longest
         unused is forgotten first. What is forgotten is as before O1.
 """
 
@@ -54,7 +54,7 @@ class ClientOwners:
         present_user: the user whose presence holds a client id, or has held it within `GUARD_S`; None when nobody's.
         is_present: whether a user is present, or was within `GUARD_S`, through whichever replica.
         clock: monotonic seconds.
-        max_ids: how many are remembered (O4).
+        max_ids: how many are remembered (OW4).
         max_ids_of_user: how many of one user.
     """
 
@@ -108,7 +108,7 @@ class ClientOwners:
         return True
 
     def wrote(self, client: int, start: int, user: str | None) -> None:
-        """A user has written new structs of one client alone, in a live update or in an entry of the log (O1).
+        """A user has written new structs of one client alone, in a live update or in an entry of the log (OW1).
 
         Who goes on under an id that others have used before is not believed to own it: its owner may be away.
         """
@@ -141,7 +141,7 @@ class ClientOwners:
             del self._ids[user]
 
     def owner(self, client: int) -> str | None:
-        """The user to whom an id belongs (O1)."""
+        """The user to whom an id belongs (OW1)."""
         user = self._users.get(client)
         if user is None:
             return self._present_user(client)
@@ -149,7 +149,7 @@ class ClientOwners:
         return user
 
     def is_foreign(self, client: int, user: str | None) -> bool:
-        """Whether an id is guarded for somebody else (O2)."""
+        """Whether an id is guarded for somebody else (OW2)."""
         owner = self.owner(client)
         if owner is None or owner == user:
             return False
@@ -159,7 +159,7 @@ class ClientOwners:
         return left_s is not None and self.clock() - left_s < GUARD_S
 
     def split(self, update: bytes, facts: UpdateFacts, clocks: Mapping[int, int], user: str | None) -> Split | None:
-        """Cut what has to be parked out of an update (O3); None when nothing has.
+        """Cut what has to be parked out of an update (OW3); None when nothing has.
 
         Args:
             update: as it came.

@@ -159,10 +159,10 @@ class Connection:
         raise NotImplementedError
 
     def ask_token(self, session: Session) -> None:
-        """Ask the client for a fresh token, where the dialect can (D2 of expiry.py)."""
+        """Ask the client for a fresh token, where the dialect can (EX2 of expiry.py)."""
 
     def end_those(self, judge: Judge) -> int:
-        """End every session for which there is an error (U3 of revocation.py)."""
+        """End every session for which there is an error (REV3 of revocation.py)."""
         ended = 0
         for session, _ in self._sessions():
             error = judge(session.grant, session.document)

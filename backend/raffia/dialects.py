@@ -3,7 +3,7 @@
 Rules (tests quote these ids; X1 to X5 and X7 stand in connection.py):
     X6  A fresh token that is good replaces the grant in silence, unless the right to write changes: that is said. One
         that is not good ends the session: that is said as a denial and as a CLOSE. When nobody can decide, the grant
-        that stands goes on (D3 of expiry.py).
+        that stands goes on (EX3 of expiry.py).
 """
 
 from __future__ import annotations

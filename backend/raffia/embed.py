@@ -195,7 +195,7 @@ class Raffia:
 
 
 def _keep_ms(settings: Settings) -> int | None:
-    """How long revocations are kept (U7 of revocation.py)."""
+    """How long revocations are kept (REV7 of revocation.py)."""
     if not settings.has_tokens:
         return HOOK_KEEP_MS
     if settings.auth_max_lifetime_s is None:

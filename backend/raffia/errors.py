@@ -1,10 +1,11 @@
 """The error tree: what can go wrong, whose fault it is, and how each dialect says it.
 
 Rules:
-    E1  Every error that reaches a client is a `RaffiaError`; anything else is our fault and is said as `InternalError`.
-    E2  Codes 4400-4499 are permanent: y-websocket 3.1 never reconnects after them. Everything else means "try again".
-    E3  "Forbidden" and "not there" are the same answer, so that names cannot be enumerated.
-    E4  A message says what, how much, where, and what to do.
+    ER1  Every error that reaches a client is a `RaffiaError`; anything else is our fault and is said as
+         `InternalError`.
+    ER2  Codes 4400-4499 are permanent: y-websocket 3.1 never reconnects after them. Everything else means "try again".
+    ER3  "Forbidden" and "not there" are the same answer, so that names cannot be enumerated.
+    ER4  A message says what, how much, where, and what to do.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class RaffiaError(Exception):
 
     @property
     def permanent(self) -> bool:
-        """Whether trying again cannot help (E2)."""
+        """Whether trying again cannot help (ER2)."""
         return 4400 <= self.close_code <= 4499
 
 
@@ -85,7 +86,7 @@ class RevokedError(UnauthenticatedError):
 
 
 class ForbiddenError(RaffiaError):
-    """Not allowed, or not there: the same answer (E3)."""
+    """Not allowed, or not there: the same answer (ER3)."""
 
     close_code: ClassVar[int] = 4403
     http_status: ClassVar[int] = 403

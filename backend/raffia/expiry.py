@@ -1,16 +1,16 @@
 """Sessions by the time at which their grants end: each is asked for a fresh token in time, or ended.
 
 Rules (tests quote these ids):
-    D1  A session whose grant has ended is ended within `TICK_S`; from the very moment nothing that it sends is taken.
-    D2  A Hocuspocus client is asked for a fresh token `lead_s` before the end, or when half of the time is left where
+    EX1  A session whose grant has ended is ended within `TICK_S`; from the very moment nothing that it sends is taken.
+    EX2  A Hocuspocus client is asked for a fresh token `lead_s` before the end, or when half of the time is left where
         that is less; once for each grant. Many that end together are not asked together: each is asked at a random
         moment in the first half of that time. Providers of v3 and v4 answer by themselves.
-    D3  When nobody could decide about the fresh token, the session goes on as it is and is asked again; if that lasts
+    EX3  When nobody could decide about the fresh token, the session goes on as it is and is asked again; if that lasts
         until the end it is told "later" (1013) and not that it is signed out.
-    D4  A tick costs what it ends, not what there is: sessions stand in buckets of a second. Those without an end
+    EX4  A tick costs what it ends, not what there is: sessions stand in buckets of a second. Those without an end
         don't stand here at all. One tick ends `MAX_AT_ONCE`, and the next one follows after `PAUSE_S`: thousands whose
         grants end together don't hold up everybody's edits.
-    D5  Time is Unix time in seconds, from one clock that tests replace.
+    EX5  Time is Unix time in seconds, from one clock that tests replace.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ class Expiry:
 
     Args:
         lead_s: how long before the end a client is asked for a fresh token.
-        clock: Unix time in seconds (D5).
-        chance: a number from 0 to 1 (D2).
+        clock: Unix time in seconds (EX5).
+        chance: a number from 0 to 1 (EX2).
     """
 
     __slots__ = ("_buckets", "_chance", "_due", "_lead_s", "_watches", "now_s")
@@ -114,7 +114,7 @@ class Expiry:
             self._put(session, watch, ends_s - lead_s * (1 - self._chance() / 2))
 
     def undecided(self, session: Session) -> None:
-        """Nobody could decide about a session's fresh token (D3)."""
+        """Nobody could decide about a session's fresh token (EX3)."""
         watch = self._watches.get(session)
         if watch is not None:
             watch.unsure = True
@@ -129,18 +129,18 @@ class Expiry:
             self._take(session, watch)
 
     def check(self, grant: Grant, session: Session | None = None) -> None:
-        """Let a grant pass that has not ended; `session` is the one that has it, if there is one yet (D1).
+        """Let a grant pass that has not ended; `session` is the one that has it, if there is one yet (EX1).
 
         Raises:
             UnauthenticatedError: it has ended (closes 4401).
-            AuthUnavailableError: so it has, but a fresh token could not be decided about (D3).
+            AuthUnavailableError: so it has, but a fresh token could not be decided about (EX3).
         """
         if grant.expires_s is not None and grant.expires_s <= self.now_s():
             watch = self._watches.get(session) if session is not None else None
             raise over(unsure=watch is not None and watch.unsure)
 
     def has_more(self, now_s: float) -> bool:
-        """Whether a tick has left something for the next one (D4)."""
+        """Whether a tick has left something for the next one (EX4)."""
         return bool(self._due) and self._due[0] <= now_s
 
     def tick(self, now_s: float) -> int:
@@ -220,7 +220,7 @@ class Expiry:
 
 
 def over(*, unsure: bool = False) -> RaffiaError:
-    """The error of a session whose grant has ended (D3)."""
+    """The error of a session whose grant has ended (EX3)."""
     if unsure:
         return AuthUnavailableError("access has ended, and nobody could decide about the fresh token; try again later")
     return UnauthenticatedError("access has ended; sign in again with a fresh token")

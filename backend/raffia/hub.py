@@ -1,13 +1,13 @@
 """Document id -> room: opened once, evicted when idle.
 
 Rules (tests quote these ids):
-    U1  A document is loaded once, however many ask for it at the same time; nobody sees it half loaded.
-    U2  A room is closed when nobody has used it for `room_idle_s` and everything of it is durable; whoever comes while
+    HU1  A document is loaded once, however many ask for it at the same time; nobody sees it half loaded.
+    HU2  A room is closed when nobody has used it for `room_idle_s` and everything of it is durable; whoever comes while
         it closes, or after it has lost its journal, waits and gets a new one.
-    U3  A document whose stored bytes cannot be read is quarantined: closed with 1011, kept as it is, reported.
-    U4  Draining: no new rooms and sessions; everything durable first, then sockets are closed 1012 in a jittered
+    HU3  A document whose stored bytes cannot be read is quarantined: closed with 1011, kept as it is, reported.
+    HU4  Draining: no new rooms and sessions; everything durable first, then sockets are closed 1012 in a jittered
         spread.
-    U5  A document that is deleted while it is being opened is opened anew, and is not there then.
+    HU5  A document that is deleted while it is being opened is opened anew, and is not there then.
 """
 
 from __future__ import annotations
@@ -283,7 +283,7 @@ class Hub:
         self.evict_idle(now_s)
 
     def evict_idle(self, now_s: float) -> None:
-        """Close the rooms that nobody has used for long enough and that have nothing left to save (U2)."""
+        """Close the rooms that nobody has used for long enough and that have nothing left to save (HU2)."""
         until_s = now_s - self.settings.room_idle_s
         for document, room in tuple(self._idle.items()):
             assert room.idle_since_s is not None
@@ -323,7 +323,7 @@ class Hub:
     # -- the end -----------------------------------------------------------------------------------------------------
 
     async def drain(self, deadline_s: float) -> None:
-        """Stop taking sessions, make everything durable, then close the sockets (U4)."""
+        """Stop taking sessions, make everything durable, then close the sockets (HU4)."""
         self.draining = True
         try:
             async with asyncio.timeout(deadline_s / 2):

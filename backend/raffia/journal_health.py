@@ -3,9 +3,9 @@
 Asking may mean a write to the disk, so an idle server that nobody asks about does not do it.
 
 Rules (tests quote these ids):
-    R1  The journal is asked when `/readyz` was, when one of its commits failed, when something waits for it and nothing
-        becomes durable, and for as long as it is away: once a second at most.
-    R2  It is away from the first question that fails, or has no answer within `ANSWER_S`, until one succeeds.
+    JH1  The journal is asked when `/readyz` was, when one of its commits failed, when something waits for it and
+         nothing becomes durable, and for as long as it is away: once a second at most.
+    JH2  It is away from the first question that fails, or has no answer within `ANSWER_S`, until one succeeds.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ class JournalHealth:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def away_s(self) -> float:
-        """For how long the journal has been away, in seconds; 0.0 when it is there. Has it asked again (R1)."""
+        """For how long the journal has been away, in seconds; 0.0 when it is there. Has it asked again (JH1)."""
         self._asked = True
         if self._away_since_s is None:
             return 0.0
         return asyncio.get_running_loop().time() - self._away_since_s
 
     async def look(self) -> None:
-        """Ask the journal if there is a reason to (R1)."""
+        """Ask the journal if there is a reason to (JH1)."""
         stats = self._journal.stats
         stuck = stats.queued > 0 and stats.commits == self._commits
         failing = stats.failures != self._failures

@@ -2,15 +2,15 @@
 names one that is not among them.
 
 Rules (tests quote these ids):
-    W1  Only `https`, or `http` on this machine. Redirects are not followed, answers are bounded, and each fetch has a
+    JW1  Only `https`, or `http` on this machine. Redirects are not followed, answers are bounded, and each fetch has a
         deadline. Nothing in a token says where keys come from.
-    W2  Keys are used for `max_age_s` after they were fetched. From half of that on they are fetched anew in the
+    JW2  Keys are used for `max_age_s` after they were fetched. From half of that on they are fetched anew in the
         background, so that a provider that is away for a short time is not noticed. Older ones are not used.
-    W3  A `kid` that is not known has the keys fetched once more, at most once in `REFETCH_S` for all tokens together;
+    JW3  A `kid` that is not known has the keys fetched once more, at most once in `REFETCH_S` for all tokens together;
         who asks meanwhile waits for that. Only then is the token refused: a key may be younger than what we have.
-    W4  Without keys nobody is refused: `AuthUnavailableError` says "later". After a fetch that failed the next one
+    JW4  Without keys nobody is refused: `AuthUnavailableError` says "later". After a fetch that failed the next one
         waits for `RETRY_S`.
-    W5  There is one fetch at a time; nobody who stops waiting ends it for the others.
+    JW5  There is one fetch at a time; nobody who stops waiting ends it for the others.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class PublishedKeys:
     """The keys behind a URL.
 
     Args:
-        url: where the JWK set is (W1).
-        max_age_s: how long keys are used (W2).
+        url: where the JWK set is (JW1).
+        max_age_s: how long keys are used (JW2).
         fetch: gets the set's bytes; by default from the URL.
         clock: monotonic time in seconds.
         sleep: waits for some seconds.
@@ -80,10 +80,10 @@ class PublishedKeys:
         self._task: asyncio.Task[None] | None = None
 
     async def find(self, kid: str | None, algorithm: str) -> Sequence[Key]:
-        """The keys that a token of this `kid` and algorithm may have been signed with; none when there is none (W3).
+        """The keys that a token of this `kid` and algorithm may have been signed with; none when there is none (JW3).
 
         Raises:
-            AuthUnavailableError: the provider cannot be asked (W4).
+            AuthUnavailableError: the provider cannot be asked (JW4).
         """
         asked_s = self._clock()
         age_s = self._age_s()
@@ -115,7 +115,7 @@ class PublishedKeys:
             raise AuthUnavailableError("the keys of the identity provider cannot be fetched; try again later")
 
     def _may_try(self) -> bool:
-        """Whether a fetch is under way or may be started (W4)."""
+        """Whether a fetch is under way or may be started (JW4)."""
         return self._task is not None or self._failed_s is None or self._clock() >= self._failed_s + RETRY_S
 
     def _start(self, wait_s: float) -> asyncio.Task[None]:
@@ -151,7 +151,7 @@ def _usable(content: bytes) -> list[Key]:
 
 
 def check_url(url: str) -> None:
-    """Refuse URLs that keys must not come from (W1).
+    """Refuse URLs that keys must not come from (JW1).
 
     Raises:
         SettingsError: with what would work.
@@ -169,7 +169,7 @@ def check_url(url: str) -> None:
 
 
 async def fetch_url(url: str, deadline_s: float = FETCH_S) -> bytes:
-    """GET a URL: one request, no redirect, a bounded answer (W1).
+    """GET a URL: one request, no redirect, a bounded answer (JW1).
 
     Raises:
         FetchError: anything but a 200 with a body within the bounds and in time.

@@ -1,15 +1,16 @@
 """Keys that tokens are verified with, from a file or a published set. Each key has one algorithm, for good.
 
 Rules (tests quote these ids):
-    Q1  The key says the algorithm, never the token: a secret is HS256, an RSA key RS256, a P-256 key ES256, an Ed25519
-        key EdDSA. A token that names another algorithm than a key's is never checked with it.
-    Q2  A file is one of three: PEM blocks (public or private keys), a JWK set (`{"keys": [...]}`), or secrets, one a
-        line. What looks like a key is never taken for a secret.
-    Q3  Weak keys are refused at the start: secrets under 32 characters or of one that is repeated, RSA under 2048 bits.
-    Q4  Several keys make a rotation: all of them verify, the first one that can signs. A token's `kid` picks the key
-        where keys have one; without it those of its algorithm are tried.
-    Q5  A published set holds no secrets: symmetric keys in it are passed over, as are keys for encryption and keys
-        of algorithms that we don't take.
+    KY1  The key says the algorithm, never the token: a secret is HS256, an RSA key RS256, a P-256 key ES256, an Ed25519
+         key EdDSA. A token that names another algorithm than a key's is never checked with it.
+    KY2  A file is one of three: PEM blocks (public or private keys), a JWK set (`{"keys": [...]}`), or secrets, one a
+         line. What looks like a key is never taken for a secret.
+    KY3  Weak keys are refused at the start: secrets under 32 characters or of one that is repeated, RSA under 2048
+         bits.
+    KY4  Several keys make a rotation: all of them verify, the first one that can signs. A token's `kid` picks the key
+         where keys have one; without it those of its algorithm are tried.
+    KY5  A published set holds no secrets: symmetric keys in it are passed over, as are keys for encryption and keys of
+         algorithms that we don't take.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Key:
 
     Attributes:
         kid: what tokens call it; None when it has no name.
-        algorithm: the one algorithm that it is for (Q1).
+        algorithm: the one algorithm that it is for (KY1).
         verifying: what checks signatures.
         signing: what makes them; None where only the public half is known.
     """
@@ -77,7 +78,7 @@ class KeySet:
         self.keys = tuple(keys)
 
     def find(self, kid: str | None, algorithm: str) -> Sequence[Key]:
-        """The keys that a token of this `kid` and algorithm may have been signed with (Q1, Q4)."""
+        """The keys that a token of this `kid` and algorithm may have been signed with (KY1, KY4)."""
         keys = [key for key in self.keys if key.algorithm == algorithm]
         if kid is None:
             return keys
@@ -90,7 +91,7 @@ class KeySet:
 
 
 def read_key_file(path: Path, what: str = "--auth-key-file (RAFFIA_AUTH_KEY_FILE)") -> KeySet:
-    """Read a file of keys (Q2).
+    """Read a file of keys (KY2).
 
     Raises:
         SettingsError: it cannot be read, or holds something else or something weak.
@@ -109,7 +110,7 @@ def read_key_file(path: Path, what: str = "--auth-key-file (RAFFIA_AUTH_KEY_FILE
 
 
 def read_keys(content: bytes) -> list[Key]:
-    """Read what a file of keys holds (Q2).
+    """Read what a file of keys holds (KY2).
 
     Raises:
         BadKeyError: with the reason.
@@ -167,10 +168,10 @@ def _public_key(key: object) -> Key:
 
 
 def algorithm_of(key: PublicKey) -> str:
-    """The algorithm of an asymmetric key (Q1).
+    """The algorithm of an asymmetric key (KY1).
 
     Raises:
-        BadKeyError: too small, or of another curve (Q3).
+        BadKeyError: too small, or of another curve (KY3).
     """
     if isinstance(key, rsa.RSAPublicKey):
         if key.key_size < MIN_RSA_BITS:
@@ -204,7 +205,7 @@ def secret_key(secret: bytes, kid: str | None, where: str) -> Key:
     """A key for HS256.
 
     Raises:
-        BadKeyError: too easily guessed (Q3).
+        BadKeyError: too easily guessed (KY3).
     """
     if len(secret) < MIN_SECRET:
         raise BadKeyError(
@@ -225,7 +226,7 @@ def read_jwk_set(content: bytes, *, secrets_too: bool) -> list[Key]:
 
     Args:
         content: JSON.
-        secrets_too: whether symmetric keys are taken: from a file of ours, never from a published set (Q5).
+        secrets_too: whether symmetric keys are taken: from a file of ours, never from a published set (KY5).
 
     Raises:
         BadKeyError: not a JWK set; or, of a file of ours, a key in it is not taken.

@@ -1,14 +1,14 @@
 """What other replicas have written, on its way from the log into a room.
 
 Rules (tests quote these ids):
-    L1  Entries are taken in the order of the log. One's own come back too and are known by their very batch.
-    L2  `position` is what a snapshot may cover: everything up to it is in the document. It stays where it is while
-        entries are being fetched, and before the first entry that cannot be taken yet, or cannot be read at all.
-    L3  After a `Gap` the same is done as after a `Reset`: entries that were trimmed meanwhile may have hidden a loss.
-    L4  After a `Reset` (the log was cut, or another Redis took over), or when an append is refused for that reason, the
-        saver holds; the log is read; what the document lacks is taken, and what the log lacks is appended before
-        anything queued. Replicas do so at random moments of `SPREAD_S`, so that mostly one of them writes it.
-    L5  While the journal is away this waits; only a deleted or unreadable document ends it, and the room with it.
+    LF1  Entries are taken in the order of the log. One's own come back too and are known by their very batch.
+    LF2  `position` is what a snapshot may cover: everything up to it is in the document. It stays where it is while
+         entries are being fetched, and before the first entry that cannot be taken yet, or cannot be read at all.
+    LF3  After a `Gap` the same is done as after a `Reset`: entries that were trimmed meanwhile may have hidden a loss.
+    LF4  After a `Reset` (the log was cut, or another Redis took over), or when an append is refused for that reason,
+         the saver holds; the log is read; what the document lacks is taken, and what the log lacks is appended before
+         anything queued. Replicas do so at random moments of `SPREAD_S`, so that mostly one of them writes it.
+    LF5  While the journal is away this waits; only a deleted or unreadable document ends it, and the room with it.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class LogFollower:
 
     @property
     def position(self) -> Position:
-        """Up to where the document holds the log (L2)."""
+        """Up to where the document holds the log (LF2)."""
         return self._last if self._cap is None else self._cap
 
     @property
@@ -141,7 +141,7 @@ class LogFollower:
             self._cap = None
 
     def log_lost(self) -> None:
-        """An append was refused because the log lacks what this replica has seen (L4)."""
+        """An append was refused because the log lacks what this replica has seen (LF4)."""
         self._metrics.log_resets += not self._rewrites
         self._catch_up()
 
@@ -181,7 +181,7 @@ class LogFollower:
                 self._last = position
 
     def _taken(self, updates: Sequence[bytes]) -> None:
-        """Let the room take updates; if it cannot take all of them, no snapshot goes past this (L2)."""
+        """Let the room take updates; if it cannot take all of them, no snapshot goes past this (LF2)."""
         before = self.position
         try:
             complete = self._take(updates)
@@ -216,7 +216,7 @@ class LogFollower:
             self._start_reading()  # another loss was told after the task had looked for the last time
 
     async def _read_log(self) -> None:
-        """Read the log until the document holds all of it, and, after a loss, it all of the document (L3, L4)."""
+        """Read the log until the document holds all of it, and, after a loss, it all of the document (LF3, LF4)."""
         retry_s = FIRST_RETRY_S
         while self._again:
             self._append_queue.hold()

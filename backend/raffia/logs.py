@@ -4,12 +4,12 @@ Modules log through `get_logger`; the events pass the standard library's logging
 like its own. Only `raffia serve` configures handlers.
 
 Rules (tests quote these ids):
-    L1  An event is a short constant sentence; what varies is in its fields.
-    L2  Values of URL parameters that carry secrets (`?token=`) are replaced before a line is written, in the
+    LG1  An event is a short constant sentence; what varies is in its fields.
+    LG2  Values of URL parameters that carry secrets (`?token=`) are replaced before a line is written, in the
         server's access log too: the y-websocket client can send its token in no other way.
         So are bearer tokens, `raffia.token.…` subprotocols and everything that looks like a JWT, wherever a line holds
         them: in its message, its fields or its traceback. Tracebacks show no variables: one of them would be a token.
-    L3  A library configures nothing: importing Raffia adds no handler and no level.
+    LG3  A library configures nothing: importing Raffia adds no handler and no level.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
 
 
 def redact(text: str) -> str:
-    """Replace the values of URL parameters that carry secrets, and tokens (L2)."""
+    """Replace the values of URL parameters that carry secrets, and tokens (LG2)."""
     if _HINTS.search(text) is None:
         return text
     return _TOKEN.sub(lambda found: f"{found[1] or ''}{REDACTED}", _SECRET.sub(rf"\g<1>{REDACTED}", text))
 
 
 class RedactSecrets(logging.Filter):
-    """Takes secrets out of a record's message and arguments before anything formats it (L2)."""
+    """Takes secrets out of a record's message and arguments before anything formats it (LG2)."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Change the record in place; every record passes."""
@@ -70,7 +70,7 @@ class RedactSecrets(logging.Filter):
 
 @contextmanager
 def redacted_server_logs() -> Iterator[None]:
-    """Keep secrets out of uvicorn's own lines, whoever runs it, as long as Raffia runs (L2)."""
+    """Keep secrets out of uvicorn's own lines, whoever runs it, as long as Raffia runs (LG2)."""
     redactor = RedactSecrets()
     loggers = [logging.getLogger(name) for name in _SERVER_LOGGERS]
     for logger in loggers:
@@ -123,7 +123,7 @@ def _drop_colours(_logger: Any, _method: str, event: Any) -> Any:
 
 
 def _redact_fields(_logger: Any, _method: str, event: Any) -> Any:
-    """Take secrets out of every field, tracebacks among them (L2)."""
+    """Take secrets out of every field, tracebacks among them (LG2)."""
     return {name: _redacted(value) for name, value in event.items()}
 
 

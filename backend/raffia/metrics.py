@@ -5,9 +5,9 @@ Code adds to attributes (`metrics.updates_in += 1`, `metrics.refusals[error.reas
 There is one `Metrics` per hub and no global one.
 
 Rules (tests quote these ids):
-    M1  Every attribute is exported, under `raffia_` and its name, with the help that stands here.
-    M2  A counter never goes down, a gauge says what is so now.
-    M3  Labels come from closed sets in the code (an error's `reason`), never from what a client sent.
+    ME1  Every attribute is exported, under `raffia_` and its name, with the help that stands here.
+    ME2  A counter never goes down, a gauge says what is so now.
+    ME3  Labels come from closed sets in the code (an error's `reason`), never from what a client sent.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class Metrics:
     quarantined: int = _counter("Documents closed because their stored bytes cannot be read")
 
     def families(self) -> Iterator[Metric]:
-        """Everything in Prometheus's data model (M1)."""
+        """Everything in Prometheus's data model (ME1)."""
         for item in fields(self):
             kind, text, value = item.metadata["kind"], item.metadata["help"], getattr(self, item.name)
             name = f"raffia_{item.name}"

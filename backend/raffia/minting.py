@@ -1,9 +1,9 @@
 """`raffia token` and `raffia new-key`: make a token, and the secret that it is signed with.
 
 Rules (tests quote these ids):
-    Y1  On standard output stands the token alone, so that it can be put into a variable.
-    Y2  A token that the server of the same settings would refuse is not printed (J5 of tokens.py).
-    Y3  A secret is written into a new file that only its owner reads; one that is there is never replaced.
+    MN1  On standard output stands the token alone, so that it can be put into a variable.
+    MN2  A token that the server of the same settings would refuse is not printed (TK5 of tokens.py).
+    MN3  A secret is written into a new file that only its owner reads; one that is there is never replaced.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def mint(
 
 
 def write_secret(path: Path) -> None:
-    """Write a new secret (Y3).
+    """Write a new secret (MN3).
 
     Raises:
         SettingsError: the file is there already, or cannot be made.

@@ -1,12 +1,12 @@
 """Presence of one document between replicas.
 
 Rules (tests quote these ids):
-    Y1  Only what this replica's sessions say is told; what comes from others is never passed on. So the number of
+    RLY1  Only what this replica's sessions say is told; what comes from others is never passed on. So the number of
         messages does not grow with the number of replicas.
-    Y2  Between two messages only the latest entry of an id is kept, and they are `PAUSE_S` apart.
-    Y3  Whoever can hear (again) says so, with all states of its own; the others answer with theirs.
-    Y4  A message that cannot be read is dropped and counted, and never ends anything: other versions may speak too.
-    Y5  A state that has been removed here is told back as such, from nobody, so that the replica where its session is
+    RLY2  Between two messages only the latest entry of an id is kept, and they are `PAUSE_S` apart.
+    RLY3  Whoever can hear (again) says so, with all states of its own; the others answer with theirs.
+    RLY4  A message that cannot be read is dropped and counted, and never ends anything: other versions may speak too.
+    RLY5  A state that has been removed here is told back as such, from nobody, so that the replica where its session is
         announces it above the removal (P10).
 """
 
@@ -122,7 +122,7 @@ class Relay:
         bus.join(document, self)
 
     def tell(self, entries: Iterable[PresenceEntry]) -> None:
-        """Tell the others what has changed here; entries of other replicas are left out (Y1, Y2)."""
+        """Tell the others what has changed here; entries of other replicas are left out (RLY1, RLY2)."""
         replica = self._bus.replica
         for entry in entries:
             if isinstance(entry.owner, tuple) and entry.owner[0] == replica:
@@ -150,7 +150,7 @@ class Relay:
         self._bus.publish(self._document, encode(self._bus.replica, entries, is_hello=is_hello))
 
     def heard(self, payload: bytes) -> None:
-        """Another replica said this (Y4)."""
+        """Another replica said this (RLY4)."""
         try:
             said = decode(payload)
         except WireError as error:
@@ -165,12 +165,12 @@ class Relay:
                 self._publish(own, is_hello=False)
 
     def deny(self, removals: Iterable[PresenceEntry]) -> None:
-        """Tell the others what is removed here although they think otherwise (Y5)."""
+        """Tell the others what is removed here although they think otherwise (RLY5)."""
         nobody = (self._bus.replica, NOBODY)
         self._publish([entry._replace(owner=nobody, user=None) for entry in removals], is_hello=False)
 
     def connected(self) -> None:
-        """From here on others are heard (Y3)."""
+        """From here on others are heard (RLY3)."""
         self._publish(self._own(), is_hello=True)
 
     def close(self) -> None:

@@ -1,13 +1,13 @@
 """The best document that can be made of damaged bytes. Pure: what is stored comes in, a document goes out.
 
 Rules (tests quote these ids):
-    X1  Everything passes the gate: what cannot be read, and what refers to something that is not there, is left out and
-        named. What is kept is gap-free.
-    X2  A snapshot whose checksum fits its index is believed. Of any other the history is preferred: an older snapshot
-        that can be believed (or the very beginning), and the segments behind it.
-    X3  A snapshot that cannot be believed, but read, fills in only what the history lacks; then that is said.
-    X4  Bytes that are damaged and still read as an update cannot be told from others: entries and segments have no
-        checksum.
+    RPR1  Everything passes the gate: what cannot be read, and what refers to something that is not there, is left out
+          and named. What is kept is gap-free.
+    RPR2  A snapshot whose checksum fits its index is believed. Of any other the history is preferred: an older snapshot
+          that can be believed (or the very beginning), and the segments behind it.
+    RPR3  A snapshot that cannot be believed, but read, fills in only what the history lacks; then that is said.
+    RPR4  Bytes that are damaged and still read as an update cannot be told from others: entries and segments have no
+          checksum.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Repaired:
 
 
 def repair(stored: Stored, *, keep_deleted: bool) -> Repaired:
-    """Make the best document of what is stored (X1-X3)."""
+    """Make the best document of what is stored (RPR1-RPR3)."""
     gate = _Gate(keep_deleted)
     present = next((one for one in stored.snapshots if one.upto == stored.folded), None)
     believed = _believed(present, keep_deleted) if present is not None else None
@@ -72,7 +72,7 @@ def repair(stored: Stored, *, keep_deleted: bool) -> Repaired:
 
 
 class _Gate:
-    """Takes updates into a document one by one (X1)."""
+    """Takes updates into a document one by one (RPR1)."""
 
     def __init__(self, keep_deleted: bool) -> None:
         self.rescued = Repaired(Document(keep_deleted=keep_deleted))
@@ -113,7 +113,7 @@ class _Gate:
 
 
 def _from_history(gate: _Gate, stored: Stored, present: StoredSnapshot | None) -> None:
-    """Start from an older snapshot and the segments behind it; fill in from the damaged one (X2, X3)."""
+    """Start from an older snapshot and the segments behind it; fill in from the damaged one (RPR2, RPR3)."""
     document = gate.rescued.document
     lost = gate.rescued.lost
     lost.append("the snapshot is not there" if present is None else f"{_said(present)} is damaged")
@@ -151,7 +151,7 @@ def _covers(document: Document, present: StoredSnapshot) -> bool:
 
 
 def _believed(snapshot: StoredSnapshot, keep_deleted: bool) -> Document | None:
-    """The document of a snapshot whose checksum fits; its clocks and deletes are read out of the state (X2)."""
+    """The document of a snapshot whose checksum fits; its clocks and deletes are read out of the state (RPR2)."""
     if not Document.is_index_of(snapshot.index, snapshot.state):
         return None
     try:

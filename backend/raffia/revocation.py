@@ -1,21 +1,22 @@
 """What no longer counts although it has not expired: tokens of a user, one token, the links to a document.
 
 Rules (tests quote these ids):
-    U1  Revoking a user takes back what was issued to it until then: tokens by their `iat`, grants of a hook by the time
-        at which the hook was asked. What does not say when it was issued counts as older. Later ones are good again.
-    U2  Revoking a token takes back the one with that `jti`; revoking links, every token with the claim `lnk` that was
-        issued until then, for that one document.
-    U3  It counts at every opening, every renewal and every REST call, and for live sessions at once: they end as an
-        expired one does (4401; on Hocuspocus a denial and a CLOSE in band).
-    U4  `revoke` returns when it is durable. It counts in this process before that, and goes on to if it could not be
-        stored: it is stored when the journal is back.
-    U5  Other replicas hear of it at once, and read what is stored every `REREAD_S` besides: within 5 s it counts
-        everywhere, also when the message was lost. A store that has lost some is given them again.
-    U6  While the journal is away, what is known here decides.
-    U7  Kept are revocations until every token that they concern has expired: for the longest lifetime of a token, where
-        one is set, and else for ever. One of grants that a hook gave is kept for some minutes.
-    U8  A recheck takes nothing back: the live sessions of a user, or on a document, are told to sign in again (1012),
-        which providers do by themselves. What has to decide about them decides anew.
+    REV1  Revoking a user takes back what was issued to it until then: tokens by their `iat`, grants of a hook by the
+          time at which the hook was asked. What does not say when it was issued counts as older. Later ones are good
+          again.
+    REV2  Revoking a token takes back the one with that `jti`; revoking links, every token with the claim `lnk` that was
+          issued until then, for that one document.
+    REV3  It counts at every opening, every renewal and every REST call, and for live sessions at once: they end as an
+          expired one does (4401; on Hocuspocus a denial and a CLOSE in band).
+    REV4  `revoke` returns when it is durable. It counts in this process before that, and goes on to if it could not be
+          stored: it is stored when the journal is back.
+    REV5  Other replicas hear of it at once, and read what is stored every `REREAD_S` besides: within 5 s it counts
+          everywhere, also when the message was lost. A store that has lost some is given them again.
+    REV6  While the journal is away, what is known here decides.
+    REV7  Kept are revocations until every token that they concern has expired: for the longest lifetime of a token,
+          where one is set, and else for ever. One of grants that a hook gave is kept for some minutes.
+    REV8  A recheck takes nothing back: the live sessions of a user, or on a document, are told to sign in again (1012),
+          which providers do by themselves. What has to decide about them decides anew.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ class _Index:
                 del kept[subject]
 
     def is_revoked(self, grant: Grant, document: DocumentId) -> bool:
-        """Whether a grant has been taken back (U1, U2)."""
+        """Whether a grant has been taken back (REV1, REV2)."""
         claims = grant.claims
         jti = claims.get("jti")
         if isinstance(jti, str) and jti in self.by_kind[Revoked.TOKEN]:
@@ -99,7 +100,7 @@ class _Index:
         return "lnk" in claims and _is_before(grant, self.by_kind[Revoked.LINKS].get(document))
 
     def wants_recheck(self, grant: Grant, document: DocumentId) -> bool:
-        """Whether a session of this grant has to sign in again (U8)."""
+        """Whether a session of this grant has to sign in again (REV8)."""
         return (
             grant.user is not None and grant.user in self.by_kind[Revoked.RECHECK_USER]
         ) or document in self.by_kind[Revoked.RECHECK_DOCUMENT]
@@ -125,7 +126,7 @@ class RevocationList:
     """What has been revoked, as this process knows it. Belongs to the event loop.
 
     Args:
-        keep_ms: how long a revocation is kept (U7); None for ever.
+        keep_ms: how long a revocation is kept (REV7); None for ever.
         clock: Unix time in seconds.
     """
 
@@ -150,11 +151,11 @@ class RevocationList:
         return self._index.all()
 
     def check(self, grant: Grant, document: DocumentId) -> None:
-        """Let a grant pass that has not been taken back (U3).
+        """Let a grant pass that has not been taken back (REV3).
 
         Raises:
             RevokedError: it has been (closes 4401).
-            SignInAgainError: whoever gave it is to be asked again (U8).
+            SignInAgainError: whoever gave it is to be asked again (REV8).
         """
         if not self._index:
             return
@@ -164,7 +165,7 @@ class RevocationList:
             raise SignInAgainError("access is decided about anew; connect again")
 
     async def revoke(self, kind: Revoked, subject: str) -> int:
-        """Take back what was issued until now, or have sessions sign in again (U4, U8).
+        """Take back what was issued until now, or have sessions sign in again (REV4, REV8).
 
         Returns:
             How many sessions of this process were ended.
@@ -226,7 +227,7 @@ class RevocationList:
 
     @asynccontextmanager
     async def following(self, journal: Journal, connections: Callable[[], Iterable[Holder]]) -> AsyncIterator[None]:
-        """Read what the journal has, and what comes, as long as this is entered (U5)."""
+        """Read what the journal has, and what comes, as long as this is entered (REV5)."""
         self._journal, self._connections, self._mark = journal, connections, None
         self._wake = asyncio.Event()
         journal.on_revoked(self._wake.set)
@@ -247,7 +248,7 @@ class RevocationList:
                 async with asyncio.timeout(REREAD_S):
                     await self._wake.wait()
             except TimeoutError:
-                pass  # nobody has said anything; look all the same (U5)
+                pass  # nobody has said anything; look all the same (REV5)
             self._wake.clear()
             await self.read()
             if self._clock() - forgotten_s > FORGET_S:
@@ -255,7 +256,7 @@ class RevocationList:
                 self._index.forget(self._now_ms())
 
     async def read(self) -> None:
-        """Read what is stored, and store what is not (U5); when that fails, what is known goes on to count (U6)."""
+        """Read what is stored, and store what is not (REV5); when that fails, what is known goes on to count (REV6)."""
         assert self._journal is not None
         mark, self._is_lacking = None if self._is_lacking else self._mark, False
         try:

@@ -1,14 +1,14 @@
 """Tokens (JWT): verifying one with the keys of the settings, and making one.
 
 Rules (tests quote these ids):
-    J1  A token is three parts of base64url with dots between, of at most `max_token_bytes`; its header names an
-        algorithm that we take, and demands nothing (`crit`) that we don't know.
-    J2  The signature is checked first, with keys of just that algorithm (Q1 of keys.py); nothing that stands in a token
-        chooses anything else: `jwk`, `jku`, `x5u` and the like in its header are not looked at.
-    J3  Then the claims are read (claims.py). What is wrong with a token is `UnauthenticatedError`; no message holds
-        any part of a token.
-    J4  Only when keys are missing because their provider is away is it `AuthUnavailableError`.
-    J5  Whatever is made here is verified here before anybody gets it.
+    TK1  A token is three parts of base64url with dots between, of at most `max_token_bytes`; its header names an
+         algorithm that we take, and demands nothing (`crit`) that we don't know.
+    TK2  The signature is checked first, with keys of just that algorithm (KY1 of keys.py); nothing that stands in a
+         token chooses anything else: `jwk`, `jku`, `x5u` and the like in its header are not looked at.
+    TK3  Then the claims are read (claims.py). What is wrong with a token is `UnauthenticatedError`; no message holds
+         any part of a token.
+    TK4  Only when keys are missing because their provider is away is it `AuthUnavailableError`.
+    TK5  Whatever is made here is verified here before anybody gets it.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ class TokenVerifier:
             now_s: Unix time in seconds.
 
         Raises:
-            UnauthenticatedError: not good, with the reason (J3).
-            AuthUnavailableError: the keys cannot be fetched (J4).
+            UnauthenticatedError: not good, with the reason (TK3).
+            AuthUnavailableError: the keys cannot be fetched (TK4).
         """
         kid, algorithm = self._read_header(token)
         keys = await self._keys.find(kid, algorithm)
@@ -99,7 +99,7 @@ class TokenVerifier:
         await self._keys.close()
 
     def _read_header(self, token: str) -> tuple[str | None, str]:
-        """`kid` and `alg` of a token's header, which nobody has verified yet (J1)."""
+        """`kid` and `alg` of a token's header, which nobody has verified yet (TK1)."""
         if len(token) > self._max_bytes:
             raise UnauthenticatedError(f"the token has {len(token)} bytes; the limit is {self._max_bytes}")
         if not _FORM.fullmatch(token):
@@ -119,7 +119,7 @@ class TokenVerifier:
 
 
 def check_signature(token: str, key: Key) -> bytes | None:
-    """The payload of a token that was signed with this key and its algorithm; None for any other (J2)."""
+    """The payload of a token that was signed with this key and its algorithm; None for any other (TK2)."""
     try:
         verified = _JWS.decode_complete(token, key.verifying, algorithms=[key.algorithm])
     except (PyJWTError, ValueError):
@@ -155,7 +155,7 @@ def claim_rules(settings: Settings) -> ClaimRules:
 
 
 def make_token(claims: Mapping[str, Any], keys: KeySet, rules: ClaimRules, now_s: float, max_bytes: int = 8192) -> str:
-    """Sign claims with the first key that can (J5).
+    """Sign claims with the first key that can (TK5).
 
     Raises:
         SettingsError: no key that signs, or claims that the server would not take.

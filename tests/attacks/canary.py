@@ -4,11 +4,11 @@ Owners write the name of their document into it, and into their presence, all th
 come and go, in both dialects, with grants of every kind and none. Every byte that any of them receives is searched.
 
 Rules:
-    N1  A grant counts from the moment at which its token was sent. It ends, to the byte, with the server's own word
+    CAN1  A grant counts from the moment at which its token was sent. It ends, to the byte, with the server's own word
         (a denial, a CLOSE, the end of the socket, the pong behind the visitor's own CLOSE), and `GRACE_S` after its
         token at the latest.
-    N2  Whoever has a grant has to see what it opens: a canary that hears nothing proves nothing.
-    N3  Everything is chosen from one seed, which a failure prints.
+    CAN2  Whoever has a grant has to see what it opens: a canary that hears nothing proves nothing.
+    CAN3  Everything is chosen from one seed, which a failure prints.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Spy(Client):
     """One connection of which every byte is searched.
 
     Attributes:
-        until_s: address -> until when its document may be seen (N1).
+        until_s: address -> until when its document may be seen (CAN1).
         seen: documents whose secrets have come, and how often.
         told: address -> how often it was told no: denied, or closed.
     """
@@ -105,7 +105,7 @@ class Spy(Client):
     # -- what it waits for
 
     async def sees(self, document: str) -> None:
-        """Wait for news of a document (N2)."""
+        """Wait for news of a document (CAN2)."""
         before = self.seen[document]
         await self.until(lambda: self.seen[document] > before, f"news of {document}", DEADLINE_S)
 
@@ -114,7 +114,7 @@ class Spy(Client):
         await self.until(lambda: self.told[address] > before, f"a no for {address}", DEADLINE_S)
 
     async def detaches(self, address: str) -> None:
-        """Say CLOSE; from the pong on nothing more of that document may come (N1)."""
+        """Say CLOSE; from the pong on nothing more of that document may come (CAN1)."""
         self.say(address, b"\x07")
         pongs = self.pongs
         self.send(b"\x09")
@@ -127,7 +127,7 @@ class Run:
 
     Args:
         place: where; owners write at `victims`, visitors come to all servers.
-        seed: of everything that is chosen (N3).
+        seed: of everything that is chosen (CAN3).
         visits: how many visitors come in all.
         at_once: how many of them at the same time.
 

@@ -4,10 +4,10 @@ Vera types and Walt reads, all the time, while a test attacks. Behind it everyth
 looked at: connections, content, answers, presence, latency, what Walt's browser was sent.
 
 Rules:
-    Z1  Vera is a Hocuspocus client, so that each of her updates has an answer to be counted; Walt speaks y-websocket.
-    Z2  Vera's text is in the root text `t`. Whoever else writes there has to be undone or refused; attackers who may
+    SCN1  Vera is a Hocuspocus client, so that each of her updates has an answer to be counted; Walt speaks y-websocket.
+    SCN2  Vera's text is in the root text `t`. Whoever else writes there has to be undone or refused; attackers who may
         write use other roots.
-    Z3  What stands at the end is compared with what a newcomer reads, in both dialects, at every server of the place.
+    SCN3  What stands at the end is compared with what a newcomer reads, in both dialects, at every server of the place.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ async def test_who_comes_back_finds_her_words_and_can_write(place: Place, dialec
 
 
 async def test_a_victim_without_presence_keeps_her_id(alone: Place, dialect: str) -> None:
-    """A script announces nothing: having written the first struct is what makes the id hers (O1)."""
+    """A script announces nothing: having written the first struct is what makes the id hers (OW1)."""
     async with Victims(alone, has_presence=False) as victims:
         attacker = await enter(alone.attacker, victims.document, dialect)
         for _ in range(3):
@@ -131,7 +131,7 @@ async def test_a_victim_without_presence_keeps_her_id(alone: Place, dialect: str
 
 
 async def test_many_ids_make_nobody_forgotten(alone: Place) -> None:
-    """What is remembered about ids is bounded (O4): who makes many pushes out his own."""
+    """What is remembered about ids is bounded (OW4): who makes many pushes out his own."""
     async with Victims(alone, has_presence=False) as victims:
         attacker = await enter(alone.attacker, victims.document, "hocuspocus")
         for client in range(1_000_000, 1_000_600):

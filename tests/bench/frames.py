@@ -4,9 +4,9 @@ Written apart from the server's own codec, so that a mistake there cannot hide i
 generator costs little: an update is put together directly instead of by a CRDT.
 
 Rules:
-    B1  Every edit carries a token (`k` and seven digits) that can be found in whatever frame it arrives in, also when a
-        server merges updates. That is how latency and acknowledgements are taken.
-    B2  A typist's updates are what Yjs makes of appending to a text: each begins right of its predecessor.
+    BN1  Every edit carries a token (`k` and seven digits) that can be found in whatever frame it arrives in, also when
+         a server merges updates. That is how latency and acknowledgements are taken.
+    BN2  A typist's updates are what Yjs makes of appending to a text: each begins right of its predecessor.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def buffer(content: bytes) -> bytes:
 
 
 def token(number: int) -> bytes:
-    """The mark of one edit (B1)."""
+    """The mark of one edit (BN1)."""
     return b"k%07d" % number
 
 
@@ -72,7 +72,7 @@ def pointer_message(index: int, clock: int, mark: bytes) -> bytes:
 
 
 class Typist:
-    """Makes the updates of one client that types at the end of its own text (B2)."""
+    """Makes the updates of one client that types at the end of its own text (BN2)."""
 
     __slots__ = ("_client", "_clock")
 

@@ -1,9 +1,9 @@
 """Runs workloads and sweeps: servers in turn, several rounds, each on a fresh process; figures kept as JSON.
 
 Rules:
-    B5  In one round every server has its turn at a workload before the next round begins: a machine that drifts,
+    BN5  In one round every server has its turn at a workload before the next round begins: a machine that drifts,
         drifts for all.
-    B6  A server that fails is reported with its error; it neither ends the run nor vanishes from the table.
+    BN6  A server that fails is reported with its error; it neither ends the run nor vanishes from the table.
 """
 
 from __future__ import annotations

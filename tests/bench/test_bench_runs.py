@@ -51,7 +51,7 @@ def test_the_quick_form_measures_everything_and_writes_the_report(tmp_path: Path
     assert all(f"({out.stem}/{path.name})" in text for path in out.with_suffix("").glob("*.svg"))
 
 
-def test_b2_a_typist_writes_what_yjs_would() -> None:
+def test_bn2_a_typist_writes_what_yjs_would() -> None:
     from pycrdt import Doc, Text
 
     typist = frames.Typist(frames.client_id(3))
@@ -62,7 +62,7 @@ def test_b2_a_typist_writes_what_yjs_would() -> None:
     assert str(text) == "".join(frames.token(number).decode() for number in range(20))
 
 
-def test_b1_tokens_are_found_in_merged_updates() -> None:
+def test_bn1_tokens_are_found_in_merged_updates() -> None:
     from pycrdt import merge_updates
 
     typist = frames.Typist(frames.client_id(3))
@@ -89,7 +89,7 @@ def test_synthetic_documents_are_whole_and_of_the_size_asked_for(
     assert len(content.encode()) > 30_000
 
 
-def test_b4_targets_are_judged_by_medians() -> None:
+def test_bn4_targets_are_judged_by_medians() -> None:
     target = Target("type-100", CPU, "at most 0.6", 0.6, ("raffia-hp",), ("hocuspocus", "y-websocket"))
     ours = Measured([{CPU.key: 9.0}, {CPU.key: 6.0}, {CPU.key: 1.0}]).median
     assert target.judge({"raffia-hp": ours, "hocuspocus": {CPU.key: 10.0}, "y-websocket": {CPU.key: 20.0}}) == (
@@ -103,7 +103,7 @@ def test_b4_targets_are_judged_by_medians() -> None:
     assert target.judge({"raffia-hp": ours, "hocuspocus": {CPU.key: 10.0}}) is None
 
 
-def test_b6_what_failed_or_lost_edits_is_said_beside_the_figure(tmp_path: Path) -> None:
+def test_bn6_what_failed_or_lost_edits_is_said_beside_the_figure(tmp_path: Path) -> None:
     results = Results({"date": "2030-01-01", "command": "make bench", "rounds": "2", "machine": "2 cores"})
     results.machine |= {"python": "3.11", "node": "22.1.0"}
     lossy = Measured([{CPU.key: 5.0, "missing": 3.0, "load_cpu_pct": 95.0}], ["closed before synced"])

@@ -1,10 +1,10 @@
 """What is measured: the workloads of the table, the sweeps of the plots, and the targets.
 
 Rules:
-    B3  Like is compared with like: Hocuspocus with Raffia in the Hocuspocus protocol, the y-websocket server and
+    BN3  Like is compared with like: Hocuspocus with Raffia in the Hocuspocus protocol, the y-websocket server and
         the floor with Raffia in the y-websocket protocol. Where a target names no protocol, the worse of Raffia's two
         counts.
-    B4  A target is met or missed by the medians of all rounds, nothing else.
+    BN4  A target is met or missed by the medians of all rounds, nothing else.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ SWEEPS = (
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a workload has to reach: a metric of ours, at most a factor of others' (B3), or at most a number.
+    """What a workload has to reach: a metric of ours, at most a factor of others' (BN3), or at most a number.
 
     Attributes:
         of: the servers compared with; the better of them counts. Empty: `at_most` is absolute.

@@ -1,8 +1,8 @@
 """axe-core on the pages: what it finds in Raffia's own markup, and what inside the editors.
 
 Rules:
-    X1  Nothing serious or critical in our own markup, in any state that is looked at.
-    X2  What it finds inside BlockNote and Excalidraw is theirs: it stands in the table of docs/accessibility.md. What
+    AXE1  Nothing serious or critical in our own markup, in any state that is looked at.
+    AXE2  What it finds inside BlockNote and Excalidraw is theirs: it stands in the table of docs/accessibility.md. What
         is found and does not stand there fails.
 """
 

@@ -6,9 +6,10 @@
     await same(scene, document, ana, ben)
 
 Rules:
-    G1  Elements are read from Excalidraw itself, which React's tree leads to; nothing is set there, people use the
-        mouse and the keyboard.
-    G2  Two boards are the same when all that is not a browser's own is: every field of every element, and their order.
+    BRD1  Elements are read from Excalidraw itself, which React's tree leads to; nothing is set there, people use the
+          mouse and the keyboard.
+    BRD2  Two boards are the same when all that is not a browser's own is: every field of every element, and their
+          order.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from tests.browser.scene import Scene
 Point = tuple[float, float]
 Element = dict[str, Any]
 
-# What only one browser knows, and the place in the order, which is compared as an order (G2).
+# What only one browser knows, and the place in the order, which is compared as an order (BRD2).
 GROUPS = ("g", "s", "t", "m")
 OWN = {"version", "versionNonce", "updated", "status", "lastCommittedPoint", "index", "id"}
 
@@ -76,7 +77,7 @@ class Board:
         await self.person.open(document, "board", **options)
         await self.person.until(f"() => ({EXCALIDRAW})()?.state.isLoading === false")
 
-    # -- looking (G1)
+    # -- looking (BRD1)
 
     async def elements(self, *, deleted: bool = False) -> list[Element]:
         """All elements in their order."""
@@ -233,7 +234,7 @@ async def stored(scene: Scene, document: str) -> dict[str, Element]:
 
 
 async def same(scene: Scene, document: str, *boards: Board) -> list[Element]:
-    """Wait until everybody sees the same, and that is what the server has (G2); what they see."""
+    """Wait until everybody sees the same, and that is what the server has (BRD2); what they see."""
     seen: list[list[Element]] = []
     kept: list[Element] = []
 

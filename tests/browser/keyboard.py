@@ -1,8 +1,8 @@
 """What the keyboard is at, for tests without a mouse.
 
 Rules:
-    K1  The focus is never lost: it is on something that can be seen, and never on the page's body.
-    K2  A control of our own that has the focus shows it with a ring: an outline or a shadow around it, or around the
+    KBD1  The focus is never lost: it is on something that can be seen, and never on the page's body.
+    KBD2  A control of our own that has the focus shows it with a ring: an outline or a shadow around it, or around the
         field that it stands in. Editors are not ours, and show a caret.
 """
 
@@ -47,7 +47,7 @@ class Focus(NamedTuple):
 
 
 async def focus(page: Page) -> Focus:
-    """What has the focus now, which keeps K1 and K2."""
+    """What has the focus now, which keeps KBD1 and K2."""
     now = await page.evaluate(FOCUS)
     assert not now["lost"], "the focus is lost"
     assert now["visible"], f"the focus is on what cannot be seen: {now['html']}"

@@ -5,10 +5,10 @@
     await ana.type("Grüße")
 
 Rules:
-    P1  What a page asks of another host, and every exception in it, fails the test at its end (`problems`). That a
+    PPL1  What a page asks of another host, and every exception in it, fails the test at its end (`problems`). That a
         server or a network which the test took away cannot be reached is no problem.
-    P2  Waiting is Playwright's `expect` or `until`, with a deadline; nothing sleeps.
-    P3  Everybody has a wire of their own to the server, which a test can cut.
+    PPL2  Waiting is Playwright's `expect` or `until`, with a deadline; nothing sleeps.
+    PPL3  Everybody has a wire of their own to the server, which a test can cut.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Person:
     Attributes:
         name: what others see.
         page: the current tab.
-        wire: between this browser and its server (P3).
-        problems: what fails the test (P1).
+        wire: between this browser and its server (PPL3).
+        problems: what fails the test (PPL1).
     """
 
     def __init__(self, name: str, context: BrowserContext, page: Page, wire: Wire) -> None:
@@ -140,7 +140,7 @@ class Person:
         await mouse.move(*end, steps=steps)
         await mouse.up()
 
-    # -- watching (P1)
+    # -- watching (PPL1)
 
     def _watch(self, page: Page) -> None:
         page.on("pageerror", self._on_error)
@@ -191,7 +191,7 @@ class People:
         return person
 
     async def leave(self) -> None:
-        """Close all browsers; fails for what went wrong in one (P1)."""
+        """Close all browsers; fails for what went wrong in one (PPL1)."""
         for person in self.all:
             await person.context.close()
         for wire in self._wires:
@@ -201,7 +201,7 @@ class People:
 
 
 async def until(condition: Callable[[], Awaitable[object]], what: str, deadline_s: float = DEADLINE_S) -> None:
-    """Poll an asynchronous condition outside the page (P2)."""
+    """Poll an asynchronous condition outside the page (PPL2)."""
     end = time.monotonic() + deadline_s
     while not await condition():
         if time.monotonic() > end:

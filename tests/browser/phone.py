@@ -1,8 +1,8 @@
 """Whether a page fits its window and its controls fit fingers.
 
 Rules:
-    F1  Nothing scrolls sideways but what is made for it (templates), and dialogs lie within the window.
-    F2  Where fingers are used, every control of our own is at least 44 px high and wide, with the area around it that
+    PHN1  Nothing scrolls sideways but what is made for it (templates), and dialogs lie within the window.
+    PHN2  Where fingers are used, every control of our own is at least 44 px high and wide, with the area around it that
         takes touches.
 """
 
@@ -43,5 +43,5 @@ MEASURE = """() => {
 
 
 async def misfits(page: Page) -> list[str]:
-    """What breaks F1 or F2 on a page as it is now."""
+    """What breaks PHN1 or PHN2 on a page as it is now."""
     return [str(problem) for problem in await page.evaluate(MEASURE)]

@@ -122,7 +122,7 @@ ALL = [pytest.param(look, marks=pytest.mark.scenario if look in SHORT else ()) f
 
 @pytest.mark.parametrize("look", ALL)
 async def test_every_state(look: str, browser: Browser, tmp_path: Path) -> None:
-    """Nothing serious in our own markup (X1); everything fits, and is large enough for fingers on phones."""
+    """Nothing serious in our own markup (AXE1); everything fits, and is large enough for fingers on phones."""
     axe = Axe()
     with RaffiaServer(tmp_path / "data") as server:
         async with Scene(browser, Place("alone", [server])) as scene:

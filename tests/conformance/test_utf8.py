@@ -1,6 +1,6 @@
 """UTF-8 in text messages (RFC 6455, 8.1), every way to go wrong, against Python's own table of code points.
 
-F5: refused at the first byte that nothing after it can mend, and not before.
+FR5: refused at the first byte that nothing after it can mend, and not before.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def is_refused(*pieces: bytes) -> bool:
 
 
 def test_refused_at_the_first_byte_that_cannot_be_mended(beginnings: set[bytes]):
-    """F5"""
+    """FR5"""
     unfinished = [b""]
     tried = 0
     while unfinished:
@@ -66,7 +66,7 @@ def is_whole(text: bytes) -> bool:
 
 
 def test_an_unfinished_code_point_is_refused_at_the_end(beginnings: set[bytes]):
-    """F5"""
+    """FR5"""
     for start in beginnings:
         if len(start) < 3 and not is_whole(start):
             reader = FrameReader(1000)

@@ -21,7 +21,7 @@ class Collector:
         self.failed: set[str] = set()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Each row is written when its test is done: a run that is cut short keeps what it has (T1)."""
+        """Each row is written when its test is done: a run that is cut short keeps what it has (FT1)."""
         if report.failed:
             self.failed.add(report.nodeid)
         if report.when == "teardown":

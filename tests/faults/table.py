@@ -1,8 +1,8 @@
 """docs/faults.md: what each fault did, as the last run at length has measured it. Written by `make faults` itself.
 
 Rules:
-    T1  A row is written by the run that measured it, also when it failed; rows that did not run stay as they are.
-    T2  What the machine is stands above; no dates, no names of hosts.
+    FT1  A row is written by the run that measured it, also when it failed; rows that did not run stay as they are.
+    FT2  What the machine is stands above; no dates, no names of hosts.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Fault:
 
 
 def write(faults: list[Fault], path: Path) -> None:
-    """Put rows into the table (T1); several runs may do so at the same time."""
+    """Put rows into the table (FT1); several runs may do so at the same time."""
     path.touch()
     with path.open("r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -104,7 +104,7 @@ def write(faults: list[Fault], path: Path) -> None:
 
 
 def machine() -> str:
-    """What this was measured on (T2)."""
+    """What this was measured on (FT2)."""
     cores = os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     redis = _first(r"v=(\S+)", ["redis-server", "--version"])

@@ -1,4 +1,4 @@
-"""The SQLite journal on a disk that is really full: a tmpfs of 1 MB (J6, J7, R3). Needs root, as CI has."""
+"""The SQLite journal on a disk that is really full: a tmpfs of 1 MB (J6, J7, SW3). Needs root, as CI has."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """Writers who log what they are about to send and what was acknowledged: the oracle of every fault.
 
 Rules:
-    O1  A token is logged before it is sent, and is unique and greppable.
-    O2  An operation counts as acknowledged when the server has said so: a SyncStatus for it, a sync status behind it,
+    FTY1  A token is logged before it is sent, and is unique and greppable.
+    FTY2  An operation counts as acknowledged when the server has said so: a SyncStatus for it, a sync status behind it,
         or its own echo. What others have seen says nothing.
-    O3  What holds: every acknowledged insert is there unless its delete was sent; every acknowledged delete is done.
+    FTY3  What holds: every acknowledged insert is there unless its delete was sent; every acknowledged delete is done.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Typist:
             self.echoed.update(token for token in found if token.startswith(own.decode()))
 
     def type(self) -> None:
-        """Send one operation (O1)."""
+        """Send one operation (FTY1)."""
         number = len(self.log)
         if number % DELETE_EVERY == DELETE_EVERY - 1:
             victim = self.log[number - DELETE_EVERY // 2].token
@@ -71,7 +71,7 @@ class Typist:
 
     @property
     def settled(self) -> int:
-        """How many operations, from the first on, are acknowledged (O2)."""
+        """How many operations, from the first on, are acknowledged (FTY2)."""
         if isinstance(self.client, HocuspocusClient):
             return min(len(self.log), max(0, self.client.statuses.count(1) - self.base))
         assert isinstance(self.client, YClient)
@@ -82,12 +82,12 @@ class Typist:
         return len(self.log) - self.settled
 
     def acknowledged(self) -> set[str]:
-        """Tokens whose insert was acknowledged in any way (O2)."""
+        """Tokens whose insert was acknowledged in any way (FTY2)."""
         counted = {operation.token for operation in self.log[: self.settled] if not operation.deletes}
         return counted | self.echoed
 
     def lost(self, text: str) -> list[str]:
-        """What the oracle misses in `text` (O3)."""
+        """What the oracle misses in `text` (FTY3)."""
         there = set(TOKEN.findall(text))
         sent_deletes = {operation.token for operation in self.log if operation.deletes}
         done_deletes = {operation.token for operation in self.log[: self.settled] if operation.deletes}

@@ -36,7 +36,7 @@ def _frame(rng: random.Random, payload: bytes) -> bytes:
 
 
 class Frames:
-    """The frame reader: pieces make no difference (F7), and the websockets library says the same.
+    """The frame reader: pieces make no difference (FR7), and the websockets library says the same.
 
     The first byte chooses how the stream is cut; the rest is the stream.
     """
@@ -73,7 +73,7 @@ class Frames:
         # Theirs notices bad text when a message ends, ours at once; so what came before is compared.
         if code is None and their_code is None:
             check(events == their_events, "websockets reads something else")
-        # A close within a message is an end to us (F2) and a mistake to them.
+        # A close within a message is an end to us (FR2) and a mistake to them.
         if their_code is not None and not any(kind == CLOSE for kind, _ in events):
             check(code is not None, "websockets refuses it")
         if code is not None:
@@ -127,7 +127,7 @@ def _claims(rng: random.Random) -> dict[str, object]:
 
 
 def judge(claims: Claims, rules: ClaimRules) -> None:
-    """What holds of all claims that are good (V1-V5)."""
+    """What holds of all claims that are good (CM1-CM5)."""
     check(claims.expires_s > NOW_S, "a token that has expired is good")
     if rules.max_lifetime_s is not None:
         check(claims.expires_s <= NOW_S + rules.max_lifetime_s + 2 * rules.leeway_s, "a token is good for too long")

@@ -4,11 +4,11 @@ The targets take turns, a slice of time each, in a process of their own; what re
 (in `--work`) and each slice reads the code anew, so that something mended meanwhile is run as mended.
 
 Rules (tests quote these ids):
-    C1  A finding is reported once, by what broke, with its smallest input so far; the run goes on.
-    C2  An input may take `SLOW_S` of processor time and `GROWTH_KB` of memory. One that does not end, or ends the
+    FZG1  A finding is reported once, by what broke, with its smallest input so far; the run goes on.
+    FZG2  An input may take `SLOW_S` of processor time and `GROWTH_KB` of memory. One that does not end, or ends the
         process, ends its slice; after `MAX_DEATHS` of them the target is given up.
-    C3  The run first shows on planted faults that it finds what it looks for.
-    C4  `tests/fuzz/corpus/<target>.txt` holds inputs that together reach what a run has reached, one a line in hex.
+    FZG3  The run first shows on planted faults that it finds what it looks for.
+    FZG4  `tests/fuzz/corpus/<target>.txt` holds inputs that together reach what a run has reached, one a line in hex.
         `make test` runs all of them; `--keep` writes them anew.
 """
 
@@ -71,7 +71,7 @@ class Tally:
         return all(is_known(name, what) for what in self.findings)
 
     def find(self, what: str, message: str, data: str) -> None:
-        """Note a finding (C1)."""
+        """Note a finding (FZG1)."""
         known = self.findings.get(what)
         if known is None or len(data) < len(known[1]):
             self.findings[what] = (message, data)
@@ -91,7 +91,7 @@ def prepare(work: Path, name: str, material: corpus.Corpus) -> None:
 
 
 def kept(name: str) -> list[bytes]:
-    """The kept inputs of a target (C4)."""
+    """The kept inputs of a target (FZG4)."""
     path = KEPT / f"{name}.txt"
     return [bytes.fromhex(line) for line in path.read_text().splitlines()] if path.exists() else []
 
@@ -138,7 +138,7 @@ def run_slice(work: Path, name: str, seconds: int, seed: int, tally: Tally) -> N
 
 
 def prove(work: Path) -> list[str]:
-    """Run the planted faults (C3); returns those that were not found."""
+    """Run the planted faults (FZG3); returns those that were not found."""
     missing = []
     for name, expected in PROOFS.items():
         prepare(work, name, corpus.build(1))
@@ -179,7 +179,7 @@ def run(names: Sequence[str], minutes: float, seed: int | None, work: Path | Non
 
 
 def keep_smallest(work: Path, name: str, material: corpus.Corpus) -> set[Step]:
-    """Write the inputs of a target that together reach what all of them do (C4); returns what that is."""
+    """Write the inputs of a target that together reach what all of them do (FZG4); returns what that is."""
     inputs = [path.read_bytes() for path in (work / name / "inputs").iterdir()]
     logging.disable()
     try:

@@ -44,7 +44,7 @@ class Slice:
         self._written_s = 0.0
 
     def execute(self, data: bytes) -> None:
-        """One input (C1, C2)."""
+        """One input (FZG1, FZG2)."""
         started_s = time.process_time()
         self._executions += 1
         try:

@@ -31,7 +31,7 @@ def batches(rng: random.Random, updates: list[bytes]) -> bytes:
 
 
 class Entries:
-    """Batches and segments: what is read is written back to the same bytes (N2); salvaging never fails."""
+    """Batches and segments: what is read is written back to the same bytes (EN2); salvaging never fails."""
 
     def __init__(self, corpus: Corpus) -> None:
         self._updates = corpus.updates

@@ -1,9 +1,10 @@
 """What the fuzzer runs: each target takes bytes, and raises a named refusal or checks what it accepted.
 
 Rules (tests quote these ids):
-    F1  A refusal is one of REFUSALS. Any other exception, and any broken check, is a finding.
-    F2  What is accepted goes further, as in the server: from the wire to the reader, the gate, merge, diff and squash.
-    F3  A target may keep state between executions; a refusal must leave it usable.
+    FZT1  A refusal is one of REFUSALS. Any other exception, and any broken check, is a finding.
+    FZT2  What is accepted goes further, as in the server: from the wire to the reader, the gate, merge, diff and
+          squash.
+    FZT3  A target may keep state between executions; a refusal must leave it usable.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class Target(Protocol):
         ...
 
     def run(self, data: bytes) -> None:
-        """Execute it; raises a refusal (F1) or anything else, which is a finding."""
+        """Execute it; raises a refusal (FZT1) or anything else, which is a finding."""
         ...
 
 
@@ -119,7 +120,7 @@ _CODECS = (_varuint, _buf, _string)
 
 
 def _further(message: Message) -> None:
-    """What the server does next with a message (F2)."""
+    """What the server does next with a message (FZT2)."""
     if isinstance(message, (Step2, Update)):
         reader.read_update(message.update)
     elif isinstance(message, Step1):
@@ -244,7 +245,7 @@ class StateVectors:
 
 
 class Presence:
-    """One room's table with sessions that come and go (F3)."""
+    """One room's table with sessions that come and go (FZT3)."""
 
     def __init__(self, corpus: Corpus) -> None:
         self._corpus = corpus

@@ -236,7 +236,7 @@ async def test_a5_with_the_flag_it_starts_and_warns(tmp_path: Path) -> None:
         assert "everybody who reaches this address may edit" in server.log()
 
 
-def test_f1_a_folder_in_use_is_said_in_one_line(server: RaffiaServer, tmp_path: Path) -> None:
+def test_cl1_a_folder_in_use_is_said_in_one_line(server: RaffiaServer, tmp_path: Path) -> None:
     done = serve("--port", "0", "--data", str(server.data), cwd=tmp_path)
     assert done.returncode == 2
     said = done.stderr.splitlines()[-1]
@@ -246,7 +246,7 @@ def test_f1_a_folder_in_use_is_said_in_one_line(server: RaffiaServer, tmp_path: 
     assert server.ready()
 
 
-def test_f1_a_port_in_use_is_said_in_one_line(server: RaffiaServer, tmp_path: Path) -> None:
+def test_cl1_a_port_in_use_is_said_in_one_line(server: RaffiaServer, tmp_path: Path) -> None:
     done = serve("--port", str(server.port), cwd=tmp_path)
     assert done.returncode == 2
     assert re.search(
@@ -265,7 +265,7 @@ def test_f1_a_port_in_use_is_said_in_one_line(server: RaffiaServer, tmp_path: Pa
         (["--tls-key", "key.pem"], "belong together"),
     ],
 )
-def test_f1_wrong_settings_are_said_in_one_line(tmp_path: Path, flags: list[str], message: str) -> None:
+def test_cl1_wrong_settings_are_said_in_one_line(tmp_path: Path, flags: list[str], message: str) -> None:
     done = serve(*flags, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("raffia: ")
@@ -273,7 +273,7 @@ def test_f1_wrong_settings_are_said_in_one_line(tmp_path: Path, flags: list[str]
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_f2_an_unknown_variable_is_a_warning(tmp_path: Path) -> None:
+def test_cl2_an_unknown_variable_is_a_warning(tmp_path: Path) -> None:
     with RaffiaServer(tmp_path / "data", env={"RAFFIA_ROOM_IDEL_S": "3"}) as server:
         warned = [json.loads(line) for line in server.log().splitlines() if "not a setting" in line]
     assert [(line["variable"], line["meant"], line["level"]) for line in warned] == [
@@ -311,7 +311,7 @@ def test_port_0_is_logged(tmp_path: Path) -> None:
 # -- tokens, proxies, TLS
 
 
-async def test_l2_tokens_are_in_no_log_line(server: RaffiaServer) -> None:
+async def test_lg2_tokens_are_in_no_log_line(server: RaffiaServer) -> None:
     async with YClient() as client:
         await client.open(f"{server.ws}/logged?token={SECRET}")
         client.step1()

@@ -1,4 +1,4 @@
-"""Damaged bytes in a real data folder: the server quarantines one document, `raffia check` mends it (U3, K1-K5)."""
+"""Damaged bytes in a real data folder: the server quarantines one document, `raffia check` mends it (HU3, CK1-CK5)."""
 
 from __future__ import annotations
 

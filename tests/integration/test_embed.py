@@ -202,7 +202,7 @@ class FailingJournal(MemoryJournal):
             raise JournalUnavailableError("no space left on device")
 
 
-async def test_r2_readyz_follows_the_journal(tmp_path: Path) -> None:
+async def test_hl2_readyz_follows_the_journal(tmp_path: Path) -> None:
     journal = FailingJournal()
     app = create_app(Settings(data=tmp_path, ready_grace_s=0.2), journal=journal, authorize=everybody)
 

@@ -1,9 +1,10 @@
 """Install the npm packages of the interop tests: `python -m tests.interop.install`.
 
 Rules:
-    N1  Each version of a client lives in its own folder with exact pins, so that they cannot lift each other.
-    N2  `npm ci` runs only when the lock is not the one that was installed last: a stamp in node_modules holds its hash.
-    N3  Two at a time, without scripts and without optional packages (one of them compiles a database).
+    INS1  Each version of a client lives in its own folder with exact pins, so that they cannot lift each other.
+    INS2  `npm ci` runs only when the lock is not the one that was installed last: a stamp in node_modules holds its
+          hash.
+    INS3  Two at a time, without scripts and without optional packages (one of them compiles a database).
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def installed(folder: Path) -> bool:
 
 
 def install(folder: Path) -> str:
-    """Install one folder when it is out of date (N2); a line that says what was done.
+    """Install one folder when it is out of date (INS2); a line that says what was done.
 
     Raises:
         RuntimeError: npm failed; with the end of what it said.
@@ -71,7 +72,7 @@ def _install(folder: Path) -> str:
 
 
 def install_all() -> list[str]:
-    """Install whatever is out of date, two at a time (N3)."""
+    """Install whatever is out of date, two at a time (INS3)."""
     with ThreadPoolExecutor(2) as pool:
         done = list(pool.map(install, folders()))
     judge.install()

@@ -1,9 +1,9 @@
 """Servers, people and the camera.
 
 Rules:
-    SC1  Pictures show the real app on a real server. Of what it shows only times are set, so that they are the same
+    SCR1  Pictures show the real app on a real server. Of what it shows only times are set, so that they are the same
          tomorrow.
-    SC2  A picture is written only when it differs from the one that is there.
+    SCR2  A picture is written only when it differs from the one that is there.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Album:
     taken: set[str] = field(default_factory=set)
 
     def add(self, name: str, about: str, png: bytes) -> None:
-        """Keep a picture, if it is another one than before (SC2)."""
+        """Keep a picture, if it is another one than before (SCR2)."""
         path = self.out / f"{name}.png"
         self.taken.add(path.name)
         new = (

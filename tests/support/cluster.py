@@ -6,9 +6,9 @@
         await cluster.until(lambda: cluster.haproxy.states()["replica1"] == "DOWN", "replica 1 is marked down")
 
 Rules:
-    U1  Only processes that these objects started are signalled, by their pid; leaving the `async with` ends them all.
-    U2  Every wait has a deadline. A test that fails gets the end of all logs with its error.
-    U3  Nothing here blocks the event loop: processes are started and awaited on threads.
+    SUC1  Only processes that these objects started are signalled, by their pid; leaving the `async with` ends them all.
+    SUC2  Every wait has a deadline. A test that fails gets the end of all logs with its error.
+    SUC3  Nothing here blocks the event loop: processes are started and awaited on threads.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ class Cluster:
     # -- waiting
 
     async def until(self, condition: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:
-        """Poll, on a thread, until `condition()`; fails by name after the deadline (U2).
+        """Poll, on a thread, until `condition()`; fails by name after the deadline (SUC2).
 
         A condition that cannot be looked at because a server is away does not hold yet.
         """

@@ -1,8 +1,8 @@
 """A real HAProxy with infra/haproxy.cfg in front of any replicas.
 
 Rules:
-    Q1  Only the process that this object started is signalled, by its pid; leaving the `with` ends it.
-    Q2  It runs infra/haproxy.cfg itself, with other addresses and shorter times through its variables.
+    SUH1  Only the process that this object started is signalled, by its pid; leaving the `with` ends it.
+    SUH2  It runs infra/haproxy.cfg itself, with other addresses and shorter times through its variables.
 """
 
 from __future__ import annotations

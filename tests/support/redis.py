@@ -1,10 +1,10 @@
 """Real Redis servers for tests: one, a primary with sentinels, a cluster.
 
 Rules:
-    V1  Only processes that these objects started are signalled, by their pid; leaving the `with` ends them all, also
+    SUR1  Only processes that these objects started are signalled, by their pid; leaving the `with` ends them all, also
         those that were paused.
-    V2  Ready is asked for by polling with a deadline; a failure shows the server's log.
-    V3  A restart keeps port and folder. Every server has a folder and free loopback ports of its own.
+    SUR2  Ready is asked for by polling with a deadline; a failure shows the server's log.
+    SUR3  A restart keeps port and folder. Every server has a folder and free loopback ports of its own.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ POLL_S = 0.01
 
 
 def wait_until(condition: Callable[[], bool], what: Callable[[], str] | str, deadline_s: float = START_S) -> None:
-    """Poll until `condition` holds (V2)."""
+    """Poll until `condition` holds (SUR2)."""
     deadline = time.monotonic() + deadline_s
     while not condition():
         if time.monotonic() > deadline:
@@ -98,7 +98,7 @@ class RedisServer:
         return path.read_text(errors="replace")[-4000:] if path.exists() else ""
 
     def start(self, *, ready: bool = True) -> Self:
-        """Start it, and wait until it answers (V2)."""
+        """Start it, and wait until it answers (SUR2)."""
         assert not self.running, "it is running already"
         if shutil.which(self.binary) is None:
             raise RuntimeError(f"{self.binary} is not installed; on Debian: apt-get install redis-server")
@@ -179,7 +179,7 @@ class RedisServer:
         self._end(signal.SIGTERM)
 
     def restart(self) -> None:
-        """Start again on the same folder and port (V3)."""
+        """Start again on the same folder and port (SUR3)."""
         if self.running:
             self.stop()
         self.start()
@@ -298,7 +298,7 @@ class RedisCluster:
         for attempt in range(3):
             try:
                 self._begin()
-            except BaseException as error:  # what was started has to end (V1)
+            except BaseException as error:  # what was started has to end (SUR1)
                 self.__exit__(None, None, None)
                 if not isinstance(error, PortTakenError) or attempt == 2:
                     raise
@@ -379,7 +379,7 @@ class RedisSentinels:
         for attempt in range(3):
             try:
                 self._begin()
-            except BaseException as error:  # what was started has to end (V1)
+            except BaseException as error:  # what was started has to end (SUR1)
                 self.__exit__(None, None, None)
                 if not isinstance(error, PortTakenError) or attempt == 2:
                     raise

@@ -1,9 +1,9 @@
 """A real `raffia serve` process for tests: started, stopped, killed and restarted on one port and one data folder.
 
 Rules:
-    H1  Only the process that this object started is ever signalled, by its pid; leaving the `with` ends it.
-    H2  Ready means that `/readyz` answers 200; each wait has a deadline and its failure shows the process's log.
-    H3  A restart keeps port and data folder, so that clients find the server where it was. Ports are taken below the
+    SUS1  Only the process that this object started is ever signalled, by its pid; leaving the `with` ends it.
+    SUS2  Ready means that `/readyz` answers 200; each wait has a deadline and its failure shows the process's log.
+    SUS3  A restart keeps port and data folder, so that clients find the server where it was. Ports are taken below the
         ephemeral range: a client that retries a dead ephemeral port on loopback can connect to itself.
 """
 
@@ -29,7 +29,7 @@ STOP_S = 20.0
 
 
 def free_port() -> int:
-    """A loopback port nobody listens on now, outside the ephemeral range (H3)."""
+    """A loopback port nobody listens on now, outside the ephemeral range (SUS3)."""
     for _ in range(200):
         port = random.randrange(20_000, 32_000)
         with socket.socket() as probe:
@@ -102,7 +102,7 @@ class RaffiaServer:
     # -- life
 
     def start(self, deadline_s: float = START_S) -> Self:
-        """Start the process and wait until it is ready (H2)."""
+        """Start the process and wait until it is ready (SUS2)."""
         if self.running:
             raise RuntimeError(f"already running as pid {self.pid}")
         self.data.parent.mkdir(parents=True, exist_ok=True)
@@ -161,11 +161,11 @@ class RaffiaServer:
             process.wait(STOP_S)
 
     def signal(self, number: signal.Signals) -> None:
-        """Send another signal, such as SIGSTOP, to the server only (H1)."""
+        """Send another signal, such as SIGSTOP, to the server only (SUS1)."""
         os.kill(self.pid, number)
 
     def restart(self) -> Self:
-        """Stop politely and start again on the same port and folder (H3)."""
+        """Stop politely and start again on the same port and folder (SUS3)."""
         self.stop()
         return self.start()
 

@@ -6,9 +6,9 @@
         wire.heal()
 
 Rules:
-    W1  Cut means that nothing passes in either direction and that a new connection is ended at once; what the server
+    SUW1  Cut means that nothing passes in either direction and that a new connection is ended at once; what the server
         or the browser has sent before and has not got through is lost.
-    W2  Leaving the `async with` ends all connections.
+    SUW2  Leaving the `async with` ends all connections.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Wire:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def cut(self) -> None:
-        """Like a pulled cable, noticed at once (W1)."""
+        """Like a pulled cable, noticed at once (SUW1)."""
         self._is_cut = True
         for writer in self._writers:
             writer.transport.abort()

@@ -1,4 +1,4 @@
-"""`raffia check`: damaged documents are found, kept aside and mended (K1-K5, X1-X4)."""
+"""`raffia check`: damaged documents are found, kept aside and mended (CK1-CK5, RPR1-RPR4)."""
 
 from __future__ import annotations
 
@@ -93,14 +93,14 @@ async def text(folder: Path, document: DocumentId = DOCUMENT) -> str:
         return read_text(build_document(await journal.load(document), keep_deleted=False).merged(), "t")
 
 
-async def test_k1_a_folder_in_which_all_is_well(tmp_path: Path) -> None:
+async def test_ck1_a_folder_in_which_all_is_well(tmp_path: Path) -> None:
     await write(tmp_path)
     assert await run(tmp_path) == (True, ["2 documents checked: all can be read"])
     assert await run(tmp_path, repair=True) == (True, ["2 documents checked: all can be read"])
     assert not (tmp_path / QUARANTINE).exists()
 
 
-async def test_k1_every_page_of_the_listing_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_ck1_every_page_of_the_listing_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("raffia.check.PAGE", 3)
     async with SqliteJournal(tmp_path) as journal:
         for number in range(7):
@@ -109,7 +109,7 @@ async def test_k1_every_page_of_the_listing_is_read(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("what", ["clocks", "deletes"])
-def test_k1_an_index_that_says_something_else_than_its_state(what: str) -> None:
+def test_ck1_an_index_that_says_something_else_than_its_state(what: str) -> None:
     author = Author(7)
     updates = [author.type("ab é😀"), author.delete(0, 1)]
     state = folded(updates)
@@ -151,14 +151,14 @@ def test_k1_an_index_that_says_something_else_than_its_state(what: str) -> None:
         "row gone",
     ],
 )
-async def test_x2_a_damaged_snapshot_comes_back_whole_from_the_history(
+async def test_rpr2_a_damaged_snapshot_comes_back_whole_from_the_history(
     tmp_path: Path, sql: str, damage: Callable[[bytes], bytes] | None
 ) -> None:
     await write(tmp_path)
     change(tmp_path, sql, damage)
     well, said = await run(tmp_path)
     assert not well
-    assert [line.split(": ")[0] for line in said] == [DOCUMENT, "2 documents checked"]  # K2
+    assert [line.split(": ")[0] for line in said] == [DOCUMENT, "2 documents checked"]  # CK2
     assert "position 3)" in said[0]
     well, said = await run(tmp_path, repair=True)
     assert well, said
@@ -168,7 +168,7 @@ async def test_x2_a_damaged_snapshot_comes_back_whole_from_the_history(
     assert await text(tmp_path, OTHER) == "é 😀"
 
 
-async def test_x1_an_edit_that_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> None:
+async def test_rpr1_an_edit_that_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> None:
     await write(tmp_path)
     change(tmp_path, ENTRY, cut)
     well, said = await run(tmp_path, repair=True)
@@ -177,7 +177,7 @@ async def test_x1_an_edit_that_cannot_be_read_is_left_out_and_named(tmp_path: Pa
     assert await text(tmp_path) == FIRST + SECOND
 
 
-async def test_x1_what_refers_to_a_lost_edit_is_left_out_too_and_the_rest_is_kept(tmp_path: Path) -> None:
+async def test_rpr1_what_refers_to_a_lost_edit_is_left_out_too_and_the_rest_is_kept(tmp_path: Path) -> None:
     one, other = Author(7), Author(8)
     async with SqliteJournal(tmp_path) as journal:
         batch = [Edit("zoë", BEGIN_MS, one.type(word)) for word in ("eins ", "zwei ", "drei")]
@@ -197,7 +197,7 @@ async def test_x1_what_refers_to_a_lost_edit_is_left_out_too_and_the_rest_is_kep
     assert "drei" not in kept
 
 
-async def test_x3_without_history_a_snapshot_that_reads_is_kept_and_doubted(tmp_path: Path) -> None:
+async def test_rpr3_without_history_a_snapshot_that_reads_is_kept_and_doubted(tmp_path: Path) -> None:
     await write(tmp_path)
     change(tmp_path, NO_HISTORY)
     change(tmp_path, NO_SEGMENTS)
@@ -208,7 +208,7 @@ async def test_x3_without_history_a_snapshot_that_reads_is_kept_and_doubted(tmp_
     assert await text(tmp_path) == FIRST.replace("alles", "allez") + SECOND + THIRD
 
 
-async def test_x3_history_with_a_hole_is_filled_in_from_the_snapshot(tmp_path: Path) -> None:
+async def test_rpr3_history_with_a_hole_is_filled_in_from_the_snapshot(tmp_path: Path) -> None:
     await write(tmp_path)
     first = f"id = (SELECT min(id) FROM segments WHERE document = {KEY})"
     change(tmp_path, f"DELETE FROM segments WHERE {first}")
@@ -218,7 +218,7 @@ async def test_x3_history_with_a_hole_is_filled_in_from_the_snapshot(tmp_path: P
     assert await text(tmp_path) == FIRST + SECOND + THIRD
 
 
-async def test_k4_a_document_of_which_nothing_can_be_read_stays_as_it_is(tmp_path: Path) -> None:
+async def test_ck4_a_document_of_which_nothing_can_be_read_stays_as_it_is(tmp_path: Path) -> None:
     await write(tmp_path)
     change(tmp_path, NO_HISTORY)
     change(tmp_path, NO_SEGMENTS)
@@ -233,7 +233,7 @@ async def test_k4_a_document_of_which_nothing_can_be_read_stays_as_it_is(tmp_pat
         assert await journal.stored(DOCUMENT) == before
 
 
-async def test_k3_all_that_was_stored_is_kept_aside_each_time(tmp_path: Path) -> None:
+async def test_ck3_all_that_was_stored_is_kept_aside_each_time(tmp_path: Path) -> None:
     await write(tmp_path)
     change(tmp_path, STATE, flip(30))
     async with SqliteJournal(tmp_path) as journal:
@@ -254,14 +254,14 @@ async def test_k3_all_that_was_stored_is_kept_aside_each_time(tmp_path: Path) ->
     assert (again / "snapshot-2.state").read_bytes() == stored.snapshots[0].state
 
 
-def test_k3_no_name_leads_out_of_the_folder_or_into_anothers(tmp_path: Path) -> None:
+def test_ck3_no_name_leads_out_of_the_folder_or_into_anothers(tmp_path: Path) -> None:
     names = ["a/../b", "x" * 256, "x" * 255 + "y", "Notes", "notes", "a/b", "a%2Fb"]
     folders = [set_aside(Stored(DocumentId(name), Position(1), START, START, [], [], []), tmp_path) for name in names]
     assert {folder.parent for folder in folders} == {tmp_path / QUARANTINE}
     assert len({folder.name.casefold() for folder in folders}) == len(names)
 
 
-async def test_k5_after_a_repair_the_document_lives_on(tmp_path: Path) -> None:
+async def test_ck5_after_a_repair_the_document_lives_on(tmp_path: Path) -> None:
     await write(tmp_path)
     change(tmp_path, INDEX, cut)
     async with SqliteJournal(tmp_path) as journal:
@@ -287,7 +287,7 @@ async def test_k5_after_a_repair_the_document_lives_on(tmp_path: Path) -> None:
         assert connection.execute(sql).fetchone() == (0,), "blobs that nobody names"
 
 
-def test_n2_of_a_damaged_batch_the_whole_edits_before_the_damage_are_read() -> None:
+def test_en2_of_a_damaged_batch_the_whole_edits_before_the_damage_are_read() -> None:
     batch = tuple(Edit(author, 1, b"\x00\x00" * size) for author, size in (("é", 1), (None, 3), ("", 2)))
     body = encode_batch(batch)
     assert salvage_batch(body) == list(batch)
@@ -310,7 +310,7 @@ def _damaged(chance: random.Random, body: bytes) -> bytes:
     )
 
 
-async def test_x1_whatever_is_damaged_what_is_kept_can_be_read(tmp_path: Path) -> None:
+async def test_rpr1_whatever_is_damaged_what_is_kept_can_be_read(tmp_path: Path) -> None:
     await write(tmp_path)
     async with SqliteJournal(tmp_path) as journal:
         stored = await journal.stored(DOCUMENT)

@@ -1,4 +1,4 @@
-"""Sessions that end with their grants: D1-D5 of expiry.py, by themselves and in both dialects."""
+"""Sessions that end with their grants: EX1-EX5 of expiry.py, by themselves and in both dialects."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def expiry(clock: Clock) -> Expiry:
 # -- by itself
 
 
-def test_d1_ends_when_it_is_over_and_not_before(expiry: Expiry) -> None:
+def test_ex1_ends_when_it_is_over_and_not_before(expiry: Expiry) -> None:
     holder = Holder()
     first, second = session(100.5, dialect="y-websocket"), session(101.0, dialect="y-websocket")
     expiry.watch(first, holder)
@@ -85,13 +85,13 @@ def test_d1_ends_when_it_is_over_and_not_before(expiry: Expiry) -> None:
     assert expiry.tick(NOW_S + 1000) == 0
 
 
-def test_d1_what_has_ended_already_ends_with_the_next_tick(expiry: Expiry) -> None:
+def test_ex1_what_has_ended_already_ends_with_the_next_tick(expiry: Expiry) -> None:
     holder = Holder()
     expiry.watch(session(-5), holder)
     assert expiry.tick(NOW_S) == 1
 
 
-def test_d4_without_an_end_nothing_is_kept(expiry: Expiry) -> None:
+def test_ex4_without_an_end_nothing_is_kept(expiry: Expiry) -> None:
     holder = Holder()
     endless, ending = session(None), session(10)
     expiry.watch(endless, holder)
@@ -122,7 +122,7 @@ def test_forgotten_sessions_are_left_alone_and_let_go(expiry: Expiry) -> None:
     assert not holder.asked
 
 
-def test_d2_a_client_is_asked_once_in_time(expiry: Expiry) -> None:
+def test_ex2_a_client_is_asked_once_in_time(expiry: Expiry) -> None:
     holder = Holder()
     long, short, other = session(600), session(40), session(600, dialect="y-websocket")
     for item in (long, short, other):
@@ -140,7 +140,7 @@ def test_d2_a_client_is_asked_once_in_time(expiry: Expiry) -> None:
     assert expiry.tick(NOW_S + 600) == 2
 
 
-def test_d2_many_are_not_asked_together(clock: Clock) -> None:
+def test_ex2_many_are_not_asked_together(clock: Clock) -> None:
     chances = iter([0.0, 0.5, 0.999])
     expiry = Expiry(60, clock=clock, chance=lambda: next(chances))
     holder = Holder()
@@ -153,7 +153,7 @@ def test_d2_many_are_not_asked_together(clock: Clock) -> None:
     assert asked == [1, 2, 3]
 
 
-def test_d2_the_same_token_again_is_not_asked_about_again(expiry: Expiry, clock: Clock) -> None:
+def test_ex2_the_same_token_again_is_not_asked_about_again(expiry: Expiry, clock: Clock) -> None:
     holder = Holder()
     item = session(600)
     expiry.watch(item, holder)
@@ -175,7 +175,7 @@ def test_d2_the_same_token_again_is_not_asked_about_again(expiry: Expiry, clock:
     assert expiry.tick(clock.now_s) == 1
 
 
-def test_d3_undecided_is_asked_again_and_at_the_end_it_is_later(expiry: Expiry, clock: Clock) -> None:
+def test_ex3_undecided_is_asked_again_and_at_the_end_it_is_later(expiry: Expiry, clock: Clock) -> None:
     holder = Holder()
     item = session(100)
     expiry.watch(item, holder)
@@ -192,7 +192,7 @@ def test_d3_undecided_is_asked_again_and_at_the_end_it_is_later(expiry: Expiry, 
     expiry.undecided(item)  # it has gone
 
 
-def test_d3_a_decision_afterwards_counts(expiry: Expiry, clock: Clock) -> None:
+def test_ex3_a_decision_afterwards_counts(expiry: Expiry, clock: Clock) -> None:
     holder = Holder()
     item = session(100)
     expiry.watch(item, holder)
@@ -205,7 +205,7 @@ def test_d3_a_decision_afterwards_counts(expiry: Expiry, clock: Clock) -> None:
     assert [type(error) for _, error in holder.ended] == [UnauthenticatedError]
 
 
-def test_d4_a_tick_is_bounded_and_the_next_one_goes_on(expiry: Expiry) -> None:
+def test_ex4_a_tick_is_bounded_and_the_next_one_goes_on(expiry: Expiry) -> None:
     holder = Holder()
     for _ in range(2 * MAX_AT_ONCE + 5):
         expiry.watch(session(100, dialect="y-websocket"), holder)
@@ -218,7 +218,7 @@ def test_d4_a_tick_is_bounded_and_the_next_one_goes_on(expiry: Expiry) -> None:
     assert not expiry._due
 
 
-async def test_d4_what_a_tick_leaves_does_not_wait_for_the_next_second(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_ex4_what_a_tick_leaves_does_not_wait_for_the_next_second(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, holder = Clock(), Holder()
     expiry = Expiry(60, clock=clock)
     for _ in range(5 * MAX_AT_ONCE):
@@ -271,7 +271,7 @@ async def yws(w: World, expiry: Expiry, given: Grant) -> Client[YWebsocketConnec
     return client
 
 
-async def test_d1_yws_ends_with_4401_and_others_go_on(clock: Clock) -> None:
+async def test_ex1_yws_ends_with_4401_and_others_go_on(clock: Clock) -> None:
     async with timed(clock) as (w, expiry):
         ending, staying = await yws(w, expiry, grant(100)), await yws(w, expiry, EDIT)
         clock.now_s += 100
@@ -283,7 +283,7 @@ async def test_d1_yws_ends_with_4401_and_others_go_on(clock: Clock) -> None:
         assert w.metrics.refusals["unauthenticated"] == 1
 
 
-async def test_d1_yws_nothing_is_taken_from_the_very_moment(clock: Clock) -> None:
+async def test_ex1_yws_nothing_is_taken_from_the_very_moment(clock: Clock) -> None:
     async with timed(clock) as (w, expiry):
         ana = await yws(w, expiry, grant(100))
         author = Author(1)
@@ -300,7 +300,7 @@ async def test_d1_yws_nothing_is_taken_from_the_very_moment(clock: Clock) -> Non
 
 
 @pytest.mark.parametrize("message", [b"\x00\x00\x01\x00", b"\x01\x01\x00", b"\x03", b"\x66\x01x"])
-async def test_d1_yws_nothing_is_answered_either(clock: Clock, message: bytes) -> None:
+async def test_ex1_yws_nothing_is_answered_either(clock: Clock, message: bytes) -> None:
     async with timed(clock) as (w, expiry):
         ana = await yws(w, expiry, grant(100, Access.READ))
         ana.transport.take()
@@ -310,7 +310,7 @@ async def test_d1_yws_nothing_is_answered_either(clock: Clock, message: bytes) -
         assert ana.transport.take() == []
 
 
-async def test_d1_hocuspocus_what_comes_too_late_is_answered_with_no(clock: Clock) -> None:
+async def test_ex1_hocuspocus_what_comes_too_late_is_answered_with_no(clock: Clock) -> None:
     async with timed(clock) as (w, expiry):
         talk = Talk(w, expiry)
         await talk.join(grant(100))
@@ -368,7 +368,7 @@ class Talk:
         return self.client.transport.take()
 
 
-async def test_d1_hocuspocus_ends_that_document_alone(clock: Clock) -> None:
+async def test_ex1_hocuspocus_ends_that_document_alone(clock: Clock) -> None:
     async with timed(clock) as (w, expiry):
         talk = Talk(w, expiry)
         await talk.join(grant(100))
@@ -385,7 +385,7 @@ async def test_d1_hocuspocus_ends_that_document_alone(clock: Clock) -> None:
         assert len(expiry) == 1
 
 
-async def test_d1_hocuspocus_what_is_sent_after_the_end_is_dropped_and_keeps_nobody(clock: Clock) -> None:
+async def test_ex1_hocuspocus_what_is_sent_after_the_end_is_dropped_and_keeps_nobody(clock: Clock) -> None:
     async with timed(clock) as (w, expiry):
         talk = Talk(w, expiry)
         await talk.join(grant(100))
@@ -406,7 +406,7 @@ async def test_d1_hocuspocus_what_is_sent_after_the_end_is_dropped_and_keeps_nob
         assert talk.take() == [hocuspocus.sync_status(DOCUMENT, ok=True)]
 
 
-async def test_d2_a_fresh_token_in_time_and_nobody_notices(clock: Clock) -> None:
+async def test_ex2_a_fresh_token_in_time_and_nobody_notices(clock: Clock) -> None:
     async with timed(clock) as (w, expiry):
         talk = Talk(w, expiry)
         await talk.join(grant(600))
@@ -456,7 +456,7 @@ async def test_x6_a_fresh_token_that_nobody_can_decide_about_changes_nothing(clo
         assert talk.client.transport.closed == (1013, "auth-unavailable")  # the provider comes back by itself
 
 
-async def test_d3_who_writes_at_the_end_is_told_later_too(clock: Clock) -> None:
+async def test_ex3_who_writes_at_the_end_is_told_later_too(clock: Clock) -> None:
     async with timed(clock) as (w, expiry):
         talk = Talk(w, expiry)
         await talk.join(grant(600))

@@ -1,4 +1,4 @@
-"""Rooms of several replicas follow one log (L1-L5 of the follower, R8, V8)."""
+"""Rooms of several replicas follow one log (LF1-LF5 of the follower, R8, V8)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def mended(*replicas: Replica) -> None:
     await until(lambda: all(r.room.is_settled for r in replicas))
 
 
-async def test_l1_an_edit_of_one_replica_reaches_the_readers_of_the_other_by_one_append() -> None:
+async def test_lf1_an_edit_of_one_replica_reaches_the_readers_of_the_other_by_one_append() -> None:
     async with cluster(3) as (_, (a, b, c)):
         ana, bo, cy = await a.yws(), await b.yws(), await c.yws()
         author = Author(1)
@@ -57,7 +57,7 @@ async def test_l1_an_edit_of_one_replica_reaches_the_readers_of_the_other_by_one
         assert text(a) == text(b) == text(c) == await cold(a)
 
 
-async def test_l2_the_position_follows_the_log_and_no_snapshot_goes_past_what_is_fetched(
+async def test_lf2_the_position_follows_the_log_and_no_snapshot_goes_past_what_is_fetched(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with cluster() as (_, (a, b)):
@@ -81,7 +81,7 @@ async def test_l2_the_position_follows_the_log_and_no_snapshot_goes_past_what_is
         assert follower(b).position == (await b.journal.load(DOCUMENT)).position
 
 
-async def test_l3_what_was_missed_in_a_gap_is_read_and_broadcast() -> None:
+async def test_lf3_what_was_missed_in_a_gap_is_read_and_broadcast() -> None:
     async with cluster() as (_, (a, b)):
         ana, bo = await a.yws(), await b.yws()
         author = Author(1)
@@ -98,7 +98,7 @@ async def test_l3_what_was_missed_in_a_gap_is_read_and_broadcast() -> None:
         assert b.metrics.log_resets == 0
 
 
-async def test_l4_after_a_loss_replicas_write_again_what_the_log_lacks() -> None:
+async def test_lf4_after_a_loss_replicas_write_again_what_the_log_lacks() -> None:
     async with cluster() as (_, (a, b)):
         ana, _ = await a.yws(), await b.yws()
         author = Author(1)
@@ -117,7 +117,7 @@ async def test_l4_after_a_loss_replicas_write_again_what_the_log_lacks() -> None
         await until(lambda: follower(a).position == follower(b).position == position)
 
 
-async def test_l4_a_failover_to_an_older_copy_is_mended_too_deletes_included() -> None:
+async def test_lf4_a_failover_to_an_older_copy_is_mended_too_deletes_included() -> None:
     async with cluster(compact_tail_updates=2) as (_, (a, b)):
         ana, _ = await a.yws(), await b.yws()
         author = Author(1)
@@ -313,7 +313,7 @@ async def test_r8_a_reader_of_the_log_that_comes_while_something_waits_is_given_
         assert waiting is not None
 
 
-async def test_l2_an_entry_that_cannot_be_read_is_left_out_and_no_snapshot_covers_it() -> None:
+async def test_lf2_an_entry_that_cannot_be_read_is_left_out_and_no_snapshot_covers_it() -> None:
     async with cluster() as (_, (a, b)):
         one, two, third = three()
         await a.yws()
@@ -373,7 +373,7 @@ async def test_a_room_that_closes_while_the_log_is_cut_brings_back_first(monkeyp
         assert await cold(a) == "aé"
 
 
-async def test_l5_a_deleted_document_ends_the_rooms_of_all_replicas() -> None:
+async def test_lf5_a_deleted_document_ends_the_rooms_of_all_replicas() -> None:
     async with cluster() as (_, (a, b)):
         ana, bo = await a.yws(), await b.yws()
         ana.update(Author(1).type("a"))
@@ -389,7 +389,7 @@ async def test_l5_a_deleted_document_ends_the_rooms_of_all_replicas() -> None:
         assert b.metrics.journal_unsaved_bytes == 0  # given up with the room
 
 
-async def test_l5_a_room_that_is_lost_while_it_holds_can_be_closed() -> None:
+async def test_lf5_a_room_that_is_lost_while_it_holds_can_be_closed() -> None:
     async with cluster() as (_, (a, _)):
         ana = await a.yws()
         ana.update(Author(1).type("a"))
@@ -419,7 +419,7 @@ async def test_folded_elsewhere_is_not_folded_here_too() -> None:
         await until(lambda: a.room._append_queue.folded == b.room._append_queue.folded == folded)
 
 
-async def test_o1_who_brings_back_somebody_elses_first_structs_does_not_own_the_id() -> None:
+async def test_ow1_who_brings_back_somebody_elses_first_structs_does_not_own_the_id() -> None:
     async with cluster() as (_, (a, _)):
         ana = await a.yws()
         ana.step2(Author(7).type("a"))

@@ -1,4 +1,4 @@
-"""The hub: rooms are opened once, evicted when idle, quarantined, replaced when lost, drained (U1-U4, V7)."""
+"""The hub: rooms are opened once, evicted when idle, quarantined, replaced when lost, drained (HU1-HU4, V7)."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ async def text_in(w: World, document: DocumentId = DOCUMENT) -> str:
         w.hub.release(room)
 
 
-# -- U1 -------------------------------------------------------------------------------------------------------------
+# -- HU1 -------------------------------------------------------------------------------------------------------------
 
 
-async def test_u1_a_document_is_loaded_once_however_many_ask() -> None:
+async def test_hu1_a_document_is_loaded_once_however_many_ask() -> None:
     async with world() as w:
         rooms = await asyncio.gather(*(w.hub.open(DOCUMENT) for _ in range(20)))
         assert len(set(map(id, rooms))) == 1
@@ -70,7 +70,7 @@ async def test_u1_a_document_is_loaded_once_however_many_ask() -> None:
         assert rooms[0].idle_since_s is not None
 
 
-async def test_u1_a_load_that_fails_fails_for_all_who_wait_and_the_next_one_tries_again(
+async def test_hu1_a_load_that_fails_fails_for_all_who_wait_and_the_next_one_tries_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with world() as w:
@@ -89,7 +89,7 @@ async def _away(_document: DocumentId) -> Loaded:
     raise JournalUnavailableError("no route to é")
 
 
-async def test_u1_whoever_gives_up_waiting_does_not_disturb_the_others() -> None:
+async def test_hu1_whoever_gives_up_waiting_does_not_disturb_the_others() -> None:
     async with world() as w:
         tasks = [asyncio.create_task(w.hub.open(DOCUMENT)) for _ in range(3)]
         await turns(1)
@@ -100,7 +100,7 @@ async def test_u1_whoever_gives_up_waiting_does_not_disturb_the_others() -> None
 
 
 @pytest.mark.parametrize("wait", range(6))
-async def test_u1_who_is_cancelled_at_any_turn_holds_nothing(wait: int) -> None:
+async def test_hu1_who_is_cancelled_at_any_turn_holds_nothing(wait: int) -> None:
     async with world() as w:
         task = asyncio.create_task(w.hub.open(DOCUMENT))
         await turns(wait)
@@ -111,10 +111,10 @@ async def test_u1_who_is_cancelled_at_any_turn_holds_nothing(wait: int) -> None:
         assert all(room.holds == 0 for room in w.hub.rooms.values())
 
 
-# -- U2 -------------------------------------------------------------------------------------------------------------
+# -- HU2 -------------------------------------------------------------------------------------------------------------
 
 
-async def test_u2_an_idle_room_is_closed_and_opens_with_all_that_was_written() -> None:
+async def test_hu2_an_idle_room_is_closed_and_opens_with_all_that_was_written() -> None:
     async with world() as w:
         await edited(w, DOCUMENT, "é", "😀")
         room = w.hub.rooms[DOCUMENT]
@@ -128,7 +128,7 @@ async def test_u2_an_idle_room_is_closed_and_opens_with_all_that_was_written() -
         assert w.hub.rooms[DOCUMENT] is not room
 
 
-async def test_u2_whoever_comes_while_a_room_closes_waits_and_gets_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hu2_whoever_comes_while_a_room_closes_waits_and_gets_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
     async with world(compact_tail_updates=5) as w:
         await edited(w, DOCUMENT, "é", "😀")
         gate, compact = asyncio.Event(), w.hub.journal.compact
@@ -152,14 +152,14 @@ async def test_u2_whoever_comes_while_a_room_closes_waits_and_gets_a_new_one(mon
         assert loaded.entries == []
 
 
-async def test_u2_a_room_that_somebody_uses_is_not_closed() -> None:
+async def test_hu2_a_room_that_somebody_uses_is_not_closed() -> None:
     async with world() as w:
         await w.yws()
         w.hub.tick(monotonic() + LATER_S)
         assert DOCUMENT in w.hub.rooms
 
 
-async def test_u2_a_room_is_not_closed_while_the_journal_is_away() -> None:
+async def test_hu2_a_room_is_not_closed_while_the_journal_is_away() -> None:
     async with world() as w:
         ana = await w.yws()
         w.store.hold()
@@ -177,7 +177,7 @@ async def test_u2_a_room_is_not_closed_while_the_journal_is_away() -> None:
         assert await text_in(w) == "unsaved é"
 
 
-async def test_u2_an_edit_in_the_turn_of_the_tick_keeps_the_room() -> None:
+async def test_hu2_an_edit_in_the_turn_of_the_tick_keeps_the_room() -> None:
     async with world() as w:
         ana = await w.yws()
         ana.update(Author(1).type("é"))
@@ -190,7 +190,7 @@ async def test_u2_an_edit_in_the_turn_of_the_tick_keeps_the_room() -> None:
         assert await text_in(w) == "é"
 
 
-async def test_u2_memory_is_given_back() -> None:
+async def test_hu2_memory_is_given_back() -> None:
     async with world() as w:
 
         async def round_of(count: int) -> int:
@@ -212,7 +212,7 @@ async def test_u2_memory_is_given_back() -> None:
         assert after - before < 100_000  # thirty documents of 20 KB
 
 
-# -- U3 -------------------------------------------------------------------------------------------------------------
+# -- HU3 -------------------------------------------------------------------------------------------------------------
 
 
 def _gapped() -> bytes:
@@ -232,7 +232,7 @@ def _gapped() -> bytes:
     ],
     ids=["no index", "index cut short", "index of a newer format", "entry of garbage", "entry with a gap"],
 )
-async def test_u3_a_document_that_cannot_be_read_is_quarantined_and_others_are_not(
+async def test_hu3_a_document_that_cannot_be_read_is_quarantined_and_others_are_not(
     loaded: Loaded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with world() as w:
@@ -252,7 +252,7 @@ async def test_u3_a_document_that_cannot_be_read_is_quarantined_and_others_are_n
         assert await text_in(w, OTHER) == "é"
 
 
-def test_u3_whatever_is_stored_it_is_read_or_quarantined() -> None:
+def test_hu3_whatever_is_stored_it_is_read_or_quarantined() -> None:
     """Every byte of an index changed, cut and added to: nothing but the errors that quarantine."""
     document = Document.from_state(
         merge([Author(1).type("é😀"), Author(2).type("b"), write_update([], [(1, [(0, 1)])])])
@@ -269,7 +269,7 @@ def test_u3_whatever_is_stored_it_is_read_or_quarantined() -> None:
     assert read > 0
 
 
-async def test_u3_a_large_document_that_cannot_be_read_is_quarantined_too(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hu3_a_large_document_that_cannot_be_read_is_quarantined_too(monkeypatch: pytest.MonkeyPatch) -> None:
     async with world(worker_threshold_bytes=1024) as w:
         author = Author(7)
         author.type("lost")
@@ -349,10 +349,10 @@ async def test_v7_a_deleted_document_ends_its_sessions_and_lives_again_when_rest
         assert w.metrics.rooms == 1
 
 
-# -- U4 -------------------------------------------------------------------------------------------------------------
+# -- HU4 -------------------------------------------------------------------------------------------------------------
 
 
-async def test_u4_everything_is_durable_before_anybody_is_closed() -> None:
+async def test_hu4_everything_is_durable_before_anybody_is_closed() -> None:
     async with world() as w:
         ana, bo = await w.yws(), await w.yws(document=OTHER)
         w.store.hold()
@@ -374,7 +374,7 @@ async def test_u4_everything_is_durable_before_anybody_is_closed() -> None:
         assert bo.updates() == [theirs]
 
 
-async def test_u4_a_journal_that_stays_away_does_not_keep_the_process() -> None:
+async def test_hu4_a_journal_that_stays_away_does_not_keep_the_process() -> None:
     async with world(drain_s=0.05) as w:
         ana = await w.yws()
         w.store.hold()
@@ -384,7 +384,7 @@ async def test_u4_a_journal_that_stays_away_does_not_keep_the_process() -> None:
         assert ana.updates() == []
 
 
-async def test_u4_leaving_the_hub_saves_what_is_pending_and_leaves_no_task() -> None:
+async def test_hu4_leaving_the_hub_saves_what_is_pending_and_leaves_no_task() -> None:
     async with world() as w:
         ana = await w.yws()
         ana.update(Author(1).type("é"))
@@ -397,7 +397,7 @@ async def test_u4_leaving_the_hub_saves_what_is_pending_and_leaves_no_task() -> 
     assert asyncio.all_tasks() <= before
 
 
-async def test_u4_who_waits_for_a_room_while_the_process_drains_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hu4_who_waits_for_a_room_while_the_process_drains_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     async with world() as w:
         gate, load = asyncio.Event(), w.hub.journal.load
 
@@ -431,7 +431,7 @@ async def test_ticks_look_at_a_part_of_the_rooms_at_a_time_and_at_all_of_them_in
             w.hub.release(room)
 
 
-async def test_u1_a_load_that_fails_after_everybody_has_left_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hu1_a_load_that_fails_after_everybody_has_left_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     failures: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
     async with world() as w:
@@ -456,7 +456,7 @@ async def test_u1_a_load_that_fails_after_everybody_has_left_is_no_error(monkeyp
 # -- deletion -------------------------------------------------------------------------------------------------------
 
 
-async def test_u5_a_document_that_is_deleted_while_it_is_opened_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hu5_a_document_that_is_deleted_while_it_is_opened_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     async with world() as w:
         await edited(w, DOCUMENT, "é🦊")
         w.hub.evict_idle(monotonic() + LATER_S)

@@ -1,4 +1,4 @@
-"""Published keys: W1-W5 of jwks.py, with a clock and a fetch of the test's own."""
+"""Published keys: JW1-JW5 of jwks.py, with a clock and a fetch of the test's own."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class World:
             await asyncio.sleep(0)
 
 
-async def test_w2_keys_are_fetched_once_and_kept() -> None:
+async def test_jw2_keys_are_fetched_once_and_kept() -> None:
     w = World()
     assert w.fetches == 0
     for _ in range(3):
@@ -62,10 +62,10 @@ async def test_w2_keys_are_fetched_once_and_kept() -> None:
     assert w.fetches == 1
     w.now_s += 1
     assert await w.find("a", "RS256") == []
-    assert w.fetches == 2  # W3
+    assert w.fetches == 2  # JW3
 
 
-async def test_w2_half_way_they_are_fetched_in_the_background() -> None:
+async def test_jw2_half_way_they_are_fetched_in_the_background() -> None:
     w = World()
     await w.find()
     w.now_s += 299
@@ -83,7 +83,7 @@ async def test_w2_half_way_they_are_fetched_in_the_background() -> None:
     assert w.fetches == 2
 
 
-async def test_w2_a_provider_that_is_away_for_a_while_is_not_noticed() -> None:
+async def test_jw2_a_provider_that_is_away_for_a_while_is_not_noticed() -> None:
     w = World()
     await w.find()
     w.answer = FetchError("away")
@@ -102,7 +102,7 @@ async def test_w2_a_provider_that_is_away_for_a_while_is_not_noticed() -> None:
     assert await w.find() == ["a"]
 
 
-async def test_w2_a_key_that_was_withdrawn_is_not_used_for_longer() -> None:
+async def test_jw2_a_key_that_was_withdrawn_is_not_used_for_longer() -> None:
     w = World()
     await w.find()
     w.answer = published("b")
@@ -111,7 +111,7 @@ async def test_w2_a_key_that_was_withdrawn_is_not_used_for_longer() -> None:
     assert await w.find("a") == []
 
 
-async def test_w3_a_rotated_key_is_found_at_once() -> None:
+async def test_jw3_a_rotated_key_is_found_at_once() -> None:
     w = World()
     await w.find()
     w.answer = published("a", "b")
@@ -121,7 +121,7 @@ async def test_w3_a_rotated_key_is_found_at_once() -> None:
     assert w.slept == []
 
 
-async def test_w3_unknown_names_fetch_once_for_all_and_seldom() -> None:
+async def test_jw3_unknown_names_fetch_once_for_all_and_seldom() -> None:
     w = World()
     await w.find()
     w.now_s += 1
@@ -137,7 +137,7 @@ async def test_w3_unknown_names_fetch_once_for_all_and_seldom() -> None:
     assert await w.find("a") == ["a"]
 
 
-async def test_w3_a_token_without_a_name_asks_for_nothing() -> None:
+async def test_jw3_a_token_without_a_name_asks_for_nothing() -> None:
     w = World()
     await w.find()
     w.now_s += 100
@@ -145,7 +145,7 @@ async def test_w3_a_token_without_a_name_asks_for_nothing() -> None:
     assert w.fetches == 1
 
 
-async def test_w3_the_first_fetch_is_the_answer() -> None:
+async def test_jw3_the_first_fetch_is_the_answer() -> None:
     w = World()
     assert await w.find("unknown") == []
     assert w.fetches == 1
@@ -155,7 +155,7 @@ async def test_w3_the_first_fetch_is_the_answer() -> None:
     "answer",
     [FetchError("refused"), b"", b"garbage", b"{}", b'{"keys": []}', b'{"keys": [{"kty": "oct", "k": "AAAA"}]}'],
 )
-async def test_w4_without_keys_it_is_later(answer: bytes | Exception) -> None:
+async def test_jw4_without_keys_it_is_later(answer: bytes | Exception) -> None:
     w = World()
     w.answer = answer
     with pytest.raises(AuthUnavailableError):
@@ -168,7 +168,7 @@ async def test_w4_without_keys_it_is_later(answer: bytes | Exception) -> None:
     assert await w.find() == ["a"]
 
 
-async def test_w4_when_it_is_away_an_unknown_name_is_not_refused() -> None:
+async def test_jw4_when_it_is_away_an_unknown_name_is_not_refused() -> None:
     w = World()
     await w.find()
     w.now_s += 10
@@ -178,7 +178,7 @@ async def test_w4_when_it_is_away_an_unknown_name_is_not_refused() -> None:
     assert await w.find("a") == ["a"]
 
 
-async def test_w5_one_fetch_for_all_and_nobody_ends_it_for_others() -> None:
+async def test_jw5_one_fetch_for_all_and_nobody_ends_it_for_others() -> None:
     w = World()
     w.hold = asyncio.Event()
     asks = [asyncio.create_task(w.find()) for _ in range(10)]
@@ -217,7 +217,7 @@ async def test_closing_ends_what_is_under_way() -> None:
     "url", ["https://id.example/keys", "https://id.example:8443/k?x=1", "http://127.0.0.1:1/k", "http://[::1]:1/",
             "http://localhost/k", "HTTPS://id.example"],
 )  # fmt: skip
-def test_w1_urls_that_keys_may_come_from(url: str) -> None:
+def test_jw1_urls_that_keys_may_come_from(url: str) -> None:
     check_url(url)
 
 
@@ -226,6 +226,6 @@ def test_w1_urls_that_keys_may_come_from(url: str) -> None:
             "https://u:p@id.example/", "https://id.example:99999/", "http://127.0.0.1.evil.example/", "https://é.example",
             "https://id.example/\r\nx: y", " https://id.example", "https://id.example/ x"],
 )  # fmt: skip
-def test_w1_other_urls_are_refused_at_the_start(url: str) -> None:
+def test_jw1_other_urls_are_refused_at_the_start(url: str) -> None:
     with pytest.raises(SettingsError, match="RAFFIA_AUTH_JWKS_URL"):
         check_url(url)

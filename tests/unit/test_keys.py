@@ -1,4 +1,4 @@
-"""Keys: Q1-Q5 of keys.py."""
+"""Keys: KY1-KY5 of keys.py."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def jwks(*keys: object) -> bytes:
 @pytest.mark.parametrize(
     ("key", "algorithm"), [(rsa_key, "RS256"), (ec_key, "ES256"), (ed_key, "EdDSA")], ids=["rsa", "ec", "ed"]
 )
-def test_q1_the_key_says_the_algorithm(key: Any, algorithm: str) -> None:
+def test_ky1_the_key_says_the_algorithm(key: Any, algorithm: str) -> None:
     made = key()
     contents = (public_pem(made), private_pem(made), jwks(jwk(made)))
     for content, signs in zip(contents, (False, True, False), strict=True):
@@ -42,7 +42,7 @@ def test_q1_the_key_says_the_algorithm(key: Any, algorithm: str) -> None:
         assert (keys.signer() is None) is not signs
 
 
-def test_q2_secrets_one_a_line() -> None:
+def test_ky2_secrets_one_a_line() -> None:
     first, second = read_keys(f"{SECRET}\n\n  {new_secret()}\r\n".encode())
     assert first.signing == first.verifying == SECRET.encode()
     assert second.algorithm == "HS256"
@@ -52,7 +52,7 @@ def test_q2_secrets_one_a_line() -> None:
     assert SECRET not in repr(first)
 
 
-def test_q2_several_pem_blocks() -> None:
+def test_ky2_several_pem_blocks() -> None:
     content = b"# old\n" + public_pem(rsa_key()) + private_pem(ec_key()) + public_pem(ec_key(1))
     keys = KeySet(read_keys(content))
     assert [key.algorithm for key in keys.keys] == ["RS256", "ES256", "ES256"]
@@ -92,12 +92,12 @@ def test_q2_several_pem_blocks() -> None:
         (jwks(oct_jwk(SECRET, kid=1)), "kid that is not a text"),
     ],
 )
-def test_q2_q3_what_is_weak_or_something_else_is_refused(content: bytes, says: str) -> None:
+def test_ky2_ky3_what_is_weak_or_something_else_is_refused(content: bytes, says: str) -> None:
     with pytest.raises(BadKeyError, match=says):
         read_keys(content)
 
 
-def test_q3_small_or_unknown_keys_are_refused() -> None:
+def test_ky3_small_or_unknown_keys_are_refused() -> None:
     locked = rsa_key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x"))
     for content, says in (
         (public_pem(rsa_key(0, 1024)), "1024 bits"),
@@ -111,7 +111,7 @@ def test_q3_small_or_unknown_keys_are_refused() -> None:
             read_keys(content)
 
 
-def test_q4_kid_picks_the_key() -> None:
+def test_ky4_kid_picks_the_key() -> None:
     keys = KeySet(read_keys(jwks(jwk(rsa_key(0), "a"), jwk(rsa_key(1), "b"), oct_jwk(SECRET, kid="a"))))
     assert [key.kid for key in keys.find("b", "RS256")] == ["b"]
     assert [key.algorithm for key in keys.find("a", "RS256")] == ["RS256"]
@@ -121,7 +121,7 @@ def test_q4_kid_picks_the_key() -> None:
     assert len(keys.find(None, "RS256")) == 2
 
 
-def test_q5_a_published_set_keeps_what_can_be_used() -> None:
+def test_ky5_a_published_set_keeps_what_can_be_used() -> None:
     content = jwks(
         jwk(rsa_key(), "good"),
         jwk(rsa_key(1), "enc", use="enc"),

@@ -1,4 +1,4 @@
-"""What runs for as long as a replica or a room does survives what goes wrong once (U2, L4, Q4)."""
+"""What runs for as long as a replica or a room does survives what goes wrong once (HU2, LF4, BS4)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def cold(replica: Replica) -> str:
     return text_of(build_document(await replica.journal.load(DOCUMENT), keep_deleted=False).merged())
 
 
-async def test_l4_a_loss_told_in_the_very_turn_in_which_the_log_has_been_read_is_mended_too(
+async def test_lf4_a_loss_told_in_the_very_turn_in_which_the_log_has_been_read_is_mended_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with cluster() as (_, (a, b)):
@@ -57,7 +57,7 @@ async def test_l4_a_loss_told_in_the_very_turn_in_which_the_log_has_been_read_is
         assert await cold(a) == "aé"
 
 
-async def test_u2_a_room_is_closed_whatever_becomes_of_its_last_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hu2_a_room_is_closed_whatever_becomes_of_its_last_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
     async with cluster(compact_tail_updates=5, room_idle_s=0.001) as (_, (a, _b)):
         ana = await a.yws()
         author = Author(1)
@@ -138,7 +138,7 @@ async def test_fl4_no_snapshot_is_put_in_the_place_of_a_log_that_was_cut_meanwhi
         assert await cold(b) == "abé"
 
 
-async def test_u4_a_room_that_cannot_be_closed_does_not_keep_the_process_from_ending(
+async def test_hu4_a_room_that_cannot_be_closed_does_not_keep_the_process_from_ending(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with cluster(room_idle_s=0.001, drain_s=0.1, compact_tail_updates=5) as (_, (a, b)):
@@ -169,7 +169,7 @@ async def test_u4_a_room_that_cannot_be_closed_does_not_keep_the_process_from_en
         assert follower._task.done()
 
 
-async def test_u2_nobody_follows_for_a_room_that_could_not_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hu2_nobody_follows_for_a_room_that_could_not_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     async with cluster(room_idle_s=0.001) as (_, (a, _b)):
         ana = await a.yws()
         ana.update(Author(1).type("a"))

@@ -1,4 +1,4 @@
-"""Logs: L1-L3 of logs.py."""
+"""Logs: LG1-LG3 of logs.py."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def leaks(text: str) -> bool:
         f"'{JWT[:-20]}' is cut short",
     ],
 )
-def test_l2_secrets_are_replaced(text: str) -> None:
+def test_lg2_secrets_are_replaced(text: str) -> None:
     assert not leaks(redact(text))
     assert "***" in redact(text)
 
@@ -44,11 +44,11 @@ def test_l2_secrets_are_replaced(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["/sync/notes?schema=2&name=Zoë", "tokens = 3", "a plain line", "/x?broken", "the bearer", "raffia.tokens"]
 )
-def test_l2_everything_else_stays(text: str) -> None:
+def test_lg2_everything_else_stays(text: str) -> None:
     assert redact(text) == text
 
 
-def test_l2_the_servers_own_lines_are_redacted_while_raffia_runs(
+def test_lg2_the_servers_own_lines_are_redacted_while_raffia_runs(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     access = logging.getLogger("uvicorn.access")
@@ -65,7 +65,7 @@ def test_l2_the_servers_own_lines_are_redacted_while_raffia_runs(
     assert access.filters == []
 
 
-def test_l1_fields_reach_the_standard_library(caplog: pytest.LogCaptureFixture) -> None:
+def test_lg1_fields_reach_the_standard_library(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
         get_logger("raffia.test").info("document opened", document="notes/é😀", size_bytes=3)
     record = caplog.records[0]
@@ -100,7 +100,7 @@ def test_json_lines_hold_fields_and_no_secrets() -> None:
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
-def test_l2_no_field_and_no_traceback_holds_a_token(form: str) -> None:
+def test_lg2_no_field_and_no_traceback_holds_a_token(form: str) -> None:
     done = run_python(
         "from raffia.logs import configure_logging, get_logger\n"
         f"configure_logging('info', {form!r})\n"
@@ -116,7 +116,7 @@ def test_l2_no_field_and_no_traceback_holds_a_token(form: str) -> None:
     assert not leaks(done.stderr), done.stderr
 
 
-def test_l3_importing_raffia_configures_nothing() -> None:
+def test_lg3_importing_raffia_configures_nothing() -> None:
     done = run_python(
         "import logging\nbefore = list(logging.root.handlers), logging.root.level\n"
         "import raffia.logs, raffia.authorizer\n"

@@ -1,4 +1,4 @@
-"""Metrics: M1-M3 of metrics.py."""
+"""Metrics: ME1-ME3 of metrics.py."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def exposed(metrics: Metrics) -> dict[str, float]:
     }
 
 
-def test_m1_everything_counted_is_exported() -> None:
+def test_me1_everything_counted_is_exported() -> None:
     metrics = Metrics()
     metrics.rooms += 3
     metrics.updates_in += 7

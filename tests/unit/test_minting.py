@@ -1,4 +1,4 @@
-"""`raffia token` and `raffia new-key`: Y1-Y3 of minting.py."""
+"""`raffia token` and `raffia new-key`: MN1-MN3 of minting.py."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_what_is_no_span(text: str) -> None:
         span_s(text)
 
 
-async def test_y1_the_token_alone_is_printed_and_the_server_takes_it(key_file: str) -> None:
+async def test_mn1_the_token_alone_is_printed_and_the_server_takes_it(key_file: str) -> None:
     env = {
         "RAFFIA_AUTH_KEY_FILE": key_file,
         "RAFFIA_AUTH_AUDIENCE": "raffia,b",
@@ -91,7 +91,7 @@ def test_a_private_key_signs_for_a_server_that_takes_its_keys_elsewhere(tmp_path
         (["--document", "a", "--auth-key-file", "PUBLIC"], "public keys only"),
     ],
 )
-def test_y2_errors_are_one_line_and_no_token(tmp_path: Path, key_file: str, flags: list[str], says: str) -> None:
+def test_mn2_errors_are_one_line_and_no_token(tmp_path: Path, key_file: str, flags: list[str], says: str) -> None:
     (tmp_path / "public.pem").write_bytes(public_pem(ec_key()))
     flags = [str(tmp_path / "public.pem") if flag == "PUBLIC" else flag for flag in flags]
     done = raffia("token", *flags, env={"RAFFIA_AUTH_KEY_FILE": key_file, "RAFFIA_AUTH_MAX_LIFETIME_S": "3600"})
@@ -100,7 +100,7 @@ def test_y2_errors_are_one_line_and_no_token(tmp_path: Path, key_file: str, flag
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_y3_a_new_key_is_its_owners_alone_and_replaces_nothing(tmp_path: Path) -> None:
+def test_mn3_a_new_key_is_its_owners_alone_and_replaces_nothing(tmp_path: Path) -> None:
     path = tmp_path / "schlüssel"
     done = raffia("new-key", str(path))
     assert (done.exit_code, done.stdout) == (0, "")

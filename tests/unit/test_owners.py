@@ -1,4 +1,4 @@
-"""Who owns a client id (rules O1-O4), and what a room does about structs under somebody else's (R9)."""
+"""Who owns a client id (rules OW1-OW4), and what a room does about structs under somebody else's (R9)."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ def presence(client: int, clock: int = 1) -> bytes:
 # -- the table ---------------------------------------------------------------------------------------------------
 
 
-def test_o1_the_first_struct_makes_the_owner() -> None:
+def test_ow1_the_first_struct_makes_the_owner() -> None:
     table = owners()
     table.wrote(7, 0, "ana")
     table.wrote(7, 3, "bo")
     assert table.owner(7) == "ana"
 
 
-def test_o1_who_goes_on_under_a_used_id_does_not_own_it() -> None:
+def test_ow1_who_goes_on_under_a_used_id_does_not_own_it() -> None:
     table = owners()
     table.wrote(7, 5, "bo")
     assert table.owner(7) is None
 
 
-def test_o1_presence_says_whose_an_id_is_before_anything_was_written() -> None:
+def test_ow1_presence_says_whose_an_id_is_before_anything_was_written() -> None:
     table = owners({7: "ana"})
     table.wrote(7, 0, "bo")
     assert table.owner(7) == "ana"
 
 
-def test_o1_anonymous_sessions_own_nothing() -> None:
+def test_ow1_anonymous_sessions_own_nothing() -> None:
     table = owners()
     table.wrote(7, 0, None)
     assert table.owner(7) is None
     assert not table.is_foreign(7, "bo")
 
 
-def test_o2_an_id_is_guarded_while_its_user_is_here() -> None:
+def test_ow2_an_id_is_guarded_while_its_user_is_here() -> None:
     table = owners()
     table.wrote(7, 0, "ana")
     assert not table.is_foreign(7, "bo")
@@ -71,7 +71,7 @@ def test_o2_an_id_is_guarded_while_its_user_is_here() -> None:
     assert not table.is_foreign(7, "bo")
 
 
-def test_o2_presence_through_another_replica_guards_too() -> None:
+def test_ow2_presence_through_another_replica_guards_too() -> None:
     present = {9: "ana"}
     table = owners(present)
     table.wrote(7, 0, "ana")
@@ -80,7 +80,7 @@ def test_o2_presence_through_another_replica_guards_too() -> None:
     assert not table.is_foreign(7, "bo")
 
 
-def test_o3_only_new_structs_under_guarded_ids_are_cut_out() -> None:
+def test_ow3_only_new_structs_under_guarded_ids_are_cut_out() -> None:
     ana, bo = Author(7), Author(8)
     first = ana.type("é")
     bo.hear([first])
@@ -99,7 +99,7 @@ def test_o3_only_new_structs_under_guarded_ids_are_cut_out() -> None:
     assert table.split(both, read_update(both), {7: 1}, "bo") is None  # known: nothing new under it
 
 
-def test_o4_what_is_remembered_is_bounded() -> None:
+def test_ow4_what_is_remembered_is_bounded() -> None:
     table = owners(max_ids=2)
     for client in (1, 2):
         table.wrote(client, 0, "ana")
@@ -108,7 +108,7 @@ def test_o4_what_is_remembered_is_bounded() -> None:
     assert [table.owner(client) for client in (1, 2, 3)] == ["ana", None, "ana"]
 
 
-def test_o4_nobody_is_pushed_out_by_the_ids_of_another() -> None:
+def test_ow4_nobody_is_pushed_out_by_the_ids_of_another() -> None:
     table = ClientOwners({}.get, lambda user: False, lambda: 0.0, max_ids=6, max_ids_of_user=3)
     table.wrote(1, 0, "ana")
     for client in range(10, 30):
@@ -117,7 +117,7 @@ def test_o4_nobody_is_pushed_out_by_the_ids_of_another() -> None:
     assert [client for client in range(10, 30) if table.owner(client)] == [27, 28, 29]
 
 
-def test_o4_who_writes_all_the_time_is_not_forgotten() -> None:
+def test_ow4_who_writes_all_the_time_is_not_forgotten() -> None:
     table = owners(max_ids=4)
     table.wrote(1, 0, "ana")
     for number in range(20):

@@ -1,4 +1,4 @@
-"""When the journal is asked and when it counts as away: R1 and R2 of readiness.py."""
+"""When the journal is asked and when it counts as away: JH1 and JH2 of readiness.py."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def journal() -> Journal:
     return Journal()
 
 
-async def test_r1_nobody_asks_an_idle_journal(journal: Journal) -> None:
+async def test_jh1_nobody_asks_an_idle_journal(journal: Journal) -> None:
     watch = JournalHealth(journal)
     await watch.look()
     await watch.look()
@@ -41,7 +41,7 @@ async def test_r1_nobody_asks_an_idle_journal(journal: Journal) -> None:
     assert journal.asked == 1
 
 
-async def test_r1_a_failed_commit_and_a_stuck_queue_are_reasons(journal: Journal) -> None:
+async def test_jh1_a_failed_commit_and_a_stuck_queue_are_reasons(journal: Journal) -> None:
     watch = JournalHealth(journal)
     journal.stats.failures += 1
     await watch.look()
@@ -55,7 +55,7 @@ async def test_r1_a_failed_commit_and_a_stuck_queue_are_reasons(journal: Journal
     assert journal.asked == 2
 
 
-async def test_r2_away_from_the_first_failure_until_a_success(journal: Journal) -> None:
+async def test_jh2_away_from_the_first_failure_until_a_success(journal: Journal) -> None:
     watch = JournalHealth(journal)
     journal.away = True
     watch.away_s()
@@ -68,7 +68,7 @@ async def test_r2_away_from_the_first_failure_until_a_success(journal: Journal) 
     assert watch.away_s() == 0.0
 
 
-async def test_r2_no_answer_is_away(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_jh2_no_answer_is_away(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     async def hangs() -> None:
         await asyncio.Event().wait()
 

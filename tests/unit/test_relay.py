@@ -1,4 +1,4 @@
-"""Presence between replicas (Y1-Y5 of the relay, P10)."""
+"""Presence between replicas (RLY1-RLY5 of the relay, P10)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def quiet(*replicas: Replica) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
-async def test_y1_one_message_for_each_change_however_many_replicas(count: int) -> None:
+async def test_rly1_one_message_for_each_change_however_many_replicas(count: int) -> None:
     async with cluster(count) as (network, replicas):
         clients = [
             await replica.yws(ZOE if number == 0 else Grant(Access.EDIT)) for number, replica in enumerate(replicas)
@@ -72,7 +72,7 @@ async def test_y1_one_message_for_each_change_however_many_replicas(count: int) 
         assert network.messages == 10
 
 
-async def test_y2_between_two_messages_only_the_latest_of_an_id_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rly2_between_two_messages_only_the_latest_of_an_id_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay_module, "PAUSE_S", 0.05)
     async with cluster() as (network, (a, b)):
         ana, bo = await a.yws(ZOE), await b.yws()
@@ -87,7 +87,7 @@ async def test_y2_between_two_messages_only_the_latest_of_an_id_is_kept(monkeypa
         assert [clock for _, clock, _ in heard(bo)] == [1, 29]
 
 
-async def test_y3_who_comes_or_hears_again_says_hello_and_is_answered() -> None:
+async def test_rly3_who_comes_or_hears_again_says_hello_and_is_answered() -> None:
     async with cluster() as (network, (a, b)):
         ana = await a.yws(ZOE)
         publish(ana, 7, 1)
@@ -109,7 +109,7 @@ async def test_y3_who_comes_or_hears_again_says_hello_and_is_answered() -> None:
         assert network.messages == 2  # the hello and one answer
 
 
-async def test_y4_what_cannot_be_read_is_dropped_and_counted() -> None:
+async def test_rly4_what_cannot_be_read_is_dropped_and_counted() -> None:
     async with cluster() as (_, (a, b)):
         ana = await a.yws(ZOE)
         bo = await b.yws()
@@ -132,7 +132,7 @@ async def test_y4_what_cannot_be_read_is_dropped_and_counted() -> None:
         assert present(b) == {7: 1}
 
 
-def test_y4_messages_come_back_as_they_were() -> None:
+def test_rly4_messages_come_back_as_they_were() -> None:
     entries = [
         make_entry(7, 3, STATE, ("replica-é", 4), "zoë"),
         make_entry((1 << 53) - 1, 0, None, ("replica-é", 300), None),
@@ -234,7 +234,7 @@ async def test_p10_a_client_that_moves_to_a_replica_that_did_not_know_of_its_rem
         assert present(a) == present(b) == present(c) == {7: 6}
 
 
-async def test_y5_a_state_that_was_overtaken_is_not_denied_while_its_id_is_present() -> None:
+async def test_rly5_a_state_that_was_overtaken_is_not_denied_while_its_id_is_present() -> None:
     async with cluster() as (network, (a, b)):
         ana, _ = await a.yws(ZOE), await b.yws()
         publish(ana, 7, 9)

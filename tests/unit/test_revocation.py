@@ -1,4 +1,4 @@
-"""What was revoked while the store took nothing is stored later (U4, U5 of revocation)."""
+"""What was revoked while the store took nothing is stored later (REV4, REV5 of revocation)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Refusing(MemoryJournal):
         await super().revoke(revocation)
 
 
-async def test_u4_what_could_not_be_stored_is_stored_when_the_store_takes_it_although_it_could_be_read_all_along() -> (
+async def test_rev4_what_could_not_be_stored_is_stored_when_the_store_takes_it_though_it_could_be_read_all_along() -> (
     None
 ):
     async with Refusing() as journal:

@@ -1,4 +1,4 @@
-"""What no longer counts: U1-U8 of revocation.py, over replicas, in both dialects, with hooks and rechecks."""
+"""What no longer counts: REV1-REV8 of revocation.py, over replicas, in both dialects, with hooks and rechecks."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def refused(revocations: RevocationList, given: Grant, document: DocumentId = DO
     return False
 
 
-async def test_u1_what_was_issued_until_now(clock: Clock) -> None:
+async def test_rev1_what_was_issued_until_now(clock: Clock) -> None:
     async with Process(MemoryStore(), clock).running() as all_:
         await all_.revoke(Revoked.USER, "zoë")
         for issued_s, expected in ((NOW_S - 1, True), (NOW_S, True), (None, True), (NOW_S + 0.001, False)):
@@ -95,7 +95,7 @@ async def test_u1_what_was_issued_until_now(clock: Clock) -> None:
         assert refused(all_, grant("alias", sub="zoë"))
 
 
-async def test_u2_tokens_and_links(clock: Clock) -> None:
+async def test_rev2_tokens_and_links(clock: Clock) -> None:
     async with Process(MemoryStore(), clock).running() as all_:
         await all_.revoke(Revoked.TOKEN, "t1")
         await all_.revoke(Revoked.LINKS, DOCUMENT)
@@ -107,7 +107,7 @@ async def test_u2_tokens_and_links(clock: Clock) -> None:
         assert not refused(all_, grant())
 
 
-async def test_u3_a_broken_connection_keeps_no_other_from_being_ended(clock: Clock) -> None:
+async def test_rev3_a_broken_connection_keeps_no_other_from_being_ended(clock: Clock) -> None:
     process = Process(MemoryStore(), clock)
     process.connections = [Broken(), Connection(grant(), grant("bo"))]
     async with process.running() as all_:
@@ -116,7 +116,7 @@ async def test_u3_a_broken_connection_keeps_no_other_from_being_ended(clock: Clo
         assert process.connections[1].grants == [grant("bo")]
 
 
-async def test_u5_who_missed_the_message_finds_out(clock: Clock) -> None:
+async def test_rev5_who_missed_the_message_finds_out(clock: Clock) -> None:
     store = MemoryStore()
     one, two = Process(store, clock), Process(store, clock)
     two.connections = [Connection(grant())]
@@ -128,7 +128,7 @@ async def test_u5_who_missed_the_message_finds_out(clock: Clock) -> None:
         await until(lambda: not two.connections[0].grants)
 
 
-async def test_u4_u5_what_the_store_lacks_is_stored(clock: Clock) -> None:
+async def test_rev4_rev5_what_the_store_lacks_is_stored(clock: Clock) -> None:
     store = MemoryStore()
     process = Process(store, clock)
     process.connections = [Connection(grant())]
@@ -148,7 +148,7 @@ async def test_u4_u5_what_the_store_lacks_is_stored(clock: Clock) -> None:
         assert refused(later, grant())
 
 
-async def test_u6_a_process_that_starts_while_the_journal_is_away(clock: Clock) -> None:
+async def test_rev6_a_process_that_starts_while_the_journal_is_away(clock: Clock) -> None:
     store = MemoryStore()
     store.revocations[Revoked.USER, "zoë"] = Revocation(Revoked.USER, "zoë", int(NOW_S * 1000))
     store.revoked = 1
@@ -161,7 +161,7 @@ async def test_u6_a_process_that_starts_while_the_journal_is_away(clock: Clock) 
             await until(lambda: refused(process.list, grant()))
 
 
-async def test_u7_they_are_kept_as_long_as_tokens_live(clock: Clock) -> None:
+async def test_rev7_they_are_kept_as_long_as_tokens_live(clock: Clock) -> None:
     store = MemoryStore()
     process = Process(store, clock, keep_ms=60_000)
     async with process.running() as all_:
@@ -189,7 +189,7 @@ async def test_a_subject_that_cannot_be(clock: Clock, kind: Revoked, subject: st
         assert len(all_) == 0
 
 
-async def test_u8_a_recheck_refuses_nobody_who_was_asked_about_later(clock: Clock) -> None:
+async def test_rev8_a_recheck_refuses_nobody_who_was_asked_about_later(clock: Clock) -> None:
     process = Process(MemoryStore(), clock)
     process.connections = [Connection(grant(), grant("bo")), Connection(grant("bo"), document=OTHER)]
     async with process.running() as all_:
@@ -223,7 +223,7 @@ async def test_a11_grants_of_a_hook_count_from_when_it_was_asked(clock: Clock) -
     assert (await authorizer.grant(Handshake(), "tk", DOCUMENT)).issued_s == clock.now_s
 
 
-async def test_u8_recheck_of_an_embedder(tmp_path: Path) -> None:
+async def test_rev8_recheck_of_an_embedder(tmp_path: Path) -> None:
     async def hook(handshake: Handshake, token: str | None, document: DocumentId) -> Grant:
         return Grant(Access.EDIT, "zoë")
 
@@ -245,7 +245,7 @@ def live_list(w: World) -> RevocationList:
     return w.hub.revocations
 
 
-async def test_u3_u8_both_dialects() -> None:
+async def test_rev3_rev8_both_dialects() -> None:
     async with world() as w:
         revocations = live_list(w)
         plain, bo = await w.yws(grant()), await w.yws(grant("bo"))
@@ -268,7 +268,7 @@ async def test_u3_u8_both_dialects() -> None:
         assert w.metrics.refusals["revoked"] == 2
 
 
-async def test_u3_what_is_revoked_while_the_document_loads_opens_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rev3_what_is_revoked_while_the_document_loads_opens_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     async with world() as w:
         authorizer = held_load(w, monkeypatch)
         plain = Client(YWebsocketConnection(w.hub, DOCUMENT, grant()))

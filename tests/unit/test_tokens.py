@@ -1,4 +1,4 @@
-"""Tokens: J1-J5 of tokens.py."""
+"""Tokens: TK1-TK5 of tokens.py."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def verify(text: str, content: bytes = SECRET.encode()) -> Claims:
 
 
 async def refused(text: str, content: bytes = SECRET.encode(), says: str = "") -> None:
-    """A token is refused, and nothing of it stands in the message (J3)."""
+    """A token is refused, and nothing of it stands in the message (TK3)."""
     with pytest.raises(UnauthenticatedError, match=says or None) as caught:
         await verify(text, content)
     assert not any(len(part) > 8 and part in str(caught.value) for part in text.split("."))
@@ -58,18 +58,18 @@ async def test_each_kind_of_key_verifies_its_tokens(algorithm: str) -> None:
     await refused(token(key, algorithm, now_s=NOW_S)[:-4] + "AAAA", content, "not signed with a key")
 
 
-# -- J1, J2: the header
+# -- TK1, TK2: the header
 
 
 @pytest.mark.parametrize("alg", ["none", "None", "NONE", "nOnE", "", None, True, 0, [], ["HS256"], "HS512", "PS256"])
 @pytest.mark.parametrize("secret", [b"", SECRET.encode()])
-async def test_j1_alg_none_and_others_are_refused(alg: Any, secret: bytes) -> None:
+async def test_tk1_alg_none_and_others_are_refused(alg: Any, secret: bytes) -> None:
     await refused(forged({"alg": alg, "typ": "JWT"}, claims(NOW_S), secret))
     await refused(forged({"typ": "JWT"}, claims(NOW_S), secret))
 
 
 @pytest.mark.parametrize("key", [rsa_key, ec_key, ed_key], ids=["rsa", "ec", "ed"])
-async def test_j2_a_public_key_is_no_secret(key: Any) -> None:
+async def test_tk2_a_public_key_is_no_secret(key: Any) -> None:
     """The confusion of algorithms: what everybody knows, the public key, used as the secret of HS256."""
     pem = public_pem(key())
     for content in (pem, json.dumps({"keys": [jwk(key())]}).encode()):
@@ -77,7 +77,7 @@ async def test_j2_a_public_key_is_no_secret(key: Any) -> None:
             await refused(forged({"alg": "HS256", "typ": "JWT"}, claims(NOW_S), secret), content, "not signed with a")
 
 
-async def test_j2_a_secret_beside_a_public_key_stays_with_its_algorithm() -> None:
+async def test_tk2_a_secret_beside_a_public_key_stays_with_its_algorithm() -> None:
     secret = {"kty": "oct", "k": base64.urlsafe_b64encode(SECRET.encode()).decode(), "kid": "s"}
     content = json.dumps({"keys": [secret, jwk(rsa_key(), "r")]}).encode()
     assert await verify(token(SECRET, kid="s", now_s=NOW_S), content)
@@ -88,7 +88,7 @@ async def test_j2_a_secret_beside_a_public_key_stays_with_its_algorithm() -> Non
     await refused(token(rsa_key(), "RS256", kid="unknown", now_s=NOW_S), content, "not signed with a key")
 
 
-async def test_j2_a_key_in_the_token_is_not_looked_at() -> None:
+async def test_tk2_a_key_in_the_token_is_not_looked_at() -> None:
     stranger = rsa_key(1)
     for header in ({"jwk": jwk(stranger)}, {"jku": "https://evil.example/keys"}, {"x5u": "https://evil.example/"}):
         made = jwt.encode(claims(NOW_S), stranger, algorithm="RS256", headers=header)
@@ -99,7 +99,7 @@ async def test_j2_a_key_in_the_token_is_not_looked_at() -> None:
     "more",
     [{"crit": ["exp"]}, {"crit": []}, {"b64": False}, {"b64": False, "crit": ["b64"]}, {"kid": 1}, {"kid": ["a"]}],
 )
-async def test_j1_demands_and_wrong_types_in_the_header_are_refused(more: dict[str, object]) -> None:
+async def test_tk1_demands_and_wrong_types_in_the_header_are_refused(more: dict[str, object]) -> None:
     await refused(forged({"alg": "HS256"} | more, claims(NOW_S), SECRET.encode()))
 
 
@@ -111,12 +111,12 @@ async def test_j1_demands_and_wrong_types_in_the_header_are_refused(more: dict[s
         b64(b"\xff") + ".e30.AA",
     ],
 )  # fmt: skip
-async def test_j1_what_is_no_token_is_refused(text: str) -> None:
+async def test_tk1_what_is_no_token_is_refused(text: str) -> None:
     with pytest.raises(UnauthenticatedError):
         await verify(text)
 
 
-async def test_j1_a_large_token_is_not_looked_at() -> None:
+async def test_tk1_a_large_token_is_not_looked_at() -> None:
     made = token(now_s=NOW_S, filler="x" * 8192)
     await refused(made, says="the limit is 8192")
     assert await verifier(max_bytes=len(made)).verify(made, NOW_S)
@@ -125,14 +125,14 @@ async def test_j1_a_large_token_is_not_looked_at() -> None:
 
 
 @pytest.mark.parametrize("change", ["\n", " ", "=", "A"])
-async def test_j1_a_token_has_one_form(change: str) -> None:
+async def test_tk1_a_token_has_one_form(change: str) -> None:
     good = token(now_s=NOW_S)
     assert await verify(good)
     await refused(good + change)
     await refused(change + good)
 
 
-async def test_j2_the_payload_is_what_was_signed() -> None:
+async def test_tk2_the_payload_is_what_was_signed() -> None:
     header, payload, signature = token(now_s=NOW_S).split(".")
     changed = b64(json.dumps(claims(NOW_S, raffia={"*": "admin"})).encode())
     await refused(f"{header}.{changed}.{signature}", says="not signed")
@@ -141,7 +141,7 @@ async def test_j2_the_payload_is_what_was_signed() -> None:
     await refused(forged({"alg": "HS256"}, None, SECRET.encode(), raw=b'{"exp":9e9,"exp":9e9}'), says="not JSON")
 
 
-async def test_j4_without_keys_nobody_is_refused() -> None:
+async def test_tk4_without_keys_nobody_is_refused() -> None:
     class Away:
         async def find(self, kid: str | None, algorithm: str) -> Sequence[Key]:
             raise AuthUnavailableError("later")
@@ -157,7 +157,7 @@ async def test_j4_without_keys_nobody_is_refused() -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(position=st.integers(0, 10_000), character=st.characters(codec="utf-8"), cut=st.booleans())
-async def test_j3_a_token_that_was_changed_anywhere_is_refused(position: int, character: str, cut: bool) -> None:
+async def test_tk3_a_token_that_was_changed_anywhere_is_refused(position: int, character: str, cut: bool) -> None:
     good = token(now_s=NOW_S)
     at = position % len(good)
     changed = good[:at] + character + good[at + (not cut) :]
@@ -168,16 +168,16 @@ async def test_j3_a_token_that_was_changed_anywhere_is_refused(position: int, ch
 
 @settings(max_examples=300, deadline=None)
 @given(st.one_of(st.text(), st.text(alphabet="aA0-_.=eyJ", max_size=60)))
-async def test_j3_whatever_comes_is_refused_with_one_error(text: str) -> None:
+async def test_tk3_whatever_comes_is_refused_with_one_error(text: str) -> None:
     with pytest.raises(UnauthenticatedError):
         await verify(text)
 
 
-# -- J5: making one
+# -- TK5: making one
 
 
 @pytest.mark.parametrize("algorithm", list(KINDS))
-async def test_j5_what_is_made_is_good(algorithm: str) -> None:
+async def test_tk5_what_is_made_is_good(algorithm: str) -> None:
     kind = KINDS[algorithm]
     content = kind.encode() if isinstance(kind, str) else private_pem(kind())
     made = make_token(claims(NOW_S), KeySet(read_keys(content)), ClaimRules(), NOW_S)
@@ -185,13 +185,13 @@ async def test_j5_what_is_made_is_good(algorithm: str) -> None:
     assert (await verify(made, content)).user == "zoë😀"
 
 
-async def test_j5_the_name_of_the_key_stands_in_the_header() -> None:
+async def test_tk5_the_name_of_the_key_stands_in_the_header() -> None:
     secret = {"kty": "oct", "k": base64.urlsafe_b64encode(SECRET.encode()).decode(), "kid": "2026-11"}
     made = make_token(claims(NOW_S), KeySet(read_keys(json.dumps({"keys": [secret]}).encode())), ClaimRules(), NOW_S)
     assert jwt.get_unverified_header(made)["kid"] == "2026-11"
 
 
-def test_j5_what_the_server_would_refuse_is_not_made() -> None:
+def test_tk5_what_the_server_would_refuse_is_not_made() -> None:
     keys = KeySet(read_keys(SECRET.encode()))
     for rules, more, says in (
         (ClaimRules(audiences=("raffia",)), {}, "aud"),

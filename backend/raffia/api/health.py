@@ -1,8 +1,8 @@
 """Whether the process lives, and whether it should get new connections.
 
 Rules (tests quote these ids):
-    R1  `/healthz` is 200 as long as the event loop turns.
-    R2  `/readyz` is 503 when the journal has been away for `ready_grace_s`, and while the process starts or stops;
+    HL1  `/healthz` is 200 as long as the event loop turns.
+    HL2  `/readyz` is 503 when the journal has been away for `ready_grace_s`, and while the process starts or stops;
         its body says why. It goes on serving those who are connected.
 """
 

@@ -4,7 +4,7 @@ Rules (tests quote these ids):
     LI1  There is at most one link for reading and one for editing; asking again gives the same one, and the same URL.
     LI2  A link is a token that names this one document, with the claims `lnk` and `jti`; nobody is signed in by it. It
          lives in the URL's fragment, which browsers send to no server.
-    LI3  Resetting takes back every link of the document, everywhere and for live sessions too (U2, U3, U5 of
+    LI3  Resetting takes back every link of the document, everywhere and for live sessions too (REV2, REV3, REV5 of
          revocation.py); what is made afterwards is good. A link that was taken back, by whatever way, is not there: it
          is neither listed nor given again.
     LI4  A link lasts `LINK_S`, or as long as a token may where that is limited: then each answer has a fresh one, made

@@ -1,14 +1,14 @@
 """The browser app's pages and files.
 
 Rules (tests quote these ids):
-    P2  The page asks no other host for anything; its headers forbid it. Scripts come from here and none is inline;
-        styles may be inline, since the editors write them into the page.
-    P4  Home, documents and boards are one page; which of them it shows, its own address says.
-    P5  Files under `assets/` carry a hash of their content in their names: they are kept for ever. Where a `.gz` stands
-        beside a file and the browser takes it, that is sent.
-    P6  Behind a proxy that serves Raffia under a path, `root_path`, the page's links begin with that path.
-    P7  `sw.js`, which keeps the app for offline use, stands beside the pages: that is as far as it reaches. It is asked
-        for anew each time.
+    PG2  The page asks no other host for anything; its headers forbid it. Scripts come from here and none is inline;
+         styles may be inline, since the editors write them into the page.
+    PG4  Home, documents and boards are one page; which of them it shows, its own address says.
+    PG5  Files under `assets/` carry a hash of their content in their names: they are kept for ever. Where a `.gz`
+         stands beside a file and the browser takes it, that is sent.
+    PG6  Behind a proxy that serves Raffia under a path, `root_path`, the page's links begin with that path.
+    PG7  `sw.js`, which keeps the app for offline use, stands beside the pages: that is as far as it reaches. It is
+         asked for anew each time.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ FOR_EVER = "public, max-age=31536000, immutable"
 
 
 class AppFiles(StaticFiles):
-    """Built files, compressed where they were (P5)."""
+    """Built files, compressed where they were (PG5)."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """Answer one request."""

@@ -1,11 +1,11 @@
 """Values inside an update: lib0 `any` values and JSON texts, stepped over and checked without being built.
 
 Rules (tests quote these ids):
-    A1  An `any` value is one of the tags 116..127; arrays and objects nest at most `MAX_DEPTH` deep. (53 KB of nested
+    AV1  An `any` value is one of the tags 116..127; arrays and objects nest at most `MAX_DEPTH` deep. (53 KB of nested
         arrays end a process inside pycrdt; Yjs throws.)
-    A2  Counts and lengths are checked against the bytes that are left before they are believed.
-    A3  Text is UTF-8. Whole numbers stay within 2^53 - 1, as JavaScript has no larger ones.
-    A4  A JSON text (embeds and formats) is what both `JSON.parse` and pycrdt can read: no NaN, no Infinity, no number
+    AV2  Counts and lengths are checked against the bytes that are left before they are believed.
+    AV3  Text is UTF-8. Whole numbers stay within 2^53 - 1, as JavaScript has no larger ones.
+    AV4  A JSON text (embeds and formats) is what both `JSON.parse` and pycrdt can read: no NaN, no Infinity, no number
         beyond a double, no lone surrogate, at most `MAX_DEPTH` deep. One that is not would make every Yjs client throw
         at the whole update, for ever.
 """
@@ -110,7 +110,7 @@ def skip_bytes(update: bytes, at: int) -> int:
 
 
 def skip_any(update: bytes, at: int, depth: int = 0) -> int:
-    """Step over one `any` value (A1-A3) and return the offset after it.
+    """Step over one `any` value (AV1-AV3) and return the offset after it.
 
     Raises:
         UpdateError: not a value; says what and where.
@@ -176,12 +176,12 @@ def check_utf8(text: bytes, at: int) -> str:
 
 
 def cut_short(what: str, announced: int, follow: int, at: int, unit: str = "bytes") -> NoReturn:
-    """Refuse a count or a length that the bytes which are left cannot hold (A2)."""
+    """Refuse a count or a length that the bytes which are left cannot hold (AV2)."""
     raise UpdateError(f"{what} announces {announced} {unit} but {max(follow, 0)} bytes follow (byte {at})")
 
 
 def check_json(text: bytes, at: int) -> None:
-    """Check a JSON text (A4) that stands at byte `at` of an update.
+    """Check a JSON text (AV4) that stands at byte `at` of an update.
 
     Raises:
         UpdateError: not JSON that all readers understand; says why.

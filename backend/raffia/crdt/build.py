@@ -1,6 +1,6 @@
 """Making content on the server: what a document says of itself, rich text as BlockNote has it, boards, copies.
 
-Everything here gives updates (V3 of view.py). Pure, so that it can run in a worker.
+Everything here gives updates (VW3 of view.py). Pure, so that it can run in a worker.
 
 Rules (tests quote these ids):
     BU1  Rich text stands in `XmlFragment "document-store"`: one `blockGroup` of `blockContainer`s with an id of their
@@ -135,7 +135,7 @@ def _write_text(element: Any, runs: Sequence[Any]) -> None:
         if not plain:
             continue
         text.insert(at, plain, marks or {})
-        at += len(plain.encode())  # pycrdt counts bytes (V4)
+        at += len(plain.encode())  # pycrdt counts bytes (VW4)
 
 
 def _write_elements(doc: pycrdt.Doc[Any], elements: Mapping[str, Mapping[str, Any]]) -> None:

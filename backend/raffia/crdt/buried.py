@@ -4,10 +4,10 @@ When a type (a block, a nested map) is deleted, everything in it is gone with it
 without knowing. Yjs forgets such structs but for their ids; so does `squash`, which asks here which they are.
 
 Rules (tests quote these ids):
-    B1  A struct is buried when its parent is deleted, is no type (any more), or is buried itself, and when its left
+    BY1  A struct is buried when its parent is deleted, is no type (any more), or is buried itself, and when its left
         origin, or else its right one, is buried: siblings share their parent, and only the first names it.
-    B2  What cannot be traced, because the update holds only a part of the document, counts as alive.
-    B3  The walk is iterative and visits a struct once: depth and cycles in hostile updates cost nothing.
+    BY2  What cannot be traced, because the update holds only a part of the document, counts as alive.
+    BY3  The walk is iterative and visits a struct once: depth and cycles in hostile updates cost nothing.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class _Search:
         self.verdicts = {section.client: bytearray(len(section.clocks)) for section in facts.sections}
 
     def find(self, client: int, clock: int) -> tuple[Section, int] | None:
-        """The struct that covers an id; None when the update does not hold it (B2)."""
+        """The struct that covers an id; None when the update does not hold it (BY2)."""
         section = self.sections.get(client)
         if section is None or not section.start <= clock < section.end:
             return None
@@ -90,7 +90,7 @@ class _Search:
         return False
 
     def decide(self, section: Section, index: int) -> None:
-        """Follow origins and parents up from one struct, and give all on the way the same verdict (B3)."""
+        """Follow origins and parents up from one struct, and give all on the way the same verdict (BY3)."""
         update = self.update
         path: list[tuple[bytearray, int]] = []
         while True:

@@ -6,9 +6,9 @@ sessions it shows another text), so what it is given to show has the halves repl
 stored and sent stays as the editors wrote it.
 
 Rules (tests quote these ids):
-    H1  A pair is cut where a delete range begins or ends inside it, where a struct names its first half as left origin,
-        and where one names its second half as right origin.
-    H2  A cut pair becomes U+FFFD twice: as many UTF-16 units as before, so that no id moves.
+    HV1  A pair is cut where a delete range begins or ends inside it, where a struct names its first half as left
+         origin, and where one names its second half as right origin.
+    HV2  A cut pair becomes U+FFFD twice: as many UTF-16 units as before, so that no id moves.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HALVES: Final = "\ufffd\ufffd"
 
 
 def show_halves(update: bytes) -> bytes:
-    """Replace cut pairs (H1, H2); the very same object when there are none.
+    """Replace cut pairs (HV1, HV2); the very same object when there are none.
 
     Raises:
         UpdateError: the strict reader does not accept `update`.
@@ -67,7 +67,7 @@ def _astral_texts(update: bytes, section: Section) -> list[int]:
 
 
 def _cuts(update: bytes, facts: UpdateFacts) -> dict[int, set[int]]:
-    """Client id -> the clocks before which something is cut (H1)."""
+    """Client id -> the clocks before which something is cut (HV1)."""
     cuts: dict[int, set[int]] = {}
     for client, ranges in facts.deletes:
         found = cuts.setdefault(client, set())

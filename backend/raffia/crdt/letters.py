@@ -5,9 +5,9 @@ where a struct with origins lives, and pycrdt never comes back when it is asked 
 and ends the process when several values under one key were cut by origins.
 
 Rules (tests quote these ids):
-    T1  A text in an array is an element for each UTF-16 unit, as in Yjs; half a pair is shown as U+FFFD.
-    T2  A struct lives where its left origin does, else where its right one does. What cannot be traced stays.
-    T3  Several values, or units of a text, under one key become structs of their own, as if they had been cut.
+    LT1  A text in an array is an element for each UTF-16 unit, as in Yjs; half a pair is shown as U+FFFD.
+    LT2  A struct lives where its left origin does, else where its right one does. What cannot be traced stays.
+    LT3  Several values, or units of a text, under one key become structs of their own, as if they had been cut.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _NOWHERE: Final[_Id] = (-1, 0)
 
 
 def show_letters(update: bytes) -> bytes:
-    """Write such texts and values differently (T1-T3); the very same object when there are none.
+    """Write such texts and values differently (LT1-LT3); the very same object when there are none.
 
     Raises:
         UpdateError: the strict reader does not accept `update`.
@@ -113,12 +113,12 @@ def _infos(update: bytes, section: Section) -> bytes:
 
 
 def _letters(text: str) -> list[bytes]:
-    """One for each UTF-16 unit (T1)."""
+    """One for each UTF-16 unit (LT1)."""
     return [unit for char in text for unit in ((_HALF, _HALF) if char > _LAST_OF_PLANE else (char.encode(),))]
 
 
 class _Search:
-    """Finds out in which types structs live, and whether under a key (T2). Each struct is visited once."""
+    """Finds out in which types structs live, and whether under a key (LT2). Each struct is visited once."""
 
     __slots__ = ("_places", "_sections", "_update")
 

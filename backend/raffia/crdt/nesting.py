@@ -1,9 +1,9 @@
 """How deep JSON nests, told before a parser that recurses sees it: of embeds and formats, and of presence states.
 
 Rules (tests quote these ids):
-    D1  Each byte is looked at once, whatever an attacker sends: strings are matched possessively, and one without an
+    NE1  Each byte is looked at once, whatever an attacker sends: strings are matched possessively, and one without an
         end runs to the end of the text.
-    D2  Brackets in strings do not count. Whether brackets match is for the parser to say.
+    NE2  Brackets in strings do not count. Whether brackets match is for the parser to say.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # one down, one u
 
 
 def nests_deeper(text: bytes, limit: int) -> bool:
-    """Whether arrays and objects of a JSON text nest more than `limit` deep (D1, D2)."""
+    """Whether arrays and objects of a JSON text nest more than `limit` deep (NE1, NE2)."""
     # Counting brackets is an upper bound of the depth and nearly free; only what exceeds it is measured.
     if text.count(b"{") + text.count(b"[") <= limit:
         return False

@@ -5,8 +5,8 @@ refuses the whole update when a number needs 64 bits without a sign. What is sto
 it.
 
 Rules (tests quote these ids):
-    N1  A whole number from 2^63 to 2^64 - 1 in an embed or a format is written as the double that it is to JavaScript.
-    N2  All others, and digits in texts, stay as they are.
+    NU1  A whole number from 2^63 to 2^64 - 1 in an embed or a format is written as the double that it is to JavaScript.
+    NU2  All others, and digits in texts, stay as they are.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MAX_DIGITS: Final = 20
 
 
 def show_numbers(update: bytes) -> bytes:
-    """Replace what pycrdt cannot read (N1); the very same object when there is nothing.
+    """Replace what pycrdt cannot read (NU1); the very same object when there is nothing.
 
     Raises:
         UpdateError: the strict reader does not accept `update`.

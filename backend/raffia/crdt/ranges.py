@@ -1,11 +1,11 @@
 """Sets of ids as sorted ranges per client: which deletes a document knows.
 
 Rules (tests quote these ids):
-    R1  The ranges of a client are sorted, not empty, and neither overlap nor touch: adding joins them.
-    R2  Adding and asking cost a bisection; a delete beside a known one (backspacing, deleting on) inserts nothing.
-    R3  Encoded as the delete set of an update, clients in descending order, so that equal sets are equal bytes.
-    R4  Many ranges at once are merged in one pass: one by one, each would move all that lie behind it, and an update of
-        400 KB that deletes between what is deleted took 2 s.
+    RG1  The ranges of a client are sorted, not empty, and neither overlap nor touch: adding joins them.
+    RG2  Adding and asking cost a bisection; a delete beside a known one (backspacing, deleting on) inserts nothing.
+    RG3  Encoded as the delete set of an update, clients in descending order, so that equal sets are equal bytes.
+    RG4  Many ranges at once are merged in one pass: one by one, each would move all that lie behind it, and an update
+         of 400 KB that deletes between what is deleted took 2 s.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class IdRanges:
         self.update(ranges)
 
     def add(self, client: int, start: int, end: int) -> None:
-        """Add the clocks `start` to `end` (exclusive) of `client`; what is in it already is joined (R1).
+        """Add the clocks `start` to `end` (exclusive) of `client`; what is in it already is joined (RG1).
 
         Raises:
             ValueError: an empty range.
@@ -69,7 +69,7 @@ class IdRanges:
             del ends[first + 1 : stop]
 
     def add_all(self, client: int, ranges: Iterable[Range]) -> None:
-        """Add ranges of one client, in any order; sorted ones cost least (R4).
+        """Add ranges of one client, in any order; sorted ones cost least (RG4).
 
         Raises:
             ValueError: an empty range; of many ranges nothing is added then.
@@ -180,7 +180,7 @@ class IdRanges:
         return sum(len(starts) for starts, _ in self._clients.values())
 
     def encode(self) -> bytes:
-        """Write it as the delete set of an update (R3)."""
+        """Write it as the delete set of an update (RG3)."""
         out = bytearray()
         write_deletes(out, self)
         return bytes(out)
@@ -198,7 +198,7 @@ class IdRanges:
             starts: list[int] = []
             ends: list[int] = []
             for start, end in ranges:
-                if start == last:  # written apart by others; joined here (R1)
+                if start == last:  # written apart by others; joined here (RG1)
                     ends[-1] = end
                 else:
                     starts.append(start)

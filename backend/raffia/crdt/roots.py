@@ -1,11 +1,11 @@
 """What the roots of a document are: text, XML, array or map. Updates do not say; their content does.
 
 Rules (tests quote these ids):
-    O1  A root is what lives directly in it, even when its first item, the only one that names it, is deleted: the
+    RT1  A root is what lives directly in it, even when its first item, the only one that names it, is deleted: the
         others are traced to it through their origins.
-    O2  Text, formats and embeds make a text, XML elements and XML texts make XML, other values without a key an array,
+    RT2  Text, formats and embeds make a text, XML elements and XML texts make XML, other values without a key an array,
         values with a key and nothing else a map. A root in which nothing is left is not listed.
-    O3  Types that nest deeper than `MAX_NESTING` are refused: pycrdt walks them recursively and ends the process.
+    RT3  Types that nest deeper than `MAX_NESTING` are refused: pycrdt walks them recursively and ends the process.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ _NOWHERE: Final[_Place] = (None, 0, False)
 
 
 def root_kinds(update: bytes) -> dict[str, RootKind]:
-    """Root name -> what it is (O1, O2).
+    """Root name -> what it is (RT1, RT2).
 
     Raises:
-        UpdateError: the strict reader does not accept `update`, or types nest too deep (O3).
+        UpdateError: the strict reader does not accept `update`, or types nest too deep (RT3).
     """
     sections = {section.client: section for section in read_update(update).sections}
     places: dict[int, list[_Place | None]] = {

@@ -5,11 +5,11 @@ adds what was not there, and some JSON it refuses. Documents that hold any are m
 keystroke's read per update, 15 ms for a base of 331 KB), but copies what it does not have to cut.
 
 Rules (tests quote these ids):
-    X1  The ids of the result are those of all updates; of structs that overlap, the stretch that starts lower is kept
+    SP1  The ids of the result are those of all updates; of structs that overlap, the stretch that starts lower is kept
         whole and the later one is cut.
-    X2  Gaps between structs of a client become Skips; a gap before the first one is just a later start.
-    X3  The delete sets are united.
-    X4  A state vector ends where the first gap of a client begins.
+    SP2  Gaps between structs of a client become Skips; a gap before the first one is just a later start.
+    SP3  The delete sets are united.
+    SP4  A state vector ends where the first gap of a client begins.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _Stretch = tuple[int, int, bytes, Section]  # start and end clock without Skips 
 
 
 def merge_exactly(updates: Sequence[bytes]) -> bytes:
-    """Merge updates into one (X1-X3).
+    """Merge updates into one (SP1-SP3).
 
     Raises:
         UpdateError: the strict reader does not accept one of them.
@@ -51,7 +51,7 @@ def merge_exactly(updates: Sequence[bytes]) -> bytes:
 
 
 def _lay_out(client: int, stretches: list[_Stretch]) -> tuple[int, int, int, bytes]:
-    """Put the stretches of one client, sorted by start, in a row (X1, X2)."""
+    """Put the stretches of one client, sorted by start, in a row (SP1, SP2)."""
     begin = at = stretches[0][0]
     count = 0
     pieces = []
@@ -102,7 +102,7 @@ def diff_exactly(update: bytes, state_vector: bytes) -> bytes:
 
 
 def state_vector_exactly(update: bytes) -> bytes:
-    """The state vector of an update (X4).
+    """The state vector of an update (SP4).
 
     Raises:
         UpdateError: the strict reader does not accept it.

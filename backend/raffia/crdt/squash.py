@@ -5,18 +5,18 @@ gives what Yjs itself would keep, without building the document: 331 KB. A peer 
 same content, state vector and delete set as one that loads the original, and goes on editing in the same way.
 
 Rules (tests quote these ids):
-    Q1  Neighbours of one client join when the second continues the first: it starts where the first ends, its left
+    SQ1  Neighbours of one client join when the second continues the first: it starts where the first ends, its left
         origin is the first's last id, the right origins are the same, and both are text, values or deleted. GCs join.
-    Q2  Deleted content becomes a bare length, the ids and origins stay. A struct that is deleted in part is split at
+    SQ2  Deleted content becomes a bare length, the ids and origins stay. A struct that is deleted in part is split at
         the boundaries first, so that not a word of deleted text is left in the bytes.
-    Q3  Never split inside a surrogate pair: of a character that editors deleted by half both halves stay, and the
+    SQ3  Never split inside a surrogate pair: of a character that editors deleted by half both halves stay, and the
         delete set says which one is gone, as in the original. (Yjs replaces split halves by U+FFFD as it loads.)
-    Q4  What lives inside a deleted type becomes GC (`buried`), the type itself a deleted item.
-    Q5  The delete set is copied byte for byte. It may name ids that the update does not hold; Skips stay.
-    Q6  With `keep_deleted` only Q1 applies: for editors that run with `gc: false`, and for history.
-    Q7  What is not touched is copied in stretches: squashing a squashed base with a small tail costs little more than
+    SQ4  What lives inside a deleted type becomes GC (`buried`), the type itself a deleted item.
+    SQ5  The delete set is copied byte for byte. It may name ids that the update does not hold; Skips stay.
+    SQ6  With `keep_deleted` only SQ1 applies: for editors that run with `gc: false`, and for history.
+    SQ7  What is not touched is copied in stretches: squashing a squashed base with a small tail costs little more than
         reading it.
-    Q8  Map values (those with a parent key) join only once they are deleted: the one that is not is the map's value.
+    SQ8  Map values (those with a parent key) join only once they are deleted: the one that is not is the map's value.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _Part = tuple[int, int, int, bytes]  # kind, start clock, end clock, payload
 
 
 def squash(update: bytes, *, keep_deleted: bool = False) -> bytes:
-    """Join runs and drop what is deleted (Q1-Q8).
+    """Join runs and drop what is deleted (SQ1-SQ8).
 
     Args:
         update: any update, whole or a part of a document.
@@ -172,7 +172,7 @@ def _rewrite(update: bytes, section: Section, actions: bytearray, deletes: IdRan
         # Then whether its first part continues what came before.
         joins = False
         if kind in _JOINABLE and (action & _CHAINED or kind == GC):
-            any_key = kind == DELETED  # deleted map values join as well, others with a key do not (Q8)
+            any_key = kind == DELETED  # deleted map values join as well, others with a key do not (SQ8)
             if run_kind >= 0:
                 joins = run_kind == kind and run_right == right and (any_key or not run_key | key)
             elif index and raw < offset:
@@ -230,7 +230,7 @@ def _rewrite(update: bytes, section: Section, actions: bytearray, deletes: IdRan
 
 
 def _split(update: bytes, section: Section, index: int, kind: int, deletes: IdRanges) -> list[_Part]:
-    """Split a struct of text or values, deleted in part, into what lives and what does not (Q2, Q3)."""
+    """Split a struct of text or values, deleted in part, into what lives and what does not (SQ2, SQ3)."""
     start = section.clocks[index]
     is_last = index + 1 == len(section.clocks)
     end = section.end if is_last else section.clocks[index + 1]

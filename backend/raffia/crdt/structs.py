@@ -1,9 +1,9 @@
 """Taking single structs apart on the bytes: what cutting and joining need.
 
 Rules (tests quote these ids):
-    C1  The part after a cut has the id before it as left origin and the same right origin; it names no parent.
-    C2  Text is cut between UTF-16 units. A cut through a surrogate pair leaves U+FFFD in place of each half, as in Yjs,
-        which has cut there in every copy of the document that knows a struct from that clock on.
+    ST1  The part after a cut has the id before it as left origin and the same right origin; it names no parent.
+    ST2  Text is cut between UTF-16 units. A cut through a surrogate pair leaves U+FFFD in place of each half, as in
+         Yjs, which has cut there in every copy of the document that knows a struct from that clock on.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def payload(update: bytes, kind: int, content: int, end: int) -> bytes:
 
 
 def continued_head(kind: int, client: int, start: int, right: bytes, key: int) -> bytes:
-    """Info byte and origins of a struct that was cut off at `start` (C1)."""
+    """Info byte and origins of a struct that was cut off at `start` (ST1)."""
     head = bytearray((HAS_ORIGIN | (HAS_RIGHT_ORIGIN if right else 0) | key | kind,))
     write_number(head, client)
     write_number(head, start - 1)
@@ -81,7 +81,7 @@ def value_offsets(values: bytes, count: int) -> list[int]:
 
 
 def after_cut(update: bytes, section: Section, index: int, clock: int) -> bytes:
-    """The part of struct `index` from `clock` on, which lies inside it (C1, C2)."""
+    """The part of struct `index` from `clock` on, which lies inside it (ST1, ST2)."""
     is_last = index + 1 == len(section.clocks)
     end = section.end if is_last else section.clocks[index + 1]
     stop = section.stop if is_last else section.offsets[index + 1]

@@ -4,15 +4,15 @@ A `Doc` is never the source of truth: it is built from the merged bytes, and wha
 passes the gate like any client's.
 
 Rules (tests quote these ids):
-    V1  The squashed form is loaded: a tenth of the time, and nothing that lives in deleted types. Characters that
+    VW1  The squashed form is loaded: a tenth of the time, and nothing that lives in deleted types. Characters that
         editors cut in half are replaced as Yjs does (`halves`); pycrdt shows them otherwise. Numbers that pycrdt
         cannot read are written as doubles (`numbers`), text that stands in an array as values (`letters`).
-    V2  Whatever pycrdt raises, its panics included, leaves as `CrdtError`; cancellation and exits pass through. What
+    VW2  Whatever pycrdt raises, its panics included, leaves as `CrdtError`; cancellation and exits pass through. What
         would end the process (types nested without bound) is refused before.
-    V3  An edit gives what it added and nothing else, and the strict reader has accepted it. The document's own bytes
+    VW3  An edit gives what it added and nothing else, and the strict reader has accepted it. The document's own bytes
         are never taken from a `Doc`: encoding it again corrupts characters of which editors deleted one half.
-    V4  pycrdt indexes text in UTF-8 bytes: callers count characters and convert with `byte_index`.
-    V5  Values come out as JSON has them: whole numbers as int, binary values in base64, types as what is in them, XML
+    VW4  pycrdt indexes text in UTF-8 bytes: callers count characters and convert with `byte_index`.
+    VW5  Values come out as JSON has them: whole numbers as int, binary values in base64, types as what is in them, XML
         as markup, subdocuments as their guid.
 """
 
@@ -82,7 +82,7 @@ class View:
             return str(self._doc.get(root, type=pycrdt.XmlFragment))
 
     def json(self) -> dict[str, Any]:
-        """All roots as JSON values (V5)."""
+        """All roots as JSON values (VW5)."""
         with _READING:
             return {root: _plain(self._doc.get(root, type=_TYPES[kind])) for root, kind in self._kinds.items()}
 
@@ -107,12 +107,12 @@ def edit(merged: bytes, change: Callable[[pycrdt.Doc[Any]], None], *, client: in
 
     Args:
         merged: the document's updates merged, squashed or not.
-        change: edits the `Doc` it is given, in one transaction; must not keep it. Text is indexed in bytes (V4). What
+        change: edits the `Doc` it is given, in one transaction; must not keep it. Text is indexed in bytes (VW4). What
             it raises itself leaves as `CrdtError` with that as its cause.
         client: the new client id to edit as; None for a random one.
 
     Returns:
-        The update that holds the edit and nothing else (V3); the empty update when nothing was changed.
+        The update that holds the edit and nothing else (VW3); the empty update when nothing was changed.
 
     Raises:
         CrdtError: pycrdt cannot, or `change` failed; nothing has happened then.
@@ -137,7 +137,7 @@ def edit(merged: bytes, change: Callable[[pycrdt.Doc[Any]], None], *, client: in
 
 
 def byte_index(text: str, characters: int) -> int:
-    """Where pycrdt finds the character with this index (V4); beyond the end is the end."""
+    """Where pycrdt finds the character with this index (VW4); beyond the end is the end."""
     return len(text[:characters].encode())
 
 

@@ -1,8 +1,8 @@
 """How a batch, and the updates of a history segment, are written into one blob. Pure; docs/formats.md describes it.
 
 Rules:
-    N1  The first byte is the format. A format this code does not know is refused, never guessed.
-    N2  What is read back is exactly what was written; anything cut short or left over is an error.
+    EN1  The first byte is the format. A format this code does not know is refused, never guessed.
+    EN2  What is read back is exactly what was written; anything cut short or left over is an error.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def decode_batch(body: bytes) -> Batch:
     """Read what `encode_batch` wrote.
 
     Raises:
-        QuarantinedError: it is not that (N1, N2).
+        QuarantinedError: it is not that (EN1, EN2).
     """
     count = _count(body)
     at = _HEAD.size
@@ -92,7 +92,7 @@ def decode_updates(body: bytes) -> list[bytes]:
     """Read what `encode_updates` wrote.
 
     Raises:
-        QuarantinedError: it is not that (N1, N2).
+        QuarantinedError: it is not that (EN1, EN2).
     """
     count = _count(body)
     at = _HEAD.size

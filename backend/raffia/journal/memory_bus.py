@@ -31,7 +31,7 @@ class MemoryNetwork:
                 asyncio.get_running_loop().call_soon(bus.hear, document, payload)
 
     def die(self, replica: str) -> None:
-        """A replica is gone; the others find out (Q4)."""
+        """A replica is gone; the others find out (BS4)."""
         if self.buses.pop(replica, None) is not None:
             for bus in tuple(self.buses.values()):
                 bus.lose(frozenset((replica,)))

@@ -1,14 +1,14 @@
 """The one connection to raffia.sqlite: opening, the format, transactions, positions, blobs. Belongs to one thread.
 
 Rules:
-    Q1  One connection, locked exclusively (`locking_mode=EXCLUSIVE`): nothing else reads, writes or checkpoints.
+    DB1  One connection, locked exclusively (`locking_mode=EXCLUSIVE`): nothing else reads, writes or checkpoints.
         SQLite's own lock is the lock on the data folder: it ends with the process, and a forked child does not inherit
         it.
-    Q2  WAL and `synchronous=FULL`: a commit that has returned is on disk.
-    Q3  After an I/O error the connection is closed and opened anew, and before anything is written the WAL is moved
+    DB2  WAL and `synchronous=FULL`: a commit that has returned is on disk.
+    DB3  After an I/O error the connection is closed and opened anew, and before anything is written the WAL is moved
         into the file and cut to nothing: a failed fsync leaves pages that look written and never reach the disk, and
         frames behind such a hole, acknowledged or not, would be lost with it.
-    Q4  A blob is written in pieces of 256 KiB and lives as long as a row names it. Whoever writes or drops one over
+    DB4  A blob is written in pieces of 256 KiB and lives as long as a row names it. Whoever writes or drops one over
         several transactions enters it in `staging` first, so that a crash leaves nothing behind.
 """
 
@@ -79,7 +79,7 @@ class Database:
     def __init__(self, folder: Path, opener: Connect = connect) -> None:
         self.folder = folder
         self.wal_bytes = 0  # an estimate of what the next checkpoint has to move
-        self.suspect = False  # the WAL may hold what never reached the disk (Q3)
+        self.suspect = False  # the WAL may hold what never reached the disk (DB3)
         self.abandoned: list[int] = []  # blobs of writes that failed; dropped by the next long write
         self._opener = opener
         self._connection: sqlite3.Connection | None = None
@@ -94,7 +94,7 @@ class Database:
         return self._connection is not None
 
     def open(self) -> None:
-        """Open or make the database (Q1, Q2, J16).
+        """Open or make the database (DB1, DB2, J16).
 
         Raises:
             DataFolderInUseError, FormatTooNewError; sqlite3.Error, OSError when the disk does not want to.
@@ -180,7 +180,7 @@ class Database:
         )
 
     def abandon(self) -> None:
-        """Close the connection without trusting it or its WAL (Q3)."""
+        """Close the connection without trusting it or its WAL (DB3)."""
         self.suspect = True
         self._drop_connection()
 
@@ -252,7 +252,7 @@ class Database:
         self.wal_bytes = 0
 
     def trust(self) -> None:
-        """Make sure that what is committed next stands on a WAL that is on disk (Q3)."""
+        """Make sure that what is committed next stands on a WAL that is on disk (DB3)."""
         if self.suspect:
             self.checkpoint("TRUNCATE")
             self.suspect = False
@@ -311,7 +311,7 @@ class Database:
             raise not_there(document)
         return known.key
 
-    # blobs (Q4)
+    # blobs (DB4)
 
     def new_blob(self) -> int:
         """A number for a blob."""
@@ -380,7 +380,7 @@ class Database:
 
 
 class Putter:
-    """Writes the blobs of one long job, and enters them in `staging` whenever the job yields (Q4)."""
+    """Writes the blobs of one long job, and enters them in `staging` whenever the job yields (DB4)."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

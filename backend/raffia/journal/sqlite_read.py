@@ -1,4 +1,4 @@
-"""What is read from the database: generators that yield between slices (R1). No loop, no thread."""
+"""What is read from the database: generators that yield between slices (SW1). No loop, no thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is written to the database besides appends: short calls, and long jobs in several transactions (R1, Q4)."""
+"""What is written to the database besides appends: short calls, and long jobs in several transactions (SW1, DB4)."""
 
 from __future__ import annotations
 

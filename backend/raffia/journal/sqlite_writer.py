@@ -1,17 +1,17 @@
 """The thread behind the SQLite journal: it alone touches the database, in rounds.
 
 Rules:
-    R1  A round is: everything that waits to be appended in one transaction; then its acknowledgements, all with one
-        call into the event loop; then at most 2 ms of reading and one slice (1 MiB) of long writing. So an append
-        waits for at most one slice of other people's work, and a storm of loads never stops acknowledgements.
-    R2  Whatever commits is told; whatever does not commit is told too, as `JournalUnavailableError`, and with it
-        everything that was called before the event loop knew (J6): each call carries the stamp of the last failure
-        it knew of.
-    R3  Disk full: the connection stays, the WAL is moved into the file to make room, the next call tries again. Any
-        other error of the disk: the connection is closed, the next call opens a new one.
-    R4  A long write that fails is nobody's failure but its own.
-    R5  Nor is an error of our own (a batch that cannot be encoded, a row that cannot be read): it is logged, and is the
-        `InternalError` of the one item. Only what concerns the disk concerns the others.
+    SW1  A round is: everything that waits to be appended in one transaction; then its acknowledgements, all with one
+         call into the event loop; then at most 2 ms of reading and one slice (1 MiB) of long writing. So an append
+         waits for at most one slice of other people's work, and a storm of loads never stops acknowledgements.
+    SW2  Whatever commits is told; whatever does not commit is told too, as `JournalUnavailableError`, and with it
+         everything that was called before the event loop knew (J6): each call carries the stamp of the last failure it
+         knew of.
+    SW3  Disk full: the connection stays, the WAL is moved into the file to make room, the next call tries again. Any
+         other error of the disk: the connection is closed, the next call opens a new one.
+    SW4  A long write that fails is nobody's failure but its own.
+    SW5  Nor is an error of our own (a batch that cannot be encoded, a row that cannot be read): it is logged, and is
+         the `InternalError` of the one item. Only what concerns the disk concerns the others.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Delivery:
         outcomes: item, result, error.
         commit_s: seconds of the commit; None when there was none.
         failed: the outcomes are those of a commit that failed.
-        refused_below: calls with an older stamp than this have failed (R2).
+        refused_below: calls with an older stamp than this have failed (SW2).
     """
 
     __slots__ = ("commit_s", "failed", "outcomes", "refused_below")
@@ -233,7 +233,7 @@ class Writer:
                 outcomes.append((item, None, error))
             except (sqlite3.Error, OSError):
                 raise
-            except Exception as error:  # R5
+            except Exception as error:  # SW5
                 log.exception("a write failed by our fault", document=getattr(item, "document", None))
                 outcomes.append((item, None, InternalError(f"cannot be stored: {error!r}")))
         # Appends to known documents alone are one statement, which is a transaction by itself.
@@ -318,7 +318,7 @@ class Writer:
             return job, None, error
         except (sqlite3.Error, OSError):
             raise
-        except Exception as error:  # R5
+        except Exception as error:  # SW5
             log.exception("work of the journal failed by our fault")
             return job, None, InternalError(f"the journal failed: {error!r}")
         return None
@@ -333,7 +333,7 @@ class Writer:
                 raise OSError(str(error)) from error
 
     def _fail(self, error: Exception) -> str:
-        """Put the connection in order after an error (R3); returns how to say it."""
+        """Put the connection in order after an error (SW3); returns how to say it."""
         database = self._database
         full = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
         try:

@@ -1,10 +1,11 @@
 """Plain ASGI over our protocol, for apps that know nothing of `raffia.transport`: a listener with a queue.
 
 Rules (tests quote these ids):
-    A1  The ASGI WebSocket specification 2.4, with `websocket.http.response`.
-    A2  At most one message waits for the app; then the socket is not read.
-    A3  `send` waits while the outlet is congested, and raises `ClientDisconnected` (an OSError) when the peer has gone.
-    A4  A close code that may not stand in a close frame (RFC 6455, 7.4) is the app's mistake: ValueError, hence 1011.
+    CH1  The ASGI WebSocket specification 2.4, with `websocket.http.response`.
+    CH2  At most one message waits for the app; then the socket is not read.
+    CH3  `send` waits while the outlet is congested, and raises `ClientDisconnected` (an OSError) when the peer has
+         gone.
+    CH4  A close code that may not stand in a close frame (RFC 6455, 7.4) is the app's mistake: ValueError, hence 1011.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Channel:
         Raises:
             ClientDisconnected: the peer has gone.
             RuntimeError: an event that does not belong here.
-            ValueError: a close code that cannot be sent (A4).
+            ValueError: a close code that cannot be sent (CH4).
         """
         protocol = self._protocol
         kind = message["type"]
@@ -116,11 +117,11 @@ class Channel:
         """Nothing to do: the app knows, it has accepted."""
 
     def message(self, payload: bytes) -> None:
-        """Queue a message for the app (A2)."""
+        """Queue a message for the app (CH2)."""
         self._add({"type": "websocket.receive", "bytes": payload})
 
     def text(self, payload: str) -> None:
-        """Queue a text message for the app (A2)."""
+        """Queue a text message for the app (CH2)."""
         self._add({"type": "websocket.receive", "text": payload})
 
     def congested(self) -> None:

@@ -4,17 +4,18 @@ It stands where `websockets.Protocol` could: that one keeps a generator and a st
 and takes ten times as long for a short message. Only the client's direction is read here; nothing is compressed.
 
 Rules (tests quote these ids; sections are those of RFC 6455):
-    F1  Every frame is masked (5.1); no reserved bit, no reserved opcode (5.2); a length is written in the fewest bytes
-        and below 2^63 (5.2). Anything else: 1002.
-    F2  Control frames carry at most 125 bytes and are not fragmented (5.5); they may stand between fragments (5.4),
-        a close too: it ends the connection, the unfinished message is forgotten.
-    F3  A continuation continues something; a new message does not begin before the last one has ended (5.4). Else 1002.
-    F4  A message, its fragments added up, is at most `limit_bytes`: refused (1009) when its length is announced, before
-        any of it is kept. Empty fragments cost nothing, and many small ones no more than one large one.
-    F5  Text is UTF-8 (8.1), checked as it arrives, over fragments and pieces of frames. Else 1007, at the first byte
-        that nothing after it can mend.
-    F6  A close carries nothing, or a code that may be sent (7.4) and UTF-8. Else 1002 or 1007.
-    F7  How the bytes are cut into pieces makes no difference.
+    FR1  Every frame is masked (5.1); no reserved bit, no reserved opcode (5.2); a length is written in the fewest bytes
+         and below 2^63 (5.2). Anything else: 1002.
+    FR2  Control frames carry at most 125 bytes and are not fragmented (5.5); they may stand between fragments (5.4), a
+         close too: it ends the connection, the unfinished message is forgotten.
+    FR3  A continuation continues something; a new message does not begin before the last one has ended (5.4). Else
+         1002.
+    FR4  A message, its fragments added up, is at most `limit_bytes`: refused (1009) when its length is announced,
+         before any of it is kept. Empty fragments cost nothing, and many small ones no more than one large one.
+    FR5  Text is UTF-8 (8.1), checked as it arrives, over fragments and pieces of frames. Else 1007, at the first byte
+         that nothing after it can mend.
+    FR6  A close carries nothing, or a code that may be sent (7.4) and UTF-8. Else 1002 or 1007.
+    FR7  How the bytes are cut into pieces makes no difference.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class FrameReader:
     """Reads one client's frames.
 
     Args:
-        limit_bytes: the largest message (F4).
+        limit_bytes: the largest message (FR4).
     """
 
     __slots__ = (

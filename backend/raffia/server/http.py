@@ -4,11 +4,11 @@ uvicorn (0.54) waits for ever for the head of a connection's first request, take
 bytes that follow the head of an upgrade in the same packet.
 
 Rules (tests quote these ids):
-    H1  Bytes behind the head of an upgrade are the WebSocket's first.
-    H2  A head arrives within `HEAD_S` seconds of the connection, or of its own first byte; else 408.
-    H3  A head is at most `HEAD_BYTES` long, give or take one read of the socket; else 431.
-    H4  A WebSocket needs HTTP/1.1; else 505.
-    H5  An upgrade that was sent behind requests that are not answered yet is not taken: their answers would land among
+    HT1  Bytes behind the head of an upgrade are the WebSocket's first.
+    HT2  A head arrives within `HEAD_S` seconds of the connection, or of its own first byte; else 408.
+    HT3  A head is at most `HEAD_BYTES` long, give or take one read of the socket; else 431.
+    HT4  A WebSocket needs HTTP/1.1; else 505.
+    HT5  An upgrade that was sent behind requests that are not answered yet is not taken: their answers would land among
         its frames. The connection is closed after the answers, which tells the client that the rest was not read.
 """
 
@@ -35,7 +35,7 @@ class RaffiaHttpProtocol(HttpToolsProtocol):
     _reads_on: bool = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Begin to wait for the first head (H2)."""
+        """Begin to wait for the first head (HT2)."""
         super().connection_made(transport)
         self._await_head()
 
@@ -61,7 +61,7 @@ class RaffiaHttpProtocol(HttpToolsProtocol):
                 self._unsupported_upgrade_warning()
             elif self.scope["http_version"] != "1.1":
                 self._answer(505, "A WebSocket needs HTTP/1.1.\n")
-            elif self.cycle is not None and not self.cycle.response_complete:  # H5
+            elif self.cycle is not None and not self.cycle.response_complete:  # HT5
                 self._reads_on = False
                 self.cycle.keep_alive = False
             else:
@@ -86,7 +86,7 @@ class RaffiaHttpProtocol(HttpToolsProtocol):
     def _upgrade(self, rest: bytes) -> None:
         transport = self.transport
         self.handle_websocket_upgrade()
-        if rest:  # H1
+        if rest:  # HT1
             cast("asyncio.Protocol", transport.get_protocol()).data_received(rest)
         # The parser and this object hold each other, and the transport; nobody tells them that it is over.
         del self.parser, self.scope, self.headers, self.flow, self.transport

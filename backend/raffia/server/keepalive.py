@@ -4,10 +4,10 @@ Two timers and a random payload per connection, as uvicorn has them, cost memory
 is one entry in one of two queues.
 
 Rules (tests quote these ids):
-    K1  A connection is pinged `interval_s` after it opened and after each answered ping, within a slack of a
+    KA1  A connection is pinged `interval_s` after it opened and after each answered ping, within a slack of a
         twentieth of the interval (one second at most) that lets one tick serve many.
-    K2  Whatever arrives after the ping is an answer: a pong may have to wait behind a large message of the peer's.
-    K3  A peer that answers nothing for `timeout_s` and takes nothing of what is sent to it is closed with 1011. One
+    KA2  Whatever arrives after the ping is an answer: a pong may have to wait behind a large message of the peer's.
+    KA3  A peer that answers nothing for `timeout_s` and takes nothing of what is sent to it is closed with 1011. One
         that takes some has another `timeout_s`: its pong waits until it has read what was sent before the ping.
 """
 
@@ -35,7 +35,7 @@ class Pinged(Protocol):
         """Send an empty ping."""
 
     def keepalive_failed(self) -> None:
-        """The peer is gone (K3)."""
+        """The peer is gone (KA3)."""
 
 
 class Keepalive:

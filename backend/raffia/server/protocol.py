@@ -6,18 +6,18 @@ prepared frame goes straight to the transport, and a message straight from the t
 event object, no task. Any other ASGI app is served through a listener of its own (`server/channel.py`).
 
 Rules (tests quote these ids):
-    P1  A handshake that RFC 6455 forbids is answered with its HTTP status (400, 405, 426, 505); the app never sees it.
-    P2  Bytes that arrive before the app has accepted wait, 64 KiB at most (then the socket is not read), and are read
-        after it has. Nothing is offered for compression.
-    P3  A broken rule of `frames.py` is answered with its close code; what follows it is read and thrown away until the
-        peer has closed, or else a reset would overtake our close frame.
-    P4  A close by the peer is answered with the same payload, and the connection is closed. Our own close waits for the
-        peer's answer. Neither takes longer than `Limits.close_timeout_s`, even if the peer reads nothing: then the
-        connection is aborted.
-    P5  A listener that raises closes its own connection (1011) and no other.
-    P6  The query string is never logged: it may hold a token.
-    P7  A ping is answered at once. While the outlet is congested only the last one is, when the peer has caught up
-        (RFC 6455, 5.5.3): the pongs of one who reads nothing do not pile up.
+    WP1  A handshake that RFC 6455 forbids is answered with its HTTP status (400, 405, 426, 505); the app never sees it.
+    WP2  Bytes that arrive before the app has accepted wait, 64 KiB at most (then the socket is not read), and are read
+         after it has. Nothing is offered for compression.
+    WP3  A broken rule of `frames.py` is answered with its close code; what follows it is read and thrown away until the
+         peer has closed, or else a reset would overtake our close frame.
+    WP4  A close by the peer is answered with the same payload, and the connection is closed. Our own close waits for
+         the peer's answer. Neither takes longer than `Limits.close_timeout_s`, even if the peer reads nothing: then the
+         connection is aborted.
+    WP5  A listener that raises closes its own connection (1011) and no other.
+    WP6  The query string is never logged: it may hold a token.
+    WP7  A ping is answered at once. While the outlet is congested only the last one is, when the peer has caught up
+         (RFC 6455, 5.5.3): the pongs of one who reads nothing do not pile up.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 EXTENSION = "raffia.transport"
 EARLY_BYTES = 64 * 1024
 SHORT_BYTES = 125  # the longest message that `data_received` reads by itself
-BROKEN = "A WebSocket listener failed; its connection is closed with 1011"  # P5
+BROKEN = "A WebSocket listener failed; its connection is closed with 1011"  # WP5
 TCP_BYTES_ACKED = slice(120, 128) if sys.platform == "linux" else None  # of `struct tcp_info`, since Linux 4.1
 SHUTDOWN_S = 1.0  # how long a peer has to answer our close when the server stops
 LINGER_S = 1.0  # how long a peer over TLS, which knows no half-close, has to read our close frame after a broken rule
@@ -129,7 +129,7 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         self._code = 0  # of our close, once there is one
         self._timer: asyncio.TimerHandle | None = None
         self._lost = False
-        self._pong: bytes | None = None  # what is still to be answered (P7)
+        self._pong: bytes | None = None  # what is still to be answered (WP7)
         self._ended: asyncio.Future[None] | None = None
         self.congested = False
         self.silent = False  # nothing has arrived since the last ping
@@ -230,7 +230,7 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
                 self._bound()
 
     def close(self, code: int, reason: str = "") -> None:
-        """Close after what was written, and wait for the peer's answer (P4)."""
+        """Close after what was written, and wait for the peer's answer (WP4)."""
         if self._stage is not Stage.OPEN:
             return
         self.transport.write(wire_frame(CLOSE, close_payload(code, reason)))
@@ -376,7 +376,7 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         self._finish(int.from_bytes(payload[:2], "big") if payload else 1005)
 
     def _fail(self, code: int, reason: str) -> None:
-        """A rule was broken: say so, and read nothing more (P3)."""
+        """A rule was broken: say so, and read nothing more (WP3)."""
         self._reader = None
         if self._stage is Stage.OPEN:
             self.transport.write(wire_frame(CLOSE, close_payload(code, reason)))
@@ -422,7 +422,7 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
             self._finish(1006)
 
     def _end(self) -> None:
-        """Close the transport after what was written; abort it when that takes too long (P4)."""
+        """Close the transport after what was written; abort it when that takes too long (WP4)."""
         self._stage = Stage.ENDED
         self._stop_timer()
         self.transport.close()

@@ -4,10 +4,10 @@ uvicorn closes all connections before the app's lifespan ends, so an app that wa
 sockets close needs an earlier moment: `drain`.
 
 Rules (tests quote these ids):
-    R1  On SIGTERM or SIGINT nobody new is let in; then `drain` is awaited, for `drain_s` at most; then whoever is still
-        there is closed with 1012, and the lifespan ends.
-    R2  A second signal ends it at once: `drain` is cancelled, connections are aborted, the lifespan is not awaited.
-    R3  The process exits with 0 after an orderly end, and dies of the signal otherwise.
+    RU1  On SIGTERM or SIGINT nobody new is let in; then `drain` is awaited, for `drain_s` at most; then whoever is
+         still there is closed with 1012, and the lifespan ends.
+    RU2  A second signal ends it at once: `drain` is cancelled, connections are aborted, the lifespan is not awaited.
+    RU3  The process exits with 0 after an orderly end, and dies of the signal otherwise.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ class RaffiaServer(uvicorn.Server):
         self._drain_s = drain_s
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Take a signal: the first asks for an orderly end, a second for an end (R2)."""
+        """Take a signal: the first asks for an orderly end, a second for an end (RU2)."""
         if self.should_exit:
             self.force_exit = True
         super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End (R1)."""
+        """End (RU1)."""
         for server in self.servers:
             server.close()
         drained = await self._drained()
@@ -61,7 +61,7 @@ class RaffiaServer(uvicorn.Server):
             self._abort()
         await super().shutdown(sockets)
         if drained and not self.force_exit:
-            self._captured_signals.clear()  # R3: uvicorn raises them again
+            self._captured_signals.clear()  # RU3: uvicorn raises them again
 
     async def _drained(self) -> bool:
         """Await `drain`; whether it came to its end."""
@@ -119,7 +119,7 @@ def run(
     drain_s: float = 10.0,
     **options: Any,
 ) -> None:
-    """Serve an app until a signal ends it (R1).
+    """Serve an app until a signal ends it (RU1).
 
     Args:
         app: an ASGI app.

@@ -3,12 +3,12 @@
 A payload is `n, n x (client id, clock, string(JSON))`; a removal has the JSON `null`.
 
 Rules (tests quote these ids):
-    A1  The count is checked against the bytes left (an entry has 3 at least) and against `max_entries`.
-    A2  A state has `max_state_bytes` at most; a larger one is a `TooLargeError`.
-    A3  A state is one JSON object, UTF-8, nested `MAX_DEPTH` deep at most, without NaN and Infinity, and nothing
+    AW1  The count is checked against the bytes left (an entry has 3 at least) and against `max_entries`.
+    AW2  A state has `max_state_bytes` at most; a larger one is a `TooLargeError`.
+    AW3  A state is one JSON object, UTF-8, nested `MAX_DEPTH` deep at most, without NaN and Infinity, and nothing
         follows it: what is passed on must be readable by every client, also by those that parse recursively.
-    A4  Nothing follows the last entry.
-    A5  Reading gives each entry's own bytes as well, so that passing it on costs no encoding.
+    AW4  Nothing follows the last entry.
+    AW5  Reading gives each entry's own bytes as well, so that passing it on costs no encoding.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NULL = b"null"
 _MIN_ENTRY_BYTES = 3  # client id, clock, empty string
 
 RawEntry = tuple[int, int, bytes, bytes]
-"""Client id, clock, JSON of the state, and the entry's own bytes (A5)."""
+"""Client id, clock, JSON of the state, and the entry's own bytes (AW5)."""
 
 
 def read_entries(
@@ -77,7 +77,7 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def check_state(state: bytes) -> dict[str, Any]:
-    """Check that a state is what clients can read (A3).
+    """Check that a state is what clients can read (AW3).
 
     Returns:
         The parsed state.

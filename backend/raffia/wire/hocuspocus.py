@@ -5,15 +5,15 @@ WebSocket header. With the prefix `b""` they return the body alone; a frame is p
 awareness are, byte for byte, the frames of `raffia.wire.ywebsocket`: a room prepares a body once for both dialects.
 
 Rules (tests quote these ids):
-    H1  A frame is one address and one whole message: not cut short, nothing left over.
-    H2  An address is a document's name, or name + NUL + session id, split at the first NUL. What is sent to a session
+    HO1  A frame is one address and one whole message: not cut short, nothing left over.
+    HO2  An address is a document's name, or name + NUL + session id, split at the first NUL. What is sent to a session
         carries the client's own address exactly.
-    H3  Types 4 and 6 are internal to Hocuspocus servers and 8 is only said by them: refused like unknown types, with
+    HO3  Types 4 and 6 are internal to Hocuspocus servers and 8 is only said by them: refused like unknown types, with
         their number and their byte.
-    H4  Ping and pong are the single bytes `09` and `0a` without an address. We never send a ping: v2 and v3 providers
+    HO4  Ping and pong are the single bytes `09` and `0a` without an address. We never send a ping: v2 and v3 providers
         throw on it.
-    H5  From a client, Auth is `00`, the token and, in v4, the provider's version.
-    H6  A CLOSE from a client may carry a reason; the published providers send none.
+    HO5  From a client, Auth is `00`, the token and, in v4, the provider's version.
+    HO6  A CLOSE from a client may carry a reason; the published providers send none.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def _decode_auth(frame: bytes, start: int) -> tuple[Message, int]:
 
 
 def split_address(address: str) -> tuple[str, str | None]:
-    """Split an address at its first NUL (H2).
+    """Split an address at its first NUL (HO2).
 
     Returns:
         The document's name, not checked yet, and the session id, None where there is none.

@@ -3,12 +3,12 @@
 Readers take the bytes and an offset and return the value and the offset after it.
 
 Rules (tests quote these ids):
-    L1  A varUint is LEB128, low 7 bits first, at most 53 bits (what JavaScript holds exactly), so at most 8 bytes,
+    LB1  A varUint is LEB128, low 7 bits first, at most 53 bits (what JavaScript holds exactly), so at most 8 bytes,
         and in its shortest form: what is read and written again is the same bytes.
-    L2  A length is checked against the bytes that are there before anything is sliced or allocated.
-    L3  A string is UTF-8, strictly: no overlong forms, no surrogates, no replacement characters made up here.
-    L4  A varInt holds its sign in bit 6 of the first byte and 6 bits of value there, then 7 a byte; 53 bits at most.
-    L5  Every refusal is a `WireError` that says what was read, how much was announced, how much follows, and where.
+    LB2  A length is checked against the bytes that are there before anything is sliced or allocated.
+    LB3  A string is UTF-8, strictly: no overlong forms, no surrogates, no replacement characters made up here.
+    LB4  A varInt holds its sign in bit 6 of the first byte and 6 bits of value there, then 7 a byte; 53 bits at most.
+    LB5  Every refusal is a `WireError` that says what was read, how much was announced, how much follows, and where.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ONE_BYTE = tuple(bytes((n,)) for n in range(128))
 
 
 def read_varuint(data: bytes, at: int, what: str = "number") -> tuple[int, int]:
-    """Read a varUint (L1).
+    """Read a varUint (LB1).
 
     Args:
         data: the bytes to read from.
@@ -61,7 +61,7 @@ def _read_long_varuint(data: bytes, start: int, what: str) -> tuple[int, int]:
 
 
 def read_varint(data: bytes, at: int, what: str = "number") -> tuple[int, int]:
-    """Read a varInt (L4). Negative zero is read as 0.
+    """Read a varInt (LB4). Negative zero is read as 0.
 
     Returns:
         The number and the offset after it.
@@ -92,7 +92,7 @@ def read_varint(data: bytes, at: int, what: str = "number") -> tuple[int, int]:
 
 
 def read_buf(data: bytes, at: int, what: str = "buffer") -> tuple[bytes, int]:
-    """Read a length and that many bytes (L2).
+    """Read a length and that many bytes (LB2).
 
     Returns:
         The bytes, copied out of `data`, and the offset after them.
@@ -108,7 +108,7 @@ def read_buf(data: bytes, at: int, what: str = "buffer") -> tuple[bytes, int]:
 
 
 def read_string(data: bytes, at: int, what: str = "string") -> tuple[str, int]:
-    """Read a string: a length in bytes and that much UTF-8 (L2, L3).
+    """Read a string: a length in bytes and that much UTF-8 (LB2, LB3).
 
     Returns:
         The text and the offset after it.
@@ -124,7 +124,7 @@ def read_string(data: bytes, at: int, what: str = "string") -> tuple[str, int]:
 
 
 def write_varuint(value: int) -> bytes:
-    """Write a varUint (L1).
+    """Write a varUint (LB1).
 
     Raises:
         ValueError: below zero or over 53 bits: our fault, not the client's.
@@ -142,7 +142,7 @@ def write_varuint(value: int) -> bytes:
 
 
 def write_varint(value: int) -> bytes:
-    """Write a varInt (L4).
+    """Write a varInt (LB4).
 
     Raises:
         ValueError: over 53 bits: our fault, not the client's.

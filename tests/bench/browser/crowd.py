@@ -4,11 +4,11 @@ It writes the document, says `ready`, and works from when it reads a line until 
 all of it is stored and says what it did, as JSON.
 
 Rules:
-    C1  Each of them has a connection of their own, and edits with a CRDT of their own, so that the browser gets what
-        other browsers would send it.
-    C2  Typists write words into a paragraph, 5 to 10 letters a second, and go on to another one after some words. Like
-        editors they say where they are when they go elsewhere: what they type moves their place along by itself.
-    C3  Painters move elements with presence 30 times a second and commit every second, and draw strokes likewise.
+    BBC1  Each of them has a connection of their own, and edits with a CRDT of their own, so that the browser gets what
+          other browsers would send it.
+    BBC2  Typists write words into a paragraph, 5 to 10 letters a second, and go on to another one after some words.
+          Like editors they say where they are when they go elsewhere: what they type moves their place along by itself.
+    BBC3  Painters move elements with presence 30 times a second and commit every second, and draw strokes likewise.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FIRST_CLIENT = 50_000
 
 
 class Member:
-    """One of the crowd: a connection, a document, a cursor (C1)."""
+    """One of the crowd: a connection, a document, a cursor (BBC1)."""
 
     def __init__(self, document: str, number: int) -> None:
         self.id = FIRST_CLIENT + number
@@ -87,7 +87,7 @@ class Forgetful(list[bytes]):
 
 
 class Typist(Member):
-    """Writes words (C2)."""
+    """Writes words (BBC2)."""
 
     async def work(self) -> None:
         """Type."""
@@ -110,7 +110,7 @@ class Typist(Member):
 
 
 class Painter(Member):
-    """Moves elements, and draws (C3)."""
+    """Moves elements, and draws (BBC3)."""
 
     async def work(self) -> None:
         """One gesture after another."""

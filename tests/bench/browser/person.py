@@ -1,14 +1,15 @@
 """A real browser with one person at it, and what is measured there.
 
 Rules (docs/benchmarks.md says them to readers):
-    I1  Input comes through the browser's own input queue at times that are set before, whether or not the page has
-        answered what came earlier: a page that hangs gets all of it afterwards, and each event counts.
-    I2  Latency runs from the time the browser gives to an event until the frame is painted that follows its handlers:
-        a message that is posted in that frame's callback comes after its style, layout and paint. On a board it is the
-        frame after that one, since Excalidraw notes a movement in one frame and draws it in the next. Drawing by other
-        threads, and the screen, are not in it. Of movements that the browser puts together each one counts.
-    I3  A task counts as after the load when it begins after the page has become usable.
-    I4  CPU is that of the page's main thread, by the clock of the thread: it does not grow when others use the machine.
+    BBP1  Input comes through the browser's own input queue at times that are set before, whether or not the page has
+          answered what came earlier: a page that hangs gets all of it afterwards, and each event counts.
+    BBP2  Latency runs from the time the browser gives to an event until the frame is painted that follows its handlers:
+          a message that is posted in that frame's callback comes after its style, layout and paint. On a board it is
+          the frame after that one, since Excalidraw notes a movement in one frame and draws it in the next. Drawing by
+          other threads, and the screen, are not in it. Of movements that the browser puts together each one counts.
+    BBP3  A task counts as after the load when it begins after the page has become usable.
+    BBP4  CPU is that of the page's main thread, by the clock of the thread: it does not grow when others use the
+          machine.
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ class Person:
         return {**found, "load_cpu_ms": 1000 * (await self.cpu_s() - before)}
 
     async def cpu_s(self) -> float:
-        """CPU time of the main thread so far (I4)."""
+        """CPU time of the main thread so far (BBP4)."""
         metrics = (await self.cdp.send("Performance.getMetrics"))["metrics"]
         return float(next(metric["value"] for metric in metrics if metric["name"] == "ThreadTime"))
 
@@ -206,7 +207,7 @@ def _quantile(ordered: list[float], part: float) -> float:
 
 
 async def _at_times(gap_s: float, count: int, steps: Callable[[int], list[Coroutine[Any, Any, Any]]]) -> None:
-    """Send input at its time, in order, without waiting for what came before it (I1)."""
+    """Send input at its time, in order, without waiting for what came before it (BBP1)."""
     start = time.monotonic()
     sent: list[asyncio.Task[Any]] = []
     for number in range(count):

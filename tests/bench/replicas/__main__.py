@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> int:
         wanted = given.only or list(PARTS)
         for name in wanted:
             results.parts[name] = Part(setting)
-        # One round of all before the next of any: a machine that drifts, drifts for all (B5).
+        # One round of all before the next of any: a machine that drifts, drifts for all (BN5).
         for turn in range(rounds):
             for name in wanted:
                 failed |= not _measure(name, results.parts[name], given.quick, f"{name}, round {turn + 1}/{rounds}")

@@ -1,7 +1,7 @@
 """Load on several servers at once: typists at the first of them, readers at any, all on the same documents.
 
 Rules:
-    BR1  Every keystroke carries a token (B1); a reader at a server notes when it comes. Nothing counts as measured
+    BR1  Every keystroke carries a token (BN1); a reader at a server notes when it comes. Nothing counts as measured
          before all readers have all tokens.
     BR2  Steps are spread evenly with jitter, as in `editing`; one typist's stay in order.
 """

@@ -1,11 +1,11 @@
 """Many people on some documents, typing while things break; what they must find afterwards.
 
 Rules:
-    P1  Half of them speak each dialect; each document has some of both.
-    P2  Whoever types stays at most `AHEAD` operations ahead of the acknowledgements, and types in bursts, so that
-        there are always some in flight; while nothing is acknowledged they go on at a slow pace.
-    P3  Recovered means: everybody is online, everything is acknowledged and all copies are equal. It is polled for; the
-        time it took is what the report calls recovery.
+    FC1  Half of them speak each dialect; each document has some of both.
+    FC2  Whoever types stays at most `AHEAD` operations ahead of the acknowledgements, and types in bursts, so that
+         there are always some in flight; while nothing is acknowledged they go on at a slow pace.
+    FC3  Recovered means: everybody is online, everything is acknowledged and all copies are equal. It is polled for;
+         the time it took is what the report calls recovery.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Crowd:
     # -- typing
 
     def type_once(self, who: Sequence[Provider] | None = None) -> None:
-        """One turn: some of them type a burst (P2)."""
+        """One turn: some of them type a burst (FC2)."""
         for provider in self.providers if who is None else who:
             if self.rng.random() < (0.25 if provider.in_flight < AHEAD else 0.002):
                 for _ in range(self.rng.randint(1, BURST)):
@@ -166,7 +166,7 @@ class Crowd:
             await provider.until(lambda: True, "alive")
 
     async def recover(self, deadline_s: float = RECOVERY_S) -> float:
-        """Wait until everything is well again; how long that took, in seconds (P3)."""
+        """Wait until everything is well again; how long that took, in seconds (FC3)."""
         began_s = time.monotonic()
         await self.until_settled(deadline_s)
         await self.until_equal(max(0.5, deadline_s - (time.monotonic() - began_s)))

@@ -1,11 +1,12 @@
 """Hosts on one machine: network namespaces on a bridge, whose cables can be pulled.
 
 Rules:
-    B1  A host is a network namespace with two cables: one to the bridge, which is the network that Redis is on, and one
-        straight to this machine, by which the test and its clients reach it whatever happens to the other.
-    B2  A cut sets the state of the bridge's port: no packet passes in either direction and nobody is told, as when a
-        switch dies. Addresses, routes and sockets stay.
-    B3  Names are random, and leaving the `with` takes everything away. Needs root; without it a test fails and says so.
+    NET1  A host is a network namespace with two cables: one to the bridge, which is the network that Redis is on, and
+          one straight to this machine, by which the test and its clients reach it whatever happens to the other.
+    NET2  A cut sets the state of the bridge's port: no packet passes in either direction and nobody is told, as when a
+          switch dies. Addresses, routes and sockets stay.
+    NET3  Names are random, and leaving the `with` takes everything away. Needs root; without it a test fails and says
+          so.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def run(*command: str, check: bool = True) -> str:
 
 
 def need_root(what: str) -> None:
-    """Fail loudly where root is needed and missing (B3)."""
+    """Fail loudly where root is needed and missing (NET3)."""
     if os.geteuid() != 0:
         pytest.fail(f"{what} needs root: run this test as root (CI does); it is not skipped")
 
@@ -76,7 +77,7 @@ class Host:
         return ["ip", "netns", "exec", self.namespace]
 
     def cut(self) -> None:
-        """Pull the cable to the bridge (B2)."""
+        """Pull the cable to the bridge (NET2)."""
         run("bridge", "link", "set", "dev", self._port, "state", str(DISABLED))
 
     def heal(self) -> None:

@@ -1,13 +1,13 @@
 """People as their providers know them: they keep a copy, edit it also while they are cut off, and always come back.
 
 Rules:
-    O1  An operation is logged before it is sent; its token is unique and greppable.
-    O2  An operation counts as acknowledged when the server has said so on the connection on which it was sent: the
+    PRV1  An operation is logged before it is sent; its token is unique and greppable.
+    PRV2  An operation counts as acknowledged when the server has said so on the connection on which it was sent: the
         status of its update or of a step 2 that held it, the very same bytes sent back, or a sync status behind it.
         What others have seen says nothing, and what comes back by another way neither.
-    O3  The copy is a pycrdt `Doc`. After a reconnection it is compared in full: our step 1 says what it holds, the
+    PRV3  The copy is a pycrdt `Doc`. After a reconnection it is compared in full: our step 1 says what it holds, the
         server's is answered with what the server lacks.
-    O4  A provider that is cut off tries again, at another server if there is one, after a pause that doubles from
+    PRV4  A provider that is cut off tries again, at another server if there is one, after a pause that doubles from
         0.1 s to 2 s, times a random 0.5 to 1.5. One that is held does not try until it is released.
 """
 
@@ -176,7 +176,7 @@ class Provider:
 
     Attributes:
         doc: the copy.
-        log: everything typed, in order (O1).
+        log: everything typed, in order (PRV1).
         absences: the times without a server, the first connection not counted.
         refused: updates that were answered with "no".
     """
@@ -236,7 +236,7 @@ class Provider:
                 async with asyncio.timeout(SYNC_S):
                     await connection.enter(self.server)
             except (OSError, WSError, TimeoutError, AssertionError):
-                # Refused, cut off or never answered: what a provider meets while servers come and go (O4).
+                # Refused, cut off or never answered: what a provider meets while servers come and go (PRV4).
                 connection.drop()
                 self._connection = None
             else:
@@ -253,7 +253,7 @@ class Provider:
             pause_s = min(2 * pause_s, LAST_PAUSE_S)
 
     def hold(self) -> None:
-        """Stay away once this connection has ended (O4)."""
+        """Stay away once this connection has ended (PRV4)."""
         self._may_connect.clear()
 
     def leave(self) -> None:
@@ -286,7 +286,7 @@ class Provider:
     # -- typing
 
     def type(self) -> None:
-        """Do one thing: into the log, into the copy, and to the server if there is one (O1)."""
+        """Do one thing: into the log, into the copy, and to the server if there is one (PRV1)."""
         number = len(self.log)
         if number % DELETE_EVERY == DELETE_EVERY - 1:
             victim = self.log[number - DELETE_EVERY // 2].token
@@ -319,7 +319,7 @@ class Provider:
     # -- what connections call
 
     def stored(self, numbers: range) -> None:
-        """Operations were acknowledged (O2)."""
+        """Operations were acknowledged (PRV2)."""
         for number in range(max(numbers.start, self._stored_upto), numbers.stop):
             if not self.log[number].acknowledged:
                 self.log[number].acknowledged = True

@@ -1,10 +1,10 @@
 """A cluster that faults happen to, with what the oracle needs of it.
 
 Rules:
-    N1  A row takes its baseline when every replica has served once and its rooms are closed, so that what is made once
-        (pools, caches, connections) is in it.
-    N2  It ends with everybody gone: replicas close their rooms and are back at the baseline (I4), and a replica that is
-        started only then shows the same documents (the cold reload of I2).
+    FSC1  A row takes its baseline when every replica has served once and its rooms are closed, so that what is made
+          once (pools, caches, connections) is in it.
+    FSC2  It ends with everybody gone: replicas close their rooms and are back at the baseline (I4), and a replica that
+          is started only then shows the same documents (the cold reload of I2).
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Scene(Cluster):
     # -- begin and end
 
     async def warm(self, seed: int = 0) -> None:
-        """Serve once at each replica, and take the baseline (N1)."""
+        """Serve once at each replica, and take the baseline (FSC1)."""
         for replica in self.replicas:
             async with Crowd(f"warm-{replica.name}", [replica.ws], seed, documents=3, people=6) as crowd:
                 await crowd.type_for(0.5)
@@ -109,7 +109,7 @@ class Scene(Cluster):
         assert not (said := grown()), said
 
     async def finish(self, crowd: Crowd) -> int:
-        """Everything that must hold at the end, with everybody gone (N2); how much was acknowledged."""
+        """Everything that must hold at the end, with everybody gone (FSC2); how much was acknowledged."""
         acknowledged = await crowd.check(self.direct, self.cold)
         copies = {document: Copy.of([crowd.of(document)[0].doc.get_update()]) for document in crowd.documents}
         await asyncio.gather(*(provider.stop() for provider in crowd.providers))

@@ -284,7 +284,7 @@ async def test_ad2_loopback_is_not_counted(server: RaffiaServer) -> None:
             await client.join(server.ws, DOCUMENT, headers={"Authorization": f"Bearer {token()}"})
 
 
-async def test_e3_missing_and_forbidden_look_the_same(server: RaffiaServer) -> None:
+async def test_er3_missing_and_forbidden_look_the_same(server: RaffiaServer) -> None:
     """One that is there, one that is not, one that is deleted and one that cannot be a document's, to a stranger."""
     writer = token(raffia={"secret/*": "edit"})
     async with YClient() as client:

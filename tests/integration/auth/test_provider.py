@@ -1,4 +1,4 @@
-"""Keys from an identity provider on loopback, over real sockets: W1-W4 of jwks.py."""
+"""Keys from an identity provider on loopback, over real sockets: JW1-JW4 of jwks.py."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def status(url: str) -> int:
     ],
     ids=["length", "until closed", "chunked", "continue"],
 )
-async def test_w1_answers_of_every_form(provider: Provider, whole: bytes) -> None:
+async def test_jw1_answers_of_every_form(provider: Provider, whole: bytes) -> None:
     provider.answer = whole
     assert await fetch_url(provider.url) == BODY
     (head,) = provider.requests
@@ -70,13 +70,13 @@ async def test_w1_answers_of_every_form(provider: Provider, whole: bytes) -> Non
         (b"HTTP/1.1 200 OK\r\nx: " + b"y" * 300_000, "more than|no HTTP"),
     ],
 )
-async def test_w1_everything_else_is_an_error(provider: Provider, whole: bytes, says: str) -> None:
+async def test_jw1_everything_else_is_an_error(provider: Provider, whole: bytes, says: str) -> None:
     provider.answer = whole
     with pytest.raises(FetchError, match=says):
         await fetch_url(provider.url)
 
 
-async def test_w1_slow_and_silent_providers_meet_the_deadline(provider: Provider) -> None:
+async def test_jw1_slow_and_silent_providers_meet_the_deadline(provider: Provider) -> None:
     provider.answer = None
     with pytest.raises(FetchError, match=r"no answer within 0.1 s"):
         await fetch_url(provider.url, 0.1)
@@ -88,7 +88,7 @@ async def test_w1_slow_and_silent_providers_meet_the_deadline(provider: Provider
         await fetch_url(provider.url)
 
 
-async def test_w1_a_certificate_has_to_be_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_jw1_a_certificate_has_to_be_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for address, trusted in (("127.0.0.1", False), ("127.0.0.1", True), ("127.0.0.2", True)):
         chain, context = certificate(tmp_path, address)
         if trusted:
@@ -132,7 +132,7 @@ async def test_up_and_rotating(server: RaffiaServer, provider: Provider) -> None
     assert len(provider.requests) == 1
 
 
-async def test_w3_a_new_key_is_found(server: RaffiaServer, provider: Provider) -> None:
+async def test_jw3_a_new_key_is_found(server: RaffiaServer, provider: Provider) -> None:
     provider.publish(jwk(rsa_key(), "old"))
     assert await status(f"{server.ws}/team/a?token={token(rsa_key(), 'RS256', 'old', aud='raffia')}") == 101
     provider.publish(jwk(rsa_key(), "old"), jwk(ec_key(), "new"))
@@ -148,7 +148,7 @@ async def test_w3_a_new_key_is_found(server: RaffiaServer, provider: Provider) -
 
 
 @pytest.mark.parametrize("trouble", ["down", "silent", "garbage", "empty", "error"])
-async def test_w4_away_is_later_and_recovers(server: RaffiaServer, provider: Provider, trouble: str) -> None:
+async def test_jw4_away_is_later_and_recovers(server: RaffiaServer, provider: Provider, trouble: str) -> None:
     good = token(ec_key(), "ES256", "a", aud="raffia")
     url = f"{server.ws}/team/a?token={good}"
     if trouble == "down":

@@ -98,7 +98,7 @@ async def is_live(client: YClient | HocuspocusClient) -> None:
     assert client.closed is None
 
 
-async def test_u1_u3_a_user_at_once_and_nobody_else(server: RaffiaServer) -> None:
+async def test_rev1_rev3_a_user_at_once_and_nobody_else(server: RaffiaServer) -> None:
     zoe, bo = token(sub="zoë 1"), token(sub="bo")
     async with live(server, zoe, PLAN, NOTES) as hers, live(server, bo, PLAN) as his:
         answer = await post(server, token(**ADMIN), {"user": "zoë 1"})
@@ -119,7 +119,7 @@ async def test_u1_u3_a_user_at_once_and_nobody_else(server: RaffiaServer) -> Non
     assert server.metric('raffia_refusals_total{reason="revoked"}') >= 4
 
 
-async def test_u3_a_revoked_token_renews_nothing(server: RaffiaServer) -> None:
+async def test_rev3_a_revoked_token_renews_nothing(server: RaffiaServer) -> None:
     kept, gone = token(sub="mia", jti="m1"), token(sub="mia", jti="m2 é")
     async with HocuspocusClient(PLAN, token=kept) as mia:
         await mia.join(server.ws)
@@ -130,7 +130,7 @@ async def test_u3_a_revoked_token_renews_nothing(server: RaffiaServer) -> None:
         await until_revoked(mia)
 
 
-async def test_u2_one_token_alone(server: RaffiaServer) -> None:
+async def test_rev2_one_token_alone(server: RaffiaServer) -> None:
     first, second = token(sub="ana", jti="a1"), token(sub="ana", jti="a2")
     async with live(server, first, PLAN) as ended, live(server, second, PLAN) as going:
         assert (await post(server, token(**ADMIN), {"token": "a1"})).json()["ended"] == 2
@@ -141,7 +141,7 @@ async def test_u2_one_token_alone(server: RaffiaServer) -> None:
     assert (await status(server, first), await status(server, second)) == (401, 101)
 
 
-async def test_u2_links_of_one_document(server: RaffiaServer) -> None:
+async def test_rev2_links_of_one_document(server: RaffiaServer) -> None:
     link, person = token(sub=None, lnk="L1"), token(sub="uma")
     admin = token(sub="uma", raffia={PLAN: "admin"})
     async with live(server, link, PLAN, NOTES) as by_link, live(server, person, PLAN) as by_name:
@@ -216,7 +216,7 @@ async def test_z1_the_command_says_what_went_wrong(server: RaffiaServer, tmp_pat
         assert done.stderr.count("\n") == 1
 
 
-async def test_u4_a_restart_changes_nothing(tmp_path: Path) -> None:
+async def test_rev4_a_restart_changes_nothing(tmp_path: Path) -> None:
     server = RaffiaServer(tmp_path / "data", env={"RAFFIA_AUTH_KEY_FILE": key_file(tmp_path)})
     await asyncio.to_thread(server.start)
     try:
@@ -244,7 +244,7 @@ async def replicas(tmp_path: Path, redis: RedisServer) -> AsyncIterator[list[Raf
         await asyncio.gather(*(asyncio.to_thread(server.stop) for server in servers if server.running))
 
 
-async def test_u5_every_replica_hears_of_it(tmp_path: Path) -> None:
+async def test_rev5_every_replica_hears_of_it(tmp_path: Path) -> None:
     with RedisServer(appendonly="yes") as redis:
         async with replicas(tmp_path, redis) as (one, two):
             zoe, bo = token(sub="zoë"), token(sub="bo")
@@ -259,7 +259,7 @@ async def test_u5_every_replica_hears_of_it(tmp_path: Path) -> None:
             assert await status(two, zoe) == 401
 
 
-async def test_u5_within_5_s_also_when_the_message_was_lost(tmp_path: Path) -> None:
+async def test_rev5_within_5_s_also_when_the_message_was_lost(tmp_path: Path) -> None:
     with RedisServer(appendonly="yes") as redis:
         async with replicas(tmp_path, redis) as (one, two):
             zoe = token(sub="zoë 😀")
@@ -272,7 +272,7 @@ async def test_u5_within_5_s_also_when_the_message_was_lost(tmp_path: Path) -> N
                     await until_revoked(client)
 
 
-async def test_u4_u6_while_redis_is_away(tmp_path: Path) -> None:
+async def test_rev4_rev6_while_redis_is_away(tmp_path: Path) -> None:
     with RedisServer(appendonly="yes", appendfsync="always") as redis:
         async with replicas(tmp_path, redis) as (one, two):
             zoe = token(sub="zoë")
@@ -290,7 +290,7 @@ async def test_u4_u6_while_redis_is_away(tmp_path: Path) -> None:
                     await until_revoked(client, 15.0)  # stored when Redis is back, though nobody asks again
 
 
-async def test_u5_a_redis_that_lost_them_is_given_them_again(tmp_path: Path) -> None:
+async def test_rev5_a_redis_that_lost_them_is_given_them_again(tmp_path: Path) -> None:
     with RedisServer(appendonly="yes") as redis:
         async with replicas(tmp_path, redis) as (one, two):
             assert (await post(one, token(**ADMIN), {"user": "zoë", "token": None})).status_code == 200

@@ -1,4 +1,4 @@
-"""infra/haproxy.cfg with a real HAProxy and real replicas: rules L1 to L8."""
+"""infra/haproxy.cfg with a real HAProxy and real replicas: rules HA1 to HA8."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ async def spread(cluster: Cluster, document: str) -> dict[str, YClient]:
 # -- routing
 
 
-async def test_l1_both_dialects_reach_every_replica(cluster: Cluster) -> None:
+async def test_ha1_both_dialects_reach_every_replica(cluster: Cluster) -> None:
     clients = await spread(cluster, "routes/e")
     assert set(clients) == {"replica1", "replica2", "replica3"}
     before = cluster.haproxy.sessions()
@@ -95,7 +95,7 @@ async def test_l1_both_dialects_reach_every_replica(cluster: Cluster) -> None:
         await client.settle()
 
 
-async def test_l1_http_endpoints_go_through(cluster: Cluster) -> None:
+async def test_ha1_http_endpoints_go_through(cluster: Cluster) -> None:
     async with httpx.AsyncClient(base_url=cluster.http) as http:
         assert (await http.get("/healthz")).json() == {"status": "ok"}
         assert (await http.get("/readyz")).json() == {"status": "ready"}
@@ -104,7 +104,7 @@ async def test_l1_http_endpoints_go_through(cluster: Cluster) -> None:
         assert (await http.get("/sync/some/document")).status_code == 426
         assert (await http.get("/sync")).status_code == 426
         metrics = await http.get("/metrics")
-        assert (metrics.status_code, "raffia_connections" in metrics.text) == (200, True), "L8: from this machine"
+        assert (metrics.status_code, "raffia_connections" in metrics.text) == (200, True), "HA8: from this machine"
 
 
 async def test_a_refused_handshake_is_the_replicas_answer(cluster: Cluster) -> None:
@@ -119,7 +119,7 @@ async def test_a_refused_handshake_is_the_replicas_answer(cluster: Cluster) -> N
 # -- health
 
 
-async def test_l1_l2_unready_gets_nobody_new_and_keeps_who_is_there(cluster: Cluster) -> None:
+async def test_ha1_ha2_unready_gets_nobody_new_and_keeps_who_is_there(cluster: Cluster) -> None:
     clients = await spread(cluster, "unready/one")
     unready = cluster.replica(1)
     mine = clients.pop(unready.name)
@@ -142,7 +142,7 @@ async def test_l1_l2_unready_gets_nobody_new_and_keeps_who_is_there(cluster: Clu
     await mine.settle()
 
 
-async def test_l3_all_unready_still_routes(cluster: Cluster) -> None:
+async def test_ha3_all_unready_still_routes(cluster: Cluster) -> None:
     clients = await spread(cluster, "unready/all")
     for replica in cluster.replicas:
         marker(replica).touch()
@@ -163,7 +163,7 @@ async def test_l3_all_unready_still_routes(cluster: Cluster) -> None:
 
 
 async def test_a_dead_replica_is_passed_over_before_the_checks_know(cluster: Cluster) -> None:
-    """`option redispatch`: also when all are unready, and nobody is checked (L3)."""
+    """`option redispatch`: also when all are unready, and nobody is checked (HA3)."""
     dead = cluster.replica(0)
     await dead.kill()
     try:
@@ -181,18 +181,18 @@ async def test_a_dead_replica_is_passed_over_before_the_checks_know(cluster: Clu
     await cluster.wait_ready()
 
 
-async def test_l2_l3_redis_away_makes_all_unready_and_cuts_nobody(cluster: Cluster) -> None:
+async def test_ha2_ha3_redis_away_makes_all_unready_and_cuts_nobody(cluster: Cluster) -> None:
     alice = next(iter((await spread(cluster, "away")).values()))
     bob = await HocuspocusClient("away").join(cluster.ws)
     cluster.redis.pause()
     try:
         await cluster.until(lambda: set(cluster.haproxy.states().values()) == {"DOWN"}, "all marked down")
         async with httpx.AsyncClient(base_url=cluster.http) as http:
-            assert (await http.get("/healthz")).status_code == 200, "L3"
+            assert (await http.get("/healthz")).status_code == 200, "HA3"
             unready = await http.get("/readyz")
             assert (unready.status_code, unready.json()["status"]) == (503, "unready")
         alice.update(insert(501, 0, "while it is away é😀"))
-        assert (alice.closed, bob.closed) == (None, None), "L2"
+        assert (alice.closed, bob.closed) == (None, None), "HA2"
     finally:
         cluster.redis.resume()
     await alice.settle()
@@ -271,7 +271,7 @@ async def test_documents_meet_on_one_replica_when_hashed(cluster: Cluster, tmp_p
 # -- strangers
 
 
-async def test_l6_the_client_s_address_is_what_haproxy_saw(behind: tuple[RaffiaServer, Haproxy]) -> None:
+async def test_ha6_the_client_s_address_is_what_haproxy_saw(behind: tuple[RaffiaServer, Haproxy]) -> None:
     server, haproxy = behind
     forged = {"X-Forwarded-For": "8.8.8.8", "Forwarded": "for=8.8.8.8", "X-Forwarded-Proto": "https"}
     loop = asyncio.get_running_loop()
@@ -285,7 +285,7 @@ async def test_l6_the_client_s_address_is_what_haproxy_saw(behind: tuple[RaffiaS
 
 
 @pytest.mark.parametrize("part", [b"", b"GET /sync/a HTTP/1.1\r\nHost: a\r\nX-Slow: "], ids=["silent", "half a head"])
-async def test_l5_a_slow_handshake_is_cut(behind: tuple[RaffiaServer, Haproxy], part: bytes) -> None:
+async def test_ha5_a_slow_handshake_is_cut(behind: tuple[RaffiaServer, Haproxy], part: bytes) -> None:
     _, haproxy = behind
     reader, writer = await asyncio.open_connection("127.0.0.1", haproxy.port)
     begun = time.monotonic()
@@ -298,7 +298,7 @@ async def test_l5_a_slow_handshake_is_cut(behind: tuple[RaffiaServer, Haproxy], 
     await writer.wait_closed()
 
 
-async def test_l5_a_head_byte_by_byte_is_cut_too(behind: tuple[RaffiaServer, Haproxy]) -> None:
+async def test_ha5_a_head_byte_by_byte_is_cut_too(behind: tuple[RaffiaServer, Haproxy]) -> None:
     _, haproxy = behind
     reader, writer = await asyncio.open_connection("127.0.0.1", haproxy.port)
     writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ")
@@ -313,7 +313,7 @@ async def test_l5_a_head_byte_by_byte_is_cut_too(behind: tuple[RaffiaServer, Hap
     await writer.wait_closed()
 
 
-async def test_l7_no_token_in_the_log(behind: tuple[RaffiaServer, Haproxy]) -> None:
+async def test_ha7_no_token_in_the_log(behind: tuple[RaffiaServer, Haproxy]) -> None:
     _, haproxy = behind
     client = await YClient().join(haproxy.ws, "logged?token=s3cret-token")
     await client.close()
@@ -343,7 +343,7 @@ with Haproxy(Path(sys.argv[1]), ["127.0.0.1:9", "127.0.0.1:10"], port=8000, env=
 """
 
 
-def test_l8_metrics_are_for_this_machine(tmp_path: Path) -> None:
+def test_ha8_metrics_are_for_this_machine(tmp_path: Path) -> None:
     """In a network namespace with a second address: who comes from there is somebody else."""
     network = 'ip link set lo up && ip address add 10.9.8.7/32 dev lo && exec "$@"'
     command = [sys.executable, "-c", STRANGER, str(tmp_path / "haproxy")]
@@ -358,7 +358,7 @@ def test_l8_metrics_are_for_this_machine(tmp_path: Path) -> None:
     assert run.stdout.split() == ["503", "404", "404", "503"], f"503: no replica is there\n{run.stderr}"
 
 
-def test_l4_nothing_is_cut_before_raffia_itself_gives_up() -> None:
+def test_ha4_nothing_is_cut_before_raffia_itself_gives_up() -> None:
     text = CONFIG.read_text()
     found = dict(re.findall(r"^    timeout (\S+) (\d+)s$", text, re.MULTILINE))
     tunnel_s = int(found["tunnel"])
@@ -367,4 +367,4 @@ def test_l4_nothing_is_cut_before_raffia_itself_gives_up() -> None:
     assert config.ws_ping_interval is not None
     assert config.ws_ping_timeout is not None
     assert tunnel_s > config.ws_ping_interval + config.ws_ping_timeout
-    assert "on-marked-down" not in re.sub(r"#.*", "", text), "L2"
+    assert "on-marked-down" not in re.sub(r"#.*", "", text), "HA2"

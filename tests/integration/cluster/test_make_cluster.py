@@ -1,4 +1,4 @@
-"""`make cluster` as people start it: rules T1 to T5 of infra/cluster.py."""
+"""`make cluster` as people start it: rules CLU1 to CLU5 of infra/cluster.py."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ async def edit_on_every_replica(command: Command) -> set[str]:
     return tokens
 
 
-async def test_t1_t2_t4_one_url_one_document_and_nothing_left(start: Callable[..., Command]) -> None:
+async def test_clu1_t2_t4_one_url_one_document_and_nothing_left(start: Callable[..., Command]) -> None:
     command = start(make=True)
     assert len(re.findall(r"http://", command.out.read_text() + command.err.read_text())) == 1
     names = set(command.children())
@@ -139,19 +139,19 @@ async def test_t1_t2_t4_one_url_one_document_and_nothing_left(start: Callable[..
 
     command.children()
     command.process.send_signal(signal.SIGTERM)
-    assert (await watcher.until_closed())[0] == 1012, "T2: replicas end before HAProxy"
+    assert (await watcher.until_closed())[0] == 1012, "CLU2: replicas end before HAProxy"
     await asyncio.to_thread(command.process.wait, DEADLINE_S)
     assert command.left() == []
     assert f"documents stay in {command.data}" in command.err.read_text()
 
     again = start()
     reader = await fresh_reader(again.ws, DOCUMENT)
-    assert all(reader.holds(token.encode()) for token in tokens), "T4: the next start has the documents"
+    assert all(reader.holds(token.encode()) for token in tokens), "CLU4: the next start has the documents"
     assert await asyncio.to_thread(again.stop, signal.SIGINT) == 0
     assert again.left() == []
 
 
-async def test_t3_who_dies_comes_back_and_t4_one_folder_one_cluster(start: Callable[..., Command]) -> None:
+async def test_clu3_who_dies_comes_back_and_t4_one_folder_one_cluster(start: Callable[..., Command]) -> None:
     command = start()
     before = command.children()
     for name in ("replica2", "redis-server", "haproxy"):
@@ -178,7 +178,7 @@ async def test_t3_who_dies_comes_back_and_t4_one_folder_one_cluster(start: Calla
         until(lambda: not command.left(), lambda: f"still there: {command.left()}")
 
 
-def test_t3_what_ends_at_once_stops_the_start(tmp_path: Path) -> None:
+def test_clu3_what_ends_at_once_stops_the_start(tmp_path: Path) -> None:
     raffia = tmp_path / "raffia"
     raffia.write_text("#!/bin/sh\necho the reason é 😀\nexit 3\n")
     raffia.chmod(0o755)
@@ -194,7 +194,7 @@ def test_t3_what_ends_at_once_stops_the_start(tmp_path: Path) -> None:
     assert "replica1 ended with 3 at its start:\n  | the reason é 😀\n" in run.stderr
 
 
-def test_t3_what_dies_again_and_again_stops_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clu3_what_dies_again_and_again_stops_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "DEATHS", 2)
     monkeypatch.setattr(module, "LOOK_S", 0.01)
     cluster = Cluster(tmp_path, 0, 1, RAFFIA)
@@ -206,7 +206,7 @@ def test_t3_what_dies_again_and_again_stops_the_whole(tmp_path: Path, monkeypatc
     assert cluster.stop()
 
 
-def test_t5_what_is_missing_or_taken_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clu5_what_is_missing_or_taken_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
         pytest.raises(ClusterError, match="choose another with --port"),

@@ -1,4 +1,4 @@
-"""A real cluster: slots that move, nodes that fail, sharded channels (R1-R4, W1-W3, U5)."""
+"""A real cluster: slots that move, nodes that fail, sharded channels (CT1-CT4, SH1-SH3, SB5)."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def elsewhere(cluster: RedisCluster, slot: int) -> RedisServer:
     return next(node for node in cluster.masters if node is not owner)
 
 
-async def test_r1_commands_go_to_the_owners(cluster: RedisCluster, engine: ClusterEngine, ears: Ears) -> None:
+async def test_ct1_commands_go_to_the_owners(cluster: RedisCluster, engine: ClusterEngine, ears: Ears) -> None:
     for name in NAMES:
         engine.subscribe(f"{{{name}}}:channel")
     await until(lambda: len(ears.channels) == len(NAMES), "all are confirmed")
@@ -85,11 +85,11 @@ async def test_r1_commands_go_to_the_owners(cluster: RedisCluster, engine: Clust
     for name in NAMES:
         engine.unsubscribe(f"{{{name}}}:channel")
     await until(
-        lambda: all(node.command("PUBSUB", "SHARDCHANNELS") == [] for node in cluster.masters), "all are given up (W3)"
+        lambda: all(node.command("PUBSUB", "SHARDCHANNELS") == [] for node in cluster.masters), "all are given up (SH3)"
     )
 
 
-async def test_r1_w1_a_slot_that_has_moved(cluster: RedisCluster, engine: ClusterEngine, ears: Ears) -> None:
+async def test_ct1_sh1_a_slot_that_has_moved(cluster: RedisCluster, engine: ClusterEngine, ears: Ears) -> None:
     channel = "{moved}:channel"
     engine.subscribe(channel)
     await ears.confirmation(channel)
@@ -99,13 +99,13 @@ async def test_r1_w1_a_slot_that_has_moved(cluster: RedisCluster, engine: Cluste
     cluster.move_slot(slot_of(channel), target)
     assert await append(engine, ["moved", "other"], ["c", "d"]) == [3, 4, 1, 2]
     assert target.command("LRANGE", "{moved}:log", 0, -1) == [b"a", b"b", b"c", b"d"]
-    assert await ears.confirmation(channel) < 1.5  # told by sunsubscribe (U5)
+    assert await ears.confirmation(channel) < 1.5  # told by sunsubscribe (SB5)
     ears.messages.clear()
     assert await append(engine, ["moved"], ["e"]) == [5]
     await until(lambda: ears.messages == [(channel, b"e")], "it is heard where it is now")
 
 
-async def test_r1_a_slot_on_its_way(cluster: RedisCluster, engine: ClusterEngine) -> None:
+async def test_ct1_a_slot_on_its_way(cluster: RedisCluster, engine: ClusterEngine) -> None:
     name = "way"
     slot = slot_of(f"{{{name}}}")
     source, target = cluster.owner(slot), elsewhere(cluster, slot)
@@ -183,7 +183,7 @@ def refused(text: str) -> ResponseError:
     return ResponseError(text)
 
 
-def test_r2_the_first_refused_call_decides_and_none_is_overtaken() -> None:
+def test_ct2_the_first_refused_call_decides_and_none_is_overtaken() -> None:
     engine = ClusterEngine("redis+cluster://a")
     here = Place("a", 6379)
     keys = ["{x}", "{x}", "{y}", "{y}", "{z}", "{z}", "{w}"]
@@ -206,11 +206,11 @@ def test_r2_the_first_refused_call_decides_and_none_is_overtaken() -> None:
 @pytest.mark.parametrize(
     ("key", "tag"), [("raffia:{a}:log", "a"), ("plain", "plain"), ("{}x", "{}x"), ("{a}{b}", "a"), ("a}{b", "a}{b")]
 )
-def test_r2_tags(key: str, tag: str) -> None:
+def test_ct2_tags(key: str, tag: str) -> None:
     assert tag_of(key) == tag
 
 
-async def test_n3_scripts_on_nodes_that_do_not_know_them(cluster: RedisCluster, engine: ClusterEngine) -> None:
+async def test_nd3_scripts_on_nodes_that_do_not_know_them(cluster: RedisCluster, engine: ClusterEngine) -> None:
     assert await append(engine, NAMES, ["a"]) == [1] * len(NAMES)
     for node in cluster.masters:
         node.command("SCRIPT", "FLUSH")
@@ -235,7 +235,7 @@ async def test_a_cluster_that_cannot_be_found(ears: Ears) -> None:
             assert isinstance(error, JournalUnavailableError)
 
 
-async def test_w2_e5_a_master_that_fails_is_replaced_by_its_replica(
+async def test_sh2_e5_a_master_that_fails_is_replaced_by_its_replica(
     cluster: RedisCluster, engine: ClusterEngine, ears: Ears
 ) -> None:
     """The first master has a replica. It stops; the others promote the replica; then it comes back."""
@@ -268,7 +268,7 @@ async def test_w2_e5_a_master_that_fails_is_replaced_by_its_replica(
         assert isinstance(theirs, int) or "CLUSTERDOWN" in str(theirs)
         assert loop.time() - began_s < 12
         await asyncio.sleep(0.02)
-    assert all(wait_s < TIMEOUT_S / 4 + 0.2 for wait_s in waits[1:])  # R3
+    assert all(wait_s < TIMEOUT_S / 4 + 0.2 for wait_s in waits[1:])  # CT3
     await ears.confirmation(f"{{{name}}}:channel")
     ears.messages.clear()
     await append(engine, [name], ["c"])

@@ -1,4 +1,4 @@
-"""One real Redis: replies, deadlines, lanes, scripts (E1-E3, K1-K4, N1-N4, G1, G2)."""
+"""One real Redis: replies, deadlines, lanes, scripts (ER1-ER3, LK1-LK4, ND1-ND4, CN1, CN2)."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ def clients(server: RedisServer) -> list[str]:
     return [line for line in server.command("CLIENT", "LIST").decode().splitlines() if "name=raffia" in line]
 
 
-# -- E1
+# -- ER1
 
 
-async def test_e1_each_command_gets_its_reply_or_its_error(engine: Engine) -> None:
+async def test_er1_each_command_gets_its_reply_or_its_error(engine: Engine) -> None:
     replies = await engine.run(
         [run("SET", "k", b"\x00\xc3\xa9"), run("GET", "k"), run("INCR", "k"), run("GET", "none"), run("NOSUCH", "k")]
     )
@@ -77,7 +77,7 @@ async def test_e1_each_command_gets_its_reply_or_its_error(engine: Engine) -> No
     assert await engine.run([]) == []
 
 
-async def test_e1_a_redis_that_is_away_is_an_error_in_every_place(server: RedisServer, engine: Engine) -> None:
+async def test_er1_a_redis_that_is_away_is_an_error_in_every_place(server: RedisServer, engine: Engine) -> None:
     assert await engine.run([run("PING")]) == [b"PONG"]
     server.kill()
     assert unavailable(await engine.run([run("PING"), run("PING")]), 2)
@@ -90,7 +90,7 @@ async def test_e1_a_redis_that_is_away_is_an_error_in_every_place(server: RedisS
     assert await engine.run([run("PING")]) == [b"PONG"]
 
 
-async def test_e1_nothing_is_sent_twice_when_redis_is_killed(server: RedisServer, engine: Engine) -> None:
+async def test_er1_nothing_is_sent_twice_when_redis_is_killed(server: RedisServer, engine: Engine) -> None:
     """`appendfsync always`: every INCR is in the log or was not executed; each was sent once at most."""
     sent = 0
 
@@ -111,7 +111,7 @@ async def test_e1_nothing_is_sent_twice_when_redis_is_killed(server: RedisServer
     assert sent - 100 <= int(value) <= sent
 
 
-async def test_g1_what_redis_does_not_take_now_is_unavailable(server: RedisServer, engine: Engine) -> None:
+async def test_cn1_what_redis_does_not_take_now_is_unavailable(server: RedisServer, engine: Engine) -> None:
     server.command("CONFIG", "SET", "maxmemory", 1)
     try:
         [error] = await engine.run([run("SET", "k", "1")])
@@ -128,27 +128,27 @@ async def test_g1_what_redis_does_not_take_now_is_unavailable(server: RedisServe
     assert server.command("GET", "k") is None
 
 
-async def test_g2_a_script_s_own_error_keeps_its_code(engine: Engine) -> None:
+async def test_cn2_a_script_s_own_error_keeps_its_code(engine: Engine) -> None:
     script = make_script("refuse", "return redis.error_reply('BEHIND the log is shorter')")
     error = await engine.run_script(script, ["k"], [])
     assert isinstance(error, ResponseError)
     assert str(error) == "BEHIND the log is shorter"
 
 
-# -- E2
+# -- ER2
 
 
-async def test_e2_commands_are_executed_in_their_order(engine: Engine) -> None:
+async def test_er2_commands_are_executed_in_their_order(engine: Engine) -> None:
     replies = await engine.run([run("INCR", "k") for _ in range(2000)])
     assert replies == list(range(1, 2001))
     assert await engine.run_scripts([(ADD, ["k"], [1])] * 500, lane=Lane.APPEND) == list(range(2001, 2501))
 
 
-# -- E3
+# -- ER3
 
 
 @pytest.mark.parametrize("lane", Lane)
-async def test_e3_a_late_reply_closes_the_connection(server: RedisServer, engine: Engine, lane: Lane) -> None:
+async def test_er3_a_late_reply_closes_the_connection(server: RedisServer, engine: Engine, lane: Lane) -> None:
     assert await engine.run([run("SET", "k", "late")], lane=lane) == [b"OK"]
     [before] = clients(server)
     loop = asyncio.get_running_loop()
@@ -163,7 +163,7 @@ async def test_e3_a_late_reply_closes_the_connection(server: RedisServer, engine
     assert after.split(" ")[0] != before.split(" ")[0]
 
 
-async def test_e3_a_call_that_is_cancelled_closes_its_connection(server: RedisServer, engine: Engine) -> None:
+async def test_er3_a_call_that_is_cancelled_closes_its_connection(server: RedisServer, engine: Engine) -> None:
     task = asyncio.create_task(engine.run([run("BLPOP", "k", 0)], lane=Lane.APPEND))
     await until(lambda: "blocked_clients:1" in server.command("INFO", "clients").decode(), "it blocks")
     task.cancel()
@@ -189,7 +189,7 @@ async def answer_and_close(reader: asyncio.StreamReader, writer: asyncio.StreamW
     ("sent", "told"),
     [(b":1\r\n:2\r\n$5\r\nhal", "closed the connection"), (b":1\r\n:2\r\nHTTP/1.1 400\r\n", "protocol of Redis")],
 )
-async def test_k3_what_was_answered_before_the_end_keeps_its_reply(sent: bytes, told: str) -> None:
+async def test_lk3_what_was_answered_before_the_end_keeps_its_reply(sent: bytes, told: str) -> None:
     server = await asyncio.start_server(lambda r, w: answer_and_close(r, w, sent), "127.0.0.1", 0)
     async with server, SingleEngine(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}") as engine:
         one, two, *rest = await engine.run([run("INCR", "k")] * 4)
@@ -198,7 +198,7 @@ async def test_k3_what_was_answered_before_the_end_keeps_its_reply(sent: bytes, 
         assert told in str(rest[0])
 
 
-async def test_k2_replies_nobody_asked_for_close_the_connection() -> None:
+async def test_lk2_replies_nobody_asked_for_close_the_connection() -> None:
     server = await asyncio.start_server(lambda r, w: answer_and_close(r, w, b":1\r\n:2\r\n"), "127.0.0.1", 0)
     async with server, SingleEngine(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}") as engine:
         [reply] = await engine.run([run("INCR", "k")])
@@ -206,10 +206,10 @@ async def test_k2_replies_nobody_asked_for_close_the_connection() -> None:
         assert (await engine.run([run("INCR", "k")])) == [1]  # a new connection: not the 2
 
 
-# -- K1
+# -- LK1
 
 
-async def test_k1_passwords(shared: RedisServer) -> None:
+async def test_lk1_passwords(shared: RedisServer) -> None:
     with RedisServer(requirepass="p@ss/é") as server:
         async with open_engine(f"redis://:p%40ss%2F%C3%A9@{server.place}") as right:
             assert await right.run([run("PING")]) == [b"PONG"]
@@ -230,7 +230,7 @@ async def test_k1_passwords(shared: RedisServer) -> None:
                 assert "wrong-one" not in str(error)
 
 
-async def test_k1_a_unix_socket(server: RedisServer) -> None:
+async def test_lk1_a_unix_socket(server: RedisServer) -> None:
     async with open_engine(f"unix://{server.options['unixsocket']}?db=2") as engine:
         assert await engine.run([run("SET", "k", "v"), run("GET", "k")]) == [b"OK", b"v"]
     assert server.commands([("SELECT", 2), ("GET", "k")])[-1] == b"v"
@@ -262,7 +262,7 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
     return folder / "cert.pem", folder / "key.pem"
 
 
-async def test_k1_tls(tmp_path: Path) -> None:
+async def test_lk1_tls(tmp_path: Path) -> None:
     certificate, key = make_certificate(tmp_path)
     port = free_port()
     with RedisServer(
@@ -280,10 +280,10 @@ async def test_k1_tls(tmp_path: Path) -> None:
             assert "CERTIFICATE_VERIFY_FAILED" in str(error)
 
 
-# -- N1, N2
+# -- ND1, ND2
 
 
-async def test_n1_a_read_that_takes_long_holds_up_no_append(server: RedisServer, engine: Engine) -> None:
+async def test_nd1_a_read_that_takes_long_holds_up_no_append(server: RedisServer, engine: Engine) -> None:
     reads = [asyncio.create_task(engine.run([run("BLPOP", "nothing", 0)])) for _ in range(4)]
     await until(lambda: "blocked_clients:4" in server.command("INFO", "clients").decode(), "four reads block")
     waiting = asyncio.create_task(engine.run([run("GET", "k")]))
@@ -297,7 +297,7 @@ async def test_n1_a_read_that_takes_long_holds_up_no_append(server: RedisServer,
     assert len(clients(server)) <= 5
 
 
-async def test_n5_a_connection_that_was_idle_is_not_used_again(
+async def test_nd5_a_connection_that_was_idle_is_not_used_again(
     server: RedisServer, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert await engine.run([run("PING")]) == [b"PONG"]
@@ -310,10 +310,10 @@ async def test_n5_a_connection_that_was_idle_is_not_used_again(
     assert clients(server)[0].split(" ")[0] != before.split(" ")[0]
 
 
-# -- N3
+# -- ND3
 
 
-async def test_n3_scripts_are_loaded_and_run_in_order(server: RedisServer, engine: Engine) -> None:
+async def test_nd3_scripts_are_loaded_and_run_in_order(server: RedisServer, engine: Engine) -> None:
     assert await engine.run_script(ADD, ["k"], [5]) == 5
     assert server.command("SCRIPT", "FLUSH") == b"OK"
     calls = [(PUSH, ["l"], [number]) for number in range(20)]
@@ -327,7 +327,7 @@ async def test_n3_scripts_are_loaded_and_run_in_order(server: RedisServer, engin
     assert await engine.run_script(ADD, ["k"], [1]) == 7
 
 
-async def test_n3_a_script_that_cannot_be_compiled_is_an_error(engine: Engine) -> None:
+async def test_nd3_a_script_that_cannot_be_compiled_is_an_error(engine: Engine) -> None:
     error = await engine.run_script(make_script("bad", "this is no Lua"), ["k"], [])
     assert isinstance(error, ResponseError)
     assert "compiling script" in str(error)

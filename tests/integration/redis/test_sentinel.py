@@ -1,4 +1,4 @@
-"""A primary behind real sentinels (Q1-Q3)."""
+"""A primary behind real sentinels (SN1-SN3)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def works(engine: Engine, deadline_s: float = 12.0) -> None:
         await asyncio.sleep(0.05)
 
 
-async def test_q1_a_primary_that_is_killed_is_replaced(sentinels: RedisSentinels) -> None:
+async def test_sn1_a_primary_that_is_killed_is_replaced(sentinels: RedisSentinels) -> None:
     ears = Ears()
     url = sentinels.url.replace("redis+sentinel://", "redis+sentinel://:secret@")
     async with open_engine(url, timeout_s=2) as engine:
@@ -57,7 +57,7 @@ async def test_q1_a_primary_that_is_killed_is_replaced(sentinels: RedisSentinels
         await until(lambda: ears.messages == [("c", b"x")], "it hears the new primary")
 
 
-async def test_q2_readonly_drops_connections_and_sentinels_are_watched() -> None:
+async def test_sn2_readonly_drops_connections_and_sentinels_are_watched() -> None:
     """Two servers and one sentinel of ours, which says what we want: no vote, so no waiting."""
     with RedisServer() as one, RedisServer() as two:
         named = [one]
@@ -104,7 +104,7 @@ async def test_q2_readonly_drops_connections_and_sentinels_are_watched() -> None
             assert await engine.run([SET]) == [b"OK"]
 
 
-async def test_q1_a_name_that_no_sentinel_knows() -> None:
+async def test_sn1_a_name_that_no_sentinel_knows() -> None:
     async with open_engine(f"redis+sentinel://127.0.0.1:{free_port()}/main", timeout_s=0.5) as engine:
         [error] = await engine.run([SET])
         assert isinstance(error, JournalUnavailableError)

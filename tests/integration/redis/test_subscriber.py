@@ -1,4 +1,4 @@
-"""Channels of one real Redis (E4, E5, U1-U6)."""
+"""Channels of one real Redis (E4, E5, SB1-SB6)."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def test_messages_come_after_the_confirmation(server: RedisServer, engine:
     await until(lambda: server.command("PUBSUB", "NUMSUB", "é") == ["é".encode(), 0], "it is given up")
 
 
-async def test_u1_thousands_of_channels_are_sent_in_batches(
+async def test_sb1_thousands_of_channels_are_sent_in_batches(
     server: RedisServer, engine: SingleEngine, ears: Ears
 ) -> None:
     names = [f"channel {number}" for number in range(5000)]
@@ -81,7 +81,7 @@ async def test_u1_thousands_of_channels_are_sent_in_batches(
     assert calls(server, "unsubscribe") <= 11
 
 
-async def test_u1_whoever_subscribes_is_owed_a_confirmation(engine: SingleEngine, ears: Ears) -> None:
+async def test_sb1_whoever_subscribes_is_owed_a_confirmation(engine: SingleEngine, ears: Ears) -> None:
     engine.subscribe("c")
     await ears.confirmation("c")
     engine.subscribe("c")
@@ -167,7 +167,7 @@ async def test_e5_a_quiet_connection_is_kept(server: RedisServer, engine: Single
     assert "disconnected" not in ears.told
 
 
-async def test_u6_a_reader_that_was_too_slow_is_only_disconnected(
+async def test_sb6_a_reader_that_was_too_slow_is_only_disconnected(
     server: RedisServer, engine: SingleEngine, ears: Ears
 ) -> None:
     server.command("CONFIG", "SET", "client-output-buffer-limit", "pubsub 64kb 64kb 1")
@@ -187,7 +187,7 @@ async def test_u6_a_reader_that_was_too_slow_is_only_disconnected(
         server.command("CONFIG", "SET", "client-output-buffer-limit", "pubsub 32mb 8mb 60")
 
 
-async def test_u4_pauses_double_up_to_a_second_and_are_jittered() -> None:
+async def test_sb4_pauses_double_up_to_a_second_and_are_jittered() -> None:
     for attempt, longest_s in enumerate([0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0]):
         pauses = [pause_s(attempt) for _ in range(200)]
         assert all(longest_s / 2 <= pause <= longest_s for pause in pauses)

@@ -1,11 +1,11 @@
 """RFC 6455 as a table: what a client sends, what it must get for it, and the section that says so. No I/O.
 
 Rules:
-    C1  A step is a piece of the client's stream and the frames that must come back before the next piece is sent. So
-        "at once" is a step of its own, and what may wait is one step.
-    C2  `ends` is the code of the close frame that ends the case, EMPTY for one without a payload, TOO_LARGE for 1009 or
-        the endpoint's own code for it, or None when the connection has to be usable afterwards.
-    C3  A case in which no message arrives whole holds at any endpoint, whatever its dialect: `is_framing_only`.
+    CAS1  A step is a piece of the client's stream and the frames that must come back before the next piece is sent. So
+          "at once" is a step of its own, and what may wait is one step.
+    CAS2  `ends` is the code of the close frame that ends the case, EMPTY for one without a payload, TOO_LARGE for 1009
+          or the endpoint's own code for it, or None when the connection has to be usable afterwards.
+    CAS3  A case in which no message arrives whole holds at any endpoint, whatever its dialect: `is_framing_only`.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Case:
     Attributes:
         section: of RFC 6455.
         name: what it is about.
-        steps: what is sent, and what must come back for it (C1).
-        ends: how it ends (C2).
+        steps: what is sent, and what must come back for it (CAS1).
+        ends: how it ends (CAS2).
     """
 
     section: str
@@ -52,7 +52,7 @@ class Case:
 
     @property
     def is_framing_only(self) -> bool:
-        """Whether no message arrives whole (C3)."""
+        """Whether no message arrives whole (CAS3)."""
         return not any(opcode in (TEXT, BINARY) for opcode, _ in self.answers)
 
     @property

@@ -130,7 +130,7 @@ async def test_congestion(pair):
 
 
 async def test_close_comes_after_what_was_written(pair):
-    """G3, O5"""
+    """AS3, O5"""
     peer, listener = pair
     listener.transport.send(b"last")
     listener.transport.close(4001, "é" * 100)
@@ -148,7 +148,7 @@ async def test_close_comes_after_what_was_written(pair):
 
 
 async def test_closing_while_congested_ends_in_time(pair):
-    """G3"""
+    """AS3"""
     peer, listener = pair
     listener.transport.send(b"x" * 200)
     listener.transport.close(1013)
@@ -186,7 +186,7 @@ async def test_pausing_keeps_messages_with_the_server(pair):
     ("event", "code"), [({"bytes": b"x" * 101}, 1009), ({"text": "é" * 51}, 1009), ({"bytes": b"raise"}, 1011)]
 )
 async def test_bad_messages_close(pair, event, code):
-    """P5"""
+    """WP5"""
     peer, listener = pair
     peer.take(5)
     peer.inbox.put_nowait({"type": "websocket.receive", **event})
@@ -197,7 +197,7 @@ async def test_bad_messages_close(pair, event, code):
 
 @pytest.mark.parametrize("failure", [ConnectionResetError(), RuntimeError("Unexpected ASGI message")])
 async def test_a_send_that_fails_ends_it(pair, failure):
-    """O2, G1"""
+    """O2, AS1"""
     peer, listener = pair
     peer.failure = failure
     peer.take(1)
@@ -208,7 +208,7 @@ async def test_a_send_that_fails_ends_it(pair, failure):
 
 
 async def test_a_server_that_cannot_say_the_code_closes_with_1000():
-    """G4"""
+    """AS4"""
     listener = Notes()
     sent: list = []
     inbox = [{"type": "websocket.connect"}]
@@ -244,7 +244,7 @@ async def test_gone_before_it_was_accepted():
 
 
 async def test_refusal_where_only_a_close_is_possible():
-    """G2"""
+    """AS2"""
     sent = []
 
     async def send(event):
@@ -323,7 +323,7 @@ def test_other_server_drains(other_server: Running):
 
 
 def test_other_server_closes_a_congested_peer_in_time(other_server: Running):
-    """G3"""
+    """AS3"""
     client, notes = open_as(other_server, "/flood")
     with client:
         until(lambda: "served" in notes)
@@ -339,7 +339,7 @@ def test_other_server_loses_a_peer(other_server: Running):
 
 
 def test_other_server_hears_of_a_listener_that_raises(other_server: Running):
-    """P5"""
+    """WP5"""
     client, notes = open_as(other_server, "/raise")
     with client:
         client.send(frame(BINARY, b"x"))

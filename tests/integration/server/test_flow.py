@@ -40,7 +40,7 @@ def test_a_reader_that_drains_hears_both(running: Running):
 
 
 def test_closing_while_congested_ends_in_time(running: Running):
-    """P4: the peer never reads."""
+    """WP4: the peer never reads."""
     client, notes = open_as(running, "/flood")
     with client:
         start = time.monotonic()
@@ -51,7 +51,7 @@ def test_closing_while_congested_ends_in_time(running: Running):
 
 
 def test_closing_while_congested_loses_nothing_that_is_read(running: Running):
-    """O4, P4"""
+    """O4, WP4"""
     client, notes = open_as(running, "/flood")
     with client:
         opcode, payload = client.frame()
@@ -88,7 +88,7 @@ def test_pings_of_one_who_reads_nothing_are_not_answered_without_end(running: Ru
 
 
 def test_the_last_ping_is_answered_when_a_slow_reader_has_caught_up(running: Running):
-    """P7 (RFC 6455, 5.5.3)"""
+    """WP7 (RFC 6455, 5.5.3)"""
     client, notes = open_as(running, "/fill")
     with client:
         until(lambda: "congested" in notes)
@@ -122,7 +122,7 @@ def test_peer_goes_while_reading_is_paused(running: Running):
 
 @pytest.mark.parametrize("message", [b"short", b"long" * 100])
 def test_a_listener_that_raises_ends_only_its_connection(running: Running, message: bytes):
-    """P5"""
+    """WP5"""
     client, notes = open_as(running, "/raise")
     with client, Raw(running.port, head("/echo")) as other:
         client.send(frame(BINARY, message))
@@ -135,7 +135,7 @@ def test_a_listener_that_raises_ends_only_its_connection(running: Running, messa
 
 
 def test_plain_asgi(running: Running):
-    """A1"""
+    """CH1"""
     client, notes = open_as(running, "/plain")
     with client:
         assert client.headers["x-kind"] == "plain"
@@ -151,7 +151,7 @@ def test_plain_asgi(running: Running):
 
 @pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 2999, 5000, 70_000])
 def test_plain_asgi_cannot_close_with_a_code_that_may_not_be_sent(running: Running, code: int):
-    """A4; 0 is "no code" in ASGI."""
+    """CH4; 0 is "no code" in ASGI."""
     client, _ = open_as(running, "/plain")
     with client:
         client.send(frame(TEXT, b"close %d" % code))
@@ -162,7 +162,7 @@ def test_plain_asgi_cannot_close_with_a_code_that_may_not_be_sent(running: Runni
 
 
 def test_plain_asgi_hears_the_close_code(running: Running):
-    """A1"""
+    """CH1"""
     client, notes = open_as(running, "/plain")
     with client:
         client.send(close_frame(3001, b"bye"))
@@ -172,7 +172,7 @@ def test_plain_asgi_hears_the_close_code(running: Running):
 
 
 def test_plain_asgi_feels_a_slow_reader(running: Running):
-    """A2, A3: neither side's buffers grow, and everything arrives."""
+    """CH2, CH3: neither side's buffers grow, and everything arrives."""
     client, notes = open_as(running, "/plain")
     messages = [bytes([n]) * 100_000 for n in range(150)]
     with client:
@@ -204,7 +204,7 @@ def pinging(request: pytest.FixtureRequest) -> Iterator[Running]:
 
 
 def test_pings_go_on_while_they_are_answered(pinging: Running):
-    """K1"""
+    """KA1"""
     client, notes = open_as(pinging, "/echo")
     with client:
         for _ in range(4):
@@ -214,7 +214,7 @@ def test_pings_go_on_while_they_are_answered(pinging: Running):
 
 
 def test_any_byte_is_an_answer(pinging: Running):
-    """K2"""
+    """KA2"""
     client, notes = open_as(pinging, "/echo")
     big = frame(BINARY, b"z" * 1000)
     with client:
@@ -228,7 +228,7 @@ def test_any_byte_is_an_answer(pinging: Running):
 
 
 def test_a_silent_peer_is_closed(pinging: Running):
-    """K3"""
+    """KA3"""
     client, notes = open_as(pinging, "/echo")
     with client:
         assert client.frame() == (PING, b"")
@@ -238,7 +238,7 @@ def test_a_silent_peer_is_closed(pinging: Running):
 
 
 def test_a_slow_but_living_reader_is_kept(pinging: Running):
-    """K3: it takes some of what waits, though its pong waits behind."""
+    """KA3: it takes some of what waits, though its pong waits behind."""
     name = random_id()
     client = Raw(pinging.port)
     client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
@@ -275,7 +275,7 @@ def test_shutdown_does_not_wait_long_for_one_who_never_answers():
 
 
 def test_half_open_heads_are_answered_408(monkeypatch: pytest.MonkeyPatch):
-    """H2"""
+    """HT2"""
     monkeypatch.setattr("raffia.server.http.RaffiaHttpProtocol.HEAD_S", 0.2)
     server = Running()
     with Raw(server.port, b"", expect=408) as silent, Raw(server.port, head()[:30], expect=408) as slow:
@@ -289,7 +289,7 @@ def test_half_open_heads_are_answered_408(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_endless_head_is_answered_431():
-    """H3"""
+    """HT3"""
     server = Running()
     with Raw(server.port) as client:
         client.send(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 65_536)
@@ -349,7 +349,7 @@ def test_tls_echo_and_close(tls: Running):
 
 
 def test_tls_broken_rule(tls: Running):
-    """P3: no half-close here, the connection ends after LINGER_S."""
+    """WP3: no half-close here, the connection ends after LINGER_S."""
     with open_tls(tls, "/echo?id=2") as client:
         client.send(frame(3) + frame(BINARY, b"x" * 500_000))
         assert client.closed()[0] == 1002
@@ -358,7 +358,7 @@ def test_tls_broken_rule(tls: Running):
 
 
 def test_tls_closing_while_congested_ends_in_time(tls: Running):
-    """P4"""
+    """WP4"""
     with open_tls(tls, "/flood?id=3"):
         until(lambda: tls.app.notes["3"][-1:] == ["served"])
     assert tls.app.notes["3"][-2] == ("closed", 4000)

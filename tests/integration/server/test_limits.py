@@ -73,7 +73,7 @@ def close_of(client: Raw) -> tuple[int, str]:
 
 
 def test_a_trickling_head_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
-    """H2: the time runs from the first byte, not from the last."""
+    """HT2: the time runs from the first byte, not from the last."""
     monkeypatch.setattr("raffia.server.http.RaffiaHttpProtocol.HEAD_S", 0.5)
     server = Running()
     with Raw(server.port) as client:
@@ -97,7 +97,7 @@ def test_a_trickling_head_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize("line", [b"X: x\r\n" * 100, b"X: " + b"x" * 3000 + b"\r\n", b"x" * 1000])
 def test_a_head_that_never_ends_is_refused(raffia: RaffiaServer, line: bytes):
-    """H3"""
+    """HT3"""
     with Raw(raffia.port) as client:
         client.send(b"GET /sync/limits HTTP/1.1\r\nX: x")
         sent = 0
@@ -158,7 +158,7 @@ def test_bytes_before_signing_in_are_bounded(guarded: RaffiaServer):
 
 @pytest.mark.parametrize(("opcode", "piece"), [(TEXT, "é".encode()), (TEXT, "ж".encode()), (BINARY, b"x"), (TEXT, b"")])
 def test_a_million_tiny_fragments_cost_no_more_than_one_message(raffia: RaffiaServer, opcode: int, piece: bytes):
-    """F4: a string for each of them would be 76 MiB."""
+    """FR4: a string for each of them would be 76 MiB."""
     thousand = frame(CONT, piece, fin=False) * 1000
     with Raw(raffia.port, head("/sync/fragments"), timeout_s=60) as client:
         before = resident_bytes(raffia)
@@ -179,7 +179,7 @@ def test_a_million_tiny_fragments_cost_no_more_than_one_message(raffia: RaffiaSe
 
 
 def test_tiny_fragments_reach_the_limit(running: Running):
-    """F4"""
+    """FR4"""
     with Raw(running.port, head("/echo")) as client:
         client.send(frame(BINARY, fin=False) + frame(CONT, b"x", fin=False) * 100_001)
         assert client.closed() == (1009, "message of 100001 bytes is over the limit of 100000")
@@ -187,7 +187,7 @@ def test_tiny_fragments_reach_the_limit(running: Running):
 
 
 def test_a_limit_below_the_shortest_frames_holds_too():
-    """F4"""
+    """FR4"""
     server = Running(ws_max_size=10)
     with Raw(server.port, head("/echo")) as client:
         for _ in range(3):
@@ -213,7 +213,7 @@ def small_window(port: int, path: str) -> Raw:
 
 
 def test_pongs_of_one_who_reads_nothing_are_bounded(running: Running):
-    """P7"""
+    """WP7"""
     name = random_id()
     flood = frame(PING, b"p" * 125) * 30_000
     with small_window(running.port, f"/echo?id={name}") as client:
@@ -239,7 +239,7 @@ def test_pongs_of_one_who_reads_nothing_are_bounded(running: Running):
 
 
 def test_a_flood_of_pings_costs_raffia_no_memory(raffia: RaffiaServer):
-    """P7, X3: who reads nothing is not read from either."""
+    """WP7, X3: who reads nothing is not read from either."""
     flood = frame(PING, b"p" * 125) * 1000
     with small_window(raffia.port, "/sync/flood") as client:
         before = resident_bytes(raffia)

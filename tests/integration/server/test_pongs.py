@@ -1,4 +1,4 @@
-"""Pongs that had to wait (P7), where the bounds of congestion are closer together than a pong is long."""
+"""Pongs that had to wait (WP7), where the bounds of congestion are closer together than a pong is long."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ async def pipe() -> Pipe:
 
 
 async def test_a_pong_that_is_too_much_again_is_no_drain(pipe: Pipe):
-    """P7, O3"""
+    """WP7, O3"""
     listener = Notes()
     protocol = pipe.protocol
     protocol.attach(listener, limits=LIMITS)

@@ -51,7 +51,7 @@ def test_messages_keep_their_order(running: Running, path):
 
 @pytest.mark.parametrize("opcode", [BINARY, TEXT, PING, CLOSE])
 def test_unmasked_is_refused(ws: Raw, opcode):
-    """F1"""
+    """FR1"""
     ws.send(frame(opcode, b"", mask=None))
     assert ws.closed() == (1002, "client frames must be masked")
     ws.end()
@@ -59,7 +59,7 @@ def test_unmasked_is_refused(ws: Raw, opcode):
 
 @pytest.mark.parametrize("path", ["/echo", "/plain"])
 def test_octet_by_octet(running: Running, path):
-    """F7"""
+    """FR7"""
     stream = (
         frame(BINARY, HELLO)
         + frame(PING, b"p")
@@ -82,7 +82,7 @@ def test_octet_by_octet(running: Running, path):
 
 @pytest.mark.parametrize("piece", [2, 3, 64, 997, 4096])
 def test_pieces(ws: Raw, piece):
-    """F7"""
+    """FR7"""
     messages = [bytes([n]) * size for n, size in enumerate([3, 126, 90_000, 0, 65_536, 7])]
     stream = b"".join(frame(BINARY, message) for message in messages)
     for at in range(0, len(stream), piece * 8 if piece < 64 else piece):
@@ -109,7 +109,7 @@ REASONS = [
 
 @pytest.mark.parametrize(("sent", "told"), REASONS, ids=[told[1] for _, told in REASONS])
 def test_says_what_is_wrong(ws: Raw, sent, told):
-    """P3"""
+    """WP3"""
     ws.send(sent)
     assert ws.closed() == told
     ws.end()
@@ -119,21 +119,21 @@ def test_says_what_is_wrong(ws: Raw, sent, told):
 
 
 def test_oversize_is_refused_when_it_is_announced(ws: Raw):
-    """F4"""
+    """FR4"""
     ws.send(b"\x82\xff" + struct.pack("!Q", 100_001) + b"mask")
     assert ws.closed() == (1009, "message of 100001 bytes is over the limit of 100000")
     ws.end()
 
 
 def test_oversize_says_so_while_the_peer_still_sends(ws: Raw):
-    """P3: a reset would overtake the close frame."""
+    """WP3: a reset would overtake the close frame."""
     ws.send(frame(BINARY, b"x" * 3_000_000))
     assert ws.closed()[0] == 1009
     ws.end()
 
 
 def test_empty_fragments_cost_nothing(ws: Raw):
-    """F4"""
+    """FR4"""
     ws.send(frame(BINARY, b"a", fin=False) + frame(CONT, b"", fin=False) * 20_000 + frame(CONT, b"b"))
     assert ws.frame() == (BINARY, b"ab")
 
@@ -145,7 +145,7 @@ def test_empty_fragments_cost_nothing(ws: Raw):
     "code", [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999]
 )
 def test_valid_close_codes_are_sent_back(running: Running, code):
-    """F6, P4"""
+    """FR6, WP4"""
     client, notes = open_as(running, "/echo")
     with client:
         client.send(close_frame(code, "é".encode()))
@@ -155,7 +155,7 @@ def test_valid_close_codes_are_sent_back(running: Running, code):
 
 
 def test_close_without_a_code(running: Running):
-    """F6"""
+    """FR6"""
     client, notes = open_as(running, "/echo")
     with client:
         client.send(close_frame())
@@ -166,7 +166,7 @@ def test_close_without_a_code(running: Running):
 
 @pytest.mark.parametrize("after", [frame(PING, b"x"), frame(BINARY, b"x"), close_frame(1001), b"\xff\xff\xff"])
 def test_nothing_is_read_after_a_close(ws: Raw, after):
-    """F6"""
+    """FR6"""
     ws.send(frame(BINARY, b"last") + close_frame(1000) + after)
     assert ws.frame() == (BINARY, b"last")
     assert ws.closed() == (1000, "")
@@ -174,7 +174,7 @@ def test_nothing_is_read_after_a_close(ws: Raw, after):
 
 
 def test_close_by_the_server(running: Running):
-    """P4, O5; the reason is cut to 123 bytes, between characters."""
+    """WP4, O5; the reason is cut to 123 bytes, between characters."""
     client, notes = open_as(running, "/goodbye")
     with client:
         assert client.closed() == (1013, "é" * 61)
@@ -184,7 +184,7 @@ def test_close_by_the_server(running: Running):
 
 
 def test_close_by_the_server_is_not_answered(running: Running):
-    """P4"""
+    """WP4"""
     client, notes = open_as(running, "/goodbye")
     with client:
         start = time.monotonic()
@@ -194,7 +194,7 @@ def test_close_by_the_server_is_not_answered(running: Running):
 
 
 def test_close_by_the_server_is_answered_with_garbage(running: Running):
-    """P4, P3"""
+    """WP4, WP3"""
     client, notes = open_as(running, "/goodbye")
     with client:
         assert client.closed()[0] == 1013
@@ -238,7 +238,7 @@ def test_abrupt_end(running: Running, started, how):
 
 
 def test_after_a_broken_rule_nothing_is_delivered(running: Running):
-    """P3"""
+    """WP3"""
     client, notes = open_as(running, "/echo")
     with client:
         client.send(frame(3) + frame(BINARY, b"x") * 1000)

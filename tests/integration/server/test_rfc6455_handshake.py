@@ -109,14 +109,14 @@ def test_white_space_around_values_is_no_part_of_them(running: Running):
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"])
 def test_only_get_opens_a_websocket(running: Running, method: str):
-    """P1 (4.2.1)"""
+    """WP1 (4.2.1)"""
     with Raw(running.port, head("/echo", method=method), expect=405) as client:
         assert client.headers["allow"] == "GET"
 
 
 @pytest.mark.parametrize(("version", "status"), [("0.9", 505), ("1.0", 505), ("1.2", 400), ("2.0", 505), ("x", 400)])
 def test_only_http_1_1_opens_a_websocket(running: Running, version: str, status: int):
-    """H4 (4.2.1)"""
+    """HT4 (4.2.1)"""
     with Raw(running.port, head("/echo", version=version), expect=status) as client:
         client.end()
 
@@ -148,7 +148,7 @@ def test_heads_that_are_no_http(running: Running, spoilt: bytes):
     ],
 )
 def test_extensions_are_declined(running: Running, offer: str):
-    """P2 (9.1): nothing is compressed, whoever offers it, and a compressed frame breaks a rule."""
+    """WP2 (9.1): nothing is compressed, whoever offers it, and a compressed frame breaks a rule."""
     with Raw(running.port, head("/echo", sec_websocket_extensions=offer)) as client:
         assert "sec-websocket-extensions" not in client.headers
         client.send(frame(BINARY, b"plain") + frame(BINARY, b"\xcaH\xcd\xc9\xc9\x07\x00", rsv=4))
@@ -172,7 +172,7 @@ def test_subprotocols_that_cannot_be_read(running: Running, offered: str):
 
 @pytest.mark.parametrize("before", [1, 3])
 def test_an_upgrade_behind_unanswered_requests_is_not_taken(running: Running, before: int):
-    """H5"""
+    """HT5"""
     request = head("/other", upgrade=None, connection=None)
     with Raw(running.port) as client:
         client.send(request * before + head("/echo") + frame(BINARY, b"x") * 50)
@@ -184,7 +184,7 @@ def test_an_upgrade_behind_unanswered_requests_is_not_taken(running: Running, be
 
 
 def test_an_upgrade_behind_answered_requests(running: Running):
-    """H1"""
+    """HT1"""
     with Raw(running.port) as client:
         for _ in range(3):
             client.send(head("/other", upgrade=None, connection=None))
@@ -239,7 +239,7 @@ def test_an_app_that_fails_is_a_500(running: Running, path, caplog):
 
 
 def test_bytes_in_one_packet_with_the_handshake(running: Running):
-    """H1, P2"""
+    """HT1, WP2"""
     with Raw(running.port, head("/later") + frame(BINARY, b"early") + frame(BINARY, b"bird")[:7]) as client:
         assert client.frame() == (BINARY, b"early")
         client.send(frame(BINARY, b"bird")[7:])
@@ -247,7 +247,7 @@ def test_bytes_in_one_packet_with_the_handshake(running: Running):
 
 
 def test_bytes_before_the_app_has_accepted_wait_bounded(running: Running):
-    """P2"""
+    """WP2"""
     with Raw(running.port) as client:
         client.send(head("/later"))
         for n in range(40):

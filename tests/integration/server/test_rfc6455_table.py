@@ -1,4 +1,4 @@
-"""Every case of `cases.py` against a real server, however its bytes are cut into segments (F7).
+"""Every case of `cases.py` against a real server, however its bytes are cut into segments (FR7).
 
 Endpoints: a plain ASGI app, a listener, and Raffia's own `/sync` in both dialects.
 """

@@ -79,7 +79,7 @@ def start() -> Iterator:
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 def test_drains_first_and_exits_with_0(start, sent):
-    """R1, R3"""
+    """RU1, RU3"""
     process, port = start("quick")
     with Raw(port, head()) as client:
         process.send_signal(sent)
@@ -95,7 +95,7 @@ def test_drains_first_and_exits_with_0(start, sent):
 
 
 def test_a_drain_has_a_deadline(start):
-    """R1, R3"""
+    """RU1, RU3"""
     process, port = start("late")
     with Raw(port, head()) as client:
         process.send_signal(signal.SIGTERM)
@@ -106,7 +106,7 @@ def test_a_drain_has_a_deadline(start):
 
 
 def test_a_drain_that_fails_does_not_hold_anybody(start):
-    """R1, R3"""
+    """RU1, RU3"""
     process, _ = start("raise")
     process.send_signal(signal.SIGTERM)
     assert process.wait(5) == -signal.SIGTERM
@@ -115,7 +115,7 @@ def test_a_drain_that_fails_does_not_hold_anybody(start):
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_ends_it_at_once(start, sent):
-    """R2, R3"""
+    """RU2, RU3"""
     process, port = start("slow")
     with Raw(port, head()):
         process.send_signal(signal.SIGTERM)

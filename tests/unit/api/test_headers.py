@@ -1,4 +1,4 @@
-"""What every answer says beside its body (HE1, HE2, AE1), and the pages of the app (P5)."""
+"""What every answer says beside its body (HE1, HE2, AE1), and the pages of the app (PG5)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-async def test_p5_compressed_for_those_who_take_it(tmp_path: Path, built: Path) -> None:
+async def test_pg5_compressed_for_those_who_take_it(tmp_path: Path, built: Path) -> None:
     url = "/static/app/assets/a-1.js"
     async with rest(data=tmp_path) as here:
         for accepted in ("gzip", "br, GZIP;q=0.5", "x-gzip", "deflate,gzip ; q=1.0"):
@@ -90,7 +90,7 @@ async def test_pages_answer_head_and_give_nothing_else(tmp_path: Path, built: Pa
             assert (await here.client.request(method, "/static/app/plain.svg")).status_code == 405
 
 
-async def test_p6_root_path_is_said_as_text(tmp_path: Path, built: Path) -> None:
+async def test_pg6_root_path_is_said_as_text(tmp_path: Path, built: Path) -> None:
     async with rest(data=tmp_path) as here:
         transport = httpx.ASGITransport(here.app, root_path='/w"><script>')
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:

@@ -1,4 +1,4 @@
-"""Merging and diffing: the guard around pycrdt (M1-M7) and `splice`, which is exact where pycrdt is not (X1-X4)."""
+"""Merging and diffing: the guard around pycrdt (M1-M7) and `splice`, which is exact where pycrdt is not (SP1-SP4)."""
 
 from __future__ import annotations
 
@@ -100,13 +100,13 @@ class TestMerge:
 
 
 class TestSplice:
-    def test_x1_overlap(self) -> None:
+    def test_sp1_overlap(self) -> None:
         early, late = update((1, 0, [string("abcd")])), update((1, 2, [string("CDef", left=(1, 1))]))
         joined = update((1, 0, [string("abcd"), string("ef", left=(1, 3))]))
         assert merge_exactly([early, late]) == merge_exactly([late, early]) == joined
         assert merge_exactly([early, early]) == early
 
-    def test_x1_cuts_every_kind(self) -> None:
+    def test_sp1_cuts_every_kind(self) -> None:
         structs = [
             b"\x00\x03",
             item(1, b"\x03", right=(2, 0)),
@@ -121,18 +121,18 @@ class TestSplice:
         assert diff_exactly(data, write_state_vector({1: 7})) == update((1, 7, [cut, structs[3]]))
         assert diff_exactly(data, write_state_vector({1: 10})) == EMPTY_UPDATE  # nothing but a gap is left
 
-    def test_x2_gaps(self) -> None:
+    def test_sp2_gaps(self) -> None:
         early, late = update((1, 2, [string("é", left=(1, 1))])), update((1, 7, [string("x", left=(1, 6))]))
         merged = merge_exactly([late, early])
         assert merged == update((1, 2, [string("é", left=(1, 1)), b"\x0a\x04", string("x", left=(1, 6))]))
         filled = merge_exactly([merged, update((1, 3, [string("1234", left=(1, 2))]))])
         assert [section.skips for section in read_update(filled).sections] == [[]]
 
-    def test_x3_deletes_are_united(self) -> None:
+    def test_sp3_deletes_are_united(self) -> None:
         merged = merge_exactly([update(deletes={1: [(0, 3)]}), update(deletes={1: [(2, 5)], 2: [(1, 2)]})])
         assert merged == update(deletes={1: [(0, 5)], 2: [(1, 2)]})
 
-    def test_x4_state_vectors_end_at_the_first_gap(self) -> None:
+    def test_sp4_state_vectors_end_at_the_first_gap(self) -> None:
         data = update((1, 0, [string("é"), b"\x0a\x02", string("x", left=(1, 2))]), (2, 5, [string("y", left=(2, 4))]))
         assert state_vector_exactly(data) == state_vector(data) == write_state_vector({1: 1})
 

@@ -1,4 +1,4 @@
-"""How deep JSON nests (D1, D2 of `nesting`)."""
+"""How deep JSON nests (NE1, NE2 of `nesting`)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def value(rnd: random.Random, levels: int) -> Any:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_d2_like_a_parser(seed: int) -> None:
+def test_ne2_like_a_parser(seed: int) -> None:
     rnd = random.Random(seed)
     for _ in range(20):
         made = value(rnd, 6)
@@ -46,7 +46,7 @@ def test_d2_like_a_parser(seed: int) -> None:
         (b'{"a":' * 65, True),
     ],
 )
-def test_d2_what_is_no_json(text: bytes, deep: bool) -> None:
+def test_ne2_what_is_no_json(text: bytes, deep: bool) -> None:
     assert nests_deeper(text, 64) is deep
 
 
@@ -60,7 +60,7 @@ def test_d2_what_is_no_json(text: bytes, deep: bool) -> None:
         pytest.param(b"[" * 65 + b'""' * 500_000, id="empty-texts"),
     ],
 )
-def test_d1_a_megabyte_takes_milliseconds(text: bytes) -> None:
+def test_ne1_a_megabyte_takes_milliseconds(text: bytes) -> None:
     began = time.process_time()
     assert nests_deeper(text, 64)
     assert time.process_time() - began < 0.5

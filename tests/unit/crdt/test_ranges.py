@@ -1,4 +1,4 @@
-"""Sets of ids (R1-R4 of `ranges`), against plain sets."""
+"""Sets of ids (RG1-RG4 of `ranges`), against plain sets."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_like_a_set(seed: int) -> None:
         clocks |= asked
         listed = ranges.ranges(7)
         assert covered(listed) == clocks
-        assert all(before[1] < after[0] for before, after in itertools.pairwise(listed))  # R1
+        assert all(before[1] < after[0] for before, after in itertools.pairwise(listed))  # RG1
     assert ranges.total == len(clocks)
     assert ranges.count == len(ranges.ranges(7))
     assert IdRanges.decode(ranges.encode()) == ranges
@@ -59,7 +59,7 @@ def test_a_copy_is_its_own() -> None:
     assert other.total == 6
 
 
-def test_r3_equal_sets_are_equal_bytes() -> None:
+def test_rg3_equal_sets_are_equal_bytes() -> None:
     one = IdRanges([(1, [(0, 5)]), (2, [(3, 4)])])
     other = IdRanges([(2, [(3, 4)]), (1, [(3, 5), (0, 3)])])
     assert one == other
@@ -80,7 +80,7 @@ def test_refusals() -> None:
         IdRanges().add(1, 5, 5)
 
 
-def test_r2_deleting_on_costs_a_microsecond() -> None:
+def test_rg2_deleting_on_costs_a_microsecond() -> None:
     ranges = IdRanges([(5, [(at * 100, at * 100 + 3) for at in range(10_000)])])
     clocks = iter(range(500_003, 1_000_000))
 
@@ -94,7 +94,7 @@ def test_r2_deleting_on_costs_a_microsecond() -> None:
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_r4_many_at_once_like_one_by_one(seed: int) -> None:
+def test_rg4_many_at_once_like_one_by_one(seed: int) -> None:
     rnd = random.Random(seed)
     at_once, one_by_one = IdRanges(), IdRanges()
     for _ in range(8):
@@ -114,14 +114,14 @@ def test_r4_many_at_once_like_one_by_one(seed: int) -> None:
     assert at_once == one_by_one
 
 
-def test_r4_an_empty_range_among_many_adds_nothing() -> None:
+def test_rg4_an_empty_range_among_many_adds_nothing() -> None:
     ranges = IdRanges([(7, [(0, 2)])])
     with pytest.raises(ValueError, match=r"9\.\.9 of client 7 is empty"):
         ranges.add_all(7, [(4 * at, 4 * at + 3) for at in range(300)] + [(9, 9)])
     assert dict(ranges) == {7: [(0, 2)]}
 
 
-def test_r4_interleaved_ranges_cost_what_they_are() -> None:
+def test_rg4_interleaved_ranges_cost_what_they_are() -> None:
     """A hundred thousand between as many: 1.3 s one by one."""
     count = 100_000
     ranges = IdRanges([(7, [(4 * at, 4 * at + 1) for at in range(count)])])

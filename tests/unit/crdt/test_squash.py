@@ -1,4 +1,4 @@
-"""Squash, rule by rule (Q1-Q8 of `squash`, B1-B3 of `buried`), on updates written struct by struct."""
+"""Squash, rule by rule (SQ1-SQ8 of `squash`, BY1-BY3 of `buried`), on updates written struct by struct."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def test_nothing_to_do_is_the_same_object() -> None:
         assert squash(data) is data
 
 
-def test_q1_typing_is_one_run() -> None:
+def test_sq1_typing_is_one_run() -> None:
     assert squash(typing(WIDE, "héllo 😀")) == update((WIDE, 0, [string("héllo 😀")]))
 
 
-def test_q1_long_runs() -> None:
+def test_sq1_long_runs() -> None:
     assert squash(typing(1, "é" * 300)) == update((1, 0, [string("é" * 300)]))
 
 
@@ -55,17 +55,17 @@ def test_q1_long_runs() -> None:
         pytest.param([b"\x0a\x02", b"\x0a\x02"], id="skips"),
     ],
 )
-def test_q1_does_not_join(structs: list[bytes]) -> None:
+def test_sq1_does_not_join(structs: list[bytes]) -> None:
     data = update((1, 0, structs))
     assert squash(data) == data
 
 
-def test_q1_joins_with_right_origin() -> None:
+def test_sq1_joins_with_right_origin() -> None:
     data = update((5, 0, [string("a", right=(2, 7)), string("é", left=(5, 0), right=(2, 7))]))
     assert squash(data) == update((5, 0, [string("aé", right=(2, 7))]))
 
 
-def test_q1_a_run_ends_where_the_next_struct_does_not_continue_it() -> None:
+def test_sq1_a_run_ends_where_the_next_struct_does_not_continue_it() -> None:
     right = (2, 7)
     structs = [string("a"), string("é", left=(5, 0)), string("c", left=(5, 1), right=right)]
     assert squash(update((5, 0, structs))) == update((5, 0, [string("aé"), structs[2]]))
@@ -76,18 +76,18 @@ def test_q1_a_run_ends_where_the_next_struct_does_not_continue_it() -> None:
     assert squash(update((5, 0, structs), deletes={5: [(0, 3)]})) == update((5, 0, parts), deletes={5: [(0, 3)]})
 
 
-def test_q1_joins_values_and_gc() -> None:
+def test_sq1_joins_values_and_gc() -> None:
     structs = [values(1), values(2, 3, left=(1, 0)), gc(2), gc(200), values(4, left=(1, 2))]
     assert squash(update((1, 0, structs))) == update((1, 0, [values(1, 2, 3), gc(202), values(4, left=(1, 2))]))
 
 
-def test_q1_joins_in_the_middle_of_a_document() -> None:
+def test_sq1_joins_in_the_middle_of_a_document() -> None:
     structs = [string("a"), string("b", left=(2, 4)), string("c", left=(1, 1)), string("d", left=(2, 5))]
     joined = [string("a"), string("bc", left=(2, 4)), string("d", left=(2, 5))]
     assert squash(update((1, 0, structs), (9, 0, [string("z")]))) == update((1, 0, joined), (9, 0, [string("z")]))
 
 
-def test_q2_a_deleted_word_is_not_in_the_bytes() -> None:
+def test_sq2_a_deleted_word_is_not_in_the_bytes() -> None:
     data = update((1, 0, [string("keep sécret keep")]), deletes={1: [(5, 11)]})
     squashed = squash(data)
     assert "sécret".encode() in data
@@ -96,7 +96,7 @@ def test_q2_a_deleted_word_is_not_in_the_bytes() -> None:
     assert squashed == update((1, 0, parts), deletes={1: [(5, 11)]})
 
 
-def test_q2_parts_keep_the_right_origin_and_join_their_neighbours() -> None:
+def test_sq2_parts_keep_the_right_origin_and_join_their_neighbours() -> None:
     structs = [
         string("ab", right=(2, 0)),
         string("cd", left=(1, 1), right=(2, 0)),
@@ -111,7 +111,7 @@ def test_q2_parts_keep_the_right_origin_and_join_their_neighbours() -> None:
     assert squash(data) == update((1, 0, parts), deletes={1: [(1, 3)]})
 
 
-def test_q2_values_are_split_between_values() -> None:
+def test_sq2_values_are_split_between_values() -> None:
     data = update((1, 0, [values(1, 2, 3, 4)]), deletes={1: [(1, 2), (3, 4)]})
     parts = [values(1), dead(1, left=(1, 0)), values(3, left=(1, 1)), dead(1, left=(1, 2))]
     assert squash(data) == update((1, 0, parts), deletes={1: [(1, 2), (3, 4)]})
@@ -127,7 +127,7 @@ def test_q2_values_are_split_between_values() -> None:
         pytest.param(item(9, text("secret") + b"\x76\x00"), id="subdocument"),
     ],
 )
-def test_q2_deleted_content_of_every_kind_is_dropped(content: bytes) -> None:
+def test_sq2_deleted_content_of_every_kind_is_dropped(content: bytes) -> None:
     assert squash(update((1, 0, [content]), deletes={1: [(0, 1)]})) == update((1, 0, [dead(1)]), deletes={1: [(0, 1)]})
 
 
@@ -142,13 +142,13 @@ def test_q2_deleted_content_of_every_kind_is_dropped(content: bytes) -> None:
         pytest.param([(1, 2), (2, 3)], [string("a"), dead(2, left=(1, 0)), string("b", left=(1, 2))], id="both-halves"),
     ],
 )
-def test_q3_surrogate_pairs_stay_whole(deleted: list[tuple[int, int]], parts: list[bytes]) -> None:
+def test_sq3_surrogate_pairs_stay_whole(deleted: list[tuple[int, int]], parts: list[bytes]) -> None:
     squashed = squash(update((1, 0, [string("a😀b")]), deletes={1: deleted}))
     assert squashed == update((1, 0, parts), deletes={1: deleted})
     assert squash(squashed) == squashed
 
 
-def test_q4_what_lives_in_a_deleted_type_becomes_gc() -> None:
+def test_sq4_what_lives_in_a_deleted_type_becomes_gc() -> None:
     structs = [
         item(7, b"\x01", root="m"),  # 0: the type that is deleted
         string("secret", parent=(1, 0)),  # 1-6
@@ -165,7 +165,7 @@ def test_q4_what_lives_in_a_deleted_type_becomes_gc() -> None:
     )
 
 
-def test_q4_late_edits_into_what_is_gc_already() -> None:
+def test_sq4_late_edits_into_what_is_gc_already() -> None:
     base = update((1, 0, [dead(1, root="m"), gc(9)]), deletes={1: [(0, 10)]})
     tail = update(
         (2, 0, [string("one", left=(1, 4)), string("two", parent=(1, 0)), string("three", right=(1, 2))]),
@@ -177,12 +177,12 @@ def test_q4_late_edits_into_what_is_gc_already() -> None:
     )
 
 
-def test_b2_what_cannot_be_traced_is_alive() -> None:
+def test_by2_what_cannot_be_traced_is_alive() -> None:
     data = update((2, 5, [string("x", left=(1, 7)), string("y", parent=(1, 3)), gc(1)]), deletes={1: [(0, 9)]})
     assert squash(data) is data
 
 
-def test_b3_cycles_and_depth() -> None:
+def test_by3_cycles_and_depth() -> None:
     """Two clients whose structs name each other, and types nested 50,000 deep: no hang, no recursion."""
     cycle = update((1, 0, [string("a", left=(2, 0)), gc(1)]), (2, 0, [string("b", left=(1, 0))]))
     assert squash(cycle) is cycle
@@ -192,7 +192,7 @@ def test_b3_cycles_and_depth() -> None:
     )
 
 
-def test_q5_the_delete_set_is_copied_and_may_name_unknown_ids() -> None:
+def test_sq5_the_delete_set_is_copied_and_may_name_unknown_ids() -> None:
     data = bytes.fromhex("0002 0502 0102 0301 0101 0001")  # touching ranges, clients unknown
     assert squash(data) is data
     part = update(
@@ -205,14 +205,14 @@ def test_q5_the_delete_set_is_copied_and_may_name_unknown_ids() -> None:
     )
 
 
-def test_q6_keep_deleted_only_joins() -> None:
+def test_sq6_keep_deleted_only_joins() -> None:
     data = typing(1, "keep sécret", deletes={1: [(5, 11)]})
     assert squash(data, keep_deleted=True) == update((1, 0, [string("keep sécret")]), deletes={1: [(5, 11)]})
     nested = update((1, 0, [item(7, b"\x01"), string("é", parent=(1, 0))]), deletes={1: [(0, 2)]})
     assert squash(nested, keep_deleted=True) is nested
 
 
-def test_q8_overwritten_map_values_join_once_deleted() -> None:
+def test_sq8_overwritten_map_values_join_once_deleted() -> None:
     structs = [values(0, key="k"), *(values(n, left=(1, n - 1), key="k") for n in range(1, 50))]
     data = update((1, 0, structs), deletes={1: [(0, 49)]})
     assert squash(data) == update(

@@ -1,4 +1,4 @@
-"""The strict reader, rule by rule (U1-U9 of `update`, A1-A4 of `anyvalue`)."""
+"""The strict reader, rule by rule (U1-U9 of `update`, AV1-AV4 of `anyvalue`)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Looking into documents and editing them from the server: V1-V5 of `view`, O1-O3 of `roots`, H1-H2 of `halves`,
-N1-N2 of `numbers`, T1-T3 of `letters`.
+"""Looking into documents and editing them from the server: VW1-VW5 of `view`, RT1-RT3 of `roots`, HV1-HV2 of `halves`,
+NU1-NU2 of `numbers`, LT1-LT3 of `letters`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def test_reading() -> None:
     assert view.xml("xml") == '<p class="é">words 😀</p>'
     shown = view.json()
     assert shown["array"] == [1, -1.5, "é😀", None, True, {"a": [1, {"b": "c"}]}, "AAE=", 2**40]
-    assert [type(value) for value in shown["array"][:2]] == [int, float]  # V5
+    assert [type(value) for value in shown["array"][:2]] == [int, float]  # VW5
     assert {key: shown["map"][key] for key in ("k", "k2")} == {"k": {"in": [1, 2], "é": "x"}, "k2": 5}
 
 
@@ -45,7 +45,7 @@ def test_what_is_not_there_is_empty() -> None:
     assert read_json(EMPTY_UPDATE) == {}
 
 
-def test_o1_roots_whose_first_item_is_deleted() -> None:
+def test_rt1_roots_whose_first_item_is_deleted() -> None:
     data = merge(
         [
             typing(1, "ab😀", deletes={1: [(0, 1)]}),
@@ -60,7 +60,7 @@ def test_o1_roots_whose_first_item_is_deleted() -> None:
     assert View(data).roots == {"t": "text", "x": "xml", "list": "array"}
 
 
-def test_o3_deep_nesting_is_refused_before_pycrdt_recurses() -> None:
+def test_rt3_deep_nesting_is_refused_before_pycrdt_recurses() -> None:
     def nested(depth: int) -> bytes:
         return update(
             (1, 0, [item(7, b"\x03" + text("p")), *(item(7, b"\x03" + text("p"), parent=(1, n)) for n in range(depth))])
@@ -71,7 +71,7 @@ def test_o3_deep_nesting_is_refused_before_pycrdt_recurses() -> None:
         View(nested(100_000))
 
 
-def test_o3_cycles() -> None:
+def test_rt3_cycles() -> None:
     assert root_kinds(update((1, 0, [string("a", left=(2, 0))]), (2, 0, [string("b", left=(1, 0))]))) == {}
     assert root_kinds(update((1, 0, [b"\x0a\x05", b"\x00\x01", string("é", left=(1, 2))]))) == {}
 
@@ -83,30 +83,30 @@ def test_o3_cycles() -> None:
         pytest.param(typing(1, "a😀b", deletes={1: [(2, 3)]}), id="delete-second"),
     ],
 )
-def test_h1_a_half_deleted_character_is_shown_as_yjs_shows_it(data: bytes) -> None:
+def test_hv1_a_half_deleted_character_is_shown_as_yjs_shows_it(data: bytes) -> None:
     assert read_text(data, "t") == "a\ufffdb"
 
 
-def test_h1_an_insertion_inside_a_character() -> None:
+def test_hv1_an_insertion_inside_a_character() -> None:
     data = update((1, 0, [string("a😀b🚀")]), (2, 0, [string("é", left=(1, 1), right=(1, 2))]))
     assert read_text(data, "t") == "a\ufffdé\ufffdb🚀"
     only_right = update((1, 0, [string("😀")]), (2, 0, [string("é", right=(1, 1))]))
     assert show_halves(only_right) == update((1, 0, [string("\ufffd\ufffd")]), (2, 0, [string("é", right=(1, 1))]))
 
 
-def test_h2_nothing_to_replace_is_the_same_object() -> None:
+def test_hv2_nothing_to_replace_is_the_same_object() -> None:
     for data in (typing(1, "é"), typing(1, "a😀b", deletes={1: [(1, 3)]}), everything()):
         assert show_halves(data) is data
 
 
-def test_v2_bytes_that_cannot_be_shown() -> None:
+def test_vw2_bytes_that_cannot_be_shown() -> None:
     with pytest.raises(CrdtError, match="cut short"):
         View(b"\x01\x01\x01")
     with pytest.raises(CrdtError, match="cut short"):
         edit(b"\x01\x01\x01", lambda doc: None)
 
 
-def test_v3_an_edit_is_an_update_of_its_own() -> None:
+def test_vw3_an_edit_is_an_update_of_its_own() -> None:
     data = typing(1, "né😀", deletes={1: [(3, 4)]})
     before = View(data).text("t")
 
@@ -123,18 +123,18 @@ def test_v3_an_edit_is_an_update_of_its_own() -> None:
     assert "😀".encode() not in made
 
 
-def test_v3_no_change_is_the_empty_update() -> None:
+def test_vw3_no_change_is_the_empty_update() -> None:
     assert edit(typing(1, "é"), lambda doc: None) == EMPTY_UPDATE
 
 
-def test_v3_a_new_document() -> None:
+def test_vw3_a_new_document() -> None:
     def change(doc: Doc) -> None:
         doc.get("xml", type=pycrdt.XmlFragment).children.append(pycrdt.XmlElement("p", {"é": "😀"}))
 
     assert read_xml(edit(EMPTY_UPDATE, change), "xml") == '<p é="😀"></p>'
 
 
-def test_v2_failing_edits() -> None:
+def test_vw2_failing_edits() -> None:
     def panics(doc: Doc) -> None:
         doc.get("t", type=pycrdt.Text).insert(1, "inside é's two bytes")
         pycrdt.merge_updates([EMPTY_UPDATE])  # type: ignore[arg-type]
@@ -155,11 +155,11 @@ def test_an_edited_doc_is_freed() -> None:
     assert kept[0]() is None
 
 
-def test_v4_bytes_of_characters() -> None:
+def test_vw4_bytes_of_characters() -> None:
     assert [byte_index("né😀", count) for count in range(5)] == [0, 1, 3, 7, 7]
 
 
-def test_v5_numbers_that_json_lacks() -> None:
+def test_vw5_numbers_that_json_lacks() -> None:
     data = update((1, 0, [item(8, number(2) + b"\x7b\x7f\xf8" + bytes(6) + b"\x7b\x43\x40" + bytes(6), root="a")]))
     assert read_json(data) == {"a": [None, 2**53]}
 
@@ -172,7 +172,7 @@ WIDE = update(
 )
 
 
-def test_n1_whole_numbers_that_pycrdt_cannot_read_are_shown_as_doubles() -> None:
+def test_nu1_whole_numbers_that_pycrdt_cannot_read_are_shown_as_doubles() -> None:
     assert read_json(WIDE) == {"t": "", "u": "😀", "m": {"k": "b"}}
     shown = show_numbers(WIDE)
     assert b'{"\xc3\xa9":[12000000000000000000.0,-0.5,"12000000000000000000 \\" 9223372036854775808"]}' in shown
@@ -180,7 +180,7 @@ def test_n1_whole_numbers_that_pycrdt_cannot_read_are_shown_as_doubles() -> None
     assert [section.end for section in read_update(shown).sections] == [1, 1, 3, 1]
 
 
-def test_n2_numbers_that_pycrdt_reads_stay() -> None:
+def test_nu2_numbers_that_pycrdt_reads_stay() -> None:
     for digits in (
         "9223372036854775807",
         "18446744073709551616",
@@ -195,7 +195,7 @@ def test_n2_numbers_that_pycrdt_reads_stay() -> None:
         assert read_text(data, "t") == "9223372036854775808"
 
 
-def test_n1_such_documents_can_be_edited_and_asked_what_they_imply() -> None:
+def test_nu1_such_documents_can_be_edited_and_asked_what_they_imply() -> None:
     made = edit(WIDE, lambda doc: doc.get("u", type=pycrdt.Text).insert(0, "é"), client=77)
     assert read_text(merge([WIDE, made]), "u") == "é😀"
     assert implied_deletes([WIDE]).contains(3, 0, 1)
@@ -203,7 +203,7 @@ def test_n1_such_documents_can_be_edited_and_asked_what_they_imply() -> None:
 
 
 @pytest.mark.parametrize("word", ["😀", "a😀b", "😀😀", "é"])
-def test_t1_text_in_an_array_is_shown_as_values(word: str) -> None:
+def test_lt1_text_in_an_array_is_shown_as_values(word: str) -> None:
     """Found by fuzzing: pycrdt never came back when it was asked for half of a surrogate pair in an array."""
     data = update((1, 0, [item(7, b"\x00"), string(word, parent=(1, 0)), string("z", right=(1, 1))]))
     shown = [unit for char in word for unit in (["\ufffd"] * 2 if char > "\uffff" else [char])]
@@ -213,7 +213,7 @@ def test_t1_text_in_an_array_is_shown_as_values(word: str) -> None:
     ]
 
 
-def test_t2_other_texts_stay() -> None:
+def test_lt2_other_texts_stay() -> None:
     for data in (
         update((1, 0, [item(7, b"\x00"), string("é😀", root="words"), string("a", left=(1, 1))])),
         update((1, 0, [item(7, b"\x02"), string("😀", parent=(1, 0))]), (2, 0, [item(7, b"\x00")])),
@@ -228,7 +228,7 @@ THREE = b"\x7d\x01\x7d\x02\x7d\x03"  # 1, 2, 3
 
 
 @pytest.mark.parametrize("first", [item(8, b"\x03" + THREE, key="k"), string("a😀", key="k")])
-def test_t3_values_under_one_key_become_structs_of_their_own(first: bytes) -> None:
+def test_lt3_values_under_one_key_become_structs_of_their_own(first: bytes) -> None:
     """Found by fuzzing: pycrdt cuts them at one origin, then at the other, and ends the process when it is asked."""
     cut_twice = update((1, 0, [first, string("x", left=(1, 1), right=(1, 1))]))
     assert read_json(cut_twice) == {"t": {"k": 3}} or read_json(cut_twice) == {"t": {"k": "\ufffd"}}
@@ -249,11 +249,11 @@ def test_t3_values_under_one_key_become_structs_of_their_own(first: bytes) -> No
         "010174016b04677569647601046d657461770178c3ac0200ac02000200ff020200000141808080808020030200",
     ],
 )
-def test_t3_what_ended_the_process(data: str) -> None:
+def test_lt3_what_ended_the_process(data: str) -> None:
     assert read_json(bytes.fromhex(data)) == {"t": {"k": None}}
 
 
-def test_t3_one_value_under_a_key_stays() -> None:
+def test_lt3_one_value_under_a_key_stays() -> None:
     for data in (
         update(
             (1, 0, [item(8, b"\x01\x7d\x01", key="k"), item(8, b"\x01\x7d\x02", left=(1, 0)), string("é😀", root="w")])

@@ -1,4 +1,4 @@
-"""Rules N1 and N2 of `raffia.journal.entries`."""
+"""Rules EN1 and EN2 of `raffia.journal.entries`."""
 
 import struct
 
@@ -14,12 +14,12 @@ edits = st.builds(Edit, st.none() | st.text(max_size=20), st.integers(-(2**63), 
 
 
 @given(st.lists(edits, max_size=5).map(tuple))
-def test_n2_a_batch_comes_back_as_it_was(batch: tuple[Edit, ...]) -> None:
+def test_en2_a_batch_comes_back_as_it_was(batch: tuple[Edit, ...]) -> None:
     assert decode_batch(encode_batch(batch)) == batch
 
 
 @given(st.lists(st.binary(max_size=50), max_size=5))
-def test_n2_updates_come_back_as_they_were(updates: list[bytes]) -> None:
+def test_en2_updates_come_back_as_they_were(updates: list[bytes]) -> None:
     assert decode_updates(encode_updates(updates)) == updates
 
 
@@ -33,12 +33,12 @@ def test_the_encoding_is_the_documented_one() -> None:
 
 
 @pytest.mark.parametrize("read", [decode_batch, decode_updates])
-def test_n1_a_newer_format_is_refused(read: object) -> None:
+def test_en1_a_newer_format_is_refused(read: object) -> None:
     with pytest.raises(QuarantinedError, match="format 2"):
         read(b"\x02\x00\x00\x00\x00")  # type: ignore[operator]
 
 
-def test_n2_everything_cut_short_or_left_over_is_an_error() -> None:
+def test_en2_everything_cut_short_or_left_over_is_an_error() -> None:
     body = encode_batch((Edit("zoë", 1, b"abc"), Edit(None, 2, b"xyz")))
     for damaged in [body[:end] for end in range(len(body))] + [body + b"\x00"]:
         with pytest.raises(QuarantinedError):
@@ -50,7 +50,7 @@ def test_n2_everything_cut_short_or_left_over_is_an_error() -> None:
 
 
 @given(st.binary(max_size=60))
-def test_n2_any_other_bytes_are_refused_by_name(body: bytes) -> None:
+def test_en2_any_other_bytes_are_refused_by_name(body: bytes) -> None:
     try:
         batch = decode_batch(body)
     except QuarantinedError:
@@ -59,7 +59,7 @@ def test_n2_any_other_bytes_are_refused_by_name(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("author_bytes", [-2, -(1 << 31), -0xFFFFFF])
-def test_n2_only_one_number_says_that_nobody_is_the_author(author_bytes: int) -> None:
+def test_en2_only_one_number_says_that_nobody_is_the_author(author_bytes: int) -> None:
     """Found by fuzzing: any number below zero was read as that, and written back as another."""
     body = bytearray(encode_batch((Edit(None, 5, b"abc"),)))
     body[13:17] = struct.pack("<i", author_bytes)
@@ -67,6 +67,6 @@ def test_n2_only_one_number_says_that_nobody_is_the_author(author_bytes: int) ->
         decode_batch(bytes(body))
 
 
-def test_n2_a_hostile_count_costs_nothing() -> None:
+def test_en2_a_hostile_count_costs_nothing() -> None:
     with pytest.raises(QuarantinedError, match="announces"):
         decode_batch(b"\x01\xff\xff\xff\xff" + bytes(40))

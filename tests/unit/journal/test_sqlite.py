@@ -1,4 +1,4 @@
-"""The SQLite journal beyond the contract: folder lock, formats, failing disks, what a round does (R1-R5, Q1-Q4)."""
+"""The SQLite journal beyond the contract: folder lock, formats, failing disks, what a round does (SW1-SW5, DB1-DB4)."""
 
 import asyncio
 import contextlib
@@ -45,7 +45,7 @@ def change(folder: Path, sql: str) -> None:
 # one owner
 
 
-async def test_q1_a_second_process_is_refused_and_told_who_has_the_folder(tmp_path: Path) -> None:
+async def test_db1_a_second_process_is_refused_and_told_who_has_the_folder(tmp_path: Path) -> None:
     code = (
         "import asyncio, sys\n"
         "from raffia.journal.sqlite import SqliteJournal\n"
@@ -71,7 +71,7 @@ async def test_q1_a_second_process_is_refused_and_told_who_has_the_folder(tmp_pa
         await journal.append(DOCUMENT, BATCH)
 
 
-async def test_q1_nor_twice_in_one_process(tmp_path: Path) -> None:
+async def test_db1_nor_twice_in_one_process(tmp_path: Path) -> None:
     async with SqliteJournal(tmp_path) as journal:
         for _ in range(2):
             with pytest.raises(DataFolderInUseError, match=f"pid {os.getpid()}"):
@@ -108,7 +108,7 @@ async def test_j16_a_newer_format_is_refused_untouched(tmp_path: Path) -> None:
         assert len((await journal.load(DOCUMENT)).entries) == 1
 
 
-async def test_q2_the_database_is_as_durable_as_promised(tmp_path: Path) -> None:
+async def test_db2_the_database_is_as_durable_as_promised(tmp_path: Path) -> None:
     database = Database(tmp_path)
     database.open()
     pragmas = ("journal_mode", "synchronous", "locking_mode", "application_id", "user_version", "auto_vacuum")
@@ -117,10 +117,10 @@ async def test_q2_the_database_is_as_durable_as_promised(tmp_path: Path) -> None
     assert found == ["wal", 2, "exclusive", 0x52616666, 1, 2]
 
 
-# failing disks (J6, J7, R2, R3)
+# failing disks (J6, J7, SW2, SW3)
 
 
-async def test_r2_what_was_called_before_the_failure_was_known_fails_with_it(tmp_path: Path) -> None:
+async def test_sw2_what_was_called_before_the_failure_was_known_fails_with_it(tmp_path: Path) -> None:
     disk = Disk()
     async with SqliteJournal(tmp_path, connect=disk.connect) as journal:
         await journal.append(DOCUMENT, BATCH)
@@ -145,7 +145,7 @@ async def test_r2_what_was_called_before_the_failure_was_known_fails_with_it(tmp
 
 
 @pytest.mark.parametrize("on", ["INSERT INTO entries", "COMMIT", "BEGIN"])
-async def test_r3_disk_full_keeps_the_connection_and_recovers(tmp_path: Path, on: str) -> None:
+async def test_sw3_disk_full_keeps_the_connection_and_recovers(tmp_path: Path, on: str) -> None:
     disk = Disk()
     async with SqliteJournal(tmp_path, connect=disk.connect) as journal:
         typist = Typist(1)
@@ -166,7 +166,7 @@ async def test_r3_disk_full_keeps_the_connection_and_recovers(tmp_path: Path, on
         assert (await journal.load(OTHER)).position == START
 
 
-async def test_q3_after_an_io_error_the_wal_is_emptied_before_anything_is_written(tmp_path: Path) -> None:
+async def test_db3_after_an_io_error_the_wal_is_emptied_before_anything_is_written(tmp_path: Path) -> None:
     disk = Disk()
     async with SqliteJournal(tmp_path, connect=disk.connect) as journal:
         await journal.append(DOCUMENT, BATCH)
@@ -202,7 +202,7 @@ async def test_j7_a_folder_that_cannot_be_reopened_for_a_while(tmp_path: Path) -
         assert len((await journal.load(DOCUMENT)).entries) == 2
 
 
-async def test_r4_a_compaction_that_does_not_fit_stops_nobody_and_leaves_nothing(tmp_path: Path) -> None:
+async def test_sw4_a_compaction_that_does_not_fit_stops_nobody_and_leaves_nothing(tmp_path: Path) -> None:
     disk = Disk()
     async with SqliteJournal(tmp_path, connect=disk.connect) as journal:
         position = await journal.append(DOCUMENT, BATCH)
@@ -219,7 +219,7 @@ async def test_r4_a_compaction_that_does_not_fit_stops_nobody_and_leaves_nothing
     assert kept < 2_000
 
 
-async def test_q4_a_start_finds_what_a_cut_short_write_left(tmp_path: Path) -> None:
+async def test_db4_a_start_finds_what_a_cut_short_write_left(tmp_path: Path) -> None:
     async with SqliteJournal(tmp_path) as journal:
         position = await journal.append(DOCUMENT, BATCH)
     change(tmp_path, "INSERT INTO staging VALUES (77)")
@@ -231,7 +231,7 @@ async def test_q4_a_start_finds_what_a_cut_short_write_left(tmp_path: Path) -> N
     assert rows(tmp_path, "SELECT count(*) FROM staging") == [(0,)]
 
 
-async def test_q4_nothing_is_left_of_what_was_replaced_and_purged(tmp_path: Path, clock: Clock) -> None:
+async def test_db4_nothing_is_left_of_what_was_replaced_and_purged(tmp_path: Path, clock: Clock) -> None:
     async with SqliteJournal(tmp_path, now_ms=clock, trash_ms=1000) as journal:
         typist = Typist(1)
         for _ in range(5):
@@ -248,7 +248,7 @@ async def test_q4_nothing_is_left_of_what_was_replaced_and_purged(tmp_path: Path
     assert rows(tmp_path, "SELECT name, purged FROM documents") == [(DOCUMENT, 1)]
 
 
-async def test_q4_the_number_of_a_blob_is_given_once(tmp_path: Path) -> None:
+async def test_db4_the_number_of_a_blob_is_given_once(tmp_path: Path) -> None:
     for number in range(3):
         async with SqliteJournal(tmp_path) as journal:
             position = await journal.append(DOCUMENT, BATCH)
@@ -285,7 +285,7 @@ async def test_a_damaged_document_is_quarantined_and_the_others_are_served(tmp_p
 # rounds
 
 
-async def test_r1_a_storm_of_loads_and_a_long_compaction_stop_no_acknowledgement(tmp_path: Path) -> None:
+async def test_sw1_a_storm_of_loads_and_a_long_compaction_stop_no_acknowledgement(tmp_path: Path) -> None:
     large = DocumentId("large")
     async with SqliteJournal(tmp_path) as journal:
         position = await journal.append(large, BATCH)
@@ -303,7 +303,7 @@ async def test_r1_a_storm_of_loads_and_a_long_compaction_stop_no_acknowledgement
         assert sizes <= {5_000_000, 20_000_000}
 
 
-async def test_r1_what_waits_goes_in_one_transaction(tmp_path: Path) -> None:
+async def test_sw1_what_waits_goes_in_one_transaction(tmp_path: Path) -> None:
     async with SqliteJournal(tmp_path) as journal:
         await journal.append(DOCUMENT, BATCH)
         gate = threading.Event()
@@ -402,7 +402,7 @@ def fails(database: Database) -> None:
     raise RuntimeError("our fault é")
 
 
-async def test_r5_an_unexpected_error_fails_its_item_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_sw5_an_unexpected_error_fails_its_item_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     def job(database: Database) -> Steps[None]:
         yield
         database.execute("UPDATE probe SET count = count + 1000")
@@ -429,7 +429,7 @@ def reads_nothing(database: Database) -> Steps[None]:
     database.nothing()  # type: ignore[attr-defined]
 
 
-async def test_r5_a_row_that_cannot_be_read_fails_who_asks(tmp_path: Path) -> None:
+async def test_sw5_a_row_that_cannot_be_read_fails_who_asks(tmp_path: Path) -> None:
     async with SqliteJournal(tmp_path) as journal:
         await journal.append(DOCUMENT, BATCH)
         await journal.save_version(DOCUMENT, b"\x00\x00", time_ms=BEGIN_MS, authors=["zoë"])

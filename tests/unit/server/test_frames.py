@@ -92,7 +92,7 @@ def test_pieces_make_no_difference(stream: bytes, cuts: list[int]):
 def test_agrees_with_the_websockets_library(stream: bytes):
     events, code = read([stream])
     their_events, their_code = theirs(stream)
-    # They refuse a close within a fragmented message (Autobahn 7.1.5) and see bad text only when it has ended (F5).
+    # They refuse a close within a fragmented message (Autobahn 7.1.5) and see bad text only when it has ended (FR5).
     if code == 1007:
         assert their_events[: len(events)] == events
     elif events and events[-1][0] == CLOSE and their_code == 1002:

@@ -1,4 +1,4 @@
-"""Awareness payloads, rules A1 to A5 of `raffia.wire.awareness`."""
+"""Awareness payloads, rules AW1 to AW5 of `raffia.wire.awareness`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def payload_of(*entries: bytes) -> bytes:
 
 
 @given(ENTRIES)
-def test_a5_round_trip(entries: list[tuple[int, int, str | None]]) -> None:
+def test_aw5_round_trip(entries: list[tuple[int, int, str | None]]) -> None:
     written = [
         awareness.write_entry(client, clock, None if state is None else state.encode())
         for client, clock, state in entries
@@ -43,7 +43,7 @@ def test_a5_round_trip(entries: list[tuple[int, int, str | None]]) -> None:
     assert [encoded for _, _, _, encoded in read] == written
 
 
-def test_a5_recorded_payloads() -> None:
+def test_aw5_recorded_payloads() -> None:
     assert awareness.read_entries(bytes.fromhex("01 01 00 02 7b 7d")) == [
         (1, 0, b"{}", bytes.fromhex("01 00 02 7b 7d"))
     ]
@@ -52,7 +52,7 @@ def test_a5_recorded_payloads() -> None:
 
 
 @given(STATES)
-def test_a3_real_states_are_accepted(state: dict[str, object]) -> None:
+def test_aw3_real_states_are_accepted(state: dict[str, object]) -> None:
     assert (
         awareness.check_state(json.dumps(state, ensure_ascii=False, default=str).encode("utf-8", "replace")) is not None
     )
@@ -74,12 +74,12 @@ def test_a3_real_states_are_accepted(state: dict[str, object]) -> None:
         ("01 01 00 02 7b 7d 00", "1 bytes follow the last state"),
     ],
 )
-def test_a1_a4_malformed_payloads(hex_bytes: str, message: str) -> None:
+def test_aw1_aw4_malformed_payloads(hex_bytes: str, message: str) -> None:
     with pytest.raises(PresenceError, match=message):
         awareness.read_entries(bytes.fromhex(hex_bytes))
 
 
-def test_a1_a_long_varint_costs_nothing() -> None:
+def test_aw1_a_long_varint_costs_nothing() -> None:
     started = time.process_time()
     for payload in (b"\xff" * 200_000, b"\x01" + b"\xff" * 200_000, b"\x01\x01" + b"\xff" * 200_000):
         with pytest.raises(PresenceError, match="53 bits"):
@@ -87,7 +87,7 @@ def test_a1_a_long_varint_costs_nothing() -> None:
     assert time.process_time() - started < 0.5
 
 
-def test_a1_a2_too_large() -> None:
+def test_aw1_aw2_too_large() -> None:
     entry = awareness.write_entry(1, 1, b"{}")
     with pytest.raises(TooLargeError, match="3 states is over the limit of 2"):
         awareness.read_entries(payload_of(entry, entry, entry), max_entries=2)
@@ -119,12 +119,12 @@ def test_a1_a2_too_large() -> None:
         b" null",
     ],
 )
-def test_a3_what_is_not_a_json_object_is_refused(state: bytes) -> None:
+def test_aw3_what_is_not_a_json_object_is_refused(state: bytes) -> None:
     with pytest.raises(PresenceError, match="presence state"):
         awareness.check_state(state)
 
 
-def test_a3_depth() -> None:
+def test_aw3_depth() -> None:
     def nested(depth: int) -> bytes:
         return b'{"a":' * (depth - 1) + b"{}" + b"}" * (depth - 1)
 
@@ -134,7 +134,7 @@ def test_a3_depth() -> None:
             awareness.check_state(state)
 
 
-def test_a3_many_brackets_that_are_not_deep_are_fine() -> None:
+def test_aw3_many_brackets_that_are_not_deep_are_fine() -> None:
     points = json.dumps({"points": [[x, [x]] for x in range(800)], "text": "[" * 99 + '"' + "{" * 99 + "\\"}).encode()
     assert awareness.check_state(points)["text"].startswith("[[[")
 
@@ -149,7 +149,7 @@ def test_a3_many_brackets_that_are_not_deep_are_fine() -> None:
         b"[{" * 8000,
     ],
 )
-def test_a3_hostile_states_cost_little(state: bytes) -> None:
+def test_aw3_hostile_states_cost_little(state: bytes) -> None:
     started = time.process_time()
     for _ in range(20):
         with pytest.raises(PresenceError):

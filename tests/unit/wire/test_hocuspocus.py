@@ -1,4 +1,4 @@
-"""The Hocuspocus dialect, rules H1 to H6 of `raffia.wire.hocuspocus`, with bytes recorded from published providers."""
+"""The Hocuspocus dialect, rules HO1 to HO6 of `raffia.wire.hocuspocus`, with bytes of published providers."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ ADDRESSES = st.one_of(st.text(min_size=1, max_size=90), st.sampled_from(["café/
 
 
 @pytest.mark.parametrize(("hex_bytes", "address", "message"), FROM_CLIENT)
-def test_h1_recorded_frames(hex_bytes: str, address: str, message: Message) -> None:
+def test_ho1_recorded_frames(hex_bytes: str, address: str, message: Message) -> None:
     assert wire.decode(bytes.fromhex(hex_bytes)) == (address, message)
 
 
 @pytest.mark.parametrize("address", ["d", wire.prefix("d")])
-def test_h1_encoders_write_the_recorded_bytes(address: str | bytes) -> None:
+def test_ho1_encoders_write_the_recorded_bytes(address: str | bytes) -> None:
     recorded = {
         "01 64 02 02 0a 72 65 61 64 2d 77 72 69 74 65": wire.authenticated(address, read_only=False),
         "01 64 02 02 08 72 65 61 64 6f 6e 6c 79": wire.authenticated(address, read_only=True),
@@ -73,7 +73,7 @@ def test_h1_encoders_write_the_recorded_bytes(address: str | bytes) -> None:
 
 
 @given(ADDRESSES, st.binary(max_size=300), st.text(max_size=50))
-def test_h1_round_trips(address: str, content: bytes, text: str) -> None:
+def test_ho1_round_trips(address: str, content: bytes, text: str) -> None:
     assert wire.decode(wire.step1(address, content)) == (address, Step1(content))
     assert wire.decode(wire.step2(address, content)) == (address, Step2(content))
     assert wire.decode(wire.update(address, content)) == (address, Update(content))
@@ -84,14 +84,14 @@ def test_h1_round_trips(address: str, content: bytes, text: str) -> None:
 
 @pytest.mark.parametrize("address_size", [1, 126, 127, 128, 129, 1024])
 @pytest.mark.parametrize("size", [0, 1, 126, 127, 128, 129, 16_384])
-def test_h1_lengths_at_the_edges(address_size: int, size: int) -> None:
+def test_ho1_lengths_at_the_edges(address_size: int, size: int) -> None:
     address = "a" * address_size
     assert wire.decode(wire.update(address, b"\xc3" * size)) == (address, Update(b"\xc3" * size))
     assert wire.decode(wire.awareness(address, b"\xc3" * size)) == (address, Awareness(b"\xc3" * size))
 
 
 @pytest.mark.parametrize("frame", [bytes.fromhex(recorded) for recorded, _, _ in FROM_CLIENT])
-def test_h1_every_cut_of_a_frame_is_refused(frame: bytes) -> None:
+def test_ho1_every_cut_of_a_frame_is_refused(frame: bytes) -> None:
     optional = {bytes.fromhex("01 64 02 00 02 74 6b"), bytes.fromhex("01 64 07")}  # Auth and CLOSE have optional ends
     for end in range(len(frame)):
         if frame[:end] not in optional:
@@ -100,7 +100,7 @@ def test_h1_every_cut_of_a_frame_is_refused(frame: bytes) -> None:
 
 
 @pytest.mark.parametrize("frame", [bytes.fromhex(recorded) for recorded, _, _ in FROM_CLIENT])
-def test_h1_what_follows_a_message_is_refused(frame: bytes) -> None:
+def test_ho1_what_follows_a_message_is_refused(frame: bytes) -> None:
     with pytest.raises(WireError):
         wire.decode(frame + b"\x03\x03\x03\x03\x03\x03")
     if frame[2:3] == b"\x00":  # no tolerance for bare heads in this dialect
@@ -119,19 +119,19 @@ def test_h1_what_follows_a_message_is_refused(frame: bytes) -> None:
         ("\0s", ("", "s")),
     ],
 )
-def test_h2_an_address_is_split_at_the_first_nul(address: str, parts: tuple[str, str | None]) -> None:
+def test_ho2_an_address_is_split_at_the_first_nul(address: str, parts: tuple[str, str | None]) -> None:
     assert wire.split_address(address) == parts
 
 
 @given(ADDRESSES, st.binary(max_size=200))
-def test_h2_the_exact_address_is_echoed(address: str, content: bytes) -> None:
+def test_ho2_the_exact_address_is_echoed(address: str, content: bytes) -> None:
     decoded, _ = wire.decode(wire.update(address, content))
     assert wire.prefix(decoded) == lib0.write_string(address)
     assert wire.update(wire.prefix(decoded), content) == wire.update(address, content)
 
 
 @given(st.binary(max_size=200))
-def test_h2_bodies_are_shared_with_the_other_dialect(content: bytes) -> None:
+def test_ho2_bodies_are_shared_with_the_other_dialect(content: bytes) -> None:
     head = wire.prefix("café/😀")
     assert wire.update("café/😀", content) == head + wire.update(b"", content) == head + ywebsocket.update(content)
     assert wire.awareness("café/😀", content) == head + ywebsocket.awareness(content)
@@ -164,12 +164,12 @@ def test_h2_bodies_are_shared_with_the_other_dialect(content: bytes) -> None:
         ("01 64 01 ff ff ff 7a", "awareness announces 257949695 bytes but 0 follow (byte 7)"),
     ],
 )
-def test_h3_refusals_name_type_and_byte(hex_bytes: str, message: str) -> None:
+def test_ho3_refusals_name_type_and_byte(hex_bytes: str, message: str) -> None:
     with pytest.raises(WireError) as refused:
         wire.decode(bytes.fromhex(hex_bytes))
     assert message in str(refused.value)
 
 
-def test_h3_an_address_over_its_limit_is_refused() -> None:
+def test_ho3_an_address_over_its_limit_is_refused() -> None:
     with pytest.raises(WireError, match="address has 1025 bytes"):
         wire.decode(wire.update("a" * 1025, KEYSTROKE))

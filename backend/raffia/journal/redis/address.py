@@ -1,12 +1,12 @@
 """Where Redis is, as the operator says it in one URL.
 
 Rules (tests quote these ids):
-    A1  `redis://`, `rediss://` (TLS) and `unix://` name one server; `redis+sentinel://host:port,host:port/name/db` asks
-        sentinels for the primary `name`; `redis+cluster://host:port,host:port` names some nodes of a cluster. With
-        `rediss+` instead of `redis+` they speak TLS.
-    A2  A user and a password stand in front of the hosts and are percent-encoded. They are the servers'; sentinels get
-        those of `?sentinel_username=` and `?sentinel_password=`.
-    A3  What cannot work is a `SettingsError` that says what would. No message, `str` or `repr` holds a password.
+    HP1  `redis://`, `rediss://` (TLS) and `unix://` name one server; `redis+sentinel://host:port,host:port/name/db`
+         asks sentinels for the primary `name`; `redis+cluster://host:port,host:port` names some nodes of a cluster.
+         With `rediss+` instead of `redis+` they speak TLS.
+    HP2  A user and a password stand in front of the hosts and are percent-encoded. They are the servers'; sentinels get
+         those of `?sentinel_username=` and `?sentinel_password=`.
+    HP3  What cannot work is a `SettingsError` that says what would. No message, `str` or `repr` holds a password.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A URL that was read (A1).
+    """A URL that was read (HP1).
 
     Attributes:
         kind: how Redis is deployed.
@@ -104,10 +104,10 @@ _TLS_OPTIONS = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", 
 
 
 def read_url(url: str) -> Address:
-    """Read the URL of a Redis (A1, A2).
+    """Read the URL of a Redis (HP1, HP2).
 
     Raises:
-        SettingsError: it cannot work (A3).
+        SettingsError: it cannot work (HP3).
     """
     try:
         parts = urlsplit(url)

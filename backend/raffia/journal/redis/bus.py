@@ -1,11 +1,12 @@
 """The way between replicas through Redis: presence on the documents' channels, and who is alive.
 
-Rules (tests quote these ids; Q1-Q4 are those of `raffia.bus`):
-    RQ1  What is said of a document before the sender's next turn is one message (Q3), its parts behind their lengths.
+Rules (tests quote these ids; BS1-BS4 are those of `raffia.bus`):
+    RQ1  What is said of a document before the sender's next turn is one message (BS3), its parts behind their lengths.
     RQ2  The sender never lets anybody wait. What is said while Redis is slow waits for it, bounded for each document:
-         the oldest goes first. What could not be sent is lost (Q1).
+         the oldest goes first. What could not be sent is lost (BS1).
     RQ3  Alive is who has renewed its place within `dead_s` by the server's clock. Nobody is gone before this replica
-         has heard all others for `dead_s` itself: after an outage their places are old through no fault of theirs (Q4).
+         has heard all others for `dead_s` itself: after an outage their places are old through no fault of theirs
+         (BS4).
     RQ4  Whoever leaves says so on the channel of all replicas, and takes its place away.
 """
 
@@ -55,7 +56,7 @@ class RedisBus:
         base: Redis.
         channels: what is heard.
         beat_s: seconds between two signs of life.
-        dead_s: after how many seconds of silence a replica is gone (Q4).
+        dead_s: after how many seconds of silence a replica is gone (BS4).
     """
 
     def __init__(self, base: Base, channels: Channels, *, beat_s: float = BEAT_S, dead_s: float = DEAD_S) -> None:
@@ -139,7 +140,7 @@ class RedisBus:
     # what the channels say
 
     def heard(self, document: DocumentId, kind: int, words: list[bytes], message: bytes) -> None:
-        """A message; one's own is none (Q2)."""
+        """A message; one's own is none (BS2)."""
         if words[0] == self._own:
             return
         if kind == _LEFT and document == _EVERYBODY:
@@ -154,7 +155,7 @@ class RedisBus:
                 at += size
 
     def confirmed(self, document: DocumentId) -> None:
-        """The way is open (Q1)."""
+        """The way is open (BS1)."""
         ear = self._ears.get(document)
         if ear is not None:
             ear.connected()
@@ -217,7 +218,7 @@ class RedisBus:
         self._tell(gone)
 
     def _left(self, names: frozenset[str]) -> None:
-        """Somebody says that it leaves: told whether it was seen alive or not, once (Q4)."""
+        """Somebody says that it leaves: told whether it was seen alive or not, once (BS4)."""
         self._alive -= names
         self._departed.extend(names)
         self._tell(names)

@@ -1,15 +1,15 @@
 """The engine for a Redis cluster.
 
 Rules (tests quote these ids):
-    R1  Commands go to the owner of their key's slot, one pipeline for each node. Those that a node refuses with MOVED,
-        ASK or TRYAGAIN were not executed and are sent again, in order, `ROUNDS` times at most and within the deadline
-        of the call: one document whose slot is on its way must not hold up the others in the call for long.
-    R2  Commands with the same hash tag never overtake each other (E2): the first refused one decides where all refused
-        ones of its tag go, and it is not sent again when a later one has been executed, or may have been.
-    R3  A node that did not answer gets a short deadline until it has answered again: the documents of other nodes must
-        not wait for it in every call.
-    R4  The map of slots is asked for anew after a redirection, a lost node or CLUSTERDOWN, of any node, at most every
-        `REFRESH_PAUSE_S`; and now and then without a reason.
+    CT1  Commands go to the owner of their key's slot, one pipeline for each node. Those that a node refuses with MOVED,
+         ASK or TRYAGAIN were not executed and are sent again, in order, `ROUNDS` times at most and within the deadline
+         of the call: one document whose slot is on its way must not hold up the others in the call for long.
+    CT2  Commands with the same hash tag never overtake each other (ER2): the first refused one decides where all
+         refused ones of its tag go, and it is not sent again when a later one has been executed, or may have been.
+    CT3  A node that did not answer gets a short deadline until it has answered again: the documents of other nodes must
+         not wait for it in every call.
+    CT4  The map of slots is asked for anew after a redirection, a lost node or CLUSTERDOWN, of any node, at most every
+         `REFRESH_PAUSE_S`; and now and then without a reason.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class ClusterEngine(BaseEngine):
         super().__init__(url, timeout_s=timeout_s)
         self._slots = SlotMap()
         self._nodes: dict[Place, Node] = {}
-        self._silent: set[Place] = set()  # did not answer last time (R3)
+        self._silent: set[Place] = set()  # did not answer last time (CT3)
         self._refreshing: asyncio.Task[None] | None = None
         self._refreshed_at_s = float("-inf")
         self._channels: ShardedChannels | None = None
@@ -147,7 +147,7 @@ class ClusterEngine(BaseEngine):
         return replies
 
     async def _ask(self, place: Place, calls: Sequence[Call], lane: Lane, deadline_s: float) -> list[Reply]:
-        """Send calls to one node, and note whether it answers (R3)."""
+        """Send calls to one node, and note whether it answers (CT3)."""
         if place in self._silent:
             deadline_s = min(deadline_s, asyncio.get_running_loop().time() + self._timeout_s / 4)
         replies = await self._node(place).run(calls, lane, deadline_s)
@@ -161,7 +161,7 @@ class ClusterEngine(BaseEngine):
     def _again(
         self, keys: Sequence[str], groups: dict[Place, list[int]], replies: list[Reply]
     ) -> tuple[list[int], dict[str, Place]]:
-        """Which calls to send again, and for which tags elsewhere (R1, R2)."""
+        """Which calls to send again, and for which tags elsewhere (CT1, CT2)."""
         again: list[int] = []
         asked: dict[str, Place] = {}
         for place, some in groups.items():
@@ -204,7 +204,7 @@ class ClusterEngine(BaseEngine):
             self._refreshing = asyncio.get_running_loop().create_task(self._refresh())
 
     async def refresh(self) -> None:
-        """Ask for the map of slots; those who want it at the same time share one question (R4)."""
+        """Ask for the map of slots; those who want it at the same time share one question (CT4)."""
         self._want_refresh()
         if self._refreshing is not None:
             await asyncio.wait([self._refreshing])

@@ -1,9 +1,9 @@
 """The engine for one Redis server, and what all engines have in common.
 
 Rules (tests quote these ids):
-    G1  What Redis does not take just now (it loads its log, is a replica, is full, cannot write its disk, wants another
-        password) is a `JournalUnavailableError` with its text: it was not executed, and trying again can help.
-    G2  Every other error of Redis stands as it is in the place of its reply.
+    CN1  What Redis does not take just now (it loads its log, is a replica, is full, cannot write its disk, wants
+         another password) is a `JournalUnavailableError` with its text: it was not executed, and trying again can help.
+    CN2  Every other error of Redis stands as it is in the place of its reply.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ NOT_NOW = frozenset(
         *("NOAUTH", "NOREPLICAS", "OOM", "READONLY", "TRYAGAIN"),
     }
 )
-"""Codes with which Redis refuses a command that the next attempt may well bring through (G1)."""
+"""Codes with which Redis refuses a command that the next attempt may well bring through (CN1)."""
 
 
 def say(reply: Reply) -> Reply:
-    """A reply as the caller gets it (G1, G2)."""
+    """A reply as the caller gets it (CN1, CN2)."""
     if code_of(reply) in NOT_NOW:
         return JournalUnavailableError(f"Redis takes no command now: {reply}")
     return reply

@@ -2,7 +2,7 @@
 
 Modules: `writer` appends, `feeds` hands on what comes, `loading` reads whole documents, `compaction` and `past` fold
 and keep history, `versions` and `listing` do what their names say, `bus` carries presence. Rules: J1-J20 of
-`raffia.journal.protocol`, K1-K3 of `keys`, and those at the heads of these modules.
+`raffia.journal.protocol`, RKY1-RKY3 of `keys`, and those at the heads of these modules.
 
 Rules (tests quote these ids):
     RJ1  What is stored says its format, the whole store and each document; a newer one is refused before anything is

@@ -1,11 +1,12 @@
 """The names of everything that lies in Redis, and how a position names an entry. Pure; docs/formats.md describes it.
 
 Rules (tests quote these ids):
-    K1  All keys of a document carry `{<document>}`, its hash tag: on a cluster they live together, so that one script
-        may touch them. A document id holds no brace, so it cannot name another document's keys.
-    K2  What concerns all documents carries `{-}`, which no document id can be.
-    K3  A position is `sequence << 48 | nonce`; the entry's id in the stream is `<sequence>-<nonce>`. Sequences grow by
-        one, so a gap is seen; nonces are random, so an entry that took the place of a lost one is not taken for it.
+    RKY1  All keys of a document carry `{<document>}`, its hash tag: on a cluster they live together, so that one script
+          may touch them. A document id holds no brace, so it cannot name another document's keys.
+    RKY2  What concerns all documents carries `{-}`, which no document id can be.
+    RKY3  A position is `sequence << 48 | nonce`; the entry's id in the stream is `<sequence>-<nonce>`. Sequences grow
+          by one, so a gap is seen; nonces are random, so an entry that took the place of a lost one is not taken for
+          it.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ from raffia.types import DocumentId, Position
 
 FORMAT = 1  # of everything that this package stores; in the meta of each document and in the global key `format`
 NONCE_BITS = 48
-PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,64}")  # no brace: the first one begins the hash tag (K1)
+PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,64}")  # no brace: the first one begins the hash tag (RKY1)
 _NONCE = (1 << NONCE_BITS) - 1
 
 
 def id_of(position: Position) -> str:
-    """The stream's id of the entry at a position (K3)."""
+    """The stream's id of the entry at a position (RKY3)."""
     return f"{position >> NONCE_BITS}-{position & _NONCE}"
 
 
 def position_of(entry: bytes | str) -> Position:
-    """The position of an entry by its id (K3)."""
+    """The position of an entry by its id (RKY3)."""
     sequence, _, nonce = entry.partition("-") if isinstance(entry, str) else entry.partition(b"-")
     position = int(sequence) << NONCE_BITS | int(nonce)
     if position < 0 or not nonce.isdigit():
@@ -37,17 +38,17 @@ def position_of(entry: bytes | str) -> Position:
 
 
 def position_at(sequence: int, nonce: int) -> Position:
-    """The position that a sequence and a nonce make (K3)."""
+    """The position that a sequence and a nonce make (RKY3)."""
     return Position(sequence << NONCE_BITS | nonce)
 
 
 def sequence_of(position: Position) -> int:
-    """How many entries the log had with this one (K3)."""
+    """How many entries the log had with this one (RKY3)."""
     return position >> NONCE_BITS
 
 
 def nonce_of(position: Position) -> int:
-    """What tells the entry from others that stood at its place (K3)."""
+    """What tells the entry from others that stood at its place (RKY3)."""
     return position & _NONCE
 
 
@@ -61,7 +62,7 @@ class Keys:
 
     Attributes:
         format, documents, edited, deleted, trash, due, replicas, probe, revocations: keys of what concerns all
-            documents (K2).
+            documents (RKY2).
         replica_channel: where replicas say that they leave, and that something was revoked.
     """
 

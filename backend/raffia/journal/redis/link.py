@@ -5,12 +5,12 @@ here, not to each of its replies, and a pipeline of replies or a burst of messag
 Measured: 0.3 µs of CPU for a message of 200 bytes, 1.4 µs for a script in a pipeline.
 
 Rules (tests quote these ids):
-    K1  A connection is handed out when it is signed in, has chosen its database and has answered: whatever stands in
+    LK1  A connection is handed out when it is signed in, has chosen its database and has answered: whatever stands in
         the way is a `JournalUnavailableError` that says what, and nothing of the caller's has been sent.
-    K2  Replies belong to commands in their order. A round trip that does not end in time, or is cancelled, ends the
+    LK2  Replies belong to commands in their order. A round trip that does not end in time, or is cancelled, ends the
         connection: a late reply must not be taken for the next command's (E3).
-    K3  What was answered before a connection ended keeps its reply; the rest is a `JournalUnavailableError` each (E1).
-    K4  An error of Redis is a `ResponseError` with its whole text, code first. No password and no argument is in
+    LK3  What was answered before a connection ended keeps its reply; the rest is a `JournalUnavailableError` each (E1).
+    LK4  An error of Redis is a `ResponseError` with its whole text, code first. No password and no argument is in
         a message of ours.
 """
 
@@ -128,7 +128,7 @@ class Link(asyncio.Protocol):
             self._transport.write(data)
 
     async def call(self, commands: Sequence[Sequence[Argument]], deadline_s: float) -> list[Reply]:
-        """One round trip (K2, K3); one at a time.
+        """One round trip (LK2, LK3); one at a time.
 
         Args:
             commands: what to send.
@@ -145,7 +145,7 @@ class Link(asyncio.Protocol):
             except TimeoutError:
                 self.close("it did not answer in time")
             except BaseException:
-                self.close("its caller went away")  # replies may still come (K2)
+                self.close("its caller went away")  # replies may still come (LK2)
                 raise
             finally:
                 self._waiter = None
@@ -168,7 +168,7 @@ class Link(asyncio.Protocol):
 
 
 async def connect(place: Place, access: Access, deadline_s: float) -> Link:
-    """A connection that is ready for commands (K1).
+    """A connection that is ready for commands (LK1).
 
     Raises:
         JournalUnavailableError: the server cannot be reached, refuses us, or does not answer in time.

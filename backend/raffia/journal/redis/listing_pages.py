@@ -1,8 +1,8 @@
 """Pages of the listing from Redis (JS1-JS4 of search.py).
 
 Rules (tests quote these ids):
-    RL1  Names come from the sorted sets, all else from the documents' metas, which count (RD1 of listing.py).
-    RL2  Documents that an older Raffia has made stand in no order by time: whoever lists by it puts them there.
+    LP1  Names come from the sorted sets, all else from the documents' metas, which count (RD1 of listing.py).
+    LP2  Documents that an older Raffia has made stand in no order by time: whoever lists by it puts them there.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class ListingPages:
         return total
 
     async def _infos(self, names: Sequence[DocumentId]) -> list[DocumentInfo | None]:
-        """What is to be shown of these; None for those that are not (RL1)."""
+        """What is to be shown of these; None for those that are not (LP1)."""
         allowed = self._where.allowed if self._where is not None else None
         wanted = [name for name in names if name.startswith(self._prefix) and (allowed is None or allowed(name))]
         found = dict(zip(wanted, await self._directory.infos(wanted), strict=True))
@@ -118,7 +118,7 @@ class ListingPages:
             skipped += count  # as many of the same millisecond were on the pages before
 
     async def _fill(self) -> None:
-        """Put those into the order by time that are not there (RL2)."""
+        """Put those into the order by time that are not there (LP2)."""
         keys = self._base.keys
         listed, ordered = await self._base.run(("ZCARD", keys.documents), ("ZCARD", keys.edited))
         if number(ordered) >= number(listed):

@@ -1,14 +1,14 @@
 """Connections to one Redis server, for commands: one for appending, a few for reading.
 
 Rules (tests quote these ids):
-    N1  The lane for appends has one connection of its own: a large read never stands before an append.
-    N2  A connection serves one call at a time. A call waits for one within its own deadline, and says so when none
-        came.
-    N3  A script is loaded in the round trip of its first call through a connection. Calls that Redis refuses with
-        NOSCRIPT all the same (somebody flushed the scripts) have not been executed: they are sent once more, in order.
-    N4  Nothing else is sent twice. Retries of a library are not in the way: there are none.
-    N5  A connection that was idle for `IDLE_MOST_S` is not used again: a firewall may have forgotten it without a word,
-        and the call would wait for its deadline.
+    ND1  The lane for appends has one connection of its own: a large read never stands before an append.
+    ND2  A connection serves one call at a time. A call waits for one within its own deadline, and says so when none
+         came.
+    ND3  A script is loaded in the round trip of its first call through a connection. Calls that Redis refuses with
+         NOSCRIPT all the same (somebody flushed the scripts) have not been executed: they are sent once more, in order.
+    ND4  Nothing else is sent twice. Retries of a library are not in the way: there are none.
+    ND5  A connection that was idle for `IDLE_MOST_S` is not used again: a firewall may have forgotten it without a
+         word, and the call would wait for its deadline.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Node:
         self._lanes = {Lane.APPEND: _Pool(connect, 1), Lane.READ: _Pool(connect, READERS)}
 
     async def run(self, calls: Sequence[Call], lane: Lane, deadline_s: float) -> list[Reply]:
-        """Run calls in one round trip (two after NOSCRIPT, N3); never raises, but for being cancelled."""
+        """Run calls in one round trip (two after NOSCRIPT, ND3); never raises, but for being cancelled."""
         pool = self._lanes[lane]
         try:
             link = await pool.take(deadline_s)
@@ -113,7 +113,7 @@ async def _round_trip(link: Link, calls: Sequence[Call], deadline_s: float) -> l
 
 
 class _Pool:
-    """Some connections, each in use once at a time (N2)."""
+    """Some connections, each in use once at a time (ND2)."""
 
     def __init__(self, connect: Connect, size: int) -> None:
         self._connect = connect

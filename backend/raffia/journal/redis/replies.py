@@ -1,7 +1,7 @@
 """Replies of Redis as values and errors of ours. Pure.
 
 Rules:
-    R1  A refusal that passes (read-only, out of memory, loading, too few replicas, no disk, a slot that moves) is
+    RE1  A refusal that passes (read-only, out of memory, loading, too few replicas, no disk, a slot that moves) is
         "away"; only what cannot pass, a script that fails or a key of another type, is our fault.
 """
 
@@ -37,7 +37,7 @@ _AWAY = (
 
 
 def error_of(error: BaseException) -> RaffiaError:
-    """The error to raise for an error in the place of a reply (R1)."""
+    """The error to raise for an error in the place of a reply (RE1)."""
     if isinstance(error, RaffiaError):
         return error
     text = str(error)

@@ -1,8 +1,8 @@
 """The Lua scripts of this package: each a file of `lua/`, known to Redis by the SHA-1 of its text.
 
 Rules:
-    L1  A script is a file; its name is the file's name without `.lua`. What is not there is an error.
-    L2  What is sent is the file's text as it is: two replicas of the same build use the same SHA.
+    SC1  A script is a file; its name is the file's name without `.lua`. What is not there is an error.
+    SC2  What is sent is the file's text as it is: two replicas of the same build use the same SHA.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FOLDER = Path(__file__).parent / "lua"
 
 @cache
 def load_script(name: str) -> Script:
-    """The script `name`, read once in a process (L1).
+    """The script `name`, read once in a process (SC1).
 
     Raises:
         InternalError: there is no such file in `lua/`.
@@ -32,7 +32,7 @@ def load_script(name: str) -> Script:
 
 
 def make_script(name: str, source: str) -> Script:
-    """A script from its text (L2)."""
+    """A script from its text (SC2)."""
     return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 

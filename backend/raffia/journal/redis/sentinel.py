@@ -1,12 +1,12 @@
 """The engine for a primary that sentinels watch.
 
 Rules (tests quote these ids):
-    Q1  Every new connection goes to the server that a sentinel names now, and is used only if that server says itself
+    SN1  Every new connection goes to the server that a sentinel names now, and is used only if that server says itself
         that it is a master. A sentinel that answers is asked first the next time.
-    Q2  READONLY means that the primary has moved: all connections are made anew. So does a sentinel that names another
+    SN2  READONLY means that the primary has moved: all connections are made anew. So does a sentinel that names another
         server than the one we are connected to; sentinels are asked every `check_s`, since a primary that only we can
         still reach would take edits that are lost.
-    Q3  What was refused or lost in between is the caller's to send again (E1).
+    SN3  What was refused or lost in between is the caller's to send again (E1).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class SentinelEngine(SingleEngine):
     Args:
         url: the sentinels and the name of the primary.
         timeout_s: longest time of a call, finding the primary and connecting included.
-        check_s: how often sentinels are asked whether the primary has moved (Q2).
+        check_s: how often sentinels are asked whether the primary has moved (SN2).
     """
 
     def __init__(self, url: Address | str, *, timeout_s: float = TIMEOUT_S, check_s: float = CHECK_S) -> None:
@@ -80,7 +80,7 @@ class SentinelEngine(SingleEngine):
         return replies
 
     def _leave(self, reason: str) -> None:
-        """Make all connections anew (Q2)."""
+        """Make all connections anew (SN2)."""
         self._node.close(reason)
         if self._subscriber is not None:
             self._subscriber.drop(reason)
@@ -102,7 +102,7 @@ class SentinelEngine(SingleEngine):
                 self._leave(f"the primary is {place} now")
 
     async def _locate(self, deadline_s: float) -> Place:
-        """Where the primary is (Q1).
+        """Where the primary is (SN1).
 
         Raises:
             JournalUnavailableError: no sentinel says so in time.

@@ -1,8 +1,8 @@
 """How a Redis server is set up, and what an operator should know about it.
 
 Rules (tests quote these ids):
-    Y1  What can lose documents, or keeps edits from being taken, is said, each in one sentence with what to do.
-    Y2  `INFO` is enough for most; a service that forbids `CONFIG` is not blamed for it.
+    SU1  What can lose documents, or keeps edits from being taken, is said, each in one sentence with what to do.
+    SU2  `INFO` is enough for most; a service that forbids `CONFIG` is not blamed for it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _INFOS: Final = 5
 
 
 def judge(where: str, replies: Sequence[Reply], *, as_cluster: bool = False) -> list[str]:
-    """What is wrong with one server (Y1).
+    """What is wrong with one server (SU1).
 
     Args:
         where: names the server in the sentences.
@@ -73,7 +73,7 @@ def judge(where: str, replies: Sequence[Reply], *, as_cluster: bool = False) -> 
 
 def _config(reply: Reply) -> Mapping[str, str]:
     if isinstance(reply, ResponseError) or not isinstance(reply, list):
-        return {}  # forbidden, or not there (Y2)
+        return {}  # forbidden, or not there (SU2)
     texts = [item.decode(errors="replace") if isinstance(item, bytes) else str(item) for item in reply]
     return dict(zip(texts[::2], texts[1::2], strict=False))
 

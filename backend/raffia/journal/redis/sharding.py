@@ -1,11 +1,11 @@
 """Sharded channels of a cluster: each is heard on the node that owns its slot, and follows it.
 
 Rules (tests quote these ids):
-    W1  A channel is subscribed at the owner of its slot. One that has no known owner, or was given up by its node,
+    SH1  A channel is subscribed at the owner of its slot. One that has no known owner, or was given up by its node,
         waits for the next map of slots, which is asked for until every channel is somewhere.
-    W2  A node that was lost may have been replaced: the map is asked for after every failed connection too, while the
+    SH2  A node that was lost may have been replaced: the map is asked for after every failed connection too, while the
         connection is also tried again.
-    W3  A node on which nothing is heard any more is let go.
+    SH3  A node on which nothing is heard any more is let go.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class ShardedChannels:
         self._closed = False
 
     def subscribe(self, channel: str) -> None:
-        """Hear a channel (W1)."""
+        """Hear a channel (SH1)."""
         home = self._homes.get(channel) or self._slots.owner(channel)
         self._homes[channel] = home
         if home is None:
@@ -63,7 +63,7 @@ class ShardedChannels:
             self._subscriber(home).subscribe(channel)
 
     def unsubscribe(self, channel: str) -> None:
-        """Hear it no more (W3)."""
+        """Hear it no more (SH3)."""
         home = self._homes.pop(channel, None)
         self._homeless.discard(channel)
         if home is not None:
@@ -116,7 +116,7 @@ class ShardedChannels:
             ending.add_done_callback(self._ending.discard)
 
     def _moved(self, channels: Sequence[str]) -> None:
-        """A node does not serve these any more (W1)."""
+        """A node does not serve these any more (SH1)."""
         for channel in channels:
             if channel in self._homes:
                 self._homes[channel] = None

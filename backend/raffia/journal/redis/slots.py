@@ -1,8 +1,8 @@
 """Which node of a cluster owns which slot.
 
 Rules (tests quote these ids):
-    O1  A key's slot is that of its hash tag, so all keys and channels of a document are on one node.
-    O2  The map is what some node says; `MOVED` corrects one slot at once. An empty host means the host that was asked.
+    SL1  A key's slot is that of its hash tag, so all keys and channels of a document are on one node.
+    SL2  The map is what some node says; `MOVED` corrects one slot at once. An empty host means the host that was asked.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from raffia.journal.redis.engine import Reply
 
 
 def slot_of(key: str) -> int:
-    """The slot of a key or of a sharded channel (O1)."""
+    """The slot of a key or of a sharded channel (SL1)."""
     return int(key_slot(key.encode()))
 
 
@@ -58,13 +58,13 @@ class SlotMap:
         return True
 
     def correct(self, redirection: str, asked: Place) -> None:
-        """Take what `MOVED <slot> <host>:<port>` says (O2)."""
+        """Take what `MOVED <slot> <host>:<port>` says (SL2)."""
         _, slot, _ = redirection.split(" ")
         self._owners[int(slot)] = target(redirection, asked)
 
 
 def target(redirection: str, asked: Place) -> Place:
-    """Where `MOVED` or `ASK` sends us (O2)."""
+    """Where `MOVED` or `ASK` sends us (SL2)."""
     host, _, port = redirection.split(" ")[2].rpartition(":")
     return Place(host or asked.host, int(port))
 

@@ -1,17 +1,18 @@
 """What is published: one connection that hears many channels, and comes back for as long as it is wanted.
 
 Rules (tests quote these ids):
-    U1  What changes in one turn of the event loop is sent together. Every `subscribe` is sent, also of a channel that
-        is heard already: whoever asked is owed a `confirmed`.
-    U2  `confirmed` follows each subscription reply of Redis, so it comes again after every loss (E4), always after the
-        `reconnected` of its connection.
-    U3  A connection that was silent for `ping_s` is asked for a PONG. When nothing comes for `timeout_s` it is closed
-        (E5). A loop that was busy itself gets a moment to read what has come before that is believed.
-    U4  After a loss the next attempt comes after a pause that doubles up to a second, half of it by chance, so that the
-        replicas of a restarted Redis do not come back all at once. A connection that stood for a while starts anew.
-    U5  A sharded channel that its node gives up or refuses, since its slot has moved, is handed to `on_moved`, and is
-        this connection's business no more.
-    U6  Redis drops a reader that is too slow (client-output-buffer-limit); that is a loss like any other.
+    SB1  What changes in one turn of the event loop is sent together. Every `subscribe` is sent, also of a channel that
+         is heard already: whoever asked is owed a `confirmed`.
+    SB2  `confirmed` follows each subscription reply of Redis, so it comes again after every loss (ER4), always after
+         the `reconnected` of its connection.
+    SB3  A connection that was silent for `ping_s` is asked for a PONG. When nothing comes for `timeout_s` it is closed
+         (E5). A loop that was busy itself gets a moment to read what has come before that is believed.
+    SB4  After a loss the next attempt comes after a pause that doubles up to a second, half of it by chance, so that
+         the replicas of a restarted Redis do not come back all at once. A connection that stood for a while starts
+         anew.
+    SB5  A sharded channel that its node gives up or refuses, since its slot has moved, is handed to `on_moved`, and is
+         this connection's business no more.
+    SB6  Redis drops a reader that is too slow (client-output-buffer-limit); that is a loss like any other.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ CHANNELS_PER_COMMAND = 500
 
 
 def pause_s(attempt: int) -> float:
-    """How long to wait before attempt number `attempt`, counted from 0 (U4)."""
+    """How long to wait before attempt number `attempt`, counted from 0 (SB4)."""
     longest_s = min(PAUSE_MOST_S, PAUSE_FIRST_S * (1 << min(attempt, 10)))
     return longest_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
 
@@ -75,7 +76,7 @@ class Subscriber:
         timeout_s: longest time to connect, and for a PONG.
         ping_s: after how much silence a PING is sent.
         sharded: use SSUBSCRIBE.
-        on_moved: takes sharded channels that this server does not serve (U5).
+        on_moved: takes sharded channels that this server does not serve (SB5).
         on_failed: called when a connection was lost or could not be made.
     """
 
@@ -102,7 +103,7 @@ class Subscriber:
         self._unsubscribed = b"sunsubscribe" if sharded else b"unsubscribe"
         self._loop = asyncio.get_running_loop()
         self._names: dict[bytes, str] = {}  # channels that are wanted, by what Redis calls them
-        self._changes: dict[bytes, bool] = {}  # of this turn: whether it is wanted (U1)
+        self._changes: dict[bytes, bool] = {}  # of this turn: whether it is wanted (SB1)
         self._flushing = False
         self._sent: deque[_Sent] = deque()
         self._link: Link | None = None
@@ -114,7 +115,7 @@ class Subscriber:
         return list(self._names.values())
 
     def subscribe(self, channel: str) -> None:
-        """Hear a channel (U1)."""
+        """Hear a channel (SB1)."""
         name = channel.encode()
         self._names[name] = channel
         self._change(name, wanted=True)
@@ -189,7 +190,7 @@ class Subscriber:
         self._answered(reply)
 
     def _due(self, kind: str, name: bytes) -> bool:
-        """Whether the reply belongs to what was sent; the server gives sharded channels up without being asked (U5)."""
+        """Whether the reply belongs to what was sent; a server may give up sharded channels by itself (SB5)."""
         if not self._sent or self._sent[0].kind != kind or name not in self._sent[0].channels:
             return False
         channels = self._sent[0].channels
@@ -277,7 +278,7 @@ class Subscriber:
         return self._loop.time() - began_s
 
     async def _ping(self, link: Link) -> None:
-        """Notice a server that has stopped (U3)."""
+        """Notice a server that has stopped (SB3)."""
         while True:
             await asyncio.sleep(self._ping_s)
             if self._loop.time() - link.heard_at_s < self._ping_s:

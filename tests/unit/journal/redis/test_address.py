@@ -1,4 +1,4 @@
-"""URLs of Redis (A1-A3)."""
+"""URLs of Redis (HP1-HP3)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ from raffia.journal.redis.sentinel import SentinelEngine
         ("redis+cluster://u:x@a/0", Kind.CLUSTER, [("a", 6379)], Access("u", "x"), ""),
     ],
 )
-def test_a1_a2_urls_are_read(url: str, kind: Kind, places: list[tuple[str, int]], access: Access, primary: str) -> None:
+def test_hp1_hp2_urls_are_read(
+    url: str, kind: Kind, places: list[tuple[str, int]], access: Access, primary: str
+) -> None:
     address = read_url(url)
     assert (address.kind, address.places, address.access, address.primary) == (
         kind,
@@ -40,7 +42,7 @@ def test_a1_a2_urls_are_read(url: str, kind: Kind, places: list[tuple[str, int]]
     )
 
 
-def test_a1_tls() -> None:
+def test_hp1_tls() -> None:
     address = read_url("rediss://host:6380")
     assert address.access.tls is not None
     assert address.access.tls.verify_mode is ssl.CERT_REQUIRED
@@ -53,7 +55,7 @@ def test_a1_tls() -> None:
     assert (no_name.verify_mode, no_name.check_hostname) == (ssl.CERT_REQUIRED, False)
 
 
-def test_a2_sentinels_have_a_password_of_their_own() -> None:
+def test_hp2_sentinels_have_a_password_of_their_own() -> None:
     address = read_url("rediss+sentinel://u:server@a/main?sentinel_password=theirs&sentinel_username=ann")
     assert (address.access.password, address.sentinel_access.password) == ("server", "theirs")
     assert address.sentinel_access.username == "ann"
@@ -82,7 +84,7 @@ def test_a2_sentinels_have_a_password_of_their_own() -> None:
         ("rediss://host?ssl_cert_reqs=none&ssl_check_hostname=true", "needs"),
     ],
 )
-def test_a3_what_cannot_work_is_said(url: str, says: str) -> None:
+def test_hp3_what_cannot_work_is_said(url: str, says: str) -> None:
     with pytest.raises(SettingsError, match=says):
         open_engine(url)
 
@@ -91,7 +93,7 @@ def test_a3_what_cannot_work_is_said(url: str, says: str) -> None:
 @pytest.mark.parametrize(
     "form", ["redis://user:SE{}CRET@host", "redis://:SE{}CRET@host", "redis+cluster://u:9{}CRET@a,b"]
 )
-def test_a3_no_message_holds_a_password(form: str, character: str) -> None:
+def test_hp3_no_message_holds_a_password(form: str, character: str) -> None:
     try:
         said = repr(read_url(form.format(character))) + str(read_url(form.format(character)))
     except SettingsError as error:

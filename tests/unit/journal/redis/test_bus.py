@@ -1,4 +1,4 @@
-"""The bus of the Redis journal: Q1-Q4 of `raffia.bus`, RQ1-RQ4 of `raffia.journal.redis.bus`."""
+"""The bus of the Redis journal: BS1-BS4 of `raffia.bus`, RQ1-RQ4 of `raffia.journal.redis.bus`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Ears:
         return self.payloads
 
 
-async def test_q2_others_hear_and_oneself_does_not(journals: Journals) -> None:
+async def test_bs2_others_hear_and_oneself_does_not(journals: Journals) -> None:
     one, two, three = [await journals.open() for _ in range(3)]
     assert isinstance(one.bus, Bus)
     assert len({one.bus.replica, two.bus.replica, three.bus.replica}) == 3
@@ -53,7 +53,7 @@ async def test_q2_others_hear_and_oneself_does_not(journals: Journals) -> None:
     assert elsewhere.payloads == []
 
 
-async def test_q3_what_is_said_in_one_turn_is_one_message(journals: Journals) -> None:
+async def test_bs3_what_is_said_in_one_turn_is_one_message(journals: Journals) -> None:
     one, two = await journals.open(), await journals.open()
     ears = Ears(two)
     await ears.open()
@@ -66,7 +66,7 @@ async def test_q3_what_is_said_in_one_turn_is_one_message(journals: Journals) ->
     assert one.redis_stats.presence_published == 1
 
 
-async def test_q1_whoever_hears_is_told_when_the_way_is_open_again(journals: Journals) -> None:
+async def test_bs1_whoever_hears_is_told_when_the_way_is_open_again(journals: Journals) -> None:
     one, two = await journals.open(), await journals.open()
     ears = Ears(two)
     await ears.open()
@@ -76,7 +76,7 @@ async def test_q1_whoever_hears_is_told_when_the_way_is_open_again(journals: Jou
     assert await ears.has(1) == [b"after"]
 
 
-async def test_q1_a_channel_that_is_followed_already_is_open_at_once(journals: Journals) -> None:
+async def test_bs1_a_channel_that_is_followed_already_is_open_at_once(journals: Journals) -> None:
     one = await journals.open()
     async with Reader(one):
         ears = Ears(one)
@@ -117,7 +117,7 @@ async def test_rq2_what_is_said_while_redis_is_away_is_bounded_and_the_newest_is
     assert one.redis_stats.presence_dropped == 1000 - 64
 
 
-async def test_q4_who_leaves_is_gone_at_once_and_once(journals: Journals) -> None:
+async def test_bs4_who_leaves_is_gone_at_once_and_once(journals: Journals) -> None:
     one, two = await journals.open(), await journals.open()
     gone: list[frozenset[str]] = []
     one.bus.on_gone(gone.append)
@@ -131,7 +131,7 @@ async def test_q4_who_leaves_is_gone_at_once_and_once(journals: Journals) -> Non
     assert gone == [frozenset((two.bus.replica,))]
 
 
-async def test_q4_who_is_silent_is_gone_once_the_others_were_heard_long_enough(
+async def test_bs4_who_is_silent_is_gone_once_the_others_were_heard_long_enough(
     journals: Journals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now_s = [1000.0]

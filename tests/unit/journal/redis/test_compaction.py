@@ -436,7 +436,7 @@ async def test_the_listing_under_two_journals_at_once(journals: Journals) -> Non
 
 
 @pytest.mark.parametrize("prefix", ["", "a{b}", "a b", "é", "x" * 65, "a\n"])
-def test_k1_a_prefix_that_would_move_the_tag_is_refused(prefix: str) -> None:
+def test_rky1_a_prefix_that_would_move_the_tag_is_refused(prefix: str) -> None:
     with pytest.raises(SettingsError):
         Keys(prefix)
 
@@ -455,7 +455,7 @@ async def test_two_prefixes_share_one_redis(journals: Journals) -> None:
         await journals.open(prefix="staging:raffia")
 
 
-def test_k1_keys_of_a_document_carry_its_tag_and_nothing_else_does() -> None:
+def test_rky1_keys_of_a_document_carry_its_tag_and_nothing_else_does() -> None:
     names = ("meta", "log", "channel", "lease", "stones", "segments", "versions")
     keys = [getattr(KEYS, name)(DOCUMENT) for name in names] + [KEYS.blob(DOCUMENT, "x")]
     assert all(key.startswith("raffia:{team:e/notes}:") for key in keys)
@@ -463,7 +463,7 @@ def test_k1_keys_of_a_document_carry_its_tag_and_nothing_else_does() -> None:
     assert KEYS.documents == "raffia:{-}:documents"
 
 
-def test_k3_positions_and_ids() -> None:
+def test_rky3_positions_and_ids() -> None:
     position = Position((7 << 48) + 5)
     assert id_of(position) == "7-5"
     assert position_of("7-5") == position_of(b"7-5") == position

@@ -47,7 +47,7 @@ async def test_rn2_what_was_not_taken_is_told_again(journals: Journals) -> None:
     assert int(journals.server.command("ZSCORE", KEYS.edited, DOCUMENT)) == BEGIN_MS + 7
 
 
-async def test_rl2_documents_of_an_older_raffia_are_put_into_the_order(journals: Journals) -> None:
+async def test_lp2_documents_of_an_older_raffia_are_put_into_the_order(journals: Journals) -> None:
     one = await journals.open()
     for number in range(450):
         await one.append(DocumentId(f"d/{number:03}"), (edit(EMPTY, BEGIN_MS + number * 1000),))

@@ -1,4 +1,4 @@
-"""What is said about a server's setup (Y1, Y2), scripts (L1, L2), slots (O1, O2)."""
+"""What is said about a server's setup (SU1, SU2), scripts (SC1, SC2), slots (SL1, SL2)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def survey(
     return judge("host:1", [server, persistence, memory, *more])
 
 
-def test_y1_nothing_is_said_when_all_is_well() -> None:
+def test_su1_nothing_is_said_when_all_is_well() -> None:
     assert survey() == []
 
 
@@ -49,26 +49,26 @@ def test_y1_nothing_is_said_when_all_is_well() -> None:
         ({"memory": b"maxmemory:1000\r\nmaxmemory_policy:allkeys-lru\r\n"}, ["allkeys-lru", "noeviction"]),
     ],
 )
-def test_y1_each_danger_is_one_sentence(wrong: dict[str, bytes], says: list[str]) -> None:
+def test_su1_each_danger_is_one_sentence(wrong: dict[str, bytes], says: list[str]) -> None:
     [sentence] = survey(**wrong)  # type: ignore[arg-type]
     for part in ["host:1", *says]:
         assert part in sentence
     assert sentence.endswith(".")
 
 
-def test_y1_a_policy_without_a_limit_drops_nothing() -> None:
+def test_su1_a_policy_without_a_limit_drops_nothing() -> None:
     assert survey(memory=b"maxmemory:0\r\nmaxmemory_policy:allkeys-lru\r\n") == []
     assert survey(memory=b"maxmemory:9\r\nmaxmemory_policy:volatile-lru\r\n") == []
 
 
-def test_y2_what_may_not_be_asked_is_not_blamed() -> None:
+def test_su2_what_may_not_be_asked_is_not_blamed() -> None:
     assert judge("x", [SERVER, GOOD, MEMORY, *[FORBIDDEN] * 4]) == []
     assert judge("x", [FORBIDDEN] * 7) == []
     [sentence] = judge("x", [SERVER, b"aof_enabled:0\r\n", MEMORY, *[FORBIDDEN] * 4])
     assert "appendonly yes" in sentence
 
 
-def test_y1_the_wrong_kind_of_url() -> None:
+def test_su1_the_wrong_kind_of_url() -> None:
     replies = [SERVER, GOOD, MEMORY, b"cluster_enabled:1\r\n", b"role:slave\r\n", FORBIDDEN, FORBIDDEN]
     assert judge("host:1", replies, as_cluster=True) == []
     node, replica = judge("host:1", replies)
@@ -76,7 +76,7 @@ def test_y1_the_wrong_kind_of_url() -> None:
     assert "replica" in replica
 
 
-def test_l1_scripts_are_files() -> None:
+def test_sc1_scripts_are_files() -> None:
     for name in script_names():
         script = load_script(name)
         assert (script.name, script.source) == (name, (FOLDER / f"{name}.lua").read_text())
@@ -85,16 +85,16 @@ def test_l1_scripts_are_files() -> None:
         load_script("missing")
 
 
-def test_l2_the_text_is_sent_as_it_is() -> None:
+def test_sc2_the_text_is_sent_as_it_is() -> None:
     assert make_script("x", "return 'é'").sha == hashlib.sha1("return 'é'".encode()).hexdigest()
 
 
-def test_o1_what_has_one_hash_tag_has_one_slot() -> None:
+def test_sl1_what_has_one_hash_tag_has_one_slot() -> None:
     assert slot_of("raffia:{a/b}:log") == slot_of("raffia:{a/b}:meta") == slot_of("{a/b}") != slot_of("{a/c}")
     assert slot_of("123456789") == 0x31C3  # the specification's example
 
 
-def test_o2_the_map_is_read_and_corrected() -> None:
+def test_sl2_the_map_is_read_and_corrected() -> None:
     slots = SlotMap()
     asked = Place("10.0.0.1", 7000)
     assert not slots.known
