@@ -43,7 +43,7 @@ cluster: setup  ## three replicas around Redis behind HAProxy, same URL; ARGS=--
 	exec $(BIN)/python infra/cluster.py $(ARGS)
 
 dev: setup  ## one process, restarted when a Python file changes
-	RAFFIA_LOG_LEVEL=debug $(BIN)/python -m uvicorn raffia.app:create_app --factory --reload --reload-dir backend --ws raffia.server.protocol:RaffiaWebSocketProtocol
+	RAFFIA_LOG_LEVEL=debug $(BIN)/python -m uvicorn raffia.app:create_app --factory --reload --reload-dir backend --ws raffia.sockets.server.protocol:RaffiaWebSocketProtocol
 
 # What waits most runs side by side, what measures or breaks things runs alone.
 test: export NO_SKIPS := 1

@@ -1,6 +1,6 @@
 """Raffia under /collab of a FastAPI app that has its own lifespan and its own people.
 
-Run it: uvicorn --app-dir examples fastapi_app:app --ws raffia.server.protocol:RaffiaWebSocketProtocol
+Run it: uvicorn --app-dir examples fastapi_app:app --ws raffia.sockets.server.protocol:RaffiaWebSocketProtocol
 """
 
 from collections.abc import AsyncIterator
@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from raffia.auth.hooks import Handshake
 from raffia.embed import Raffia
 from raffia.errors import UnauthenticatedError
-from raffia.hooks import Handshake
 from raffia.types import Access, DocumentId, Grant
 
 PEOPLE = {"token-of-ana": "ana", "token-of-josé": "josé"}

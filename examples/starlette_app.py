@@ -1,6 +1,6 @@
 """Raffia under /collab of a Starlette app, with a hook that is a plain function and may block.
 
-Run it: uvicorn --app-dir examples starlette_app:app --ws raffia.server.protocol:RaffiaWebSocketProtocol
+Run it: uvicorn --app-dir examples starlette_app:app --ws raffia.sockets.server.protocol:RaffiaWebSocketProtocol
 """
 
 from http.cookies import SimpleCookie
@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 
+from raffia.auth.hooks import Handshake
 from raffia.embed import Raffia
-from raffia.hooks import Handshake
 from raffia.types import Access, DocumentId, Grant
 
 SESSIONS = {"s3cr3t": "zoë"}

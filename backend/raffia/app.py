@@ -20,9 +20,9 @@ from raffia.api.metrics import metrics_router
 from raffia.api.pages import add_pages
 from raffia.api.paths import keep_slashes
 from raffia.api.rest import add_rest
-from raffia.authorizer import browser_origin
+from raffia.auth.authorizer import browser_origin
+from raffia.auth.hooks import Authorize, load_hook
 from raffia.embed import Raffia
-from raffia.hooks import Authorize, load_hook
 from raffia.journal import Journal
 from raffia.settings import Settings, load_settings
 

@@ -24,25 +24,25 @@ from typing import Any, Self
 from starlette.routing import Router, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
-from raffia.address_limits import AddressLimits
-from raffia.authorizer import Authorizer, check_open_mode, is_open
+from raffia.auth.address_limits import AddressLimits
+from raffia.auth.authorizer import Authorizer, check_open_mode, is_open
+from raffia.auth.hooks import Authorize
+from raffia.auth.revocation import HOOK_KEEP_MS, RevocationList
 from raffia.errors import DrainingError, MalformedError, SettingsError
-from raffia.expiry import Expiry
-from raffia.hooks import Authorize
-from raffia.hub import Hub
 from raffia.journal import Clear, Journal
+from raffia.journal.health import JournalHealth
 from raffia.journal.history import INLINE_BYTES, fold, fold_now
 from raffia.journal.redis.journal import RedisJournal
 from raffia.journal.redis.opening import open_engine
-from raffia.journal.sqlite import SqliteJournal
-from raffia.journal_health import JournalHealth
-from raffia.logs import get_logger, redacted_server_logs
-from raffia.metrics import Metrics
-from raffia.revocation import HOOK_KEEP_MS, RevocationList
+from raffia.journal.sqlite.journal import SqliteJournal
+from raffia.rooms.hub import Hub
+from raffia.runtime.logs import get_logger, redacted_server_logs
+from raffia.runtime.metrics import Metrics
+from raffia.runtime.workers import Workers
 from raffia.settings import Settings, load_settings
-from raffia.sockets import HocuspocusEndpoint, YWebsocketEndpoint
+from raffia.sockets.endpoints import HocuspocusEndpoint, YWebsocketEndpoint
+from raffia.sockets.expiry import Expiry
 from raffia.types import Revoked
-from raffia.workers import Workers
 
 log = get_logger("raffia")
 

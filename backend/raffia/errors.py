@@ -8,6 +8,8 @@ Rules:
     ER4  A message says what, how much, where, and what to do.
 """
 
+# Pure: no I/O and no clock; bytes and times come in as arguments.
+
 from __future__ import annotations
 
 from typing import ClassVar, Literal

@@ -8,6 +8,8 @@ Rules:
         across documents.
 """
 
+# Pure: no I/O and no clock; bytes and times come in as arguments.
+
 from __future__ import annotations
 
 import re

@@ -18,9 +18,14 @@ import weakref
 from collections.abc import Collection
 from typing import Any
 
-from raffia import authorizer, cli, compactor, conversation, dialects, fanout, room_presence
+from raffia.auth import authorizer
+from raffia.cli import main as cli
 from raffia.errors import ForbiddenError
-from raffia.session import presence_body
+from raffia.rooms.durable import compactor
+from raffia.rooms.outbound import fanout
+from raffia.rooms.presence import room_presence
+from raffia.rooms.session import presence_body
+from raffia.sockets import conversation, dialects
 from raffia.types import Access, DocumentId, Grant
 from raffia.wire import hocuspocus
 from raffia.wire.messages import Step1

@@ -17,7 +17,7 @@ from collections.abc import Callable
 import uvloop
 
 from raffia.journal import Snapshot
-from raffia.journal.sqlite import SqliteJournal
+from raffia.journal.sqlite.journal import SqliteJournal
 from raffia.types import DocumentId, Edit
 
 RATE = 100

@@ -10,7 +10,7 @@ import sys
 import pytest
 from tests.integration.server.raw import CONT, TEXT, frame
 
-from raffia.server.frames import FrameError, FrameReader
+from raffia.sockets.server.frames import FrameError, FrameReader
 
 # The edges of all ranges that RFC 3629 names, and their neighbours.
 NEXT = bytes.fromhex("00417f80818e8f909ea0a19fbebfc0c1c2dfe0e1ecedeeeff0f1f3f4f5f8feff")

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from raffia.journal import Journal
-from raffia.journal.contract import Clock, JournalContract
-from raffia.journal.memory import MemoryJournal
+from raffia.journal.testing.contract import Clock, JournalContract
+from raffia.journal.testing.memory import MemoryJournal
 
 
 class TestMemoryJournal(JournalContract):

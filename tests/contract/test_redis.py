@@ -6,11 +6,11 @@ import pytest
 from tests.support.redis import RedisCluster, RedisServer
 
 from raffia.journal import Journal
-from raffia.journal.contract import Clock, JournalContract
 from raffia.journal.protocol import RETENTION_MS
 from raffia.journal.redis.cluster import ClusterEngine
 from raffia.journal.redis.connections import SingleEngine
 from raffia.journal.redis.journal import RedisJournal
+from raffia.journal.testing.contract import Clock, JournalContract
 
 
 @pytest.fixture(scope="module")

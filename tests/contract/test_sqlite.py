@@ -8,8 +8,8 @@ import pytest
 from tests.support.disk import Disk
 
 from raffia.journal import Journal
-from raffia.journal.contract import Clock, JournalContract
-from raffia.journal.sqlite import SqliteJournal
+from raffia.journal.sqlite.journal import SqliteJournal
+from raffia.journal.testing.contract import Clock, JournalContract
 
 
 class TestSqliteJournal(JournalContract):

@@ -13,7 +13,7 @@ from pathlib import Path
 import jwt
 import pytest
 
-from raffia.claims import KEPT, LEVELS, ClaimRules, is_pattern, read_claims
+from raffia.auth.claims import KEPT, LEVELS, ClaimRules, is_pattern, read_claims
 from raffia.types import Access, DocumentId
 from tests.docs.test_docs import table
 from tests.interop.install import install

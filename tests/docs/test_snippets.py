@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 
-from raffia.hooks import Handshake
+from raffia.auth.hooks import Handshake
 from raffia.settings import Settings
 from raffia.types import Access, DocumentId
 from tests.interop.install import install

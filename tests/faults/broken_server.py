@@ -14,8 +14,8 @@ import functools
 import os
 from pathlib import Path
 
-from raffia import cli
-from raffia.journal.sqlite import SqliteJournal
+from raffia.cli import main as cli
+from raffia.journal.sqlite.journal import SqliteJournal
 from raffia.types import Batch, DocumentId, Position
 
 LATE_S = 0.1

@@ -13,7 +13,7 @@ import random
 import sys
 
 from raffia.journal import Snapshot
-from raffia.journal.sqlite import SqliteJournal
+from raffia.journal.sqlite.journal import SqliteJournal
 from raffia.types import DocumentId, Edit, Position
 
 DOCUMENTS = 5

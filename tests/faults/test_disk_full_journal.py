@@ -11,8 +11,8 @@ import pytest
 
 from raffia.errors import JournalUnavailableError
 from raffia.journal import Snapshot
-from raffia.journal.contract import DOCUMENT, OTHER, Typist, canonical, content, edit, updates_of
-from raffia.journal.sqlite import SqliteJournal
+from raffia.journal.sqlite.journal import SqliteJournal
+from raffia.journal.testing.contract import DOCUMENT, OTHER, Typist, canonical, content, edit, updates_of
 
 ENOUGH = 2000
 

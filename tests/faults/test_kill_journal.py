@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from raffia.journal.sqlite import SqliteJournal
+from raffia.journal.sqlite.journal import SqliteJournal
 from raffia.types import DocumentId
 from tests.faults.journal_writer import DOCUMENTS, token
 

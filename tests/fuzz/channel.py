@@ -18,7 +18,7 @@ from raffia.journal.redis.bus import RedisBus
 from raffia.journal.redis.channels import Channels
 from raffia.journal.redis.feeds import Feeds
 from raffia.journal.redis.keys import Keys, id_of, position_at, position_of
-from raffia.relay import decode
+from raffia.rooms.presence.relay import decode
 from raffia.types import START, DocumentId
 from tests.fuzz.corpus import Corpus
 from tests.fuzz.loop import finish

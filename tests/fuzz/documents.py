@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 
 from raffia.crdt import update as reader
+from raffia.crdt.document import Document
 from raffia.crdt.merge import diff, merge, state_vector
 from raffia.crdt.ranges import IdRanges
 from raffia.crdt.splice import diff_exactly, merge_exactly, state_vector_exactly
 from raffia.crdt.squash import squash
 from raffia.crdt.view import View
-from raffia.document import Document
 from raffia.errors import CrdtError, UpdateError
 from tests.fuzz.corpus import Corpus, killers
 from tests.fuzz.grammar import make_update

@@ -10,18 +10,18 @@ import jwt
 from websockets.exceptions import ProtocolError
 from websockets.frames import Close
 
-from raffia.claims import ClaimRules, Claims, is_pattern, read_claims
+from raffia.auth.claims import ClaimRules, Claims, is_pattern, read_claims
+from raffia.auth.keys import KeySet, secret_key
+from raffia.auth.tokens import FileKeys, TokenVerifier, make_token
 from raffia.errors import UnauthenticatedError
-from raffia.keys import KeySet, secret_key
-from raffia.server.frames import CLOSE, FrameError
-from raffia.tokens import FileKeys, TokenVerifier, make_token
+from raffia.sockets.server.frames import CLOSE, FrameError
 from raffia.types import DocumentId
 from tests.fuzz.corpus import Corpus
 from tests.fuzz.mutate import mutate_one
 from tests.fuzz.parts import join, mutate_parts, split
 from tests.fuzz.targets import check
-from tests.unit.server.test_frames import read as read_frames
-from tests.unit.server.test_frames import theirs as read_frames_theirs
+from tests.unit.sockets.server.test_frames import read as read_frames
+from tests.unit.sockets.server.test_frames import theirs as read_frames_theirs
 
 NOW_S = 1_800_000_000.0
 LIMIT_BYTES = 1000

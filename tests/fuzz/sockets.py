@@ -6,24 +6,24 @@ import random
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from raffia.conversation import UNDECIDED, Authorise, Deliver, Detach, HocuspocusConversation, Renew, Reply
-from raffia.dialects import HocuspocusConnection, YWebsocketConnection
-from raffia.document import Document
+from raffia.crdt.document import Document
 from raffia.errors import ForbiddenError
-from raffia.hub import Hub
-from raffia.journal.memory import MemoryJournal, MemoryStore
-from raffia.metrics import Metrics
+from raffia.journal.testing.memory import MemoryJournal, MemoryStore
+from raffia.rooms.hub import Hub
+from raffia.runtime.metrics import Metrics
+from raffia.runtime.workers import Workers
 from raffia.settings import Settings
+from raffia.sockets.conversation import UNDECIDED, Authorise, Deliver, Detach, HocuspocusConversation, Renew, Reply
+from raffia.sockets.dialects import HocuspocusConnection, YWebsocketConnection
 from raffia.types import DocumentId, Grant
 from raffia.wire import hocuspocus
 from raffia.wire.lib0 import write_string
-from raffia.workers import Workers
 from tests.fuzz.corpus import Corpus
 from tests.fuzz.loop import finish
 from tests.fuzz.mutate import mutate_one
 from tests.fuzz.parts import join, mutate_parts, split
 from tests.fuzz.targets import check
-from tests.unit.rooms import EDIT, READ, Client, turns
+from tests.unit.world import EDIT, READ, Client, turns
 
 P = ParamSpec("P")
 R = TypeVar("R")

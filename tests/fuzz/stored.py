@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import random
 
-from raffia import relay
 from raffia.errors import QuarantinedError, WireError
 from raffia.journal.entries import decode_batch, decode_updates, encode_batch, encode_updates, salvage_batch
 from raffia.journal.redis import records
-from raffia.presence import PresenceLimits, PresenceTable, make_entry
+from raffia.rooms.presence import relay
+from raffia.rooms.presence.table import PresenceLimits, PresenceTable, make_entry
 from raffia.types import Edit
 from raffia.wire import awareness
 from tests.fuzz.corpus import Corpus

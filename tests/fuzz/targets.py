@@ -16,9 +16,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from raffia.crdt import update as reader
+from raffia.crdt.document import Document
 from raffia.crdt.merge import diff, merge
 from raffia.crdt.squash import squash
-from raffia.document import Document
 from raffia.errors import (
     LaterError,
     PresenceError,
@@ -28,8 +28,8 @@ from raffia.errors import (
     UpdateError,
     WireError,
 )
-from raffia.presence import PresenceLimits, PresenceTable
-from raffia.server.frames import FrameError
+from raffia.rooms.presence.table import PresenceLimits, PresenceTable
+from raffia.sockets.server.frames import FrameError
 from raffia.wire import awareness, hocuspocus, lib0, ywebsocket
 from raffia.wire.messages import Awareness, Message, Nothing, Step1, Step2, SyncStatusRequest, Update
 from tests.fuzz.corpus import ADDRESSES, Corpus, killers

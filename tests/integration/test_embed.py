@@ -21,7 +21,7 @@ from websockets.exceptions import InvalidStatus
 from raffia.app import create_app
 from raffia.embed import Raffia
 from raffia.errors import DataFolderInUseError, DrainingError, JournalUnavailableError, SettingsError
-from raffia.journal.memory import MemoryJournal
+from raffia.journal.testing.memory import MemoryJournal
 from raffia.settings import Settings
 from raffia.types import Access, Grant
 
@@ -47,7 +47,7 @@ class Example(RaffiaServer):
             return False
 
 
-@pytest.fixture(params=["raffia.server.protocol:RaffiaWebSocketProtocol", "websockets-sansio"])
+@pytest.fixture(params=["raffia.sockets.server.protocol:RaffiaWebSocketProtocol", "websockets-sansio"])
 def ws(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -34,7 +34,7 @@ def test_the_wheel_holds_the_whole_package(built: Path) -> None:
     ]
     assert "raffia/py.typed" in names
     assert "License-Expression: MIT" in metadata
-    assert "raffia = raffia.cli:main" in commands
+    assert "raffia = raffia.cli.main:main" in commands
     assert not [name for name in names if name.startswith("tests")]
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 from pycrdt import Doc, Map, Text
 
-from raffia.connection import Connection
 from raffia.crdt.update import read_state_vector
-from raffia.dialects import HocuspocusConnection, YWebsocketConnection
-from raffia.hub import Hub
-from raffia.transport import Frame
+from raffia.rooms.hub import Hub
+from raffia.sockets.connection import Connection
+from raffia.sockets.dialects import HocuspocusConnection, YWebsocketConnection
 from raffia.types import Access, DocumentId, Grant
 from raffia.wire.lib0 import read_buf, write_buf, write_string
+from raffia.wire.transport import Frame
 from tests.simulation.awareness import SimAwareness
 
 DOCUMENT = DocumentId("sim/1")

@@ -19,14 +19,14 @@ import random
 from collections.abc import Callable, Hashable
 from typing import Any
 
-from raffia.bus import DEAD_S
-from raffia.client_owners import GUARD_S
+from raffia.crdt.document import Document
 from raffia.crdt.update import read_update
-from raffia.document import Document
 from raffia.journal import Loaded
-from raffia.journal.memory import MemoryStore
-from raffia.loading import build_document, rebuild
-from raffia.room import Room
+from raffia.journal.bus import DEAD_S
+from raffia.journal.testing.memory import MemoryStore
+from raffia.rooms.durable.loading import build_document, rebuild
+from raffia.rooms.inbound.client_owners import GUARD_S
+from raffia.rooms.room import Room
 from raffia.types import START
 from tests.simulation.client import DOCUMENT, Link, SimClient
 from tests.simulation.clock import virtual_time

@@ -10,9 +10,9 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from raffia.crdt.document import Document
 from raffia.crdt.ranges import IdRanges
 from raffia.crdt.update import read_update
-from raffia.document import Document
 from tests.simulation.client import SimClient, Token
 
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from raffia.append_queue import AppendQueue
-from raffia.compactor import Compactor
-from raffia.document import Document
-from raffia.intake import Intake
+from raffia.crdt.document import Document
 from raffia.journal import Gap, Reset
-from raffia.log_follower import LogFollower
-from raffia.presence import PresenceTable
-from raffia.room import Room
-from raffia.room_presence import RoomPresence
+from raffia.rooms.durable.append_queue import AppendQueue
+from raffia.rooms.durable.compactor import Compactor
+from raffia.rooms.durable.log_follower import LogFollower
+from raffia.rooms.inbound.intake import Intake
+from raffia.rooms.presence.room_presence import RoomPresence
+from raffia.rooms.presence.table import PresenceTable
+from raffia.rooms.room import Room
 
 Patch = pytest.MonkeyPatch
 

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from raffia.journal import Followed, Loaded, Reset, Snapshot
-from raffia.journal.memory import MemoryJournal, MemoryStore
-from raffia.journal.memory_bus import MemoryBus, MemoryNetwork
+from raffia.journal.testing.memory import MemoryJournal, MemoryStore
+from raffia.journal.testing.memory_bus import MemoryBus, MemoryNetwork
 from raffia.types import DocumentId, Position
 
 Enter = Callable[..., Any]

@@ -10,14 +10,14 @@ from itertools import count
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from raffia.hub import Hub
-from raffia.journal.memory import MemoryStore
-from raffia.journal.memory_bus import MemoryBus
-from raffia.metrics import Metrics
-from raffia.room import Room
+from raffia.journal.testing.memory import MemoryStore
+from raffia.journal.testing.memory_bus import MemoryBus
+from raffia.rooms.hub import Hub
+from raffia.rooms.room import Room
+from raffia.runtime.metrics import Metrics
+from raffia.runtime.workers import Workers
 from raffia.settings import Settings
 from raffia.types import DocumentId
-from raffia.workers import Workers
 from tests.simulation.network import SimJournal, SimNetwork
 
 # Every task and timer that a replica's code starts inherits this: so a kill finds what belongs to it.

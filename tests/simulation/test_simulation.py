@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from raffia.append_queue import AppendQueue, Item
-from raffia.catch_up import CatchUp
-from raffia.session import Ticket
+from raffia.rooms.durable.append_queue import AppendQueue, Item
+from raffia.rooms.outbound.catch_up import CatchUp
+from raffia.rooms.session import Ticket
 from tests.simulation.world import simulate
 
 

@@ -16,12 +16,12 @@ from typing import Any
 from pycrdt import Doc, Map, Text
 
 from raffia.crdt.update import read_update
-from raffia.hub import Hub
-from raffia.journal.memory import MemoryJournal, MemoryStore
-from raffia.loading import build_document
-from raffia.metrics import Metrics
+from raffia.journal.testing.memory import MemoryJournal, MemoryStore
+from raffia.rooms.durable.loading import build_document
+from raffia.rooms.hub import Hub
+from raffia.runtime.metrics import Metrics
+from raffia.runtime.workers import Workers
 from raffia.settings import Settings
-from raffia.workers import Workers
 from tests.simulation.client import DOCUMENT, SimClient
 from tests.simulation.clock import virtual_time
 

@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from raffia.journal.sqlite_database import connect
+from raffia.journal.sqlite.database import connect
 
 WRITES = ("INSERT", "UPDATE", "DELETE", "COMMIT", "BEGIN")
 

@@ -8,10 +8,10 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
-from raffia.journal.contract import DOCUMENT, Clock
 from raffia.journal.protocol import Followed
 from raffia.journal.redis.connections import SingleEngine
 from raffia.journal.redis.journal import RedisJournal
+from raffia.journal.testing.contract import DOCUMENT, Clock
 from raffia.types import START, DocumentId, Position
 from tests.support.redis import RedisServer
 

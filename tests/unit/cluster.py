@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from tests.unit.rooms import DOCUMENT, World
+from tests.unit.world import DOCUMENT, World
 
-from raffia.hub import Hub
-from raffia.journal.memory import MemoryJournal, MemoryStore
-from raffia.journal.memory_bus import MemoryBus, MemoryNetwork
-from raffia.metrics import Metrics
-from raffia.room import Room
+from raffia.journal.testing.memory import MemoryJournal, MemoryStore
+from raffia.journal.testing.memory_bus import MemoryBus, MemoryNetwork
+from raffia.rooms.hub import Hub
+from raffia.rooms.room import Room
+from raffia.runtime.metrics import Metrics
+from raffia.runtime.workers import Workers
 from raffia.settings import Settings
-from raffia.workers import Workers
 
 
 class Replica(World):

@@ -1,8 +1,9 @@
-"""Imports go down only, and what has to stay pure imports nothing impure (docs/architecture.md, "Layers")."""
+"""Imports go down only, and what is pure stays pure (docs/architecture.md, "Folders")."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,74 +13,27 @@ import raffia
 
 PACKAGE = Path(raffia.__file__).parent
 
-# The first entry that a module's name starts with decides.
-LAYERS: dict[str, int] = {
-    "raffia.address_limits": 2,
-    "raffia.api": 6,
-    "raffia.app": 6,
-    "raffia.asgi": 6,
-    "raffia.authorizer": 3,
-    "raffia.bus": 3,
-    "raffia.check": 6,
-    "raffia.claims": 3,
-    "raffia.cli": 6,
-    "raffia.connection": 6,
-    "raffia.dialects": 6,
-    "raffia.conversation": 2,
-    "raffia.crdt": 1,
-    "raffia.document": 2,
-    "raffia.editing": 5,
-    "raffia.embed": 6,
-    "raffia.errors": 0,
-    "raffia.expiry": 3,
-    "raffia.fanout": 4,
-    "raffia.catch_up": 4,
-    "raffia.pending": 4,
-    "raffia.intake": 4,
-    "raffia.early_entries": 4,
-    "raffia.room_presence": 4,
-    "raffia.acknowledgements": 4,
-    "raffia.files": 3,
-    "raffia.compactor": 4,
-    "raffia.log_follower": 4,
-    "raffia.gate": 2,
-    "raffia.hooks": 3,
-    "raffia.hub": 5,
-    "raffia.images": 2,
-    "raffia.journal": 3,
-    "raffia.jwks": 3,
-    "raffia.keys": 3,
-    "raffia.logs": 0,
-    "raffia.malloc": 0,
-    "raffia.metrics": 0,
-    "raffia.minting": 6,
-    "raffia.metadata": 4,
-    "raffia.transport": 4,
-    "raffia.client_owners": 2,
-    "raffia.rate_limits": 2,
-    "raffia.presence": 2,
-    "raffia.journal_health": 5,
-    "raffia.loading": 4,
-    "raffia.relay": 4,
-    "raffia.repair": 4,
-    "raffia.revocation": 3,
-    "raffia.revoking": 6,
-    "raffia.room": 4,
-    "raffia.append_queue": 4,
-    "raffia.seeds": 2,
-    "raffia.server": 6,
-    "raffia.services": 4,
-    "raffia.session": 2,
-    "raffia.settings": 0,
-    "raffia.sockets": 6,
-    "raffia.tokens": 3,
-    "raffia.types": 0,
-    "raffia.waiting": 2,
-    "raffia.wire": 1,
-    "raffia.worker": 0,
-    "raffia.workers": 3,
-}
-PURE_UP_TO = 2
+# From the ground up: each entry of the package imports from those before it, and from itself.
+ORDER = (
+    "errors",
+    "types",
+    "settings",
+    "runtime",
+    "crdt",
+    "wire",
+    "seeds",
+    "files",
+    "journal",
+    "auth",
+    "rooms",
+    "sockets",
+    "embed",
+    "api",
+    "app",
+    "cli",
+)
+# A module with this line does no I/O and reads no clock, and imports nothing that does: bytes and times are arguments.
+PURE = re.compile(r"^# Pure\b", re.MULTILINE)
 IMPURE = {"asyncio", "time", "socket", "sqlite3", "redis", "fastapi", "starlette", "uvicorn", "threading", "subprocess"}
 PYCRDT = {"raffia.crdt.build", "raffia.crdt.implied", "raffia.crdt.merge", "raffia.crdt.view"}
 
@@ -90,11 +44,12 @@ def module_name(path: Path) -> str:
 
 
 MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+PURE_MODULES = [name for name, path in MODULES.items() if PURE.search(path.read_text())]
 
 
-def layer(name: str) -> int | None:
-    top = ".".join(name.split(".")[:2])
-    return LAYERS.get(top)
+def entry(name: str) -> str:
+    """The folder or file at the root of the package that a module is in."""
+    return name.split(".")[1]
 
 
 def imports(name: str) -> Iterator[str]:
@@ -117,33 +72,40 @@ def imports(name: str) -> Iterator[str]:
                 yield full if full in MODULES else node.module
 
 
-def test_every_module_has_a_layer() -> None:
-    without = [name for name in MODULES if name != "raffia" and layer(name) is None]
+def test_every_module_has_a_place() -> None:
+    without = {entry(name) for name in MODULES if name != "raffia"} - set(ORDER)
     assert not without, f"say in tests/unit/test_layers.py and docs/architecture.md where these belong: {without}"
 
 
-def test_the_table_names_nothing_that_is_gone() -> None:
-    assert [name for name in LAYERS if name not in MODULES] == []
+def test_the_order_names_nothing_that_is_gone() -> None:
+    assert [name for name in ORDER if f"raffia.{name}" not in MODULES] == []
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name != "raffia"])
 def test_imports_go_down_only(name: str) -> None:
-    own = layer(name)
-    assert own is not None
+    own = ORDER.index(entry(name))
     for imported in imports(name):
         if imported.startswith("raffia."):
-            other = layer(imported)
-            assert other is not None, imported
-            assert other <= own, f"{name} (layer {own}) imports {imported} (layer {other})"
+            assert ORDER.index(entry(imported)) <= own, f"{name} imports {imported}, which stands above it"
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if layer(name) in range(PURE_UP_TO + 1)])
-def test_lower_layers_do_no_io(name: str) -> None:
-    impure = {imported for imported in imports(name) if imported.split(".")[0] in IMPURE}
-    assert not impure, f"{name} imports {sorted(impure)}; time and bytes come in as arguments"
+def test_there_are_pure_modules() -> None:
+    """The core is: reading and writing messages, documents, presence, one client's half of the conversation."""
+    for folder in ("crdt", "wire"):
+        everything = {name for name in MODULES if name.split(".")[1:2] == [folder]}
+        assert everything <= set(PURE_MODULES), everything - set(PURE_MODULES)
+    assert {"raffia.rooms.session", "raffia.rooms.presence.table", "raffia.rooms.inbound.waiting"} <= set(PURE_MODULES)
 
 
-def test_only_two_modules_import_pycrdt() -> None:
+@pytest.mark.parametrize("name", PURE_MODULES)
+def test_what_is_pure_imports_only_what_is(name: str) -> None:
+    for imported in imports(name):
+        if imported in MODULES:
+            assert imported in PURE_MODULES, f"{name} is pure and imports {imported}, which does not say so"
+        assert imported.split(".")[0] not in IMPURE, f"{name} is pure and imports {imported}"
+
+
+def test_only_some_modules_import_pycrdt() -> None:
     users = {name for name in MODULES if any(imported.split(".")[0] == "pycrdt" for imported in imports(name))}
     assert users <= PYCRDT
 

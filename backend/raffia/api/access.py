@@ -19,10 +19,10 @@ from typing import Final
 
 from fastapi import Request
 
-from raffia.claims import Claims
+from raffia.auth.claims import Claims
+from raffia.auth.hooks import Handshake
 from raffia.embed import Raffia
 from raffia.errors import ForbiddenError, LaterError
-from raffia.hooks import Handshake
 from raffia.types import Access, DocumentId, Grant, document_id
 
 SAFE_METHODS: Final = frozenset(("GET", "HEAD"))

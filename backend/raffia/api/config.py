@@ -9,7 +9,7 @@ from raffia.api.access import Caller
 from raffia.api.errors import refusals
 from raffia.api.models import Config, Limits, Template
 from raffia.embed import Raffia
-from raffia.files import FileStore, NoFiles
+from raffia.files.store import FileStore, NoFiles
 from raffia.seeds import SCHEMA, SEEDS
 
 

@@ -22,7 +22,6 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from raffia import editing
 from raffia.api.access import LEVELS, NO_ACCESS, Caller, Visibility, id_of
 from raffia.api.body import json_body, json_of
 from raffia.api.errors import refusals
@@ -30,9 +29,10 @@ from raffia.api.models import Document, DocumentPage, Kind, NewDocument, Rename
 from raffia.crdt.build import set_meta
 from raffia.embed import Raffia
 from raffia.errors import DocumentDeletedError, ForbiddenError, JournalUnavailableError, MalformedError
-from raffia.files import FileStore
+from raffia.files.store import FileStore
 from raffia.journal import DocumentInfo, Journal, Listing, Where
 from raffia.journal.search import cursor_of, read_cursor
+from raffia.rooms import editing
 from raffia.seeds import first_update, seed_of
 from raffia.types import MAX_TITLE, Access, DocumentId, document_id
 

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 
 from raffia.embed import Raffia
 from raffia.errors import InternalError, MalformedError, RaffiaError
-from raffia.logs import get_logger
+from raffia.runtime.logs import get_logger
 
 log = get_logger("raffia.api")
 

@@ -8,7 +8,7 @@ Rules (tests quote these ids):
     FI3  Whoever may read the document may read its files; uploading needs `edit`.
     FI4  A file never changes, so it may be kept for ever by the browser of whoever got it. It is sent so that nothing
          in it runs: its own type and no other (`nosniff`), in a sandbox, to pages of this origin alone; and part by
-         part, as it is taken (FL7 of files.py).
+         part, as it is taken (FL7 of store.py).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from raffia.api.models import Uploaded
 from raffia.api.turns import Turns
 from raffia.embed import Raffia
 from raffia.errors import ForbiddenError, UnsupportedTypeError
-from raffia.files import FileStore, is_name, name_of
-from raffia.images import MIME_TYPES, read_image
+from raffia.files.images import MIME_TYPES, read_image
+from raffia.files.store import FileStore, is_name, name_of
 from raffia.types import Access
 
 AT_ONCE = 8

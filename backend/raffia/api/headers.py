@@ -2,7 +2,7 @@
 
 Rules (tests quote these ids):
     HE1  What REST answers is for whoever asked: nothing on the way and no browser keeps it, but for files, which say so
-         themselves (FI4 of files.py).
+         themselves (FI4 of store.py).
     HE2  It is what its type says, and is no part of a page of another origin.
 """
 

@@ -27,13 +27,13 @@ from raffia.api.body import json_body, json_of
 from raffia.api.documents import info_of
 from raffia.api.errors import refusals
 from raffia.api.models import Link, NewLink
-from raffia.claims import ClaimRules
+from raffia.auth.claims import ClaimRules
+from raffia.auth.keys import KeySet, read_key_file
+from raffia.auth.tokens import claim_rules, make_token
 from raffia.embed import Raffia
 from raffia.errors import NotConfiguredError
 from raffia.journal import DocumentInfo, Links
-from raffia.keys import KeySet, read_key_file
 from raffia.settings import Settings
-from raffia.tokens import claim_rules, make_token
 from raffia.types import DocumentId, Revoked
 
 LINK_S = 10 * 365 * 86400

@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, PlatformCollector, ProcessCollector
 
 from raffia.embed import Raffia
-from raffia.metrics import MetricsCollector, expose
+from raffia.runtime.metrics import MetricsCollector, expose
 
 
 def metrics_router(raffia: Raffia) -> APIRouter:

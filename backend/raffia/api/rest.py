@@ -13,7 +13,7 @@ from raffia.api.files import files_router
 from raffia.api.links import links_router
 from raffia.api.revocations import revocations_router
 from raffia.embed import Raffia
-from raffia.files import open_files
+from raffia.files.store import open_files
 
 
 def add_rest(app: FastAPI, raffia: Raffia) -> None:

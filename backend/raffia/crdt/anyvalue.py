@@ -10,6 +10,8 @@ Rules (tests quote these ids):
         at the whole update, for ever.
 """
 
+# Pure: no I/O and no clock; bytes and times come in as arguments.
+
 from __future__ import annotations
 
 import json

@@ -10,6 +10,8 @@ Rules (tests quote these ids):
     BU4  URLs of a document's own files are made those of the copy's.
 """
 
+# Pure: no I/O and no clock; bytes and times come in as arguments.
+
 from __future__ import annotations
 
 import uuid

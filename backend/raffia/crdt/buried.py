@@ -10,6 +10,8 @@ Rules (tests quote these ids):
     BY3  The walk is iterative and visits a struct once: depth and cycles in hostile updates cost nothing.
 """
 
+# Pure: no I/O and no clock; bytes and times come in as arguments.
+
 from __future__ import annotations
 
 from bisect import bisect_right

@@ -11,6 +11,8 @@ Rules (tests quote these ids):
     HV2  A cut pair becomes U+FFFD twice: as many UTF-16 units as before, so that no id moves.
 """
 
+# Pure: no I/O and no clock; bytes and times come in as arguments.
+
 from __future__ import annotations
 
 import re

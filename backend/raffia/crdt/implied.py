@@ -1,5 +1,7 @@
 """Deletes that the content implies: concurrent map sets, inserts into deleted types. An editor finds them by itself."""
 
+# Pure: no I/O and no clock; bytes and times come in as arguments.
+
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -10,6 +10,8 @@ Rules (tests quote these ids):
     LT3  Several values, or units of a text, under one key become structs of their own, as if they had been cut.
 """
 
+# Pure: no I/O and no clock; bytes and times come in as arguments.
+
 from __future__ import annotations
 
 from bisect import bisect_right

@@ -18,6 +18,8 @@ Rules (tests quote these ids):
         which honest editors write. Only what the strict reader refuses too is an error.
 """
 
+# Pure: no I/O and no clock; bytes and times come in as arguments.
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence

@@ -11,6 +11,8 @@ Rules (tests quote these ids):
          them need not be looked at. A key that is taken away without a new value leaves no mark.
 """
 
+# Pure: no I/O and no clock; bytes and times come in as arguments.
+
 from __future__ import annotations
 
 import struct

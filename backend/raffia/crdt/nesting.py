@@ -6,6 +6,8 @@ Rules (tests quote these ids):
     NE2  Brackets in strings do not count. Whether brackets match is for the parser to say.
 """
 
+# Pure: no I/O and no clock; bytes and times come in as arguments.
+
 from __future__ import annotations
 
 import re

@@ -9,6 +9,8 @@ Rules (tests quote these ids):
     NU2  All others, and digits in texts, stay as they are.
 """
 
+# Pure: no I/O and no clock; bytes and times come in as arguments.
+
 from __future__ import annotations
 
 import re

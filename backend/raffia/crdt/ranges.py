@@ -8,6 +8,8 @@ Rules (tests quote these ids):
          of 400 KB that deletes between what is deleted took 2 s.
 """
 
+# Pure: no I/O and no clock; bytes and times come in as arguments.
+
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right

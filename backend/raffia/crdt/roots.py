@@ -8,6 +8,8 @@ Rules (tests quote these ids):
     RT3  Types that nest deeper than `MAX_NESTING` are refused: pycrdt walks them recursively and ends the process.
 """
 
+# Pure: no I/O and no clock; bytes and times come in as arguments.
+
 from __future__ import annotations
 
 from bisect import bisect_right

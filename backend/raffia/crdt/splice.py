@@ -12,6 +12,8 @@ Rules (tests quote these ids):
     SP4  A state vector ends where the first gap of a client begins.
 """
 
+# Pure: no I/O and no clock; bytes and times come in as arguments.
+
 from __future__ import annotations
 
 from bisect import bisect_right

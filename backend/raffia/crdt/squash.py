@@ -19,6 +19,8 @@ Rules (tests quote these ids):
     SQ8  Map values (those with a parent key) join only once they are deleted: the one that is not is the map's value.
 """
 
+# Pure: no I/O and no clock; bytes and times come in as arguments.
+
 from __future__ import annotations
 
 from bisect import bisect_left

@@ -6,6 +6,8 @@ Rules (tests quote these ids):
          Yjs, which has cut there in every copy of the document that knows a struct from that clock on.
 """
 
+# Pure: no I/O and no clock; bytes and times come in as arguments.
+
 from __future__ import annotations
 
 from typing import Final

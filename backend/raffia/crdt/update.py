@@ -21,6 +21,8 @@ Rules (tests quote these ids):
         microseconds and up to 2 KB of memory but 6 bytes to send. Our own bytes are not bounded so.
 """
 
+# Pure: no I/O and no clock; bytes and times come in as arguments.
+
 from __future__ import annotations
 
 from collections.abc import Iterable

@@ -16,6 +16,8 @@ Rules (tests quote these ids):
         as markup, subdocuments as their guid.
 """
 
+# Pure: no I/O and no clock; bytes and times come in as arguments.
+
 from __future__ import annotations
 
 import base64

@@ -5,6 +5,8 @@ Rules:
     EN2  What is read back is exactly what was written; anything cut short or left over is an error.
 """
 
+# Pure: no I/O and no clock; bytes and times come in as arguments.
+
 from __future__ import annotations
 
 import struct

@@ -1,6 +1,6 @@
 """The journal: the durable, ordered log of every document, with its snapshot, history and versions.
 
-Rules (tests quote these ids; `raffia.journal.contract` checks all of them that can be seen from outside):
+Rules (tests quote these ids; `raffia.journal.testing.contract` checks all of them that can be seen from outside):
     J1   `append` takes its batch at the call: the appends of one document become entries in the order of the calls,
          and positions of one document only grow. Nothing else is promised about positions (they may skip).
     J2   The future of `append` has a result only when the batch is durable: a kill or a power cut after that loses
@@ -56,10 +56,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, NamedTuple, Protocol, Self, runtime_checkable
 
-from raffia.bus import Bus
 from raffia.errors import RaffiaError, RoomFullError
+from raffia.journal.bus import Bus
 from raffia.journal.search import Order, Where
-from raffia.logs import get_logger
+from raffia.runtime.logs import get_logger
 from raffia.types import Batch, DocumentId, Position, Revocation
 
 log = get_logger("raffia.journal")

@@ -10,6 +10,8 @@ Rules (tests quote these ids):
     JS4  Titles are compared without case and compatibility forms; a document without a title is found by its name.
 """
 
+# Pure: no I/O and no clock; bytes and times come in as arguments.
+
 from __future__ import annotations
 
 import unicodedata

@@ -6,6 +6,8 @@ Rules (tests quote these ids):
     SE3  A template that is not there, or is of another kind, is refused.
 """
 
+# Pure: no I/O and no clock; bytes and times come in as arguments.
+
 from __future__ import annotations
 
 from typing import Any, Final, NamedTuple

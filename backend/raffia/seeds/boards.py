@@ -1,5 +1,7 @@
 """Templates of boards, in the groups in which the board keeps its elements: g geometry, s style, t text, m the rest."""
 
+# Pure: no I/O and no clock; bytes and times come in as arguments.
+
 from __future__ import annotations
 
 import random

@@ -1,5 +1,7 @@
 """Templates of rich text, in BlockNote's shape; see raffia/crdt/build.py."""
 
+# Pure: no I/O and no clock; bytes and times come in as arguments.
+
 from __future__ import annotations
 
 from typing import Any, Final

@@ -11,6 +11,8 @@ Rules (tests quote these ids):
     AW5  Reading gives each entry's own bytes as well, so that passing it on costs no encoding.
 """
 
+# Pure: no I/O and no clock; bytes and times come in as arguments.
+
 from __future__ import annotations
 
 import json

@@ -16,6 +16,8 @@ Rules (tests quote these ids):
     HO6  A CLOSE from a client may carry a reason; the published providers send none.
 """
 
+# Pure: no I/O and no clock; bytes and times come in as arguments.
+
 from __future__ import annotations
 
 from raffia.errors import WireError

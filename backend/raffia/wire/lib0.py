@@ -11,6 +11,8 @@ Rules (tests quote these ids):
     LB5  Every refusal is a `WireError` that says what was read, how much was announced, how much follows, and where.
 """
 
+# Pure: no I/O and no clock; bytes and times come in as arguments.
+
 from __future__ import annotations
 
 from raffia.errors import WireError

@@ -1,8 +1,10 @@
 """The messages that both dialects decode to: what a client may say, and nothing of how it says it.
 
 A payload is copied out of its frame and opaque here: updates and state vectors go to `raffia.crdt.update`, awareness
-to `raffia.presence`.
+to `raffia.rooms.presence.table`.
 """
+
+# Pure: no I/O and no clock; bytes and times come in as arguments.
 
 from __future__ import annotations
 
@@ -47,7 +49,7 @@ class Awareness:
     """Presence states.
 
     Attributes:
-        payload: count and entries, see `raffia.presence`.
+        payload: count and entries, see `raffia.rooms.presence.table`.
     """
 
     payload: bytes

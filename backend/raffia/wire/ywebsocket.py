@@ -14,6 +14,8 @@ Rules (tests quote these ids):
         such a head.
 """
 
+# Pure: no I/O and no clock; bytes and times come in as arguments.
+
 from __future__ import annotations
 
 from raffia.errors import WireError

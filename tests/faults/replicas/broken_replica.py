@@ -16,9 +16,9 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import raffia.log_follower
-import raffia.relay
-from raffia import cli
+import raffia.rooms.durable.log_follower
+import raffia.rooms.presence.relay
+from raffia.cli import main as cli
 from raffia.journal import Loaded
 from raffia.journal.redis import scripts, writer
 from raffia.journal.redis.engine import Script
@@ -54,13 +54,13 @@ def eager() -> None:
 
 def deaf() -> None:
     """Compare with a log that has lost something as if it had not."""
-    compare = raffia.log_follower.compare
+    compare = raffia.rooms.durable.log_follower.compare
 
     @functools.wraps(compare)
     def half(loaded: Loaded, parts: Sequence[bytes], state_vector: bytes, **options: Any) -> tuple[bytes, bytes | None]:
         return compare(loaded, parts, state_vector, **options)[0], None
 
-    raffia.log_follower.compare = half
+    raffia.rooms.durable.log_follower.compare = half
 
 
 def newer() -> None:
@@ -78,7 +78,7 @@ def newer() -> None:
         return scripts.make_script(name, source)
 
     writer.load_script = load  # type: ignore[attr-defined]
-    raffia.relay.FORMAT = 250
+    raffia.rooms.presence.relay.FORMAT = 250
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from tests.support.tokens import ec_key, jwk, rsa_key, token
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from raffia.jwks import FetchError, fetch_url
+from raffia.auth.jwks import FetchError, fetch_url
 
 BODY = json.dumps({"keys": [jwk(ec_key(), "a")]}).encode()
 

@@ -20,8 +20,8 @@ from tests.support.haproxy import CONFIG, Haproxy
 from tests.support.lib0 import insert
 from tests.support.server import ROOT, RaffiaServer
 
-from raffia.server.run import make_config
 from raffia.settings import Settings
+from raffia.sockets.server.run import make_config
 
 COMMAND = [sys.executable, "-m", "tests.integration.cluster.unready_server", "serve", "--host", "127.0.0.1"]
 COMMAND += ["--port", "{port}", "--data", "{data}"]

@@ -20,9 +20,9 @@ from tests.support.haproxy import Haproxy
 from tests.support.server import ROOT
 
 from raffia.errors import RaffiaError
-from raffia.metrics import Metrics, MetricsCollector, expose
-from raffia.server.run import make_config
+from raffia.runtime.metrics import Metrics, MetricsCollector, expose
 from raffia.settings import Settings
+from raffia.sockets.server.run import make_config
 
 INFRA = ROOT / "infra"
 RULES = INFRA / "prometheus/raffia.rules.yml"

@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from raffia import cli
-from raffia.journal_health import JournalHealth
+from raffia.cli import main as cli
+from raffia.journal.health import JournalHealth
 
 AWAY_S = 3600.0
 

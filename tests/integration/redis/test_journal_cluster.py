@@ -11,11 +11,11 @@ from tests.support.journals import Reader, until
 from tests.support.redis import RedisCluster
 
 from raffia.errors import JournalUnavailableError
-from raffia.journal.contract import edit, updates_of
 from raffia.journal.redis.cluster import ClusterEngine
 from raffia.journal.redis.journal import RedisJournal
 from raffia.journal.redis.keys import Keys
 from raffia.journal.redis.slots import slot_of
+from raffia.journal.testing.contract import edit, updates_of
 from raffia.types import DocumentId
 
 NAMES = [DocumentId(f"team/d{number}") for number in range(12)]  # they spread over all nodes

@@ -7,9 +7,9 @@ from collections import defaultdict
 from typing import Any
 from urllib.parse import parse_qs
 
-from raffia.asgi import refuse, serve
 from raffia.errors import DrainingError, ForbiddenError, SchemaError, UnauthenticatedError
-from raffia.transport import Frame, Limits, Transport
+from raffia.sockets.asgi import refuse, serve
+from raffia.wire.transport import Frame, Limits, Transport
 
 ERRORS = {"401": UnauthenticatedError, "403": ForbiddenError, "409": SchemaError, "503": DrainingError}
 BOUNDED = Limits(high_bytes=64 * 1024, low_bytes=16 * 1024, max_bytes=20_000_000)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.integration.server.app import EchoApp
 
-from raffia.server.run import RaffiaServer, make_config
+from raffia.sockets.server.run import RaffiaServer, make_config
 
 
 class Running:

@@ -12,9 +12,9 @@ from tests.integration.server.app import EchoApp
 from tests.integration.server.conftest import Running, until
 from tests.integration.server.raw import BINARY, Raw, close_frame, frame, head, random_id
 
-from raffia.asgi import AsgiTransport, refuse, serve
 from raffia.errors import DrainingError, ForbiddenError
-from raffia.transport import Frame, Limits
+from raffia.sockets.asgi import AsgiTransport, refuse, serve
+from raffia.wire.transport import Frame, Limits
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # Starlette would rather have httpx2 than httpx

@@ -276,7 +276,7 @@ def test_shutdown_does_not_wait_long_for_one_who_never_answers():
 
 def test_half_open_heads_are_answered_408(monkeypatch: pytest.MonkeyPatch):
     """HT2"""
-    monkeypatch.setattr("raffia.server.http.RaffiaHttpProtocol.HEAD_S", 0.2)
+    monkeypatch.setattr("raffia.sockets.server.http.RaffiaHttpProtocol.HEAD_S", 0.2)
     server = Running()
     with Raw(server.port, b"", expect=408) as silent, Raw(server.port, head()[:30], expect=408) as slow:
         silent.end()

@@ -74,7 +74,7 @@ def close_of(client: Raw) -> tuple[int, str]:
 
 def test_a_trickling_head_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
     """HT2: the time runs from the first byte, not from the last."""
-    monkeypatch.setattr("raffia.server.http.RaffiaHttpProtocol.HEAD_S", 0.5)
+    monkeypatch.setattr("raffia.sockets.server.http.RaffiaHttpProtocol.HEAD_S", 0.5)
     server = Running()
     with Raw(server.port) as client:
         started = time.monotonic()

@@ -9,9 +9,9 @@ import pytest
 from tests.integration.server.raw import BINARY, PING, frame, head
 from uvicorn.server import ServerState
 
-from raffia.server.protocol import RaffiaWebSocketProtocol
-from raffia.server.run import make_config
-from raffia.transport import Limits, Transport
+from raffia.sockets.server.protocol import RaffiaWebSocketProtocol
+from raffia.sockets.server.run import make_config
+from raffia.wire.transport import Limits, Transport
 
 LIMITS = Limits(high_bytes=100, low_bytes=90)
 

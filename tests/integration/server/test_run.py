@@ -13,8 +13,8 @@ from tests.integration.server.raw import Raw, close_frame, head
 
 PROGRAM = """
 import asyncio, sys
-from raffia.asgi import serve
-from raffia.server.run import RaffiaServer, make_config
+from raffia.sockets.asgi import serve
+from raffia.sockets.server.run import RaffiaServer, make_config
 
 mode = sys.argv[1]
 outlets = []

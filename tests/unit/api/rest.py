@@ -10,9 +10,9 @@ import httpx
 from fastapi import FastAPI
 
 from raffia.app import create_app
-from raffia.hooks import Authorize
+from raffia.auth.hooks import Authorize
 from raffia.journal import Journal
-from raffia.journal.memory import MemoryJournal, MemoryStore
+from raffia.journal.testing.memory import MemoryJournal, MemoryStore
 from raffia.settings import Settings
 
 URL = "http://localhost:8000"

@@ -10,8 +10,8 @@ from tests.support.tokens import SECRET, token
 from tests.unit.api.rest import URL, Rest, rest
 
 from raffia.api import documents
+from raffia.auth.hooks import Handshake
 from raffia.errors import JournalUnavailableError
-from raffia.hooks import Handshake
 from raffia.types import Access, DocumentId, Edit, Grant, Revoked
 
 EMPTY = b"\x00\x00"
@@ -149,7 +149,9 @@ async def test_do1_tokens_with_many_names(tmp_path: Path) -> None:
 async def test_do3_nothing_is_answered_that_is_not_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with rest(data=tmp_path) as here:
         made = await here("POST", "/documents", 201, json={"kind": "document"})
-        monkeypatch.setattr("raffia.editing.DURABLE_S", 0.05)  # only now: making it may take longer on a busy machine
+        monkeypatch.setattr(
+            "raffia.rooms.editing.DURABLE_S", 0.05
+        )  # only now: making it may take longer on a busy machine
         here.store.failing = "disk full"
         for method, path, asked in (
             ("POST", "/documents", {"kind": "document"}),

@@ -11,9 +11,9 @@ from tests.support.tokens import SECRET, token
 from tests.unit.api.rest import Rest, rest
 from tests.unit.api.test_access import fill
 
-from raffia import editing
+from raffia.auth.hooks import Handshake
 from raffia.crdt.build import set_meta
-from raffia.hooks import Handshake
+from raffia.rooms import editing
 from raffia.types import Access, DocumentId, Edit, Grant
 
 

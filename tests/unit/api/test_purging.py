@@ -9,10 +9,10 @@ from tests.support.images import png
 from tests.unit.api.rest import rest
 
 from raffia.errors import LaterError
-from raffia.files import FolderFiles, directory_of
-from raffia.journal.contract import Clock
+from raffia.files.store import FolderFiles, directory_of
 from raffia.journal.protocol import TRASH_MS
-from raffia.journal.sqlite import SqliteJournal
+from raffia.journal.sqlite.journal import SqliteJournal
+from raffia.journal.testing.contract import Clock
 
 
 async def test_fl6_files_go_when_their_document_is_purged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.support.images import IMAGES
 from tests.unit.api.rest import rest
 
-from raffia.journal.sqlite import SqliteJournal
+from raffia.journal.sqlite.journal import SqliteJournal
 from raffia.types import MAX_TITLE
 
 ROUTES = {

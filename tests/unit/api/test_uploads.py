@@ -15,7 +15,7 @@ from tests.unit.api.rest import Rest, rest
 from raffia.api import files as api
 from raffia.api.turns import Turns
 from raffia.errors import TooLargeError
-from raffia.files import FolderFiles, name_of
+from raffia.files.store import FolderFiles, name_of
 from raffia.types import DocumentId
 
 
@@ -124,14 +124,14 @@ async def test_a_copy_that_fails_leaves_no_files(tmp_path: Path, monkeypatch: py
         async def fail(*_: Any, **__: Any) -> Any:
             raise TooLargeError("no")
 
-        monkeypatch.setattr("raffia.editing." + {"read": "copy_of", "write": "change"}[failing], fail)
+        monkeypatch.setattr("raffia.rooms.editing." + {"read": "copy_of", "write": "change"}[failing], fail)
         for _ in range(3):
             await here("POST", f"{path}/duplicate", 413)
         assert len(list((tmp_path / "files").iterdir())) == 1
 
 
 async def test_fl7_who_reads_slowly_takes_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("raffia.files.PART_BYTES", 1000)
+    monkeypatch.setattr("raffia.files.store.PART_BYTES", 1000)
     data = png(filler=b"x" * 50_000)
     async with rest(data=tmp_path) as here:
         url = (await here("POST", f"{await made_in(here)}/files", 201, content=data))["url"]

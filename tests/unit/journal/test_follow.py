@@ -4,8 +4,8 @@ import pytest
 
 from raffia.errors import DocumentDeletedError
 from raffia.journal import Entry, Gap, Loaded
-from raffia.journal.contract import DOCUMENT, edit, take
 from raffia.journal.follow import Followers
+from raffia.journal.testing.contract import DOCUMENT, edit, take
 from raffia.types import START, DocumentId, Position
 
 

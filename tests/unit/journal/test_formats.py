@@ -5,11 +5,11 @@ import re
 import sqlite3
 from pathlib import Path
 
-from raffia.journal.contract import DOCUMENT, edit
 from raffia.journal.entries import FORMAT as RECORD_FORMAT
 from raffia.journal.entries import encode_batch
-from raffia.journal.sqlite import SqliteJournal
-from raffia.journal.sqlite_database import APPLICATION_ID, DATABASE, FORMAT
+from raffia.journal.sqlite.database import APPLICATION_ID, DATABASE, FORMAT
+from raffia.journal.sqlite.journal import SqliteJournal
+from raffia.journal.testing.contract import DOCUMENT, edit
 from raffia.types import Edit
 
 TEXT = (Path(__file__).parents[3] / "docs" / "formats.md").read_text()

@@ -4,9 +4,9 @@ from raffia.crdt.merge import merge
 from raffia.crdt.squash import squash
 from raffia.crdt.update import read_update
 from raffia.journal import history
-from raffia.journal.contract import BEGIN_MS, Typist, canonical, edit
 from raffia.journal.history import Segment, Stone
 from raffia.journal.protocol import DAY_MS, Entry
+from raffia.journal.testing.contract import BEGIN_MS, Typist, canonical, edit
 from raffia.types import Position
 
 

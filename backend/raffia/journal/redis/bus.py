@@ -1,6 +1,6 @@
 """The way between replicas through Redis: presence on the documents' channels, and who is alive.
 
-Rules (tests quote these ids; BS1-BS4 are those of `raffia.bus`):
+Rules (tests quote these ids; BS1-BS4 are those of `raffia.journal.bus`):
     RQ1  What is said of a document before the sender's next turn is one message (BS3), its parts behind their lengths.
     RQ2  The sender never lets anybody wait. What is said while Redis is slow waits for it, bounded for each document:
          the oldest goes first. What could not be sent is lost (BS1).
@@ -20,16 +20,16 @@ from time import monotonic
 from types import TracebackType
 from typing import Self
 
-from raffia.bus import DEAD_S, ChannelListener
 from raffia.errors import JournalUnavailableError
+from raffia.journal.bus import DEAD_S, ChannelListener
 from raffia.journal.redis.base import Base
 from raffia.journal.redis.channels import Channels
 from raffia.journal.redis.engine import Argument, Command
 from raffia.journal.redis.replies import texts
-from raffia.logs import get_logger
+from raffia.runtime.logs import get_logger
 from raffia.types import DocumentId
 
-log = get_logger("raffia.bus")
+log = get_logger("raffia.journal.bus")
 
 BEAT_S = 5.0
 _SAID = ord("P")

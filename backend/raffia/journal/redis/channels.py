@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from raffia.journal.redis.engine import Engine
-from raffia.logs import get_logger
+from raffia.runtime.logs import get_logger
 from raffia.types import DocumentId
 
 log = get_logger("raffia.journal")

@@ -29,7 +29,7 @@ from raffia.journal.redis.link import Link, code_of, connect
 from raffia.journal.redis.node import Call, Node
 from raffia.journal.redis.sharding import ShardedChannels
 from raffia.journal.redis.slots import SlotMap, target
-from raffia.logs import get_logger
+from raffia.runtime.logs import get_logger
 
 log = get_logger("raffia.journal.redis")
 

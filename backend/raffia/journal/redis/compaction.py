@@ -27,7 +27,7 @@ from raffia.journal.redis.keys import id_of, position_of
 from raffia.journal.redis.loading import UnsteadyError, read_entries, stones
 from raffia.journal.redis.records import SegmentRecord, StoneRecord, read_segment, write_segment, write_stone
 from raffia.journal.redis.replies import deleted, texts
-from raffia.logs import get_logger
+from raffia.runtime.logs import get_logger
 from raffia.types import START, DocumentId, Position
 
 log = get_logger("raffia.journal")

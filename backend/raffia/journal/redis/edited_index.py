@@ -14,7 +14,7 @@ import contextlib
 from raffia.errors import RaffiaError
 from raffia.journal.redis.base import Base
 from raffia.journal.redis.engine import Argument
-from raffia.logs import get_logger
+from raffia.runtime.logs import get_logger
 from raffia.types import DocumentId
 
 log = get_logger("raffia.journal")

@@ -30,7 +30,7 @@ from raffia.journal.redis.feed import Feed, Follower
 from raffia.journal.redis.keys import nonce_of, position_of, sequence_of
 from raffia.journal.redis.pages import Page, judge, reading
 from raffia.journal.redis.replies import deleted, parts
-from raffia.logs import get_logger
+from raffia.runtime.logs import get_logger
 from raffia.types import START, Batch, DocumentId, Position
 
 log = get_logger("raffia.journal")

@@ -23,7 +23,7 @@ from raffia.journal.redis.engine import Argument
 from raffia.journal.redis.keys import id_of, position_of, sequence_of
 from raffia.journal.redis.loading import TRIES, UnsteadyError, read_entries, stones
 from raffia.journal.redis.replies import deleted, texts
-from raffia.logs import get_logger
+from raffia.runtime.logs import get_logger
 from raffia.types import START, DocumentId, Position
 
 log = get_logger("raffia.journal")

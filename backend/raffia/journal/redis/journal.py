@@ -55,7 +55,7 @@ from raffia.journal.redis.revoked import RedisRevocations
 from raffia.journal.redis.versions import Versions
 from raffia.journal.redis.writer import Writer
 from raffia.journal.search import Order, Where
-from raffia.logs import get_logger
+from raffia.runtime.logs import get_logger
 from raffia.types import Batch, DocumentId, Position, Revocation
 
 log = get_logger("raffia.journal")

@@ -9,6 +9,8 @@ Rules (tests quote these ids):
           it.
 """
 
+# Pure: no I/O and no clock; bytes and times come in as arguments.
+
 from __future__ import annotations
 
 import re

@@ -20,7 +20,7 @@ from raffia.journal.redis.engine import Argument, Command
 from raffia.journal.redis.keys import FORMAT, position_of
 from raffia.journal.redis.records import blob_of
 from raffia.journal.redis.replies import all_checked, pairs, parts, texts, too_new
-from raffia.logs import get_logger
+from raffia.runtime.logs import get_logger
 from raffia.types import START, DocumentId
 
 log = get_logger("raffia.journal")

@@ -19,7 +19,7 @@ from raffia.journal.redis.channels import Channels
 from raffia.journal.redis.engine import Argument
 from raffia.journal.redis.keys import FORMAT
 from raffia.journal.redis.replies import pairs, parts, too_new
-from raffia.logs import get_logger
+from raffia.runtime.logs import get_logger
 from raffia.types import MAX_REVOCATIONS, DocumentId, Revocation, Revoked
 
 log = get_logger("raffia.journal")

@@ -22,7 +22,7 @@ from raffia.journal.redis.connections import TIMEOUT_S, SingleEngine
 from raffia.journal.redis.engine import Lane, Reply
 from raffia.journal.redis.link import Link, code_of, connect
 from raffia.journal.redis.node import Call
-from raffia.logs import get_logger
+from raffia.runtime.logs import get_logger
 
 log = get_logger("raffia.journal.redis")
 

@@ -29,7 +29,7 @@ from raffia.errors import JournalUnavailableError
 from raffia.journal.redis.engine import Argument, Listener, Reply
 from raffia.journal.redis.link import Link, code_of, pack
 from raffia.journal.redis.node import Connect
-from raffia.logs import get_logger
+from raffia.runtime.logs import get_logger
 
 log = get_logger("raffia.journal.redis")
 

@@ -28,7 +28,7 @@ from raffia.journal.redis.feeds import Feeds
 from raffia.journal.redis.keys import FORMAT, id_of, new_nonce, position_at, position_of, sequence_of
 from raffia.journal.redis.replies import error_of, status
 from raffia.journal.redis.scripts import load_script
-from raffia.logs import get_logger
+from raffia.runtime.logs import get_logger
 from raffia.types import Batch, DocumentId, Position
 
 log = get_logger("raffia.journal")

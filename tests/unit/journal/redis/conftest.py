@@ -8,7 +8,7 @@ import pytest
 from tests.support.journals import Journals
 from tests.support.redis import RedisServer
 
-from raffia.journal.contract import Clock
+from raffia.journal.testing.contract import Clock
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The bus of the Redis journal: BS1-BS4 of `raffia.bus`, RQ1-RQ4 of `raffia.journal.redis.bus`."""
+"""The bus of the Redis journal: BS1-BS4 of `raffia.journal.bus`, RQ1-RQ4 of `raffia.journal.redis.bus`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import asyncio
 import pytest
 from tests.support.journals import Journals, Reader, until
 
-from raffia.bus import Bus
-from raffia.journal.contract import DOCUMENT, OTHER, edit
+from raffia.journal.bus import Bus
 from raffia.journal.redis.journal import RedisJournal
 from raffia.journal.redis.keys import Keys
+from raffia.journal.testing.contract import DOCUMENT, OTHER, edit
 
 KEYS = Keys("raffia")
 

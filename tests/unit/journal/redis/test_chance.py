@@ -10,10 +10,10 @@ import pytest
 from tests.support.journals import Journals, Reader, until
 
 from raffia.errors import JournalUnavailableError
-from raffia.journal.contract import DOCUMENT, Clock, edit
 from raffia.journal.protocol import Entry, Folded, Gap, Loaded, Reset, Snapshot
 from raffia.journal.redis.journal import RedisJournal
 from raffia.journal.redis.keys import Keys, position_of, sequence_of
+from raffia.journal.testing.contract import DOCUMENT, Clock, edit
 from raffia.types import START, Position
 
 KEYS = Keys("raffia")

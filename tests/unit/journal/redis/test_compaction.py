@@ -10,12 +10,12 @@ import pytest
 from tests.support.journals import Journals, Reader, until
 
 from raffia.errors import FormatTooNewError, InternalError, JournalUnavailableError, QuarantinedError, SettingsError
-from raffia.journal.contract import DOCUMENT, OTHER, Clock, Typist, canonical, content, edit, updates_of
 from raffia.journal.protocol import Entry, Folded, Snapshot
 from raffia.journal.redis import blobs, compaction
 from raffia.journal.redis.compaction import trim
 from raffia.journal.redis.journal import RedisJournal
 from raffia.journal.redis.keys import FORMAT, Keys, id_of, position_of
+from raffia.journal.testing.contract import DOCUMENT, OTHER, Clock, Typist, canonical, content, edit, updates_of
 from raffia.types import DocumentId, Position
 
 EMPTY = b"\x00\x00"

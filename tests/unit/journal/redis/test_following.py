@@ -11,12 +11,12 @@ from tests.support.journals import Journals, Reader, until
 from tests.support.redis import RedisServer
 
 from raffia.errors import DocumentDeletedError, JournalUnavailableError, LogLostError, QuarantinedError
-from raffia.journal.contract import DOCUMENT, OTHER, Clock, Typist, canonical, edit, updates_of
 from raffia.journal.protocol import Entry, Folded, Gap, Reset, Snapshot
 from raffia.journal.redis.connections import SingleEngine
 from raffia.journal.redis.journal import RedisJournal
 from raffia.journal.redis.keys import Keys, id_of, sequence_of
 from raffia.journal.redis.writer import ANNOUNCE_BYTES
+from raffia.journal.testing.contract import DOCUMENT, OTHER, Clock, Typist, canonical, edit, updates_of
 from raffia.types import START, DocumentId, Position
 
 EMPTY = b"\x00\x00"

@@ -10,12 +10,12 @@ import pytest
 from tests.support.journals import Journals
 
 from raffia.errors import JournalUnavailableError
-from raffia.journal.contract import DOCUMENT, Clock, edit
 from raffia.journal.entries import encode_batch
 from raffia.journal.protocol import Snapshot
 from raffia.journal.redis import keys, records
 from raffia.journal.redis.connections import SingleEngine
 from raffia.journal.redis.journal import RedisJournal
+from raffia.journal.testing.contract import DOCUMENT, Clock, edit
 from raffia.types import DocumentId
 
 TEXT = (Path(__file__).parents[4] / "docs" / "formats.md").read_text()

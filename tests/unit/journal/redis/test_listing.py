@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from tests.support.journals import Journals
 
-from raffia.journal.contract import DOCUMENT, Clock, edit
 from raffia.journal.redis.base import Base
 from raffia.journal.redis.journal import RedisJournal
 from raffia.journal.redis.keys import Keys
 from raffia.journal.search import Order
+from raffia.journal.testing.contract import DOCUMENT, Clock, edit
 
 KEYS = Keys("raffia")
 

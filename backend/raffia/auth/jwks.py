@@ -1,0 +1,239 @@
+"""Keys that an identity provider publishes: fetched when they are needed, kept for a while, fetched again when a token
+names one that is not among them.
+
+Rules (tests quote these ids):
+    JW1  Only `https`, or `http` on this machine. Redirects are not followed, answers are bounded, and each fetch has a
+        deadline. Nothing in a token says where keys come from.
+    JW2  Keys are used for `max_age_s` after they were fetched. From half of that on they are fetched anew in the
+        background, so that a provider that is away for a short time is not noticed. Older ones are not used.
+    JW3  A `kid` that is not known has the keys fetched once more, at most once in `REFETCH_S` for all tokens together;
+        who asks meanwhile waits for that. Only then is the token refused: a key may be younger than what we have.
+    JW4  Without keys nobody is refused: `AuthUnavailableError` says "later". After a fetch that failed the next one
+        waits for `RETRY_S`.
+    JW5  There is one fetch at a time; nobody who stops waiting ends it for the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
+from urllib.parse import urlsplit
+
+import httptools
+
+from raffia.auth.keys import BadKeyError, Key, KeySet, read_jwk_set
+from raffia.errors import AuthUnavailableError, SettingsError
+from raffia.runtime.logs import get_logger
+from raffia.settings import is_loopback
+
+log = get_logger("raffia.auth.jwks")
+
+FETCH_S = 5.0
+REFETCH_S = 5.0
+RETRY_S = 1.0
+MAX_ANSWER_BYTES = 256 * 1024
+
+_PLAIN = re.compile(r"[!-~]+")  # a space or a line break would be read by the provider's server as something else
+
+Fetch = Callable[[], Awaitable[bytes]]
+
+
+class FetchError(Exception):
+    """The keys could not be fetched, with the reason."""
+
+
+class PublishedKeys:
+    """The keys behind a URL.
+
+    Args:
+        url: where the JWK set is (JW1).
+        max_age_s: how long keys are used (JW2).
+        fetch: gets the set's bytes; by default from the URL.
+        clock: monotonic time in seconds.
+        sleep: waits for some seconds.
+
+    Raises:
+        SettingsError: the URL is not one that keys may come from.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        max_age_s: float,
+        *,
+        fetch: Fetch | None = None,
+        clock: Callable[[], float] = monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        check_url(url)
+        self._url = url
+        self._max_age_s = max_age_s
+        self._fetch = fetch or (lambda: fetch_url(url))
+        self._clock = clock
+        self._sleep = sleep
+        self._keys = KeySet(())
+        self._fetched_s: float | None = None
+        self._failed_s: float | None = None  # when the latest fetch failed; None when it did not
+        self._task: asyncio.Task[None] | None = None
+
+    async def find(self, kid: str | None, algorithm: str) -> Sequence[Key]:
+        """The keys that a token of this `kid` and algorithm may have been signed with; none when there is none (JW3).
+
+        Raises:
+            AuthUnavailableError: the provider cannot be asked (JW4).
+        """
+        asked_s = self._clock()
+        age_s = self._age_s()
+        if age_s is None or age_s >= self._max_age_s:
+            await self._renewed(0.0)
+        elif age_s >= self._max_age_s / 2 and self._may_try():
+            self._start(0.0)
+        found = self._keys.find(kid, algorithm)
+        if not found and kid is not None and self._fetched_s is not None and self._fetched_s < asked_s:
+            await self._renewed(self._fetched_s + REFETCH_S - asked_s)
+            found = self._keys.find(kid, algorithm)
+        return found
+
+    async def close(self) -> None:
+        """End the fetch that is under way."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def _age_s(self) -> float | None:
+        return None if self._fetched_s is None else self._clock() - self._fetched_s
+
+    async def _renewed(self, wait_s: float) -> None:
+        """Wait for a fetch that ends after now."""
+        if not self._may_try():
+            raise AuthUnavailableError("the identity provider was away a moment ago; try again later")
+        await asyncio.shield(self._start(wait_s))
+        if self._failed_s is not None:
+            raise AuthUnavailableError("the keys of the identity provider cannot be fetched; try again later")
+
+    def _may_try(self) -> bool:
+        """Whether a fetch is under way or may be started (JW4)."""
+        return self._task is not None or self._failed_s is None or self._clock() >= self._failed_s + RETRY_S
+
+    def _start(self, wait_s: float) -> asyncio.Task[None]:
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._refresh(wait_s))
+            self._task.add_done_callback(self._done)
+        return self._task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("fetching keys failed", url=self._url, detail=repr(error))
+
+    async def _refresh(self, wait_s: float) -> None:
+        if wait_s > 0:
+            await self._sleep(wait_s)
+        try:
+            keys = _usable(await self._fetch())
+        except (FetchError, BadKeyError) as error:
+            self._failed_s = self._clock()
+            log.warning("keys of the identity provider not fetched", url=self._url, detail=str(error))
+        else:
+            self._failed_s = None
+            self._keys = KeySet(keys)
+            self._fetched_s = self._clock()
+
+
+def _usable(content: bytes) -> list[Key]:
+    keys = read_jwk_set(content, secrets_too=False)
+    if not keys:
+        raise FetchError("the set holds no key that can be used")
+    return keys
+
+
+def check_url(url: str) -> None:
+    """Refuse URLs that keys must not come from (JW1).
+
+    Raises:
+        SettingsError: with what would work.
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise SettingsError(f"--auth-jwks-url (RAFFIA_AUTH_JWKS_URL): {url!r} is no URL: {error}") from error
+    safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+    if not safe or not parts.hostname or parts.username is not None or not _PLAIN.fullmatch(url):
+        raise SettingsError(
+            "--auth-jwks-url (RAFFIA_AUTH_JWKS_URL): write https://… (http only on this machine), without a user"
+        )
+
+
+async def fetch_url(url: str, deadline_s: float = FETCH_S) -> bytes:
+    """GET a URL: one request, no redirect, a bounded answer (JW1).
+
+    Raises:
+        FetchError: anything but a 200 with a body within the bounds and in time.
+    """
+    try:
+        async with asyncio.timeout(deadline_s):
+            return await _get(url)
+    except TimeoutError as error:
+        raise FetchError(f"no answer within {deadline_s:g} s") from error
+    except httptools.HttpParserError as error:
+        raise FetchError(f"no HTTP: {error}") from error
+    except (OSError, ssl.SSLError) as error:
+        raise FetchError(str(error) or type(error).__name__) from error
+
+
+async def _get(url: str) -> bytes:
+    parts = urlsplit(url)
+    secure = parts.scheme == "https"
+    host = parts.hostname or ""
+    reader, writer = await asyncio.open_connection(
+        host, parts.port or (443 if secure else 80), ssl=ssl.create_default_context() if secure else None
+    )
+    try:
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        head = f"GET {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept: application/json\r\nUser-Agent: raffia\r\n"
+        writer.write(f"{head}Accept-Encoding: identity\r\nConnection: close\r\n\r\n".encode())
+        answer = _Answer()
+        parser = httptools.HttpResponseParser(answer)
+        read = 0
+        while not answer.complete:
+            chunk = await reader.read(16 * 1024)
+            read += len(chunk)
+            if read > MAX_ANSWER_BYTES:
+                raise FetchError(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
+            if not chunk:
+                break
+            parser.feed_data(chunk)
+            if answer.headers_done and parser.get_status_code() != 200:
+                raise FetchError(f"status {parser.get_status_code()}")
+        # An answer without a length ends with the connection; whether it is whole is seen when it is read as JSON.
+        if not answer.complete and (not answer.headers_done or answer.has_length):
+            raise FetchError("the answer was cut off")
+        return bytes(answer.body)
+    finally:
+        writer.transport.abort()
+
+
+class _Answer:
+    """What httptools calls."""
+
+    def __init__(self) -> None:
+        self.body = bytearray()
+        self.headers_done = False
+        self.complete = False
+        self.has_length = False
+
+    def on_header(self, name: bytes, _value: bytes) -> None:
+        self.has_length |= name.lower() in {b"content-length", b"transfer-encoding"}
+
+    def on_headers_complete(self) -> None:
+        self.headers_done = True
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
+
+    def on_message_complete(self) -> None:
+        self.complete = True

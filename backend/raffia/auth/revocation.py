@@ -1,0 +1,304 @@
+"""What no longer counts although it has not expired: tokens of a user, one token, the links to a document.
+
+Rules (tests quote these ids):
+    REV1  Revoking a user takes back what was issued to it until then: tokens by their `iat`, grants of a hook by the
+          time at which the hook was asked. What does not say when it was issued counts as older. Later ones are good
+          again.
+    REV2  Revoking a token takes back the one with that `jti`; revoking links, every token with the claim `lnk` that was
+          issued until then, for that one document.
+    REV3  It counts at every opening, every renewal and every REST call, and for live sessions at once: they end as an
+          expired one does (4401; on Hocuspocus a denial and a CLOSE in band).
+    REV4  `revoke` returns when it is durable. It counts in this process before that, and goes on to if it could not be
+          stored: it is stored when the journal is back.
+    REV5  Other replicas hear of it at once, and read what is stored every `REREAD_S` besides: within 5 s it counts
+          everywhere, also when the message was lost. A store that has lost some is given them again.
+    REV6  While the journal is away, what is known here decides.
+    REV7  Kept are revocations until every token that they concern has expired: for the longest lifetime of a token,
+          where one is set, and else for ever. One of grants that a hook gave is kept for some minutes.
+    REV8  A recheck takes nothing back: the live sessions of a user, or on a document, are told to sign in again (1012),
+          which providers do by themselves. What has to decide about them decides anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+from raffia.errors import JournalUnavailableError, MalformedError, RaffiaError, RevokedError, SignInAgainError
+from raffia.journal import Journal
+from raffia.runtime.logs import get_logger
+from raffia.types import MAX_USER, DocumentId, Grant, Revocation, Revoked, document_id
+
+log = get_logger("raffia.auth.revocation")
+
+REREAD_S = 2.0
+PAUSE_S = 0.05  # a script that revokes a thousand users has nobody read a thousand times
+HOOK_KEEP_MS = 600_000
+RECHECK_KEEP_MS = 60_000
+FORGET_S = 60.0
+CONNECTIONS_AT_ONCE = 500
+
+Judge = Callable[[Grant, DocumentId], RaffiaError | None]
+
+
+class Holder(Protocol):
+    """A connection with its sessions."""
+
+    def end_those(self, judge: Judge) -> int:
+        """End every session for which there is an error; returns how many."""
+        ...
+
+
+class _Index:
+    """Revocations by what they concern, for looking a grant up."""
+
+    __slots__ = ("by_kind",)
+
+    def __init__(self) -> None:
+        self.by_kind: dict[Revoked, dict[str, Revocation]] = {kind: {} for kind in Revoked}
+
+    def __len__(self) -> int:
+        return sum(map(len, self.by_kind.values()))
+
+    def add(self, one: Revocation) -> bool:
+        """Keep one; whether it says anything new."""
+        kept = self.by_kind[one.kind]
+        old = kept.get(one.subject)
+        if old is not None:
+            merged = old.merged(one)
+            if merged == old:
+                return False
+            kept[one.subject] = merged
+            return merged.before_ms > old.before_ms
+        kept[one.subject] = one
+        return True
+
+    def all(self) -> list[Revocation]:
+        """Every one."""
+        return [one for kept in self.by_kind.values() for one in kept.values()]
+
+    def forget(self, now_ms: int) -> None:
+        """Drop those whose time is over."""
+        for kept in self.by_kind.values():
+            for subject in [s for s, one in kept.items() if one.until_ms is not None and one.until_ms <= now_ms]:
+                del kept[subject]
+
+    def is_revoked(self, grant: Grant, document: DocumentId) -> bool:
+        """Whether a grant has been taken back (REV1, REV2)."""
+        claims = grant.claims
+        jti = claims.get("jti")
+        if isinstance(jti, str) and jti in self.by_kind[Revoked.TOKEN]:
+            return True
+        users = self.by_kind[Revoked.USER]
+        if users and any(
+            isinstance(user, str) and _is_before(grant, users.get(user)) for user in (grant.user, claims.get("sub"))
+        ):
+            return True
+        return "lnk" in claims and _is_before(grant, self.by_kind[Revoked.LINKS].get(document))
+
+    def wants_recheck(self, grant: Grant, document: DocumentId) -> bool:
+        """Whether a session of this grant has to sign in again (REV8)."""
+        return (
+            grant.user is not None and grant.user in self.by_kind[Revoked.RECHECK_USER]
+        ) or document in self.by_kind[Revoked.RECHECK_DOCUMENT]
+
+    def is_stale(self, grant: Grant, document: DocumentId) -> bool:
+        """Whether a hook gave this grant before a recheck; what stands in a token is no staler for it."""
+        if "iat" in grant.claims or grant.issued_s is None:
+            return False
+        rechecks = (
+            self.by_kind[Revoked.RECHECK_USER].get(grant.user) if grant.user is not None else None,
+            self.by_kind[Revoked.RECHECK_DOCUMENT].get(document),
+        )
+        return any(_is_before(grant, one) for one in rechecks)
+
+
+def _is_before(grant: Grant, revocation: Revocation | None) -> bool:
+    if revocation is None:
+        return False
+    return grant.issued_s is None or round(grant.issued_s * 1000) <= revocation.before_ms
+
+
+class RevocationList:
+    """What has been revoked, as this process knows it. Belongs to the event loop.
+
+    Args:
+        keep_ms: how long a revocation is kept (REV7); None for ever.
+        clock: Unix time in seconds.
+    """
+
+    def __init__(self, keep_ms: int | None = None, *, clock: Callable[[], float] = time.time) -> None:
+        self._keep_ms = keep_ms
+        self._clock = clock
+        self._index = _Index()
+        self._journal: Journal | None = None
+        self._connections: Callable[[], Iterable[Holder]] = tuple
+        self._mark: bytes | None = None
+        self._wake = asyncio.Event()
+        self._is_away = False
+        self._is_lacking = False  # whether the store may lack something that is known here
+        self.ended = 0  # sessions, so far
+
+    def __len__(self) -> int:
+        """How many are known."""
+        return len(self._index)
+
+    def all(self) -> list[Revocation]:
+        """Those that are known."""
+        return self._index.all()
+
+    def check(self, grant: Grant, document: DocumentId) -> None:
+        """Let a grant pass that has not been taken back (REV3).
+
+        Raises:
+            RevokedError: it has been (closes 4401).
+            SignInAgainError: whoever gave it is to be asked again (REV8).
+        """
+        if not self._index:
+            return
+        if self._index.is_revoked(grant, document):
+            raise RevokedError("access was taken back; sign in again")
+        if self._index.is_stale(grant, document):
+            raise SignInAgainError("access is decided about anew; connect again")
+
+    async def revoke(self, kind: Revoked, subject: str) -> int:
+        """Take back what was issued until now, or have sessions sign in again (REV4, REV8).
+
+        Returns:
+            How many sessions of this process were ended.
+
+        Raises:
+            MalformedError: a subject that cannot be.
+            JournalUnavailableError: it counts here, and is not stored yet.
+            RoomFullError: so it does, and there are too many to be stored.
+        """
+        one = Revocation(kind, _checked(kind, subject), self._now_ms(), self._until_ms(kind))
+        try:
+            ended = await self._learn([one])
+            log.warning("revoked", kind=kind.value, subject=one.subject, ended=ended)
+            if self._journal is not None:
+                await self._journal.revoke(one)
+        finally:
+            # Also when it was stored: a store that loses it before the next reading has the mark that is known here.
+            self._is_lacking = True
+        return ended
+
+    async def _learn(self, revocations: Iterable[Revocation]) -> int:
+        """Take revocations in; returns how many sessions they ended."""
+        news = _Index()
+        for one in revocations:
+            if self._index.add(one):
+                news.add(one)
+        return await self._end(news) if news else 0
+
+    async def _end(self, news: _Index) -> int:
+        """End the live sessions that news concern. Whoever joins meanwhile is checked then."""
+
+        def judge(grant: Grant, document: DocumentId) -> RaffiaError | None:
+            if news.is_revoked(grant, document):
+                return RevokedError("access was taken back; sign in again")
+            if news.wants_recheck(grant, document):
+                return SignInAgainError("access is decided about anew; connect again")
+            return None
+
+        ended = 0
+        for number, connection in enumerate(list(self._connections()), 1):
+            try:
+                ended += connection.end_those(judge)
+            except Exception:
+                log.exception("sessions that were taken back could not be ended")
+            if number % CONNECTIONS_AT_ONCE == 0:
+                await asyncio.sleep(0)  # others go on meanwhile
+        self.ended += ended
+        return ended
+
+    def _now_ms(self) -> int:
+        return int(self._clock() * 1000)
+
+    def _until_ms(self, kind: Revoked) -> int | None:
+        if kind in (Revoked.RECHECK_USER, Revoked.RECHECK_DOCUMENT):
+            return self._now_ms() + RECHECK_KEEP_MS
+        return None if self._keep_ms is None else self._now_ms() + self._keep_ms
+
+    # the journal
+
+    @asynccontextmanager
+    async def following(self, journal: Journal, connections: Callable[[], Iterable[Holder]]) -> AsyncIterator[None]:
+        """Read what the journal has, and what comes, as long as this is entered (REV5)."""
+        self._journal, self._connections, self._mark = journal, connections, None
+        self._wake = asyncio.Event()
+        journal.on_revoked(self._wake.set)
+        await self.read()
+        task = asyncio.create_task(self._read_always())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            self._journal = None
+
+    async def _read_always(self) -> None:
+        forgotten_s = self._clock()
+        while True:
+            await asyncio.sleep(PAUSE_S)
+            try:
+                async with asyncio.timeout(REREAD_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass  # nobody has said anything; look all the same (REV5)
+            self._wake.clear()
+            await self.read()
+            if self._clock() - forgotten_s > FORGET_S:
+                forgotten_s = self._clock()
+                self._index.forget(self._now_ms())
+
+    async def read(self) -> None:
+        """Read what is stored, and store what is not (REV5); when that fails, what is known goes on to count (REV6)."""
+        assert self._journal is not None
+        mark, self._is_lacking = None if self._is_lacking else self._mark, False
+        try:
+            found = await self._journal.revocations(mark)
+            if found is not None:
+                await self._learn(found.revocations)
+                await self._store_lacking(found.revocations)
+                # Only now: what could not be stored is tried again, whether somebody revokes something or not.
+                self._mark = found.mark
+            self._is_away = False
+        except JournalUnavailableError as error:
+            self._mark = None
+            if not self._is_away:
+                log.warning("revocations cannot be read or stored at the moment", detail=str(error))
+            self._is_away = True
+        except Exception:
+            self._mark = None
+            log.exception("revocations cannot be read or stored")
+
+    async def _store_lacking(self, stored: list[Revocation]) -> None:
+        """Give the store what it lacks: it may have lost it, or was away when it came."""
+        assert self._journal is not None
+        there = {(one.kind, one.subject): one.before_ms for one in stored}
+        now_ms = self._now_ms()
+        for one in self._index.all():
+            is_over = one.until_ms is not None and one.until_ms <= now_ms
+            if not is_over and there.get((one.kind, one.subject), -1) < one.before_ms:
+                await self._journal.revoke(one)
+
+
+def _checked(kind: Revoked, subject: str) -> str:
+    """A subject that can be.
+
+    Raises:
+        MalformedError: it cannot.
+    """
+    if kind in (Revoked.LINKS, Revoked.RECHECK_DOCUMENT):
+        return document_id(subject)
+    if not 0 < len(subject) <= MAX_USER:
+        raise MalformedError(f"a {kind.value} has 1 to {MAX_USER} characters, not {len(subject)}")
+    try:
+        subject.encode()
+    except UnicodeEncodeError:
+        raise MalformedError(f"this {kind.value} is not UTF-8") from None
+    return subject

@@ -1,0 +1,177 @@
+"""Tokens (JWT): verifying one with the keys of the settings, and making one.
+
+Rules (tests quote these ids):
+    TK1  A token is three parts of base64url with dots between, of at most `max_token_bytes`; its header names an
+         algorithm that we take, and demands nothing (`crit`) that we don't know.
+    TK2  The signature is checked first, with keys of just that algorithm (KY1 of keys.py); nothing that stands in a
+         token chooses anything else: `jwk`, `jku`, `x5u` and the like in its header are not looked at.
+    TK3  Then the claims are read (claims.py). What is wrong with a token is `UnauthenticatedError`; no message holds
+         any part of a token.
+    TK4  Only when keys are missing because their provider is away is it `AuthUnavailableError`.
+    TK5  Whatever is made here is verified here before anybody gets it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import jwt
+from jwt.exceptions import PyJWTError
+
+from raffia.auth.claims import ClaimRules, Claims, read_claims
+from raffia.auth.jwks import PublishedKeys
+from raffia.auth.keys import ALGORITHMS, Key, KeySet, read_key_file
+from raffia.errors import SettingsError, UnauthenticatedError
+from raffia.settings import Settings
+
+_FORM = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+_JWS = jwt.PyJWS(algorithms=list(ALGORITHMS))
+
+
+class KeySource(Protocol):
+    """Where keys come from."""
+
+    async def find(self, kid: str | None, algorithm: str) -> Sequence[Key]:
+        """The keys that a token of this `kid` and algorithm may have been signed with."""
+        ...
+
+    async def close(self) -> None:
+        """Give back what is held."""
+        ...
+
+
+class FileKeys:
+    """Keys that were read at the start."""
+
+    __slots__ = ("_keys",)
+
+    def __init__(self, keys: KeySet) -> None:
+        self._keys = keys
+
+    async def find(self, kid: str | None, algorithm: str) -> Sequence[Key]:
+        """See `KeySource`."""
+        return self._keys.find(kid, algorithm)
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+class TokenVerifier:
+    """Says what a token is worth.
+
+    Args:
+        keys: what signatures are checked with.
+        rules: what claims are checked against.
+        max_bytes: largest token that is looked at.
+    """
+
+    __slots__ = ("_keys", "_max_bytes", "_rules")
+
+    def __init__(self, keys: KeySource, rules: ClaimRules, max_bytes: int = 8192) -> None:
+        self._keys = keys
+        self._rules = rules
+        self._max_bytes = max_bytes
+
+    async def verify(self, token: str, now_s: float) -> Claims:
+        """Verify a token.
+
+        Args:
+            token: from outside.
+            now_s: Unix time in seconds.
+
+        Raises:
+            UnauthenticatedError: not good, with the reason (TK3).
+            AuthUnavailableError: the keys cannot be fetched (TK4).
+        """
+        kid, algorithm = self._read_header(token)
+        keys = await self._keys.find(kid, algorithm)
+        for key in keys:
+            payload = check_signature(token, key)
+            if payload is not None:
+                return read_claims(payload, self._rules, now_s)
+        raise UnauthenticatedError("the token is not signed with a key that this server believes")
+
+    async def close(self) -> None:
+        """Stop fetching keys."""
+        await self._keys.close()
+
+    def _read_header(self, token: str) -> tuple[str | None, str]:
+        """`kid` and `alg` of a token's header, which nobody has verified yet (TK1)."""
+        if len(token) > self._max_bytes:
+            raise UnauthenticatedError(f"the token has {len(token)} bytes; the limit is {self._max_bytes}")
+        if not _FORM.fullmatch(token):
+            raise UnauthenticatedError("the token is not a signed JWT")
+        try:
+            header = jwt.get_unverified_header(token)
+        except (PyJWTError, ValueError, RecursionError):
+            raise UnauthenticatedError("the token is not a signed JWT") from None
+        algorithm, kid = header.get("alg"), header.get("kid")
+        if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
+            raise UnauthenticatedError(f"the token's alg is not one of {', '.join(ALGORITHMS)}")
+        if kid is not None and not isinstance(kid, str):
+            raise UnauthenticatedError("the token's kid is not a text")
+        if "crit" in header or header.get("b64", True) is not True:
+            raise UnauthenticatedError("the token's header demands what this server does not know")
+        return kid, algorithm
+
+
+def check_signature(token: str, key: Key) -> bytes | None:
+    """The payload of a token that was signed with this key and its algorithm; None for any other (TK2)."""
+    try:
+        verified = _JWS.decode_complete(token, key.verifying, algorithms=[key.algorithm])
+    except (PyJWTError, ValueError):
+        return None
+    payload: bytes = verified["payload"]
+    return payload
+
+
+def verifier_for(settings: Settings) -> TokenVerifier | None:
+    """The verifier that the settings ask for; None when they name no keys.
+
+    Raises:
+        SettingsError: keys that cannot be read, that are weak, or a URL that they must not come from.
+    """
+    if settings.auth_key_file is not None:
+        keys: KeySource = FileKeys(read_key_file(settings.auth_key_file))
+    elif settings.auth_jwks_url is not None:
+        keys = PublishedKeys(settings.auth_jwks_url, settings.auth_jwks_max_age_s)
+    else:
+        return None
+    return TokenVerifier(keys, claim_rules(settings), settings.max_token_bytes)
+
+
+def claim_rules(settings: Settings) -> ClaimRules:
+    """What the settings check claims against."""
+    return ClaimRules(
+        claim=settings.auth_claim,
+        audiences=settings.auth_audience,
+        issuer=settings.auth_issuer,
+        leeway_s=settings.auth_leeway_s,
+        max_lifetime_s=settings.auth_max_lifetime_s,
+    )
+
+
+def make_token(claims: Mapping[str, Any], keys: KeySet, rules: ClaimRules, now_s: float, max_bytes: int = 8192) -> str:
+    """Sign claims with the first key that can (TK5).
+
+    Raises:
+        SettingsError: no key that signs, or claims that the server would not take.
+    """
+    key = keys.signer()
+    if key is None or key.signing is None:
+        raise SettingsError("the key file holds public keys only; give the secret or the private key to sign with")
+    payload = json.dumps(claims, separators=(",", ":")).encode()
+    headers = {"kid": key.kid} if key.kid is not None else None
+    token = _JWS.encode(payload, key.signing, algorithm=key.algorithm, headers=headers)
+    try:
+        read_claims(payload, rules, now_s)
+    except UnauthenticatedError as error:
+        raise SettingsError(f"the server would refuse this token: {error}") from error
+    if check_signature(token, key) != payload:
+        raise SettingsError("the key file's halves do not belong together")
+    if len(token) > max_bytes:
+        raise SettingsError(f"the token has {len(token)} bytes; the limit is {max_bytes}; name fewer documents")
+    return token

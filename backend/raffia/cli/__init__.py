@@ -1,0 +1,1 @@
+"""The `raffia` command: a file for each subcommand."""

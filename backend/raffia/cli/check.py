@@ -1,0 +1,227 @@
+"""`raffia check`: reads every document of a data folder, and mends what can be mended; no server may run on it.
+
+Rules (tests quote these ids):
+    CK1  A document is read as the hub reads it, and its bytes once more by themselves: the strict reader takes them,
+        they are gap-free, and clocks and deletes are those that stand beside the snapshot.
+    CK2  One document that cannot be read stops nothing: each of them is named, with what is wrong and its sizes.
+    CK3  Before a document is mended, all that is stored of it is copied into `DATA/quarantine`, and is on disk.
+    CK4  A mended document has been read again like any other before it is stored. One of which nothing at all can be
+        read is left as it is: an empty document in its place helps nobody.
+    CK5  Mending ends the document's history; versions stay. What was kept and what was left out is said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import json
+import os
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from raffia.cli.repair import repair
+from raffia.crdt.document import Document
+from raffia.errors import DataFolderInUseError, RaffiaError, SettingsError, UpdateError
+from raffia.journal import DocumentInfo, Loaded
+from raffia.journal.sqlite.database import DATABASE
+from raffia.journal.sqlite.journal import SqliteJournal
+from raffia.journal.sqlite.stored import Stored
+from raffia.rooms.durable.loading import build_document
+from raffia.settings import Settings
+from raffia.types import DocumentId
+
+QUARANTINE = "quarantine"
+PAGE = 200
+_NAME_CHARACTERS = 80
+
+Report = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a check has found.
+
+    Attributes:
+        documents: how many were read; deleted ones are not.
+        damaged: how many of them cannot be read.
+        mended: how many of those were repaired.
+    """
+
+    documents: int = 0
+    damaged: int = 0
+    mended: int = 0
+
+    @property
+    def is_well(self) -> bool:
+        """Whether every document can be read now."""
+        return self.damaged == self.mended
+
+
+def check_folder(settings: Settings, *, repair: bool, report: Report) -> Findings:
+    """Check the data folder that the settings name.
+
+    Args:
+        settings: `data` and `keep_deleted` are read.
+        repair: mend what is damaged.
+        say: takes one line at a time.
+
+    Raises:
+        SettingsError: there is no data folder, or a server uses it.
+        JournalUnavailableError: the journal cannot be opened, or not list its documents.
+    """
+    if not (settings.data / DATABASE).is_file():
+        raise SettingsError(f"there is no {DATABASE} in {settings.data}; name the data folder with --data")
+    return asyncio.run(_check_folder(settings, repair=repair, report=report))
+
+
+async def _check_folder(settings: Settings, *, repair: bool, report: Report) -> Findings:
+    journal = SqliteJournal(settings.data)
+    try:
+        async with journal:
+            return await check(journal, keep_deleted=settings.keep_deleted, repair=repair, report=report)
+    except DataFolderInUseError as error:
+        who = str(error).rpartition(";")[0]
+        raise DataFolderInUseError(f"{who}; stop it first: a check needs the folder alone") from error
+
+
+async def check(journal: SqliteJournal, *, keep_deleted: bool, repair: bool, report: Report) -> Findings:
+    """Check all documents of an open journal; see `check_folder`."""
+    findings = Findings()
+    async for info in _documents(journal):
+        findings.documents += 1
+        try:
+            examine(await journal.load(info.document), keep_deleted=keep_deleted)
+        except RaffiaError as error:  # CK2
+            findings.damaged += 1
+            report(
+                f"{info.document}: {error} (snapshot {info.snapshot_bytes} bytes, log {info.tail_bytes} bytes, "
+                f"history {info.history_bytes} bytes, position {info.position})"
+            )
+            if repair and await _mend(journal, info.document, keep_deleted, report):
+                findings.mended += 1
+    report(_summary(findings, repair))
+    return findings
+
+
+async def _documents(journal: SqliteJournal) -> AsyncIterator[DocumentInfo]:
+    after: str | None = ""
+    while after is not None:
+        listing = await journal.documents(after=after, limit=PAGE)
+        for info in listing.documents:
+            yield info
+        after = listing.following
+
+
+def _summary(findings: Findings, repair: bool) -> str:
+    count = f"{findings.documents} document{'' if findings.documents == 1 else 's'} checked"
+    if not findings.damaged:
+        return f"{count}: all can be read"
+    if repair:
+        return f"{count}: {findings.damaged} damaged, {findings.mended} of them repaired"
+    return f"{count}: {findings.damaged} damaged; raffia check --repair mends what can be mended"
+
+
+def examine(loaded: Loaded, *, keep_deleted: bool) -> Document:
+    """Read a document in every way that a server does (CK1).
+
+    Raises:
+        UpdateError, CrdtError, TooLargeError: it cannot be read, or does not hold what its index says.
+    """
+    document = build_document(loaded, keep_deleted=keep_deleted)
+    again = Document.from_state(document.merged(), keep_deleted=keep_deleted)
+    for client in document.clocks.keys() | again.clocks.keys():
+        said, held = document.clocks.get(client, 0), again.clocks.get(client, 0)
+        if said != held:
+            raise UpdateError(f"the state of client {client} ends at clock {held}, but its index says {said}")
+    if document.deletes != again.deletes:
+        raise UpdateError(f"the state has {again.deletes.total} deletes, but its index says {document.deletes.total}")
+    return document
+
+
+async def _mend(journal: SqliteJournal, document: DocumentId, keep_deleted: bool, report: Report) -> bool:
+    """Copy what is stored, rebuild, store; says whether the document can be read now."""
+    try:
+        stored = await journal.stored(document)
+        folder = set_aside(stored, journal.folder)
+        report(f"  all that was stored is in {folder}")
+        rescued = repair(stored, keep_deleted=keep_deleted)
+        for line in rescued.kept:
+            report(f"  kept: {line}")
+        for line in rescued.lost:
+            report(f"  left out: {line}")
+        if rescued.is_empty:  # CK4
+            report("  not repaired: nothing of it can be read; put a backup in its place, or delete it")
+            return False
+        snapshot = rescued.snapshot()
+        examine(Loaded(snapshot, [], stored.position), keep_deleted=keep_deleted)
+        await journal.replace_all(document, snapshot)
+        examine(await journal.load(document), keep_deleted=keep_deleted)
+    except (RaffiaError, OSError) as error:
+        report(f"  not repaired: {error}")
+        return False
+    report(f"  repaired: {len(snapshot.state)} bytes; its history begins anew")
+    return True
+
+
+def set_aside(stored: Stored, data: Path) -> Path:
+    """Copy all that is stored of a document into a new folder below `data`, and return that when it is on disk (CK3).
+
+    `stored.json` names the document and says what lies where in the other files.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    folder = _new_folder(data / QUARANTINE, stored.document)
+    about: dict[str, object] = {
+        "document": stored.document,
+        "position": stored.position,
+        "folded": stored.folded,
+        "complete_from": stored.complete_from,
+        "snapshots": [{"upto": one.upto, "time_ms": one.time_ms} for one in stored.snapshots],
+    }
+    for snapshot in stored.snapshots:
+        _write(folder / f"snapshot-{snapshot.upto}.state", snapshot.state)
+        _write(folder / f"snapshot-{snapshot.upto}.index", snapshot.index)
+    about["segments"] = [
+        {"first": one.first, "last": one.last, "window_ms": one.window_ms, "author": one.author, "bytes": len(one.body)}
+        for one in stored.segments
+    ]
+    about["entries"] = [{"position": one.position, "bytes": len(one.body)} for one in stored.entries]
+    _write(folder / "segments", b"".join(one.body for one in stored.segments))
+    _write(folder / "entries", b"".join(one.body for one in stored.entries))
+    _write(folder / "stored.json", json.dumps(about, ensure_ascii=False, indent=1).encode())
+    for path in (folder, folder.parent, data):
+        _sync(path)
+    return folder
+
+
+def _new_folder(quarantine: Path, document: DocumentId) -> Path:
+    """A folder of its own for each repair. The name alone would not do: too long, or one but for upper case."""
+    digest = hashlib.sha256(document.encode()).hexdigest()[:16]
+    name = f"{quote(document, safe='')[:_NAME_CHARACTERS]}-{digest}"
+    for number in itertools.count(1):
+        folder = quarantine / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("unreachable")
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

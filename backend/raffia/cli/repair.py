@@ -1,0 +1,195 @@
+"""The best document that can be made of damaged bytes. Pure: what is stored comes in, a document goes out.
+
+Rules (tests quote these ids):
+    RPR1  Everything passes the gate: what cannot be read, and what refers to something that is not there, is left out
+          and named. What is kept is gap-free.
+    RPR2  A snapshot whose checksum fits its index is believed. Of any other the history is preferred: an older snapshot
+          that can be believed (or the very beginning), and the segments behind it.
+    RPR3  A snapshot that cannot be believed, but read, fills in only what the history lacks; then that is said.
+    RPR4  Bytes that are damaged and still read as an update cannot be told from others: entries and segments have no
+          checksum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from raffia.crdt.document import Document
+from raffia.crdt.update import read_update
+from raffia.errors import QuarantinedError, RaffiaError
+from raffia.journal.entries import decode_batch, decode_updates, salvage_batch
+from raffia.journal.protocol import Snapshot
+from raffia.journal.sqlite.stored import Stored, StoredEntry, StoredSegment, StoredSnapshot
+from raffia.types import START
+
+
+@dataclass(slots=True)
+class Repaired:
+    """What could be saved.
+
+    Attributes:
+        document: gap-free; empty when nothing could be read.
+        kept: what it was made of, a line each.
+        lost: what was left out or is doubtful, a line each.
+    """
+
+    document: Document
+    kept: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether not one edit could be read."""
+        return not self.document.clocks
+
+    def snapshot(self) -> Snapshot:
+        """The document folded into a snapshot.
+
+        Raises:
+            CrdtError, UpdateError: it cannot be folded.
+        """
+        document = self.document
+        job = document.fold()
+        document.folded(job, job.run())
+        return Snapshot(document.base, document.index(document.base))
+
+
+def repair(stored: Stored, *, keep_deleted: bool) -> Repaired:
+    """Make the best document of what is stored (RPR1-RPR3)."""
+    gate = _Gate(keep_deleted)
+    present = next((one for one in stored.snapshots if one.upto == stored.folded), None)
+    believed = _believed(present, keep_deleted) if present is not None else None
+    if believed is not None and present is not None:
+        gate.begin(believed, _said(present))
+    elif stored.folded:
+        _from_history(gate, stored, present)
+    edits = [(name, update) for entry in stored.entries for name, update in _edits(entry, gate.rescued)]
+    if edits:
+        gate.take_all(edits, f"{len(edits)} edits of {len(stored.entries)} entries")
+    return gate.rescued
+
+
+class _Gate:
+    """Takes updates into a document one by one (RPR1)."""
+
+    def __init__(self, keep_deleted: bool) -> None:
+        self.rescued = Repaired(Document(keep_deleted=keep_deleted))
+
+    def begin(self, document: Document, name: str) -> None:
+        """Start from a document that can be believed."""
+        self.rescued.document = document
+        self.rescued.kept.append(name)
+
+    def take_all(self, updates: list[tuple[str, bytes]], what: str) -> bool:
+        """Take what is ready of named updates, whatever their order; says whether nothing was left out."""
+        lost = self.rescued.lost
+        lost_before = len(lost)
+        waiting, before = updates, -1
+        while waiting and before != self.rescued.document.version:
+            before = self.rescued.document.version
+            waiting = self._take_some(waiting)
+        lost += (f"{name}, {len(rest)} bytes of it: refers to what is not there" for name, rest in waiting)
+        left_out = len(lost) - lost_before
+        self.rescued.kept.append(what if not left_out else f"{what}, without {left_out} of them or parts of those")
+        return not left_out
+
+    def _take_some(self, updates: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+        """Take each as far as it is ready; returns what waits."""
+        document = self.rescued.document
+        waiting = []
+        for name, update in updates:
+            try:
+                admission = document.admit(update, read_update(update))
+                document.absorb(admission)
+                document.pack()
+            except RaffiaError as error:
+                self.rescued.lost.append(f"{name}, {len(update)} bytes: {error}")
+                continue
+            if admission.waiting is not None:
+                waiting.append((name, admission.waiting))
+        return waiting
+
+
+def _from_history(gate: _Gate, stored: Stored, present: StoredSnapshot | None) -> None:
+    """Start from an older snapshot and the segments behind it; fill in from the damaged one (RPR2, RPR3)."""
+    document = gate.rescued.document
+    lost = gate.rescued.lost
+    lost.append("the snapshot is not there" if present is None else f"{_said(present)} is damaged")
+    older = [one for one in stored.snapshots if one.upto < stored.folded]
+    start, reaches = START, not stored.complete_from
+    for stone in reversed(older):
+        believed = _believed(stone, document.keep_deleted)
+        if believed is not None:
+            gate.begin(believed, f"the older {_said(stone)}")
+            start, reaches = stone.upto, True
+            break
+    segments = [segment for segment in stored.segments if segment.last > start]
+    updates = [(name, update) for segment in segments for name, update in _updates(segment, gate.rescued)]
+    before = len(lost)
+    whole = gate.take_all(updates, f"{len(segments)} segments of the history") if updates else not segments
+    if present is None or (reaches and whole and len(lost) == before and _covers(gate.rescued.document, present)):
+        return
+    rest = gate.rescued.document.version
+    try:
+        Document.from_state(present.state)
+    except RaffiaError as error:
+        lost.append(f"what {_said(present)} alone holds: {error}")
+        return
+    gate.take_all([("the damaged snapshot", present.state)], f"what only the damaged {_said(present)} holds")
+    if gate.rescued.document.version != rest:
+        lost.append("its checksum does not match: some characters of it may be wrong")
+
+
+def _covers(document: Document, present: StoredSnapshot) -> bool:
+    """Whether a document has all that a snapshot had, as far as the snapshot's index still says that."""
+    clocks = Document.clocks_of_index(present.index)
+    if clocks is None:
+        return False
+    return all(document.clocks.get(client, 0) >= clock for client, clock in clocks.items())
+
+
+def _believed(snapshot: StoredSnapshot, keep_deleted: bool) -> Document | None:
+    """The document of a snapshot whose checksum fits; its clocks and deletes are read out of the state (RPR2)."""
+    if not Document.is_index_of(snapshot.index, snapshot.state):
+        return None
+    try:
+        return Document.from_state(snapshot.state, keep_deleted=keep_deleted)
+    except RaffiaError:
+        return None  # it was written so: the history may know better
+
+
+def _updates(segment: StoredSegment, rescued: Repaired) -> Iterator[tuple[str, bytes]]:
+    name = f"history of {_who(segment.author)} at {_when(segment.window_ms)}"
+    try:
+        updates = decode_updates(segment.body)
+    except QuarantinedError as error:
+        rescued.lost.append(f"{name}: {error}")
+        return
+    yield from ((name, update) for update in updates)
+
+
+def _edits(entry: StoredEntry, rescued: Repaired) -> Iterator[tuple[str, bytes]]:
+    try:
+        batch = decode_batch(entry.body)
+    except QuarantinedError as error:
+        batch = tuple(salvage_batch(entry.body))
+        rescued.lost.append(f"entry {entry.position}, all but {len(batch)} edits of it: {error}")
+    for edit in batch:
+        yield f"edit of {_who(edit.author)} at {_when(edit.time_ms)} in entry {entry.position}", edit.update
+
+
+def _said(snapshot: StoredSnapshot) -> str:
+    return f"snapshot of {len(snapshot.state)} bytes up to position {snapshot.upto}"
+
+
+def _who(author: str | None) -> str:
+    return "somebody" if author is None else repr(author)
+
+
+def _when(time_ms: int) -> str:
+    try:
+        return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    except (ValueError, OverflowError, OSError):
+        return f"{time_ms} ms"  # damaged too

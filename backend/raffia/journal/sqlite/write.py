@@ -1,0 +1,383 @@
+"""What is written to the database besides appends: short calls, and long jobs in several transactions (SW1, DB4)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Literal
+
+from raffia.errors import DocumentDeletedError
+from raffia.journal import history
+from raffia.journal.entries import encode_updates
+from raffia.journal.history import Segment
+from raffia.journal.protocol import Links, Snapshot, VersionInfo
+from raffia.journal.sqlite.database import Database, Putter, Steps, not_there
+from raffia.journal.sqlite.read import Tail, head_of, stones, version_row
+from raffia.types import START, DocumentId, Position
+
+_ROWS = 500  # rows deleted in one slice
+
+# long jobs
+
+
+def compact(
+    database: Database,
+    document: DocumentId,
+    snapshot: Snapshot,
+    *,
+    upto: Position,
+    tail: Tail,
+    horizon_ms: int,
+    keeps: bool,
+) -> Steps[bool]:
+    """Put a snapshot and segments in the place of entries (J8); False when another compaction was quicker.
+
+    Args:
+        tail: what `sqlite_read.tail` found, its segments merged.
+        horizon_ms: history older than this can go.
+        keeps: whether history is kept at all.
+    """
+    yield from database.drop_abandoned()
+    putter = Putter(database)
+    try:
+        state = yield from putter.put(snapshot.state)
+        aside = yield from putter.put(snapshot.index)
+        bodies = [encode_updates(segment.updates) for segment in tail.segments]
+        blobs = yield from putter.put_all(bodies)
+        head = head_of(database, document)
+        if head is None or head.folded != tail.head.folded:
+            putter.failed()
+            return False
+        # From here to the yield is one transaction, with the last slice of the blobs: the old or the new.
+        key = head.key
+        putter.keep()
+        _put_snapshot(database, key, upto, tail.latest_ms, (state, len(snapshot.state), aside, len(snapshot.index)))
+        doomed = _swap_segments(database, key, tail.segments, bodies, blobs)
+        if not tail.stays and head.folded.upto > START:
+            doomed += _drop_snapshots(database, key, [head.folded.upto])
+        database.execute("UPDATE documents SET folded = ?, folded_ms = ? WHERE key = ?", (upto, tail.latest_ms, key))
+        doomed += _prune_rows(database, key, horizon_ms, keeps)
+        _count(database, key)
+        yield  # the commit: when it fails, the job is closed here
+    except BaseException:
+        putter.failed()
+        raise
+    yield from _clean(database, key, upto, doomed)
+    return True
+
+
+def replace_all(database: Database, document: DocumentId, snapshot: Snapshot) -> Steps[Position]:
+    """Put a snapshot in the place of all that is stored of a document, its history too; its versions stay.
+
+    Nothing of what was there is read: this is how a damaged document is mended. The snapshot gets a position of its
+    own, behind the last entry.
+    """
+    yield from database.drop_abandoned()
+    putter = Putter(database)
+    try:
+        state = yield from putter.put(snapshot.state)
+        aside = yield from putter.put(snapshot.index)
+        # From here to the yield is one transaction: the old or the new.
+        key = database.there(document)
+        putter.keep()
+        last, time_ms = database.rows("SELECT last, max(updated_ms, folded_ms) FROM documents WHERE key = ?", (key,))[0]
+        upto = Position(last + 1)
+        doomed = _drop_all(database, key)
+        _put_snapshot(database, key, upto, time_ms, (state, len(snapshot.state), aside, len(snapshot.index)))
+        database.execute(
+            "UPDATE documents SET last = ?, folded = ?, folded_ms = ?, complete_from = ? WHERE key = ?",
+            (upto, upto, time_ms, upto, key),
+        )
+        _count(database, key)
+        database.forget(document)
+        yield  # the commit: when it fails, the job is closed here
+    except BaseException:
+        putter.failed()
+        raise
+    yield from _clean(database, key, upto, doomed)
+    return upto
+
+
+def _drop_all(database: Database, key: int) -> list[int]:
+    """Drop the rows of all snapshots and segments; returns their blobs, which are in `staging` then."""
+    rows = database.rows("SELECT id FROM segments WHERE document = ?", (key,))
+    doomed = _drop_segments(database, [id_ for (id_,) in rows])
+    return doomed + _drop_snapshots(database, key, [stone.upto for stone in stones(database, key)])
+
+
+def _put_snapshot(database: Database, key: int, upto: Position, time_ms: int, blobs: tuple[int, int, int, int]) -> None:
+    database.execute(
+        "INSERT INTO snapshots (document, upto, time_ms, state, state_bytes, aside, aside_bytes)"
+        " VALUES (?,?,?,?,?,?,?)",
+        (key, upto, time_ms, *blobs),
+    )
+
+
+def _swap_segments(
+    database: Database, key: int, segments: Sequence[Segment], bodies: Sequence[bytes], blobs: Sequence[int]
+) -> list[int]:
+    """Write the rows of new segments in the place of those they take in; returns the blobs of those."""
+    doomed = []
+    for segment, body, blob in zip(segments, bodies, blobs, strict=True):
+        doomed += _drop_segments(database, segment.replaces)
+        database.execute(
+            "INSERT INTO segments (document, first, last, window_ms, author, blob, bytes) VALUES (?,?,?,?,?,?,?)",
+            (key, segment.first, segment.last, segment.window_ms, segment.author, blob, len(body)),
+        )
+    return doomed
+
+
+def _clean(database: Database, key: int, upto: Position, doomed: list[int]) -> Steps[None]:
+    while (
+        database.execute(
+            "DELETE FROM entries WHERE document = ? AND position IN"
+            " (SELECT position FROM entries WHERE document = ? AND position <= ? LIMIT ?)",
+            (key, key, upto, _ROWS),
+        ).rowcount
+        == _ROWS
+    ):
+        yield
+    try:
+        yield from database.drop_blobs(doomed)
+    except BaseException:
+        database.abandoned += doomed
+        raise
+
+
+def prune(database: Database, retention_ms: int, trash_ms: int, now_ms: int) -> Steps[None]:
+    """Drop what is past its retention, document by document (J11)."""
+    yield from database.drop_abandoned()
+    horizon_ms = now_ms - retention_ms
+    key = 0
+    while True:
+        found = database.rows(
+            "SELECT key FROM documents WHERE history_ms < ? AND key > ? ORDER BY key LIMIT 1", (horizon_ms, key)
+        )
+        if not found:
+            break
+        key = found[0][0]
+        doomed = _prune_rows(database, key, horizon_ms, retention_ms > 0)
+        if doomed:
+            _count(database, key)
+            yield
+            yield from _clean(database, key, START, doomed)
+        yield
+    due = "deleted_ms <= ? AND NOT purged"
+    gone = database.rows(f"SELECT key FROM documents WHERE {due}", (now_ms - trash_ms,))  # noqa: S608 - our own text
+    for (key,) in gone:
+        # Others have had their turn meanwhile, and may have restored it.
+        if database.row(f"SELECT 1 FROM documents WHERE key = ? AND {due}", (key, now_ms - trash_ms)):  # noqa: S608
+            yield from _purge(database, key)
+    # Give the file's free pages back to the disk, a few at a time.
+    while _free_pages(database) > _SPARE_PAGES:
+        database.rows("PRAGMA incremental_vacuum(256)")
+        yield
+
+
+_SPARE_PAGES = 4096  # 16 MiB stay for what comes next
+
+
+def _free_pages(database: Database) -> int:
+    return int(database.rows("PRAGMA freelist_count")[0][0])
+
+
+def _prune_rows(database: Database, key: int, horizon_ms: int, keeps: bool) -> list[int]:
+    """Drop a document's rows of history before the horizon; their blobs are in `staging` then."""
+    kept = stones(database, key)
+    base = history.base_of(kept, horizon_ms) if keeps else max(kept, key=lambda stone: stone.upto, default=None)
+    if base is None:
+        return []
+    rows = database.rows("SELECT id FROM segments WHERE document = ? AND last <= ?", (key, base.upto))
+    doomed = _drop_segments(database, [id_ for (id_,) in rows])
+    doomed += _drop_snapshots(database, key, [stone.upto for stone in kept if stone.upto < base.upto])
+    database.execute("UPDATE documents SET complete_from = max(complete_from, ?) WHERE key = ?", (base.upto, key))
+    return doomed
+
+
+def _purge(database: Database, key: int) -> Steps[None]:
+    doomed = _drop_all(database, key)
+    doomed += _stage(database, "SELECT blob FROM versions WHERE document = ?", (key,))
+    database.execute("DELETE FROM versions WHERE document = ?", (key,))
+    database.execute(
+        "UPDATE documents SET purged = 1, title = NULL, kind = NULL, schema = NULL, updated_by = NULL, folded = last,"
+        " complete_from = last WHERE key = ?",
+        (key,),
+    )
+    _count(database, key)
+    (last,) = database.rows("SELECT last FROM documents WHERE key = ?", (key,))[0]
+    yield
+    yield from _clean(database, key, last, doomed)
+
+
+def _stage(database: Database, sql: str, values: Iterable[object]) -> list[int]:
+    blobs = [blob for (blob,) in database.rows(sql, values) if blob]
+    for blob in blobs:
+        database.execute("INSERT OR IGNORE INTO staging (blob) VALUES (?)", (blob,))
+    return blobs
+
+
+def _drop_segments(database: Database, ids: Sequence[int]) -> list[int]:
+    doomed = []
+    for id_ in ids:
+        doomed += _stage(database, "SELECT blob FROM segments WHERE id = ?", (id_,))
+        database.execute("DELETE FROM segments WHERE id = ?", (id_,))
+    return doomed
+
+
+def _drop_snapshots(database: Database, key: int, uptos: Sequence[Position]) -> list[int]:
+    doomed = []
+    for upto in uptos:
+        for column in ("state", "aside"):
+            sql = f"SELECT {column} FROM snapshots WHERE document = ? AND upto = ?"  # noqa: S608 - a column of ours
+            doomed += _stage(database, sql, (key, upto))
+        database.execute("DELETE FROM snapshots WHERE document = ? AND upto = ?", (key, upto))
+    return doomed
+
+
+def _count(database: Database, key: int) -> None:
+    """Bring the sizes in a document's row up to date."""
+    database.execute(
+        """UPDATE documents SET
+             history_ms = (SELECT min(window_ms) FROM segments WHERE document = key),
+             snapshot_bytes = (SELECT coalesce(sum(state_bytes + aside_bytes), 0) FROM snapshots
+                                WHERE document = key AND upto = folded),
+             history_bytes = (SELECT coalesce(sum(bytes), 0) FROM segments WHERE document = key)
+                           + (SELECT coalesce(sum(state_bytes + aside_bytes), 0) FROM snapshots
+                               WHERE document = key AND upto < folded),
+             tail_bytes = (SELECT coalesce(sum(length(body)), 0) FROM entries
+                            WHERE document = key AND position > folded)
+           WHERE key = ?""",
+        (key,),
+    )
+
+
+def save_version(
+    database: Database, document: DocumentId, state: bytes, *, time_ms: int, authors: Sequence[str], name: str | None
+) -> Steps[VersionInfo]:
+    """Keep a state (J12)."""
+    database.there(document)
+    putter = Putter(database)
+    try:
+        blob = yield from putter.put(state)
+        key = database.there(document)
+        putter.keep()
+        cursor = database.execute(
+            "INSERT INTO versions (document, time_ms, authors, name, blob, bytes) VALUES (?,?,?,?,?,?)",
+            (key, time_ms, json.dumps(list(authors)), name, blob, len(state)),
+        )
+        yield  # the commit: when it fails, the job is closed here
+    except BaseException:
+        putter.failed()
+        raise
+    return VersionInfo(cursor.lastrowid or 0, time_ms, tuple(authors), name, len(state))
+
+
+def delete_version(database: Database, document: DocumentId, number: int) -> Steps[None]:
+    """Drop a version."""
+    _, blob = version_row(database, document, number)
+    _stage(database, "SELECT blob FROM versions WHERE id = ?", (number,))
+    database.execute("DELETE FROM versions WHERE id = ?", (number,))
+    yield
+    try:
+        yield from database.drop_blobs([blob])
+    except BaseException:
+        database.abandoned.append(blob)
+        raise
+
+
+# short calls
+
+
+def rename_version(document: DocumentId, number: int, name: str | None) -> Callable[[Database], VersionInfo]:
+    """Name a version."""
+
+    def run(database: Database) -> VersionInfo:
+        found, _ = version_row(database, document, number)
+        database.execute("UPDATE versions SET name = ? WHERE id = ?", (name, number))
+        return replace(found, name=name)
+
+    return run
+
+
+def set_info(
+    document: DocumentId, title: str | None, kind: str | None, schema: int | None, now_ms: int
+) -> Callable[[Database], None]:
+    """Mirror title, kind and schema (J13)."""
+
+    def run(database: Database) -> None:
+        known = database.living(document) or database.create(document, now_ms)
+        database.execute(
+            "UPDATE documents SET title = ?, kind = ?, schema = ? WHERE key = ?", (title, kind, schema, known.key)
+        )
+
+    return run
+
+
+_LINKS = "SELECT links_generation, link_read_ms, link_edit_ms FROM documents WHERE key = ?"
+
+
+def add_link(document: DocumentId, can: Literal["read", "edit"], time_ms: int) -> Callable[[Database], Links]:
+    """Note that there is a link."""
+    column = {"read": "link_read_ms", "edit": "link_edit_ms"}[can]
+    sql = f"UPDATE documents SET {column} = coalesce({column}, ?) WHERE key = ?"  # noqa: S608 - a column of ours
+
+    def run(database: Database) -> Links:
+        key = database.there(document)
+        database.execute(sql, (time_ms, key))
+        return Links(*database.rows(_LINKS, (key,))[0])
+
+    return run
+
+
+def reset_links(document: DocumentId) -> Callable[[Database], Links]:
+    """Begin a new generation of links."""
+
+    def run(database: Database) -> Links:
+        key = database.there(document)
+        database.execute(
+            "UPDATE documents SET links_generation = links_generation + 1, link_read_ms = NULL, link_edit_ms = NULL"
+            " WHERE key = ?",
+            (key,),
+        )
+        return Links(*database.rows(_LINKS, (key,))[0])
+
+    return run
+
+
+def delete(document: DocumentId, now_ms: int) -> Callable[[Database], None]:
+    """Set the tombstone (J14)."""
+
+    def run(database: Database) -> None:
+        known = database.known(document) or database.create(document, now_ms)
+        database.execute(
+            "UPDATE documents SET deleted_ms = ? WHERE key = ? AND deleted_ms IS NULL", (now_ms, known.key)
+        )
+        known.deleted = True
+
+    return run
+
+
+def restore(document: DocumentId) -> Callable[[Database], None]:
+    """Take the tombstone away (J14)."""
+
+    def run(database: Database) -> None:
+        known = database.known(document)
+        if known is None:
+            raise not_there(document)
+        if database.rows("SELECT purged FROM documents WHERE key = ?", (known.key,)) == [(1,)]:
+            raise DocumentDeletedError(f"document {document} was deleted, and its content has been purged")
+        database.execute("UPDATE documents SET deleted_ms = NULL WHERE key = ?", (known.key,))
+        known.deleted = False
+
+    return run
+
+
+def cleared(database: Database, *, key: int) -> None:
+    """Nothing is kept elsewhere for a purged document any more (J22)."""
+    database.execute("UPDATE documents SET cleared = 1 WHERE key = ?", (key,))
+
+
+def probe(database: Database) -> None:
+    """Write something, so that its commit says whether the disk takes it."""
+    database.execute("UPDATE probe SET count = count + 1")

@@ -1,0 +1,368 @@
+"""The thread behind the SQLite journal: it alone touches the database, in rounds.
+
+Rules:
+    SW1  A round is: everything that waits to be appended in one transaction; then its acknowledgements, all with one
+         call into the event loop; then at most 2 ms of reading and one slice (1 MiB) of long writing. So an append
+         waits for at most one slice of other people's work, and a storm of loads never stops acknowledgements.
+    SW2  Whatever commits is told; whatever does not commit is told too, as `JournalUnavailableError`, and with it
+         everything that was called before the event loop knew (J6): each call carries the stamp of the last failure it
+         knew of.
+    SW3  Disk full: the connection stays, the WAL is moved into the file to make room, the next call tries again. Any
+         other error of the disk: the connection is closed, the next call opens a new one.
+    SW4  A long write that fails is nobody's failure but its own.
+    SW5  Nor is an error of our own (a batch that cannot be encoded, a row that cannot be read): it is logged, and is
+         the `InternalError` of the one item. Only what concerns the disk concerns the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections import deque
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from time import perf_counter
+from typing import Any
+
+from raffia.errors import InternalError, JournalUnavailableError, QuarantinedError, RaffiaError
+from raffia.journal.entries import encode_batch
+from raffia.journal.search import EDITED_MS
+from raffia.journal.sqlite.database import Database, Steps
+from raffia.runtime.logs import get_logger
+from raffia.types import Batch, DocumentId, Position
+
+log = get_logger("raffia.journal")
+
+READ_S = 0.002
+CHECKPOINT_BYTES = 4 * 1024 * 1024
+IDLE_CHECKPOINT_BYTES = 512 * 1024
+IDLE_S = 1.0
+_ROWS = 64  # appends in one statement
+
+_INSERT = "INSERT INTO entries (document, position, time_ms, body) VALUES "
+_INSERTS = {count: _INSERT + ",".join(["(?,?,?,?)"] * count) for count in range(1, _ROWS + 1)}
+
+
+class Append:
+    """A batch that waits to become durable."""
+
+    __slots__ = ("batch", "document", "future", "size", "stamp")
+
+    def __init__(
+        self, document: DocumentId, batch: Batch, future: asyncio.Future[Position], size: int, stamp: int
+    ) -> None:
+        self.document = document
+        self.batch = batch
+        self.future = future
+        self.size = size
+        self.stamp = stamp
+
+
+class Call:
+    """A short write: one function, in the transaction of the appends around it. If it raises, nothing is written."""
+
+    __slots__ = ("future", "run", "size", "stamp")
+
+    def __init__(self, run: Callable[[Database], Any], future: asyncio.Future[Any], stamp: int) -> None:
+        self.run = run
+        self.future = future
+        self.stamp = stamp
+        self.size = 0
+
+
+class Job:
+    """Long work in slices."""
+
+    __slots__ = ("future", "start", "steps", "writes")
+
+    def __init__(self, start: Callable[[Database], Steps[Any]], future: asyncio.Future[Any], writes: bool) -> None:
+        self.start = start
+        self.future = future
+        self.writes = writes
+        self.steps: Steps[Any] | None = None
+
+
+class Stop:
+    """The last thing in the queue."""
+
+    __slots__ = ()
+
+
+Item = Append | Call | Job | Stop
+Outcome = tuple[Append | Call | Job, Any, RaffiaError | None]
+
+
+class Delivery:
+    """What one round has to say to the event loop.
+
+    Attributes:
+        outcomes: item, result, error.
+        commit_s: seconds of the commit; None when there was none.
+        failed: the outcomes are those of a commit that failed.
+        refused_below: calls with an older stamp than this have failed (SW2).
+    """
+
+    __slots__ = ("commit_s", "failed", "outcomes", "refused_below")
+
+    def __init__(self, outcomes: list[Outcome], commit_s: float | None, failed: bool, refused_below: int) -> None:
+        self.outcomes = outcomes
+        self.commit_s = commit_s
+        self.failed = failed
+        self.refused_below = refused_below
+
+
+class Writer:
+    """The thread's state.
+
+    Args:
+        database: not open yet; from now on this thread's.
+        queue: where the event loop puts items.
+        deliver: hands a `Delivery` to the event loop; safe to call from this thread.
+
+    Attributes:
+        ended: nothing that is put into the queue from now on is looked at.
+    """
+
+    def __init__(self, database: Database, queue: SimpleQueue[Item], deliver: Callable[[Delivery], None]) -> None:
+        self._database = database
+        self._queue = queue
+        self._deliver = deliver
+        self._writes: list[Append | Call] = []
+        self._reads: deque[Job] = deque()
+        self._long: deque[Job] = deque()
+        self._stopping = False
+        self._refused_below = 0
+        self.ended = False
+
+    def run(self, opened: Callable[[BaseException | None], None], ended: Callable[[], None]) -> None:
+        """Open the database, say so, work until stopped, and say that it is over."""
+        try:
+            self._database.open()
+        except (RaffiaError, sqlite3.Error, OSError) as error:
+            opened(error)
+            return
+        opened(None)
+        try:
+            while not self._stopping or self._writes or self._reads or self._long or not self._queue.empty():
+                self._round()
+            self._database.close()
+        finally:  # after an error it is our fault; its traceback goes to threading.excepthook
+            self.ended = True
+            self._database.abandon()
+            self._give_up()
+            ended()
+
+    def _round(self) -> None:
+        self._take()
+        if self._writes:
+            self._commit(self._writes)
+            self._writes = []
+        if self._reads:
+            self._read()
+        if self._long:
+            self._write()
+        if self._database.wal_bytes > CHECKPOINT_BYTES:
+            self._checkpoint()
+
+    def _take(self) -> None:
+        queue = self._queue
+        if not (self._reads or self._long or self._stopping):
+            try:
+                self._sort(queue.get(timeout=IDLE_S if self._database.wal_bytes > IDLE_CHECKPOINT_BYTES else None))
+            except Empty:
+                self._checkpoint()
+                return
+        while not queue.empty():
+            self._sort(queue.get())
+
+    def _sort(self, item: Item) -> None:
+        if isinstance(item, Append | Call):
+            self._writes.append(item)
+        elif isinstance(item, Job):
+            (self._long if item.writes else self._reads).append(item)
+        else:
+            self._stopping = True
+
+    # commits
+
+    def _commit(self, writes: list[Append | Call]) -> None:
+        if writes[0].stamp < self._refused_below:  # stamps only grow
+            stale = [item for item in writes if item.stamp < self._refused_below]
+            self._refuse(stale, "a write before it failed", failed=False)
+            writes = writes[len(stale) :]
+            if not writes:
+                return
+        began = perf_counter()
+        try:
+            self._ready()
+            self._database.trust()
+            outcomes = self._transact(writes)
+        except (sqlite3.Error, OSError) as error:
+            self._refused_below = writes[-1].stamp + 1
+            self._refuse(writes, self._fail(error), failed=True)
+            return
+        self._deliver(Delivery(outcomes, perf_counter() - began, False, self._refused_below))
+
+    def _refuse(self, items: list[Append | Call], why: str, *, failed: bool) -> None:
+        outcomes: list[Outcome] = [(item, None, JournalUnavailableError(why)) for item in items]
+        self._deliver(Delivery(outcomes, None, failed, self._refused_below))
+
+    def _transact(self, writes: list[Append | Call]) -> list[Outcome]:
+        database = self._database
+        outcomes: list[Outcome] = []
+        values: list[object] = []
+        documents = set()
+        for item in writes:
+            try:
+                if isinstance(item, Append):
+                    row, position = self._place(item)
+                    values += row
+                    documents.add(row[0])
+                    outcomes.append((item, position, None))
+                    if len(values) == 4 * _ROWS:
+                        database.begin()
+                        self._insert(values)
+                        values = []
+                else:
+                    database.begin()
+                    self._insert(values)
+                    values = []
+                    with database.whole():
+                        outcomes.append((item, item.run(database), None))
+            except RaffiaError as error:
+                outcomes.append((item, None, error))
+            except (sqlite3.Error, OSError):
+                raise
+            except Exception as error:  # SW5
+                log.exception("a write failed by our fault", document=getattr(item, "document", None))
+                outcomes.append((item, None, InternalError(f"cannot be stored: {error!r}")))
+        # Appends to known documents alone are one statement, which is a transaction by itself.
+        self._insert(values)
+        database.commit()
+        database.wal_bytes += 8192 + 8192 * len(documents) + sum(item.size for item in writes)
+        return outcomes
+
+    def _place(self, item: Append) -> tuple[tuple[int, int, int, bytes], Position]:
+        batch = item.batch
+        body = encode_batch(batch)
+        known = self._database.living(item.document)
+        if known is None:
+            self._database.begin()
+            known = self._database.create(item.document, batch[0].time_ms)
+        known.last += 1
+        if known.author != batch[-1].author or batch[-1].time_ms >= known.edited_ms + EDITED_MS:
+            # Not in the trigger: an index that every append writes to would cost each of them a page (JS1).
+            self._database.begin()
+            self._database.edited(known, batch[-1].time_ms, batch[-1].author)
+        return (known.key, known.last, batch[-1].time_ms, body), Position(known.last)
+
+    def _insert(self, values: list[object]) -> None:
+        if values:
+            self._database.execute(_INSERTS[len(values) // 4], values)
+
+    # long work
+
+    def _read(self) -> None:
+        until = perf_counter() + READ_S
+        outcomes: list[Outcome] = []
+        while self._reads and perf_counter() < until:
+            job = self._reads[0]
+            if job.future.cancelled():
+                self._reads.popleft()
+                continue
+            try:
+                self._ready()
+                outcome = self._step(job)
+            except sqlite3.DatabaseError as error:
+                # SQLITE_CORRUPT: a page of this document; the others are served on.
+                corrupt = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT
+                why = self._fail(error)
+                outcome = (job, None, QuarantinedError(why) if corrupt else JournalUnavailableError(why))
+            except OSError as error:
+                outcome = (job, None, JournalUnavailableError(self._fail(error)))
+            if outcome is not None:
+                self._reads.popleft()
+                outcomes.append(outcome)
+        if outcomes:
+            self._deliver(Delivery(outcomes, None, False, self._refused_below))
+
+    def _write(self) -> None:
+        job = self._long[0]
+        outcome: Outcome | None
+        try:
+            self._ready()
+            self._database.trust()
+            self._database.begin()
+            outcome = self._step(job)
+            if outcome is not None and outcome[2] is not None:
+                self._database.rollback()
+            else:
+                self._database.commit()
+                self._database.wal_bytes += 64 * 1024
+        except (sqlite3.Error, OSError) as error:
+            outcome = (job, None, JournalUnavailableError(self._fail(error)))
+            if job.steps is not None:
+                job.steps.close()
+        if outcome is not None:
+            self._long.popleft()
+            self._deliver(Delivery([outcome], None, False, self._refused_below))
+
+    def _step(self, job: Job) -> Outcome | None:
+        try:
+            if job.steps is None:
+                job.steps = job.start(self._database)
+            next(job.steps)
+        except StopIteration as end:
+            return job, end.value, None
+        except RaffiaError as error:
+            return job, None, error
+        except (sqlite3.Error, OSError):
+            raise
+        except Exception as error:  # SW5
+            log.exception("work of the journal failed by our fault")
+            return job, None, InternalError(f"the journal failed: {error!r}")
+        return None
+
+    # trouble
+
+    def _ready(self) -> None:
+        if not self._database.is_open:
+            try:
+                self._database.open()
+            except RaffiaError as error:
+                raise OSError(str(error)) from error
+
+    def _fail(self, error: Exception) -> str:
+        """Put the connection in order after an error (SW3); returns how to say it."""
+        database = self._database
+        full = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+        try:
+            database.rollback()
+            if full:
+                database.checkpoint("TRUNCATE")
+        except sqlite3.Error as second:
+            # Also full: what can be read goes on being read. Anything else: a new connection.
+            full = full and second.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL
+        if full:
+            return f"no room left for {database.folder}: {error}"
+        database.abandon()
+        return f"cannot write to {database.folder}: {error}"
+
+    def _checkpoint(self) -> None:
+        try:
+            self._ready()
+            self._database.checkpoint()
+        except (sqlite3.Error, OSError) as error:
+            self._database.wal_bytes = 0  # try again after as much again
+            self._fail(error)
+
+    def _give_up(self) -> None:
+        left: list[Append | Call | Job] = [*self._writes, *self._reads, *self._long]
+        while not self._queue.empty():
+            item = self._queue.get()
+            if not isinstance(item, Stop):
+                left.append(item)
+        if left:
+            why = "the journal's thread has ended"
+            outcomes: list[Outcome] = [(item, None, JournalUnavailableError(why)) for item in left]
+            self._deliver(Delivery(outcomes, None, True, self._refused_below))

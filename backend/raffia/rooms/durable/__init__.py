@@ -1,0 +1,1 @@
+"""How edits become durable, and how the log comes back: queue, compaction, following, loading."""

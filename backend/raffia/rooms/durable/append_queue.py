@@ -1,0 +1,341 @@
+"""A room's way to the journal: what is not durable yet, in order, and who waits for it.
+
+Rules (tests quote these ids):
+    V1  Batches of one document are appended one after another, in order; what comes meanwhile makes the next batch.
+    V2  A ticket is handed back only when the batch that holds its last part is durable, and all before it.
+    V3  An update that held nothing new rides with what is pending at that moment: "known" may mean only in memory.
+    V4  While the journal is away everything stays here, in order, and is appended again when it is back; appends that
+        failed may be durable all the same, which is harmless: updates are idempotent.
+    V5  After an append the next one waits a little: a commit costs as much as twenty deliveries, and what comes
+        meanwhile shares it.
+    V6  Past `max_unsaved_bytes` nothing more is taken; the room refuses edits with "later".
+    V7  After a failure that is not "away" nothing more is appended: what follows would stand behind a gap.
+    V8  While the log lacks what this room has seen of it (it was cut, or another Redis took over), nothing is appended
+        and nobody is told "stored" until what it lacks stands in front of the queue. That holds the queued edits too,
+        so those who wait for them ride with it.
+    V9  A batch is bounded, but for one edit that is larger by itself: what has gathered while the journal was away must
+        not take longer than its deadline, be appended again for that, and again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from time import monotonic
+
+from raffia.errors import DocumentDeletedError, JournalUnavailableError, LogLostError, RaffiaError
+from raffia.journal import Loaded
+from raffia.rooms.services import Services
+from raffia.rooms.session import Ticket
+from raffia.runtime.logs import get_logger
+from raffia.types import START, Batch, DocumentId, Edit, Position
+
+log = get_logger("raffia.rooms.durable.append_queue")
+
+FIRST_RETRY_S = 0.05
+LAST_RETRY_S = 2.0
+BATCH_BYTES = 1024 * 1024
+
+Item = tuple[Edit | None, Ticket | None]
+
+
+def _ignore(*_what: object) -> None:
+    """Told instead of a room that is closed."""
+
+
+class AppendQueue:
+    """The unsaved edits of one room.
+
+    Attributes:
+        position: of the last entry that is known to be durable.
+        batch: what was appended last or is being appended: by this very object a follower knows its own.
+        folded: position up to which the log is in the snapshot, as far as is known.
+        unsaved_bytes: size of what is not durable.
+        saved_bytes: size of the log behind the snapshot.
+        saved_updates: how many updates are in it.
+    """
+
+    __slots__ = (
+        "_document",
+        "_done",
+        "_held",
+        "_holds",
+        "_idle",
+        "_in_flight",
+        "_is_lost",
+        "_journal",
+        "_metrics",
+        "_moved",
+        "_on_log_lost",
+        "_on_lost",
+        "_on_saved",
+        "_pause_s",
+        "_put",
+        "_queue",
+        "_stir",
+        "_task",
+        "batch",
+        "folded",
+        "position",
+        "saved_bytes",
+        "saved_updates",
+        "unsaved_bytes",
+    )
+
+    def __init__(
+        self,
+        document: DocumentId,
+        services: Services,
+        loaded: Loaded,
+        *,
+        on_saved: Callable[[list[Ticket]], None],
+        on_lost: Callable[[RaffiaError], None],
+        on_log_lost: Callable[[], None] = _ignore,
+    ) -> None:
+        self._document = document
+        self._journal = services.journal
+        self._metrics = services.metrics
+        self._on_saved = on_saved
+        self._pause_s = services.settings.append_pause_s
+        self._on_lost = on_lost
+        self._on_log_lost = on_log_lost
+        self._held = False
+        self._holds = 0
+        self._put = self._done = 0  # edits, so far
+        self._moved: asyncio.Event | None = None
+        self._stir = asyncio.Event()
+        self.batch: Batch = ()
+        self.folded: Position = START
+        self._queue: list[Item] = []
+        self._in_flight: list[Item] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._idle: asyncio.Event | None = None
+        self._is_lost = False
+        self.position: Position = loaded.position
+        self.unsaved_bytes = 0
+        edits = [edit for entry in loaded.entries for edit in entry.batch]
+        self.saved_bytes = sum(len(edit.update) for edit in edits)
+        self.saved_updates = len(edits)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether everything that was put here is durable."""
+        return not self._queue and self._in_flight is None and not self._held
+
+    def put(self, items: list[Item]) -> None:
+        """Take edits and those who wait for them; called in the turn in which they are broadcast."""
+        if self._is_lost:
+            return
+        self._queue += items
+        self._put += sum(edit is not None for edit, _ in items)
+        size = sum(len(edit.update) for edit, _ in items if edit is not None)
+        self.unsaved_bytes += size
+        self._metrics.journal_unsaved_bytes += size
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._task is None and self._queue and not self._held:
+            self._stir.clear()
+            self._task = asyncio.get_running_loop().create_task(self._save())
+
+    def ride(self, ticket: Ticket) -> bool:
+        """Let a ticket wait for what is pending (V3); False when nothing is."""
+        if self._is_lost:
+            return True  # "known" is not durable here: nobody is told so
+        if self._queue or self._held:
+            self._queue.append((None, ticket))
+        elif self._in_flight is not None:
+            self._in_flight.append((None, ticket))
+        else:
+            return False
+        return True
+
+    async def settled(self) -> None:
+        """Wait until everything put here so far, and after, is durable."""
+        while not self.is_idle:
+            if self._idle is None:
+                self._idle = asyncio.Event()
+            await self._idle.wait()
+
+    async def durable(self) -> bool:
+        """Wait until everything put here so far is durable; False when it was lost, or the log has lost something."""
+        wanted, holds = self._put, self._holds
+        while not self._is_lost and not self._held and self._holds == holds:
+            if self._done >= wanted:
+                return True
+            if self._moved is None:
+                self._moved = asyncio.Event()
+            await self._moved.wait()
+        return False
+
+    def _move(self) -> None:
+        if self._moved is not None:
+            self._moved.set()
+            self._moved = None
+
+    async def stop(self) -> None:
+        """Give up what is not durable: for a document that has been deleted, and for tests that pull the plug."""
+        task, self._task = self._task, None
+        self._lose()
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    def give_up(self) -> None:
+        """The room has lost its journal: whatever is not durable never will be (V7)."""
+        self._lose()
+        self._stir.set()
+
+    def retire(self) -> None:
+        """The room is closed: let go of it, so that its memory is free at once and not with the next collection."""
+        self._on_saved = self._on_lost = self._on_log_lost = _ignore
+
+    # -- a log that has lost something -----------------------------------------------------------------------------
+
+    @property
+    def queued(self) -> int:
+        """How many items wait; while it is held more are only added behind them."""
+        return len(self._queue)
+
+    def hold(self) -> None:
+        """Append nothing more until `resume` (V8); what is known of the log's positions is void."""
+        if self._is_lost:
+            return
+        self._held = True
+        self._holds += 1
+        self.folded = START
+        self._stir.set()
+        self._move()
+
+    async def quiet(self) -> None:
+        """Wait until nothing is under way."""
+        while self._task is not None:
+            await asyncio.wait({self._task})
+
+    def resume(self, lacking: Edit | None, covered: int) -> None:
+        """Go on, first with what the log lacks, if anything (V8).
+
+        Args:
+            lacking: all of the document that the log lacks.
+            covered: how many items of the queue were in that document already: those need not be appended again.
+        """
+        self._held = False
+        if self._is_lost:
+            return
+        if lacking is not None:
+            there, later = self._queue[:covered], self._queue[covered:]
+            size = len(lacking.update) - sum(len(edit.update) for edit, _ in there if edit is not None)
+            self.unsaved_bytes += size
+            self._metrics.journal_unsaved_bytes += size
+            self._queue = [(lacking, None), *((None, ticket) for _, ticket in there if ticket is not None), *later]
+        self._put = self._done + sum(edit is not None for edit, _ in self._queue)
+        if self._queue:
+            self._go_on()
+        elif self._idle is not None:
+            self._idle.set()
+            self._idle = None
+
+    async def _save(self) -> None:
+        retry_s = FIRST_RETRY_S
+        try:
+            while self._queue and not self._held:
+                # Take the batch before awaiting: what arrives while the disk is busy makes the next one.
+                batch = self._in_flight = self._take()
+                started_s = monotonic()
+                try:
+                    edits = tuple(edit for edit, _ in batch if edit is not None)
+                    if edits:
+                        self.batch = edits
+                        position = await self._journal.append(self._document, edits)
+                        if self._is_lost:
+                            return
+                        self.position = position
+                        self._metrics.journal_append_s.observe(monotonic() - started_s)
+                except JournalUnavailableError as error:
+                    if self._is_lost:
+                        return
+                    self._metrics.journal_failures += 1
+                    log.warning("journal away", document=self._document, detail=str(error), retry_s=retry_s)
+                    self._queue = batch + self._queue
+                    self._in_flight = None
+                    if isinstance(error, LogLostError):
+                        self.hold()
+                        self._on_log_lost()
+                        return
+                    await self._pause(retry_s)
+                    retry_s = min(2 * retry_s, LAST_RETRY_S)
+                    continue
+                retry_s = FIRST_RETRY_S
+                self._in_flight = None
+                self._saved(batch, edits)
+                if edits:
+                    await asyncio.sleep(self._pause_s)
+        except DocumentDeletedError as error:
+            self._lose()
+            self._on_lost(error)
+        except Exception as error:
+            # Nothing of it is acknowledged. The room closes its sessions, and their clients keep their copies.
+            log.exception("journal failed", document=self._document)
+            self._lose()
+            self._on_lost(JournalUnavailableError(f"the journal failed: {error}"))
+        finally:
+            self._task = None
+            if self._idle is not None:
+                self._idle.set()
+                self._idle = None
+
+    def _take(self) -> list[Item]:
+        """The next batch out of the queue (V9)."""
+        size = 0
+        for count, (edit, _) in enumerate(self._queue):
+            size += 0 if edit is None else len(edit.update)
+            if size > BATCH_BYTES and count:
+                batch, self._queue = self._queue[:count], self._queue[count:]
+                return batch
+        batch, self._queue = self._queue, []
+        return batch
+
+    async def _pause(self, pause_s: float) -> None:
+        """Sleep, unless `hold` wants the task to end."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stir.wait(), pause_s)
+
+    def _saved(self, batch: list[Item], edits: tuple[Edit, ...]) -> None:
+        size = sum(len(edit.update) for edit in edits)
+        self.unsaved_bytes -= size
+        self._metrics.journal_unsaved_bytes -= size
+        self.saved_bytes += size
+        self.saved_updates += len(edits)
+        self._done += len(edits)
+        self._move()
+        self._on_saved([ticket for _, ticket in batch if ticket is not None])
+
+    def _lose(self) -> None:
+        """Forget what is not durable, and whatever comes (V7)."""
+        self._is_lost = True
+        self._held = False
+        self._queue = []
+        self._in_flight = None
+        self._metrics.journal_unsaved_bytes -= self.unsaved_bytes
+        self.unsaved_bytes = 0
+        self._move()
+        if self._idle is not None:
+            self._idle.set()
+            self._idle = None
+
+    def followed(self, batch: Batch) -> None:
+        """Another replica's batch stands in the log: it counts for the length of it."""
+        self.saved_bytes += sum(len(edit.update) for edit in batch)
+        self.saved_updates += len(batch)
+
+    def folded_elsewhere(self, upto: Position) -> None:
+        """Another replica has folded the log up to here; what has come since is little."""
+        if upto > self.folded:
+            self.folded = upto
+            self.saved_bytes = self.saved_updates = 0
+
+    def compacted(self, saved_bytes: int, saved_updates: int) -> None:
+        """A snapshot covers this much of what had been saved."""
+        self.saved_bytes = max(0, self.saved_bytes - saved_bytes)
+        self.saved_updates = max(0, self.saved_updates - saved_updates)

@@ -1,0 +1,380 @@
+"""A document's long work: folding base and tail, snapshots for the journal, and the state for newcomers.
+
+Rules (tests quote these ids):
+    L1  Small documents are folded in place; larger ones in another process, while edits go on into the tail.
+    L2  One fold at a time; whoever needs one meanwhile shares the next.
+    L3  A newcomer gets squashed bytes: what was deleted before it asked is not in them.
+    L4  A snapshot goes to the journal when the log behind it has grown past a fraction of it, so that the cost per
+        update stays flat; it covers only what is durable, and is made in a quiet moment if there is one in time.
+        With several writers it is put in only when all that it holds is durable: what the log never gets, other
+        replicas never hear of, and the next of their snapshots would take it away from under what refers to it.
+    L5  Answers to equal state vectors are computed and framed once per version.
+    L6  Readers' questions are bounded: one at a time for all of them, and no more than a few wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Coroutine
+from time import monotonic, perf_counter
+
+from raffia.crdt.document import Deletes, Document, Fold
+from raffia.crdt.implied import implied_deletes
+from raffia.crdt.merge import diff, merge
+from raffia.crdt.ranges import IdRanges
+from raffia.errors import DocumentDeletedError, InternalError, JournalUnavailableError, RaffiaError
+from raffia.journal import Snapshot
+from raffia.rooms.durable.append_queue import AppendQueue
+from raffia.rooms.services import Services
+from raffia.runtime.logs import get_logger
+from raffia.types import EMPTY_STATE_VECTOR, DocumentId, Position
+from raffia.wire.transport import Frame
+
+log = get_logger("raffia.rooms.durable.compactor")
+
+INLINE_FOLD_BYTES = 24 * 1024  # folds in about 4 ms, less than the way to a worker is worth
+MAX_ANSWERS = 16
+MAX_FRAMES = 8
+MAX_ASKED = 64
+OVERDUE = 4  # a log this many times too long is folded although the room is never quiet
+COMPACT_AGAIN_S = 10.0  # after a snapshot that could not be made
+BYTES_PER_UPDATE = 40  # a log of one update per so many bytes of snapshot is worth folding
+
+Give = Callable[[bytes, bytes | None], None]
+Fail = Callable[[RaffiaError], None]
+
+
+def run_fold(job: Fold, *, with_index: bool) -> tuple[bytes, bytes]:
+    """Fold, and read the index out of the result; pure, for a worker."""
+    base = job.run()
+    index = Document.from_state(base, keep_deleted=job.keep_deleted).index(base) if with_index else b""
+    return base, index
+
+
+class Compactor:
+    """The long work of one room."""
+
+    __slots__ = (
+        "_answers",
+        "_answers_version",
+        "_append_queue",
+        "_asked",
+        "_asking",
+        "_base_version",
+        "_compacting",
+        "_diffs",
+        "_document",
+        "_document_id",
+        "_durable",
+        "_fold",
+        "_frames",
+        "_implied",
+        "_implied_version",
+        "_journal",
+        "_metrics",
+        "_not_before_s",
+        "_patience",
+        "_position",
+        "_settings",
+        "_stopped",
+        "_tail",
+        "_tasks",
+        "_workers",
+    )
+
+    def __init__(
+        self,
+        document_id: DocumentId,
+        document: Document,
+        append_queue: AppendQueue,
+        services: Services,
+        *,
+        position: Callable[[], Position] | None = None,
+        durable: Callable[[], Awaitable[bool]] | None = None,
+    ) -> None:
+        self._document_id = document_id
+        self._document = document
+        self._append_queue = append_queue
+        # Of several replicas that see the same log grow, one is to be first.
+        self._patience = 1.0 if position is None else random.uniform(1.0, 1.5)  # noqa: S311 - no secret
+        self._position = position or (lambda: append_queue.position)  # up to where the document holds the log
+        self._durable = durable  # waits until what the document holds now stands in the log (L4)
+        self._journal = services.journal
+        self._workers = services.workers
+        self._settings = services.settings
+        self._metrics = services.metrics
+        self._answers: dict[bytes, bytes] = {}
+        self._answers_version = -1
+        self._frames: dict[bytes, tuple[bytes, Frame]] = {}
+        self._fold: asyncio.Task[Snapshot] | None = None
+        self._base_version = 0  # of the document that the base holds all of
+        self._diffs: dict[tuple[int, bytes], asyncio.Task[bytes]] = {}
+        self._tail: tuple[bytes, int, bytes | None] | None = None
+        self._implied = IdRanges()
+        self._implied_version = -1
+        self._asked: list[tuple[Deletes, Callable[[bool], None]]] = []
+        self._asking = False
+        self._compacting = False
+        self._not_before_s = 0.0
+        self._stopped = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something runs."""
+        return self._compacting or self._fold is not None or bool(self._tasks)
+
+    # -- the state for a client ----------------------------------------------------------------------------------
+
+    def state(self, state_vector: bytes, give: Give, fail: Fail) -> None:
+        """Compute what a client with this state vector lacks and hand it to `give`, at once where that is quick.
+
+        Args:
+            state_vector: checked already.
+            give: called with a step 2, and with an update of what came while that was computed, or None.
+            fail: called instead when it cannot be computed: a client asks only once.
+        """
+        document = self._document
+        if self._answers_version == document.version and (known := self._answers.get(state_vector)) is not None:
+            give(known, None)
+            return
+        if document.needs_fold_for_newcomers and document.size_bytes <= INLINE_FOLD_BYTES and self._fold is None:
+            self._fold_in_place()
+        if document.needs_fold_for_newcomers or self._is_large:
+            self._start(self._state_later(state_vector, give), fail)
+        else:
+            give(self._answer(state_vector), None)
+
+    @property
+    def _is_large(self) -> bool:
+        return self._document.size_bytes > self._settings.worker_threshold_bytes
+
+    async def _state_later(self, state_vector: bytes, give: Give) -> None:
+        document = self._document
+        if document.needs_fold_for_newcomers:
+            await self._folded()
+        if not self._is_large:
+            give(self._answer(state_vector), None)
+            return
+        # A large document: base and tail are sent one after the other, so that nothing long happens on the loop. The
+        # base is never empty here, so no editor finds an empty document at its first step 2.
+        if len(document.base) <= self._settings.worker_threshold_bytes:
+            await self._folded()
+        base = None
+        while base is not document.base:  # a fold that finished meanwhile has taken its part out of the tail
+            base = step2 = document.base
+            if state_vector != EMPTY_STATE_VECTOR:
+                step2 = await self._shared_diff(base, state_vector)
+        give(step2, self._merged_tail())
+
+    async def _shared_diff(self, base: bytes, state_vector: bytes) -> bytes:
+        """What the base holds beyond a state vector; one job for all who ask the same at the same time (L5)."""
+        key = (id(base), state_vector)  # the job holds the base
+        task = self._diffs.get(key)
+        if task is None:
+            task = self._diffs[key] = asyncio.create_task(self._workers.run(diff, base, state_vector))
+            task.add_done_callback(lambda _: self._diffs.pop(key, None))
+        return await asyncio.shield(task)
+
+    def _merged_tail(self) -> bytes | None:
+        document = self._document
+        # By the base too: a fold takes deleted content out of the tail without changing the version (L3).
+        if self._tail is None or self._tail[0] is not document.base or self._tail[1] != document.version:
+            tail = document.tail
+            self._tail = (document.base, document.version, merge(tail) if tail else None)
+        return self._tail[2]
+
+    def _answer(self, state_vector: bytes) -> bytes:
+        document = self._document
+        if self._answers_version != document.version:
+            self._answers.clear()
+            self._answers_version = document.version
+        known = self._answers.get(state_vector)
+        if known is None:
+            started_s = perf_counter()
+            known = document.since(state_vector)
+            self._metrics.merge_s.observe(perf_counter() - started_s)
+            if len(self._answers) >= MAX_ANSWERS:
+                self._answers.clear()
+            self._answers[state_vector] = known
+        return known
+
+    def frame(self, prefix: bytes, body: Callable[[bytes], bytes], step2: bytes) -> Frame:
+        """The frame of a step 2, prepared once per address and answer (L5)."""
+        cached = self._frames.get(prefix)
+        if cached is not None and cached[0] is step2:
+            return cached[1]
+        frame = Frame(prefix + body(step2))
+        if len(self._frames) >= MAX_FRAMES:
+            self._frames.clear()
+        self._frames[prefix] = (step2, frame)
+        return frame
+
+    def tick(self, _now_s: float) -> None:
+        """Forget answers that nobody asks for any more."""
+        self._frames.clear()
+        self._answers.clear()
+        self._tail = None
+
+    # -- what readers may send -----------------------------------------------------------------------------------
+
+    def check_implied(self, deletes: Deletes, done: Callable[[bool], None]) -> None:
+        """Find out, off the loop, whether the content implies these deletes (concurrent map sets and the like).
+
+        One question at a time, for all who ask meanwhile; past `MAX_ASKED` of them the answer is no (L6).
+        """
+        if self._are_implied(deletes):
+            done(True)
+        elif self._implied_version == self._document.version or len(self._asked) >= MAX_ASKED:
+            done(False)
+        else:
+            self._asked.append((deletes, done))
+            if len(self._asked) == 1 and not self._asking:
+                self._asking = True
+                self._start(self._find_implied())
+
+    def _are_implied(self, deletes: Deletes) -> bool:
+        return not any(self._implied.new_parts(client, ranges) for client, ranges in deletes)
+
+    async def _find_implied(self) -> None:
+        asked: list[tuple[Deletes, Callable[[bool], None]]] = []
+        try:
+            while self._asked:
+                asked, self._asked = self._asked, []
+                version = self._document.version
+                found = await self._workers.run(implied_deletes, (self._document.base, *self._document.tail))
+                # What is deleted stays deleted: what was found for an older version holds for all later ones.
+                self._implied, self._implied_version = found, version
+                while asked:
+                    deletes, done = asked.pop()
+                    done(self._are_implied(deletes))
+        finally:
+            self._asking = False
+            asked += self._asked
+            self._asked = []
+            for _, done in asked:
+                done(False)
+
+    # -- folding -------------------------------------------------------------------------------------------------
+
+    def _fold_in_place(self) -> None:
+        started_s = perf_counter()
+        job = self._document.fold()
+        self._document.folded(job, job.run())
+        self._base_version = self._document.version
+        self._metrics.squash_s.observe(perf_counter() - started_s)
+
+    async def _folded(self) -> None:
+        """Wait until everything that is in the document now has been folded (L2)."""
+        version = self._document.version
+        while self._base_version < version and (self._document.needs_fold_for_newcomers or self._is_large):
+            task = self._fold
+            if task is None:
+                task = self._fold = asyncio.create_task(self._fold_away(with_index=False))
+            try:
+                await asyncio.shield(task)
+            finally:
+                if self._fold is task and task.done():
+                    self._fold = None
+
+    async def _fold_away(self, *, with_index: bool) -> Snapshot:
+        started_s = perf_counter()
+        job, version = self._document.fold(), self._document.version
+        base, index = await self._workers.run(run_fold, job, with_index=with_index)
+        if not self._stopped:
+            self._document.folded(job, base)
+            self._base_version = version
+        self._metrics.squash_s.observe(perf_counter() - started_s)
+        return Snapshot(base, index)
+
+    # -- snapshots -----------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Fold the log into a snapshot if it has grown enough (L4)."""
+        if self._compacting or self._stopped:
+            return
+        excess = self._excess()
+        if excess < self._patience or monotonic() < self._not_before_s:
+            return
+        if self._append_queue.is_idle or excess >= OVERDUE:
+            self._compacting = True
+            self._start(self._compact())
+
+    def _excess(self) -> float:
+        """How much longer the log is than it may be; 1 means "fold"."""
+        settings, base_bytes = self._settings, len(self._document.base)
+        max_bytes = max(settings.compact_tail_bytes, settings.compact_tail_fraction * base_bytes)
+        max_updates = max(settings.compact_tail_updates, base_bytes / BYTES_PER_UPDATE)
+        return max(self._append_queue.saved_bytes / max_bytes, self._append_queue.saved_updates / max_updates)
+
+    async def _compact(self) -> None:
+        document, append_queue = self._document, self._append_queue
+        folded = append_queue.folded
+        try:
+            while self._fold is not None:
+                await asyncio.gather(asyncio.shield(self._fold), return_exceptions=True)
+            position, saved = self._position(), (append_queue.saved_bytes, append_queue.saved_updates)
+            if position <= append_queue.folded:
+                self._not_before_s = monotonic() + COMPACT_AGAIN_S
+                return  # nothing new may be covered, or another replica was quicker
+            append_queue.folded = position
+            if document.size_bytes <= INLINE_FOLD_BYTES:
+                self._fold_in_place()
+                snapshot = Snapshot(document.base, document.index(document.base))
+            else:
+                task = self._fold = asyncio.create_task(self._fold_away(with_index=True))
+                try:
+                    snapshot = await task
+                finally:
+                    self._fold = None
+            if self._durable is not None and not await self._durable():
+                append_queue.folded = min(append_queue.folded, folded)
+                self._not_before_s = monotonic() + COMPACT_AGAIN_S
+                return  # the log has lost something; it is read first
+            await self._journal.compact(self._document_id, snapshot, position)
+            append_queue.compacted(*saved)
+            self._metrics.compactions += 1
+        except (JournalUnavailableError, DocumentDeletedError) as error:
+            # Nothing is lost: the log is still whole.
+            log.warning("no snapshot", document=self._document_id, detail=str(error))
+            append_queue.folded = min(append_queue.folded, folded)  # or what it is since the log was cut
+            self._not_before_s = monotonic() + COMPACT_AGAIN_S
+        except BaseException:
+            append_queue.folded = min(append_queue.folded, folded)  # or what it is since the log was cut
+            self._not_before_s = monotonic() + COMPACT_AGAIN_S
+            raise
+        finally:
+            self._compacting = False
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Finish what runs; leave a snapshot when the next load would be long without one."""
+        while self.is_busy:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._append_queue.saved_updates >= self._settings.compact_tail_updates // 5 and self._append_queue.is_idle:
+            self._compacting = True
+            await self._guard(self._compact(), lambda _: None)  # the room closes without, too
+
+    async def stop(self) -> None:
+        """Give up what runs."""
+        self._stopped = True
+        tasks = [*self._tasks, *([self._fold] if self._fold is not None else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _start(self, work: Coroutine[None, None, None], fail: Fail = lambda _: None) -> None:
+        task = asyncio.get_running_loop().create_task(self._guard(work, fail))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # one that is cancelled before its first turn never runs
+
+    async def _guard(self, work: Coroutine[None, None, None], fail: Fail) -> None:
+        try:
+            await work
+        except Exception as error:
+            # The document goes on as it is; who waited for this is told.
+            log.exception("background work failed", document=self._document_id)
+            fail(error if isinstance(error, RaffiaError) else InternalError("background work failed"))

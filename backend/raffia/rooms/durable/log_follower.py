@@ -1,0 +1,271 @@
+"""What other replicas have written, on its way from the log into a room.
+
+Rules (tests quote these ids):
+    LF1  Entries are taken in the order of the log. One's own come back too and are known by their very batch.
+    LF2  `position` is what a snapshot may cover: everything up to it is in the document. It stays where it is while
+         entries are being fetched, and before the first entry that cannot be taken yet, or cannot be read at all.
+    LF3  After a `Gap` the same is done as after a `Reset`: entries that were trimmed meanwhile may have hidden a loss.
+    LF4  After a `Reset` (the log was cut, or another Redis took over), or when an append is refused for that reason,
+         the saver holds; the log is read; what the document lacks is taken, and what the log lacks is appended before
+         anything queued. Replicas do so at random moments of `SPREAD_S`, so that mostly one of them writes it.
+    LF5  While the journal is away this waits; only a deleted or unreadable document ends it, and the room with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from time import time_ns
+
+from raffia.crdt.document import Document
+from raffia.crdt.merge import diff, merge
+from raffia.crdt.update import read_update
+from raffia.errors import (
+    CrdtError,
+    DocumentDeletedError,
+    JournalUnavailableError,
+    QuarantinedError,
+    RaffiaError,
+    UpdateError,
+)
+from raffia.journal import Entry, Folded, Followed, Gap, Loaded, Reset
+from raffia.rooms.durable.append_queue import AppendQueue
+from raffia.rooms.durable.loading import rebuild
+from raffia.rooms.services import Services
+from raffia.runtime.logs import get_logger
+from raffia.types import EMPTY_UPDATE, DocumentId, Edit, Position
+
+log = get_logger("raffia.rooms.durable.log_follower")
+
+SPREAD_S = 0.5
+FIRST_RETRY_S = 0.1
+LAST_RETRY_S = 2.0
+
+Take = Callable[[Sequence[bytes]], bool]
+"""Takes updates from the log into the document; False when something of them has to wait for what is missing."""
+
+
+def compare(
+    loaded: Loaded, parts: Sequence[bytes], state_vector: bytes, *, keep_deleted: bool
+) -> tuple[bytes, bytes | None]:
+    """What a document lacks of the log, and what the log lacks of the document; pure.
+
+    Args:
+        loaded: the log.
+        parts: base and tail of the document.
+        state_vector: the document's.
+        keep_deleted: as in the settings.
+
+    Raises:
+        UpdateError, CrdtError: the log cannot be read.
+    """
+    snapshot = [loaded.snapshot.state] if loaded.snapshot is not None else []
+    updates = [*snapshot, *(edit.update for entry in loaded.entries for edit in entry.batch)]
+    whole = merge(updates) if len(updates) > 1 else updates[0] if updates else EMPTY_UPDATE
+    news = diff(whole, state_vector)
+    theirs, _ = rebuild(loaded, keep_deleted=keep_deleted)
+    ours = merge(parts)
+    return news, theirs.admit(ours, read_update(ours)).ready
+
+
+class LogFollower:
+    """Follows the log of one room's document."""
+
+    __slots__ = (
+        "_again",
+        "_append_queue",
+        "_cap",
+        "_catching",
+        "_document",
+        "_id",
+        "_is_over",
+        "_journal",
+        "_last",
+        "_metrics",
+        "_on_cut",
+        "_on_lost",
+        "_rewrites",
+        "_settings",
+        "_take",
+        "_task",
+        "_unreadable",
+        "_workers",
+    )
+
+    def __init__(
+        self,
+        document_id: DocumentId,
+        document: Document,
+        append_queue: AppendQueue,
+        services: Services,
+        *,
+        after: Position,
+        complete: bool,
+        take: Take,
+        on_cut: Callable[[], None],
+        on_lost: Callable[[RaffiaError], None],
+    ) -> None:
+        self._id = document_id
+        self._document = document
+        self._append_queue = append_queue
+        self._journal = services.journal
+        self._workers = services.workers
+        self._settings = services.settings
+        self._metrics = services.metrics
+        self._take = take
+        self._on_cut = on_cut
+        self._on_lost = on_lost
+        self._last = after
+        self._cap: Position | None = None if complete else Position(0)
+        self._unreadable = False
+        self._rewrites = False
+        self._again = False
+        self._is_over = False
+        self._catching: asyncio.Task[None] | None = None
+        self._task = asyncio.create_task(self._follow())
+
+    @property
+    def position(self) -> Position:
+        """Up to where the document holds the log (LF2)."""
+        return self._last if self._cap is None else self._cap
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the log is being read after a gap or a loss."""
+        return self._catching is not None
+
+    def completed(self) -> None:
+        """Nothing from the log waits in the room any more."""
+        if self._catching is None and not self._unreadable:
+            self._cap = None
+
+    def log_lost(self) -> None:
+        """An append was refused because the log lacks what this replica has seen (LF4)."""
+        self._metrics.log_resets += not self._rewrites
+        self._catch_up()
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                async for item in self._journal.follow(self._id, self._last):
+                    self._heard(item)
+            except JournalUnavailableError as error:
+                log.warning("cannot follow the log", document=self._id, detail=str(error))
+                await asyncio.sleep(LAST_RETRY_S)
+            except RaffiaError as error:
+                self._on_lost(error)
+                return
+            except Exception as error:
+                log.exception("following the log failed", document=self._id)
+                self._on_lost(JournalUnavailableError(f"following the log failed: {error}"))
+                return
+
+    def _heard(self, item: Followed) -> None:
+        match item:
+            case Entry(position, batch):
+                if batch is not self._append_queue.batch:
+                    self._append_queue.followed(batch)
+                    self._metrics.followed_updates += len(batch)
+                    self._taken([edit.update for edit in batch])
+                self._last = position
+            case Folded(upto):
+                self._append_queue.folded_elsewhere(upto)
+            case Gap(_, upto):
+                self._metrics.log_gaps += 1
+                self._catch_up()
+                self._last = upto
+            case Reset(position):
+                self._metrics.log_resets += not self._rewrites
+                self._catch_up()  # before anything can be appended: the saver holds from this turn on
+                self._last = position
+
+    def _taken(self, updates: Sequence[bytes]) -> None:
+        """Let the room take updates; if it cannot take all of them, no snapshot goes past this (LF2)."""
+        before = self.position
+        try:
+            complete = self._take(updates)
+        except (UpdateError, CrdtError) as error:
+            log.exception("an entry of the log cannot be read and is left out", document=self._id, detail=str(error))
+            self._metrics.log_unreadable += 1
+            self._unreadable = True
+            complete = False
+        if not complete and self._cap is None:
+            self._cap = before
+
+    def _catch_up(self) -> None:
+        self._cap = Position(0)  # what was followed may be of a log that is gone
+        self._again = self._rewrites = True
+        self._append_queue.hold()
+        self._on_cut()
+        if self._catching is None:
+            self._start_reading()
+
+    def _start_reading(self) -> None:
+        self._catching = asyncio.create_task(self._read_log())
+        self._catching.add_done_callback(self._caught_up)
+
+    def _caught_up(self, task: asyncio.Task[None]) -> None:
+        self._catching = None
+        if task.cancelled():
+            return
+        if task.exception() is not None:
+            log.error("reading the log failed", document=self._id, detail=repr(task.exception()))
+            self._on_lost(JournalUnavailableError(f"reading the log failed: {task.exception()}"))
+        elif self._again and not self._is_over:
+            self._start_reading()  # another loss was told after the task had looked for the last time
+
+    async def _read_log(self) -> None:
+        """Read the log until the document holds all of it, and, after a loss, it all of the document (LF3, LF4)."""
+        retry_s = FIRST_RETRY_S
+        while self._again:
+            self._append_queue.hold()
+            await self._append_queue.quiet()
+            await asyncio.sleep(random.uniform(0, SPREAD_S))  # noqa: S311 - a moment, no secret
+            self._again = False
+            try:
+                loaded = await self._journal.load(self._id)
+            except JournalUnavailableError as error:
+                log.warning("log not read", document=self._id, detail=str(error), retry_s=retry_s)
+                self._again = True
+                await asyncio.sleep(retry_s)
+                retry_s = min(2 * retry_s, LAST_RETRY_S)
+                continue
+            except (DocumentDeletedError, QuarantinedError) as error:
+                self._is_over = True
+                self._on_lost(error)
+                return
+            covered = (
+                self._append_queue.queued
+            )  # these are in the document already, and so in what it has beyond the log
+            lacking = await self._reconcile(loaded)
+            if not self._again:  # or `loaded` may be of a log that is gone
+                self._last = max(self._last, loaded.position)
+                self._rewrites = False
+                edit = None if lacking is None else Edit(None, time_ns() // 1_000_000, lacking)
+                self._metrics.rewritten_bytes += 0 if lacking is None else len(lacking)
+                self._append_queue.resume(edit, covered)
+
+    async def _reconcile(self, loaded: Loaded) -> bytes | None:
+        """Take what the document lacks; returns what the log lacks."""
+        document = self._document
+        parts, state_vector = (document.base, *document.tail), document.state_vector()
+        snapshot_bytes = len(loaded.snapshot.state) if loaded.snapshot is not None else 0
+        size = snapshot_bytes + sum(len(edit.update) for entry in loaded.entries for edit in entry.batch)
+        keep_deleted = self._settings.keep_deleted
+        if size + document.size_bytes > self._settings.worker_threshold_bytes:
+            news, lacking = await self._workers.run(compare, loaded, parts, state_vector, keep_deleted=keep_deleted)
+        else:
+            news, lacking = compare(loaded, parts, state_vector, keep_deleted=keep_deleted)
+        self._unreadable = False
+        if self._take([news]) and not self._again:
+            self._cap = None
+        return lacking
+
+    async def stop(self) -> None:
+        """Follow no more."""
+        self._is_over = True
+        tasks = [task for task in (self._task, self._catching) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

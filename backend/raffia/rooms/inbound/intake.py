@@ -1,0 +1,391 @@
+"""The way into a document: what sessions, other replicas and this server send goes through the gate, or waits.
+
+A message goes through the gate, into the document and into the pending batch in one turn of the event loop.
+
+Rules (tests quote these ids):
+    R1  Only the room writes its document; whatever comes, from sessions or from the journal, passes the gate.
+    R4  A gap never gets into the document, the journal or a broadcast: parts that wait stay with their session.
+    R6  A read-only session's update is answered "stored" if it holds nothing new, else "refused".
+    R7  Whatever is refused is refused whole, with one error, before anything of it has an effect.
+    R8  What comes from the log is durable: it goes to the readers, never back to the saver. What of it refers to
+        something that the log lacks waits in the room, and no snapshot covers it.
+    R9  New structs under a client id that is guarded for another user wait until its owner's own are there, or until
+        he has left (client_owners.py); he is asked for them. The rest of the update goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from time import monotonic, time_ns
+
+from raffia.crdt.document import Admission, Document
+from raffia.crdt.merge import merge
+from raffia.crdt.update import UpdateFacts, read_update
+from raffia.errors import InternalError, JournalUnavailableError, RaffiaError, TooLargeError
+from raffia.rooms.durable.append_queue import AppendQueue
+from raffia.rooms.durable.compactor import Compactor
+from raffia.rooms.inbound.client_owners import GUARD_S, ClientOwners, Split
+from raffia.rooms.inbound.early_entries import EarlyEntries, Piece
+from raffia.rooms.inbound.waiting import Waiting, WaitingList
+from raffia.rooms.metadata import Metadata
+from raffia.rooms.outbound.acknowledgements import Acknowledgements
+from raffia.rooms.outbound.fanout import Fanout
+from raffia.rooms.outbound.pending import Pending
+from raffia.rooms.presence.room_presence import RoomPresence
+from raffia.rooms.services import Services
+from raffia.rooms.session import Session, Ticket, step1_body
+from raffia.runtime.logs import get_logger
+from raffia.types import EMPTY_UPDATE, DocumentId, Edit
+
+log = get_logger("raffia.rooms.inbound.intake")
+
+# A step 2 that repeats our delete set is compared instead of read from this size on; below it reading is as quick.
+COMPARE_BYTES = 64
+
+
+class Intake:
+    """What gets into one document.
+
+    Args:
+        document_id: which one.
+        document: its content; nobody else writes it.
+        services: settings and metrics.
+        fanout: the sessions.
+        attendance: who is present under which client id.
+        pending: the batch that accepted updates go into.
+        saver: how much waits for the journal.
+        folder: knows which deletes are implied by the content.
+        mirror: looks at what is accepted.
+        answers: of what is taken or refused.
+        held_back: what the log held too early when it was loaded; None for nothing.
+        completed: called when nothing is held back any more.
+        end: ends a session with an error.
+
+    Attributes:
+        held_back: what of the log waits (R8).
+        owners: whose client ids are guarded (R9).
+        waiting: what of sessions waits (R4).
+    """
+
+    def __init__(
+        self,
+        document_id: DocumentId,
+        document: Document,
+        services: Services,
+        *,
+        fanout: Fanout,
+        presence: RoomPresence,
+        pending: Pending,
+        append_queue: AppendQueue,
+        compactor: Compactor,
+        metadata: Metadata,
+        acknowledgements: Acknowledgements,
+        early_entries: bytes | None,
+        completed: Callable[[], None],
+        end: Callable[[Session, RaffiaError], None],
+    ) -> None:
+        settings = services.settings
+        self.early_entries = EarlyEntries([] if early_entries is None else [Piece(early_entries, is_durable=True)])
+        self.owners = ClientOwners(self._present_user, self._is_present, monotonic)
+        self.waiting = WaitingList(max_updates=settings.max_waiting_updates, max_bytes=settings.max_waiting_bytes)
+        self._document_id = document_id
+        self._document = document
+        self._settings = settings
+        self._metrics = services.metrics
+        self._fanout = fanout
+        self._presence = presence
+        self._pending = pending
+        self._append_queue = append_queue
+        self._compactor = compactor
+        self._metadata = metadata
+        self._acknowledgements = acknowledgements
+        self._completed = completed
+        self._end = end
+        self._users: dict[Session, str | None] = {}  # as they were when they joined
+
+    # -- sessions ------------------------------------------------------------------------------------------------
+
+    def joined(self, session: Session) -> None:
+        """A session has joined."""
+        self._users[session] = session.grant.user
+        self.owners.joined(session.grant.user)
+
+    def left(self, session: Session) -> None:
+        """A session has gone, and with it what it left waiting."""
+        for waiting in self.waiting.of(session):
+            self._wait_no_more(waiting)
+        if self.owners.left(self._users.pop(session)):
+            self.retry_parked()
+
+    def _present_user(self, client: int) -> str | None:
+        return self._presence.table.user_of(client, self.owners.clock() - GUARD_S)
+
+    def _is_present(self, user: str) -> bool:
+        return self._presence.table.has_user(user, self.owners.clock() - GUARD_S)
+
+    # -- updates of sessions -------------------------------------------------------------------------------------
+
+    def take(
+        self, session: Session, update: bytes, facts: UpdateFacts | None = None, *, is_step2: bool = False
+    ) -> None:
+        """Take an update from a session, through the gate.
+
+        Args:
+            session: who sent it.
+            update: bytes from outside.
+            facts: what the strict reader found in them, if it has read them already.
+            is_step2: whether it came as a step 2.
+
+        Raises:
+            UpdateError: not an update (closes 4400).
+            TooLargeError: it, or the document with it, is too large (closes 4413).
+            WaitingFullError: too much of it would wait (closes 1013).
+            JournalUnavailableError: too much waits for the journal (closes 1013).
+        """
+        self._metrics.updates_in += 1
+        if update == EMPTY_UPDATE or (is_step2 and self.knows_step2(update)):
+            self._acknowledgements.nothing_new(self._acknowledgements.ticket(session, None, is_step2=is_step2))
+            return
+        if facts is None:
+            facts = read_update(update, limit=self._settings.max_update_bytes)
+        if not session.grant.may_write:
+            self._take_from_reader(session, self._document.admit(update, facts), is_step2=is_step2)
+            return
+        split = self.owners.split(update, facts, self._document.clocks, session.grant.user)
+        if split is not None:
+            self._take_guarded(session, update, split, is_step2=is_step2)
+            return
+        admission = self._document.admit(update, facts)
+        if admission.ready is None and admission.waiting is None:
+            # y-websocket clients have nothing to learn from their own known step 2.
+            self._acknowledgements.nothing_new(
+                self._acknowledgements.ticket(session, None if is_step2 else update, is_step2=is_step2)
+            )
+            return
+        # By what is new of it: a step 2 may repeat a whole document, which is no reason to refuse one more word.
+        new_bytes = len(admission.ready or b"") + len(admission.waiting or b"")
+        self._check_room_for(new_bytes, only_deletes=not admission.ends and admission.waiting is None)
+        if admission.waiting is not None:
+            self.waiting.check(session, update, admission.needs)
+        # Of a step 2, which may repeat a whole document, only what was new comes back.
+        ticket = self._acknowledgements.ticket(session, admission.ready if is_step2 else update, is_step2=is_step2)
+        if admission.waiting is not None:
+            if admission.ready is not None:
+                ticket.parts += 1
+            self._wait(Waiting(update, facts, ticket, session.grant.user), admission.needs)
+        if admission.ready is not None:
+            self._accept(admission, ticket, session.grant.user, is_live=not is_step2)
+            self._advanced(admission.ends)
+
+    def _take_guarded(self, session: Session, update: bytes, split: Split, *, is_step2: bool) -> None:
+        """Take an update with structs under guarded ids: those are parked (R9)."""
+        self._check_room_for(len(update))
+        self.waiting.check(session, update, split.needs)
+        user = session.grant.user
+        ticket = self._acknowledgements.ticket(session, None if is_step2 else update, is_step2=is_step2)
+        ends: list[tuple[int, int]] = []
+        if split.free is not None:
+            facts = read_update(split.free)
+            admission = self._document.admit(split.free, facts)
+            if admission.waiting is not None:
+                ticket.parts += 1
+                self._wait(Waiting(split.free, facts, ticket, user), admission.needs)
+            if admission.ready is not None:
+                ticket.parts += 1
+                self._accept(admission, ticket, user, is_live=not is_step2)
+                ends = admission.ends
+        self._metrics.parked_updates += 1
+        self._await(Waiting(split.parked, read_update(split.parked), ticket, user, is_parked=True), split.needs)
+        for owner, name in self._users.items():
+            if name in split.owners and owner.ask_rate.take(monotonic()):
+                owner.expect_step2(counted=False)
+                self._fanout.send(owner, owner.prefix + step1_body(self._document.state_vector()))
+        self._advanced(ends)
+
+    def retry_parked(self) -> None:
+        """Try what is parked again: owners may have left."""
+        if self.waiting:
+            self._advanced([], self.waiting.parked())
+
+    def knows_step2(self, update: bytes) -> bool:
+        """Whether these are the bytes of a client that knows exactly what we know; they need not be read."""
+        return len(update) >= COMPARE_BYTES and update == self._document.known_step2()
+
+    def _take_from_reader(self, session: Session, admission: Admission, *, is_step2: bool) -> None:
+        ticket = self._acknowledgements.ticket(session, None, is_step2=is_step2)
+        if admission.ready is None and admission.waiting is None:
+            self._acknowledgements.nothing_new(ticket)
+        elif admission.waiting is None and not admission.ends:
+            # Only deletes: readers' editors emit clean-ups by themselves, and some deletes are implied by the content.
+            self._compactor.check_implied(
+                admission.deletes, lambda implied: self._answer_reader(ticket, implied=implied)
+            )
+        else:
+            self._answer_reader(ticket, implied=False)
+
+    def _answer_reader(self, ticket: Ticket, *, implied: bool) -> None:
+        if implied:
+            self._acknowledgements.nothing_new(ticket)
+        else:
+            self._metrics.refusals["read-only"] += 1
+            self._acknowledgements.refuse(ticket)
+
+    def refuse_update(self, session: Session, *, is_step2: bool) -> None:
+        """Answer "refused" to a Step2 or Update of which nothing was taken."""
+        self._acknowledgements.refuse(self._acknowledgements.ticket(session, None, is_step2=is_step2))
+
+    def _check_room_for(self, size_bytes: int, *, only_deletes: bool = False) -> None:
+        limit = self._settings.max_document_bytes
+        if only_deletes:
+            limit += limit // 4  # or a document that somebody has filled to the last byte could never be emptied
+        if self._document.size_bytes + size_bytes > limit:
+            raise TooLargeError(
+                f"the document has {self._document.size_bytes} bytes and {size_bytes} more came; the limit is {limit}; "
+                "split the document or raise RAFFIA_MAX_DOCUMENT_BYTES"
+            )
+        unsaved = self._append_queue.unsaved_bytes + self._pending.unsaved_bytes
+        if unsaved + size_bytes > self._settings.max_unsaved_bytes:
+            raise JournalUnavailableError(
+                f"{unsaved} bytes wait for the journal, which is away or slow; the limit is "
+                f"{self._settings.max_unsaved_bytes}; edits are taken again when it is back"
+            )
+
+    def _accept(self, admission: Admission, ticket: Ticket, author: str | None, *, is_live: bool) -> None:
+        """The ready part of an admission becomes part of the document, the batch and the log."""
+        assert admission.ready is not None
+        session = ticket.session
+        # A step 2 says nothing about who wrote it: after a loss of the log anybody brings back anybody's first structs.
+        if is_live and author is not None and len(admission.ends) == 1:
+            client = admission.ends[0][0]
+            self.owners.wrote(client, self._document.clocks.get(client, 0), author)
+        if session.behind is not None:
+            # What it sends itself it has; on y-websocket that comes back only when durable.
+            for client, end in admission.ends:
+                if session.behind.get(client, 0) == self._document.clocks.get(client, 0):
+                    session.behind[client] = end
+        self._document.absorb(admission)
+        edit = Edit(author, time_ns() // 1_000_000, admission.ready)
+        self._pending.add(session, edit, ticket)
+        self._metadata.edited_here(admission.ready)
+
+    def take_from_server(self, update: bytes, facts: UpdateFacts, ticket: Ticket) -> None:
+        """Take an edit that this server makes, through the gate; the ticket is answered as a client's is.
+
+        Raises:
+            TooLargeError, JournalUnavailableError: as in `take`.
+            InternalError: it refers to what is not there.
+        """
+        admission = self._document.admit(update, facts)
+        if admission.waiting is not None:
+            raise InternalError("an edit of the server refers to what the document does not hold")
+        if admission.ready is None:
+            self._acknowledgements.ride(ticket)
+            return
+        self._check_room_for(len(update))
+        self._accept(admission, ticket, ticket.session.grant.user, is_live=False)
+        self._advanced(admission.ends)
+
+    # -- what other replicas write --------------------------------------------------------------------------------
+
+    def take_from_log(self, updates: Sequence[bytes]) -> bool:
+        """Take updates that other replicas have made durable (R8); whether all of it could be taken.
+
+        Raises:
+            UpdateError, CrdtError: they cannot be read.
+        """
+        update = updates[0] if len(updates) == 1 else merge(updates)
+        if update == EMPTY_UPDATE:
+            return not self.early_entries
+        admission = self._document.admit(update, read_update(update))
+        if admission.waiting is not None:
+            log.warning(
+                "the log holds what refers to something it lacks; it waits",
+                document=self._document_id,
+                needs=admission.needs[:3],
+            )
+            self.early_entries.add(admission.waiting)
+        if admission.ready is not None:
+            self._accept_from_log(admission, is_durable=True)
+            self._advanced(admission.ends)
+        return not self.early_entries
+
+    def _accept_from_log(self, admission: Admission, *, is_durable: bool) -> None:
+        assert admission.ready is not None
+        self._document.absorb(admission)
+        edit = Edit(None, time_ns() // 1_000_000, admission.ready)
+        self._pending.add(None, edit, None, is_durable=is_durable)
+        self._metadata.edited_elsewhere(admission.ready)
+
+    def _retry_early_entries(self) -> list[tuple[int, int]]:
+        ends = self.early_entries.retry(
+            self._document, lambda admission, is_durable: self._accept_from_log(admission, is_durable=is_durable)
+        )
+        if not self.early_entries:
+            self._completed()
+        return ends
+
+    # -- what waits ----------------------------------------------------------------------------------------------
+
+    def _await(self, waiting: Waiting, needs: list[tuple[int, int]]) -> None:
+        self.waiting.add(waiting, needs)
+        self._metrics.waiting_updates += 1
+        self._metrics.waiting_bytes += len(waiting.update)
+
+    def _wait(self, waiting: Waiting, needs: list[tuple[int, int]]) -> None:
+        session = waiting.ticket.session
+        self._await(waiting, needs)
+        if session.ask_rate.take(monotonic()):
+            session.expect_step2(counted=False)
+            self._fanout.send(session, session.prefix + step1_body(self._document.state_vector()))
+
+    def _wait_no_more(self, waiting: Waiting) -> None:
+        self.waiting.remove(waiting)
+        self._metrics.waiting_updates -= 1
+        self._metrics.waiting_bytes -= len(waiting.update)
+
+    def _advanced(self, ends: list[tuple[int, int]], parked: Sequence[Waiting] = ()) -> None:
+        """Clocks have been passed: try what waited for them, of sessions and of the log, until nothing is ready."""
+        todo = list(parked)
+        while True:
+            if ends and self.early_entries:
+                ends = [*ends, *self._retry_early_entries()]
+            if ends and self.waiting:
+                todo += [waiting for waiting in self.waiting.passed(ends) if waiting not in todo]
+            if not todo:
+                return
+            waiting, ends = todo.pop(0), []
+            if waiting not in self.waiting:
+                continue  # its session was ended meanwhile
+            try:
+                ends = self._retry(waiting)
+            except RaffiaError as error:
+                # Whoever sent it is told, not whoever sent what it waited for.
+                self._wait_no_more(waiting)
+                self._acknowledgements.refuse(waiting.ticket)
+                self._end(waiting.ticket.session, error)
+
+    def _retry(self, waiting: Waiting) -> list[tuple[int, int]]:
+        """Try one update again; returns the clocks that have advanced by it."""
+        ticket = waiting.ticket
+        if not ticket.session.grant.may_write:
+            self._wait_no_more(waiting)
+            self._metrics.refusals["read-only"] += 1
+            self._acknowledgements.refuse(ticket)
+            return []
+        split = self.owners.split(waiting.update, waiting.facts, self._document.clocks, waiting.author)
+        if split is not None:
+            self.waiting.note(waiting, split.needs)
+            return []
+        admission = self._document.admit(waiting.update, waiting.facts)
+        if admission.waiting is None:
+            self._wait_no_more(waiting)
+            if admission.ready is None:
+                self._acknowledgements.nothing_new(ticket)  # it came by another way meanwhile
+                return []
+        else:
+            self.waiting.note(waiting, admission.needs)
+            if admission.ready is None:
+                return []
+            ticket.parts += 1
+        self._accept(admission, ticket, waiting.author, is_live=False)
+        return admission.ends

@@ -1,0 +1,1 @@
+"""What a room sends: flushes to readers, the state for newcomers, acknowledgements."""

@@ -1,0 +1,115 @@
+"""Who is here: a room's presence, between its sessions and other replicas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+
+from raffia.rooms.outbound.fanout import Fanout
+from raffia.rooms.presence.relay import Relay
+from raffia.rooms.presence.table import PresenceEntry, PresenceLimits, PresenceTable, encode
+from raffia.rooms.services import Services
+from raffia.rooms.session import Session, presence_body
+from raffia.types import DocumentId
+
+
+class RoomPresence:
+    """Presence of one document on this replica.
+
+    Args:
+        document_id: which one.
+        services: settings, metrics and the bus to other replicas, if there is one.
+        fanout: the sessions.
+        schedule: called when there is something to flush.
+
+    Attributes:
+        table: what everybody has said of themselves.
+        broadcasts: how often something of it was sent to all readers.
+    """
+
+    def __init__(
+        self, document_id: DocumentId, services: Services, fanout: Fanout, schedule: Callable[[], None]
+    ) -> None:
+        self.table = PresenceTable(PresenceLimits(max_state_bytes=services.settings.max_presence_bytes))
+        self.broadcasts = 0
+        self._metrics = services.metrics
+        self._fanout = fanout
+        self._schedule = schedule
+        self._relay: Relay | None = None
+        if services.bus is not None:
+            self._relay = Relay(document_id, services.bus, services.metrics, own=self._own, take=self._take)
+
+    def receive(self, session: Session, payload: bytes) -> None:
+        """Take a presence message.
+
+        Raises:
+            PresenceError: cannot be read (closes 4400).
+            TooLargeError: over the size limit (closes 4413).
+        """
+        self._metrics.presence_in += 1
+        now_s = monotonic()
+        # Every client sends back whatever it receives: only what is news counts against the rate.
+        may_speak = session.presence_rate.has(now_s)
+        applied = self.table.apply(payload, session.owner, now_s, user=session.grant.user, may_speak=may_speak)
+        if applied.entries:
+            session.presence_rate.take(now_s)
+        self._metrics.presence_dropped += applied.dropped
+        if applied.answers:
+            self._fanout.send(session, session.prefix + presence_body(encode(applied.answers)))
+        if applied.moved and self._relay is not None:
+            self._relay.tell(applied.moved)
+        if applied.entries:
+            self._schedule()
+
+    def tell(self, session: Session, *, gone_since_s: float | None = None) -> None:
+        """Send a session everybody's state, with who has left since then."""
+        session.presence_told = self.broadcasts
+        payload = self.table.snapshot(gone_since_s=gone_since_s)
+        if payload is not None:
+            self._fanout.send(session, session.prefix + presence_body(payload))
+
+    def flush(self) -> None:
+        """Send what has changed to readers and to other replicas."""
+        if self._relay is not None and self.table.is_dirty:
+            self._relay.tell(self.table.dirty)
+        payload = self.table.take_dirty()
+        if payload is not None:
+            self.broadcasts += 1
+            self._metrics.presence_out += self._fanout.broadcast(presence_body(payload))
+
+    def left(self, session: Session) -> None:
+        """A session has gone, and with it what it said."""
+        if self.table.remove_owner(session.owner, monotonic()):
+            self._schedule()
+
+    def forget_replicas(self, gone: frozenset[str]) -> None:
+        """Replicas are gone, and with them the presence of their sessions."""
+        if self.table.remove_where(lambda owner: isinstance(owner, tuple) and owner[0] in gone, monotonic()):
+            self._schedule()
+
+    def expire(self, now_s: float) -> None:
+        """States that nobody has renewed go."""
+        if self.table.expire(now_s):
+            self._schedule()
+
+    def close(self) -> None:
+        """Say and hear nothing more between replicas."""
+        if self._relay is not None:
+            self._relay.close()
+            self._relay = None
+
+    def _own(self) -> list[PresenceEntry]:
+        return self.table.owned_by_all(session.owner for session in self._fanout)
+
+    def _take(self, entries: list[PresenceEntry]) -> None:
+        """Take what another replica has accepted; a state that has moved here meanwhile is announced again (P10)."""
+        applied = self.table.merge(entries, monotonic())
+        if applied.answers:
+            owners = {session.owner for session in self._fanout}
+            for entry in applied.answers:
+                if entry.owner in owners:
+                    self.table.raise_above(entry.client, entry.clock)
+        if applied.gone and self._relay is not None:
+            self._relay.deny(applied.gone)
+        if self.table.is_dirty:
+            self._schedule()

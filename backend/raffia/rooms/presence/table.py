@@ -1,0 +1,546 @@
+"""Who is there: the presence states of one room, without any I/O. Never persisted.
+
+Time comes in as `now_s`, seconds of any monotonic clock. An *owner* is a hashable value that names the session (and its
+replica) which made the latest state of a client id.
+
+Rules (tests quote these ids):
+    P1  A state is applied when its clock is above the known one; an unknown id is taken at any clock, also 0. A removal
+        (null) is applied at the known clock or above, for ids that are present. Everything else is stale: dropped
+        silently and unread, since every client sends back every state that it receives.
+    P2  A message is applied whole or, when it cannot be read, not at all.
+    P3  A session speaks only for ids that it owns. It comes to own an id by being the first to announce it, or by P4.
+        What it says about other ids is dropped silently and counted as foreign, removals too: one laggard, whose copy
+        has expired, must not remove a user for everybody.
+    P4  A session whose first message holds one state has that id as its *home*. It takes its home over from another
+        session of the same user: that session is a half-open socket, or another tab that spoke first. It may do so at
+        the known clock, which is what a reconnecting client announces; nothing is broadcast then, the entry is reported
+        in `moved`. Since a removal needs the owner, the old socket's late end removes nobody.
+    P5  A removed id keeps its last clock and user, for `gone_s` and up to `max_gone` ids; until it is forgotten only
+        the same user may announce it again. A client that reconnects announces the clock it had, which its peers know
+        already and would ignore until it renews: its home state is *raised* to the known clock + 1, for everybody. The
+        client hears that too and goes on from there; what it says before it has heard is raised once more. A state for
+        a removed id that is not the home gets the answer `{id, known clock, null}`: whoever echoes it forgets it. (That
+        answer would do for the home as well, but Hocuspocus provider 4.8 does not announce itself again upon it.)
+    P6  Clocks stay below 2^31 (other implementations hold 32 bits) and move by `max_clock_step` at most.
+    P7  A state that is not renewed within `expiry_s` is removed. When an owner leaves, all that it owns is removed.
+    P8  Only news counts against a session's rate, since every client sends back what it hears, as fast as others speak;
+        while a session is over its rate (`may_speak` false) its news is refused, but never a removal. Ids per owner,
+        states and bytes per room are bounded; what does not fit is refused and counted as full.
+    P9  Between two flushes only the latest entry of an id is kept. A message that is byte for byte a recent flush is an
+        echo and stale as a whole.
+    P10 Other replicas' entries come with their owners, already judged there: the newer clock wins, and a removal
+        counts only from the owner. Where a remote removal meets a state that has moved here, the state is announced
+        again above the removal (`raise_above`): elsewhere the removal may have come first, and a Hocuspocus provider
+        that is told so does not announce itself again. A state from another replica for an id that is removed here, at
+        its last clock or below, is told back as removed (`gone`): that replica did not know, and raises it. Of other
+        replicas' sessions only those are kept that own an id.
+"""
+
+# Pure: no I/O and no clock; bytes and times come in as arguments.
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from raffia.errors import PresenceError
+from raffia.wire.awareness import (
+    MAX_ENTRIES,
+    MAX_STATE_BYTES,
+    NULL,
+    RawEntry,
+    check_state,
+    read_entries,
+    write_entry,
+)
+from raffia.wire.lib0 import write_varuint
+
+Owner = Hashable
+Stamp = Callable[[Owner, dict[str, Any]], object | None]
+"""Given the owner and its state, the value for the state's `user` field; None leaves the state as it is."""
+
+MAX_CLOCK = (1 << 31) - 1
+_ECHO_SLOTS = 64  # recent flushes that are recognised as echoes (P9)
+_ECHO_BYTES = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceLimits:
+    """The bounds of one room's presence.
+
+    Attributes:
+        max_state_bytes: JSON of one state.
+        max_entries: states in one message; a client that joins sends back all that it was sent.
+        max_states: ids present in the room.
+        max_room_bytes: all present states together.
+        max_ids_per_owner: ids that one session may own (tabs and bridges own more than one).
+        max_clock_step: how far one message may move a clock.
+        max_gone: removed ids that are remembered.
+        gone_s: how long they are remembered, seconds.
+        expiry_s: how long a state holds without being renewed, seconds; owners renew every 15 s.
+    """
+
+    max_state_bytes: int = MAX_STATE_BYTES
+    max_entries: int = MAX_ENTRIES
+    max_states: int = 10_000
+    max_room_bytes: int = 16 * 1024 * 1024
+    max_ids_per_owner: int = 256
+    max_clock_step: int = 1 << 20
+    max_gone: int = 4096
+    gone_s: float = 300.0
+    expiry_s: float = 30.0
+
+
+class PresenceEntry(NamedTuple):
+    """What is known of one client id.
+
+    Attributes:
+        client: the client id.
+        clock: its clock.
+        state: JSON of its state; None when removed.
+        encoded: the entry as it stands in a payload.
+        owner: who made it.
+        user: the owner's user; None for an anonymous one.
+        seen_s: when it was last renewed.
+    """
+
+    client: int
+    clock: int
+    state: bytes | None
+    encoded: bytes
+    owner: Owner
+    user: str | None
+    seen_s: float
+
+
+class Applied(NamedTuple):
+    """What came of a message.
+
+    Attributes:
+        entries: news, to be broadcast and relayed to other replicas; they wait in `take_dirty` too.
+        answers: for `apply`, to be sent to the sender only (P5); for `merge`, removals that another than the owner has
+            sent: where the `owner` is local its state is to be raised above them (P10).
+        moved: same state, new owner: to be relayed to other replicas, not to clients (P4).
+        stale: entries that were not newer.
+        refused: entries refused, by reason: foreign, clock, full, rate.
+        gone: for `merge`, removals to be told to the other replicas (P10).
+    """
+
+    entries: list[PresenceEntry]
+    answers: list[PresenceEntry]
+    moved: list[PresenceEntry]
+    stale: int
+    refused: Mapping[str, int]
+    gone: Sequence[PresenceEntry] = ()
+
+    @property
+    def reply(self) -> bytes | None:
+        """The answers to the sender as a payload; None when there are none."""
+        return encode(self.answers) if self.answers else None
+
+    @property
+    def dropped(self) -> int:
+        """How many entries were refused; stale ones, which every client sends, don't count."""
+        return sum(self.refused.values()) if self.refused else 0
+
+
+_NONE_REFUSED: Mapping[str, int] = MappingProxyType({})
+
+
+class _Gone(NamedTuple):
+    clock: int
+    user: str | None
+    at_s: float
+    encoded: bytes
+
+
+class _Speaker:
+    """What a session has said: its home id and the ids that it owns; of another replica's only these."""
+
+    __slots__ = ("home", "ids", "is_remote")
+
+    def __init__(self, home: int | None, *, is_remote: bool = False) -> None:
+        self.home = home
+        self.ids: set[int] = set()
+        self.is_remote = is_remote
+
+
+def make_entry(client: int, clock: int, state: bytes | None, owner: Owner, user: str | None = None) -> PresenceEntry:
+    """An entry as it comes from another replica (P10); `merge` sets when it was seen."""
+    return PresenceEntry(client, clock, state, write_entry(client, clock, state), owner, user, 0.0)
+
+
+def encode(entries: Iterable[PresenceEntry]) -> bytes:
+    """The awareness payload that holds these entries."""
+    parts = [entry.encoded for entry in entries]
+    return write_varuint(len(parts)) + b"".join(parts)
+
+
+def _home(raw: list[RawEntry]) -> int | None:
+    """The home id of a session whose first message holds these entries (P4)."""
+    return raw[0][0] if len(raw) == 1 and raw[0][2] != NULL else None
+
+
+def _at_clock(entry: PresenceEntry, clock: int) -> PresenceEntry:
+    """The same state at another clock."""
+    assert entry.state is not None
+    return entry._replace(clock=clock, encoded=write_entry(entry.client, clock, entry.state))
+
+
+class PresenceTable:
+    """The presence of one room.
+
+    Args:
+        limits: bounds.
+        stamp: lets the server say who a state's user is; None takes the clients' word for it.
+    """
+
+    __slots__ = ("_bytes", "_dirty", "_echoes", "_gone", "_limits", "_live", "_snapshot", "_speakers", "_stamp")
+
+    def __init__(self, limits: PresenceLimits | None = None, *, stamp: Stamp | None = None) -> None:
+        self._limits = limits or PresenceLimits()
+        self._stamp = stamp
+        self._live: dict[int, PresenceEntry] = {}
+        self._gone: OrderedDict[int, _Gone] = OrderedDict()  # oldest first
+        self._speakers: dict[Owner, _Speaker] = {}
+        self._dirty: dict[int, PresenceEntry] = {}
+        self._echoes: OrderedDict[bytes, None] = OrderedDict()
+        self._snapshot: bytes | None = None
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        """How many ids are present."""
+        return len(self._live)
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether `take_dirty` has something to give."""
+        return bool(self._dirty)
+
+    @property
+    def dirty(self) -> list[PresenceEntry]:
+        """What `take_dirty` would give, as entries."""
+        return list(self._dirty.values())
+
+    @property
+    def size_bytes(self) -> int:
+        """What the present states take together, in bytes."""
+        return self._bytes
+
+    @property
+    def gone_count(self) -> int:
+        """How many removed ids are remembered."""
+        return len(self._gone)
+
+    def get(self, client: int) -> PresenceEntry | None:
+        """The entry of a client id that is present."""
+        return self._live.get(client)
+
+    def has_user(self, user: str, since_s: float) -> bool:
+        """Whether a user is present, or was since then."""
+        if any(entry.user == user for entry in self._live.values()):
+            return True
+        return any(gone.user == user and gone.at_s >= since_s for gone in self._gone.values())
+
+    def user_of(self, client: int, since_s: float) -> str | None:
+        """The user who holds a client id, or has held it since then."""
+        known = self._live.get(client)
+        if known is not None:
+            return known.user
+        gone = self._gone.get(client)
+        return gone.user if gone is not None and gone.at_s >= since_s else None
+
+    def owned_by(self, owner: Owner) -> frozenset[int]:
+        """The client ids that an owner owns."""
+        speaker = self._speakers.get(owner)
+        return frozenset() if speaker is None else frozenset(speaker.ids)
+
+    def owned_by_all(self, owners: Iterable[Owner]) -> list[PresenceEntry]:
+        """The present entries of some owners."""
+        speakers = (self._speakers.get(owner) for owner in owners)
+        return [self._live[client] for speaker in speakers if speaker is not None for client in speaker.ids]
+
+    # -- what sessions say -------------------------------------------------------------------------------------------
+
+    def apply(
+        self, payload: bytes, owner: Owner, now_s: float, *, user: str | None = None, may_speak: bool = True
+    ) -> Applied:
+        """Take an awareness message from a session of this replica (P1-P6, P8, P9).
+
+        Args:
+            payload: the message's payload, as `wire` hands it out.
+            owner: the session.
+            now_s: now.
+            user: the session's user, for P4 and P5.
+            may_speak: whether the session is within its rate; take one from it for each message that brought news.
+
+        Raises:
+            PresenceError: cannot be read; nothing was applied (closes 4400).
+            TooLargeError: more states, or a larger one, than allowed; nothing was applied (closes 4413).
+        """
+        speaker = self._speakers.get(owner)
+        if speaker is not None and payload in self._echoes:
+            return Applied([], [], [], 1, _NONE_REFUSED)
+        limits = self._limits
+        raw = read_entries(payload, max_entries=limits.max_entries, max_state_bytes=limits.max_state_bytes)
+        if may_speak:
+            home = speaker.home if speaker is not None else _home(raw)
+            raw = self._checked(raw, owner, home)
+        if speaker is None:
+            if not raw:
+                return Applied([], [], [], 0, _NONE_REFUSED)
+            speaker = self._speakers[owner] = _Speaker(_home(raw))
+        result = Applied([], [], [], 0, _NONE_REFUSED)
+        refused: dict[str, int] = {}
+        stale = 0
+        for client, clock, state, encoded in raw:
+            known = self._live.get(client)
+            if known is not None and clock <= known.clock and state != NULL and client != speaker.home:
+                stale += 1  # an echo, as most entries are
+                continue
+            if not may_speak and state != NULL and (known is None or clock > known.clock):
+                refused["rate"] = refused.get("rate", 0) + 1
+                continue
+            entry = PresenceEntry(client, clock, None if state == NULL else state, encoded, owner, user, now_s)
+            reason = self._judge(entry, known, speaker, result)
+            if reason == "stale":
+                stale += 1
+            elif reason is not None:
+                refused[reason] = refused.get(reason, 0) + 1
+        return result._replace(stale=stale, refused=refused) if stale or refused else result
+
+    def _checked(self, raw: list[RawEntry], owner: Owner, home: int | None) -> list[RawEntry]:
+        """Check the JSON of what could be news before anything is applied (P2), and stamp it."""
+        live = self._live
+        for index, (client, clock, state, _) in enumerate(raw):
+            known = live.get(client)
+            if state == NULL or (known is not None and clock <= known.clock and client != home):
+                continue
+            value = check_state(state)
+            if self._stamp is not None and (user := self._stamp(owner, value)) is not None:
+                value["user"] = user
+                try:
+                    stamped = json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
+                except ValueError:
+                    raise PresenceError("presence state holds a number that is too large for JSON") from None
+                raw[index] = (client, clock, stamped, write_entry(client, clock, stamped))
+        return raw
+
+    def _judge(
+        self, entry: PresenceEntry, known: PresenceEntry | None, speaker: _Speaker, result: Applied
+    ) -> str | None:
+        """Apply one entry of a session; returns None, "stale", or the reason for which it is refused."""
+        if known is None:
+            return self._judge_absent(entry, speaker, result)
+        owns = known.owner == entry.owner
+        # Only the home id moves between sessions, and only between those of one user (P4).
+        speaks = owns or (entry.client == speaker.home and known.user == entry.user)
+        ahead = entry.clock - known.clock
+        if entry.client == speaker.home and speaks and self._must_be_raised(entry, known, ahead, owns=owns):
+            if known.clock >= MAX_CLOCK:
+                return "clock"
+            entry, ahead = _at_clock(entry, known.clock + 1), 1
+        if ahead < 0 or (ahead == 0 and (owns or not speaks) and entry.state is not None):
+            return "stale"
+        if not speaks:
+            return "foreign"
+        if ahead > self._limits.max_clock_step or entry.clock > MAX_CLOCK:
+            return "clock"
+        if entry.state is None:
+            result.entries.append(self._remove(known, entry.clock, entry.seen_s))
+        elif ahead == 0:
+            moved = known._replace(owner=entry.owner, seen_s=entry.seen_s)
+            self._put(moved, known, speaker)
+            result.moved.append(moved)
+        else:
+            if self._bytes + len(entry.encoded) - len(known.encoded) > self._limits.max_room_bytes:
+                return "full"
+            self._put(entry, known, speaker)
+            self._mark(entry)
+            result.entries.append(entry)
+        return None
+
+    @staticmethod
+    def _must_be_raised(entry: PresenceEntry, known: PresenceEntry, ahead: int, *, owns: bool) -> bool:
+        """Whether a home state at or below the known clock is news all the same (P5)."""
+        if entry.state is None or ahead > 0:
+            return False
+        return (ahead < 0 and not owns) or (ahead == 0 and entry.state != known.state)
+
+    def _judge_absent(self, entry: PresenceEntry, speaker: _Speaker, result: Applied) -> str | None:
+        if entry.state is None:
+            return "stale"
+        gone = self._gone.get(entry.client)
+        limits = self._limits
+        if gone is not None:
+            if gone.user is not None and gone.user != entry.user:
+                return "foreign"
+            if entry.clock <= gone.clock:
+                if entry.client != speaker.home:
+                    result.answers.append(entry._replace(clock=gone.clock, state=None, encoded=gone.encoded))
+                    return None
+                entry = _at_clock(entry, gone.clock + 1)
+            if entry.clock - gone.clock > limits.max_clock_step:
+                return "clock"
+        if entry.clock > MAX_CLOCK:
+            return "clock"
+        if (
+            len(self._live) >= limits.max_states
+            or len(speaker.ids) >= limits.max_ids_per_owner
+            or self._bytes + len(entry.encoded) > limits.max_room_bytes
+        ):
+            return "full"
+        self._put(entry, None, speaker)
+        self._mark(entry)
+        result.entries.append(entry)
+        return None
+
+    # -- what other replicas say -------------------------------------------------------------------------------------
+
+    def merge(self, entries: Iterable[PresenceEntry], now_s: float) -> Applied:
+        """Take entries that other replicas have accepted (P10); their JSON is trusted."""
+        result = Applied([], [], [], 0, _NONE_REFUSED)
+        removed: list[PresenceEntry] = []
+        stale = foreign = 0
+        for incoming in entries:
+            entry = incoming._replace(seen_s=now_s)
+            known = self._live.get(entry.client)
+            gone = self._gone.get(entry.client)
+            if known is not None and entry.state is None and entry.clock >= known.clock:
+                if known.owner == entry.owner:
+                    result.entries.append(self._remove(known, entry.clock, now_s))
+                else:
+                    result.answers.append(self._removal(known, entry.clock))
+                    foreign += 1
+            elif entry.state is None:
+                stale += 1
+            elif gone is not None and entry.clock <= gone.clock:
+                stale += 1
+                removed.append(entry._replace(clock=gone.clock, state=None, encoded=gone.encoded))
+            elif known is None or entry.clock > known.clock:
+                self._put(entry, known, self._speaker(entry.owner))
+                self._mark(entry)
+                result.entries.append(entry)
+            elif entry.clock == known.clock and entry.owner != known.owner:
+                self._put(entry, known, self._speaker(entry.owner))
+            else:
+                stale += 1
+        refused = {"foreign": foreign} if foreign else _NONE_REFUSED
+        return result._replace(stale=stale, refused=refused, gone=removed)
+
+    def _speaker(self, owner: Owner) -> _Speaker:
+        speaker = self._speakers.get(owner)
+        if speaker is None:
+            speaker = self._speakers[owner] = _Speaker(None, is_remote=True)
+        return speaker
+
+    def raise_above(self, client: int, clock: int) -> None:
+        """Announce a present state again, above a clock at which others may have removed it (P10)."""
+        known = self._live.get(client)
+        if known is None or known.state is None or max(clock, known.clock) >= MAX_CLOCK:
+            return
+        raised = _at_clock(known, max(clock, known.clock) + 1)
+        self._put(raised, known, self._speakers[known.owner])
+        self._mark(raised)
+
+    # -- leaving -----------------------------------------------------------------------------------------------------
+
+    def remove_owner(self, owner: Owner, now_s: float) -> list[PresenceEntry]:
+        """Forget a session that has ended; returns the removals to broadcast (P7)."""
+        speaker = self._speakers.pop(owner, None)
+        if speaker is None:
+            return []
+        live = self._live
+        return [self._remove(live[client], live[client].clock, now_s) for client in sorted(speaker.ids)]
+
+    def remove_where(self, leaves: Callable[[Owner], bool], now_s: float) -> list[PresenceEntry]:
+        """Forget all owners for which `leaves` is true, as when a replica is gone; returns the removals (P7)."""
+        owners = [owner for owner in self._speakers if leaves(owner)]
+        return [entry for owner in owners for entry in self.remove_owner(owner, now_s)]
+
+    def expire(self, now_s: float) -> list[PresenceEntry]:
+        """Remove what was not renewed in time and forget old removals; returns the removals to broadcast (P5, P7)."""
+        before_s = now_s - self._limits.expiry_s
+        late = [entry for entry in self._live.values() if entry.seen_s < before_s]
+        removals = [self._remove(entry, entry.clock, now_s) for entry in late]
+        while self._gone and next(iter(self._gone.values())).at_s < now_s - self._limits.gone_s:
+            self._gone.popitem(last=False)
+        return removals
+
+    # -- what goes out -----------------------------------------------------------------------------------------------
+
+    def take_dirty_entries(self) -> list[PresenceEntry]:
+        """The latest entry of each id that has changed since the last take, removals included (P9)."""
+        dirty, self._dirty = self._dirty, {}
+        return list(dirty.values())
+
+    def take_dirty(self) -> bytes | None:
+        """As `take_dirty_entries`, as a payload to broadcast; None when nothing has changed."""
+        if not self._dirty:
+            return None
+        payload = encode(self.take_dirty_entries())
+        if len(payload) <= _ECHO_BYTES:
+            self._echoes[payload] = None
+            if len(self._echoes) > _ECHO_SLOTS:
+                self._echoes.popitem(last=False)
+        return payload
+
+    def snapshot(self, *, gone_since_s: float | None = None) -> bytes | None:
+        """The payload of all present states, for a newcomer; None when nobody is present.
+
+        Args:
+            gone_since_s: add the removals since then, for a reader that has missed messages.
+        """
+        if gone_since_s is not None:
+            parts = [entry.encoded for entry in self._live.values()]
+            parts += [gone.encoded for gone in self._gone.values() if gone.at_s >= gone_since_s]
+            return write_varuint(len(parts)) + b"".join(parts) if parts else None
+        if self._snapshot is None and self._live:
+            self._snapshot = encode(self._live.values())
+        return self._snapshot
+
+    # -- the only writers of the table -------------------------------------------------------------------------------
+
+    def _put(self, entry: PresenceEntry, known: PresenceEntry | None, speaker: _Speaker) -> None:
+        if known is None:
+            self._gone.pop(entry.client, None)
+            self._bytes += len(entry.encoded)
+            speaker.ids.add(entry.client)
+        else:
+            self._bytes += len(entry.encoded) - len(known.encoded)
+            if known.owner != entry.owner:
+                speaker.ids.add(entry.client)
+                self._disown(known)
+        self._live[entry.client] = entry
+        self._snapshot = None
+
+    def _remove(self, known: PresenceEntry, clock: int, now_s: float) -> PresenceEntry:
+        client = known.client
+        removal = self._removal(known, clock)
+        del self._live[client]
+        self._bytes -= len(known.encoded)
+        self._snapshot = None
+        self._disown(known)
+        self._gone[client] = _Gone(clock, known.user, now_s, removal.encoded)
+        if len(self._gone) > self._limits.max_gone:
+            self._gone.popitem(last=False)
+        self._echoes.clear()  # a state for a removed id is not stale, it is answered (P5)
+        self._mark(removal)
+        return removal
+
+    def _disown(self, known: PresenceEntry) -> None:
+        speaker = self._speakers.get(known.owner)
+        if speaker is not None:
+            speaker.ids.discard(known.client)
+            if speaker.is_remote and not speaker.ids:
+                del self._speakers[known.owner]  # nobody says when it ends
+
+    def _removal(self, known: PresenceEntry, clock: int) -> PresenceEntry:
+        return known._replace(clock=clock, state=None, encoded=write_entry(known.client, clock, None))
+
+    def _mark(self, entry: PresenceEntry) -> None:
+        self._dirty[entry.client] = entry

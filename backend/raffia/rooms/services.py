@@ -1,0 +1,22 @@
+"""What every room needs and none owns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from raffia.journal import Journal
+from raffia.journal.bus import Bus
+from raffia.runtime.metrics import Metrics
+from raffia.runtime.workers import Workers
+from raffia.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The journal, the workers, the settings and the metrics of one hub, and its way to other replicas."""
+
+    journal: Journal
+    workers: Workers
+    settings: Settings
+    metrics: Metrics
+    bus: Bus | None = None

@@ -1,0 +1,1 @@
+"""What the process itself needs: logs, metrics, worker processes, memory."""

@@ -1,0 +1,288 @@
+"""WebSockets as an ASGI app sees them, on any server: attach a listener, or refuse.
+
+Under Raffia's own uvicorn protocol (`server/protocol.py`) a listener is attached to the transport. Under any other
+server it gets an `AsgiTransport`: a bounded outbox and one task that awaits `send`. Those above see no difference.
+
+Rules (tests quote these ids):
+    AS1  `serve` returns when the connection is over; the listener has heard `closed` by then, whatever happened (O5).
+    AS2  A refusal is an HTTP answer where the server can give one (`websocket.http.response`), else ASGI's own: 403.
+    AS3  An outbox keeps order: messages, then the close. What the server has not taken in `close_timeout_s` is dropped.
+    AS4  A server that cannot say a close code (Daphne: 1001 to 2999) closes with 1000.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, Protocol
+
+from raffia.errors import RaffiaError
+from raffia.wire.transport import DEFAULT_LIMITS, Frame, Limits, Listener, close_payload
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+EXTENSION = "raffia.transport"
+
+log = logging.getLogger(__name__)
+
+
+class _Attachable(Protocol):
+    """What our uvicorn protocol puts into `scope["extensions"]`."""
+
+    def attach(
+        self,
+        listener: Listener,
+        subprotocol: str | None = None,
+        *,
+        limits: Limits = ...,
+        headers: Iterable[tuple[bytes, bytes]] = ...,
+    ) -> None: ...
+
+    async def wait_closed(self) -> None: ...
+
+
+async def serve(
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    listener: Listener,
+    *,
+    subprotocol: str | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> None:
+    """Accept the WebSocket of `scope` and serve it through `listener` until it is over (AS1).
+
+    Args:
+        scope: an ASGI scope of type `websocket`. Under our own server its headers and query string are emptied once
+            they have been answered: nobody reads them again, and a connection may live for days.
+        receive: not called before.
+        send: nothing sent before.
+        listener: hears everything from `opened` to `closed`.
+        subprotocol: one of `scope["subprotocols"]`, or None.
+        limits: the connection's bounds.
+    """
+    transport: _Attachable | None = (scope.get("extensions") or {}).get(EXTENSION)
+    if transport is None:
+        await AsgiTransport(receive, send, listener, limits).run(subprotocol)
+        return
+    transport.attach(listener, subprotocol, limits=limits)
+    scope.update(headers=[], query_string=b"")
+    await transport.wait_closed()
+
+
+async def refuse(send: Send, error: RaffiaError, scope: Scope) -> None:
+    """Refuse the WebSocket of `scope` before the upgrade (AS2).
+
+    Args:
+        send: nothing sent before.
+        error: says the status, and in the body why.
+        scope: tells what the server can do.
+    """
+    if "websocket.http.response" not in (scope.get("extensions") or {}):
+        await send({"type": "websocket.close", "code": error.close_code, "reason": error.reason})
+        return
+    body = json.dumps({"reason": error.reason, "message": str(error)}, ensure_ascii=False).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if error.http_status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    elif error.http_status == 503:
+        headers.append((b"retry-after", b"1"))
+    await send({"type": "websocket.http.response.start", "status": error.http_status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": body})
+
+
+class AsgiTransport:
+    """An `Transport` over `await send`, for servers that are not ours.
+
+    Args:
+        receive: the connection's ASGI `receive`.
+        send: its ASGI `send`.
+        listener: the one that is served.
+        limits: bounds of the outbox; `message_bytes` as well, though the server has kept the message by then.
+    """
+
+    __slots__ = (
+        "_buffered",
+        "_closing",
+        "_limits",
+        "_listener",
+        "_outbox",
+        "_over",
+        "_readable",
+        "_receive",
+        "_send",
+        "_told",
+        "_wake",
+        "congested",
+    )
+
+    def __init__(self, receive: Receive, send: Send, listener: Listener, limits: Limits = DEFAULT_LIMITS) -> None:
+        self._receive = receive
+        self._send = send
+        self._listener = listener
+        self._limits = limits
+        self._outbox: deque[bytes] = deque()
+        self._buffered = 0
+        self._closing: tuple[int, str] | None = None
+        self._told = False  # the listener has heard `closed`
+        self._wake = asyncio.Event()  # something to send
+        self._readable = asyncio.Event()
+        self._readable.set()
+        self._over: asyncio.Timeout | None = None  # ends `run`
+        self.congested = False
+
+    # Outlet
+
+    def buffered(self) -> int:
+        """Bytes that the server has not taken."""
+        return self._buffered
+
+    def write(self, frame: Frame) -> None:
+        """Send a prepared message."""
+        self.send(frame.payload)
+
+    def send(self, payload: bytes) -> None:
+        """Send one binary message."""
+        if self._closing is not None or self._told:
+            return
+        self._outbox.append(payload)
+        self._buffered += len(payload)
+        self._wake.set()
+        if self._buffered > self._limits.max_bytes:
+            self._outbox.clear()
+            self._buffered = 0
+            self.close(1013, "reads too slowly")
+        elif self._buffered > self._limits.high_bytes and not self.congested:
+            self.congested = True
+            self._call(self._listener.congested)
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Close after what was written (AS3)."""
+        if self._closing is None and not self._told:
+            self._closing = (code, close_payload(code, reason)[2:].decode())
+            self._wake.set()
+            self._readable.set()
+            self._hurry(self._limits.close_timeout_s)
+            # Not from within: whoever closes is seldom ready to be told so in the middle of it.
+            asyncio.get_running_loop().call_soon(self._finish, code)
+
+    def pause_reading(self) -> None:
+        """Deliver no message until `resume_reading`; the server feels it once its own queue is full."""
+        if self._closing is None:
+            self._readable.clear()
+
+    def resume_reading(self) -> None:
+        """Deliver again."""
+        self._readable.set()
+
+    # Running
+
+    async def run(self, subprotocol: str | None) -> None:
+        """Accept, and serve until it is over."""
+        writer: asyncio.Task[None] | None = None
+        code = 1006
+        try:
+            async with asyncio.timeout(None) as self._over:
+                first = await self._receive()
+                if first["type"] == "websocket.connect":
+                    await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
+                    self._call(self._listener.opened, self)
+                    writer = asyncio.create_task(self._write())
+                    code = await self._read()
+        except TimeoutError:  # it was closed from this side, in time or not; or `send` failed
+            if self._closing is not None:
+                code = self._closing[0]
+        except OSError:
+            log.debug("the peer went away before its WebSocket was accepted")
+        finally:
+            self._over = None
+            # Nothing is awaited here: a host that has cancelled this task may cancel it again at every await (anyio).
+            if writer is not None:
+                writer.cancel()
+            self._finish(code)
+
+    async def _read(self) -> int:
+        """Deliver messages until the peer disconnects; its close code."""
+        while True:
+            await self._readable.wait()
+            message = await self._receive()
+            if message["type"] == "websocket.disconnect":
+                return int(message.get("code") or 1005)
+            if self._closing is not None:
+                continue
+            payload, text = message.get("bytes"), message.get("text")
+            size = len(payload) if payload is not None else len((text or "").encode())
+            if size > self._limits.message_bytes:
+                self.close(
+                    self._limits.too_large_code,
+                    f"message of {size} bytes is over the limit of {self._limits.message_bytes}",
+                )
+            elif payload is not None:
+                self._call(self._listener.message, payload)
+            elif text is not None:
+                self._call(self._listener.text, text)
+
+    async def _write(self) -> None:
+        """Send what is in the outbox, then the close (AS3)."""
+        try:
+            while True:
+                while self._outbox:
+                    payload = self._outbox.popleft()
+                    await self._send({"type": "websocket.send", "bytes": payload})
+                    self._taken(len(payload))
+                if self._closing is not None:
+                    await self._send_close(*self._closing)
+                    return
+                self._wake.clear()
+                await self._wake.wait()
+        except OSError:
+            log.debug("the peer of a WebSocket has gone")
+        except Exception:
+            log.exception("the server's `send` failed; the WebSocket is given up")
+        finally:
+            self._hurry(0.0)
+
+    async def _send_close(self, code: int, reason: str) -> None:
+        try:
+            await self._send({"type": "websocket.close", "code": code, "reason": reason})
+        except OSError:
+            raise
+        except Exception:
+            if code == 1000 or code >= 3000:
+                raise
+            log.warning("the server cannot close with %d, so it closes with 1000", code, exc_info=True)
+            await self._send({"type": "websocket.close", "code": 1000, "reason": reason})
+
+    def _taken(self, size: int) -> None:
+        self._buffered = max(0, self._buffered - size)  # the outbox may have been emptied meanwhile
+        if self.congested and self._buffered <= self._limits.low_bytes:
+            self.congested = False
+            if self._closing is None and not self._told:
+                self._call(self._listener.drained)
+
+    def _hurry(self, delay_s: float) -> None:
+        """End `run` after so many seconds."""
+        if self._over is not None and not self._over.expired():
+            self._over.reschedule(asyncio.get_running_loop().time() + delay_s)
+
+    def _call(self, method: Callable[..., None], *arguments: object) -> None:
+        try:
+            method(*arguments)
+        except Exception:
+            log.exception("a WebSocket listener failed; its connection is closed with 1011")
+            self.close(1011, "internal error")
+
+    def _finish(self, code: int) -> None:
+        if self._told:
+            return
+        self._told = True
+        try:
+            self._listener.closed(code)
+        except Exception:
+            log.exception("a WebSocket listener failed in closed(%d)", code)

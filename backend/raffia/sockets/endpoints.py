@@ -1,0 +1,162 @@
+"""The two WebSocket endpoints, as plain ASGI callables.
+
+They admit or refuse a connection and hand it to a listener; from then on no frame passes through this file. Plain
+callables, because a framework's WebSocket object costs each idle connection 12 KB.
+
+Rules (tests quote these ids):
+    N1  What can be decided before the upgrade is decided there and refused with an HTTP status: the document's name,
+        the origin, the number of connections (of the process, and of the address: address_limits.py), and for
+        `/sync/{document}` the grant.
+    N2  The first subprotocol offered that holds no token is selected, and one that does only when there is no other:
+        browsers fail the socket when none of theirs is.
+    N3  Of its request an idle connection keeps nothing on `/sync/{document}`; on `/sync`, where the hook is asked for
+        each document, one packed copy.
+    N4  Each refusal is counted under its reason and logged with the document, never with the token.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from starlette.types import Receive, Scope, Send
+
+from raffia.auth.authorizer import Authorizer
+from raffia.auth.hooks import Handshake, choose_subprotocol
+from raffia.errors import MalformedError, RaffiaError, RoomFullError, TooLargeError
+from raffia.runtime.logs import get_logger
+from raffia.sockets.asgi import refuse, serve
+from raffia.sockets.dialects import HocuspocusConnection, YWebsocketConnection
+from raffia.types import DocumentId, Grant, document_id
+from raffia.wire.transport import Limits, Listener
+
+if TYPE_CHECKING:
+    from raffia.embed import Raffia
+
+log = get_logger("raffia.sockets.endpoints")
+
+
+class SyncEndpoint(ABC):
+    """What both endpoints share: counting, refusing, serving."""
+
+    __slots__ = ("_authorizer", "_limits", "_raffia")
+
+    def __init__(self, raffia: Raffia, authorizer: Authorizer) -> None:
+        self._raffia = raffia
+        self._authorizer = authorizer
+        settings = raffia.settings
+        self._limits = Limits(
+            message_bytes=settings.max_frame_bytes,
+            high_bytes=settings.outbox_high_bytes,
+            low_bytes=settings.outbox_low_bytes,
+            max_bytes=settings.max_outbox_bytes,
+            too_large_code=TooLargeError.close_code,  # y-websocket would send it again for ever after 1009
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection until it is closed."""
+        metrics, addresses = self._raffia.metrics, self._raffia.addresses
+        metrics.connections += 1
+        address: str | None = None
+        try:
+            try:
+                client = scope.get("client")
+                address = addresses.enter(client[0] if client else "", monotonic())
+                listener = await self._admit(scope)
+            except RaffiaError as error:
+                await self._refuse(error, scope, send)
+                return
+            metrics.connections_opened += 1
+            subprotocol = choose_subprotocol(scope.get("subprotocols") or ())
+            await serve(scope, receive, send, listener, subprotocol=subprotocol, limits=self._limits)
+        finally:
+            metrics.connections -= 1
+            addresses.leave(address)
+
+    @abstractmethod
+    async def _listener(self, scope: Scope, handshake: Handshake) -> Listener:
+        """Who listens to this connection, its origin being fine."""
+
+    async def _admit(self, scope: Scope) -> Listener:
+        limit = self._raffia.settings.max_connections
+        if self._raffia.metrics.connections > limit:
+            raise RoomFullError(f"this process has {limit} connections, its limit; try again later")
+        handshake = Handshake.of(scope)
+        self._authorizer.check_origin(handshake, scope["scheme"])
+        return await self._listener(scope, handshake)
+
+    async def _refuse(self, error: RaffiaError, scope: Scope, send: Send) -> None:
+        self._raffia.metrics.refusals[error.reason] += 1
+        client = scope.get("client")
+        log.info(
+            "connection refused",
+            reason=error.reason,
+            detail=str(error),
+            document=scope["path_params"].get("document"),
+            address=client[0] if client else None,
+        )
+        await refuse(send, error, scope)
+
+
+class YWebsocketEndpoint(SyncEndpoint):
+    """`WS /sync/{document}`: the y-websocket protocol, one document for each socket."""
+
+    __slots__ = ()
+
+    async def _listener(self, scope: Scope, handshake: Handshake) -> Listener:
+        document = document_id(scope["path_params"]["document"])
+        grant = await self._authorizer.grant(handshake, handshake.token, document)
+        connection = YWebsocketConnection(self._raffia.hub, document, grant, self._raffia.expiry)
+        connection.schema = schema_of(handshake)
+        return connection
+
+
+class HocuspocusEndpoint(SyncEndpoint):
+    """`WS /sync`: the Hocuspocus protocol, many documents on one socket, each signed in to in band."""
+
+    __slots__ = ()
+
+    async def _listener(self, scope: Scope, handshake: Handshake) -> Listener:
+        request = _Request(scope)
+
+        async def authorize(token: str | None, document: DocumentId) -> Grant:
+            asked = request.handshake()
+            return await self._authorizer.grant(asked, token or asked.token, document)
+
+        connection = HocuspocusConnection(self._raffia.hub, authorize, self._raffia.expiry)
+        connection.schema = schema_of(handshake)
+        return connection
+
+
+def schema_of(handshake: Handshake) -> int | None:
+    """What `?schema=` says; None without it.
+
+    Raises:
+        MalformedError: no version.
+    """
+    fields = handshake.query.get("schema")
+    if fields is None:
+        return None
+    if not fields.isascii() or not fields.isdigit() or len(fields) > 9:
+        raise MalformedError(f"?schema={fields[:20]!r} is not a version; write a whole number such as 1")
+    return int(fields)
+
+
+class _Request:
+    """A handshake, packed: some hundred bytes instead of some thousand for as long as the connection lives (N3)."""
+
+    __slots__ = ("_client", "_head", "_path", "_query")
+
+    def __init__(self, scope: Scope) -> None:
+        self._client = scope.get("client")
+        self._path: str = scope["path"]
+        self._query: bytes = scope.get("query_string", b"")
+        self._head = b"\n".join(name + b":" + value for name, value in scope["headers"])
+
+    def handshake(self) -> Handshake:
+        lines = self._head.split(b"\n") if self._head else []
+        headers = [(name, value) for name, _, value in (line.partition(b":") for line in lines)]
+        return Handshake.of(
+            {"client": self._client, "path": self._path, "query_string": self._query, "headers": headers}
+        )

@@ -1,0 +1,148 @@
+"""Plain ASGI over our protocol, for apps that know nothing of `raffia.wire.transport`: a listener with a queue.
+
+Rules (tests quote these ids):
+    CH1  The ASGI WebSocket specification 2.4, with `websocket.http.response`.
+    CH2  At most one message waits for the app; then the socket is not read.
+    CH3  `send` waits while the outlet is congested, and raises `ClientDisconnected` (an OSError) when the peer has
+         gone.
+    CH4  A close code that may not stand in a close frame (RFC 6455, 7.4) is the app's mistake: ValueError, hence 1011.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any, cast
+
+from uvicorn.protocols.utils import ClientDisconnected
+from websockets.exceptions import ProtocolError
+from websockets.frames import Close
+
+from raffia.sockets.server.frames import TEXT
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
+
+    from raffia.sockets.server.protocol import RaffiaWebSocketProtocol
+    from raffia.wire.transport import Transport
+
+
+class Channel:
+    """One plain ASGI connection: `receive` and `send` on one side, a listener on the other."""
+
+    __slots__ = ("_events", "_gone", "_loop", "_protocol", "_readable", "_response", "_writable")
+
+    def __init__(self, protocol: RaffiaWebSocketProtocol, loop: asyncio.AbstractEventLoop) -> None:
+        self._protocol = protocol
+        self._loop = loop
+        self._events: deque[dict[str, Any]] = deque([{"type": "websocket.connect"}])
+        self._readable: asyncio.Future[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
+        self._gone: dict[str, Any] | None = None
+        self._response: tuple[int, list[tuple[str, str]], bytearray] | None = None
+
+    async def receive(self) -> ASGIReceiveEvent:
+        """The next event; `websocket.disconnect` again and again once the peer has gone."""
+        while not self._events:
+            if self._gone is not None:
+                return cast("ASGIReceiveEvent", self._gone)
+            self._readable = self._loop.create_future()
+            await self._readable
+        event = self._events.popleft()
+        if not self._events:
+            self._protocol.resume_reading()
+        return cast("ASGIReceiveEvent", event)
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Do what the app says.
+
+        Raises:
+            ClientDisconnected: the peer has gone.
+            RuntimeError: an event that does not belong here.
+            ValueError: a close code that cannot be sent (CH4).
+        """
+        protocol = self._protocol
+        kind = message["type"]
+        while protocol.congested and protocol.is_open and kind == "websocket.send":
+            self._writable = self._loop.create_future()
+            await self._writable
+        event = cast("dict[str, Any]", message)
+        if self._response is not None:
+            self._continue_response(kind, event)
+        elif protocol.is_asked:
+            self._decide(kind, event)
+        elif not protocol.is_open:
+            raise ClientDisconnected
+        elif kind == "websocket.send":
+            payload = event.get("bytes")
+            if payload is not None:
+                protocol.send(payload)
+            else:
+                protocol.send_frame(TEXT, event["text"].encode())
+        elif kind == "websocket.close":
+            code, reason = event.get("code") or 1000, event.get("reason") or ""
+            try:
+                Close(code, reason).check()
+            except ProtocolError:
+                raise ValueError(f"close code {code} may not be sent; use 1000 or one of 3000 to 4999") from None
+            protocol.close(code, reason)
+        else:
+            raise RuntimeError(f"Expected ASGI message 'websocket.send' or 'websocket.close', but got '{kind}'.")
+
+    def _decide(self, kind: str, event: dict[str, Any]) -> None:
+        if kind == "websocket.accept":
+            self._protocol.attach(self, event.get("subprotocol"), headers=event.get("headers") or ())
+        elif kind == "websocket.close":
+            self._protocol.respond(403, [], b"")
+        elif kind == "websocket.http.response.start":
+            headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in event.get("headers") or ()]
+            self._response = (event["status"], headers, bytearray())
+        else:
+            raise RuntimeError(
+                "Expected ASGI message 'websocket.accept', 'websocket.close' or 'websocket.http.response.start' "
+                f"but got '{kind}'."
+            )
+
+    def _continue_response(self, kind: str, event: dict[str, Any]) -> None:
+        if kind != "websocket.http.response.body" or self._response is None:
+            raise RuntimeError(f"Expected ASGI message 'websocket.http.response.body' but got '{kind}'.")
+        status, headers, body = self._response
+        body += event.get("body", b"")
+        if not event.get("more_body", False):
+            self._protocol.respond(status, headers, bytes(body))
+
+    # Listener
+
+    def opened(self, transport: Transport) -> None:
+        """Nothing to do: the app knows, it has accepted."""
+
+    def message(self, payload: bytes) -> None:
+        """Queue a message for the app (CH2)."""
+        self._add({"type": "websocket.receive", "bytes": payload})
+
+    def text(self, payload: str) -> None:
+        """Queue a text message for the app (CH2)."""
+        self._add({"type": "websocket.receive", "text": payload})
+
+    def congested(self) -> None:
+        """`send` sees it itself."""
+
+    def drained(self) -> None:
+        """Let `send` go on."""
+        self._wake()
+
+    def closed(self, code: int) -> None:
+        """Tell the app."""
+        if self._gone is None:
+            self._gone = {"type": "websocket.disconnect", "code": code, "reason": ""}
+        self._wake()
+
+    def _add(self, event: dict[str, Any]) -> None:
+        self._events.append(event)
+        self._protocol.pause_reading()
+        self._wake()
+
+    def _wake(self) -> None:
+        for waiter in (self._readable, self._writable):
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)

@@ -1,0 +1,262 @@
+"""The frames of one client, read strictly: bytes in, messages out. No I/O.
+
+It stands where `websockets.Protocol` could: that one keeps a generator and a stream reader per connection (some 3 KB)
+and takes ten times as long for a short message. Only the client's direction is read here; nothing is compressed.
+
+Rules (tests quote these ids; sections are those of RFC 6455):
+    FR1  Every frame is masked (5.1); no reserved bit, no reserved opcode (5.2); a length is written in the fewest bytes
+         and below 2^63 (5.2). Anything else: 1002.
+    FR2  Control frames carry at most 125 bytes and are not fragmented (5.5); they may stand between fragments (5.4), a
+         close too: it ends the connection, the unfinished message is forgotten.
+    FR3  A continuation continues something; a new message does not begin before the last one has ended (5.4). Else
+         1002.
+    FR4  A message, its fragments added up, is at most `limit_bytes`: refused (1009) when its length is announced,
+         before any of it is kept. Empty fragments cost nothing, and many small ones no more than one large one.
+    FR5  Text is UTF-8 (8.1), checked as it arrives, over fragments and pieces of frames. Else 1007, at the first byte
+         that nothing after it can mend.
+    FR6  A close carries nothing, or a code that may be sent (7.4) and UTF-8. Else 1002 or 1007.
+    FR7  How the bytes are cut into pieces makes no difference.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+from typing import Literal
+
+from websockets.exceptions import ProtocolError
+from websockets.frames import Close
+
+from raffia.sockets.server.masking import apply_mask
+
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+
+Event = tuple[Literal[1], str] | tuple[Literal[2, 8, 9, 10], bytes]
+
+_utf8 = codecs.getincrementaldecoder("utf-8")
+
+
+def _joined(kept: bytes | bytearray, more: bytes) -> bytes | bytearray:
+    """`kept + more`, growing in place from the second piece on."""
+    if not kept:
+        return more
+    if isinstance(kept, bytes):
+        kept = bytearray(kept)
+    kept += more
+    return kept
+
+
+class FrameError(Exception):
+    """What a client sent breaks RFC 6455, or is too large.
+
+    Attributes:
+        code: the close code that says it: 1002, 1007 or 1009.
+        reason: what is wrong, at most 123 bytes.
+    """
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"{code}: {reason}")
+        self.code = code
+        self.reason = reason
+
+
+class FrameReader:
+    """Reads one client's frames.
+
+    Args:
+        limit_bytes: the largest message (FR4).
+    """
+
+    __slots__ = (
+        "_at",
+        "_binary",
+        "_buffer",
+        "_decoder",
+        "_fin",
+        "_kind",
+        "_mask",
+        "_missing",
+        "_size",
+        "_text",
+        "_texts",
+        "idle",
+        "limit_bytes",
+    )
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self._buffer: bytes | bytearray = b""
+        self._at = 0  # first byte of the buffer that is not read yet
+        self._mask = b""  # of the data frame that is being read, turned to its next byte; empty between frames
+        self._missing = 0  # bytes of that frame's payload that have not arrived
+        self._fin = False  # whether that frame ends its message
+        self._kind = CONTINUATION  # TEXT or BINARY within a message
+        self._size = 0  # bytes announced for that message so far
+        self._binary: bytes | bytearray = b""  # what has arrived of it
+        self._text = ""  # likewise, when it came in one piece
+        self._texts: io.StringIO | None = None  # likewise, from the second piece on
+        self._decoder: codecs.IncrementalDecoder | None = None
+        self.idle = True  # nothing is kept: the next byte begins a message
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes fed and not read yet."""
+        return len(self._buffer) - self._at
+
+    def feed(self, data: bytes) -> None:
+        """Take what the network brought; call `next` until it gives None."""
+        self.idle = False
+        self._buffer = _joined(self._buffer, data)
+
+    def next(self) -> Event | None:
+        """The next message or control frame, or None when more bytes are needed.
+
+        Returns:
+            `(TEXT, str)`, `(BINARY, bytes)`, `(PING, bytes)`, `(PONG, bytes)` or `(CLOSE, bytes)`: the close's payload
+            is checked and may be sent back as it is. Nothing is to be read after it.
+
+        Raises:
+            FrameError: the client broke a rule; nothing can be read after that.
+        """
+        while True:
+            if self._mask:
+                if not self._payload():
+                    self._wait()
+                    return None
+                if self._fin:
+                    return self._message()
+                continue
+            opcode = self._head()
+            if opcode is None:
+                self._wait()
+                return None
+            if opcode >= CLOSE:
+                return self._control(opcode)
+
+    def _wait(self) -> None:
+        # Once per feed, so that no byte is copied more than once or twice, however small the pieces are.
+        if self._at:
+            rest = self._buffer[self._at :]
+            self._buffer = bytearray(rest) if rest else b""
+            self._at = 0
+        self.idle = not self._buffer and not self._mask and self._kind == CONTINUATION
+
+    def _head(self) -> int | None:
+        """Read a frame's head; a control frame only with its payload, so that it is read in one go."""
+        buffer, at = self._buffer, self._at
+        left = len(buffer) - at
+        if left < 2:
+            return None
+        first, second = buffer[at], buffer[at + 1]
+        opcode = first & 0x0F
+        if first & 0x70:
+            raise FrameError(1002, "reserved bits are set")
+        if not second & 0x80:
+            raise FrameError(1002, "client frames must be masked")
+        size = second & 0x7F
+        if opcode >= CLOSE:
+            if opcode > PONG:
+                raise FrameError(1002, f"opcode {opcode} is reserved")
+            if not first & 0x80:
+                raise FrameError(1002, "control frames may not be fragmented")
+            if size > 125:
+                raise FrameError(1002, "control frames carry at most 125 bytes")
+            return opcode if left >= 6 + size else None
+        if opcode > BINARY:
+            raise FrameError(1002, f"opcode {opcode} is reserved")
+        if (opcode == CONTINUATION) != (self._kind != CONTINUATION):
+            raise FrameError(
+                1002, "nothing to continue" if opcode == CONTINUATION else "the last message has not ended"
+            )
+        head = 6
+        if size > 125:
+            wide = 2 if size == 126 else 8
+            head += wide
+            if left < 2 + wide:
+                return None
+            size = int.from_bytes(buffer[at + 2 : at + 2 + wide], "big")
+            if size < (126 if wide == 2 else 0x10000):
+                raise FrameError(1002, "a length must be written in the fewest bytes")
+            if size >> 63:
+                raise FrameError(1002, "a length must be below 2^63")
+        if self._size + size > self.limit_bytes:
+            raise FrameError(1009, f"message of {self._size + size} bytes is over the limit of {self.limit_bytes}")
+        if left < head:
+            return None
+        self._size += size
+        self._missing = size
+        self._fin = first >= 0x80
+        if opcode:
+            self._kind = opcode
+        self._mask = bytes(buffer[at + head - 4 : at + head])
+        self._at = at + head
+        return opcode
+
+    def _payload(self) -> bool:
+        """Take what is here of the current frame's payload; whether that ended it."""
+        buffer, at, missing, mask = self._buffer, self._at, self._missing, self._mask
+        here = min(len(buffer) - at, missing)
+        whole = here == missing
+        if here or whole:
+            piece = apply_mask(buffer[at : at + here], mask)
+            self._at = at + here
+            if self._kind == TEXT:
+                self._add_text(piece, final=whole and self._fin)
+            else:
+                self._binary = _joined(self._binary, piece)
+        if whole:
+            self._mask = b""
+            self._missing = 0
+            return True
+        self._missing = missing - here
+        turn = here & 3
+        self._mask = mask[turn:] + mask[:turn]
+        return False
+
+    def _add_text(self, piece: bytes, *, final: bool) -> None:
+        if self._decoder is None:
+            self._decoder = _utf8()
+        try:
+            text = self._decoder.decode(piece, final)
+        except UnicodeDecodeError as error:
+            raise FrameError(1007, f"text is not UTF-8: {error.reason}") from None
+        if not final:
+            # Python's decoder waits for the third byte of a surrogate, though no third byte makes it valid.
+            waiting = self._decoder.getstate()[0]
+            if len(waiting) == 2 and waiting[0] == 0xED and waiting[1] >= 0xA0:
+                raise FrameError(1007, "text is not UTF-8: a surrogate")
+        if not self._text:
+            self._text = text
+        elif text:
+            if self._texts is None:  # a list of strings would cost 76 bytes for each, however short
+                self._texts = io.StringIO()
+                self._texts.write(self._text)
+            self._texts.write(text)
+
+    def _message(self) -> Event:
+        kind = self._kind
+        self._kind = CONTINUATION
+        self._size = 0
+        if kind == TEXT:
+            text = self._text if self._texts is None else self._texts.getvalue()
+            self._text, self._texts, self._decoder = "", None, None
+            return 1, text
+        binary, self._binary = self._binary, b""
+        return 2, bytes(binary)  # no copy when it came in one piece
+
+    def _control(self, opcode: int) -> Event:
+        buffer, at = self._buffer, self._at
+        end = at + 6 + (buffer[at + 1] & 0x7F)
+        payload = apply_mask(buffer[at + 6 : end], bytes(buffer[at + 2 : at + 6]))
+        self._at = end
+        if opcode == PING:
+            return 9, payload
+        if opcode == PONG:
+            return 10, payload
+        try:
+            Close.parse(payload)
+        except ProtocolError as error:
+            raise FrameError(1002, f"close: {error}") from None
+        except UnicodeDecodeError:
+            raise FrameError(1007, "close: the reason is not UTF-8") from None
+        return 8, payload

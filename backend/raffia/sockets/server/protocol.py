@@ -1,0 +1,548 @@
+"""Raffia's WebSocket protocol for uvicorn: `uvicorn.Config(ws=RaffiaWebSocketProtocol)`.
+
+The handshake is judged by the `websockets` library and decided by the ASGI app. An app that finds this object in
+`scope["extensions"]["raffia.transport"]` may attach a listener instead of sending `websocket.accept`; from then on a
+prepared frame goes straight to the transport, and a message straight from the transport to the listener: no queue, no
+event object, no task. Any other ASGI app is served through a listener of its own (`server/channel.py`).
+
+Rules (tests quote these ids):
+    WP1  A handshake that RFC 6455 forbids is answered with its HTTP status (400, 405, 426, 505); the app never sees it.
+    WP2  Bytes that arrive before the app has accepted wait, 64 KiB at most (then the socket is not read), and are read
+         after it has. Nothing is offered for compression.
+    WP3  A broken rule of `frames.py` is answered with its close code; what follows it is read and thrown away until the
+         peer has closed, or else a reset would overtake our close frame.
+    WP4  A close by the peer is answered with the same payload, and the connection is closed. Our own close waits for
+         the peer's answer. Neither takes longer than `Limits.close_timeout_s`, even if the peer reads nothing: then the
+         connection is aborted.
+    WP5  A listener that raises closes its own connection (1011) and no other.
+    WP6  The query string is never logged: it may hold a token.
+    WP7  A ping is answered at once. While the outlet is congested only the last one is, when the peer has caught up
+         (RFC 6455, 5.5.3): the pongs of one who reads nothing do not pile up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+import socket
+import sys
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote
+from weakref import WeakKeyDictionary
+
+from uvicorn.protocols.utils import ClientDisconnected, get_local_addr, get_remote_addr, is_ssl
+
+from raffia.sockets.server.channel import Channel
+from raffia.sockets.server.frames import BINARY, CLOSE, PING, PONG, TEXT, Event, FrameError, FrameReader
+from raffia.sockets.server.handshake import Handshake, HandshakeError, read_handshake, response_bytes
+from raffia.sockets.server.keepalive import Keepalive
+from raffia.sockets.server.masking import apply_mask
+from raffia.wire.transport import DEFAULT_LIMITS, Frame, Limits, Listener, close_payload, wire_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from uvicorn._types import ASGIReceiveEvent, ASGISendEvent, WebSocketScope
+    from uvicorn.config import Config
+    from uvicorn.server import ServerState
+
+EXTENSION = "raffia.transport"
+EARLY_BYTES = 64 * 1024
+SHORT_BYTES = 125  # the longest message that `data_received` reads by itself
+BROKEN = "A WebSocket listener failed; its connection is closed with 1011"  # WP5
+TCP_BYTES_ACKED = slice(120, 128) if sys.platform == "linux" else None  # of `struct tcp_info`, since Linux 4.1
+SHUTDOWN_S = 1.0  # how long a peer has to answer our close when the server stops
+LINGER_S = 1.0  # how long a peer over TLS, which knows no half-close, has to read our close frame after a broken rule
+
+log = logging.getLogger("uvicorn.error")
+
+_keepalives: WeakKeyDictionary[ServerState, Keepalive] = WeakKeyDictionary()
+
+
+def _keepalive(state: ServerState, config: Config, loop: asyncio.AbstractEventLoop) -> Keepalive:
+    """The one keepalive of a server."""
+    keepalive = _keepalives.get(state)
+    if keepalive is None:
+        keepalive = _keepalives[state] = Keepalive(loop, config.ws_ping_interval, config.ws_ping_timeout)
+    return keepalive
+
+
+class Stage(enum.IntEnum):
+    """How far a connection has come."""
+
+    NEW = 0  # the request's head has not been read
+    ASKED = 1  # the app decides
+    OPEN = 2
+    CLOSING = 3  # our close frame is on its way; what arrives is thrown away, but the peer's close ends it
+    FAILED = 4  # the same after a broken rule: nothing that arrives can be read any more
+    ENDED = 5  # nothing more is sent; the transport is closing or closed
+
+
+class RaffiaWebSocketProtocol(asyncio.Protocol):
+    """One WebSocket connection under uvicorn; an `Transport` for its listener."""
+
+    __slots__ = (
+        "_channel",
+        "_code",
+        "_config",
+        "_ended",
+        "_handshake",
+        "_limits",
+        "_listener",
+        "_loop",
+        "_lost",
+        "_pong",
+        "_reader",
+        "_reading",
+        "_stage",
+        "_state",
+        "_timer",
+        "app_state",
+        "congested",
+        "silent",
+        "transport",
+    )
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        if not config.loaded:
+            config.load()
+        self._config = config
+        self._state = server_state
+        self.app_state: dict[str, Any] | None = app_state
+        self._loop = _loop or asyncio.get_running_loop()
+        self.transport: asyncio.Transport = None  # type: ignore[assignment]  # set by connection_made
+        self._stage = Stage.NEW
+        self._handshake: Handshake | None = None
+        self._limits = DEFAULT_LIMITS
+        self._reader: FrameReader | None = None
+        self._reading = True
+        self._listener: Listener | None = None
+        self._channel: Channel | None = None
+        self._code = 0  # of our close, once there is one
+        self._timer: asyncio.TimerHandle | None = None
+        self._lost = False
+        self._pong: bytes | None = None  # what is still to be answered (WP7)
+        self._ended: asyncio.Future[None] | None = None
+        self.congested = False
+        self.silent = False  # nothing has arrived since the last ping
+
+    # What uvicorn and the transport call
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport over from uvicorn's HTTP protocol."""
+        self.transport = cast("asyncio.Transport", transport)
+        self._state.connections.add(self)  # type: ignore[arg-type]  # a set of uvicorn's own protocols
+
+    def data_received(self, data: bytes) -> None:
+        """Read what arrived: the request's head first, frames later."""
+        self.silent = False
+        if self._reader is None and self._stage is Stage.OPEN and self._reading:
+            # One whole binary message of at most 125 bytes, which is what typing is: 0x82, 0x80 + size, mask, payload.
+            size = len(data)
+            if 6 <= size <= 131 and data[0] == 0x82 and data[1] == size + 122:
+                try:
+                    self._listener.message(apply_mask(data[6:], data[2:6]))  # type: ignore[union-attr]
+                except Exception:
+                    log.exception(BROKEN)
+                    self.close(1011, "internal error")
+                return
+        self._data(data)
+
+    def eof_received(self) -> None:
+        """The peer sends nothing more; the transport closes itself after this."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell everybody who waits for this connection."""
+        self._state.connections.discard(self)
+        self._stop_timer()
+        _keepalive(self._state, self._config, self._loop).drop(self)
+        self._stage = Stage.ENDED
+        self._lost = True
+        self._reader = None
+        self._handshake = None
+        self._finish(1006)
+        if self._channel is not None:
+            self._channel.closed(1006)
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
+
+    def pause_writing(self) -> None:
+        """More than `Limits.high_bytes` wait (O3)."""
+        self.congested = True
+        if self._stage is Stage.OPEN and self._listener is not None:
+            self._guarded(self._listener.congested)
+
+    def resume_writing(self) -> None:
+        """No more than `Limits.low_bytes` wait (O3)."""
+        self.congested = False
+        if self._pong is not None:
+            pong, self._pong = self._pong, None
+            # Where the bounds are close together this may be too much again: then nobody hears of either (O3).
+            listener, self._listener = self._listener, None
+            self.send_frame(PONG, pong)
+            self._listener = listener
+            if self.congested:
+                return
+        if self._stage is Stage.OPEN and self._listener is not None:
+            self._guarded(self._listener.drained)
+
+    def shutdown(self) -> None:
+        """uvicorn stops: close 1012, or refuse a handshake that is not decided yet; nobody has long to answer."""
+        self.close(1012, "the server is restarting")
+        if self._stage is Stage.CLOSING or self._stage is Stage.FAILED:
+            self._stop_timer()
+            self._timer = self._loop.call_later(min(SHUTDOWN_S, self._limits.close_timeout_s), self.transport.abort)
+        elif self._stage is Stage.ASKED:
+            self._respond(503, [("Retry-After", "1")], b"The server is restarting.\n")
+        elif self._stage is Stage.NEW:
+            self._end()
+
+    # Outlet
+
+    def buffered(self) -> int:
+        """Bytes that wait for the peer."""
+        return self.transport.get_write_buffer_size()
+
+    def write(self, frame: Frame) -> None:
+        """Send a prepared message."""
+        if self._stage is Stage.OPEN:
+            self.transport.write(frame.wire)
+            if self.congested:
+                self._bound()
+
+    def send(self, payload: bytes) -> None:
+        """Send one binary message to this connection alone."""
+        self.send_frame(BINARY, payload)
+
+    def send_frame(self, opcode: int, payload: bytes) -> None:
+        """Send one whole frame of any kind but close."""
+        if self._stage is Stage.OPEN:
+            self.transport.write(wire_frame(opcode, payload))
+            if self.congested:
+                self._bound()
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Close after what was written, and wait for the peer's answer (WP4)."""
+        if self._stage is not Stage.OPEN:
+            return
+        self.transport.write(wire_frame(CLOSE, close_payload(code, reason)))
+        self._stage = Stage.CLOSING
+        self._code = code
+        if not self._reading:  # or the peer's answer would never be read
+            self._reading = True
+            self.transport.resume_reading()
+        self._timer = self._loop.call_later(self._limits.close_timeout_s, self.transport.abort)
+        # Not from within: whoever closes is seldom ready to be told so in the middle of it.
+        self._loop.call_soon(self._finish, code)
+
+    def pause_reading(self) -> None:
+        """Deliver no message until `resume_reading`."""
+        if self._reading and self._stage is Stage.OPEN:
+            self._reading = False
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Deliver again, from the event loop."""
+        if not self._reading and self._stage is Stage.OPEN:
+            self._reading = True
+            self.transport.resume_reading()
+            if self._reader is not None:
+                self._loop.call_soon(self._deliver)
+
+    # What `asgi.serve` calls
+
+    def attach(
+        self,
+        listener: Listener,
+        subprotocol: str | None = None,
+        *,
+        limits: Limits = DEFAULT_LIMITS,
+        headers: Iterable[tuple[bytes, bytes]] = (),
+    ) -> None:
+        """Accept the handshake and deliver to `listener` from now on.
+
+        Args:
+            listener: hears `opened` within this call, or only `closed` when the peer has gone (O5).
+            subprotocol: one of those that the client offered, or None.
+            limits: the bounds of this connection; uvicorn's `ws_max_size` bounds messages as well.
+            headers: for the 101 response.
+        """
+        if self._stage is Stage.ENDED:
+            listener.closed(1006)
+            return
+        handshake = self._handshake
+        if self._stage is not Stage.ASKED or handshake is None:
+            raise RuntimeError("this handshake has been answered already")
+        self.transport.write(handshake.accept(subprotocol, self._state.default_headers, headers))
+        self._stage = Stage.OPEN
+        self._log_answer(101)
+        self._handshake = None
+        self._limits = limits
+        self._listener = listener
+        self.transport.set_write_buffer_limits(high=limits.high_bytes, low=limits.low_bytes)
+        _keepalive(self._state, self._config, self._loop).add(self)
+        if not self._reading:
+            self._reading = True
+            self.transport.resume_reading()
+        self._guarded(lambda: listener.opened(self))
+        limit_bytes = self._message_limit()
+        if self._reader is not None:
+            self._reader.limit_bytes = limit_bytes
+            self._loop.call_soon(self._deliver)
+        elif limit_bytes < SHORT_BYTES and self._stage is Stage.OPEN:
+            self._reader = FrameReader(limit_bytes)  # `data_received` asks nobody for the limit
+
+    async def wait_closed(self) -> None:
+        """Return when the connection has gone."""
+        if self._ended is None:
+            self._ended = self._loop.create_future()
+            if self._lost:
+                self._ended.set_result(None)
+        await self._ended
+
+    # Reading
+
+    def _data(self, data: bytes) -> None:
+        stage = self._stage
+        if stage is Stage.NEW:
+            self._ask(data)
+            return
+        if stage is Stage.FAILED or stage is Stage.ENDED:
+            return
+        reader = self._reader
+        if reader is None:
+            reader = self._reader = FrameReader(self._message_limit())
+        reader.feed(data)
+        if stage is Stage.ASKED:
+            if self._reading and reader.waiting_bytes > EARLY_BYTES:
+                self._reading = False
+                self.transport.pause_reading()
+        else:
+            self._deliver()
+
+    def _message_limit(self) -> int:
+        return min(self._limits.message_bytes, self._config.ws_max_size)
+
+    def _deliver(self) -> None:
+        """Hand over what the reader has, until it has no more or somebody says stop."""
+        reader = self._reader
+        if reader is None:
+            return
+        try:
+            while self._reading and (self._stage is Stage.OPEN or self._stage is Stage.CLOSING):
+                event = reader.next()
+                if event is None:
+                    if reader.idle and reader.limit_bytes >= SHORT_BYTES:  # an idle connection keeps no reader
+                        self._reader = None
+                    return
+                self._handle(event)
+        except FrameError as error:
+            self._fail(self._limits.too_large_code if error.code == 1009 else error.code, error.reason)
+        except Exception:
+            log.exception(BROKEN)
+            self.close(1011, "internal error")
+
+    def _handle(self, event: Event) -> None:
+        opcode, payload = event
+        if opcode == CLOSE:
+            self._peer_closed(cast("bytes", payload))
+        elif self._stage is Stage.CLOSING:
+            return
+        elif opcode == BINARY:
+            self._listener.message(cast("bytes", payload))  # type: ignore[union-attr]
+        elif opcode == TEXT:
+            self._listener.text(cast("str", payload))  # type: ignore[union-attr]
+        elif opcode == PING:
+            if self.congested:
+                self._pong = cast("bytes", payload)
+            else:
+                self.send_frame(PONG, cast("bytes", payload))
+
+    # Ending
+
+    def _peer_closed(self, payload: bytes) -> None:
+        self._reader = None
+        if self._stage is Stage.OPEN:
+            self.transport.write(wire_frame(CLOSE, payload))
+        self._end()
+        self._finish(int.from_bytes(payload[:2], "big") if payload else 1005)
+
+    def _fail(self, code: int, reason: str) -> None:
+        """A rule was broken: say so, and read nothing more (WP3)."""
+        self._reader = None
+        if self._stage is Stage.OPEN:
+            self.transport.write(wire_frame(CLOSE, close_payload(code, reason)))
+        self._stage = Stage.FAILED
+        self._stop_timer()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self._timer = self._loop.call_later(self._limits.close_timeout_s, self.transport.abort)
+        else:
+            self._timer = self._loop.call_later(LINGER_S, self._end)
+        self._finish(code)
+
+    def _guarded(self, call: Any) -> None:
+        try:
+            call()
+        except Exception:
+            log.exception(BROKEN)
+            self.close(1011, "internal error")
+
+    def _bound(self) -> None:
+        if self.transport.get_write_buffer_size() > self._limits.max_bytes:
+            self._stage = Stage.ENDED
+            self._code = 1013
+            self.transport.abort()  # the loop calls connection_lost, which tells the listener
+
+    def send_ping(self) -> None:
+        """Ask the peer whether it is still there."""
+        self.send_frame(PING, b"")
+
+    def taken(self) -> int:
+        """Bytes that the peer's machine has acknowledged, on Linux; elsewhere how many fewer wait for it here."""
+        connection = self.transport.get_extra_info("socket")
+        if TCP_BYTES_ACKED is None or connection is None or connection.family == socket.AF_UNIX:
+            return -self.buffered()
+        info: bytes = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_BYTES_ACKED.stop)
+        return int.from_bytes(info[TCP_BYTES_ACKED], sys.byteorder)
+
+    def keepalive_failed(self) -> None:
+        """The peer did not answer our ping in time."""
+        if self._stage is Stage.OPEN:
+            self.transport.write(wire_frame(CLOSE, close_payload(1011, "keepalive ping timeout")))
+            self._end()
+            self._finish(1006)
+
+    def _end(self) -> None:
+        """Close the transport after what was written; abort it when that takes too long (WP4)."""
+        self._stage = Stage.ENDED
+        self._stop_timer()
+        self.transport.close()
+        self._timer = self._loop.call_later(self._limits.close_timeout_s, self.transport.abort)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _finish(self, code: int) -> None:
+        listener, self._listener = self._listener, None
+        if listener is None:
+            return
+        _keepalive(self._state, self._config, self._loop).drop(self)
+        try:
+            listener.closed(self._code or code)  # the peer may have answered our close before we could tell
+        except Exception:
+            log.exception("A WebSocket listener failed in closed(%d)", code)
+
+    # The handshake and plain ASGI
+
+    def _ask(self, head: bytes) -> None:
+        try:
+            handshake = read_handshake(head)
+        except HandshakeError as error:
+            self.transport.write(error.response)
+            self._end()
+            return
+        self._handshake = handshake
+        self._stage = Stage.ASKED
+        scope = self._scope(handshake)
+        task = self._loop.create_task(self._run(scope))
+        self._state.tasks.add(task)
+        task.add_done_callback(self._state.tasks.discard)
+
+    def _scope(self, handshake: Handshake) -> WebSocketScope:
+        config = self._config
+        raw_path, _, query = handshake.target.partition("?")
+        app_state, self.app_state = self.app_state or {}, None
+        return {
+            "type": "websocket",
+            "asgi": {"version": config.asgi_version, "spec_version": "2.4"},
+            "http_version": "1.1",
+            "scheme": "wss" if is_ssl(self.transport) else "ws",
+            "server": get_local_addr(self.transport),
+            "client": get_remote_addr(self.transport),
+            "root_path": config.root_path,
+            "path": config.root_path + unquote(raw_path),
+            "raw_path": (config.root_path + raw_path).encode("ascii"),
+            "query_string": query.encode("ascii"),
+            "headers": handshake.headers,
+            "subprotocols": handshake.subprotocols,
+            "state": app_state.copy(),
+            "extensions": {"websocket.http.response": {}, EXTENSION: self},  # type: ignore[dict-item]
+        }
+
+    async def _run(self, scope: WebSocketScope) -> None:
+        try:
+            await self._config.loaded_app(scope, self._receive, self._send)
+        except ClientDisconnected:
+            log.debug("The app sent to a WebSocket whose peer had gone")
+        except Exception:
+            log.exception("Exception in ASGI application")
+            self._abandon(1011)
+        except asyncio.CancelledError:
+            self._abandon(1012)
+            raise
+        else:
+            if self._stage is Stage.ASKED:
+                log.error("ASGI callable returned without completing handshake.")
+            self._abandon(1000)
+
+    def _abandon(self, code: int) -> None:
+        """The app has left: so does the connection."""
+        if self._stage is Stage.ASKED:
+            self._respond(500, [], b"Internal Server Error\n")
+        else:
+            self.close(code)
+
+    def _respond(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        self._log_answer(status)
+        self.transport.write(response_bytes(status, headers, body))
+        self._handshake = None
+        self._reader = None
+        self._end()
+
+    def _log_answer(self, status: int) -> None:
+        if log.isEnabledFor(logging.INFO) and self._handshake is not None:
+            host, port = get_remote_addr(self.transport) or ("", 0)
+            path = self._handshake.target.partition("?")[0]
+            answer = "[accepted]" if status == HTTPStatus.SWITCHING_PROTOCOLS else str(status)
+            log.info('%s:%d - "WebSocket %s" %s', host, port, path, answer)
+
+    def _plain(self) -> Channel:
+        if self._channel is None:
+            self._channel = Channel(self, self._loop)
+            if self._stage is Stage.ENDED:
+                self._channel.closed(1006)
+        return self._channel
+
+    async def _receive(self) -> ASGIReceiveEvent:
+        return await self._plain().receive()
+
+    async def _send(self, message: ASGISendEvent) -> None:
+        await self._plain().send(message)
+
+    def respond(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        """Refuse the handshake with an HTTP response; nothing happens when the peer has gone."""
+        if self._stage is Stage.ASKED:
+            self._respond(status, headers, body)
+        elif self._stage is not Stage.ENDED:
+            raise RuntimeError("this handshake has been answered already")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether messages can be sent."""
+        return self._stage is Stage.OPEN
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether the app has still to decide."""
+        return self._stage is Stage.ASKED
