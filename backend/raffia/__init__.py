@@ -1,3 +1,76 @@
-"""Raffia: a collaboration server for Yjs documents, in Python."""
+"""Raffia: a collaboration server for Yjs documents, in Python.
+
+    from raffia import Access, DocumentId, Grant, Handshake, Raffia
+
+These names are the public interface; the modules behind them may move. Each is imported when it is first used, so that
+a worker process, which needs little of the package, starts quickly.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from raffia.auth.hooks import Authorize, Handshake
+    from raffia.embed import Raffia
+    from raffia.errors import (
+        DocumentDeletedError,
+        ForbiddenError,
+        LaterError,
+        RaffiaError,
+        SettingsError,
+        UnauthenticatedError,
+    )
+    from raffia.settings import Settings, load_settings
+    from raffia.types import Access, DocumentId, Grant, document_id
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Access",
+    "Authorize",
+    "DocumentDeletedError",
+    "DocumentId",
+    "ForbiddenError",
+    "Grant",
+    "Handshake",
+    "LaterError",
+    "Raffia",
+    "RaffiaError",
+    "Settings",
+    "SettingsError",
+    "UnauthenticatedError",
+    "__version__",
+    "document_id",
+    "load_settings",
+]
+
+_MODULES = {
+    "raffia.auth.hooks": ("Authorize", "Handshake"),
+    "raffia.embed": ("Raffia",),
+    "raffia.errors": (
+        "DocumentDeletedError",
+        "ForbiddenError",
+        "LaterError",
+        "RaffiaError",
+        "SettingsError",
+        "UnauthenticatedError",
+    ),
+    "raffia.settings": ("Settings", "load_settings"),
+    "raffia.types": ("Access", "DocumentId", "Grant", "document_id"),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first asked for (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'raffia' has no attribute {name!r}")
+    value: object = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
