@@ -80,15 +80,15 @@ clients: setup  # the npm clients of the tests, each version in its own folder
 	$(BIN)/python -m tests.interop.install
 
 bench: setup  ## measure against other servers; writes docs/benchmarks.md
-	$(BIN)/python -m tests.bench
-	$(BIN)/python -m tests.bench.replicas
-	$(BIN)/python -m tests.bench.browser
+	$(BIN)/python -m tools.bench
+	$(BIN)/python -m tools.bench.replicas
+	$(BIN)/python -m tools.bench.browser
 
 faults: setup system-tools  ## kill, fill and cut things at length, into docs/faults.md; one row: ARGS="-k storm"
 	$(BIN)/python -m tests.faults $(ARGS)
 
 fuzz: setup $(if $(MINUTES),.make/fuzz-tool)  ## a million mutated inputs through all readers; MINUTES=60: guided by coverage
-	$(BIN)/python -m tests.fuzz $(if $(MINUTES),--minutes $(MINUTES) --work .make/fuzz,--executions 1000000)
+	$(BIN)/python -m tools.fuzz $(if $(MINUTES),--minutes $(MINUTES) --work .make/fuzz,--executions 1000000)
 
 .make/fuzz-tool: requirements/fuzz.txt .make/python
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/fuzz.txt
@@ -98,10 +98,10 @@ docs: setup  ## write what is made from the code: docs/settings.md
 	$(BIN)/raffia settings > docs/settings.md
 
 screenshots: setup  ## pictures of every page and state of the app, into docs/screenshots
-	$(BIN)/python -m tests.screens
+	$(BIN)/python -m tools.screens
 
 dist: setup  ## build the wheel and the source archive into dist/
 	$(BIN)/python -m build --no-isolation
 
 clean:  ## remove everything that was built; documents in raffia-data stay
-	rm -rf .venv .make dist build backend/raffia/static/app frontend/node_modules tests/*/node_modules
+	rm -rf .venv .make dist build backend/raffia/static/app frontend/node_modules tests/interop/*/node_modules tests/interop/clients/*/node_modules tools/bench/peers/*/node_modules

@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from tools.bench import documents, frames, report
+from tools.bench.growth import GROWTH
+from tools.bench.runner import Measured, Results
+from tools.bench.workloads import CPU, SWEEPS, TARGETS, WORKLOADS, Target
 
-from tests.bench import documents, frames, report
-from tests.bench.growth import GROWTH
-from tests.bench.runner import Measured, Results
-from tests.bench.workloads import CPU, SWEEPS, TARGETS, WORKLOADS, Target
 from tests.support.server import ROOT
 
 QUICK_S = 600
@@ -24,7 +24,7 @@ MEASURED = ("raffia-yws", "raffia-hp", "hocuspocus")
 def test_the_quick_form_measures_everything_and_writes_the_report(tmp_path: Path) -> None:
     out = tmp_path / "figures-é-🧵.md"
     servers = [part for name in MEASURED for part in ("--server", name)]
-    command = [sys.executable, "-m", "tests.bench", "--quick", "--out", str(out), *servers]
+    command = [sys.executable, "-m", "tools.bench", "--quick", "--out", str(out), *servers]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=QUICK_S, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
 

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from tests.fuzz import corpus
-from tests.fuzz.guided import KEPT, kept
-from tests.fuzz.known import KNOWN, is_known
-from tests.fuzz.parts import MAX_PARTS, join, mutate_parts, split
-from tests.fuzz.registry import TARGETS, seeds
-from tests.fuzz.targets import REFUSALS
+from tools.fuzz import corpus
+from tools.fuzz.guided import KEPT, kept
+from tools.fuzz.known import KNOWN, is_known
+from tools.fuzz.parts import MAX_PARTS, join, mutate_parts, split
+from tools.fuzz.registry import TARGETS, seeds
+from tools.fuzz.targets import REFUSALS
 
 NAMED = {
     *("WireError", "UpdateError", "PresenceError", "TooLargeError", "QuarantinedError", "UnauthenticatedError"),
@@ -26,7 +25,7 @@ NAMED = {
 
 
 def run(*arguments: str, report: Path) -> tuple[int, dict[str, Any]]:
-    command = [sys.executable, "-m", "tests.fuzz", *arguments, "--json", str(report)]
+    command = [sys.executable, "-m", "tools.fuzz", *arguments, "--json", str(report)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert report.exists(), done.stderr
     return done.returncode, json.loads(report.read_text())
@@ -46,7 +45,7 @@ def test_the_corpus_is_accepted_whole() -> None:
 def test_c4_what_was_once_reached_is_run_again(name: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)
     inputs = kept(name)
-    assert inputs, f"tests/fuzz/corpus/{name}.txt is missing: python -m tests.fuzz --minutes 5 --targets {name} --keep"
+    assert inputs, f"tools/fuzz/corpus/{name}.txt is missing: python -m tools.fuzz --minutes 5 --targets {name} --keep"
     target = TARGETS[name](corpus.build(1))
     accepted = 0
     for data in inputs:
@@ -74,9 +73,9 @@ def test_parts_any_bytes_are_a_sequence() -> None:
 
 SHOW = """
 import logging, sys
-from tests.fuzz import corpus
-from tests.fuzz.child import what_broke
-from tests.fuzz.registry import TARGETS
+from tools.fuzz import corpus
+from tools.fuzz.child import what_broke
+from tools.fuzz.registry import TARGETS
 logging.disable()
 target = TARGETS[sys.argv[1]](corpus.build(1))
 try:

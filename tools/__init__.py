@@ -1,0 +1,1 @@
+"""Programs for people who work on Raffia: benchmarks, fuzzing, pictures of the app."""
