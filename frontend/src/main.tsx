@@ -3,7 +3,7 @@ import { createRoot } from "react-dom/client";
 import { ErrorBoundary } from "./app/boundary";
 import { preload } from "./app/preload";
 import { HOME, navigate, parse, type Route, useRoute } from "./app/router";
-import { keepApp } from "./offline/register";
+import { registerWorker } from "./offline/register";
 import { HomePage } from "./pages/home";
 import { PageSkeleton } from "./pages/skeleton";
 import { t } from "./strings";
@@ -57,5 +57,5 @@ function useFocusOnArrival(path: string): void {
 }
 
 const root = document.getElementById("app");
-keepApp();
+registerWorker();
 if (root) createRoot(root).render(<><App /><Toasts /></>);

@@ -1,16 +1,16 @@
 /** What a person may do with a document, and which of their tokens lets them do most. */
 import { useEffect, useState } from "react";
 import { api, ApiError, type Can } from "./api";
-import { isLink, keepTokens, ownTokens, tokenOf, tokensOf } from "./tokens";
+import { isLink, storeTokens, ownTokens, tokenOf, tokensOf } from "./tokens";
 
 const RANK: Record<Can, number> = { read: 1, comment: 2, edit: 3, admin: 4 };
 /** Whoever opens a document does not wait longer for a better token. */
-const PATIENCE_MS = 4000;
+const TIMEOUT_MS = 4000;
 
 /** What one token opens; nothing when the server refuses it. */
 async function rankOf(document: string, token: string): Promise<number> {
   try {
-    return RANK[(await api.get(document, { token, signal: AbortSignal.timeout(PATIENCE_MS) })).can];
+    return RANK[(await api.get(document, { token, signal: AbortSignal.timeout(TIMEOUT_MS) })).can];
   } catch (error) {
     if (error instanceof ApiError && (error.status === 401 || error.status === 403)) return 0;
     throw error;
@@ -27,8 +27,8 @@ export function chooseToken(document: string): Promise<void> | null {
       const best = tokens.filter((_, at) => ranks[at]).sort((a, b) => (ranks[tokens.indexOf(b)] ?? 0) - (ranks[tokens.indexOf(a)] ?? 0));
       const winner = best[0];
       // Those that open nothing are forgotten, unless none does: then what is said is about the newest.
-      if (winner === undefined) keepTokens(document, own.slice(0, 1));
-      else keepTokens(document, own.includes(winner) ? [winner] : []);
+      if (winner === undefined) storeTokens(document, own.slice(0, 1));
+      else storeTokens(document, own.includes(winner) ? [winner] : []);
     },
     // The server cannot be asked now: the newest, and next time again.
     (error: unknown) => { console.info("which token opens more is not known:", error); },

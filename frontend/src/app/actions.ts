@@ -1,14 +1,14 @@
 /** What can be done to a document from its page and from the list. Failures are told, never swallowed. */
 import { t } from "../strings";
-import { say } from "../ui/toast";
+import { showToast } from "../ui/toast";
 import { api, ApiError, UnreachableError, type Item } from "./api";
-import { forgetRecent } from "./recent";
+import { removeRecent } from "./recent";
 
 /** Tell a person that something did not work, with the server's own words where it has some. */
-export function failed(text: string, error: unknown): void {
+export function reportError(text: string, error: unknown): void {
   console.warn(text, error);
   const detail = error instanceof ApiError || error instanceof UnreachableError ? error.message : "";
-  say(detail ? `${text}: ${detail}` : text, { isError: true });
+  showToast(detail ? `${text}: ${detail}` : text, { isError: true });
 }
 
 /** Delete at once, and offer to take it back. */
@@ -18,21 +18,21 @@ export async function remove(item: { id: string; title: string }, after: (restor
   try {
     await api.delete(item.id);
   } catch (error) {
-    failed(t.failed.delete, error);
+    reportError(t.failed.delete, error);
     return false;
   }
-  forgetRecent(item.id);
+  removeRecent(item.id);
   after(null);
   const restore = (): void => {
     api.restore(item.id).then(
       (restored) => {
         after(restored);
-        say(t.restored(item.title));
+        showToast(t.restored(item.title));
       },
-      (error: unknown) => { failed(t.failed.restore, error); },
+      (error: unknown) => { reportError(t.failed.restore, error); },
     );
   };
-  say(t.deleted(item.title), { action: { label: t.actions.undo, run: restore }, takesFocus });
+  showToast(t.deleted(item.title), { action: { label: t.actions.undo, run: restore }, takesFocus });
   return true;
 }
 
@@ -40,7 +40,7 @@ export async function duplicate(id: string): Promise<Item | null> {
   try {
     return await api.duplicate(id);
   } catch (error) {
-    failed(t.failed.duplicate, error);
+    reportError(t.failed.duplicate, error);
     return null;
   }
 }

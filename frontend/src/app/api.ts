@@ -46,7 +46,7 @@ export interface Config {
   schema: number;
 }
 
-export interface Uploaded {
+export interface UploadedFile {
   url: string;
   mime_type: string;
   size_bytes: number;
@@ -102,9 +102,9 @@ async function request(path: string, { method = "GET", json, body, document, tok
   if (response.ok) return response;
   let [reason, message] = ["unknown", response.statusText];
   try {
-    const said = (await response.json()) as { error?: { reason?: string; message?: string } };
-    reason = said.error?.reason ?? reason;
-    message = said.error?.message ?? message;
+    const fields = (await response.json()) as { error?: { reason?: string; message?: string } };
+    reason = fields.error?.reason ?? reason;
+    message = fields.error?.message ?? message;
   } catch {
     // A proxy's own page, for example: the status says enough.
   }
@@ -116,10 +116,10 @@ async function read<T>(path: string, options?: Request): Promise<T> {
 }
 
 /** What other programs make has no kind, or one of their own. */
-const known = (item: Item): Item => item.kind === "document" || item.kind === "board" ? item : { ...item, kind: "text" };
+const withKnownKind = (item: Item): Item => item.kind === "document" || item.kind === "board" ? item : { ...item, kind: "text" };
 
 /** The address of a file of this server, as browsers understand it; null for anything else, however it is written. */
-export function ownFile(url: string): string | null {
+export function ownFilePath(url: string): string | null {
   let parsed: URL;
   try {
     parsed = new URL(url, location.origin);
@@ -130,7 +130,7 @@ export function ownFile(url: string): string | null {
   return isOwn ? parsed.pathname : null;
 }
 
-const at = (id: string, rest = ""): string => `${ROOT}/api/documents/${encodeURIComponent(id)}${rest}`;
+const documentUrl = (id: string, rest = ""): string => `${ROOT}/api/documents/${encodeURIComponent(id)}${rest}`;
 
 export interface Query {
   search?: string;
@@ -148,28 +148,28 @@ export const api = {
     if (kind) query.set("kind", kind);
     if (after) query.set("after", after);
     return read<Page>(`${ROOT}/api/documents?${query.toString()}`, signal ? { signal } : {})
-      .then((page) => ({ ...page, documents: page.documents.map(known) }));
+      .then((page) => ({ ...page, documents: page.documents.map(withKnownKind) }));
   },
   create: (kind: Kind, options: { title?: string; template?: string } = {}): Promise<Item> =>
     read(`${ROOT}/api/documents`, { method: "POST", json: { kind, ...options } }),
-  get: (id: string, options: { token?: string; signal?: AbortSignal } = {}): Promise<Item> => read(at(id), { document: id, ...options }),
+  get: (id: string, options: { token?: string; signal?: AbortSignal } = {}): Promise<Item> => read(documentUrl(id), { document: id, ...options }),
   rename: (id: string, title: string): Promise<Item> =>
-    read(at(id), { method: "PATCH", json: { title }, document: id }),
+    read(documentUrl(id), { method: "PATCH", json: { title }, document: id }),
   delete: async (id: string): Promise<void> => {
-    await request(at(id), { method: "DELETE", document: id });
+    await request(documentUrl(id), { method: "DELETE", document: id });
   },
-  restore: (id: string): Promise<Item> => read(at(id, "/restore"), { method: "POST", document: id }),
-  duplicate: (id: string): Promise<Item> => read(at(id, "/duplicate"), { method: "POST", document: id }),
-  links: (id: string): Promise<Link[]> => read(at(id, "/links"), { document: id }),
+  restore: (id: string): Promise<Item> => read(documentUrl(id, "/restore"), { method: "POST", document: id }),
+  duplicate: (id: string): Promise<Item> => read(documentUrl(id, "/duplicate"), { method: "POST", document: id }),
+  links: (id: string): Promise<Link[]> => read(documentUrl(id, "/links"), { document: id }),
   createLink: (id: string, can: "read" | "edit"): Promise<Link> =>
-    read(at(id, "/links"), { method: "POST", json: { can }, document: id }),
+    read(documentUrl(id, "/links"), { method: "POST", json: { can }, document: id }),
   resetLinks: async (id: string): Promise<void> => {
-    await request(at(id, "/links"), { method: "DELETE", document: id });
+    await request(documentUrl(id, "/links"), { method: "DELETE", document: id });
   },
-  upload: (id: string, file: Blob): Promise<Uploaded> => read(at(id, "/files"), { method: "POST", body: file, document: id }),
+  upload: (id: string, file: Blob): Promise<UploadedFile> => read(documentUrl(id, "/files"), { method: "POST", body: file, document: id }),
   /** The token is for this server's files, and not for whatever address stands in a document. */
   download: async (id: string, url: string): Promise<Blob> => {
-    const file = ownFile(url);
+    const file = ownFilePath(url);
     if (file === null) throw new ApiError(400, "malformed", t.failed.otherHost);
     return (await request(file, { document: id })).blob();
   },

@@ -17,7 +17,7 @@ export function fileName(title: string, extension: string): string {
 }
 
 /** Ask for a file; null when the person changes their mind. */
-export function choose(accept: string): Promise<File | null> {
+export function chooseFile(accept: string): Promise<File | null> {
   return new Promise((resolve) => {
     const input = document.createElement("input");
     input.type = "file";

@@ -13,7 +13,7 @@ export const COLOURS = [
 ] as const;
 
 const KEY = "raffia.person";
-const MOST_CHARS = 40;
+const MAX_CHARS = 40;
 const listeners = new Set<() => void>();
 
 export const isColour = (value: unknown): value is string => typeof value === "string" && /^#[0-9a-f]{6}$/i.test(value);
@@ -21,23 +21,23 @@ export const isColour = (value: unknown): value is string => typeof value === "s
 /** Control characters and line breaks have no place in a label; what joins an emoji has, and none is cut in half. */
 export function tidyName(value: unknown): string {
   if (typeof value !== "string") return "";
-  const tidy = value.slice(0, 20 * MOST_CHARS).replace(/(?!\u200d)\p{C}+/gu, " ").trim();
-  return tidy.length <= MOST_CHARS ? tidy : shortened(tidy, MOST_CHARS).trim();
+  const tidy = value.slice(0, 20 * MAX_CHARS).replace(/(?!\u200d)\p{C}+/gu, " ").trim();
+  return tidy.length <= MAX_CHARS ? tidy : truncate(tidy, MAX_CHARS).trim();
 }
 
-function shortened(text: string, most: number): string {
+function truncate(text: string, maxChars: number): string {
   let end = 0;
   for (const { segment, index } of new Intl.Segmenter().segment(text)) {
-    if (index + segment.length > most) break;
+    if (index + segment.length > maxChars) break;
     end = index + segment.length;
   }
   return text.slice(0, end);
 }
 
-const MOST_TITLE_CHARS = 300;
+const MAX_TITLE_CHARS = 300;
 
 export const tidyTitle = (value: unknown): string =>
-  (typeof value === "string" ? value.slice(0, MOST_TITLE_CHARS).replace(/\p{Cc}+/gu, " ").trim() : "");
+  (typeof value === "string" ? value.slice(0, MAX_TITLE_CHARS).replace(/\p{Cc}+/gu, " ").trim() : "");
 
 function read(): Person {
   try {

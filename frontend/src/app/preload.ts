@@ -1,11 +1,11 @@
 /** Editors are fetched as soon as it is likely that they will be wanted, instead of one file after another. */
 import type { Kind } from "./api";
 
-const begun = new Set<Kind>();
+const started = new Set<Kind>();
 
 export function preload(kind: Kind): void {
-  if (kind === "text" || begun.has(kind)) return; // texts have no editor here
-  begun.add(kind);
+  if (kind === "text" || started.has(kind)) return; // texts have no editor here
+  started.add(kind);
   const work = kind === "board"
     // In this order: the page says where Excalidraw finds its fonts, before that is loaded.
     ? import("../pages/board").then(() => import("../board/view"))

@@ -23,36 +23,36 @@ export function parse(pathname: string, root = ROOT): Route {
 }
 
 const listeners = new Set<() => void>();
-arrive();
+storeToken();
 
 /**
  * A share link's token leaves the address bar before anything else happens. A second link, pasted into the address bar
  * of a page that is open, changes the fragment only: the document's session hears of its token.
  */
-function arrive(): void {
+function storeToken(): void {
   const route = parse(location.pathname);
   if (route.page === "unknown") return;
   const taken = takeToken(route.page === "home" ? null : route.id, location.href);
   if (taken) history.replaceState(history.state, "", taken.rest);
 }
 
-function changed(): void {
-  arrive();
+function onLocationChange(): void {
+  storeToken();
   for (const listener of listeners) listener();
 }
 
-addEventListener("popstate", changed);
-addEventListener("hashchange", changed);
+addEventListener("popstate", onLocationChange);
+addEventListener("hashchange", onLocationChange);
 
 let hasNavigated = false;
 /** Whether this page was reached within the app: the focus is to be put somewhere, then. */
-export const isArrival = (): boolean => hasNavigated;
+export const isInAppNavigation = (): boolean => hasNavigated;
 
 export function navigate(path: string, { replace = false } = {}): void {
   hasNavigated = true;
   history[replace ? "replaceState" : "pushState"](null, "", path);
   scrollTo(0, 0);
-  changed();
+  onLocationChange();
 }
 
 /** Follow a link within the app, unless the person wants another tab. */

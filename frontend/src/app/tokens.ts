@@ -16,26 +16,26 @@ import { ROOT } from "./root";
 /** Another server under another path of the same host keeps its own (K3). */
 const KEY = `raffia${ROOT}.token`;
 /** Kept at most for one document, the newest first. */
-const MOST = 3;
+const MAX_TOKENS = 3;
 
 const listeners = new Set<(document: string) => void>();
 
 /** Hear of documents that were given another token while this page is open. */
-export function onToken(listener: (document: string) => void): void {
+export function onTokenChange(listener: (document: string) => void): void {
   listeners.add(listener);
 }
 
-export const keyOf = (document: string | null): string => (document === null ? KEY : `${KEY}:${document}`);
+export const storageKey = (document: string | null): string => (document === null ? KEY : `${KEY}:${document}`);
 
 /** Where tokens are kept: on the device; where that is forbidden, with the tab; where that is, too, nowhere. */
 /** What storage does not take, because the browser's settings forbid it or it is full: for this visit. */
-const visit = new Map<string, string[]>();
-const STORES: (() => Storage)[] = [() => localStorage, () => sessionStorage];
+const inMemory = new Map<string, string[]>();
+const STORAGES: (() => Storage)[] = [() => localStorage, () => sessionStorage];
 
 function read(key: string): string[] {
-  const mine = visit.get(key);
+  const mine = inMemory.get(key);
   if (mine) return mine;
-  for (const store of STORES) {
+  for (const store of STORAGES) {
     try {
       const kept = store().getItem(key)?.split(" ").filter(Boolean);
       if (kept?.length) return kept;
@@ -47,16 +47,16 @@ function read(key: string): string[] {
 }
 
 function write(key: string, tokens: string[]): void {
-  for (const store of STORES) {
+  for (const store of STORAGES) {
     try {
       store().setItem(key, tokens.join(" "));
-      visit.delete(key);
+      inMemory.delete(key);
       return;
     } catch (error) {
       console.warn("This browser does not keep the link:", error);
     }
   }
-  visit.set(key, tokens);
+  inMemory.set(key, tokens);
 }
 
 /** Take the token out of an address, of a document's page or (null) of home; null when there was none (K1). */
@@ -67,18 +67,18 @@ export function takeToken(document: string | null, address: string): { token: st
   if (!token) return null;
   fragment.delete("token");
   url.hash = fragment.toString();
-  const isOther = tokenOf(document) !== token;
-  keepTokens(document, document === null ? [token] : [token, ...read(keyOf(document))]);
-  if (isOther && document !== null) for (const listener of listeners) listener(document);
+  const isNew = tokenOf(document) !== token;
+  storeTokens(document, document === null ? [token] : [token, ...read(storageKey(document))]);
+  if (isNew && document !== null) for (const listener of listeners) listener(document);
   return { token, rest: url.href };
 }
 
-export function keepTokens(document: string | null, tokens: string[]): void {
-  write(keyOf(document), [...new Set(tokens)].slice(0, MOST));
+export function storeTokens(document: string | null, tokens: string[]): void {
+  write(storageKey(document), [...new Set(tokens)].slice(0, MAX_TOKENS));
 }
 
 /** The document's own tokens, the best first. */
-export const ownTokens = (document: string): string[] => read(keyOf(document));
+export const ownTokens = (document: string): string[] => read(storageKey(document));
 
 /** Every token that could open a document, the best first (K4). */
 export const tokensOf = (document: string): string[] => [...new Set([...ownTokens(document), ...read(KEY)])];

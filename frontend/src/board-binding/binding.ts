@@ -19,13 +19,13 @@
  */
 import type { Awareness } from "y-protocols/awareness";
 import type * as Y from "yjs";
-import { arrowsOf, completed, neighbours, type Tied } from "./bindings";
-import { fitted } from "./fit";
-import { bounded, difference, grown, overlay, readLive, type Live } from "./live";
-import { changedFields, merged, withFields } from "./merge";
+import { arrowsByShape, withMissingArrows, referencedIds, type LinkedElement } from "./bindings";
+import { sanitize } from "./fit";
+import { limitSize, diffGeometry, extendStroke, applyLive, parseLive, type Live } from "./live";
+import { changedFields, mergeGroup, withFields } from "./merge";
 import { Presence } from "./presence";
-import { copy, GROUPS, isInvisible, join, print, prints, split } from "./shape";
-import type { BoardElement, Groups, Json, Prints } from "./shape";
+import { deepCopy, GROUPS, isInvisible, join, canonicalJson, canonicalGroups, split } from "./shape";
+import type { BoardElement, Groups, Json, CanonicalGroups } from "./shape";
 import { ElementStore } from "./store";
 
 /** The editor, as the binding sees it. */
@@ -50,17 +50,17 @@ export interface BoardBindingOptions {
   /** Told of elements that were changed, here or by others: for their images. */
   onElements?: (elements: Iterable<BoardElement>) => void;
   /** Calls back when what was shown is painted, so that its cost is known (B9). */
-  painted?: (done: () => void) => void;
+  afterPaint?: (done: () => void) => void;
 }
 
-interface Seen {
+interface Baseline {
   version: number;
   nonce: number;
-  prints: Prints;
+  groups: CanonicalGroups;
 }
 
 /** A movement of somebody else. */
-interface Shown {
+interface Overlay {
   /** Null once a commit has replaced it. */
   live: Live | null;
   /** The message it came with: the same object means that nothing new was said. */
@@ -68,7 +68,7 @@ interface Shown {
   /** The points of a stroke as far as they have come. */
   points: Json[] | null;
   /** When it stops being shown, once its owner has stopped sending it. */
-  gone: number | null;
+  expiresAt: number | null;
 }
 
 const COMMIT_MS = 1000;
@@ -77,10 +77,10 @@ const APPLY_MS = 16;
 const RETRY_MS = 300;
 const REST_FACTOR = 3;
 /** A page that was asleep for a while in between has not been painting. */
-const MOST_COST_MS = 200;
+const MAX_COST_MS = 200;
 /** A little over the spacing of presence, so that each movement that is worked out is also sent. */
 const LIVE_MS = 34;
-const MOST_LIVE = 100;
+const MAX_LIVE = 100;
 /** How long a movement is still shown when its owner has stopped sending it, unless the commit comes first. */
 const LINGER_MS = 400;
 /** A commit of so many bytes delays the next one by a further second: long strokes would be written over and over. */
@@ -91,8 +91,8 @@ const byIndex = (one: BoardElement, other: BoardElement): number => {
   return a < b ? -1 : a > b ? 1 : one.id < other.id ? -1 : 1;
 };
 
-const isSame = (seen: Seen | undefined, element: BoardElement): boolean =>
-  seen?.version === element.version && seen.nonce === element.versionNonce;
+const matches = (baseline: Baseline | undefined, element: BoardElement): boolean =>
+  baseline?.version === element.version && baseline.nonce === element.versionNonce;
 
 export class BoardBinding {
   readonly store: ElementStore;
@@ -103,12 +103,12 @@ export class BoardBinding {
   private readonly awareness: Awareness | undefined;
   private readonly onPending: (pending: boolean) => void;
   private readonly onElements: (elements: Iterable<BoardElement>) => void;
-  private readonly painted: (done: () => void) => void;
+  private readonly afterPaint: (done: () => void) => void;
   private writable: boolean;
 
-  private readonly seen = new Map<string, Seen>();
+  private readonly baseline = new Map<string, Baseline>();
   /** What the last scan has passed. */
-  private readonly scanned: { list: BoardElement[]; versions: number[] } = { list: [], versions: [] };
+  private readonly lastScan: { list: BoardElement[]; versions: number[] } = { list: [], versions: [] };
   /** Changed here, not committed. */
   private readonly dirty = new Map<string, BoardElement>();
   /** Moved by the editor's own repair of the order (B7). */
@@ -116,9 +116,9 @@ export class BoardBinding {
   /** Changed here since the pointer went down (B5). */
   private readonly held = new Set<string>();
   /** Changed by others, not shown. */
-  private readonly waiting = new Set<string>();
+  private readonly unapplied = new Set<string>();
   /** Movements of others that are on the screen, by element. */
-  private readonly overlays = new Map<string, Shown>();
+  private readonly overlays = new Map<string, Overlay>();
 
   private commitTimer: ReturnType<typeof setTimeout> | undefined;
   private applyTimer: ReturnType<typeof setTimeout> | undefined;
@@ -129,8 +129,8 @@ export class BoardBinding {
   private restUntil = 0;
   private applying = false;
   private started = false;
-  private mayForget = false;
-  private readonly undo: (() => void)[] = [];
+  private mayPurge = false;
+  private readonly cleanups: (() => void)[] = [];
 
   constructor(options: BoardBindingOptions) {
     this.store = new ElementStore(options.doc);
@@ -139,22 +139,22 @@ export class BoardBinding {
     this.writable = options.writable ?? true;
     this.onPending = options.onPending ?? (() => undefined);
     this.onElements = options.onElements ?? (() => undefined);
-    this.painted = options.painted ?? ((done) => { done(); });
+    this.afterPaint = options.afterPaint ?? ((done) => { done(); });
     this.presence = options.awareness && new Presence(options.awareness);
   }
 
   /** Show what the document holds, and follow it from here on. */
   start(): void {
     this.started = true;
-    for (const id of this.store.ids()) this.waiting.add(id);
+    for (const id of this.store.ids()) this.unapplied.add(id);
     this.apply();
-    this.undo.push(this.store.observe(this, (ids) => { this.heard(ids); }));
+    this.cleanups.push(this.store.observe(this, (ids) => { this.onRemoteChange(ids); }));
     const { awareness } = this;
     if (awareness) {
-      const heard = (): void => { this.heardLive(); };
-      awareness.on("change", heard);
-      this.undo.push(() => { awareness.off("change", heard); });
-      this.heardLive();
+      const listener = (): void => { this.onRemoteLive(); };
+      awareness.on("change", listener);
+      this.cleanups.push(() => { awareness.off("change", listener); });
+      this.onRemoteLive();
     }
   }
 
@@ -165,7 +165,7 @@ export class BoardBinding {
     clearTimeout(this.commitTimer);
     clearTimeout(this.applyTimer);
     clearTimeout(this.liveTimer);
-    for (const undo of this.undo.splice(0)) undo();
+    for (const cleanup of this.cleanups.splice(0)) cleanup();
     this.presence?.destroy();
   }
 
@@ -174,13 +174,13 @@ export class BoardBinding {
     this.writable = writable;
     if (!writable || !this.started) return;
     // B12: what the last scan has passed it may have passed without noting it.
-    this.scanned.list.length = this.scanned.versions.length = 0;
+    this.lastScan.list.length = this.lastScan.versions.length = 0;
     this.changed();
   }
 
   /** This document is up to date with the server's, so that the next change may take old deleted elements along (B11). */
-  upToDate(): void {
-    this.mayForget = true;
+  markSynced(): void {
+    this.mayPurge = true;
   }
 
   // -- from here to the others --------------------------------------------------------------------------------------
@@ -189,43 +189,43 @@ export class BoardBinding {
   changed(): void {
     if (this.applying || !this.started) return;
     this.scan();
-    if (this.dirty.size > 0) this.plan();
-    if (this.waiting.size > 0) this.applySoon(RETRY_MS);
+    if (this.dirty.size > 0) this.scheduleCommit();
+    if (this.unapplied.size > 0) this.scheduleApply(RETRY_MS);
   }
 
   /** The pointer has gone up: what was drawn is finished (B1). */
   released(): void {
     this.changed();
-    if (this.dirty.size > 0) this.commitIn(0);
+    if (this.dirty.size > 0) this.commitAfter(0);
   }
 
   /** Find what was changed here. Runs once a frame over thousands of elements: what is as it was is passed quickly. */
   private scan(): void {
     const elements = this.scene.elements();
     const { pointerDown } = this.scene.busy();
-    const { list, versions } = this.scanned;
+    const { list, versions } = this.lastScan;
     const found: BoardElement[] = [];
-    let isOther = elements.length !== list.length;
+    let listChanged = elements.length !== list.length;
     for (let at = 0; at < elements.length; at += 1) {
       const element = elements[at] as BoardElement;
       if (element === list[at]) {
         if (element.version === versions[at]) continue;
       } else {
-        isOther = true;
+        listChanged = true;
         list[at] = element;
       }
       versions[at] = element.version;
-      if (isSame(this.seen.get(element.id), element)) continue;
+      if (matches(this.baseline.get(element.id), element)) continue;
       if (this.writable) this.dirty.set(element.id, element);
       if (pointerDown) this.held.add(element.id);
       found.push(element);
     }
     list.length = versions.length = elements.length;
-    if (isOther) this.putBack(elements);
+    if (listChanged) this.restoreVanished(elements);
     if (found.length > 0) this.onElements(found);
   }
 
-  private plan(): void {
+  private scheduleCommit(): void {
     const now = Date.now();
     if (!this.pending) {
       this.firstDirtyAt = now;
@@ -234,7 +234,7 @@ export class BoardBinding {
     const { pointerDown } = this.scene.busy();
     if (!pointerDown) {
       const latest = this.firstDirtyAt + COMMIT_MS;
-      this.commitIn(Math.max(0, Math.min(QUIET_MS, latest - now)), true);
+      this.commitAfter(Math.max(0, Math.min(QUIET_MS, latest - now)), true);
       return;
     }
     // Something new is written at once, so that its further growth can be told as a difference.
@@ -243,11 +243,11 @@ export class BoardBinding {
       this.commit();
       return;
     }
-    this.commitIn(Math.max(0, Math.max(this.firstDirtyAt + COMMIT_MS, this.notBefore) - now));
-    this.tellLive();
+    this.commitAfter(Math.max(0, Math.max(this.firstDirtyAt + COMMIT_MS, this.notBefore) - now));
+    this.sendLive();
   }
 
-  private commitIn(delayMs: number, postpone = false): void {
+  private commitAfter(delayMs: number, postpone = false): void {
     const at = Date.now() + delayMs;
     if (this.commitTimer !== undefined && (postpone ? this.commitAt === at : this.commitAt <= at)) return;
     clearTimeout(this.commitTimer);
@@ -262,7 +262,7 @@ export class BoardBinding {
     this.commitTimer = undefined;
     if (!this.writable) return; // B12
     const changes = new Map<string, Groups>();
-    let isOrder = false;
+    let orderChanged = false;
     let size = 0;
     const unfinished = new Map<string, BoardElement>();
     for (const [id, element] of this.dirty) {
@@ -270,50 +270,50 @@ export class BoardBinding {
       if (!kept && (isInvisible(element) || element.isDeleted)) {
         // Begun with a click and perhaps given up: nobody else needs to know.
         if (!element.isDeleted) unfinished.set(id, element);
-        else this.seen.set(id, { version: element.version, nonce: element.versionNonce, prints: {} });
+        else this.baseline.set(id, { version: element.version, nonce: element.versionNonce, groups: {} });
         continue;
       }
       const now = split(element, kept);
       const changed = this.changedGroups(id, kept, now);
-      if (changed.m && changed.m["index"] !== kept?.m?.["index"]) isOrder = true;
-      if (changed.t && kept?.m?.["isDeleted"] === true && changed.m?.["isDeleted"] === false) this.bringBack(element, changes);
+      if (changed.m && changed.m["index"] !== kept?.m?.["index"]) orderChanged = true;
+      if (changed.t && kept?.m?.["isDeleted"] === true && changed.m?.["isDeleted"] === false) this.undeleteContainer(element, changes);
       if (Object.keys(changed).length > 0) changes.set(id, changed);
-      this.see(element, kept);
+      this.setBaseline(element, kept);
       for (const group of Object.values(changed)) size += JSON.stringify(group).length;
     }
-    if (isOrder && this.reordered.size > 0) this.addReordered(changes);
+    if (orderChanged && this.reordered.size > 0) this.addReordered(changes);
     this.dirty.clear();
     for (const [id, element] of unfinished) this.dirty.set(id, element);
     this.notBefore = Date.now() + COMMIT_MS + (1000 * size) / BYTES_PER_SECOND;
     this.firstDirtyAt = Date.now();
     if (changes.size > 0) {
-      this.store.write(changes, this, this.mayForget);
-      this.mayForget = false;
+      this.store.write(changes, this, this.mayPurge);
+      this.mayPurge = false;
     }
     this.presence?.set({ live: undefined });
     if (changes.size > 0) this.presence?.flush();
-    this.settle();
+    this.clearPending();
   }
 
   /** The shape around a text that is written into while others have deleted both (B10). */
-  private bringBack(text: Tied, changes: Map<string, Groups>): void {
+  private undeleteContainer(text: LinkedElement, changes: Map<string, Groups>): void {
     const id = text.containerId;
     const kept = typeof id === "string" ? this.store.read(id) : undefined;
     if (typeof id !== "string" || kept?.m?.["isDeleted"] !== true) return;
     changes.set(id, { ...changes.get(id), m: { ...kept.m, ...changes.get(id)?.m, isDeleted: false } });
-    this.waiting.add(id);
+    this.unapplied.add(id);
   }
 
   /** The groups that differ from what was last shown here (B3), on top of what others have made of them (B4). */
   private changedGroups(id: string, kept: Groups | undefined, now: Groups): Groups {
-    const before = this.seen.get(id)?.prints ?? {};
-    const after = prints(now);
+    const before = this.baseline.get(id)?.groups ?? {};
+    const after = canonicalGroups(now);
     const changed: Groups = {};
     for (const group of GROUPS) {
       const [mine, theirs] = [now[group], kept?.[group]];
       if (!mine || (theirs && after[group] === before[group])) continue;
-      const result = merged(group, before[group], mine, theirs);
-      if (!theirs || result === mine || print(result) !== print(theirs)) changed[group] = result;
+      const result = mergeGroup(group, before[group], mine, theirs);
+      if (!theirs || result === mine || canonicalJson(result) !== canonicalJson(theirs)) changed[group] = result;
     }
     if (changed.t && kept?.m?.["isDeleted"] === true && now.m?.["isDeleted"] === false) {
       changed.m = { ...kept.m, ...changed.m, isDeleted: false }; // B10
@@ -333,18 +333,18 @@ export class BoardBinding {
     this.reordered.clear();
   }
 
-  private tellLive(): void {
+  private sendLive(): void {
     if (!this.presence || this.liveTimer !== undefined) return;
     this.liveTimer = setTimeout(() => { this.liveTimer = undefined; }, LIVE_MS);
     const all: Live[] = [];
     for (const [id, element] of this.dirty) {
-      if (all.length >= MOST_LIVE) break;
+      if (all.length >= MAX_LIVE) break;
       const kept = this.store.read(id);
       if (!kept?.g) continue;
-      const live = difference(id, kept.g, split(element, kept).g ?? {});
+      const live = diffGeometry(id, kept.g, split(element, kept).g ?? {});
       if (live) all.push(live);
     }
-    this.presence.set({ live: all.length > 0 ? bounded(all) : undefined });
+    this.presence.set({ live: all.length > 0 ? limitSize(all) : undefined });
   }
 
   private setPending(pending: boolean): void {
@@ -353,110 +353,110 @@ export class BoardBinding {
     this.onPending(pending);
   }
 
-  private settle(): void {
+  private clearPending(): void {
     const real = [...this.dirty.values()].some((element) => this.store.map.has(element.id) || !isInvisible(element));
     if (!real) this.setPending(false);
   }
 
   // -- from the others to here --------------------------------------------------------------------------------------
 
-  private heard(ids: Set<string>): void {
+  private onRemoteChange(ids: Set<string>): void {
     for (const id of ids) {
-      this.waiting.add(id);
+      this.unapplied.add(id);
       // What is kept is newer than the movement that led to it; the next message says how it goes on from there.
-      const shown = this.overlays.get(id);
-      if (shown) shown.live = null;
+      const overlay = this.overlays.get(id);
+      if (overlay) overlay.live = null;
     }
-    this.applySoon(APPLY_MS);
+    this.scheduleApply(APPLY_MS);
   }
 
-  private heardLive(): void {
+  private onRemoteLive(): void {
     const moving = new Set<string>();
     for (const [client, state] of this.awareness?.getStates() ?? []) {
       if (client === this.awareness?.clientID) continue;
       const source = (state as Record<string, unknown>)["live"];
-      for (const live of readLive(source)) {
+      for (const live of parseLive(source)) {
         moving.add(live.i);
-        const shown = this.overlays.get(live.i);
-        if (shown?.source === source) continue;
-        const points = grown(shown?.points ?? null, this.store.read(live.i)?.g?.["points"], live);
-        this.overlays.set(live.i, { live, source, points, gone: null });
-        this.waiting.add(live.i);
+        const overlay = this.overlays.get(live.i);
+        if (overlay?.source === source) continue;
+        const points = extendStroke(overlay?.points ?? null, this.store.read(live.i)?.g?.["points"], live);
+        this.overlays.set(live.i, { live, source, points, expiresAt: null });
+        this.unapplied.add(live.i);
       }
     }
-    for (const [id, shown] of this.overlays) {
-      if (moving.has(id) || shown.gone !== null) continue;
-      shown.gone = Date.now() + LINGER_MS;
-      setTimeout(() => { this.lingered(id, shown); }, LINGER_MS);
+    for (const [id, overlay] of this.overlays) {
+      if (moving.has(id) || overlay.expiresAt !== null) continue;
+      overlay.expiresAt = Date.now() + LINGER_MS;
+      setTimeout(() => { this.expireOverlay(id, overlay); }, LINGER_MS);
     }
-    if (this.waiting.size > 0) this.applySoon(APPLY_MS);
+    if (this.unapplied.size > 0) this.scheduleApply(APPLY_MS);
   }
 
-  private lingered(id: string, shown: Shown): void {
-    if (this.overlays.get(id) !== shown) return; // it moves again
+  private expireOverlay(id: string, overlay: Overlay): void {
+    if (this.overlays.get(id) !== overlay) return; // it moves again
     this.overlays.delete(id);
-    this.waiting.add(id);
-    this.applySoon(0);
+    this.unapplied.add(id);
+    this.scheduleApply(0);
   }
 
-  private applySoon(delayMs: number): void {
+  private scheduleApply(delayMs: number): void {
     if (!this.started || this.applyTimer !== undefined) return;
     this.applyTimer = setTimeout(() => {
       this.applyTimer = undefined;
       const rest = this.restUntil - Date.now();
-      if (rest > 0) this.applySoon(Math.min(rest, APPLY_MS));
+      if (rest > 0) this.scheduleApply(Math.min(rest, APPLY_MS));
       else this.apply();
     }, delayMs);
   }
 
   /** Show what others have changed. */
   private apply(): void {
-    if (this.waiting.size === 0 || !this.started) return;
+    if (this.unapplied.size === 0 || !this.started) return;
     const startedAt = Date.now();
     // What was changed here since the editor last said so must not be lost (B4).
-    if (this.seen.size > 0) {
+    if (this.baseline.size > 0) {
       this.scan();
-      if (this.dirty.size > 0) this.plan();
+      if (this.dirty.size > 0) this.scheduleCommit();
     }
     // The order is worked out anew from what the document says: repairs that were made knowing less would differ from
     // those of others.
-    for (const id of this.reordered) this.waiting.add(id);
+    for (const id of this.reordered) this.unapplied.add(id);
     const before = new Map(this.scene.elements().map((element) => [element.id, element]));
-    const wanted = this.rebuilt(before);
+    const wanted = this.buildElements(before);
     if (wanted.size === 0) {
-      if (this.waiting.size > 0) this.applySoon(RETRY_MS);
+      if (this.unapplied.size > 0) this.scheduleApply(RETRY_MS);
       return;
     }
-    const fit = this.restored(wanted, before);
+    const sanitized = this.restoreWithNeighbours(wanted, before);
     this.applying = true;
     try {
-      const after = this.scene.show(fit);
-      this.noteShown(after, wanted);
-      this.onElements(fit);
+      const after = this.scene.show(sanitized);
+      this.recordShown(after, wanted);
+      this.onElements(sanitized);
     } finally {
       this.applying = false;
     }
     this.restUntil = Infinity; // until it is painted
-    this.painted(() => {
+    this.afterPaint(() => {
       const now = Date.now();
-      this.restUntil = now + REST_FACTOR * Math.min(MOST_COST_MS, now - startedAt);
+      this.restUntil = now + REST_FACTOR * Math.min(MAX_COST_MS, now - startedAt);
     });
-    if (this.waiting.size > 0) this.applySoon(RETRY_MS);
+    if (this.unapplied.size > 0) this.scheduleApply(RETRY_MS);
   }
 
   /** The elements that are to be shown, put together from the document, what is uncommitted here, and movements. */
-  private rebuilt(before: Map<string, BoardElement>): Map<string, BoardElement> {
+  private buildElements(before: Map<string, BoardElement>): Map<string, BoardElement> {
     const { editing, pointerDown } = this.scene.busy();
     if (!pointerDown) this.held.clear();
     const wanted = new Map<string, BoardElement>();
-    for (const id of [...this.waiting]) {
+    for (const id of [...this.unapplied]) {
       if (editing.has(id) || this.held.has(id)) continue; // B5
-      this.waiting.delete(id);
+      this.unapplied.delete(id);
       const local = before.get(id);
       const kept = this.store.read(id);
       if (!kept) {
         // Forgotten by somebody (B11).
-        if (local && !local.isDeleted && this.seen.has(id) && !this.dirty.has(id) && !this.store.map.has(id)) {
+        if (local && !local.isDeleted && this.baseline.has(id) && !this.dirty.has(id) && !this.store.map.has(id)) {
           wanted.set(id, { ...local, isDeleted: true, version: local.version + 1 });
         }
         continue;
@@ -466,91 +466,91 @@ export class BoardBinding {
       const mine = this.dirty.get(id);
       if (mine) Object.assign(groups, this.changedGroups(id, kept, split(mine, kept))); // B4
       const moved = this.overlays.get(id);
-      if (moved?.live && groups.g && groups.g === kept.g) groups.g = overlay(groups.g, moved.live, moved.points);
-      const fit = fitted(join(id, groups, local)); // V1
-      if (fit) wanted.set(id, fit);
+      if (moved?.live && groups.g && groups.g === kept.g) groups.g = applyLive(groups.g, moved.live, moved.points);
+      const sanitized = sanitize(join(id, groups, local)); // V1
+      if (sanitized) wanted.set(id, sanitized);
     }
     return wanted;
   }
 
   /** Fit for the editor; what they refer to is given along, since a reference to nothing would be removed. */
-  private restored(wanted: Map<string, BoardElement>, before: Map<string, BoardElement>): BoardElement[] {
-    const all = new Map<string, Tied>([...before, ...wanted] as [string, Tied][]);
-    const around = new Map<string, Tied>();
-    const arrows = arrowsOf(all.values());
+  private restoreWithNeighbours(wanted: Map<string, BoardElement>, before: Map<string, BoardElement>): BoardElement[] {
+    const all = new Map<string, LinkedElement>([...before, ...wanted] as [string, LinkedElement][]);
+    const around = new Map<string, LinkedElement>();
+    const arrows = arrowsByShape(all.values());
     for (const element of wanted.values()) {
-      for (const id of [...neighbours(element), ...(arrows.get(element.id) ?? [])]) {
+      for (const id of [...referencedIds(element), ...(arrows.get(element.id) ?? [])]) {
         const other = all.get(id);
         if (other) around.set(id, other);
       }
     }
-    for (const id of wanted.keys()) around.set(id, all.get(id) as Tied);
-    for (const shape of completed(around)) {
+    for (const id of wanted.keys()) around.set(id, all.get(id) as LinkedElement);
+    for (const shape of withMissingArrows(around)) {
       if (!wanted.has(shape.id)) wanted.set(shape.id, { ...shape, version: shape.version + 1 });
       around.set(shape.id, { ...shape, version: shape.version + 1 });
     }
     // Copies, since the editor changes elements in place, and Yjs hands out what it keeps. In their order, and with their
     // places afterwards: out of order, or as a part of the board, they would be given other ones (B7).
     const inOrder = [...around.values()].sort(byIndex);
-    const copies = inOrder.map((element) => copy(element as unknown as Json) as unknown as BoardElement);
-    const fit = this.scene.restore(copies).filter((element) => wanted.has(element.id));
-    return fit.map((element) => {
+    const copies = inOrder.map((element) => deepCopy(element as unknown as Json) as unknown as BoardElement);
+    const sanitized = this.scene.restore(copies).filter((element) => wanted.has(element.id));
+    return sanitized.map((element) => {
       const { index } = around.get(element.id) as BoardElement;
       return typeof index === "string" && index !== element.index ? { ...element, index } : element;
     });
   }
 
-  private noteShown(after: readonly BoardElement[], wanted: Map<string, BoardElement>): void {
+  private recordShown(after: readonly BoardElement[], wanted: Map<string, BoardElement>): void {
     for (const element of after) {
       const { id } = element;
-      const seen = this.seen.get(id);
-      if (isSame(seen, element)) continue;
+      const baseline = this.baseline.get(id);
+      if (matches(baseline, element)) continue;
       const intended = wanted.get(id);
       const mine = this.dirty.get(id);
       if (!intended && mine) continue; // changed here, and not part of this
-      if (!intended && !seen) continue; // new here, not heard of yet
+      if (!intended && !baseline) continue; // new here, not heard of yet
       const kept = this.store.read(id);
       if (mine) {
         // What is uncommitted stays so: its groups are compared with what was shown before (B4).
         const uncommitted = this.changedGroups(id, kept, split(mine, kept));
         const shown = split(element, kept);
-        const base: Prints = prints(shown);
+        const base: CanonicalGroups = canonicalGroups(shown);
         for (const group of GROUPS) {
           if (!uncommitted[group]) continue;
-          const before = seen?.prints[group];
+          const before = baseline?.groups[group];
           const fields = changedFields(group, before, split(mine, kept)[group] ?? {});
-          base[group] = before ? print(withFields(shown[group] ?? {}, kept?.[group] ?? {}, fields)) : "";
+          base[group] = before ? canonicalJson(withFields(shown[group] ?? {}, kept?.[group] ?? {}, fields)) : "";
         }
-        this.seen.set(id, { version: element.version, nonce: element.versionNonce, prints: base });
+        this.baseline.set(id, { version: element.version, nonce: element.versionNonce, groups: base });
         this.dirty.set(id, element);
         continue;
       }
-      this.see(element, kept);
+      this.setBaseline(element, kept);
       if (kept?.m && element.index !== kept.m["index"]) this.reordered.add(id); // B7
       else this.reordered.delete(id);
     }
   }
 
   /** What is in the scene now counts as shown. */
-  private see(element: BoardElement, kept: Groups | undefined): void {
-    this.seen.set(element.id, {
+  private setBaseline(element: BoardElement, kept: Groups | undefined): void {
+    this.baseline.set(element.id, {
       version: element.version,
       nonce: element.versionNonce,
-      prints: prints(split(element, kept)),
+      groups: canonicalGroups(split(element, kept)),
     });
   }
 
   /** Show again what has vanished without being marked deleted (B6). */
-  private putBack(elements: readonly BoardElement[]): void {
+  private restoreVanished(elements: readonly BoardElement[]): void {
     let known = 0;
-    for (const element of elements) if (this.seen.has(element.id)) known += 1;
-    if (known === this.seen.size) return;
+    for (const element of elements) if (this.baseline.has(element.id)) known += 1;
+    if (known === this.baseline.size) return;
     const here = new Set(elements.map((element) => element.id));
-    for (const id of this.seen.keys()) {
+    for (const id of this.baseline.keys()) {
       if (here.has(id)) continue;
-      this.seen.delete(id);
+      this.baseline.delete(id);
       this.dirty.delete(id);
-      if (this.store.read(id)) this.waiting.add(id);
+      if (this.store.read(id)) this.unapplied.add(id);
     }
   }
 }

@@ -6,42 +6,42 @@
  */
 import type { BoardElement } from "./shape";
 
-interface Tie { elementId: string }
-interface Bound { id: string; type: string }
+interface PointBinding { elementId: string }
+interface BoundElement { id: string; type: string }
 
-export interface Tied extends BoardElement {
-  readonly startBinding?: Tie | null;
-  readonly endBinding?: Tie | null;
-  readonly boundElements?: readonly Bound[] | null;
+export interface LinkedElement extends BoardElement {
+  readonly startBinding?: PointBinding | null;
+  readonly endBinding?: PointBinding | null;
+  readonly boundElements?: readonly BoundElement[] | null;
   readonly containerId?: string | null;
   readonly frameId?: string | null;
 }
 
 /** The ids that an element names. */
-export function neighbours(element: Tied): string[] {
+export function referencedIds(element: LinkedElement): string[] {
   const ids = [element.startBinding?.elementId, element.endBinding?.elementId, element.containerId, element.frameId];
   for (const bound of element.boundElements ?? []) ids.push(bound.id);
   return ids.filter((id) => typeof id === "string");
 }
 
 /** For every shape, the arrows that are tied to it. */
-export function arrowsOf(elements: Iterable<Tied>): Map<string, Set<string>> {
+export function arrowsByShape(elements: Iterable<LinkedElement>): Map<string, Set<string>> {
   const result = new Map<string, Set<string>>();
   for (const element of elements) {
     if (element.isDeleted) continue;
-    for (const tie of [element.startBinding, element.endBinding]) {
-      if (!tie) continue;
-      const arrows = result.get(tie.elementId) ?? new Set<string>();
-      result.set(tie.elementId, arrows.add(element.id));
+    for (const binding of [element.startBinding, element.endBinding]) {
+      if (!binding) continue;
+      const arrows = result.get(binding.elementId) ?? new Set<string>();
+      result.set(binding.elementId, arrows.add(element.id));
     }
   }
   return result;
 }
 
 /** Shapes with the arrows that their own list lacks; those that lack none are not in the result. */
-export function completed(elements: Map<string, Tied>): Tied[] {
-  const result: Tied[] = [];
-  for (const [id, arrows] of arrowsOf(elements.values())) {
+export function withMissingArrows(elements: Map<string, LinkedElement>): LinkedElement[] {
+  const result: LinkedElement[] = [];
+  for (const [id, arrows] of arrowsByShape(elements.values())) {
     const shape = elements.get(id);
     if (!shape || shape.isDeleted) continue;
     const listed = new Set((shape.boundElements ?? []).map((bound) => bound.id));

@@ -26,9 +26,9 @@ export interface FileHost {
   upload(bytes: Blob): Promise<StoredFile>;
   download(url: string): Promise<Blob>;
   /** On this device, until the upload has succeeded. */
-  keep(id: string, file: SceneFile): Promise<void>;
-  kept(id: string): Promise<SceneFile | undefined>;
-  forget(id: string): Promise<void>;
+  save(id: string, file: SceneFile): Promise<void>;
+  load(id: string): Promise<SceneFile | undefined>;
+  remove(id: string): Promise<void>;
 }
 
 export interface FileScene {
@@ -46,22 +46,22 @@ export interface FileElement {
 const FIRST_RETRY_MS = 1000;
 const LAST_RETRY_MS = 60_000;
 
-type Work = "upload" | "download";
+type Transfer = "upload" | "download";
 
 export class BoardFiles {
   readonly map: Y.Map<unknown>;
-  private readonly running = new Map<string, Work>();
+  private readonly running = new Map<string, Transfer>();
   private readonly failed = new Map<string, { times: number; timer: ReturnType<typeof setTimeout> }>();
   private readonly refused = new Set<string>();
   private readonly wanted = new Set<string>();
   private destroyed = false;
-  private readonly heard: () => void;
+  private readonly onMapChange: () => void;
 
   constructor(
     doc: Y.Doc,
     private readonly scene: FileScene,
     private readonly host: FileHost,
-    private readonly told: {
+    private readonly callbacks: {
       /** How many images are on this device only. */
       pending: (count: number) => void;
       refused: (id: string, error: RefusedError) => void;
@@ -69,8 +69,8 @@ export class BoardFiles {
     private readonly writable: () => boolean = () => true,
   ) {
     this.map = doc.getMap("files");
-    this.heard = () => { for (const id of this.wanted) this.look(id); };
-    this.map.observe(this.heard);
+    this.onMapChange = () => { for (const id of this.wanted) this.check(id); };
+    this.map.observe(this.onMapChange);
   }
 
   /** To be called with the elements whenever they may have changed. */
@@ -78,90 +78,90 @@ export class BoardFiles {
     for (const { fileId, isDeleted } of elements) {
       if (typeof fileId !== "string" || isDeleted || this.wanted.has(fileId)) continue;
       this.wanted.add(fileId);
-      this.look(fileId);
+      this.check(fileId);
     }
     // An image's bytes may come to the scene after its element.
-    for (const id of this.wanted) if (!this.map.has(id) && this.scene.file(id)) this.look(id);
+    for (const id of this.wanted) if (!this.map.has(id) && this.scene.file(id)) this.check(id);
   }
 
   /** Try everything again now: the connection is back. */
   retry(): void {
     for (const [id, { timer }] of this.failed) {
       clearTimeout(timer);
-      this.look(id);
+      this.check(id);
     }
   }
 
   destroy(): void {
     this.destroyed = true;
-    this.map.unobserve(this.heard);
+    this.map.unobserve(this.onMapChange);
     for (const { timer } of this.failed.values()) clearTimeout(timer);
   }
 
-  private look(id: string): void {
+  private check(id: string): void {
     if (this.running.has(id) || this.refused.has(id) || this.destroyed) return;
     const stored = readStored(this.map.get(id));
     if (stored) {
-      if (!this.scene.file(id)) this.run(id, "download", () => this.fetch(id, stored));
+      if (!this.scene.file(id)) this.run(id, "download", () => this.download(id, stored));
     } else if (this.writable()) {
-      this.run(id, "upload", () => this.send(id));
+      this.run(id, "upload", () => this.upload(id));
     }
   }
 
-  private run(id: string, work: Work, action: () => Promise<void>): void {
+  private run(id: string, work: Transfer, action: () => Promise<void>): void {
     this.running.set(id, work);
-    this.tell();
+    this.reportPending();
     action().then(
       () => {
         this.failed.delete(id);
         this.running.delete(id);
         // Its address may have come meanwhile.
-        if (work === "upload" && !this.scene.file(id) && this.map.has(id)) this.look(id);
-        this.tell();
+        if (work === "upload" && !this.scene.file(id) && this.map.has(id)) this.check(id);
+        this.reportPending();
       },
       (error: unknown) => {
         this.running.delete(id);
         if (this.destroyed) return;
         if (error instanceof RefusedError) {
           this.refused.add(id);
-          this.told.refused(id, error);
+          this.callbacks.refused(id, error);
         } else {
           const times = (this.failed.get(id)?.times ?? 0) + 1;
           const delay = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** (times - 1));
-          this.failed.set(id, { times, timer: setTimeout(() => { this.look(id); }, delay) });
+          this.failed.set(id, { times, timer: setTimeout(() => { this.check(id); }, delay) });
         }
-        this.tell();
+        this.reportPending();
       },
     );
   }
 
-  private async fetch(id: string, stored: StoredFile): Promise<void> {
+  private async download(id: string, stored: StoredFile): Promise<void> {
     const bytes = await this.host.download(stored.url);
     const file = { id, dataURL: await dataUrl(bytes, stored.mimeType), mimeType: stored.mimeType };
     if (!this.destroyed) this.scene.add([file]);
   }
 
-  private async send(id: string): Promise<void> {
+  private async upload(id: string): Promise<void> {
     let file = this.scene.file(id);
     if (file) {
-      await this.host.keep(id, file);
+      await this.host.save(id, file);
     } else {
-      file = await this.host.kept(id);
+      file = await this.host.load(id);
       if (!file) return; // somebody else's, who has not uploaded it yet
       this.scene.add([file]);
     }
     const stored = await this.host.upload(bytesOf(file));
     if (this.destroyed) return;
     this.map.doc?.transact(() => this.map.set(id, { ...stored }), this);
-    await this.host.forget(id);
+    await this.host.remove(id);
   }
 
-  private tell(): void {
+  private reportPending(): void {
     let count = 0;
     for (const id of new Set([...this.running.keys(), ...this.failed.keys()])) {
       if (!this.map.has(id) && this.scene.file(id)) count += 1;
     }
-    this.told.pending(count);
+    this.callbacks.pending(count);
   }
 }
 

@@ -11,13 +11,13 @@
  */
 import { isFields, type BoardElement, type Fields, type Json } from "./shape";
 
-type Fit = (value: Json | undefined) => Json | undefined;
+type Sanitizer = (value: Json | undefined) => Json | undefined;
 
 /** As far as a board goes, and as long as one thing on it can be. */
-const FAR = 1_000_000;
-const LONG = 200_000;
-const MOST_CHARS = 2000;
-const MOST_LINES = 5000;
+const MAX_COORDINATE = 1_000_000;
+const MAX_LENGTH = 200_000;
+const MAX_CHARS = 2000;
+const MAX_LINES = 5000;
 /** Of the editor's hatching, in widths of the pen. */
 const LINE_SPACING = 4;
 const BASE_62 = /^[0-9A-Za-z]+$/;
@@ -25,52 +25,52 @@ const BASE_62 = /^[0-9A-Za-z]+$/;
 const isNumber = (value: unknown): value is number => typeof value === "number" && Number.isFinite(value);
 const isText = (value: unknown): value is string => typeof value === "string";
 
-const number = (least: number, most: number, otherwise: number): Fit => (value) =>
-  isNumber(value) ? Math.min(most, Math.max(least, value)) : otherwise;
-const bool = (otherwise: boolean): Fit => (value) => typeof value === "boolean" ? value : otherwise;
-const oneOf = (...all: Json[]): Fit => (value) => all.includes(value as Json) ? value : all[0];
-const text = (most = Infinity): Fit => (value) => isText(value) ? value.slice(0, most) : "";
-const textOrNull = (most: number): Fit => (value) => isText(value) && value.length <= most ? value : null;
-const colour = (otherwise: string): Fit => (value) => isText(value) && value.length <= 64 ? value : otherwise;
+const number = (min: number, max: number, fallback: number): Sanitizer => (value) =>
+  isNumber(value) ? Math.min(max, Math.max(min, value)) : fallback;
+const bool = (fallback: boolean): Sanitizer => (value) => typeof value === "boolean" ? value : fallback;
+const oneOf = (...all: Json[]): Sanitizer => (value) => all.includes(value as Json) ? value : all[0];
+const text = (max = Infinity): Sanitizer => (value) => isText(value) ? value.slice(0, max) : "";
+const textOrNull = (max: number): Sanitizer => (value) => isText(value) && value.length <= max ? value : null;
+const colour = (fallback: string): Sanitizer => (value) => isText(value) && value.length <= 64 ? value : fallback;
 
 const isPair = (value: unknown): value is [number, number] =>
-  Array.isArray(value) && value.length >= 2 && value.every((one) => isNumber(one) && Math.abs(one) <= FAR);
+  Array.isArray(value) && value.length >= 2 && value.every((one) => isNumber(one) && Math.abs(one) <= MAX_COORDINATE);
 
 /** The same list when all of it is sound, so that nothing is copied. */
-function those(value: Json | undefined, isSound: (item: Json) => boolean): Json[] {
+function onlyValid(value: Json | undefined, isValid: (item: Json) => boolean): Json[] {
   if (!Array.isArray(value)) return [];
-  return value.every(isSound) ? value : value.filter(isSound);
+  return value.every(isValid) ? value : value.filter(isValid);
 }
 
-const points: Fit = (value) => {
-  const sound = those(value, isPair);
-  return sound.length > 0 ? sound : [[0, 0]];
+const points: Sanitizer = (value) => {
+  const valid = onlyValid(value, isPair);
+  return valid.length > 0 ? valid : [[0, 0]];
 };
 
 const isBound = (value: Json): boolean => isFields(value) && isText(value["id"]) && (value["type"] === "arrow" || value["type"] === "text");
 
-const tie: Fit = (value) => {
+const pointBinding: Sanitizer = (value) => {
   if (!isFields(value) || !isText(value["elementId"])) return null;
   const { focus, gap, fixedPoint } = value;
-  const isSound = isNumber(focus) && isNumber(gap) && (fixedPoint == null || isPair(fixedPoint));
-  return isSound ? value : { elementId: value["elementId"], focus: 0, gap: 1, fixedPoint: isPair(fixedPoint) ? fixedPoint : null };
+  const isValid = isNumber(focus) && isNumber(gap) && (fixedPoint == null || isPair(fixedPoint));
+  return isValid ? value : { elementId: value["elementId"], focus: 0, gap: 1, fixedPoint: isPair(fixedPoint) ? fixedPoint : null };
 };
 
-const crop: Fit = (value) => {
+const crop: Sanitizer = (value) => {
   const sizes = ["width", "height", "naturalWidth", "naturalHeight"];
-  const isSound = isFields(value) && isNumber(value["x"]) && isNumber(value["y"]) &&
+  const isValid = isFields(value) && isNumber(value["x"]) && isNumber(value["y"]) &&
     sizes.every((field) => isNumber(value[field]) && value[field] > 0);
-  return isSound ? value : null;
+  return isValid ? value : null;
 };
 
 const isSegment = (value: Json): boolean => isFields(value) && isPair(value["start"]) && isPair(value["end"]) && isNumber(value["index"]);
 
-const roundness: Fit = (value) =>
+const roundness: Sanitizer = (value) =>
   isFields(value) && isNumber(value["type"]) && value["type"] >= 1 && value["type"] <= 3 && (value["value"] === undefined || isNumber(value["value"])) ? value : null;
 
 /** A place in the order: a number whose length its first letter tells, and a fraction. Null gets a new one. */
 export function isOrderKey(value: unknown): boolean {
-  if (!isText(value) || value.length > MOST_CHARS || !BASE_62.test(value) || value === `A${"0".repeat(26)}`) return false;
+  if (!isText(value) || value.length > MAX_CHARS || !BASE_62.test(value) || value === `A${"0".repeat(26)}`) return false;
   const head = value.charCodeAt(0);
   const length = head >= 97 ? head - 97 + 2 : head >= 65 ? 90 - head + 2 : 0;
   return length > 0 && value.length >= length && !(value.length > length && value.endsWith("0"));
@@ -81,9 +81,9 @@ const arrowhead = oneOf(
   "crowfoot_one", "crowfoot_many", "crowfoot_one_or_many",
 );
 
-const FITS: Record<string, Fit> = {
-  x: number(-FAR, FAR, 0), y: number(-FAR, FAR, 0), width: number(-LONG, LONG, 0), height: number(-LONG, LONG, 0),
-  angle: number(-1000, 1000, 0), points, pressures: (value) => those(value, isNumber), simulatePressure: bool(true),
+const SANITIZERS: Record<string, Sanitizer> = {
+  x: number(-MAX_COORDINATE, MAX_COORDINATE, 0), y: number(-MAX_COORDINATE, MAX_COORDINATE, 0), width: number(-MAX_LENGTH, MAX_LENGTH, 0), height: number(-MAX_LENGTH, MAX_LENGTH, 0),
+  angle: number(-1000, 1000, 0), points, pressures: (value) => onlyValid(value, isNumber), simulatePressure: bool(true),
   scale: (value) => isPair(value) && value[0] !== 0 && value[1] !== 0 ? value : [1, 1], crop,
   elbowed: bool(false), fixedSegments: (value) => Array.isArray(value) && value.every(isSegment) ? value : null,
   startIsSpecial: oneOf(null, true, false), endIsSpecial: oneOf(null, true, false),
@@ -95,15 +95,15 @@ const FITS: Record<string, Fit> = {
   textAlign: oneOf("left", "center", "right"), verticalAlign: oneOf("top", "middle", "bottom"),
   lineHeight: number(0.5, 10, 1.25), autoResize: bool(true),
   index: (value) => isOrderKey(value) ? value : null,
-  groupIds: (value) => [...new Set(those(value, isText))], frameId: textOrNull(MOST_CHARS),
-  boundElements: (value) => value == null ? value : those(value, isBound),
-  startBinding: tie, endBinding: tie, containerId: textOrNull(MOST_CHARS),
-  locked: bool(false), link: textOrNull(MOST_CHARS), fileId: textOrNull(MOST_CHARS), name: textOrNull(MOST_CHARS),
+  groupIds: (value) => [...new Set(onlyValid(value, isText))], frameId: textOrNull(MAX_CHARS),
+  boundElements: (value) => value == null ? value : onlyValid(value, isBound),
+  startBinding: pointBinding, endBinding: pointBinding, containerId: textOrNull(MAX_CHARS),
+  locked: bool(false), link: textOrNull(MAX_CHARS), fileId: textOrNull(MAX_CHARS), name: textOrNull(MAX_CHARS),
   customData: (value) => isFields(value) ? value : undefined,
 };
 
 /** The types that there are, and what an element of each must have that the editor does not give it. */
-const NEEDED: Record<string, readonly string[]> = {
+const REQUIRED: Record<string, readonly string[]> = {
   rectangle: [], diamond: [], ellipse: [], embeddable: [], magicframe: ["name"], frame: ["name"],
   image: ["scale", "fileId"],
   line: ["points"], arrow: ["points", "startBinding", "endBinding"], freedraw: ["points", "pressures", "simulatePressure"],
@@ -111,7 +111,7 @@ const NEEDED: Record<string, readonly string[]> = {
 };
 
 /** An arrow with corners needs two ends, and its fixed segments have to be some of its own. */
-function straighten(element: Fields): void {
+function sanitizeElbow(element: Fields): void {
   if (element["elbowed"] !== true) return;
   const count = Array.isArray(element["points"]) ? element["points"].length : 0;
   if (count < 2) element["elbowed"] = false;
@@ -120,25 +120,25 @@ function straighten(element: Fields): void {
 }
 
 /** Lines that fill a shape are worked out one by one: where there would be very many, it is filled evenly. */
-function thin(element: Fields): void {
+function limitHatching(element: Fields): void {
   const [width, height, pen] = [element["width"], element["height"], element["strokeWidth"]];
   if (element["fillStyle"] === "solid" || !isNumber(width) || !isNumber(height) || !isNumber(pen)) return;
-  if (Math.max(Math.abs(width), Math.abs(height)) > MOST_LINES * LINE_SPACING * pen) element["fillStyle"] = "solid";
+  if (Math.max(Math.abs(width), Math.abs(height)) > MAX_LINES * LINE_SPACING * pen) element["fillStyle"] = "solid";
 }
 
 /** The element as the editor can have it; null when it cannot be shown (V3). Values may be shared with what is given. */
-export function fitted(element: BoardElement): BoardElement | null {
-  if (!Object.hasOwn(NEEDED, element.type)) return null;
+export function sanitize(element: BoardElement): BoardElement | null {
+  if (!Object.hasOwn(REQUIRED, element.type)) return null;
   const result: Fields = { ...(element as unknown as Fields) };
   for (const field of Object.keys(result)) {
-    if (Object.hasOwn(FITS, field)) result[field] = FITS[field]?.(result[field]);
+    if (Object.hasOwn(SANITIZERS, field)) result[field] = SANITIZERS[field]?.(result[field]);
   }
-  for (const field of NEEDED[element.type] ?? []) if (result[field] === undefined) result[field] = FITS[field]?.(undefined);
+  for (const field of REQUIRED[element.type] ?? []) if (result[field] === undefined) result[field] = SANITIZERS[field]?.(undefined);
   // What holds on to itself is looked through without an end.
   for (const field of ["frameId", "containerId"]) if (result[field] === element.id) result[field] = null;
   if (element.type === "frame" || element.type === "magicframe") result["frameId"] = null;
-  straighten(result);
-  thin(result);
-  if (Array.isArray(result["boundElements"])) result["boundElements"] = those(result["boundElements"], (bound) => (bound as Fields)["id"] !== element.id);
+  sanitizeElbow(result);
+  limitHatching(result);
+  if (Array.isArray(result["boundElements"])) result["boundElements"] = onlyValid(result["boundElements"], (bound) => (bound as Fields)["id"] !== element.id);
   return result as unknown as BoardElement;
 }

@@ -19,7 +19,7 @@ export interface BoardState {
   view?: { x: number; y: number; zoom: number } | undefined;
 }
 
-const SPACING_MS = 33;
+const INTERVAL_MS = 33;
 
 export class Presence {
   private next: BoardState = {};
@@ -34,7 +34,7 @@ export class Presence {
     if (this.destroyed) return;
     Object.assign(this.next, state);
     if (this.timer !== undefined) return;
-    const wait = this.sentAt + SPACING_MS - Date.now();
+    const wait = this.sentAt + INTERVAL_MS - Date.now();
     if (wait <= 0) this.flush();
     else this.timer = setTimeout(() => { this.flush(); }, wait);
   }

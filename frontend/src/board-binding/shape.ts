@@ -27,7 +27,7 @@ export interface BoardElement {
   readonly index?: string | null;
 }
 
-const KNOWN: Record<Group, readonly string[]> = {
+const FIELDS: Record<Group, readonly string[]> = {
   g: [
     "x", "y", "width", "height", "angle", "points", "pressures", "simulatePressure",
     "scale", "crop", "elbowed", "fixedSegments", "startIsSpecial", "endIsSpecial",
@@ -45,11 +45,11 @@ const KNOWN: Record<Group, readonly string[]> = {
   ],
 };
 /** What stays in this browser (H2); the identifier is the key under which the element is kept. */
-const OWN = new Set(["id", "version", "versionNonce", "updated", "status", "lastCommittedPoint"]);
-const HOME = new Map<string, Group>(GROUPS.flatMap((group) => KNOWN[group].map((field) => [field, group] as const)));
+const LOCAL_FIELDS = new Set(["id", "version", "versionNonce", "updated", "status", "lastCommittedPoint"]);
+const GROUP_OF = new Map<string, Group>(GROUPS.flatMap((group) => FIELDS[group].map((field) => [field, group] as const)));
 
 const STEPS_PER_PIXEL = 64;
-const STEPS_OF_PRESSURE = 256;
+const STEPS_PER_PRESSURE = 256;
 const COORDINATES = new Set(["x", "y", "width", "height", "points"]);
 
 /** An object as JSON has it: neither a list, nor a shared type that stands where a value should. */
@@ -63,15 +63,15 @@ function round(value: Json | undefined, steps: number): Json | undefined {
   return value;
 }
 
-function tidy(field: string, value: Json | undefined): Json | undefined {
+function roundField(field: string, value: Json | undefined): Json | undefined {
   if (COORDINATES.has(field)) return round(value, STEPS_PER_PIXEL);
-  if (field === "pressures") return round(value, STEPS_OF_PRESSURE);
+  if (field === "pressures") return round(value, STEPS_PER_PRESSURE);
   return value;
 }
 
 /** In which group a field belongs, given what is kept already (H3). */
-function home(field: string, kept: Groups): Group {
-  const known = HOME.get(field);
+function groupOf(field: string, kept: Groups): Group {
+  const known = GROUP_OF.get(field);
   if (known) return known;
   return GROUPS.find((group) => kept[group] !== undefined && field in kept[group]) ?? "m";
 }
@@ -86,8 +86,8 @@ function home(field: string, kept: Groups): Group {
 export function split(element: BoardElement, kept: Groups = {}): Groups {
   const groups: Groups = {};
   for (const [field, value] of Object.entries(element as unknown as Fields)) {
-    if (OWN.has(field) || value === undefined) continue;
-    (groups[home(field, kept)] ??= {})[field] = tidy(field, value);
+    if (LOCAL_FIELDS.has(field) || value === undefined) continue;
+    (groups[groupOf(field, kept)] ??= {})[field] = roundField(field, value);
   }
   for (const group of GROUPS) {
     const before = kept[group];
@@ -95,7 +95,7 @@ export function split(element: BoardElement, kept: Groups = {}): Groups {
     // What an element of this version cannot hold, but one of another version could.
     for (const [field, value] of Object.entries(before)) {
       const target = groups[group];
-      if (!HOME.has(field) && !OWN.has(field) && target && !(field in target)) target[field] = value;
+      if (!GROUP_OF.has(field) && !LOCAL_FIELDS.has(field) && target && !(field in target)) target[field] = value;
     }
   }
   return groups;
@@ -111,8 +111,8 @@ export function split(element: BoardElement, kept: Groups = {}): Groups {
  */
 export function join(id: string, groups: Groups, local: BoardElement | undefined): BoardElement {
   const element: Fields = {};
-  const mine = local as unknown as Fields | undefined;
-  for (const field of OWN) if (mine?.[field] !== undefined) element[field] = mine[field];
+  const localFields = local as unknown as Fields | undefined;
+  for (const field of LOCAL_FIELDS) if (localFields?.[field] !== undefined) element[field] = localFields[field];
   for (const group of GROUPS) Object.assign(element, groups[group]);
   element["id"] = id;
   element["version"] = (local?.version ?? 0) + 1;
@@ -121,30 +121,30 @@ export function join(id: string, groups: Groups, local: BoardElement | undefined
   return element as unknown as BoardElement;
 }
 
-export function copy(value: Json): Json {
-  if (Array.isArray(value)) return value.map(copy);
+export function deepCopy(value: Json): Json {
+  if (Array.isArray(value)) return value.map(deepCopy);
   if (value === null || typeof value !== "object") return value;
   const result: { [key: string]: Json | undefined } = {};
-  for (const [key, item] of Object.entries(value)) result[key] = item === undefined ? undefined : copy(item);
+  for (const [key, item] of Object.entries(value)) result[key] = item === undefined ? undefined : deepCopy(item);
   return result;
 }
 
 /** Which groups differ, as JSON: cheap to keep for thousands of elements, and independent of who holds the object. */
-export type Prints = Partial<Record<Group, string>>;
+export type CanonicalGroups = Partial<Record<Group, string>>;
 
 /** A canonical text for a value: the same for the same content, whatever the order of its keys. */
-export function print(value: Json | undefined): string {
-  if (Array.isArray(value)) return `[${value.map(print).join()}]`;
+export function canonicalJson(value: Json | undefined): string {
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join()}]`;
   if (value !== null && typeof value === "object") {
     const keys = Object.keys(value).filter((key) => value[key] !== undefined).sort();
-    return `{${keys.map((key) => `${JSON.stringify(key)}:${print(value[key])}`).join()}}`;
+    return `{${keys.map((key) => `${JSON.stringify(key)}:${canonicalJson(value[key])}`).join()}}`;
   }
   return value === undefined ? "null" : JSON.stringify(value);
 }
 
-export function prints(groups: Groups): Prints {
-  const result: Prints = {};
-  for (const group of GROUPS) if (groups[group]) result[group] = print(groups[group]);
+export function canonicalGroups(groups: Groups): CanonicalGroups {
+  const result: CanonicalGroups = {};
+  for (const group of GROUPS) if (groups[group]) result[group] = canonicalJson(groups[group]);
   return result;
 }
 

@@ -11,9 +11,9 @@ import * as Y from "yjs";
 import { GROUPS, isFields, type Fields, type Groups } from "./shape";
 
 const DAY_MS = 86_400_000;
-const KEPT_DAYS = 30;
+const RETENTION_DAYS = 30;
 /** So that no update is larger than the server takes. */
-const MOST_FORGOTTEN = 5000;
+const MAX_PURGED = 5000;
 
 export class ElementStore {
   readonly map: Y.Map<unknown>;
@@ -44,9 +44,9 @@ export class ElementStore {
   /**
    * Write changed groups (E1).
    *
-   * @param forget whether elements that were deleted long ago are removed along with it (E2).
+   * @param purge whether elements that were deleted long ago are removed along with it (E2).
    */
-  write(changes: Map<string, Groups>, origin: unknown, forget = false): void {
+  write(changes: Map<string, Groups>, origin: unknown, purge = false): void {
     const today = Math.floor(Date.now() / DAY_MS);
     this.doc.transact(() => {
       for (const [id, groups] of changes) {
@@ -59,30 +59,30 @@ export class ElementStore {
         for (const group of GROUPS) if (groups[group]) element.set(group, groups[group]);
         if (groups.m?.["isDeleted"] === true && element.get("d") !== today) element.set("d", today);
       }
-      if (forget) for (const id of this.forgettable(today)) this.map.delete(id);
+      if (purge) for (const id of this.purgeable(today)) this.map.delete(id);
     }, origin);
   }
 
-  private forgettable(today: number): string[] {
+  private purgeable(today: number): string[] {
     const old: string[] = [];
     for (const [id, kept] of this.map) {
       if (!(kept instanceof Y.Map) || (kept.get("m") as Fields | undefined)?.["isDeleted"] !== true) continue;
       const day: unknown = kept.get("d");
-      if (typeof day === "number" && today - day > KEPT_DAYS && old.push(id) >= MOST_FORGOTTEN) break;
+      if (typeof day === "number" && today - day > RETENTION_DAYS && old.push(id) >= MAX_PURGED) break;
     }
     return old;
   }
 
   /** Hear which elements others have changed. */
-  observe(mine: unknown, heard: (ids: Set<string>) => void): () => void {
+  observe(ownOrigin: unknown, onChange: (ids: Set<string>) => void): () => void {
     const observer = (events: Y.YEvent<Y.AbstractType<unknown>>[], transaction: Y.Transaction): void => {
-      if (transaction.origin === mine) return;
+      if (transaction.origin === ownOrigin) return;
       const ids = new Set<string>();
       for (const event of events) {
         if (event.target === this.map) for (const id of event.changes.keys.keys()) ids.add(id);
         else if (typeof event.path[0] === "string") ids.add(event.path[0]);
       }
-      heard(ids);
+      onChange(ids);
     };
     this.map.observeDeep(observer as never);
     return () => { this.map.unobserveDeep(observer as never); };

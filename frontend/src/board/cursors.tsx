@@ -28,22 +28,22 @@ export function Cursors({ session, api, peers }: { session: DocumentSession; api
         const pointer = readPointer(states.get(client));
         const place = pointer ? `${pointer.x},${pointer.y}` : "";
         if (moved.get(client)?.place !== place) moved.set(client, { at: now, place });
-        const still = now - (moved.get(client)?.at ?? now);
-        cursor.hidden = !pointer || still > AWAY_MS;
+        const idleMs = now - (moved.get(client)?.at ?? now);
+        cursor.hidden = !pointer || idleMs > AWAY_MS;
         if (!pointer) continue;
-        cursor.dataset["state"] = still < LABEL_MS ? "moving" : still < IDLE_MS ? "resting" : "idle";
+        cursor.dataset["state"] = idleMs < LABEL_MS ? "moving" : idleMs < IDLE_MS ? "resting" : "idle";
         const [x, y] = [(pointer.x + scrollX) * zoom.value, (pointer.y + scrollY) * zoom.value];
         cursor.style.transform = `translate(${Math.round(x)}px, ${Math.round(y)}px)`;
       }
     };
-    const soon = (): void => { frame ||= requestAnimationFrame(draw); };
-    const stopScroll = api.onScrollChange(soon);
-    session.awareness.on("change", soon);
-    const timer = setInterval(soon, 500);
-    soon();
+    const schedule = (): void => { frame ||= requestAnimationFrame(draw); };
+    const stopScroll = api.onScrollChange(schedule);
+    session.awareness.on("change", schedule);
+    const timer = setInterval(schedule, 500);
+    schedule();
     return () => {
       stopScroll();
-      session.awareness.off("change", soon);
+      session.awareness.off("change", schedule);
       clearInterval(timer);
       cancelAnimationFrame(frame);
     };

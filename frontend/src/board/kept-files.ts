@@ -27,16 +27,16 @@ async function run<T>(mode: IDBTransactionMode, work: (store: IDBObjectStore) =>
 
 const key = (document: string, id: string): string => `${document}\n${id}`;
 
-export const keptFiles = {
+export const pendingUploads = {
   // Without a database an image is still uploaded; it is only lost when the page is closed before.
-  keep: async (document: string, file: SceneFile): Promise<void> => {
+  save: async (document: string, file: SceneFile): Promise<void> => {
     await run("readwrite", (store) => store.put(file, key(document, file.id))).catch((error: unknown) => {
       console.warn("This browser keeps no copy of the image:", error);
     });
   },
-  kept: (document: string, id: string): Promise<SceneFile | undefined> =>
+  load: (document: string, id: string): Promise<SceneFile | undefined> =>
     run<SceneFile | undefined>("readonly", (store) => store.get(key(document, id)) as IDBRequest<SceneFile | undefined>).catch(() => undefined),
-  forget: async (document: string, id: string): Promise<void> => {
+  remove: async (document: string, id: string): Promise<void> => {
     await run("readwrite", (store) => store.delete(key(document, id))).catch(() => undefined);
   },
 };

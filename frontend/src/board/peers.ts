@@ -44,10 +44,10 @@ for (let number = 0; ids.filter(Boolean).length < 36 && number < 10_000; number 
 
 function hue(color: string): number {
   const [r, g, b] = [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16) / 255) as [number, number, number];
-  const [most, least] = [Math.max(r, g, b), Math.min(r, g, b)];
-  if (most === least) return 0;
-  const part = most === r ? ((g - b) / (most - least)) % 6 : most === g ? (b - r) / (most - least) + 2 : (r - g) / (most - least) + 4;
-  return (part * 60 + 360) % 360;
+  const [max, min] = [Math.max(r, g, b), Math.min(r, g, b)];
+  if (max === min) return 0;
+  const sector = max === r ? ((g - b) / (max - min)) % 6 : max === g ? (b - r) / (max - min) + 2 : (r - g) / (max - min) + 4;
+  return (sector * 60 + 360) % 360;
 }
 
 export function collaborators(awareness: Awareness, peers: Peer[]): Map<SocketId, Collaborator> {

@@ -72,59 +72,59 @@ interface Canvas {
   /** The frame in which more pictures are made (D5). */
   next: number;
   /** How many pictures were to be made then. */
-  left: number;
+  remaining: number;
   /** What else it depends on, by name. */
-  setting: Map<string, unknown>;
+  settings: Map<string, unknown>;
   drawn: Map<string, Drawn>;
 }
 
 /** New pictures in one frame: one takes about a third of a millisecond. */
-const MOST_NEW = 100;
+const MAX_NEW = 100;
 /** Of the canvas: when more than that has changed, all of it is drawn. */
-const MOST_AREA = 0.5;
+const MAX_AREA = 0.5;
 /** What drawing depends on: what Excalidraw itself looks at before it draws. */
-const OF_VIEW = [
+const VIEW_FIELDS = [
   "scrollX", "scrollY", "zoom", "width", "height", "offsetLeft", "offsetTop", "theme", "viewBackgroundColor", "viewModeEnabled",
   "gridSize", "gridStep", "gridModeEnabled", "openDialog", "pendingImageElementId", "shouldCacheIgnoreZoom", "exportScale", "frameRendering",
   "frameToHighlight", "currentHoveredFontFamily", "croppingElementId",
 ];
 /** What frames and links depend on, and nothing else (D4). */
-const OF_SELECTION = ["selectedElementIds", "selectedElementsAreBeingDragged", "hoveredElementIds", "editingGroupId"];
+const SELECTION_FIELDS = ["selectedElementIds", "selectedElementsAreBeingDragged", "hoveredElementIds", "editingGroupId"];
 
 const canvases = new WeakMap<HTMLCanvasElement, Canvas>();
 
-export function redraw(given: Scene, editor: Editor): void {
-  const { canvas } = given;
+export function redraw(requested: Scene, editor: Editor): void {
+  const { canvas } = requested;
   const context = canvas?.getContext("2d");
   if (!canvas || !context) {
-    editor.draw(given);
+    editor.draw(requested);
     return;
   }
   const before = canvases.get(canvas);
   if (before) cancelAnimationFrame(before.next);
   // Until it has been drawn to its end nothing is known of it.
   canvases.delete(canvas);
-  const setting = settingOf(given);
-  const isKnown = before !== undefined && isSame(before.setting, setting);
-  const { scene, left } = portion(given, editor, isKnown);
-  const isDone = left <= MOST_NEW;
+  const settings = settingsOf(requested);
+  const isKnown = before !== undefined && isSame(before.settings, settings);
+  const { scene, left } = limitPictures(requested, editor, isKnown);
+  const isDone = left <= MAX_NEW;
   // Should the last frame have made none, then what is left is drawn at once: never a frame for nothing, for ever.
-  const isStuck = isKnown && !isDone && before.left > 0 && left >= before.left;
+  const isStuck = isKnown && !isDone && before.remaining > 0 && left >= before.remaining;
   const parts = isKnown && !isStuck ? changes(scene, editor, before.drawn) : null;
   let drawn: Map<string, Drawn>;
   if (parts) {
     drawParts(scene, editor, context, parts);
     ({ drawn } = parts);
   } else {
-    editor.draw(isStuck ? given : scene);
-    drawn = new Map((isStuck ? given : scene).visibleElements.map((element, place) => [element.id, note(scene, editor, element, place)]));
+    editor.draw(isStuck ? requested : scene);
+    drawn = new Map((isStuck ? requested : scene).visibleElements.map((element, place) => [element.id, record(scene, editor, element, place)]));
   }
-  const next = isDone || isStuck ? 0 : requestAnimationFrame(() => { if (canvas.isConnected) redraw(given, editor); });
-  canvases.set(canvas, { setting, drawn, next, left: next === 0 ? 0 : isKnown ? left : Infinity });
+  const next = isDone || isStuck ? 0 : requestAnimationFrame(() => { if (canvas.isConnected) redraw(requested, editor); });
+  canvases.set(canvas, { settings, drawn, next, remaining: next === 0 ? 0 : isKnown ? left : Infinity });
 }
 
 /** What of it is drawn now, and how many pictures had to be made before that (D5). */
-function portion(scene: Scene, editor: Editor, isKnown: boolean): { scene: Scene; left: number } {
+function limitPictures(scene: Scene, editor: Editor, isKnown: boolean): { scene: Scene; left: number } {
   const { visibleElements, appState } = scene;
   const missing: DrawnElement[] = [];
   const stale: DrawnElement[] = [];
@@ -134,13 +134,13 @@ function portion(scene: Scene, editor: Editor, isKnown: boolean): { scene: Scene
     else if (picture.zoomValue !== appState.zoom.value && !appState["shouldCacheIgnoreZoom"]) stale.push(element);
   }
   const left = missing.length + stale.length;
-  if (left <= MOST_NEW) {
+  if (left <= MAX_NEW) {
     for (const element of isKnown ? stale : []) editor.pictures.delete(element);
     return { scene, left };
   }
-  const later = new Set(missing.slice(MOST_NEW));
+  const later = new Set(missing.slice(MAX_NEW));
   // First all of them as they are, at once; from the next frame on each as it should be.
-  for (const element of isKnown ? stale.slice(0, Math.max(0, MOST_NEW - missing.length)) : []) editor.pictures.delete(element);
+  for (const element of isKnown ? stale.slice(0, Math.max(0, MAX_NEW - missing.length)) : []) editor.pictures.delete(element);
   return {
     scene: {
       ...scene,
@@ -158,7 +158,7 @@ function drawParts(scene: Scene, editor: Editor, context: CanvasRenderingContext
   context.beginPath();
   for (const [left, top, right, bottom] of boxes) context.rect(left, top, right - left, bottom - top);
   context.clip();
-  const visibleElements = touched(scene, { boxes, drawn });
+  const visibleElements = elementsIn(scene, { boxes, drawn });
   try {
     editor.draw({ ...scene, visibleElements });
   } finally {
@@ -172,16 +172,16 @@ function drawParts(scene: Scene, editor: Editor, context: CanvasRenderingContext
 }
 
 /** Everything that is drawn otherwise when it changes, elements apart (D3). */
-function settingOf({ canvas, scale, appState, renderConfig, visibleElements }: Scene): Map<string, unknown> {
-  const setting = new Map<string, unknown>([["canvas width", canvas?.width], ["canvas height", canvas?.height], ["scale", scale]]);
+function settingsOf({ canvas, scale, appState, renderConfig, visibleElements }: Scene): Map<string, unknown> {
+  const settings = new Map<string, unknown>([["canvas width", canvas?.width], ["canvas height", canvas?.height], ["scale", scale]]);
   const special = visibleElements.some(({ link, frameId, type }) => Boolean(link) || Boolean(frameId) || type === "frame" || type === "magicframe");
-  setting.set("special", special);
-  const cares = special || Boolean(appState["frameToHighlight"]) || Boolean(appState["openDialog"]);
-  for (const field of cares ? [...OF_VIEW, ...OF_SELECTION] : OF_VIEW) {
-    setting.set(field, field === "zoom" ? appState.zoom.value : appState[field]);
+  settings.set("special", special);
+  const dependsOnSelection = special || Boolean(appState["frameToHighlight"]) || Boolean(appState["openDialog"]);
+  for (const field of dependsOnSelection ? [...VIEW_FIELDS, ...SELECTION_FIELDS] : VIEW_FIELDS) {
+    settings.set(field, field === "zoom" ? appState.zoom.value : appState[field]);
   }
-  for (const [field, value] of Object.entries(renderConfig)) setting.set(`config ${field}`, value);
-  return setting;
+  for (const [field, value] of Object.entries(renderConfig)) settings.set(`config ${field}`, value);
+  return settings;
 }
 
 function isSame(before: Map<string, unknown>, after: Map<string, unknown>): boolean {
@@ -205,7 +205,7 @@ export function boxOf({ appState, elementsMap, scale }: Scene, editor: Editor, e
   return [Math.floor(x - half) - 1, Math.floor(y - tall) - 1, Math.ceil(x + half) + 1, Math.ceil(y + tall) + 1];
 }
 
-function note(scene: Scene, editor: Editor, element: DrawnElement, place: number): Drawn {
+function record(scene: Scene, editor: Editor, element: DrawnElement, place: number): Drawn {
   return { element, version: element.version, picture: pictureOf(editor, element), box: boxOf(scene, editor, element), place };
 }
 
@@ -229,7 +229,7 @@ function changes(scene: Scene, editor: Editor, before: Map<string, Drawn>): Part
       drawn.set(element.id, old);
       continue;
     }
-    const now = note(scene, editor, element, place);
+    const now = record(scene, editor, element, place);
     boxes.push(now.box);
     if (old) boxes.push(old.box);
     drawn.set(element.id, now);
@@ -240,12 +240,12 @@ function changes(scene: Scene, editor: Editor, before: Map<string, Drawn>): Part
   for (const one of drawn.values()) one.place = place++;
   const inView = boxes.filter(([left, top, right, bottom]) =>
     right > 0 && bottom > 0 && left < (canvas?.width ?? 0) && top < (canvas?.height ?? 0));
-  const merged = inView.length > 2 * MOST_NEW ? [around(inView)] : inView;
+  const merged = inView.length > 2 * MAX_NEW ? [boundingBox(inView)] : inView;
   const area = merged.reduce((sum, [left, top, right, bottom]) => sum + (right - left) * (bottom - top), 0);
-  return area > MOST_AREA * (canvas?.width ?? 0) * (canvas?.height ?? 0) ? null : { boxes: merged, drawn };
+  return area > MAX_AREA * (canvas?.width ?? 0) * (canvas?.height ?? 0) ? null : { boxes: merged, drawn };
 }
 
-function around(boxes: readonly Box[]): Box {
+function boundingBox(boxes: readonly Box[]): Box {
   let [left, top, right, bottom] = [Infinity, Infinity, -Infinity, -Infinity];
   for (const box of boxes) {
     [left, top] = [Math.min(left, box[0]), Math.min(top, box[1])];
@@ -255,7 +255,7 @@ function around(boxes: readonly Box[]): Box {
 }
 
 /** What is in those places, in its order. */
-function touched({ visibleElements }: Scene, { boxes, drawn }: Parts): DrawnElement[] {
+function elementsIn({ visibleElements }: Scene, { boxes, drawn }: Parts): DrawnElement[] {
   const found = new Set<string>();
   for (const { id, containerId } of visibleElements) {
     const box = drawn.get(id)?.box;

@@ -3,7 +3,7 @@ import { Excalidraw, MainMenu } from "@excalidraw/excalidraw";
 import "@excalidraw/excalidraw/index.css";
 import type { AppState, ExcalidrawImperativeAPI, BinaryFileData } from "@excalidraw/excalidraw/types";
 import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
-import { failed } from "../app/actions";
+import { reportError } from "../app/actions";
 import { api as rest, ApiError } from "../app/api";
 import { useDark } from "../app/theme";
 import { BoardBinding, BoardFiles, RefusedError, type FileElement, type FileHost } from "../board-binding";
@@ -12,8 +12,8 @@ import { useLatest, useStatus, type Following, type Peer } from "../page/hooks";
 import { t } from "../strings";
 import "../styles/board.css";
 import { Cursors } from "./cursors";
-import { isPlain, take } from "./drop";
-import { keptFiles } from "./kept-files";
+import { isPlain, insertDropped } from "./drop";
+import { pendingUploads } from "./kept-files";
 import { collaborators, readView } from "./peers";
 import { uploadable } from "./picture";
 import { sceneOf } from "./scene";
@@ -26,7 +26,7 @@ interface Props {
   onReady: (api: ExcalidrawImperativeAPI) => void;
 }
 
-const MOST_SELECTED = 50;
+const MAX_SELECTED = 50;
 const SCAN_MS = 12;
 /** What would replace, or leave, what everybody has drawn. */
 const OPTIONS = { canvasActions: {
@@ -45,9 +45,9 @@ function fileHost(id: string): FileHost {
       }
     },
     download: (url) => rest.download(id, url),
-    keep: (_file, file) => keptFiles.keep(id, file),
-    kept: (file) => keptFiles.kept(id, file),
-    forget: (file) => keptFiles.forget(id, file),
+    save: (_file, file) => pendingUploads.save(id, file),
+    load: (file) => pendingUploads.load(id, file),
+    remove: (file) => pendingUploads.remove(id, file),
   };
 }
 
@@ -72,7 +72,7 @@ function usePointerDown(): { readonly current: boolean } {
 }
 
 /** After the next frame; a page out of sight has none. */
-function painted(done: () => void): void {
+function afterPaint(done: () => void): void {
   if (document.visibilityState === "hidden") done();
   else requestAnimationFrame(() => { setTimeout(done); });
 }
@@ -83,7 +83,7 @@ export default function BoardView({ session, peers, following, canEdit, onReady 
   const binding = useRef<BoardBinding | null>(null);
   const files = useRef<BoardFiles | null>(null);
   const pointerDown = usePointerDown();
-  const passed = useRef(new WeakSet<Event>());
+  const forwarded = useRef(new WeakSet<Event>());
   const dark = useDark();
   const editable = useLatest(canEdit);
   const { admitted, synced } = useStatus(session);
@@ -101,7 +101,7 @@ export default function BoardView({ session, peers, following, canEdit, onReady 
       fileHost(session.id),
       {
         pending: (count) => { session.setPending("images", count > 0); },
-        refused: (_id, error) => { failed(t.board.imageRefused, error); },
+        refused: (_id, error) => { reportError(t.board.imageRefused, error); },
       },
       () => editable.current,
     );
@@ -112,7 +112,7 @@ export default function BoardView({ session, peers, following, canEdit, onReady 
       writable: editable.current,
       onPending: (pending) => { session.setPending("board", pending); },
       onElements: (elements) => { images.changed(elements as Iterable<FileElement>); },
-      painted,
+      afterPaint: afterPaint,
     });
     binding.current = bound;
     files.current = images;
@@ -120,16 +120,16 @@ export default function BoardView({ session, peers, following, canEdit, onReady 
     api.scrollToContent(undefined, { fitToContent: api.getSceneElements().length > 0, maxZoom: 1 });
     onReady(api);
     // Nothing may be waiting for a timer when the page goes out of sight: it may never come back.
-    const leave = (): void => { if (document.visibilityState === "hidden") bound.commit(); };
+    const onHidden = (): void => { if (document.visibilityState === "hidden") bound.commit(); };
     const go = (): void => { bound.commit(); };
-    const up = (): void => { bound.released(); };
-    document.addEventListener("visibilitychange", leave);
+    const onPointerUp = (): void => { bound.released(); };
+    document.addEventListener("visibilitychange", onHidden);
     addEventListener("pagehide", go);
-    addEventListener("pointerup", up);
+    addEventListener("pointerup", onPointerUp);
     return () => {
-      document.removeEventListener("visibilitychange", leave);
+      document.removeEventListener("visibilitychange", onHidden);
       removeEventListener("pagehide", go);
-      removeEventListener("pointerup", up);
+      removeEventListener("pointerup", onPointerUp);
       bound.destroy();
       images.destroy();
       binding.current = null;
@@ -145,7 +145,7 @@ export default function BoardView({ session, peers, following, canEdit, onReady 
     binding.current?.commit();
   }, []);
   useEffect(() => { binding.current?.setWritable(canEdit); }, [canEdit]);
-  useEffect(() => { if (synced && initialised) binding.current?.upToDate(); }, [synced, initialised, api]);
+  useEffect(() => { if (synced && initialised) binding.current?.markSynced(); }, [synced, initialised, api]);
   useEffect(() => { if (admitted) files.current?.retry(); }, [admitted]);
 
   // Excalidraw tells of every change of its state, several times a frame; with thousands of elements looking through
@@ -159,7 +159,7 @@ export default function BoardView({ session, peers, following, canEdit, onReady 
       const bound = binding.current;
       if (!bound || !api) return;
       bound.changed();
-      bound.presence?.set({ selected: Object.keys(api.getAppState().selectedElementIds).slice(0, MOST_SELECTED) });
+      bound.presence?.set({ selected: Object.keys(api.getAppState().selectedElementIds).slice(0, MAX_SELECTED) });
     }, SCAN_MS);
   }, [api]);
   const onPointerUpdate = useCallback(({ pointer, button }: { pointer: { x: number; y: number; tool: "pointer" | "laser" }; button: "down" | "up" }): void => {
@@ -188,13 +188,13 @@ export default function BoardView({ session, peers, following, canEdit, onReady 
     <div className="board" role="application" aria-label={t.board.canvas}
       onDropCapture={(event) => {
         const files = [...event.dataTransfer.files];
-        if (passed.current.has(event.nativeEvent) || (canEdit && (files.length === 0 || isPlain(files)))) return;
+        if (forwarded.current.has(event.nativeEvent) || (canEdit && (files.length === 0 || isPlain(files)))) return;
         event.preventDefault();
         event.stopPropagation();
         if (!api || !canEdit) return;
         const { target, clientX: x, clientY: y } = event;
-        void take(api, files, { x, y }, (drop) => {
-          passed.current.add(drop);
+        void insertDropped(api, files, { x, y }, (drop) => {
+          forwarded.current.add(drop);
           target.dispatchEvent(drop);
         });
       }}
@@ -234,15 +234,15 @@ function useView(session: DocumentSession, api: ExcalidrawImperativeAPI | null, 
   binding: { readonly current: BoardBinding | null }): void {
   useEffect(() => {
     if (!api || alone) return;
-    const say = (): void => {
+    const publish = (): void => {
       const { scrollX, scrollY, zoom, width, height } = api.getAppState();
       binding.current?.presence?.set({ view: {
         x: Math.round(width / 2 / zoom.value - scrollX), y: Math.round(height / 2 / zoom.value - scrollY),
         zoom: Math.round(zoom.value * 100) / 100,
       } });
     };
-    say();
-    return api.onScrollChange(say);
+    publish();
+    return api.onScrollChange(publish);
   }, [api, alone, binding]);
 
   useEffect(() => {

@@ -29,30 +29,30 @@ export interface Loaded {
   unsaved: boolean;
 }
 
-export class Device {
+export class DeviceCopy {
   private persistence: IndexeddbPersistence | null = null;
   private retryTimer: ReturnType<typeof setTimeout> | undefined;
   private trimTimer: ReturnType<typeof setTimeout> | undefined;
-  private writing = 0;
+  private pendingWrites = 0;
   /** The copy lacks something that is here. */
-  private behind = false;
+  private incomplete = false;
   private unsaved = false;
   /** How often this tab has said that something is unsaved; with each edit again (D3). */
-  private said = 0;
+  private markCount = 0;
   /** What other tabs and earlier visits had said when this one began. */
-  private readonly earlier = new Map<string, unknown>();
+  private readonly otherMarks = new Map<string, unknown>();
   private late = false;
   private destroyed = false;
-  private readonly mark: string;
-  private readonly heard: (update: Uint8Array, origin: unknown) => void;
+  private readonly ownMark: string;
+  private readonly onUpdate: (update: Uint8Array, origin: unknown) => void;
 
   constructor(
     private readonly name: string,
     private readonly doc: Y.Doc,
-    private readonly told: (kept: boolean) => void,
+    private readonly onKept: (kept: boolean) => void,
   ) {
-    this.mark = `${UNSAVED}${doc.clientID}`;
-    this.heard = (update, origin) => {
+    this.ownMark = `${UNSAVED}${doc.clientID}`;
+    this.onUpdate = (update, origin) => {
       if (!this.persistence || origin !== this.persistence) this.write(update);
     };
   }
@@ -66,7 +66,7 @@ export class Device {
         resolve(none);
       }, OPEN_MS);
     });
-    this.doc.on("update", this.heard);
+    this.doc.on("update", this.onUpdate);
     const loaded = this.load().catch((error: unknown) => {
       console.warn("This browser keeps no copy on the device:", error);
       return none;
@@ -84,11 +84,11 @@ export class Device {
     // Written by us instead: when it throws, Yjs calls nobody after it, and the edit would never be sent (D5).
     this.doc.off("update", persistence._storeUpdate);
     await persistence.whenSynced;
-    if (this.behind) this.write(); // edited while a slow database was opened
-    const said = await marks(persistence.db);
+    if (this.incomplete) this.write(); // edited while a slow database was opened
+    const said = await readMarks(persistence.db);
     // Nobody waits for it any more: what it says is for the next visit.
-    if (!this.late) for (const [key, value] of said) this.earlier.set(key, value);
-    this.unsaved ||= this.earlier.size > 0;
+    if (!this.late) for (const [key, value] of said) this.otherMarks.set(key, value);
+    this.unsaved ||= this.otherMarks.size > 0;
     return { found: this.doc.store.clients.size > 0, unsaved: this.unsaved };
   }
 
@@ -98,8 +98,8 @@ export class Device {
     if (!persistence?.synced || this.destroyed) return false;
     try {
       await fetchUpdates(persistence);
-      for (const [key, value] of await marks(persistence.db)) if (key !== this.mark) this.earlier.set(key, value);
-      return this.earlier.size > 0;
+      for (const [key, value] of await readMarks(persistence.db)) if (key !== this.ownMark) this.otherMarks.set(key, value);
+      return this.otherMarks.size > 0;
     } catch (error) {
       console.warn("The copy on the device could not be read again:", error);
       return false;
@@ -108,18 +108,18 @@ export class Device {
 
   /** Remember whether anything is unsaved (D3): that something is, together with the edit that follows. */
   setUnsaved(unsaved: boolean): void {
-    if (this.unsaved === unsaved && (unsaved || this.earlier.size === 0)) return;
+    if (this.unsaved === unsaved && (unsaved || this.otherMarks.size === 0)) return;
     this.unsaved = unsaved;
     const db = this.persistence?.db;
     if (unsaved || !db) return;
     try {
       const store = db.transaction(["custom"], "readwrite").objectStore("custom");
-      store.delete(this.mark);
-      for (const [key, before] of this.earlier) {
+      store.delete(this.ownMark);
+      for (const [key, before] of this.otherMarks) {
         const request = store.get(key);
         request.onsuccess = () => { if (request.result === before) store.delete(key); };
       }
-      this.earlier.clear();
+      this.otherMarks.clear();
     } catch (error) {
       console.warn("The device could not note that everything is saved:", error);
     }
@@ -130,19 +130,19 @@ export class Device {
     const db = this.persistence?.db;
     if (this.destroyed) return;
     if (!db) {
-      this.behind = true; // it is written once the database is there, if it ever is
-      this.told(false);
+      this.incomplete = true; // it is written once the database is there, if it ever is
+      this.onKept(false);
       return;
     }
-    const content = this.behind || !update ? Y.encodeStateAsUpdate(this.doc) : update;
+    const content = this.incomplete || !update ? Y.encodeStateAsUpdate(this.doc) : update;
     try {
       const transaction = db.transaction(["updates", "custom"], "readwrite");
       transaction.oncomplete = () => { this.written(true); };
       transaction.onabort = () => { this.written(false); };
       transaction.objectStore("updates").add(content);
-      if (this.unsaved) transaction.objectStore("custom").put(this.said += 1, this.mark);
-      this.writing += 1;
-      this.behind = false;
+      if (this.unsaved) transaction.objectStore("custom").put(this.markCount += 1, this.ownMark);
+      this.pendingWrites += 1;
+      this.incomplete = false;
       this.trim();
     } catch {
       // A database that was closed under us (its storage was cleared). The edit must go on to the server.
@@ -151,18 +151,18 @@ export class Device {
   }
 
   private written(isDone: boolean): void {
-    this.writing -= 1;
+    this.pendingWrites -= 1;
     if (!isDone) this.failed();
-    else if (this.writing === 0 && !this.behind && !this.destroyed) this.told(true);
+    else if (this.pendingWrites === 0 && !this.incomplete && !this.destroyed) this.onKept(true);
   }
 
   private failed(): void {
-    this.behind = true;
+    this.incomplete = true;
     if (this.destroyed) return;
-    this.told(false);
+    this.onKept(false);
     this.retryTimer ??= setTimeout(() => {
       this.retryTimer = undefined;
-      if (this.behind) this.write();
+      if (this.incomplete) this.write();
     }, RETRY_MS);
   }
 
@@ -172,7 +172,7 @@ export class Device {
     if (!persistence || (persistence._dbsize += 1) < PREFERRED_TRIM_SIZE) return;
     clearTimeout(this.trimTimer);
     this.trimTimer = setTimeout(() => {
-      if (this.destroyed || this.behind) return;
+      if (this.destroyed || this.incomplete) return;
       storeState(persistence, false).catch((error: unknown) => { console.warn("The copy on the device could not be tidied:", error); });
     }, TRIM_MS);
   }
@@ -181,7 +181,7 @@ export class Device {
     this.destroyed = true;
     clearTimeout(this.retryTimer);
     clearTimeout(this.trimTimer);
-    this.doc.off("update", this.heard);
+    this.doc.off("update", this.onUpdate);
     await this.persistence?.destroy();
   }
 
@@ -209,7 +209,7 @@ async function probe(name: string): Promise<void> {
 }
 
 /** What tabs have said to be unsaved, by their keys. */
-function marks(db: IDBDatabase | null): Promise<Map<string, unknown>> {
+function readMarks(db: IDBDatabase | null): Promise<Map<string, unknown>> {
   return new Promise((resolve, reject) => {
     const found = new Map<string, unknown>();
     if (!db) {

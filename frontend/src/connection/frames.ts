@@ -20,7 +20,7 @@ const STEP1 = 0;
 const STEP2 = 1;
 const UPDATE = 2;
 const AUTHENTICATED = 2;
-const FIRST_WORD_MS = 20_000;
+const FIRST_MESSAGE_MS = 20_000;
 
 interface Head {
   address: string;
@@ -51,33 +51,33 @@ export function readHead(frame: Uint8Array): Head | null {
   return { address, type: varUint(), value: varUint() };
 }
 
-export class Unanswered {
+export class Unacknowledged {
   private readonly counts = new Map<string, number>();
   /** Exchanges that this side has begun, less those of which the step 2 was sent (C1). */
-  private readonly begun = new Map<string, number>();
+  private readonly exchanges = new Map<string, number>();
   /** Closed, and not let in since (C2). */
   private readonly closed = new Set<string>();
 
-  constructor(private readonly told: (document: string, count: number, refused: boolean) => void) {}
+  constructor(private readonly onChange: (document: string, count: number, refused: boolean) => void) {}
 
   /** A new connection: what an earlier one has not answered is sent again as part of the first exchange. */
   reset(): void {
     this.counts.clear();
-    this.begun.clear();
+    this.exchanges.clear();
     this.closed.clear();
   }
 
   sent(frame: Uint8Array): void {
     const head = readHead(frame);
-    if (head?.type === SYNC) this.wrote(head);
+    if (head?.type === SYNC) this.countSent(head);
     else if (head?.type === CLOSE) this.close(head.address);
   }
 
-  private wrote({ address, value }: Head): void {
-    const begun = this.begun.get(address) ?? 0;
-    if (value === STEP1) this.begun.set(address, begun + 1);
-    if (value === STEP2 && begun > 0) this.begun.set(address, begun - 1);
-    if (value === UPDATE || (value === STEP2 && begun > 0)) this.change(address, 1, false);
+  private countSent({ address, value }: Head): void {
+    const exchanges = this.exchanges.get(address) ?? 0;
+    if (value === STEP1) this.exchanges.set(address, exchanges + 1);
+    if (value === STEP2 && exchanges > 0) this.exchanges.set(address, exchanges - 1);
+    if (value === UPDATE || (value === STEP2 && exchanges > 0)) this.change(address, 1, false);
   }
 
   received(frame: Uint8Array): void {
@@ -89,28 +89,28 @@ export class Unanswered {
 
   private close(address: string): void {
     this.counts.delete(address);
-    this.begun.delete(address);
+    this.exchanges.delete(address);
     this.closed.add(address);
   }
 
   private change(address: string, by: number, refused: boolean): void {
     const count = Math.max(0, (this.counts.get(address) ?? 0) + by);
     this.counts.set(address, count);
-    this.told(address, count, refused);
+    this.onChange(address, count, refused);
   }
 }
 
 /** A WebSocket that counts, and is not waited for in vain (C3); everything else is the browser's. */
-export function countingWebSocket(unanswered: Unanswered): typeof WebSocket {
+export function countingWebSocket(unanswered: Unacknowledged): typeof WebSocket {
   return class extends WebSocket {
     constructor(url: string | URL, protocols?: string | string[]) {
       super(url, protocols);
       unanswered.reset();
-      const silence = setTimeout(() => { this.close(); }, FIRST_WORD_MS);
-      this.addEventListener("close", () => { clearTimeout(silence); });
+      const timeout = setTimeout(() => { this.close(); }, FIRST_MESSAGE_MS);
+      this.addEventListener("close", () => { clearTimeout(timeout); });
       // Before the provider's own listeners, so that an answer is counted when they hear of it.
       this.addEventListener("message", (event: MessageEvent<unknown>) => {
-        clearTimeout(silence);
+        clearTimeout(timeout);
         if (event.data instanceof ArrayBuffer) unanswered.received(new Uint8Array(event.data));
       });
     }

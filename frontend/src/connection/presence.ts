@@ -29,7 +29,7 @@ function isPosition(value: unknown): boolean {
 }
 
 /** One person's state, made fit (C1). */
-export function checked(state: State): State {
+export function sanitizeState(state: State): State {
   const { user, cursor, ...rest } = state;
   const result: State = rest;
   if (isObject(user)) {
@@ -49,7 +49,7 @@ class CheckedStates extends Map<number, State> {
   }
 
   override set(client: number, state: State): this {
-    return super.set(client, client === this.own ? state : checked(state));
+    return super.set(client, client === this.own ? state : sanitizeState(state));
   }
 }
 

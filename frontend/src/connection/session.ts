@@ -17,10 +17,10 @@
 import { HocuspocusProvider, HocuspocusProviderWebsocket, WebSocketStatus } from "@hocuspocus/provider";
 import * as Y from "yjs";
 import { ROOT } from "../app/root";
-import { keyOf, onToken, tokenOf } from "../app/tokens";
+import { storageKey, onTokenChange, tokenOf } from "../app/tokens";
 import { causeOfClose, causeOfReason, isPermanent } from "./causes";
-import { Device } from "./device";
-import { countingWebSocket, Unanswered } from "./frames";
+import { DeviceCopy } from "./device";
+import { countingWebSocket, Unacknowledged } from "./frames";
 import { CheckedAwareness } from "./presence";
 import { chip, reduce, START, type Chip, type Event, type State } from "./status";
 
@@ -47,8 +47,8 @@ class Socket extends HocuspocusProviderWebsocket {
 
 function sharedSocket(): Socket {
   if (socket) return socket;
-  const unanswered = new Unanswered((document, count, refused) => {
-    sessions.get(document)?.answered(count, refused);
+  const unanswered = new Unacknowledged((document, count, refused) => {
+    sessions.get(document)?.onAcknowledged(count, refused);
   });
   const url = new URL(`${ROOT}/sync`, location.href);
   url.protocol = url.protocol.replace("http", "ws");
@@ -63,13 +63,13 @@ function sharedSocket(): Socket {
   });
   socket.on("disconnect", ({ event }: { event: { code: number; reason: string } }) => {
     // The provider's own end of a silent socket, of which it tells no document (N4).
-    if (event.code === SILENT) for (const session of sessions.values()) session.silenced();
+    if (event.code === SILENT) for (const session of sessions.values()) session.onSilence();
   });
   return socket;
 }
 
 /** Give the socket up, whatever it says of itself, and connect anew (N4). */
-function renew(): void {
+function reconnect(): void {
   if (!socket?.shouldConnect) return;
   if (socket.status === WebSocketStatus.Connected) socket.onClose({ event: { code: SILENT, reason: "network" } });
   void socket.connect();
@@ -77,25 +77,25 @@ function renew(): void {
 
 addEventListener("online", () => {
   // Another network, perhaps, in which the old connection leads nowhere; and the next attempt may be seconds away.
-  renew();
-  for (const session of sessions.values()) session.network(true);
+  reconnect();
+  for (const session of sessions.values()) session.setNetwork(true);
 });
 addEventListener("offline", () => {
-  for (const session of sessions.values()) session.network(false);
+  for (const session of sessions.values()) session.setNetwork(false);
 });
 addEventListener("pageshow", ({ persisted }) => {
-  if (persisted) for (const session of sessions.values()) session.appear();
+  if (persisted) for (const session of sessions.values()) session.restorePresence();
 });
-onToken((document) => sessions.get(document)?.retry());
+onTokenChange((document) => sessions.get(document)?.retry());
 addEventListener("storage", ({ key, newValue }) => {
-  if (newValue) for (const session of sessions.values()) if (key === keyOf(session.id)) session.elsewhere();
+  if (newValue) for (const session of sessions.values()) if (key === storageKey(session.id)) session.onOtherTabToken();
 });
 
 /** The session of a document: a new one, or the one that has gone on since it was left (N5). */
 export function openSession(id: string, person: Person): DocumentSession {
   const kept = sessions.get(id);
   if (!kept) return new DocumentSession(id, person);
-  kept.come(person);
+  kept.rejoin(person);
   return kept;
 }
 
@@ -111,10 +111,10 @@ export class DocumentSession {
   chip: Chip = chip(START);
 
   private provider: HocuspocusProvider | null = null;
-  private readonly device: Device;
+  private readonly device: DeviceCopy;
   private readonly listeners = new Set<() => void>();
-  private readonly pendings = new Set<string>();
-  private readonly waiting: (() => void)[] = [];
+  private readonly pendingNames = new Set<string>();
+  private readonly waiters: (() => void)[] = [];
   private retryTimer: ReturnType<typeof setTimeout> | undefined;
   private retries = 0;
   /** How many show it: for a moment two, when one page takes the place of another. */
@@ -128,7 +128,7 @@ export class DocumentSession {
     sessions.get(id)?.destroy();
     sessions.set(id, this);
     this.awareness.setLocalState({ user: this.user(person) });
-    this.device = new Device(`raffia${ROOT}:${id}`, this.doc, (kept) => { this.happened({ type: "kept", kept }); });
+    this.device = new DeviceCopy(`raffia${ROOT}:${id}`, this.doc, (kept) => { this.dispatch({ type: "kept", kept }); });
     this.doc.on("update", this.onUpdate);
     addEventListener("beforeunload", this.onBeforeUnload);
     void this.open();
@@ -159,10 +159,10 @@ export class DocumentSession {
 
   /** Something that is not in the document yet, under a name of its own: a stroke, an upload. */
   setPending(what: string, pending: boolean): void {
-    if (pending) this.pendings.add(what);
-    else this.pendings.delete(what);
-    const any = this.pendings.size > 0;
-    if (this.state.pending !== any) this.happened({ type: "pending", pending: any });
+    if (pending) this.pendingNames.add(what);
+    else this.pendingNames.delete(what);
+    const any = this.pendingNames.size > 0;
+    if (this.state.pending !== any) this.dispatch({ type: "pending", pending: any });
   }
 
   /** Nothing can be sent for this session any more. */
@@ -171,10 +171,10 @@ export class DocumentSession {
   }
 
   /** For what failed without a connection: at the next one, or after a while. */
-  again(ms: number): Promise<void> {
+  waitForConnection(ms: number): Promise<void> {
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, ms);
-      this.waiting.push(() => {
+      this.waiters.push(() => {
         clearTimeout(timer);
         resolve();
       });
@@ -183,7 +183,7 @@ export class DocumentSession {
 
   /** Try again after a permanent end, or with another token. */
   retry = (): void => {
-    this.happened({ type: "retried" });
+    this.dispatch({ type: "retried" });
     this.retries = 0;
     this.reattach();
   };
@@ -197,7 +197,7 @@ export class DocumentSession {
   }
 
   /** Another page shows it, the one that was left or one that takes its place. */
-  come(person: Person): void {
+  rejoin(person: Person): void {
     this.pages += 1;
     this.person = person;
     this.awareness.setLocalState({ user: this.user(person) });
@@ -205,7 +205,7 @@ export class DocumentSession {
   }
 
   /** Be seen by others again; the provider has said goodbye for a page that was put away. */
-  appear(): void {
+  restorePresence(): void {
     if (this.pages > 0 && this.awareness.getLocalState() === null) this.awareness.setLocalState({ user: this.user(this.person) });
   }
 
@@ -224,27 +224,27 @@ export class DocumentSession {
 
   // -- what happens -------------------------------------------------------------------------------------------------
 
-  network(up: boolean): void {
-    this.happened({ type: "network", up });
+  setNetwork(up: boolean): void {
+    this.dispatch({ type: "network", up });
   }
 
   /** Another tab has been given a token (N6). */
-  elsewhere(): void {
+  onOtherTabToken(): void {
     const { ended } = this.state;
     if (ended === "signed-out" || ended === "access-removed") this.retry();
   }
 
-  silenced(): void {
+  onSilence(): void {
     this.provider?.onClose();
-    this.lost(SILENT, "");
+    this.onLost(SILENT, "");
   }
 
-  answered(count: number, refused: boolean): void {
-    if (refused) this.happened({ type: "refused" });
-    this.happened({ type: "outstanding", count });
+  onAcknowledged(count: number, refused: boolean): void {
+    if (refused) this.dispatch({ type: "refused" });
+    this.dispatch({ type: "outstanding", count });
   }
 
-  private happened(event: Event): void {
+  private dispatch(event: Event): void {
     if (this.destroyed) return;
     this.state = reduce(this.state, event);
     this.chip = chip(this.state);
@@ -261,7 +261,7 @@ export class DocumentSession {
   }
 
   private onUpdate = (_update: Uint8Array, _origin: unknown, _doc: Y.Doc, transaction: Y.Transaction): void => {
-    if (transaction.local) this.happened({ type: "edited" });
+    if (transaction.local) this.dispatch({ type: "edited" });
   };
 
   private onBeforeUnload = (event: BeforeUnloadEvent): void => {
@@ -270,10 +270,10 @@ export class DocumentSession {
   };
 
   private async open(): Promise<void> {
-    if (!navigator.onLine) this.network(false);
+    if (!navigator.onLine) this.setNetwork(false);
     const { found, unsaved } = await this.device.open();
-    if (this.isGone()) return;
-    this.happened({ type: "device", loaded: found, unsaved });
+    if (this.isDestroyed()) return;
+    this.dispatch({ type: "device", loaded: found, unsaved });
     const provider = new HocuspocusProvider({
       websocketProvider: sharedSocket(),
       name: this.id,
@@ -283,46 +283,46 @@ export class DocumentSession {
     });
     this.provider = provider;
     provider.on("authenticated", ({ scope }: { scope: string }) => {
-      this.happened({ type: "admitted", readOnly: scope === "readonly" });
-      for (const wake of this.waiting.splice(0)) wake();
+      this.dispatch({ type: "admitted", readOnly: scope === "readonly" });
+      for (const wake of this.waiters.splice(0)) wake();
       void this.device.refresh().then((unsaved) => {
-        if (unsaved) this.happened({ type: "device", loaded: false, unsaved: true });
+        if (unsaved) this.dispatch({ type: "device", loaded: false, unsaved: true });
       });
     });
     provider.on("synced", () => {
       this.retries = 0;
-      this.happened({ type: "synced" });
+      this.dispatch({ type: "synced" });
     });
-    provider.on("authenticationFailed", ({ reason }: { reason: string }) => { this.closed(reason); });
+    provider.on("authenticationFailed", ({ reason }: { reason: string }) => { this.onClosed(reason); });
     provider.on("close", ({ event }: { event: { code: number; reason: string } }) => {
       // In band, for this document alone, it is no event of the browser's and says 1000.
-      if (event instanceof CloseEvent || event.code !== 1000) this.lost(event.code, event.reason);
-      else this.closed(event.reason);
+      if (event instanceof CloseEvent || event.code !== 1000) this.onLost(event.code, event.reason);
+      else this.onClosed(event.reason);
     });
     this.attach();
   }
 
   /** The socket has gone. */
-  private lost(code: number, reason: string): void {
+  private onLost(code: number, reason: string): void {
     const cause = causeOfClose(code, reason);
-    this.happened({ type: "lost", cause });
+    this.dispatch({ type: "lost", cause });
     if (cause && isPermanent(cause)) socket?.disconnect();
   }
 
   /** The server does not serve this document, though the socket is open (N3). */
-  private closed(reason: string): void {
+  private onClosed(reason: string): void {
     const cause = causeOfReason(reason);
     // At once: an edit must not go to a server that does not listen, and count as sent.
     this.provider?.detach();
     if (isPermanent(cause)) {
-      this.happened({ type: "ended", cause });
+      this.dispatch({ type: "ended", cause });
       return;
     }
-    this.happened({ type: "lost", cause });
-    const most = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.retries);
+    this.dispatch({ type: "lost", cause });
+    const maxDelayMs = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.retries);
     this.retries += 1;
     clearTimeout(this.retryTimer);
-    this.retryTimer = setTimeout(() => { this.reattach(); }, most * (0.5 + Math.random() / 2));
+    this.retryTimer = setTimeout(() => { this.reattach(); }, maxDelayMs * (0.5 + Math.random() / 2));
   }
 
   private reattach(): void {
@@ -331,7 +331,7 @@ export class DocumentSession {
     if (this.provider.isAttached) {
       this.provider.detach();
       this.provider.onClose();
-      this.happened({ type: "lost", cause: null });
+      this.dispatch({ type: "lost", cause: null });
     }
     this.attach();
   }
@@ -342,7 +342,7 @@ export class DocumentSession {
     if (socket && !socket.shouldConnect) void socket.connect();
   }
 
-  private isGone(): boolean {
+  private isDestroyed(): boolean {
     return this.destroyed;
   }
 }

@@ -67,8 +67,8 @@ const isConfirmed = (state: State): boolean =>
 export function reduce(state: State, event: Event): State {
   const next = step(state, event);
   // An edit is heard of before it is sent: it never confirms itself.
-  const answers = event.type === "outstanding" || event.type === "synced" || event.type === "pending" || event.type === "device";
-  return answers && !next.readOnly && isConfirmed(next) ? { ...next, edited: false, settled: true } : next;
+  const mayConfirm = event.type === "outstanding" || event.type === "synced" || event.type === "pending" || event.type === "device";
+  return mayConfirm && !next.readOnly && isConfirmed(next) ? { ...next, edited: false, settled: true } : next;
 }
 
 function step(state: State, event: Event): State {

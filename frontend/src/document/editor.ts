@@ -7,17 +7,17 @@ import type * as Y from "yjs";
 import { currentPerson } from "../app/identity";
 import type { DocumentSession } from "../connection/session";
 import { t } from "../strings";
-import { cursor } from "./cursor";
-import { blocks } from "./foreign";
-import { resolver, upload } from "./images";
+import { createCursor } from "./cursor";
+import { blockSchema } from "./foreign";
+import { fileUrlResolver, upload } from "./images";
 import { Copy, type Schema } from "./unknown";
 
-const TEXT = "document-store";
+const FRAGMENT = "document-store";
 
-export const textOf = (doc: Y.Doc): Y.XmlFragment => doc.getXmlFragment(TEXT);
+export const fragmentOf = (doc: Y.Doc): Y.XmlFragment => doc.getXmlFragment(FRAGMENT);
 
 /** The document of a session, to be shown by an editor that does not know all of it. */
-export const copyOf = (session: DocumentSession): Copy => new Copy(session.doc, TEXT, schema());
+export const copyOf = (session: DocumentSession): Copy => new Copy(session.doc, FRAGMENT, schema());
 
 /**
  * An editor for a session.
@@ -27,30 +27,30 @@ export const copyOf = (session: DocumentSession): Copy => new Copy(session.doc, 
  */
 export function createEditor(session: DocumentSession, copy?: Y.Doc) {
   return BlockNoteEditor.create(withCollaboration({
-    schema: blocks,
+    schema: blockSchema,
     collaboration: {
-      fragment: textOf(copy ?? session.doc),
+      fragment: fragmentOf(copy ?? session.doc),
       ...(copy ? {} : { provider: { awareness: session.awareness } }),
       user: { ...session.user(currentPerson()) },
-      renderCursor: cursor,
+      renderCursor: createCursor,
       showCursorLabels: "activity",
     },
     dictionary: { ...en, placeholders: { ...en.placeholders, default: t.document.placeholder, emptyDocument: t.document.placeholder } },
     domAttributes: { editor: { "aria-label": t.document.editor, "aria-multiline": "true", role: "textbox" } },
     uploadFile: (file: File) => upload(session, file),
-    resolveFileUrl: resolver(session),
+    resolveFileUrl: fileUrlResolver(session),
     tables: { headers: true, splitCells: true, cellBackgroundColor: true, cellTextColor: true },
   }));
 }
 
 export type DocumentEditor = ReturnType<typeof createEditor>;
 
-let known: Schema | undefined;
+let cachedSchema: Schema | undefined;
 
 /** What these editors know. */
 export function schema(): Schema {
-  known ??= BlockNoteEditor.create({ schema: blocks }).pmSchema;
-  return known;
+  cachedSchema ??= BlockNoteEditor.create({ schema: blockSchema }).pmSchema;
+  return cachedSchema;
 }
 
 /** From now on nothing of the document reaches the editor, and nothing of the editor the document. */

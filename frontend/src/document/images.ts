@@ -6,47 +6,47 @@
  *   G2  A file that misses the text does not replace the page.
  *   G3  A picture that is copied from another page is taken as a picture, not as an address on another host.
  */
-import { failed } from "../app/actions";
-import { api, ApiError, ownFile, UnreachableError } from "../app/api";
+import { reportError } from "../app/actions";
+import { api, ApiError, ownFilePath, UnreachableError } from "../app/api";
 import { tokenOf } from "../app/tokens";
 import type { DocumentSession } from "../connection/session";
 import { size, t } from "../strings";
-import { say } from "../ui/toast";
+import { showToast } from "../ui/toast";
 import type { DocumentEditor } from "./editor";
 
 export const IMAGES = ["image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"];
 
-const UPLOAD_AGAIN_MS = 10_000;
+const UPLOAD_RETRY_MS = 10_000;
 
-let limit: Promise<number> | undefined;
+let cachedLimit: Promise<number> | undefined;
 
 /** The most bytes that the server takes; infinite when it does not say. */
-function mostBytes(): Promise<number> {
-  limit ??= api.config().then(({ limits }) => limits.max_file_bytes, () => {
-    limit = undefined;
+function maxFileBytes(): Promise<number> {
+  cachedLimit ??= api.config().then(({ limits }) => limits.max_file_bytes, () => {
+    cachedLimit = undefined;
     return Infinity;
   });
-  return limit;
+  return cachedLimit;
 }
 
 /** Store an image on the server; tells the person when that does not work. */
 export async function upload(session: DocumentSession, file: File): Promise<string> {
   if (!IMAGES.includes(file.type)) {
-    say(t.failed.uploadTypes, { isError: true });
+    showToast(t.failed.uploadTypes, { isError: true });
     throw new Error(`${file.type || "this type"} is not taken`);
   }
   const what = `upload ${Math.random()}`;
   session.setPending(what, true);
   try {
-    const most = await mostBytes();
-    if (file.size > most) throw new ApiError(413, "too-large", "");
-    return await uploaded(session, file);
+    const maxBytes = await maxFileBytes();
+    if (file.size > maxBytes) throw new ApiError(413, "too-large", "");
+    return await uploadWithRetry(session, file);
   } catch (error) {
     if (error instanceof ApiError && error.status === 413) {
-      const most = await mostBytes();
-      say(Number.isFinite(most) && file.size > most ? t.failed.uploadTooLarge(size(most)) : error.message, { isError: true });
-    } else if (error instanceof ApiError && error.status === 415) say(t.failed.uploadTypes, { isError: true });
-    else failed(t.failed.upload, error);
+      const maxBytes = await maxFileBytes();
+      showToast(Number.isFinite(maxBytes) && file.size > maxBytes ? t.failed.uploadTooLarge(size(maxBytes)) : error.message, { isError: true });
+    } else if (error instanceof ApiError && error.status === 415) showToast(t.failed.uploadTypes, { isError: true });
+    else reportError(t.failed.upload, error);
     throw error;
   } finally {
     session.setPending(what, false);
@@ -54,27 +54,27 @@ export async function upload(session: DocumentSession, file: File): Promise<stri
 }
 
 /** Tried until the server answers: what was pasted without a connection is uploaded once there is one. */
-async function uploaded(session: DocumentSession, file: File): Promise<string> {
+async function uploadWithRetry(session: DocumentSession, file: File): Promise<string> {
   for (let times = 0; ; times += 1) {
     try {
       return (await api.upload(session.id, file)).url;
     } catch (error) {
       const isTemporary = error instanceof ApiError ? error.isTemporary : error instanceof UnreachableError;
       if (!isTemporary || session.isOver) throw error;
-      if (times === 0) say(t.failed.uploadLater);
-      await session.again(UPLOAD_AGAIN_MS);
+      if (times === 0) showToast(t.failed.uploadLater);
+      await session.waitForConnection(UPLOAD_RETRY_MS);
     }
   }
 }
 
 /** Whether the page may not ask for it: what is on another host. */
-export const isForeign = (url: string): boolean => url !== "" && ownFile(url) === null && !/^(data:image\/|blob:)/i.test(url);
+export const isExternal = (url: string): boolean => url !== "" && ownFilePath(url) === null && !/^(data:image\/|blob:)/i.test(url);
 
 /** Images of this server that need a token are fetched with it: a token has no place in an address. */
-export function resolver(session: DocumentSession): (url: string) => Promise<string> {
+export function fileUrlResolver(session: DocumentSession): (url: string) => Promise<string> {
   const fetched = new Map<string, Promise<string>>();
   return (url) => {
-    const path = ownFile(url);
+    const path = ownFilePath(url);
     if (path === null || !tokenOf(session.id)) return Promise.resolve(path ?? url);
     let promise = fetched.get(path);
     if (!promise) {
@@ -98,13 +98,13 @@ export function filesIn(data: DataTransfer): File[] {
 
 /** Put files behind (or before) a block, one after another. */
 export async function insertFiles(editor: DocumentEditor, files: File[], at: { id: string; placement: "before" | "after" }): Promise<void> {
-  const good = files.filter((file) => IMAGES.includes(file.type));
-  if (good.length < files.length) say(t.failed.uploadTypes, { isError: true }); // G1
-  const most = await mostBytes();
-  const small = good.filter((file) => file.size <= most);
-  if (small.length < good.length) say(t.failed.uploadTooLarge(size(most)), { isError: true });
+  const supported = files.filter((file) => IMAGES.includes(file.type));
+  if (supported.length < files.length) showToast(t.failed.uploadTypes, { isError: true }); // G1
+  const maxBytes = await maxFileBytes();
+  const accepted = supported.filter((file) => file.size <= maxBytes);
+  if (accepted.length < supported.length) showToast(t.failed.uploadTooLarge(size(maxBytes)), { isError: true });
   let { id, placement } = at;
-  for (const file of small) {
+  for (const file of accepted) {
     const near = editor.getBlock(id);
     if (!near) return;
     const block = { type: "image" as const, props: { name: file.name } };

@@ -4,14 +4,14 @@ import { BlockNoteView } from "@blocknote/mantine";
 import "@blocknote/mantine/style.css";
 import { getDefaultReactSlashMenuItems, SuggestionMenuController } from "@blocknote/react";
 import { useEffect, useRef, type ClipboardEvent } from "react";
-import { failed } from "../app/actions";
+import { reportError } from "../app/actions";
 import { useDark } from "../app/theme";
 import type { DocumentSession } from "../connection/session";
 import { useLatest, type Following, type Peer } from "../page/hooks";
 import "../styles/document.css";
 import { t } from "../strings";
 import { focusMain } from "../ui/focus";
-import { redress } from "./cursor";
+import { updateCursor } from "./cursor";
 import type { DocumentEditor } from "./editor";
 import { filesIn, insertFiles } from "./images";
 import { useScrollPresence } from "./scroll";
@@ -32,20 +32,20 @@ export function Surface({ session, editor, peers, following, canEdit }: Props) {
   const dark = useDark();
   useEffect(() => {
     for (const { client, name, color } of peers) {
-      redress({ id: String(client), name, color });
+      updateCursor({ id: String(client), name, color });
     }
   }, [peers]);
   useScrollPresence(session, peers, following);
 
   useEffect(() => {
     // Who makes a new document begins to type. On a phone, that would bring up the keyboard unasked.
-    const nobodyHas = document.activeElement === document.body || document.activeElement?.tagName === "MAIN";
-    if (canEdit && nobodyHas && editor.isEmpty && matchMedia("(pointer: fine)").matches) editor.focus();
+    const isUnfocused = document.activeElement === document.body || document.activeElement?.tagName === "MAIN";
+    if (canEdit && isUnfocused && editor.isEmpty && matchMedia("(pointer: fine)").matches) editor.focus();
     // eslint-disable-next-line react-hooks/exhaustive-deps -- when it appears, not when somebody may edit later
   }, [editor]);
 
-  const put = (files: File[], at: { id: string; placement: "before" | "after" }): void => {
-    insertFiles(editor, files, at).catch((error: unknown) => { failed(t.failed.upload, error); });
+  const insert = (files: File[], at: { id: string; placement: "before" | "after" }): void => {
+    insertFiles(editor, files, at).catch((error: unknown) => { reportError(t.failed.upload, error); });
   };
   const paste = (event: ClipboardEvent): void => {
     const files = canEdit ? filesIn(event.clipboardData) : [];
@@ -53,7 +53,7 @@ export function Surface({ session, editor, peers, following, canEdit }: Props) {
     if (files.length === 0 || (event.target as HTMLElement).closest("input, textarea")) return;
     event.preventDefault();
     event.stopPropagation();
-    put(files, { id: editor.getTextCursorPosition().block.id, placement: "after" });
+    insert(files, { id: editor.getTextCursorPosition().block.id, placement: "after" });
   };
   const drop = useLatest((event: DragEvent): void => {
     if (!event.dataTransfer?.types.includes("Files")) return;
@@ -67,7 +67,7 @@ export function Surface({ session, editor, peers, following, canEdit }: Props) {
     const id = over?.dataset["id"] ?? editor.document.at(-1)?.id;
     if (files.length === 0 || id === undefined || target.closest("dialog")) return;
     const place = over?.getBoundingClientRect();
-    put(files, { id, placement: place && event.clientY < (place.top + place.bottom) / 2 ? "before" : "after" });
+    insert(files, { id, placement: place && event.clientY < (place.top + place.bottom) / 2 ? "before" : "after" });
   });
   useEffect(() => {
     // A file that misses the text would take the place of the page (G2).

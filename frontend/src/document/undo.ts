@@ -12,7 +12,7 @@ import * as Y from "yjs";
 import type { DocumentEditor } from "./editor";
 
 /** Whether undo may delete an item; it asks for children before their parents. */
-export function mayUndo(item: Y.Item): boolean {
+export function canUndo(item: Y.Item): boolean {
   if (item.content instanceof Y.ContentType) return item.content.type._length === 0; // U1
   const { parent } = item;
   if (item.parentSub === null || !(parent instanceof Y.XmlElement)) return true;
@@ -24,5 +24,5 @@ export function mayUndo(item: Y.Item): boolean {
 export function keepOthersWork(editor: DocumentEditor): void {
   const state = yUndoPluginKey.getState(editor.prosemirrorState) as { undoManager: Y.UndoManager } | undefined;
   if (!state) throw new Error("the editor has no undo of its own");
-  state.undoManager.deleteFilter = mayUndo;
+  state.undoManager.deleteFilter = canUndo;
 }

@@ -51,19 +51,19 @@ function isUnknown(item: Y.Item, schema: Schema): boolean {
 }
 
 /** Whether a part of a document holds something unknown now (K1). */
-export function holdsUnknown(type: Type, schema: Schema): boolean {
-  const bad = (item: Y.Item): boolean => {
+export function hasUnknown(type: Type, schema: Schema): boolean {
+  const isBad = (item: Y.Item): boolean => {
     if (item.deleted) return false;
     if (isUnknown(item, schema)) return true;
-    return item.content instanceof Y.ContentType && holdsUnknown(item.content.type as Type, schema);
+    return item.content instanceof Y.ContentType && hasUnknown(item.content.type as Type, schema);
   };
-  for (const item of type._map.values()) if (bad(item)) return true;
-  for (let item = type._start; item !== null; item = item.right) if (bad(item)) return true;
+  for (const item of type._map.values()) if (isBad(item)) return true;
+  for (let item = type._start; item !== null; item = item.right) if (isBad(item)) return true;
   return false;
 }
 
 /** Whether a transaction has put something unknown into a part of a document. */
-export function bringsUnknown(transaction: Y.Transaction, root: Type, schema: Schema): boolean {
+export function addsUnknown(transaction: Y.Transaction, root: Type, schema: Schema): boolean {
   for (const [client, after] of transaction.afterState) {
     const before = transaction.beforeState.get(client) ?? 0;
     if (before === after) continue;
@@ -85,7 +85,7 @@ function isInside(item: Y.Item, root: Type): boolean {
 export type Finding = "unseen" | "known" | "unknown";
 
 /** Keeps watch over one document's text, for a page. */
-export class Watch {
+export class UnknownWatcher {
   private readonly listeners = new Set<() => void>();
   private readonly stops = new Set<() => void>();
   private frame = 0;
@@ -97,27 +97,27 @@ export class Watch {
   ) {}
 
   /** Have an editor stopped, in the middle of the transaction (K2). */
-  protect(stop: () => void): () => void {
+  onUnknown(stop: () => void): () => void {
     this.stops.add(stop);
     return () => { this.stops.delete(stop); };
   }
 
   start(): () => void {
     const doc = this.root.doc as Y.Doc;
-    const look = (): void => { this.found(holdsUnknown(this.root, this.schema) ? "unknown" : "known"); };
+    const check = (): void => { this.setFinding(hasUnknown(this.root, this.schema) ? "unknown" : "known"); };
     const before = (transaction: Y.Transaction): void => {
-      if (this.finding === "unknown" || transaction.local || !bringsUnknown(transaction, this.root, this.schema)) return;
+      if (this.finding === "unknown" || transaction.local || !addsUnknown(transaction, this.root, this.schema)) return;
       for (const stop of this.stops) stop();
-      this.found("unknown");
+      this.setFinding("unknown");
     };
     const after = (): void => {
       if (this.finding !== "unknown" || this.frame) return;
       this.frame = requestAnimationFrame(() => {
         this.frame = 0;
-        look(); // K3
+        check(); // K3
       });
     };
-    look();
+    check();
     // Before anything that observes a type: before the editor.
     doc.on("beforeObserverCalls", before);
     doc.on("afterTransaction", after);
@@ -136,7 +136,7 @@ export class Watch {
 
   snapshot = (): Finding => this.finding;
 
-  private found(finding: Finding): void {
+  private setFinding(finding: Finding): void {
     if (this.finding === finding) return;
     this.finding = finding;
     for (const listener of this.listeners) listener();
@@ -144,11 +144,11 @@ export class Watch {
 }
 
 /** Take all marks that the schema lacks from a text: without them its words can be shown. */
-function unmark(type: Type, schema: Schema): void {
+function removeUnknownMarks(type: Type, schema: Schema): void {
   const keys = new Set<string>();
   for (let item = type._start; item !== null; item = item.right) {
     if (item.deleted) continue;
-    if (item.content instanceof Y.ContentType) unmark(item.content.type as Type, schema);
+    if (item.content instanceof Y.ContentType) removeUnknownMarks(item.content.type as Type, schema);
     else if (item.content instanceof Y.ContentFormat && !(markName(item.content.key) in schema.marks)) keys.add(item.content.key);
   }
   if (keys.size > 0 && type instanceof Y.Text) type.format(0, type.length, Object.fromEntries([...keys].map((key) => [key, null])));
@@ -162,11 +162,11 @@ export class Copy {
   readonly doc = new Y.Doc();
 
   constructor(private readonly original: Y.Doc, private readonly root: string, private readonly schema: Schema) {
-    this.take(Y.encodeStateAsUpdate(original));
+    this.apply(Y.encodeStateAsUpdate(original));
   }
 
   start(): () => void {
-    const follow = (update: Uint8Array): void => { this.take(update); };
+    const follow = (update: Uint8Array): void => { this.apply(update); };
     // What came between the copying and now.
     follow(Y.encodeStateAsUpdate(this.original, Y.encodeStateVector(this.doc)));
     this.original.on("update", follow);
@@ -174,10 +174,10 @@ export class Copy {
   }
 
   /** In one transaction, so that no editor hears of the marks. */
-  private take(update: Uint8Array): void {
+  private apply(update: Uint8Array): void {
     this.doc.transact(() => {
       Y.applyUpdate(this.doc, update);
-      unmark(this.doc.getXmlFragment(this.root), this.schema);
+      removeUnknownMarks(this.doc.getXmlFragment(this.root), this.schema);
     });
   }
 }

@@ -5,10 +5,10 @@ import type { Following, Peer } from "../page/hooks";
 import { BodySkeleton } from "../pages/skeleton";
 import { t } from "../strings";
 import * as Icons from "../ui/icons";
-import { copyOf, createEditor, schema, textOf, unbind, type DocumentEditor } from "./editor";
+import { copyOf, createEditor, schema, fragmentOf, unbind, type DocumentEditor } from "./editor";
 import { Surface } from "./surface";
 import { keepOthersWork } from "./undo";
-import { Watch } from "./unknown";
+import { UnknownWatcher } from "./unknown";
 
 interface Props {
   session: DocumentSession;
@@ -21,16 +21,16 @@ interface Props {
 
 export default function DocumentView(props: Props) {
   const { session } = props;
-  const [watch] = useState(() => new Watch(textOf(session.doc), schema()));
+  const [watch] = useState(() => new UnknownWatcher(fragmentOf(session.doc), schema()));
   useEffect(() => watch.start(), [watch]);
   const finding = useSyncExternalStore(watch.subscribe, watch.snapshot);
   if (finding === "unseen") return <BodySkeleton kind="document" />;
   return finding === "known" ? <Editable {...props} watch={watch} /> : <Readable {...props} />;
 }
 
-function Editable({ watch, onReady, ...rest }: Props & { watch: Watch }) {
+function Editable({ watch, onReady, ...rest }: Props & { watch: UnknownWatcher }) {
   const [editor] = useState(() => createEditor(rest.session));
-  useLayoutEffect(() => watch.protect(() => { unbind(editor); }), [watch, editor]);
+  useLayoutEffect(() => watch.onUnknown(() => { unbind(editor); }), [watch, editor]);
   useEffect(() => {
     keepOthersWork(editor);
     onReady(editor, true);

@@ -1,9 +1,9 @@
 /** Keep the app on this device, so that it opens without a server. After everything else: nobody waits for it. */
 import { ROOT } from "../app/root";
 
-const LATEST_MS = 5000;
+const MAX_DELAY_MS = 5000;
 
-export function keepApp(): void {
+export function registerWorker(): void {
   // Browsers have none on pages that are not served securely.
   const workers = navigator.serviceWorker as ServiceWorkerContainer | undefined;
   if (!import.meta.env.PROD || !workers) return;
@@ -13,7 +13,7 @@ export function keepApp(): void {
     });
   };
   addEventListener("load", () => {
-    if ("requestIdleCallback" in window) requestIdleCallback(register, { timeout: LATEST_MS });
-    else setTimeout(register, LATEST_MS);
+    if ("requestIdleCallback" in window) requestIdleCallback(register, { timeout: MAX_DELAY_MS });
+    else setTimeout(register, MAX_DELAY_MS);
   });
 }

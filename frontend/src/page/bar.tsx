@@ -48,8 +48,8 @@ export function Bar({ session, kind, peers, following, isHere, items }: Props) {
     const onKey = (event: KeyboardEvent): void => {
       const target = event.target as HTMLElement;
       const isTyping = target.isContentEditable || target.closest("input, textarea, select, dialog") !== null;
-      const asks = (event.key === "/" && (event.ctrlKey || event.metaKey)) || (event.key === "?" && !isTyping);
-      if (!asks) return;
+      const isShortcut = (event.key === "/" && (event.ctrlKey || event.metaKey)) || (event.key === "?" && !isTyping);
+      if (!isShortcut) return;
       event.preventDefault();
       event.stopPropagation();
       setDialog("shortcuts");
@@ -101,25 +101,25 @@ function Title({ session, kind, canEdit }: { session: DocumentSession; kind: "do
   const shared = useTitle(session);
   const [draft, setDraft] = useState<string | null>(null);
   /** What was typed and is not shared yet. Once it is, the title is anybody's again. */
-  const waiting = useRef<{ text: string; timer: ReturnType<typeof setTimeout> } | null>(null);
+  const unshared = useRef<{ text: string; timer: ReturnType<typeof setTimeout> } | null>(null);
   const value = draft ?? shared;
 
-  const settle = useCallback((take: boolean): void => {
-    if (!waiting.current) return;
-    const tidy = waiting.current.text.trim();
-    clearTimeout(waiting.current.timer);
-    waiting.current = null;
+  const finish = useCallback((take: boolean): void => {
+    if (!unshared.current) return;
+    const tidy = unshared.current.text.trim();
+    clearTimeout(unshared.current.timer);
+    unshared.current = null;
     if (take && tidy && tidy !== session.meta.get("title")) session.meta.set("title", tidy);
     session.setPending("title", false);
   }, [session]);
   useEffect(() => {
-    const go = (): void => { settle(true); };
+    const go = (): void => { finish(true); };
     addEventListener("pagehide", go);
     return () => {
       removeEventListener("pagehide", go);
       go();
     };
-  }, [settle]);
+  }, [finish]);
 
   if (!canEdit) return <h1 className="title fixed">{shared || t.untitled[kind]}</h1>;
   return (
@@ -131,19 +131,19 @@ function Title({ session, kind, canEdit }: { session: DocumentSession; kind: "do
           const text = event.target.value;
           setDraft(text);
           session.setPending("title", true);
-          clearTimeout(waiting.current?.timer);
-          waiting.current = { text, timer: setTimeout(() => { settle(true); }, TITLE_MS) };
+          clearTimeout(unshared.current?.timer);
+          unshared.current = { text, timer: setTimeout(() => { finish(true); }, TITLE_MS) };
         }}
         onKeyDown={(event) => {
           // On to what the page is about, which takes the title: the focus would be lost otherwise.
           if (event.key === "Enter") focusMain();
           if (event.key === "Escape") {
-            settle(false);
+            finish(false);
             setDraft(null);
           }
         }}
         onBlur={() => {
-          settle(true);
+          finish(true);
           setDraft(null);
         }} />
     </h1>

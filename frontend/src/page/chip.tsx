@@ -56,11 +56,11 @@ export function StatusChip({ session }: { session: DocumentSession }) {
 
 /** Screen readers hear of what matters, and not of every keystroke that is saved. */
 function Announcement({ label, text }: { label: Label; text: string }) {
-  const [said, setSaid] = useState({ text: "", alarmed: false });
+  const [announced, setAnnounced] = useState({ text: "", alarmed: false });
   const alarm = label === "unsaved" || label === "reconnecting" || label === "closed";
-  if (alarm && said.text !== text) setSaid({ text, alarmed: true });
-  if (said.alarmed && (label === "saved" || label === "live")) setSaid({ text, alarmed: false });
-  return <span className="sr-only" aria-live="polite" role="status">{said.text}</span>;
+  if (alarm && announced.text !== text) setAnnounced({ text, alarmed: true });
+  if (announced.alarmed && (label === "saved" || label === "live")) setAnnounced({ text, alarmed: false });
+  return <span className="sr-only" aria-live="polite" role="status">{announced.text}</span>;
 }
 
 function useHeld(chip: Chip): Chip {

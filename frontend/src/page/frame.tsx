@@ -8,11 +8,11 @@
  *   R3  When access ends with edits that are not saved, they stay on the screen, to be copied.
  */
 import { useEffect, useState, type ReactNode } from "react";
-import { failed } from "../app/actions";
+import { reportError } from "../app/actions";
 import { useRights } from "../app/access";
 import { api, pathOf } from "../app/api";
-import { opened } from "../app/recent";
-import { HOME, isArrival, navigate } from "../app/router";
+import { addRecent } from "../app/recent";
+import { HOME, isInAppNavigation, navigate } from "../app/router";
 import { tokenOf } from "../app/tokens";
 import type { Cause } from "../connection/causes";
 import { SCHEMA, type DocumentSession } from "../connection/session";
@@ -26,7 +26,7 @@ import { Bar, useShownTitle } from "./bar";
 import { useFollowing, useMeta, usePeers, useStatus, type Following, type Peer } from "./hooks";
 import { FollowFrame } from "./people";
 
-const PATIENCE_MS = 8000;
+const SLOW_MS = 8000;
 
 interface Props {
   session: DocumentSession;
@@ -49,7 +49,7 @@ export function Frame({ session, kind, items, children }: Props) {
   if (isHere && !wasHere) setWasHere(true);
 
   useEffect(() => {
-    if (isHere) opened({ id: session.id, kind, title });
+    if (isHere) addRecent({ id: session.id, kind, title });
   }, [isHere, session.id, kind, title]);
   useEffect(() => {
     if (wasHere) return;
@@ -58,7 +58,7 @@ export function Frame({ session, kind, items, children }: Props) {
   }, [stored, kind, session.id, wasHere]);
 
   useEffect(() => {
-    if (isArrival() && document.activeElement === document.body) focusMain();
+    if (isInAppNavigation() && document.activeElement === document.body) focusMain();
   }, []);
 
   const isOther = state.synced && stored !== "document" && stored !== "board";
@@ -118,7 +118,7 @@ function Ended({ session }: { session: DocumentSession }) {
 function WayOn({ session, ended }: { session: DocumentSession; ended: Cause }) {
   const { can } = useRights(session.id, ended === "deleted");
   const restore = (): void => {
-    api.restore(session.id).then(session.retry, (error: unknown) => { failed(t.failed.restore, error); });
+    api.restore(session.id).then(session.retry, (error: unknown) => { reportError(t.failed.restore, error); });
   };
   const [label, act] = ended === "newer-version" ? [t.actions.reload, (): void => { location.reload(); }]
     : ended === "deleted" && can === "admin" ? [t.actions.restore, restore] : [t.actions.retry, session.retry];
@@ -130,7 +130,7 @@ function useLate(waits: boolean, session: DocumentSession): boolean {
   const [late, setLate] = useState(false);
   useEffect(() => {
     if (!waits) return;
-    const timer = setTimeout(() => { setLate(true); }, PATIENCE_MS);
+    const timer = setTimeout(() => { setLate(true); }, SLOW_MS);
     return () => {
       clearTimeout(timer);
       setLate(false);

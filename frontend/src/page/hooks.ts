@@ -66,7 +66,7 @@ export function usePeers(session: DocumentSession): Peer[] {
     const { awareness } = session;
     const moved = new Map<number, number>();
     let before = "";
-    const look = (): void => {
+    const refresh = (): void => {
       const now = Date.now();
       const list: Peer[] = [];
       for (const [client, state] of awareness.getStates()) {
@@ -82,20 +82,20 @@ export function usePeers(session: DocumentSession): Peer[] {
         });
       }
       list.sort((a, b) => a.client - b.client);
-      const print = JSON.stringify(list);
-      if (print === before) return;
-      before = print;
+      const key = JSON.stringify(list);
+      if (key === before) return;
+      before = key;
       setPeers(list);
     };
     const changed = ({ added, updated, removed }: Record<"added" | "updated" | "removed", number[]>): void => {
       const now = Date.now();
       for (const client of [...added, ...updated]) moved.set(client, now);
       for (const client of removed) moved.delete(client);
-      look();
+      refresh();
     };
     awareness.on("change", changed);
-    const timer = setInterval(look, 5000);
-    look();
+    const timer = setInterval(refresh, 5000);
+    refresh();
     return () => {
       awareness.off("change", changed);
       clearInterval(timer);

@@ -6,12 +6,12 @@ import { Avatar } from "../ui/avatar";
 import { Menu } from "../ui/menu";
 import type { Following, Peer } from "./hooks";
 
-const MOST = 5;
+const MAX_FACES = 5;
 
 export function People({ peers, following, onProfile }: { peers: Peer[]; following: Following; onProfile: () => void }) {
   const person = usePerson();
-  const most = useNarrow() ? 1 : MOST;
-  const shown = peers.length > most ? peers.slice(0, most - 1) : peers;
+  const maxFaces = useNarrow() ? 1 : MAX_FACES;
+  const shown = peers.length > maxFaces ? peers.slice(0, maxFaces - 1) : peers;
   const rest = peers.slice(shown.length);
   const labelOf = (peer: Peer): string =>
     (peer.client === following.client ? t.bar.unfollow(peer.name) : t.bar.follow(peer.name)) + (peer.away ? ` (${t.bar.idle})` : "");

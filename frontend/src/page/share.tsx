@@ -1,12 +1,12 @@
 /** Who can open this: links that anyone may use, and how they are taken back. */
 import { useEffect, useState } from "react";
-import { failed } from "../app/actions";
+import { reportError } from "../app/actions";
 import { api, ApiError, type Config, type Link } from "../app/api";
 import { t } from "../strings";
 import { Avatar } from "../ui/avatar";
 import { Dialog } from "../ui/dialog";
 import * as Icons from "../ui/icons";
-import { say } from "../ui/toast";
+import { showToast } from "../ui/toast";
 import { usePerson } from "../app/identity";
 import type { Peer } from "./hooks";
 
@@ -92,7 +92,7 @@ function Links({ id, links, onChange }: { id: string; links: Link[]; onChange: (
   const [asking, setAsking] = useState(false);
   const run = (work: Promise<void>): void => {
     setBusy(true);
-    work.catch((error: unknown) => { failed(t.failed.share, error); }).finally(() => { setBusy(false); });
+    work.catch((error: unknown) => { reportError(t.failed.share, error); }).finally(() => { setBusy(false); });
   };
   const create = (can: "read" | "edit"): void => {
     run(api.createLink(id, can).then((link) => { onChange([...links.filter((other) => other.id !== link.id), link]); }));
@@ -101,7 +101,7 @@ function Links({ id, links, onChange }: { id: string; links: Link[]; onChange: (
     setAsking(false);
     run(api.resetLinks(id).then(() => {
       onChange([]);
-      say(t.share.resetDone);
+      showToast(t.share.resetDone);
     }));
   };
   return (

@@ -1,6 +1,6 @@
 /** Recent documents and boards, search, new ones. Loads without the editors. */
 import { useCallback, useEffect, useRef, useState } from "react";
-import { failed } from "../app/actions";
+import { reportError } from "../app/actions";
 import { api, pathOf, type Kind, type Template } from "../app/api";
 import { usePerson } from "../app/identity";
 import { preload } from "../app/preload";
@@ -74,7 +74,7 @@ function Start() {
       (item) => { navigate(pathOf(item.kind, item.id)); },
       (error: unknown) => {
         setBusy(false);
-        failed(t.home.createFailed, error);
+        reportError(t.home.createFailed, error);
       },
     );
   };

@@ -14,14 +14,14 @@ export interface Toast {
 }
 
 let toasts: readonly Toast[] = [];
-let next = 1;
+let nextId = 1;
 const listeners = new Set<() => void>();
 const timers = new Map<number, ReturnType<typeof setTimeout>>();
 const SHOWN_MS = 6000;
 /** Long enough to read, to decide and to reach the button. */
 const WITH_ACTION_MS = 12_000;
 
-function change(list: readonly Toast[]): void {
+function setToasts(list: readonly Toast[]): void {
   toasts = list;
   for (const listener of listeners) listener();
 }
@@ -29,21 +29,21 @@ function change(list: readonly Toast[]): void {
 export function dismiss(id: number): void {
   clearTimeout(timers.get(id));
   timers.delete(id);
-  change(toasts.filter((toast) => toast.id !== id));
+  setToasts(toasts.filter((toast) => toast.id !== id));
 }
 
-function arm(toast: Toast): void {
+function startTimer(toast: Toast): void {
   clearTimeout(timers.get(toast.id));
   timers.set(toast.id, setTimeout(() => { dismiss(toast.id); }, toast.action ? WITH_ACTION_MS : SHOWN_MS));
 }
 
-export function say(text: string, options: { action?: Toast["action"]; isError?: boolean; takesFocus?: boolean } = {}): number {
+export function showToast(text: string, options: { action?: Toast["action"]; isError?: boolean; takesFocus?: boolean } = {}): number {
   const toast: Toast = {
-    id: next, text, action: options.action, isError: options.isError ?? false, takesFocus: options.takesFocus ?? false,
+    id: nextId, text, action: options.action, isError: options.isError ?? false, takesFocus: options.takesFocus ?? false,
   };
-  next += 1;
-  change([...toasts.filter((other) => other.text !== text).slice(-2), toast]);
-  arm(toast);
+  nextId += 1;
+  setToasts([...toasts.filter((other) => other.text !== text).slice(-2), toast]);
+  startTimer(toast);
   return toast.id;
 }
 
@@ -54,12 +54,12 @@ export function Toasts() {
   }, () => toasts);
   return (
     <div className="toasts" role="status" aria-live="polite">
-      {list.map((toast) => <One key={toast.id} toast={toast} />)}
+      {list.map((toast) => <ToastItem key={toast.id} toast={toast} />)}
     </div>
   );
 }
 
-function One({ toast }: { toast: Toast }) {
+function ToastItem({ toast }: { toast: Toast }) {
   const box = useRef<HTMLDivElement>(null);
   useLayoutEffect(() => {
     const own = box.current;
@@ -76,8 +76,8 @@ function One({ toast }: { toast: Toast }) {
   return (
     <div ref={box} className={toast.isError ? "toast error" : "toast"}
       // Nothing vanishes under the pointer or while it has the focus.
-      onPointerEnter={() => { clearTimeout(timers.get(toast.id)); }} onPointerLeave={() => { arm(toast); }}
-      onFocus={() => { clearTimeout(timers.get(toast.id)); }} onBlur={() => { arm(toast); }}
+      onPointerEnter={() => { clearTimeout(timers.get(toast.id)); }} onPointerLeave={() => { startTimer(toast); }}
+      onFocus={() => { clearTimeout(timers.get(toast.id)); }} onBlur={() => { startTimer(toast); }}
       onKeyDown={(event) => { if (event.key === "Escape") dismiss(toast.id); }}>
       <span>{toast.text}</span>
       {toast.action && (
