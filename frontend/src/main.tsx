@@ -25,7 +25,7 @@ const BoardPage = lazy(() => import("./pages/board"));
 function App() {
   const route = useRoute();
   useFocusOnArrival(location.pathname);
-  // Another page than the one that could not be drawn gets its own chance.
+  // The key resets the error boundary on every other page.
   return <ErrorBoundary key={"id" in route ? route.id : route.page}>{pageOf(route)}</ErrorBoundary>;
 }
 
@@ -46,7 +46,7 @@ function pageOf(route: Route): ReactNode {
   }
 }
 
-/** What had the focus has gone with the page before: the new page gets it, unless a control of it has it already. */
+/** Focus the new page after navigation, unless one of its controls has taken the focus: the focused element is gone. */
 function useFocusOnArrival(path: string): void {
   const before = useRef(path);
   useEffect(() => {

@@ -1,4 +1,4 @@
-/** Every text that the app shows, in one place. To translate: another object of this type. */
+/** All user-visible text. A translation is another object of the same type. */
 import type { Cause } from "./connection/causes";
 import type { Label } from "./connection/status";
 
@@ -227,12 +227,12 @@ export const t = {
   file: { imported: (name: string) => `${name} was inserted`, empty: (name: string) => `There is nothing in ${name}` },
 } as const;
 
-/** Of the texts above: a date in another language would stand in the middle of them. */
+/** The language of the texts above, so that dates within them are in the same language. */
 const LOCALE = "en";
 const rtf = new Intl.RelativeTimeFormat(LOCALE, { numeric: "auto" });
 const dates = new Intl.DateTimeFormat(LOCALE, { day: "numeric", month: "short", year: "numeric" });
 
-/** "3 minutes ago", "yesterday", and a date for what is older than a week. */
+/** A relative time such as "3 minutes ago" or "yesterday"; a date if it is more than a week ago. */
 export function ago(whenMs: number, nowMs = Date.now()): string {
   const minutes = Math.round((whenMs - nowMs) / 60_000);
   if (minutes > -1) return rtf.format(0, "minute").replace(/^this minute$/, "just now");

@@ -1,19 +1,19 @@
-/** What can be done to a document from its page and from the list. Failures are told, never swallowed. */
+/** Actions on a document, shared by its page and the list. Every failure is shown to the user. */
 import { t } from "../strings";
 import { showToast } from "../ui/toast";
 import { api, ApiError, UnreachableError, type Item } from "./api";
 import { removeRecent } from "./recent";
 
-/** Tell a person that something did not work, with the server's own words where it has some. */
+/** Show the user that something failed, with the server's message if there is one. */
 export function reportError(text: string, error: unknown): void {
   console.warn(text, error);
   const detail = error instanceof ApiError || error instanceof UnreachableError ? error.message : "";
   showToast(detail ? `${text}: ${detail}` : text, { isError: true });
 }
 
-/** Delete at once, and offer to take it back. */
+/** Delete immediately, and offer to undo it. */
 export async function remove(item: { id: string; title: string }, after: (restored: Item | null) => void): Promise<boolean> {
-  // A ring around what has the focus: a person works with the keyboard.
+  // A visible focus ring means that the user works with the keyboard.
   const takesFocus = document.activeElement?.matches(":focus-visible") ?? false;
   try {
     await api.delete(item.id);

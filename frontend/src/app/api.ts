@@ -1,4 +1,4 @@
-/** The server's REST interface, as far as the app uses it. */
+/** Client for the parts of the server's REST API that the app uses. */
 import { ROOT } from "./root";
 import { t } from "../strings";
 import { tokenOf } from "./tokens";
@@ -57,7 +57,7 @@ export interface UploadedFile {
 /** The server cannot be reached. */
 export class UnreachableError extends Error {}
 
-/** The server said no. */
+/** The server rejected the request. */
 export class ApiError extends Error {
   constructor(
     readonly status: number,
@@ -67,7 +67,7 @@ export class ApiError extends Error {
     super(message);
   }
 
-  /** Trying again later can help. */
+  /** Whether a later retry can succeed. */
   get isTemporary(): boolean {
     return this.status >= 500 || this.status === 429 || this.status === 408;
   }
@@ -77,9 +77,9 @@ interface Request {
   method?: string;
   json?: unknown;
   body?: Blob;
-  /** The document whose token opens this; without one it is the token of the whole server. */
+  /** The document whose token to send; without one, the server-wide token. */
   document?: string;
-  /** Another token than the kept one. */
+  /** Overrides the stored token. */
   token?: string;
   signal?: AbortSignal;
 }
@@ -106,7 +106,7 @@ async function request(path: string, { method = "GET", json, body, document, tok
     reason = fields.error?.reason ?? reason;
     message = fields.error?.message ?? message;
   } catch {
-    // A proxy's own page, for example: the status says enough.
+    // Not JSON, for example a proxy's error page: the status is enough.
   }
   throw new ApiError(response.status, reason, message);
 }
@@ -115,10 +115,10 @@ async function read<T>(path: string, options?: Request): Promise<T> {
   return (await (await request(path, options)).json()) as T;
 }
 
-/** What other programs make has no kind, or one of their own. */
+/** Documents created by other programs may have no kind, or an unknown one. */
 const withKnownKind = (item: Item): Item => item.kind === "document" || item.kind === "board" ? item : { ...item, kind: "text" };
 
-/** The address of a file of this server, as browsers understand it; null for anything else, however it is written. */
+/** The normalized path of a file on this server; null for any other URL, however it is spelled. */
 export function ownFilePath(url: string): string | null {
   let parsed: URL;
   try {
@@ -167,7 +167,7 @@ export const api = {
     await request(documentUrl(id, "/links"), { method: "DELETE", document: id });
   },
   upload: (id: string, file: Blob): Promise<UploadedFile> => read(documentUrl(id, "/files"), { method: "POST", body: file, document: id }),
-  /** The token is for this server's files, and not for whatever address stands in a document. */
+  /** Sends the token to this server's files only: a document may contain any URL. */
   download: async (id: string, url: string): Promise<Blob> => {
     const file = ownFilePath(url);
     if (file === null) throw new ApiError(400, "malformed", t.failed.otherHost);
@@ -175,5 +175,5 @@ export const api = {
   },
 };
 
-/** The page of a document. */
+/** The path of a document's page. */
 export const pathOf = (kind: Kind, id: string): string => `${ROOT}/${kind === "board" ? "b" : "d"}/${encodeURIComponent(id)}`;

@@ -1,15 +1,15 @@
-/** Editors are fetched as soon as it is likely that they will be wanted, instead of one file after another. */
+/** Fetch an editor as soon as it is likely to be needed, all files in parallel instead of one after another. */
 import type { Kind } from "./api";
 
 const started = new Set<Kind>();
 
 export function preload(kind: Kind): void {
-  if (kind === "text" || started.has(kind)) return; // texts have no editor here
+  if (kind === "text" || started.has(kind)) return; // there is no editor for texts
   started.add(kind);
   const work = kind === "board"
-    // In this order: the page says where Excalidraw finds its fonts, before that is loaded.
+    // In this order: the page sets the path of Excalidraw's fonts before Excalidraw loads.
     ? import("../pages/board").then(() => import("../board/view"))
     : Promise.all([import("../pages/document"), import("../document/view")]);
-  // The page that needs them asks again, and says what is wrong.
-  work.catch((error: unknown) => { console.info("not fetched ahead:", error); });
+  // The page that needs the editor requests it again and reports the error.
+  work.catch((error: unknown) => { console.info("preload failed:", error); });
 }

@@ -1,4 +1,4 @@
-/** What was opened on this device, for servers that do not list documents to everybody. */
+/** Documents opened on this device, for servers that do not list documents to everyone. */
 import type { Kind } from "./api";
 import { ROOT } from "./root";
 
@@ -28,7 +28,7 @@ function store(list: Recent[]): void {
   try {
     localStorage.setItem(KEY, JSON.stringify(list.slice(0, MAX_ITEMS)));
   } catch {
-    // A convenience; nothing depends on it.
+    // The list is a convenience; nothing depends on it.
   }
 }
 

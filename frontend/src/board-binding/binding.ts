@@ -1,21 +1,22 @@
 /**
- * Excalidraw <-> Yjs. Knows neither React nor Excalidraw: a `Scene` stands between.
+ * Binds a scene to a Yjs document. Independent of React and Excalidraw: a `Scene` is the interface to the editor.
  *
  * Rules (tests quote these ids):
- *   B1  While a pointer is down, changes travel as presence, at most 30 times a second. They are committed when it goes
- *       up, and about every second; the more bytes a commit holds, the longer until the next.
- *   B2  Everything else (keys, text, undo) is committed when it has been quiet for a moment, and after a second at most.
- *   B3  What comes from the document is never written back: an element is "changed" only against what was last shown.
- *   B4  A field that was changed here and is not committed yet is kept when others change other fields (merge.ts).
- *   B5  An element that others change while it is edited or held by the pointer here is shown when that is over: shown
- *       before, it would become part of this person's step of undo.
- *   B6  Nothing is deleted that is not marked deleted: what merely vanishes from the scene is put back.
- *   B7  Repairs of the order that the editor makes by itself are written only along with a change of the order here.
- *   B8  `pending` says whether something has not reached the document yet; `commit` ends that at once.
- *   B9  Showing what others do leaves time for one's own hand: after it took `d`, painting included, the next waits 3 `d`.
- *   B10 What is written into a text while others delete it stays, and so does its container.
- *   B11 Deleted elements are forgotten after a month, along with a change: the document does not grow for ever.
- *   B12 While this person may not write, what was changed before stays pending, and is committed when they may again.
+ *   B1  While a pointer is down, changes are sent as presence, at most 30 times a second. They are committed when the
+ *       pointer is released, and about once a second; the more bytes a commit has, the longer the delay to the next.
+ *   B2  All other changes (keys, text, undo) are committed after a short pause, and after a second at most.
+ *   B3  Changes from the document are never written back: an element counts as changed only relative to its baseline,
+ *       what was last shown.
+ *   B4  An uncommitted local change of a field survives when others change other fields (merge.ts).
+ *   B5  If others change an element while it is being edited or held by the pointer here, the change is shown afterwards.
+ *       Shown earlier, it would become part of the user's undo step.
+ *   B6  Only elements marked as deleted are deleted. One that merely vanishes from the scene is restored.
+ *   B7  Order repairs that the editor makes on its own are written only together with a local change of the order.
+ *   B8  `pending` tells whether a change has yet to reach the document; `commit` writes all of them immediately.
+ *   B9  Showing remote changes leaves time for local input: if it took `d`, including painting, the next waits 3 `d`.
+ *   B10 A text that is edited while others delete it survives, together with its container.
+ *   B11 Deleted elements are purged after a month, along with another change, so that the document does not grow forever.
+ *   B12 While the user may not write, earlier changes stay pending. They are committed once the user may write again.
  */
 import type { Awareness } from "y-protocols/awareness";
 import type * as Y from "yjs";
@@ -28,15 +29,15 @@ import { deepCopy, GROUPS, isInvisible, join, canonicalJson, canonicalGroups, sp
 import type { BoardElement, Groups, Json, CanonicalGroups } from "./shape";
 import { ElementStore } from "./store";
 
-/** The editor, as the binding sees it. */
+/** The binding's interface to the editor. */
 export interface Scene {
-  /** All elements, deleted ones too, in their order. */
+  /** All elements in order, including deleted ones. */
   elements(): readonly BoardElement[];
-  /** Whether a pointer is down, and which elements must not be replaced at the moment. */
+  /** Whether a pointer is down, and which elements must not be replaced right now. */
   busy(): { pointerDown: boolean; editing: ReadonlySet<string> };
-  /** Elements made fit for the editor, given with those that they refer to. */
+  /** Restore elements for the editor. The argument includes the elements that they refer to. */
   restore(elements: BoardElement[]): BoardElement[];
-  /** Show elements of others, without a step of undo; returns what the scene holds then. */
+  /** Show remote elements without creating an undo step; returns the resulting elements of the scene. */
   show(elements: BoardElement[]): readonly BoardElement[];
 }
 
@@ -47,27 +48,28 @@ export interface BoardBindingOptions {
   writable?: boolean;
   /** Called when `pending` changes. */
   onPending?: (pending: boolean) => void;
-  /** Told of elements that were changed, here or by others: for their images. */
+  /** Called with elements that were changed, locally or by others, so that their images can be synced. */
   onElements?: (elements: Iterable<BoardElement>) => void;
-  /** Calls back when what was shown is painted, so that its cost is known (B9). */
+  /** Calls `done` when the browser has painted, so that the cost of showing changes is known (B9). */
   afterPaint?: (done: () => void) => void;
 }
 
+/** An element as it was last shown. */
 interface Baseline {
   version: number;
   nonce: number;
   groups: CanonicalGroups;
 }
 
-/** A movement of somebody else. */
+/** Another client's live movement of an element. */
 interface Overlay {
-  /** Null once a commit has replaced it. */
+  /** Null once a commit has superseded it. */
   live: Live | null;
-  /** The message it came with: the same object means that nothing new was said. */
+  /** The message it came from: the same object means that there is nothing new. */
   source: unknown;
-  /** The points of a stroke as far as they have come. */
+  /** The points of a stroke received so far. */
   points: Json[] | null;
-  /** When it stops being shown, once its owner has stopped sending it. */
+  /** When to stop showing it; null while its sender still sends it. In ms since the epoch. */
   expiresAt: number | null;
 }
 
@@ -76,14 +78,14 @@ const QUIET_MS = 80;
 const APPLY_MS = 16;
 const RETRY_MS = 300;
 const REST_FACTOR = 3;
-/** A page that was asleep for a while in between has not been painting. */
+/** Caps the measured cost: a page that was suspended in between was not painting all that time. */
 const MAX_COST_MS = 200;
-/** A little over the spacing of presence, so that each movement that is worked out is also sent. */
+/** Slightly longer than the interval of presence messages, so that every computed movement is also sent. */
 const LIVE_MS = 34;
 const MAX_LIVE = 100;
-/** How long a movement is still shown when its owner has stopped sending it, unless the commit comes first. */
+/** How long a movement stays visible after its sender has stopped, unless the commit arrives first. */
 const LINGER_MS = 400;
-/** A commit of so many bytes delays the next one by a further second: long strokes would be written over and over. */
+/** A commit of this size delays the next by another second; otherwise long strokes would be rewritten constantly. */
 const BYTES_PER_SECOND = 6000;
 
 const byIndex = (one: BoardElement, other: BoardElement): number => {
@@ -107,17 +109,17 @@ export class BoardBinding {
   private writable: boolean;
 
   private readonly baseline = new Map<string, Baseline>();
-  /** What the last scan has passed. */
+  /** The elements and versions that the last scan has seen. */
   private readonly lastScan: { list: BoardElement[]; versions: number[] } = { list: [], versions: [] };
-  /** Changed here, not committed. */
+  /** Changed locally, not committed. */
   private readonly dirty = new Map<string, BoardElement>();
-  /** Moved by the editor's own repair of the order (B7). */
+  /** Reindexed by the editor's own repair of the order (B7). */
   private readonly reordered = new Set<string>();
-  /** Changed here since the pointer went down (B5). */
+  /** Changed locally since the pointer went down (B5). */
   private readonly held = new Set<string>();
-  /** Changed by others, not shown. */
+  /** Changed by others, not shown yet. */
   private readonly unapplied = new Set<string>();
-  /** Movements of others that are on the screen, by element. */
+  /** Other clients' visible movements, by element id. */
   private readonly overlays = new Map<string, Overlay>();
 
   private commitTimer: ReturnType<typeof setTimeout> | undefined;
@@ -143,7 +145,7 @@ export class BoardBinding {
     this.presence = options.awareness && new Presence(options.awareness);
   }
 
-  /** Show what the document holds, and follow it from here on. */
+  /** Show the document's content and start following it. */
   start(): void {
     this.started = true;
     for (const id of this.store.ids()) this.unapplied.add(id);
@@ -158,7 +160,7 @@ export class BoardBinding {
     }
   }
 
-  /** Commit what is left and let go. */
+  /** Commit pending changes and detach from the document. */
   destroy(): void {
     this.commit();
     this.started = false;
@@ -173,19 +175,19 @@ export class BoardBinding {
     if (this.writable === writable) return;
     this.writable = writable;
     if (!writable || !this.started) return;
-    // B12: what the last scan has passed it may have passed without noting it.
+    // B12: the last scan did not record changes while writing was not allowed, so scan everything again.
     this.lastScan.list.length = this.lastScan.versions.length = 0;
     this.changed();
   }
 
-  /** This document is up to date with the server's, so that the next change may take old deleted elements along (B11). */
+  /** The document is in sync with the server, so the next commit may purge old deleted elements (B11). */
   markSynced(): void {
     this.mayPurge = true;
   }
 
-  // -- from here to the others --------------------------------------------------------------------------------------
+  // -- local changes to the document ---------------------------------------------------------------------------------
 
-  /** The editor has changed something, or may have: to be called after its `onChange`, once a frame is often enough. */
+  /** Call this when the editor may have changed something, after its `onChange`; once per frame is enough. */
   changed(): void {
     if (this.applying || !this.started) return;
     this.scan();
@@ -193,13 +195,13 @@ export class BoardBinding {
     if (this.unapplied.size > 0) this.scheduleApply(RETRY_MS);
   }
 
-  /** The pointer has gone up: what was drawn is finished (B1). */
+  /** Call this when the pointer is released: what was drawn is finished (B1). */
   released(): void {
     this.changed();
     if (this.dirty.size > 0) this.commitAfter(0);
   }
 
-  /** Find what was changed here. Runs once a frame over thousands of elements: what is as it was is passed quickly. */
+  /** Find local changes. Runs every frame over thousands of elements, so unchanged ones must be skipped quickly. */
   private scan(): void {
     const elements = this.scene.elements();
     const { pointerDown } = this.scene.busy();
@@ -237,7 +239,7 @@ export class BoardBinding {
       this.commitAfter(Math.max(0, Math.min(QUIET_MS, latest - now)), true);
       return;
     }
-    // Something new is written at once, so that its further growth can be told as a difference.
+    // A new element is written immediately, so that its further growth can be sent as a difference.
     const isNew = [...this.dirty.values()].some((element) => !this.store.map.has(element.id) && !isInvisible(element));
     if (isNew) {
       this.commit();
@@ -255,7 +257,7 @@ export class BoardBinding {
     this.commitTimer = setTimeout(() => { this.commit(); }, delayMs);
   }
 
-  /** Write what has changed here into the document, now (B8). */
+  /** Write all local changes to the document immediately (B8). */
   commit(): void {
     if (this.started && !this.applying) this.scan();
     clearTimeout(this.commitTimer);
@@ -268,7 +270,7 @@ export class BoardBinding {
     for (const [id, element] of this.dirty) {
       const kept = this.store.read(id);
       if (!kept && (isInvisible(element) || element.isDeleted)) {
-        // Begun with a click and perhaps given up: nobody else needs to know.
+        // Started with a click and perhaps abandoned: not shared.
         if (!element.isDeleted) unfinished.set(id, element);
         else this.baseline.set(id, { version: element.version, nonce: element.versionNonce, groups: {} });
         continue;
@@ -295,7 +297,7 @@ export class BoardBinding {
     this.clearPending();
   }
 
-  /** The shape around a text that is written into while others have deleted both (B10). */
+  /** Undelete the container of a text that is being edited while others have deleted both (B10). */
   private undeleteContainer(text: LinkedElement, changes: Map<string, Groups>): void {
     const id = text.containerId;
     const kept = typeof id === "string" ? this.store.read(id) : undefined;
@@ -304,7 +306,7 @@ export class BoardBinding {
     this.unapplied.add(id);
   }
 
-  /** The groups that differ from what was last shown here (B3), on top of what others have made of them (B4). */
+  /** The groups that differ from the baseline (B3), merged with what others have changed (B4). */
   private changedGroups(id: string, kept: Groups | undefined, now: Groups): Groups {
     const before = this.baseline.get(id)?.groups ?? {};
     const after = canonicalGroups(now);
@@ -358,12 +360,12 @@ export class BoardBinding {
     if (!real) this.setPending(false);
   }
 
-  // -- from the others to here --------------------------------------------------------------------------------------
+  // -- remote changes to the scene -----------------------------------------------------------------------------------
 
   private onRemoteChange(ids: Set<string>): void {
     for (const id of ids) {
       this.unapplied.add(id);
-      // What is kept is newer than the movement that led to it; the next message says how it goes on from there.
+      // The stored element is newer than the movement that led to it; the next message continues from there.
       const overlay = this.overlays.get(id);
       if (overlay) overlay.live = null;
     }
@@ -393,7 +395,7 @@ export class BoardBinding {
   }
 
   private expireOverlay(id: string, overlay: Overlay): void {
-    if (this.overlays.get(id) !== overlay) return; // it moves again
+    if (this.overlays.get(id) !== overlay) return; // it is moving again
     this.overlays.delete(id);
     this.unapplied.add(id);
     this.scheduleApply(0);
@@ -409,17 +411,16 @@ export class BoardBinding {
     }, delayMs);
   }
 
-  /** Show what others have changed. */
+  /** Show remote changes. */
   private apply(): void {
     if (this.unapplied.size === 0 || !this.started) return;
     const startedAt = Date.now();
-    // What was changed here since the editor last said so must not be lost (B4).
+    // Local changes that the editor has not reported yet must not be lost (B4).
     if (this.baseline.size > 0) {
       this.scan();
       if (this.dirty.size > 0) this.scheduleCommit();
     }
-    // The order is worked out anew from what the document says: repairs that were made knowing less would differ from
-    // those of others.
+    // Recompute the order from the document: a repair based on an older state would differ from those of other clients.
     for (const id of this.reordered) this.unapplied.add(id);
     const before = new Map(this.scene.elements().map((element) => [element.id, element]));
     const wanted = this.buildElements(before);
@@ -444,7 +445,7 @@ export class BoardBinding {
     if (this.unapplied.size > 0) this.scheduleApply(RETRY_MS);
   }
 
-  /** The elements that are to be shown, put together from the document, what is uncommitted here, and movements. */
+  /** Build the elements to show from the document, uncommitted local changes, and movements. */
   private buildElements(before: Map<string, BoardElement>): Map<string, BoardElement> {
     const { editing, pointerDown } = this.scene.busy();
     if (!pointerDown) this.held.clear();
@@ -455,7 +456,7 @@ export class BoardBinding {
       const local = before.get(id);
       const kept = this.store.read(id);
       if (!kept) {
-        // Forgotten by somebody (B11).
+        // Purged by another client (B11).
         if (local && !local.isDeleted && this.baseline.has(id) && !this.dirty.has(id) && !this.store.map.has(id)) {
           wanted.set(id, { ...local, isDeleted: true, version: local.version + 1 });
         }
@@ -473,7 +474,7 @@ export class BoardBinding {
     return wanted;
   }
 
-  /** Fit for the editor; what they refer to is given along, since a reference to nothing would be removed. */
+  /** Restore elements for the editor, together with those they refer to: it would remove references to missing ones. */
   private restoreWithNeighbours(wanted: Map<string, BoardElement>, before: Map<string, BoardElement>): BoardElement[] {
     const all = new Map<string, LinkedElement>([...before, ...wanted] as [string, LinkedElement][]);
     const around = new Map<string, LinkedElement>();
@@ -489,8 +490,8 @@ export class BoardBinding {
       if (!wanted.has(shape.id)) wanted.set(shape.id, { ...shape, version: shape.version + 1 });
       around.set(shape.id, { ...shape, version: shape.version + 1 });
     }
-    // Copies, since the editor changes elements in place, and Yjs hands out what it keeps. In their order, and with their
-    // places afterwards: out of order, or as a part of the board, they would be given other ones (B7).
+    // Copies, because the editor modifies elements in place and Yjs returns its own objects. Sorted, and with their
+    // indices put back afterwards, because the editor reindexes a list that is out of order or incomplete (B7).
     const inOrder = [...around.values()].sort(byIndex);
     const copies = inOrder.map((element) => deepCopy(element as unknown as Json) as unknown as BoardElement);
     const sanitized = this.scene.restore(copies).filter((element) => wanted.has(element.id));
@@ -507,11 +508,11 @@ export class BoardBinding {
       if (matches(baseline, element)) continue;
       const intended = wanted.get(id);
       const mine = this.dirty.get(id);
-      if (!intended && mine) continue; // changed here, and not part of this
-      if (!intended && !baseline) continue; // new here, not heard of yet
+      if (!intended && mine) continue; // changed locally, and not part of this update
+      if (!intended && !baseline) continue; // created locally, not scanned yet
       const kept = this.store.read(id);
       if (mine) {
-        // What is uncommitted stays so: its groups are compared with what was shown before (B4).
+        // Uncommitted changes stay uncommitted: their fields keep the previous baseline (B4).
         const uncommitted = this.changedGroups(id, kept, split(mine, kept));
         const shown = split(element, kept);
         const base: CanonicalGroups = canonicalGroups(shown);
@@ -531,7 +532,7 @@ export class BoardBinding {
     }
   }
 
-  /** What is in the scene now counts as shown. */
+  /** Make the element's current state its baseline. */
   private setBaseline(element: BoardElement, kept: Groups | undefined): void {
     this.baseline.set(element.id, {
       version: element.version,
@@ -540,7 +541,7 @@ export class BoardBinding {
     });
   }
 
-  /** Show again what has vanished without being marked deleted (B6). */
+  /** Restore elements that have vanished from the scene without being marked as deleted (B6). */
   private restoreVanished(elements: readonly BoardElement[]): void {
     let known = 0;
     for (const element of elements) if (this.baseline.has(element.id)) known += 1;

@@ -1,8 +1,8 @@
 /**
- * Which elements hold on to which: arrows to shapes, labels to their containers.
+ * References between elements: arrows bound to shapes, labels bound to their containers.
  *
- * Two people who tie an arrow each to the same shape write the same list, and one list wins. What was lost is completed
- * from the arrows, which know what they are tied to.
+ * If two users each bind an arrow to the same shape, both write that shape's list, and one list wins. The lost entry is
+ * restored from the arrow, which stores what it is bound to.
  */
 import type { BoardElement } from "./shape";
 
@@ -17,14 +17,14 @@ export interface LinkedElement extends BoardElement {
   readonly frameId?: string | null;
 }
 
-/** The ids that an element names. */
+/** The ids of all elements that an element refers to. */
 export function referencedIds(element: LinkedElement): string[] {
   const ids = [element.startBinding?.elementId, element.endBinding?.elementId, element.containerId, element.frameId];
   for (const bound of element.boundElements ?? []) ids.push(bound.id);
   return ids.filter((id) => typeof id === "string");
 }
 
-/** For every shape, the arrows that are tied to it. */
+/** The arrows bound to each shape, by the shape's id. */
 export function arrowsByShape(elements: Iterable<LinkedElement>): Map<string, Set<string>> {
   const result = new Map<string, Set<string>>();
   for (const element of elements) {
@@ -38,7 +38,7 @@ export function arrowsByShape(elements: Iterable<LinkedElement>): Map<string, Se
   return result;
 }
 
-/** Shapes with the arrows that their own list lacks; those that lack none are not in the result. */
+/** The shapes whose lists lack bound arrows, with complete lists; all other shapes are omitted. */
 export function withMissingArrows(elements: Map<string, LinkedElement>): LinkedElement[] {
   const result: LinkedElement[] = [];
   for (const [id, arrows] of arrowsByShape(elements.values())) {

@@ -2,9 +2,9 @@
  * Images on a board: `Map "files"`, file id -> `{ url, mimeType, width, height }`. Their bytes go through the upload API.
  *
  * Rules (tests quote these ids):
- *   F1  An image that was put here is kept on this device until the server has it, also when the page is closed.
- *   F2  An upload that fails is tried again, later and later; one that the server refuses for good is reported once.
- *   F3  An image is fetched when an element shows it. A fetch that fails is tried again likewise.
+ *   F1  An image added here is stored on this device until the server has it, even if the page is closed.
+ *   F2  A failed upload is retried with growing delays. One that the server refuses permanently is reported once.
+ *   F3  An image is downloaded when an element shows it. A failed download is retried in the same way.
  */
 import type * as Y from "yjs";
 
@@ -22,10 +22,10 @@ export interface SceneFile {
 }
 
 export interface FileHost {
-  /** Store bytes on the server. Rejects with a `RefusedError` when trying again cannot help. */
+  /** Store bytes on the server. Rejects with a `RefusedError` if a retry cannot succeed. */
   upload(bytes: Blob): Promise<StoredFile>;
   download(url: string): Promise<Blob>;
-  /** On this device, until the upload has succeeded. */
+  /** Save on this device until the upload has succeeded. */
   save(id: string, file: SceneFile): Promise<void>;
   load(id: string): Promise<SceneFile | undefined>;
   remove(id: string): Promise<void>;
@@ -62,7 +62,7 @@ export class BoardFiles {
     private readonly scene: FileScene,
     private readonly host: FileHost,
     private readonly callbacks: {
-      /** How many images are on this device only. */
+      /** The number of images that are only on this device. */
       pending: (count: number) => void;
       refused: (id: string, error: RefusedError) => void;
     },
@@ -73,18 +73,18 @@ export class BoardFiles {
     this.map.observe(this.onMapChange);
   }
 
-  /** To be called with the elements whenever they may have changed. */
+  /** Call this with the elements whenever they may have changed. */
   changed(elements: Iterable<FileElement>): void {
     for (const { fileId, isDeleted } of elements) {
       if (typeof fileId !== "string" || isDeleted || this.wanted.has(fileId)) continue;
       this.wanted.add(fileId);
       this.check(fileId);
     }
-    // An image's bytes may come to the scene after its element.
+    // An image's bytes may reach the scene after its element.
     for (const id of this.wanted) if (!this.map.has(id) && this.scene.file(id)) this.check(id);
   }
 
-  /** Try everything again now: the connection is back. */
+  /** Retry everything now, because the connection is back. */
   retry(): void {
     for (const [id, { timer }] of this.failed) {
       clearTimeout(timer);
@@ -115,7 +115,7 @@ export class BoardFiles {
       () => {
         this.failed.delete(id);
         this.running.delete(id);
-        // Its address may have come meanwhile.
+        // Its URL may have arrived in the meantime.
         if (work === "upload" && !this.scene.file(id) && this.map.has(id)) this.check(id);
         this.reportPending();
       },
@@ -147,7 +147,7 @@ export class BoardFiles {
       await this.host.save(id, file);
     } else {
       file = await this.host.load(id);
-      if (!file) return; // somebody else's, who has not uploaded it yet
+      if (!file) return; // belongs to another client, which has not uploaded it yet
       this.scene.add([file]);
     }
     const stored = await this.host.upload(bytesOf(file));
@@ -165,21 +165,21 @@ export class BoardFiles {
   }
 }
 
-/** What the document says about a file; undefined when that cannot be used. */
+/** Validate a file's entry in the document; undefined if it is unusable. */
 export function readStored(value: unknown): StoredFile | undefined {
   if (typeof value !== "object" || value === null) return undefined;
   const { url, mimeType, width, height } = value as Record<string, unknown>;
-  // Of this server only: what stands in a document must not make browsers ask other hosts.
+  // On this server only: the content of a document must not make browsers contact other hosts.
   if (typeof url !== "string" || !/^\/(?![/\\])/.test(url) || typeof mimeType !== "string") return undefined;
   if (!/^image\/(png|jpeg|gif|webp|avif|bmp|x-icon|jfif|svg\+xml)$/.test(mimeType)) return undefined;
   return { url, mimeType, width: Number(width) || 0, height: Number(height) || 0 };
 }
 
-/** An image's own bytes, and no address where they may be found. */
+/** Whether a value is a base64 data URL of an image, as opposed to a URL that would have to be fetched. */
 export const isDataUrl = (value: unknown): value is string =>
   typeof value === "string" && /^data:image\/[a-z+.-]+;base64,[a-z0-9+/]*={0,2}$/i.test(value);
 
-/** The bytes behind a data URL. Not with `fetch`, which a strict content policy forbids. */
+/** The bytes of a data URL. Does not use `fetch`, which a strict Content-Security-Policy forbids. */
 function bytesOf(file: SceneFile): Blob {
   if (!isDataUrl(file.dataURL)) throw new RefusedError("the image is damaged");
   const binary = atob(file.dataURL.slice(file.dataURL.indexOf(",") + 1));

@@ -1,24 +1,24 @@
 /**
- * What stands in a document, made fit for the editor: a field with a value that it cannot have gets one that it can have.
+ * Sanitizes elements from the document for the editor: a field with an invalid value gets a valid one.
  *
- * The editor trusts its elements. A width that is no number, an index that is no order key, a point that is missing: each
- * of them ends in an exception, for everybody who has the board open, and for as long as the element is there.
+ * The editor trusts its elements. A width that is not a number, an index that is not an order key, or a missing point
+ * throws an exception for everyone who has the board open, for as long as the element exists.
  *
  * Rules (tests quote these ids):
- *   V1  Only what is shown is made fit. The document keeps what it has, until somebody changes that element.
- *   V2  A sound element is shown as it is. Fields that are not known are carried along (H3).
- *   V3  A type that is not known is not shown; neither is `iframe`, which holds a whole page of somebody else's.
+ *   V1  Only what is shown is sanitized. The document stays as it is until someone changes that element.
+ *   V2  A valid element is shown unchanged. Unknown fields are passed through (H3).
+ *   V3  Elements of unknown types are not shown, and neither are `iframe` elements, which embed other people's pages.
  */
 import { isFields, type BoardElement, type Fields, type Json } from "./shape";
 
 type Sanitizer = (value: Json | undefined) => Json | undefined;
 
-/** As far as a board goes, and as long as one thing on it can be. */
 const MAX_COORDINATE = 1_000_000;
+/** The largest width or height of an element. */
 const MAX_LENGTH = 200_000;
 const MAX_CHARS = 2000;
 const MAX_LINES = 5000;
-/** Of the editor's hatching, in widths of the pen. */
+/** Distance between the editor's hatching lines, in stroke widths. */
 const LINE_SPACING = 4;
 const BASE_62 = /^[0-9A-Za-z]+$/;
 
@@ -36,7 +36,7 @@ const colour = (fallback: string): Sanitizer => (value) => isText(value) && valu
 const isPair = (value: unknown): value is [number, number] =>
   Array.isArray(value) && value.length >= 2 && value.every((one) => isNumber(one) && Math.abs(one) <= MAX_COORDINATE);
 
-/** The same list when all of it is sound, so that nothing is copied. */
+/** The valid items; the same array if all are valid, so that nothing is copied. */
 function onlyValid(value: Json | undefined, isValid: (item: Json) => boolean): Json[] {
   if (!Array.isArray(value)) return [];
   return value.every(isValid) ? value : value.filter(isValid);
@@ -68,7 +68,7 @@ const isSegment = (value: Json): boolean => isFields(value) && isPair(value["sta
 const roundness: Sanitizer = (value) =>
   isFields(value) && isNumber(value["type"]) && value["type"] >= 1 && value["type"] <= 3 && (value["value"] === undefined || isNumber(value["value"])) ? value : null;
 
-/** A place in the order: a number whose length its first letter tells, and a fraction. Null gets a new one. */
+/** Whether a value is a fractional index: an integer part, whose length its first letter encodes, and a fraction. */
 export function isOrderKey(value: unknown): boolean {
   if (!isText(value) || value.length > MAX_CHARS || !BASE_62.test(value) || value === `A${"0".repeat(26)}`) return false;
   const head = value.charCodeAt(0);
@@ -102,7 +102,7 @@ const SANITIZERS: Record<string, Sanitizer> = {
   customData: (value) => isFields(value) ? value : undefined,
 };
 
-/** The types that there are, and what an element of each must have that the editor does not give it. */
+/** The known types, and the fields that each requires and the editor does not fill in. */
 const REQUIRED: Record<string, readonly string[]> = {
   rectangle: [], diamond: [], ellipse: [], embeddable: [], magicframe: ["name"], frame: ["name"],
   image: ["scale", "fileId"],
@@ -110,7 +110,7 @@ const REQUIRED: Record<string, readonly string[]> = {
   text: ["text", "originalText", "fontSize", "fontFamily", "textAlign", "verticalAlign", "lineHeight", "autoResize", "containerId"],
 };
 
-/** An arrow with corners needs two ends, and its fixed segments have to be some of its own. */
+/** An elbow arrow needs two points, and its fixed segments must exist. */
 function sanitizeElbow(element: Fields): void {
   if (element["elbowed"] !== true) return;
   const count = Array.isArray(element["points"]) ? element["points"].length : 0;
@@ -119,14 +119,14 @@ function sanitizeElbow(element: Fields): void {
   if (segments?.some(({ index }) => !Number.isInteger(index) || index < 1 || index >= count)) element["fixedSegments"] = null;
 }
 
-/** Lines that fill a shape are worked out one by one: where there would be very many, it is filled evenly. */
+/** Use a solid fill for shapes that would need very many hatching lines, since each line is computed separately. */
 function limitHatching(element: Fields): void {
   const [width, height, pen] = [element["width"], element["height"], element["strokeWidth"]];
   if (element["fillStyle"] === "solid" || !isNumber(width) || !isNumber(height) || !isNumber(pen)) return;
   if (Math.max(Math.abs(width), Math.abs(height)) > MAX_LINES * LINE_SPACING * pen) element["fillStyle"] = "solid";
 }
 
-/** The element as the editor can have it; null when it cannot be shown (V3). Values may be shared with what is given. */
+/** A valid element for the editor; null if it cannot be shown (V3). May share values with its argument. */
 export function sanitize(element: BoardElement): BoardElement | null {
   if (!Object.hasOwn(REQUIRED, element.type)) return null;
   const result: Fields = { ...(element as unknown as Fields) };
@@ -134,7 +134,7 @@ export function sanitize(element: BoardElement): BoardElement | null {
     if (Object.hasOwn(SANITIZERS, field)) result[field] = SANITIZERS[field]?.(result[field]);
   }
   for (const field of REQUIRED[element.type] ?? []) if (result[field] === undefined) result[field] = SANITIZERS[field]?.(undefined);
-  // What holds on to itself is looked through without an end.
+  // An element that refers to itself would send the editor into an infinite loop.
   for (const field of ["frameId", "containerId"]) if (result[field] === element.id) result[field] = null;
   if (element.type === "frame" || element.type === "magicframe") result["frameId"] = null;
   sanitizeElbow(result);

@@ -1,4 +1,4 @@
-/** Excalidraw on a shared Yjs document. See README.md in this folder. */
+/** Binds Excalidraw to a shared Yjs document. See README.md in this folder. */
 export { BoardBinding, type BoardBindingOptions, type Scene } from "./binding";
 export { BoardFiles, isDataUrl, RefusedError, type FileElement, type FileHost, type FileScene, type SceneFile, type StoredFile } from "./files";
 export { Presence, type BoardState } from "./presence";

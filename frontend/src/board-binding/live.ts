@@ -1,23 +1,23 @@
 /**
- * What is being drawn or dragged right now: sent as presence, never kept.
+ * Live movement: what is being drawn or dragged right now, sent as presence and never stored.
  *
  * Rules (tests quote these ids):
- *   L1  Only what differs from the kept geometry is sent, and of a growing stroke only its end: the last points, more of
- *       them than come between two messages, so that one that gets lost leaves no hole.
- *   L2  A message is bounded: what does not fit is left out, and reaches others with the next commit.
- *   L3  What others send is checked before it is used: presence is not validated by the server.
+ *   L1  Only the difference to the stored geometry is sent, and for a growing stroke only its tail: more points than are
+ *       added between two messages, so that a lost message leaves no gap.
+ *   L2  The size of a message is limited. What does not fit is left out and reaches others with the next commit.
+ *   L3  Incoming messages are validated before use, because the server does not validate presence.
  */
 import { canonicalJson, type Fields, type Json } from "./shape";
 
-/** One element on the move: changed fields of its geometry, and the end of its points. */
+/** One moving element: the changed fields of its geometry, and the tail of its points. */
 export interface Live {
   /** Element id. */
   i: string;
-  /** Changed fields of the geometry, points and pressures apart. */
+  /** Changed fields of the geometry, except points and pressures. */
   f?: Fields;
   /** How many points come before those of `p`. */
   n?: number;
-  /** Points in tenths of a pixel, x and y in turn: the first one as it is, the others as steps from the one before. */
+  /** Points in tenths of a pixel, alternating x and y: the first absolute, the others relative to the previous point. */
   p?: number[];
 }
 
@@ -28,8 +28,7 @@ const TAIL_POINTS = 20;
 const STEPS_PER_PIXEL = 10;
 
 function startsWith(list: Json[], start: Json[]): boolean {
-  // The last kept point of a stroke is the one that may still move; the others are compared from the end, where a
-  // change is most likely to be.
+  // Compare from the end, where a change is most likely.
   if (start.length > list.length) return false;
   for (let at = start.length - 1; at >= 0; at -= 1) {
     const [mine, kept] = [list[at], start[at]];
@@ -38,7 +37,7 @@ function startsWith(list: Json[], start: Json[]): boolean {
   return true;
 }
 
-/** What has to be said so that somebody with the kept geometry sees this one (L1); null when that is nothing. */
+/** The message that turns the stored geometry into the current one (L1); null if they are equal. */
 export function diffGeometry(id: string, kept: Fields, now: Fields): Live | null {
   const live: Live = { i: id };
   const fields: Fields = {};
@@ -50,7 +49,7 @@ export function diffGeometry(id: string, kept: Fields, now: Fields): Live | null
   const [before, after] = [kept["points"], now["points"]];
   if (Array.isArray(after) && canonicalJson(after) !== canonicalJson(before)) {
     const common = Array.isArray(before) && startsWith(after, before) ? before.length : 0;
-    // A line that is bent has few points, and any of them may have moved; a stroke only grows.
+    // A line that is being bent has few points, and any of them may have moved; a stroke only grows.
     const from = common > 0 ? Math.max(0, after.length - TAIL_POINTS) : 0;
     live.n = from;
     live.p = encodePoints(after.slice(from) as number[][]);
@@ -80,7 +79,7 @@ function decodePoints(flat: number[]): number[][] {
   return result;
 }
 
-/** As many as fit into one message (L2). */
+/** The first movements, as many as fit into one message (L2). */
 export function limitSize(all: Live[]): Live[] {
   const taken: Live[] = [];
   let chars = 0;
@@ -96,7 +95,7 @@ const isNumber = (value: unknown): value is number => typeof value === "number" 
 
 const NUMBERS = new Set(["x", "y", "width", "height", "angle"]);
 
-/** Read what somebody else has sent (L3). */
+/** Validate what another client has sent (L3). */
 export function parseLive(value: unknown): Live[] {
   if (!Array.isArray(value)) return [];
   const result: Live[] = [];
@@ -120,9 +119,9 @@ export function parseLive(value: unknown): Live[] {
 }
 
 /**
- * The points of a stroke as far as they are known: kept ones, those of earlier messages, and this one's.
+ * The known points of a stroke: the stored ones, those of earlier messages, and those of this message.
  *
- * @returns null when there are none, or when some in between are missing; the next commit brings them.
+ * @returns null if there are none, or if points in between are missing; the next commit delivers them.
  */
 export function extendStroke(before: Json[] | null, kept: Json | undefined, live: Live): Json[] | null {
   if (!live.p || live.n === undefined) return null;
@@ -132,14 +131,14 @@ export function extendStroke(before: Json[] | null, kept: Json | undefined, live
   return [...base.slice(0, live.n), ...decodePoints(live.p)];
 }
 
-/** The geometry with somebody's movement on top; the kept one is not changed. */
+/** The stored geometry with a movement applied; the input is not modified. */
 export function applyLive(kept: Fields, live: Live, points: Json[] | null): Fields {
   const result: Fields = { ...kept, ...live.f };
   if (!points) return result;
   result["points"] = points;
   const pressures = kept["pressures"];
   if (Array.isArray(pressures) && pressures.length > 0) {
-    // One for each point; the true ones come with the commit.
+    // One per point; the real values arrive with the commit.
     const last = pressures.at(-1) ?? 0.5;
     result["pressures"] = points.map((_, at) => pressures[at] ?? last);
   }

@@ -1,4 +1,4 @@
-/** Boards to and from files. */
+/** Import and export of boards. */
 import {
   CaptureUpdateAction, exportToBlob, exportToSvg, getCommonBounds, loadFromBlob, restoreElements, serializeAsJSON,
 } from "@excalidraw/excalidraw";
@@ -9,7 +9,7 @@ import { t } from "../strings";
 
 type Api = ExcalidrawImperativeAPI;
 
-/** Its own types of these two are not in the package. */
+/** The package does not include its types for these two functions. */
 interface Export {
   elements: readonly unknown[];
   files: unknown;
@@ -41,10 +41,10 @@ class TooLargeError extends Error {}
 class UnreadableError extends Error {}
 
 const MAX_FILE_BYTES = 64 * 1024 * 1024;
-/** What is not an image goes into one update, which the server has to take. */
+/** Elements are sent in one update, which must stay below the server's size limit; images are uploaded separately. */
 const MAX_ELEMENT_BYTES = 8 * 1024 * 1024;
 
-/** Whether a picture has a scene in it. */
+/** Whether an image has an embedded scene. */
 export async function hasScene(file: Blob): Promise<boolean> {
   if (!/png|svg/.test(file.type) || file.size > MAX_FILE_BYTES) return false;
   return loadFromBlob(file, null, null).then(() => true, () => false);
@@ -63,12 +63,12 @@ async function load(file: Blob): Promise<Awaited<ReturnType<typeof loadFromBlob>
   return loaded;
 }
 
-/** Tell a person why a file was not added. */
+/** Show the user why a file was not imported. */
 export function reportImportError(error: unknown): void {
   reportError(error instanceof TooLargeError ? t.failed.importTooLarge : t.failed.import, error);
 }
 
-/** Add what a file holds to the right of what is there; nothing that is there is replaced. */
+/** Add a file's content to the right of the existing elements, without replacing anything. */
 export async function insert(api: Api, file: Blob): Promise<void> {
   const loaded = await load(file);
   const added = withNewIds(loaded.elements.filter((element) => !element.isDeleted));
@@ -83,7 +83,7 @@ export async function insert(api: Api, file: Blob): Promise<void> {
     }
   }
   api.addFiles(Object.values(loaded.files).filter(({ dataURL }) => isDataUrl(dataURL)));
-  // Behind what is there: with places of their own they would be sorted in between.
+  // Put them at the end of the order: with their own indices they would be sorted in between.
   const restored = restoreElements(added as never, null, { repairBindings: true }).map((element) => ({ ...element, index: null }));
   const elements = [...api.getSceneElementsIncludingDeleted(), ...restored] as never as ReturnType<Api["getSceneElementsIncludingDeleted"]>;
   api.updateScene({ elements, captureUpdate: CaptureUpdateAction.IMMEDIATELY });
@@ -97,7 +97,7 @@ interface Added {
   y: number;
 }
 
-/** With ids of their own, so that the same file can be added twice; references follow. */
+/** Give elements new ids and update all references, so that the same file can be added twice. */
 function withNewIds(elements: readonly unknown[]): Added[] {
   const newIds = new Map((elements as Added[]).map(({ id }) => [id, crypto.randomUUID()]));
   const rewriteIds = (value: unknown): unknown => {

@@ -1,6 +1,6 @@
 /**
- * Others' pointers, over the board. A name shows while its pointer moves and for two seconds after; a pointer that rests
- * for three seconds is pale, and after a minute it is gone.
+ * Other users' pointers, drawn above the board. A name is visible while its pointer moves and for two seconds after. A
+ * pointer fades after three seconds without movement, and disappears after a minute.
  */
 import type { ExcalidrawImperativeAPI } from "@excalidraw/excalidraw/types";
 import { useEffect, useRef } from "react";

@@ -1,7 +1,7 @@
-/** Pictures of kinds that the server does not take, SVG above all, are uploaded as PNG. */
+/** Converts images of types that the server does not accept, mainly SVG, to PNG for upload. */
 
 const SUPPORTED = new Set(["image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"]);
-/** A drawing without a size of its own. */
+/** Size in pixels of an SVG without intrinsic dimensions. */
 const DEFAULT_SIZE = 512;
 const MIN_SIZE = 1024;
 const MAX_SIZE = 2048;
@@ -15,14 +15,14 @@ export async function uploadable(bytes: Blob): Promise<Blob> {
     await image.decode();
     const [width, height] = [image.naturalWidth || DEFAULT_SIZE, image.naturalHeight || DEFAULT_SIZE];
     const longest = Math.max(width, height);
-    // Sharp when it is drawn larger than it was meant to be.
+    // Scale small images up, so that they stay sharp when enlarged.
     const scale = Math.min(MAX_SIZE, Math.max(MIN_SIZE, longest)) / longest;
     const canvas = document.createElement("canvas");
     canvas.width = Math.max(1, Math.round(width * scale));
     canvas.height = Math.max(1, Math.round(height * scale));
     canvas.getContext("2d")?.drawImage(image, 0, 0, canvas.width, canvas.height);
     return await new Promise((resolve, reject) => {
-      canvas.toBlob((png) => { if (png) resolve(png); else reject(new Error("the picture could not be drawn")); }, "image/png");
+      canvas.toBlob((png) => { if (png) resolve(png); else reject(new Error("the image could not be rendered")); }, "image/png");
     });
   } finally {
     URL.revokeObjectURL(url);

@@ -1,4 +1,4 @@
-/** Excalidraw on the page, with the binding around it. */
+/** The board editor: Excalidraw, connected to the shared document. */
 import { Excalidraw, MainMenu } from "@excalidraw/excalidraw";
 import "@excalidraw/excalidraw/index.css";
 import type { AppState, ExcalidrawImperativeAPI, BinaryFileData } from "@excalidraw/excalidraw/types";
@@ -28,7 +28,7 @@ interface Props {
 
 const MAX_SELECTED = 50;
 const SCAN_MS = 12;
-/** What would replace, or leave, what everybody has drawn. */
+/** Excalidraw's actions that would replace everyone's work, or that leave the shared board. */
 const OPTIONS = { canvasActions: {
   loadScene: false, saveToActiveFile: false, export: false, clearCanvas: false, toggleTheme: false, changeViewBackgroundColor: false,
 } } as const;
@@ -51,7 +51,7 @@ function fileHost(id: string): FileHost {
   };
 }
 
-/** Whether a pointer is down on the board, told by the browser itself: Excalidraw knows it only after its own work. */
+/** Whether a pointer is down on the board, from the browser's own events: Excalidraw's state is updated only later. */
 function usePointerDown(): { readonly current: boolean } {
   const down = useRef(false);
   useEffect(() => {
@@ -71,7 +71,7 @@ function usePointerDown(): { readonly current: boolean } {
   return down;
 }
 
-/** After the next frame; a page out of sight has none. */
+/** Call `done` after the next frame, or immediately on a hidden page, which has no frames. */
 function afterPaint(done: () => void): void {
   if (document.visibilityState === "hidden") done();
   else requestAnimationFrame(() => { setTimeout(done); });
@@ -88,13 +88,13 @@ export default function BoardView({ session, peers, following, canEdit, onReady 
   const editable = useLatest(canEdit);
   const { admitted, synced } = useStatus(session);
 
-  // The scene is taken over by its own first data once, after that it is ours.
+  // Excalidraw replaces the scene with its initial data once; only after that can we bind it.
   useEffect(() => {
     if (!api || !initialised) return;
     const images = new BoardFiles(
       session.doc,
       {
-        // Others choose these names: "constructor" is none of its files.
+        // Other clients choose these ids, so "constructor" must not be found.
         file: (id) => Object.hasOwn(api.getFiles(), id) ? api.getFiles()[id] : undefined,
         add: (all) => { api.addFiles(all.map((file) => ({ ...file, created: Date.now() }) as unknown as BinaryFileData)); },
       },
@@ -119,7 +119,7 @@ export default function BoardView({ session, peers, following, canEdit, onReady 
     bound.start();
     api.scrollToContent(undefined, { fitToContent: api.getSceneElements().length > 0, maxZoom: 1 });
     onReady(api);
-    // Nothing may be waiting for a timer when the page goes out of sight: it may never come back.
+    // Do not leave changes to a timer when the page is hidden: it may never become visible again.
     const onHidden = (): void => { if (document.visibilityState === "hidden") bound.commit(); };
     const go = (): void => { bound.commit(); };
     const onPointerUp = (): void => { bound.released(); };
@@ -139,7 +139,7 @@ export default function BoardView({ session, peers, following, canEdit, onReady 
     };
   }, [api, initialised, session, pointerDown, editable, onReady]);
 
-  // Once the page is gone Excalidraw's elements are too: what is being written is taken before that.
+  // Excalidraw's elements are gone after unmounting, so commit text that is still being edited before that.
   useLayoutEffect(() => () => {
     document.querySelector<HTMLElement>(".board .excalidraw-wysiwyg")?.blur();
     binding.current?.commit();
@@ -148,8 +148,8 @@ export default function BoardView({ session, peers, following, canEdit, onReady 
   useEffect(() => { if (synced && initialised) binding.current?.markSynced(); }, [synced, initialised, api]);
   useEffect(() => { if (admitted) files.current?.retry(); }, [admitted]);
 
-  // Excalidraw tells of every change of its state, several times a frame; with thousands of elements looking through
-  // them each time would be felt.
+  // Excalidraw calls onChange for every state change, several times per frame; scanning thousands of elements each time
+  // would be noticeable.
   const scan = useRef<ReturnType<typeof setTimeout>>(undefined);
   const onChange = useCallback((_elements: readonly unknown[], state: AppState): void => {
     if (!state.isLoading) setInitialised(true);
@@ -172,7 +172,7 @@ export default function BoardView({ session, peers, following, canEdit, onReady 
   useCollaborators(session, api, peers);
   useView(session, api, peers.length === 0, following, binding);
 
-  // Drawn anew only for what concerns it, and not with every word about the connection.
+  // Memoized, so that changes of the connection status do not re-render Excalidraw.
   const canvas = useMemo(() => (
     <Excalidraw excalidrawAPI={onApi} onChange={onChange} onPointerUpdate={onPointerUpdate} isCollaborating viewModeEnabled={!canEdit}
       theme={dark ? "dark" : "light"} autoFocus handleKeyboardGlobally aiEnabled={false} validateEmbeddable={false} UIOptions={OPTIONS}>
@@ -205,7 +205,7 @@ export default function BoardView({ session, peers, following, canEdit, onReady 
   );
 }
 
-/** Selections and laser trails of others. */
+/** Show other users' selections and laser trails. */
 function useCollaborators(session: DocumentSession, api: ExcalidrawImperativeAPI | null, peers: Peer[]): void {
   useEffect(() => {
     if (!api) return;
@@ -229,7 +229,7 @@ function useCollaborators(session: DocumentSession, api: ExcalidrawImperativeAPI
   }, [session, api, peers]);
 }
 
-/** Say what is in view here, and go along with the one who is followed. */
+/** Publish the local viewport, and scroll along with the user who is being followed. */
 function useView(session: DocumentSession, api: ExcalidrawImperativeAPI | null, alone: boolean, { client, follow }: Following,
   binding: { readonly current: BoardBinding | null }): void {
   useEffect(() => {
@@ -257,7 +257,7 @@ function useView(session: DocumentSession, api: ExcalidrawImperativeAPI | null, 
       there = { zoom: view.zoom, scrollX: width / 2 / view.zoom - view.x, scrollY: height / 2 / view.zoom - view.y };
       api.updateScene({ appState: { ...there, zoom: { ...zoom, value: view.zoom as typeof zoom.value } } });
     };
-    // Whoever moves the board by themselves, in whatever way, has stopped following.
+    // Moving the board in any way stops following.
     const stop = api.onScrollChange((scrollX, scrollY, zoom) => {
       const isMine = scrollX !== there.scrollX || scrollY !== there.scrollY || zoom.value !== there.zoom;
       if (isMine) follow(null);

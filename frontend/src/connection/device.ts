@@ -2,17 +2,17 @@
  * The copy of a document on this device, in IndexedDB.
  *
  * Rules (tests quote these ids):
- *   D1  What the device holds is loaded before the server is asked, so that it is not sent as if it were new.
- *   D2  `kept` is told after the database has confirmed an edit and all before it, and false when one could not be
- *       written. After such a failure the whole document is written, again and again until that works: a copy with a
- *       gap would hide what comes after the gap.
- *   D3  Whether anything is unsaved is remembered with the document, so that the next visit knows. It is written in one
- *       transaction with the edit, by each tab for itself: a tab that is saved takes back its own word, and that of
- *       earlier ones as far as it has read it, but not what another tab has said since.
- *   D4  A browser without a database (a private window), or with one that does not answer, works without a copy.
- *   D5  A database that fails does not keep an edit from the server.
- *   D6  What other tabs have put into the copy is read again on every connection: one that was closed without a server
- *       has nobody else to send it.
+ *   D1  The copy is loaded before the server is contacted, so that its content is not sent as if it were new.
+ *   D2  `onKept(true)` is called once the database has confirmed an edit and all edits before it, and `onKept(false)` if
+ *       one could not be written. After a failure the whole document is written, and retried until that succeeds: a gap
+ *       in the copy would hide everything after it.
+ *   D3  The copy records whether anything is unsaved, for the next visit. Each tab writes its own mark, in one transaction
+ *       with the edit. A tab that is saved removes its own mark, and other tabs' marks that have not changed since it
+ *       read them, but not newer ones.
+ *   D4  Without a database (in a private window), or if the database does not respond, the app works without a copy.
+ *   D5  A failing database does not keep an edit from the server.
+ *   D6  Edits that other tabs have written to the copy are read on every connection: if such a tab was closed while
+ *       offline, only this one can send them.
  */
 import { fetchUpdates, IndexeddbPersistence, PREFERRED_TRIM_SIZE, storeState } from "y-indexeddb";
 import * as Y from "yjs";
@@ -23,9 +23,9 @@ const RETRY_MS = 5000;
 const TRIM_MS = 1000;
 
 export interface Loaded {
-  /** The device had a copy. */
+  /** Whether there was a copy. */
   found: boolean;
-  /** With edits that the server has not confirmed. */
+  /** Whether it has edits that the server has not confirmed. */
   unsaved: boolean;
 }
 
@@ -34,12 +34,12 @@ export class DeviceCopy {
   private retryTimer: ReturnType<typeof setTimeout> | undefined;
   private trimTimer: ReturnType<typeof setTimeout> | undefined;
   private pendingWrites = 0;
-  /** The copy lacks something that is here. */
+  /** Whether edits are missing from the copy. */
   private incomplete = false;
   private unsaved = false;
-  /** How often this tab has said that something is unsaved; with each edit again (D3). */
+  /** The value of this tab's unsaved mark, incremented with every edit (D3). */
   private markCount = 0;
-  /** What other tabs and earlier visits had said when this one began. */
+  /** The unsaved marks of other tabs and earlier visits, as last read. */
   private readonly otherMarks = new Map<string, unknown>();
   private late = false;
   private destroyed = false;
@@ -68,7 +68,7 @@ export class DeviceCopy {
     });
     this.doc.on("update", this.onUpdate);
     const loaded = this.load().catch((error: unknown) => {
-      console.warn("This browser keeps no copy on the device:", error);
+      console.warn("This browser stores no copy on the device:", error);
       return none;
     });
     const first = await Promise.race([loaded, late]);
@@ -81,18 +81,18 @@ export class DeviceCopy {
     if (this.destroyed) return { found: false, unsaved: false };
     const persistence = new IndexeddbPersistence(this.name, this.doc);
     this.persistence = persistence;
-    // Written by us instead: when it throws, Yjs calls nobody after it, and the edit would never be sent (D5).
+    // Replaced by our own handler: if this one throws, Yjs skips later handlers, and the edit is never sent (D5).
     this.doc.off("update", persistence._storeUpdate);
     await persistence.whenSynced;
-    if (this.incomplete) this.write(); // edited while a slow database was opened
+    if (this.incomplete) this.write(); // edited while the database was opening
     const said = await readMarks(persistence.db);
-    // Nobody waits for it any more: what it says is for the next visit.
+    // After the timeout the result is no longer awaited; the marks stay for the next visit.
     if (!this.late) for (const [key, value] of said) this.otherMarks.set(key, value);
     this.unsaved ||= this.otherMarks.size > 0;
     return { found: this.doc.store.clients.size > 0, unsaved: this.unsaved };
   }
 
-  /** Take over what other tabs have written (D6). True when some of it was not saved, as far as they knew. */
+  /** Load what other tabs have written (D6). True if any of them had unsaved edits. */
   async refresh(): Promise<boolean> {
     const { persistence } = this;
     if (!persistence?.synced || this.destroyed) return false;
@@ -106,7 +106,7 @@ export class DeviceCopy {
     }
   }
 
-  /** Remember whether anything is unsaved (D3): that something is, together with the edit that follows. */
+  /** Set whether anything is unsaved (D3). True is written together with the next edit, false immediately. */
   setUnsaved(unsaved: boolean): void {
     if (this.unsaved === unsaved && (unsaved || this.otherMarks.size === 0)) return;
     this.unsaved = unsaved;
@@ -125,12 +125,12 @@ export class DeviceCopy {
     }
   }
 
-  /** Write an edit, or everything when the copy lacks something (D2). */
+  /** Write an edit, or the whole document if the copy is incomplete (D2). */
   private write(update?: Uint8Array): void {
     const db = this.persistence?.db;
     if (this.destroyed) return;
     if (!db) {
-      this.incomplete = true; // it is written once the database is there, if it ever is
+      this.incomplete = true; // written once the database has opened, if it ever does
       this.onKept(false);
       return;
     }
@@ -145,7 +145,7 @@ export class DeviceCopy {
       this.incomplete = false;
       this.trim();
     } catch {
-      // A database that was closed under us (its storage was cleared). The edit must go on to the server.
+      // The database was closed, for example because its storage was cleared. The edit must still reach the server.
       this.failed();
     }
   }
@@ -166,14 +166,14 @@ export class DeviceCopy {
     }, RETRY_MS);
   }
 
-  /** Put many small updates together; what another tab has written is taken over first. */
+  /** Compact many small updates into one; updates of other tabs are loaded first. */
   private trim(): void {
     const { persistence } = this;
     if (!persistence || (persistence._dbsize += 1) < PREFERRED_TRIM_SIZE) return;
     clearTimeout(this.trimTimer);
     this.trimTimer = setTimeout(() => {
       if (this.destroyed || this.incomplete) return;
-      storeState(persistence, false).catch((error: unknown) => { console.warn("The copy on the device could not be tidied:", error); });
+      storeState(persistence, false).catch((error: unknown) => { console.warn("The copy on the device could not be compacted:", error); });
     }, TRIM_MS);
   }
 
@@ -191,7 +191,7 @@ export class DeviceCopy {
   }
 }
 
-/** Fails where there is no database, which the persistence would only say as an unhandled rejection. */
+/** Reject if there is no database; y-indexeddb would report that only as an unhandled rejection. */
 async function probe(name: string): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     const request = indexedDB.open(name);
@@ -208,7 +208,7 @@ async function probe(name: string): Promise<void> {
   });
 }
 
-/** What tabs have said to be unsaved, by their keys. */
+/** The tabs' unsaved marks, by key. */
 function readMarks(db: IDBDatabase | null): Promise<Map<string, unknown>> {
   return new Promise((resolve, reject) => {
     const found = new Map<string, unknown>();

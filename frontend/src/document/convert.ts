@@ -1,10 +1,10 @@
 /**
- * Documents to and from Markdown and HTML.
+ * Import and export of documents as Markdown and HTML.
  *
  * Rules:
- *   V1  While something is converted no other host is asked, and nothing in it is run: images stand there under names that
- *       lead nowhere, files are parsed in a document without a window.
- *   V2  A page that is exported holds its images; Markdown has their full addresses. Both come back with them.
+ *   V1  A conversion contacts no other host and runs no scripts: image URLs are replaced by inert placeholders, and files
+ *       are parsed in a document without a window.
+ *   V2  Exported HTML embeds its images; Markdown contains their absolute URLs. Importing either restores the images.
  */
 import { api, ownFilePath } from "../app/api";
 import type { DocumentSession } from "../connection/session";
@@ -13,7 +13,7 @@ import { upload } from "./images";
 
 type Block = DocumentEditor["document"][number];
 
-/** Blocks with other addresses of files, children included. */
+/** The blocks, including their children, with changed file URLs. */
 function mapUrls(blocks: Block[], change: (url: string) => string): Block[] {
   return blocks.map((block) => {
     const url = (block.props as { url?: unknown }).url;
@@ -22,10 +22,10 @@ function mapUrls(blocks: Block[], change: (url: string) => string): Block[] {
   });
 }
 
-/** The document with names in place of addresses, and how to put others in for these (V1). */
+/** The blocks with placeholders instead of URLs, the URLs, and a function that replaces the placeholders (V1). */
 function withPlaceholders(blocks: Block[]): { blocks: Block[]; urls: string[]; restore: (text: string, urls: string[]) => string } {
   const urls: string[] = [];
-  // Nobody has written such a name, and it is an address without an answer.
+  // Unique, so it does not occur in the document, and a URL that is never fetched.
   const name = (at: number): string => `data:,raffia-file-${at}-${nonce}.`;
   const nonce = crypto.randomUUID();
   const changed = mapUrls(blocks, (url) => name(urls.push(url) - 1));
@@ -36,7 +36,7 @@ function withPlaceholders(blocks: Block[]): { blocks: Block[]; urls: string[]; r
   };
 }
 
-/** The empty blocks behind everything are there to be written in. */
+/** Remove empty blocks at the end, which exist only to be typed into. */
 function trimTrailing(blocks: Block[]): Block[] {
   const end = blocks.findLastIndex((block) =>
     block.type !== "paragraph" || block.children.length > 0 || !Array.isArray(block.content) || block.content.length > 0);
@@ -77,7 +77,7 @@ function dataUrl(blob: Blob): Promise<string> {
   });
 }
 
-/** A file's text: UTF-8, else as Windows writes it. */
+/** A file's text: UTF-8, or windows-1252 if it is not valid UTF-8. */
 async function textOf(file: File): Promise<string> {
   const bytes = await file.arrayBuffer();
   try {
@@ -99,7 +99,7 @@ async function parse(editor: DocumentEditor, file: File): Promise<Block[]> {
   return editor.tryParseMarkdownToBlocks(text);
 }
 
-/** Images that a file holds are stored here; what cannot be stored is left out, and the person was told. */
+/** Upload a file's embedded images. One that cannot be uploaded is omitted; `upload` has told the user why. */
 async function uploadEmbedded(session: DocumentSession, blocks: Block[]): Promise<Block[]> {
   const done: Block[] = [];
   for (const block of blocks) {
@@ -122,7 +122,7 @@ async function uploadEmbedded(session: DocumentSession, blocks: Block[]): Promis
   return done;
 }
 
-/** Put a file's content behind the block where the cursor is; false when there is nothing in it. */
+/** Insert a file's content after the block with the cursor; false if the file is empty. */
 export async function insert(editor: DocumentEditor, session: DocumentSession, file: File): Promise<boolean> {
   const blocks = trimTrailing(await uploadEmbedded(session, await parse(editor, file)));
   if (blocks.length === 0) return false;

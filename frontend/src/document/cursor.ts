@@ -1,4 +1,4 @@
-/** Somebody else's cursor in the text, with their name. Others choose name and colour: both are checked. */
+/** Another user's cursor in the text, with their name. Name and colour come from that user, so both are validated. */
 import { isColour, tidyName } from "../app/identity";
 import { t } from "../strings";
 
@@ -8,7 +8,7 @@ export interface CursorUser {
   color: string;
 }
 
-/** Those drawn last: the editor draws each client's once and brings it back after an absence. */
+/** The last cursor drawn for each client: the editor creates it once and reuses it when the client returns. */
 const drawn = new Map<string, WeakRef<HTMLElement>>();
 
 function styleCursor(caret: HTMLElement, label: HTMLElement, user: CursorUser): void {
@@ -33,7 +33,7 @@ export function createCursor(user: CursorUser): HTMLElement {
   return base;
 }
 
-/** A person has changed their name or colour, in the text at the moment or not. */
+/** Update a user's name and colour, whether or not their cursor is currently in the text. */
 export function updateCursor(user: CursorUser): void {
   const base = user.id ? drawn.get(user.id)?.deref() : undefined;
   const caret = base?.querySelector<HTMLElement>(".bn-collaboration-cursor__caret");

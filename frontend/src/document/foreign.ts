@@ -1,7 +1,7 @@
 /**
- * Pictures, films and sounds on another host: a card that says where they are, and leads there.
+ * Images, videos and audio on other hosts: a card names the host and links there.
  *
- * The page asks no other host for anything, so that nobody learns from a document who reads it.
+ * The page contacts no other host, so that a document cannot reveal who reads it.
  */
 import { BlockNoteSchema, defaultBlockSpecs } from "@blocknote/core";
 import { t } from "../strings";
@@ -32,7 +32,7 @@ function externalCard(kind: string, { type, props: { url, name, caption } }: Med
     link.textContent = t.document.externalOpen;
     element.append(link);
   }
-  // As the editor's own blocks are wrapped: its menus and styles look for this, and what it reads back from the page.
+  // The same wrapper as the editor's own blocks: its menus, its styles and its HTML parser rely on it.
   const wrapper = document.createElement("div");
   wrapper.className = "bn-block-content";
   Object.assign(wrapper.dataset, { contentType: type, url, name, caption });
@@ -40,7 +40,7 @@ function externalCard(kind: string, { type, props: { url, name, caption } }: Med
   return wrapper;
 }
 
-/** A block as it is, except where its file is on another host. */
+/** A block spec that renders a card for files on other hosts, and is otherwise unchanged. */
 function withExternalCard<Spec extends { implementation: { render: (...args: never[]) => unknown } }>(spec: Spec, kind: string): Spec {
   const { render } = spec.implementation;
   return {

@@ -1,10 +1,10 @@
 /**
- * Images in a document: stored on the server, shown with the document's token, put in by pasting and dropping.
+ * Images in a document: uploaded to the server, fetched with the document's token, inserted by pasting and dropping.
  *
  * Rules:
- *   G1  What cannot be stored is refused before there is a block for it; a block whose upload fails goes.
- *   G2  A file that misses the text does not replace the page.
- *   G3  A picture that is copied from another page is taken as a picture, not as an address on another host.
+ *   G1  A file that cannot be uploaded is refused before a block is created for it. A block whose upload fails is removed.
+ *   G2  Dropping a file outside the text does not navigate away from the page.
+ *   G3  An image copied from another page is inserted as an image, not as a URL on another host.
  */
 import { reportError } from "../app/actions";
 import { api, ApiError, ownFilePath, UnreachableError } from "../app/api";
@@ -20,7 +20,7 @@ const UPLOAD_RETRY_MS = 10_000;
 
 let cachedLimit: Promise<number> | undefined;
 
-/** The most bytes that the server takes; infinite when it does not say. */
+/** The server's size limit for files, in bytes; Infinity if unknown. */
 function maxFileBytes(): Promise<number> {
   cachedLimit ??= api.config().then(({ limits }) => limits.max_file_bytes, () => {
     cachedLimit = undefined;
@@ -29,11 +29,11 @@ function maxFileBytes(): Promise<number> {
   return cachedLimit;
 }
 
-/** Store an image on the server; tells the person when that does not work. */
+/** Upload an image and return its URL. Shows the user why an upload fails, and rejects. */
 export async function upload(session: DocumentSession, file: File): Promise<string> {
   if (!IMAGES.includes(file.type)) {
     showToast(t.failed.uploadTypes, { isError: true });
-    throw new Error(`${file.type || "this type"} is not taken`);
+    throw new Error(`${file.type || "this type"} cannot be uploaded`);
   }
   const what = `upload ${Math.random()}`;
   session.setPending(what, true);
@@ -53,7 +53,7 @@ export async function upload(session: DocumentSession, file: File): Promise<stri
   }
 }
 
-/** Tried until the server answers: what was pasted without a connection is uploaded once there is one. */
+/** Upload, retrying until the server responds: an image pasted while offline is uploaded once there is a connection. */
 async function uploadWithRetry(session: DocumentSession, file: File): Promise<string> {
   for (let times = 0; ; times += 1) {
     try {
@@ -67,10 +67,10 @@ async function uploadWithRetry(session: DocumentSession, file: File): Promise<st
   }
 }
 
-/** Whether the page may not ask for it: what is on another host. */
+/** Whether a URL is on another host, so that the page must not load it. */
 export const isExternal = (url: string): boolean => url !== "" && ownFilePath(url) === null && !/^(data:image\/|blob:)/i.test(url);
 
-/** Images of this server that need a token are fetched with it: a token has no place in an address. */
+/** Resolves image URLs. Images that need a token are fetched with it, because tokens do not belong in URLs. */
 export function fileUrlResolver(session: DocumentSession): (url: string) => Promise<string> {
   const fetched = new Map<string, Promise<string>>();
   return (url) => {
@@ -86,7 +86,7 @@ export function fileUrlResolver(session: DocumentSession): (url: string) => Prom
   };
 }
 
-/** The files that were meant: none when text was copied that comes with a picture of itself (office programs do that). */
+/** The files to insert. None if text was copied that merely comes with an image of itself, as from office programs. */
 export function filesIn(data: DataTransfer): File[] {
   const files = [...data.files];
   if (files.length === 0) return [];
@@ -96,7 +96,7 @@ export function filesIn(data: DataTransfer): File[] {
   return body.textContent.trim() === "" && body.querySelector("img") ? files : []; // G3
 }
 
-/** Put files behind (or before) a block, one after another. */
+/** Insert files after or before a block, in order. */
 export async function insertFiles(editor: DocumentEditor, files: File[], at: { id: string; placement: "before" | "after" }): Promise<void> {
   const supported = files.filter((file) => IMAGES.includes(file.type));
   if (supported.length < files.length) showToast(t.failed.uploadTypes, { isError: true }); // G1
@@ -116,7 +116,7 @@ export async function insertFiles(editor: DocumentEditor, files: File[], at: { i
       const url = await editor.uploadFile?.(file, made.id);
       if (typeof url === "string" && editor.getBlock(made.id)) editor.updateBlock(made.id, { type: "image", props: { url } });
     } catch {
-      // The person was told by `upload`.
+      // `upload` has told the user.
       if (!editor.getBlock(made.id)) continue;
       if (isEmpty) editor.updateBlock(made.id, { type: "paragraph", props: {} });
       else {

@@ -1,16 +1,16 @@
-/** Where each person is in a document, and going along with one of them. */
+/** Publishes each user's scroll position in a document, and follows another user's. */
 import { useEffect } from "react";
 import type { DocumentSession } from "../connection/session";
 import type { Following, Peer } from "../page/hooks";
 
 interface View {
   block: string;
-  /** How far below the top of the window that block begins, in pixels. */
+  /** The distance from the top of the window to the top of that block, in pixels. */
   top: number;
 }
 
 const INTERVAL_MS = 150;
-/** Below the bar. */
+/** The bottom edge of the bar. */
 const TOP_PX = 64;
 
 const blocks = (): HTMLElement[] => [...document.querySelectorAll<HTMLElement>(".sheet .bn-block[data-id]")];

@@ -1,4 +1,4 @@
-/** The text of a document on its page: to be edited where this editor knows all that is in it, else to be read. */
+/** A document's text: editable if the editor knows all of its content, otherwise read-only. */
 import { useEffect, useLayoutEffect, useState, useSyncExternalStore } from "react";
 import type { DocumentSession } from "../connection/session";
 import type { Following, Peer } from "../page/hooks";
@@ -15,7 +15,7 @@ interface Props {
   peers: Peer[];
   following: Following;
   canEdit: boolean;
-  /** Called with each editor that is shown, and whether its document may be changed through it. */
+  /** Called with each editor that is shown, and whether the document can be changed through it. */
   onReady: (editor: DocumentEditor, canChange: boolean) => void;
 }
 
@@ -38,7 +38,7 @@ function Editable({ watch, onReady, ...rest }: Props & { watch: UnknownWatcher }
   return <Surface {...rest} editor={editor} />;
 }
 
-/** A document with something unknown in it: a copy, since what is shown loses what is unknown. */
+/** A document with unknown content: shows a copy, because the editor deletes unknown content from what it shows. */
 function Readable({ onReady, ...rest }: Props) {
   const [copy] = useState(() => copyOf(rest.session));
   const [editor] = useState(() => createEditor(rest.session, copy.doc));

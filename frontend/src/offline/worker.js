@@ -1,13 +1,14 @@
 /**
- * The app without a server: a page that was open before opens again, with what this device keeps.
+ * Service worker for offline use: pages that have been opened before open again from this device's cache.
  *
  * Rules (tests quote these ids):
- *   O1  The page comes from the server whenever that answers; the one that is kept stands in when nothing comes, or a
- *       proxy says that nobody is behind it.
- *   O2  What is kept is one whole build: the page together with what documents and boards need. It is kept entirely
- *       or not at all, and never mixed with another.
- *   O3  Files with a hash in their names are taken from here first. Nothing else is touched: no data, no images, no sockets.
- *   O4  A new build takes over when the last tab with the old one is closed; an old tab keeps all that it needs.
+ *   O1  The page comes from the server whenever the server responds. The cached page is the fallback if there is no
+ *       response, or if a proxy reports that the server is down.
+ *   O2  The cache contains one complete build: the page and everything that documents and boards need. A build is cached
+ *       entirely or not at all, and builds are never mixed.
+ *   O3  Files with a hash in their names are served from the cache first. Nothing else is intercepted: no data, no images,
+ *       no sockets.
+ *   O4  A new build takes over when the last tab with the old one is closed; until then the old build stays cached.
  */
 const BUILD = "%BUILD%";
 const ENTRY = "%ENTRY%";
@@ -34,8 +35,8 @@ self.addEventListener("fetch", (event) => {
 async function install() {
   const response = await fetch(ROOT, { cache: "reload" });
   const text = await response.clone().text();
-  // While servers are updated one after another the page may be of another build: next time, then (O2).
-  if (!response.ok || !text.includes(ENTRY)) throw new Error("the page is of another build");
+  // During a rolling update the page may belong to another build; the next install attempt tries again (O2).
+  if (!response.ok || !text.includes(ENTRY)) throw new Error("the page belongs to another build");
   const cache = await caches.open(CACHE_NAME);
   await cache.addAll(FILES.map((name) => APP + name));
   await cache.put(ROOT, response);
@@ -62,7 +63,7 @@ async function fileResponse(request) {
   if (cached) return cached;
   const response = await fetch(request);
   if (response.status === 200) {
-    cache.put(request, response.clone()).catch((error) => { console.warn("not kept for offline use:", error); });
+    cache.put(request, response.clone()).catch((error) => { console.warn("not cached for offline use:", error); });
   }
   return response;
 }

@@ -1,4 +1,4 @@
-/** The top bar of documents and boards: back, title, status; people, share, the rest. */
+/** The top bar of documents and boards: back, title, status, people, sharing, menu. */
 import { useCallback, useEffect, useRef, useState } from "react";
 import { duplicate, remove } from "../app/actions";
 import { useRights } from "../app/access";
@@ -21,9 +21,9 @@ interface Props {
   kind: "document" | "board";
   peers: Peer[];
   following: Following;
-  /** There is a document to be named, shared and so on. */
+  /** Whether the document is open, so that it can be renamed, shared and so on. */
   isHere: boolean;
-  /** Import and export, which differ. */
+  /** Menu items for import and export, which differ between documents and boards. */
   items: MenuItem[];
 }
 
@@ -54,7 +54,7 @@ export function Bar({ session, kind, peers, following, isHere, items }: Props) {
       event.stopPropagation();
       setDialog("shortcuts");
     };
-    // Before the editors, which have a help of their own.
+    // Captured before the editors, which have their own help.
     addEventListener("keydown", onKey, true);
     return () => { removeEventListener("keydown", onKey, true); };
   }, []);
@@ -96,11 +96,11 @@ export function Bar({ session, kind, peers, following, isHere, items }: Props) {
   );
 }
 
-/** The title, shared as it is typed: after a pause, on Enter, and when it loses the focus. */
+/** The title, which is shared after a pause in typing, on Enter, and on blur. */
 function Title({ session, kind, canEdit }: { session: DocumentSession; kind: "document" | "board"; canEdit: boolean }) {
   const shared = useTitle(session);
   const [draft, setDraft] = useState<string | null>(null);
-  /** What was typed and is not shared yet. Once it is, the title is anybody's again. */
+  /** Typed text that is not shared yet. */
   const unshared = useRef<{ text: string; timer: ReturnType<typeof setTimeout> } | null>(null);
   const value = draft ?? shared;
 
@@ -124,7 +124,7 @@ function Title({ session, kind, canEdit }: { session: DocumentSession; kind: "do
   if (!canEdit) return <h1 className="title fixed">{shared || t.untitled[kind]}</h1>;
   return (
     <h1 className="title">
-      {/* As wide as its text, which only a second copy of it can tell. */}
+      {/* A hidden copy of the text gives the input its width. */}
       <span className="title-size" aria-hidden="true">{value || t.untitled[kind]}</span>
       <input value={value} maxLength={200} aria-label={t.bar.title} placeholder={t.untitled[kind]} spellCheck={false}
         onChange={(event) => {
@@ -135,7 +135,7 @@ function Title({ session, kind, canEdit }: { session: DocumentSession; kind: "do
           unshared.current = { text, timer: setTimeout(() => { finish(true); }, TITLE_MS) };
         }}
         onKeyDown={(event) => {
-          // On to what the page is about, which takes the title: the focus would be lost otherwise.
+          // Moving the focus to the page's content commits the title, and keeps the focus from getting lost.
           if (event.key === "Enter") focusMain();
           if (event.key === "Escape") {
             finish(false);

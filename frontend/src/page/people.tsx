@@ -1,4 +1,4 @@
-/** Who is here: at most five faces, a click follows one; the rest in a list. */
+/** The users who are here: at most five avatars, and a menu for the rest. Clicking one follows that user. */
 import { usePerson } from "../app/identity";
 import { useNarrow } from "../app/theme";
 import { t } from "../strings";
@@ -39,7 +39,7 @@ export function People({ peers, following, onProfile }: { peers: Peer[]; followi
   );
 }
 
-/** The frame around the page while somebody is followed. */
+/** The frame around the page while the user follows someone. */
 export function FollowFrame({ peers, following }: { peers: Peer[]; following: Following }) {
   const peer = peers.find(({ client }) => client === following.client);
   return (

@@ -1,4 +1,4 @@
-/** Who can open this: links that anyone may use, and how they are taken back. */
+/** The share dialog: who has access, creating share links, and revoking them. */
 import { useEffect, useState } from "react";
 import { reportError } from "../app/actions";
 import { api, ApiError, type Config, type Link } from "../app/api";
@@ -81,7 +81,7 @@ async function load(id: string): Promise<State> {
   try {
     return { is: "links", links: await api.links(id) };
   } catch (error) {
-    // Readers, and whoever came by a link, do not share.
+    // Viewers and guests with a share link cannot share.
     if (error instanceof ApiError && error.status === 403) return { is: "forbidden" };
     throw error;
   }
@@ -150,7 +150,7 @@ function CopyButton({ text, label }: { text: string; label?: string }) {
     return () => { clearTimeout(timer); };
   }, [copied]);
   const copy = (): void => {
-    // There is no clipboard on pages that are not served securely: the link is shown instead.
+    // Undefined on pages that are not served securely: show the link instead.
     const clipboard = navigator.clipboard as Clipboard | undefined;
     if (!clipboard) {
       setManual(true);

@@ -1,5 +1,5 @@
-/** A board: Excalidraw on the shared `Map "elements"` and `Map "files"`. */
-import "../board/assets"; // before Excalidraw, which looks for its fonts as soon as it is loaded
+/** The page of a board: Excalidraw bound to the shared `Map "elements"` and `Map "files"`. */
+import "../board/assets"; // before Excalidraw, which reads these settings when it loads
 import { lazy, Suspense, useCallback, useMemo, useState } from "react";
 import type { ExcalidrawImperativeAPI } from "@excalidraw/excalidraw/types";
 import { reportError } from "../app/actions";

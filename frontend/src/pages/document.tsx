@@ -1,4 +1,4 @@
-/** A document: BlockNote on the shared `XmlFragment "document-store"`. */
+/** The page of a document: BlockNote bound to the shared `XmlFragment "document-store"`. */
 import { lazy, Suspense, useCallback, useMemo, useState } from "react";
 import { reportError } from "../app/actions";
 import { tidyTitle } from "../app/identity";
@@ -12,7 +12,7 @@ import type { MenuItem } from "../ui/menu";
 import { showToast } from "../ui/toast";
 import { BodySkeleton, PageSkeleton } from "./skeleton";
 
-// The page connects and loads its document while the editor is still on its way.
+// The page connects and loads its document while the editor's code is still loading.
 const Editor = lazy(() => import("../document/view"));
 
 export default function DocumentPage({ id }: { id: string }) {

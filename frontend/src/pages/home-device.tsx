@@ -1,4 +1,4 @@
-/** What was opened here before, where the server does not list documents for this person. */
+/** Documents opened on this device, shown if the server does not list documents for this user. */
 import { useState } from "react";
 import { pathOf } from "../app/api";
 import { recents } from "../app/recent";

@@ -1,11 +1,12 @@
 /**
- * The list of documents and boards, newest edit first.
+ * The list of documents and boards, most recently edited first.
  *
  * Rules:
- *   HL1  It keeps itself up to date: soon after it appears, since the server takes a moment until its list has what was just
- *        typed; then now and then, and when the page is looked at again. What was shown with "Show more" stays shown.
- *   HL2  When the server is away, what is on the screen stays. With nothing to show: an error, tried again by itself.
- *   HL3  Whoever takes a row away from under the focus puts the focus on the next one.
+ *   HL1  The list polls for updates: soon after it appears, because the server takes a moment to list what was just typed,
+ *        then periodically, and when the page becomes visible again. Items loaded with "Show more" stay.
+ *   HL2  If the server is unavailable, the items already shown stay. If there are none, an error is shown, and the list
+ *        keeps retrying.
+ *   HL3  When the focused row is removed, the focus moves to the next row.
  */
 import { useCallback, useEffect, useRef, useState } from "react";
 import { duplicate, reportError, remove } from "../app/actions";
@@ -19,7 +20,7 @@ import { Menu, type MenuItem } from "../ui/menu";
 import { Message } from "../ui/message";
 import { RenameDialog } from "../ui/rename";
 
-/** Pauses between looks at the list: the first two are for what was just typed. */
+/** Polling intervals: the first two are short, for what was just typed. */
 const POLL_INTERVALS_MS = [2500, 4000, 30_000];
 const RETRY_MS = 4000;
 const TYPING_MS = 180;
@@ -30,7 +31,7 @@ type Filter = "all" | "document" | "board";
 
 interface Loaded {
   is: "loaded";
-  /** What was asked for. */
+  /** The filter and query of the request. */
   key: string;
   items: Item[];
   total: number;
@@ -39,7 +40,7 @@ interface Loaded {
 
 type State = { is: "loading" } | { is: "failed" } | Loaded;
 
-/** One after another, none twice: what was edited between two pages stands in both. */
+/** Concatenate pages without duplicates: an item edited between two requests is on both pages. */
 function mergePages(before: Item[], after: Item[]): Item[] {
   const known = new Set(before.map(({ id }) => id));
   return [...before, ...after.filter(({ id }) => !known.has(id))];
@@ -47,9 +48,9 @@ function mergePages(before: Item[], after: Item[]): Item[] {
 
 const kindOf = (filter: Filter): Kind | undefined => (filter === "all" ? undefined : filter);
 
-/** At least so many, if there are (HL1). */
+/** Fetch at least `atLeast` items, if that many exist (HL1). */
 async function fetchList(query: string, filter: Filter, atLeast: number, signal: AbortSignal): Promise<Loaded> {
-  // Whole pages: what is brought back or copied has room in the last one.
+  // Whole pages, so that restored or duplicated items fit in the last one.
   const wanted = Math.max(1, Math.ceil(atLeast / PAGE_SIZE)) * PAGE_SIZE;
   const asked = { search: query, kind: kindOf(filter), limit: Math.min(MAX_PAGE_SIZE, wanted) };
   let page = await api.list(asked, signal);
@@ -63,9 +64,9 @@ async function fetchList(query: string, filter: Filter, atLeast: number, signal:
 
 interface Props {
   query: string;
-  /** The server does not list documents for this person. */
+  /** Called when the server does not list documents for this user. */
   onRefused: () => void;
-  /** It does. */
+  /** Called when it does. */
   onListed: () => void;
 }
 
@@ -91,7 +92,7 @@ export function List({ query, onRefused, onListed }: Props) {
       polls += 1;
       try {
         const list = await fetchList(query, filter, shown.current, abort.signal);
-        // Another page has come in the meantime: this answer knows nothing of it.
+        // Another page was loaded in the meantime, which this response does not include.
         if (list.following !== null && list.items.length < shown.current) pause = 0;
         else {
           shown.current = list.items.length;
@@ -100,7 +101,7 @@ export function List({ query, onRefused, onListed }: Props) {
         onListed();
       } catch (error) {
         if (abort.signal.aborted) return;
-        // Where tokens decide, nobody is shown what others have.
+        // On servers with tokens, users without one cannot list documents.
         if (error instanceof ApiError && (error.status === 401 || error.status === 403)) {
           onRefused();
           return;
@@ -193,7 +194,7 @@ interface RowProps {
   item: Item;
   onChanged: () => void;
   onRenamed: (item: Item) => void;
-  /** It goes away, and no other row is left for the focus. */
+  /** Called when the row goes away and no other row is left to focus. */
   onEmptied: () => void;
 }
 

@@ -1,4 +1,4 @@
-/** Short messages at the bottom: announced to screen readers, with at most one action, gone after a while. */
+/** Short messages at the bottom of the page: announced to screen readers, with at most one action, and temporary. */
 import { useLayoutEffect, useRef, useSyncExternalStore } from "react";
 import { t } from "../strings";
 import { focusMain } from "./focus";
@@ -9,7 +9,7 @@ export interface Toast {
   text: string;
   action?: { label: string; run: () => void } | undefined;
   isError: boolean;
-  /** Somebody works with the keyboard: the action gets the focus, which is far from the end of the page otherwise. */
+  /** For keyboard users: the action takes the focus, because it is many Tab stops away otherwise. */
   takesFocus: boolean;
 }
 
@@ -18,7 +18,7 @@ let nextId = 1;
 const listeners = new Set<() => void>();
 const timers = new Map<number, ReturnType<typeof setTimeout>>();
 const SHOWN_MS = 6000;
-/** Long enough to read, to decide and to reach the button. */
+/** Long enough to read the message, decide and reach the button. */
 const WITH_ACTION_MS = 12_000;
 
 function setToasts(list: readonly Toast[]): void {
@@ -66,7 +66,7 @@ function ToastItem({ toast }: { toast: Toast }) {
     const before = document.activeElement;
     if (toast.takesFocus) own?.querySelector<HTMLElement>(".toast-action")?.focus();
     return () => {
-      // The focus goes back to where it was, or to the page; it is never lost with the toast.
+      // Return the focus to where it was, or to the page, so that it is not lost with the toast.
       if (!own?.contains(document.activeElement)) return;
       const back = before instanceof HTMLElement && before !== document.body && before.isConnected && !own.contains(before);
       if (back) before.focus({ preventScroll: true });
@@ -75,7 +75,7 @@ function ToastItem({ toast }: { toast: Toast }) {
   }, [toast]);
   return (
     <div ref={box} className={toast.isError ? "toast error" : "toast"}
-      // Nothing vanishes under the pointer or while it has the focus.
+      // A toast does not disappear while it is hovered or focused.
       onPointerEnter={() => { clearTimeout(timers.get(toast.id)); }} onPointerLeave={() => { startTimer(toast); }}
       onFocus={() => { clearTimeout(timers.get(toast.id)); }} onBlur={() => { startTimer(toast); }}
       onKeyDown={(event) => { if (event.key === "Escape") dismiss(toast.id); }}>
