@@ -10,7 +10,7 @@ import { t } from "./strings";
 import "./styles/fonts.css";
 import "./styles/base.css";
 import "./styles/home.css";
-import "./styles/page.css";
+import "./styles/shell.css";
 import { SearchIcon } from "./ui/icons";
 import { focusMain } from "./ui/focus";
 import { Message } from "./ui/message";

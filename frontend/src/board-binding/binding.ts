@@ -20,8 +20,8 @@
  */
 import type { Awareness } from "y-protocols/awareness";
 import type * as Y from "yjs";
-import { arrowsByShape, withMissingArrows, referencedIds, type LinkedElement } from "./bindings";
-import { sanitize } from "./fit";
+import { arrowsByShape, withMissingArrows, referencedIds, type LinkedElement } from "./arrows";
+import { sanitize } from "./sanitize";
 import { limitSize, diffGeometry, extendStroke, applyLive, parseLive, type Live } from "./live";
 import { changedFields, mergeGroup, withFields } from "./merge";
 import { Presence } from "./presence";

@@ -5,7 +5,7 @@
 import type { ExcalidrawImperativeAPI } from "@excalidraw/excalidraw/types";
 import { useEffect, useRef } from "react";
 import type { DocumentSession } from "../connection/session";
-import type { Peer } from "../page/hooks";
+import type { Peer } from "../shell/hooks";
 import { readPointer } from "./peers";
 
 const LABEL_MS = 2000;

@@ -1,7 +1,7 @@
 /** Validates other clients' presence on a board and converts it for Excalidraw. */
 import type { Collaborator, SocketId } from "@excalidraw/excalidraw/types";
 import type { Awareness } from "y-protocols/awareness";
-import type { Peer } from "../page/hooks";
+import type { Peer } from "../shell/hooks";
 
 const isNumber = (value: unknown): value is number => typeof value === "number" && Number.isFinite(value);
 

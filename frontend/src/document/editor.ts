@@ -8,7 +8,7 @@ import { currentPerson } from "../app/identity";
 import type { DocumentSession } from "../connection/session";
 import { t } from "../strings";
 import { createCursor } from "./cursor";
-import { blockSchema } from "./foreign";
+import { blockSchema } from "./external-media";
 import { fileUrlResolver, upload } from "./images";
 import { Copy, type Schema } from "./unknown";
 

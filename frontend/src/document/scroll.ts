@@ -1,7 +1,7 @@
 /** Publishes each user's scroll position in a document, and follows another user's. */
 import { useEffect } from "react";
 import type { DocumentSession } from "../connection/session";
-import type { Following, Peer } from "../page/hooks";
+import type { Following, Peer } from "../shell/hooks";
 
 interface View {
   block: string;

@@ -7,7 +7,7 @@ import { useEffect, useRef, type ClipboardEvent } from "react";
 import { reportError } from "../app/actions";
 import { useDark } from "../app/theme";
 import type { DocumentSession } from "../connection/session";
-import { useLatest, type Following, type Peer } from "../page/hooks";
+import { useLatest, type Following, type Peer } from "../shell/hooks";
 import "../styles/document.css";
 import { t } from "../strings";
 import { focusMain } from "../ui/focus";

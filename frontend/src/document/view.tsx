@@ -1,7 +1,7 @@
 /** A document's text: editable if the editor knows all of its content, otherwise read-only. */
 import { useEffect, useLayoutEffect, useState, useSyncExternalStore } from "react";
 import type { DocumentSession } from "../connection/session";
-import type { Following, Peer } from "../page/hooks";
+import type { Following, Peer } from "../shell/hooks";
 import { BodySkeleton } from "../pages/skeleton";
 import { t } from "../strings";
 import * as Icons from "../ui/icons";

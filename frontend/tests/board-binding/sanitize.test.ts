@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import * as Y from "yjs";
-import { sanitize, isOrderKey } from "../../src/board-binding/fit";
+import { sanitize, isOrderKey } from "../../src/board-binding/sanitize";
 import type { BoardElement } from "../../src/board-binding/shape";
 import { ElementStore } from "../../src/board-binding/store";
 
