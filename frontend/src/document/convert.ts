@@ -9,7 +9,7 @@
 import { api, ownFilePath } from "../app/api";
 import type { DocumentSession } from "../connection/session";
 import type { DocumentEditor } from "./editor";
-import { upload } from "./images";
+import { upload } from "./upload";
 
 type Block = DocumentEditor["document"][number];
 

@@ -9,7 +9,7 @@ import type { DocumentSession } from "../connection/session";
 import { t } from "../strings";
 import { createCursor } from "./cursor";
 import { blockSchema } from "./external-media";
-import { fileUrlResolver, upload } from "./images";
+import { fileUrlResolver, upload } from "./upload";
 import { Copy, type Schema } from "./unknown";
 
 const FRAGMENT = "document-store";

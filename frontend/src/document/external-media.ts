@@ -4,13 +4,16 @@
  * The page contacts no other host, so that a document cannot reveal who reads it.
  */
 import { BlockNoteSchema, defaultBlockSpecs } from "@blocknote/core";
+import { ownFilePath } from "../app/api";
 import { t } from "../strings";
-import { isExternal } from "./images";
 
 interface Media {
   type: string;
   props: { url: string; name: string; caption: string };
 }
+
+/** Whether a URL is on another host, so that the page must not load it. */
+const isExternal = (url: string): boolean => url !== "" && ownFilePath(url) === null && !/^(data:image\/|blob:)/i.test(url);
 
 function externalCard(kind: string, { type, props: { url, name, caption } }: Media): HTMLElement {
   const address = URL.canParse(url) ? new URL(url) : null;

@@ -13,7 +13,7 @@ import { t } from "../strings";
 import { focusMain } from "../ui/focus";
 import { updateCursor } from "./cursor";
 import type { DocumentEditor } from "./editor";
-import { filesIn, insertFiles } from "./images";
+import { filesIn, insertFiles } from "./paste";
 import { useScrollPresence } from "./scroll";
 
 /** Block types left out of the menu: the server stores images only. */

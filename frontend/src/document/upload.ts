@@ -1,18 +1,10 @@
-/**
- * Images in a document: uploaded to the server, fetched with the document's token, inserted by pasting and dropping.
- *
- * Rules:
- *   G1  A file that cannot be uploaded is refused before a block is created for it. A block whose upload fails is removed.
- *   G2  Dropping a file outside the text does not navigate away from the page.
- *   G3  An image copied from another page is inserted as an image, not as a URL on another host.
- */
+/** Images in a document: uploaded to the server, and fetched with the document's token. */
 import { reportError } from "../app/actions";
 import { api, ApiError, ownFilePath, UnreachableError } from "../app/api";
 import { tokenOf } from "../app/tokens";
 import type { DocumentSession } from "../connection/session";
 import { size, t } from "../strings";
 import { showToast } from "../ui/toast";
-import type { DocumentEditor } from "./editor";
 
 export const IMAGES = ["image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"];
 
@@ -21,7 +13,7 @@ const UPLOAD_RETRY_MS = 10_000;
 let cachedLimit: Promise<number> | undefined;
 
 /** The server's size limit for files, in bytes; Infinity if unknown. */
-function maxFileBytes(): Promise<number> {
+export function maxFileBytes(): Promise<number> {
   cachedLimit ??= api.config().then(({ limits }) => limits.max_file_bytes, () => {
     cachedLimit = undefined;
     return Infinity;
@@ -67,9 +59,6 @@ async function uploadWithRetry(session: DocumentSession, file: File): Promise<st
   }
 }
 
-/** Whether a URL is on another host, so that the page must not load it. */
-export const isExternal = (url: string): boolean => url !== "" && ownFilePath(url) === null && !/^(data:image\/|blob:)/i.test(url);
-
 /** Resolves image URLs. Images that need a token are fetched with it, because tokens do not belong in URLs. */
 export function fileUrlResolver(session: DocumentSession): (url: string) => Promise<string> {
   const fetched = new Map<string, Promise<string>>();
@@ -84,45 +73,4 @@ export function fileUrlResolver(session: DocumentSession): (url: string) => Prom
     }
     return promise;
   };
-}
-
-/** The files to insert. None if text was copied that merely comes with an image of itself, as from office programs. */
-export function filesIn(data: DataTransfer): File[] {
-  const files = [...data.files];
-  if (files.length === 0) return [];
-  const html = data.getData("text/html");
-  if (!html) return data.getData("text/plain") ? [] : files;
-  const { body } = new DOMParser().parseFromString(html, "text/html");
-  return body.textContent.trim() === "" && body.querySelector("img") ? files : []; // G3
-}
-
-/** Insert files after or before a block, in order. */
-export async function insertFiles(editor: DocumentEditor, files: File[], at: { id: string; placement: "before" | "after" }): Promise<void> {
-  const supported = files.filter((file) => IMAGES.includes(file.type));
-  if (supported.length < files.length) showToast(t.failed.uploadTypes, { isError: true }); // G1
-  const maxBytes = await maxFileBytes();
-  const accepted = supported.filter((file) => file.size <= maxBytes);
-  if (accepted.length < supported.length) showToast(t.failed.uploadTooLarge(size(maxBytes)), { isError: true });
-  let { id, placement } = at;
-  for (const file of accepted) {
-    const near = editor.getBlock(id);
-    if (!near) return;
-    const block = { type: "image" as const, props: { name: file.name } };
-    const isEmpty = near.type === "paragraph" && Array.isArray(near.content) && near.content.length === 0 && near.children.length === 0;
-    const made = isEmpty ? editor.updateBlock(near, block) : editor.insertBlocks([block], near, placement)[0];
-    if (!made) return;
-    [id, placement] = [made.id, "after"];
-    try {
-      const url = await editor.uploadFile?.(file, made.id);
-      if (typeof url === "string" && editor.getBlock(made.id)) editor.updateBlock(made.id, { type: "image", props: { url } });
-    } catch {
-      // `upload` has told the user.
-      if (!editor.getBlock(made.id)) continue;
-      if (isEmpty) editor.updateBlock(made.id, { type: "paragraph", props: {} });
-      else {
-        editor.removeBlocks([made.id]);
-        id = near.id;
-      }
-    }
-  }
 }
