@@ -1,11 +1,11 @@
 import { lazy, Suspense, useEffect, useRef, type ReactNode } from "react";
 import { createRoot } from "react-dom/client";
-import { ErrorBoundary } from "./app/boundary";
-import { preload } from "./app/preload";
+import { ErrorBoundary } from "./shell/boundary";
+import { preload } from "./pages/preload";
 import { HOME, navigate, parse, type Route, useRoute } from "./app/router";
 import { registerWorker } from "./offline/register";
 import { HomePage } from "./pages/home";
-import { PageSkeleton } from "./pages/skeleton";
+import { PageSkeleton } from "./ui/skeleton";
 import { t } from "./strings";
 import "./styles/fonts.css";
 import "./styles/base.css";

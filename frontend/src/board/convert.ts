@@ -3,7 +3,7 @@ import {
   CaptureUpdateAction, exportToBlob, exportToSvg, getCommonBounds, loadFromBlob, restoreElements, serializeAsJSON,
 } from "@excalidraw/excalidraw";
 import type { ExcalidrawImperativeAPI } from "@excalidraw/excalidraw/types";
-import { reportError } from "../app/actions";
+import { reportError } from "../shell/actions";
 import { isDataUrl } from "../board-binding";
 import { t } from "../strings";
 

@@ -3,7 +3,7 @@ import { Excalidraw, MainMenu } from "@excalidraw/excalidraw";
 import "@excalidraw/excalidraw/index.css";
 import type { AppState, ExcalidrawImperativeAPI, BinaryFileData } from "@excalidraw/excalidraw/types";
 import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
-import { reportError } from "../app/actions";
+import { reportError } from "../shell/actions";
 import { api as rest, ApiError } from "../app/api";
 import { useDark } from "../app/theme";
 import { BoardBinding, BoardFiles, RefusedError, type FileElement, type FileHost } from "../board-binding";

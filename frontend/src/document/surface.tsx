@@ -4,7 +4,7 @@ import { BlockNoteView } from "@blocknote/mantine";
 import "@blocknote/mantine/style.css";
 import { getDefaultReactSlashMenuItems, SuggestionMenuController } from "@blocknote/react";
 import { useEffect, useRef, type ClipboardEvent } from "react";
-import { reportError } from "../app/actions";
+import { reportError } from "../shell/actions";
 import { useDark } from "../app/theme";
 import type { DocumentSession } from "../connection/session";
 import { useLatest, type Following, type Peer } from "../shell/hooks";

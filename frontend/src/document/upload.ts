@@ -1,5 +1,5 @@
 /** Images in a document: uploaded to the server, and fetched with the document's token. */
-import { reportError } from "../app/actions";
+import { reportError } from "../shell/actions";
 import { api, ApiError, ownFilePath, UnreachableError } from "../app/api";
 import { tokenOf } from "../app/tokens";
 import type { DocumentSession } from "../connection/session";

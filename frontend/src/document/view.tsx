@@ -2,7 +2,7 @@
 import { useEffect, useLayoutEffect, useState, useSyncExternalStore } from "react";
 import type { DocumentSession } from "../connection/session";
 import type { Following, Peer } from "../shell/hooks";
-import { BodySkeleton } from "../pages/skeleton";
+import { BodySkeleton } from "../ui/skeleton";
 import { t } from "../strings";
 import * as Icons from "../ui/icons";
 import { copyOf, createEditor, schema, fragmentOf, unbind, type DocumentEditor } from "./editor";

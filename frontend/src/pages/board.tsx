@@ -2,7 +2,7 @@
 import "../board/assets"; // before Excalidraw, which reads these settings when it loads
 import { lazy, Suspense, useCallback, useMemo, useState } from "react";
 import type { ExcalidrawImperativeAPI } from "@excalidraw/excalidraw/types";
-import { reportError } from "../app/actions";
+import { reportError } from "../shell/actions";
 import { tidyTitle } from "../app/identity";
 import { chooseFile, download, fileName } from "../app/files";
 import { Frame } from "../shell/frame";
@@ -11,7 +11,7 @@ import { t } from "../strings";
 import * as Icons from "../ui/icons";
 import type { MenuItem } from "../ui/menu";
 import { showToast } from "../ui/toast";
-import { BodySkeleton, PageSkeleton } from "./skeleton";
+import { BodySkeleton, PageSkeleton } from "../ui/skeleton";
 
 const View = lazy(() => import("../board/view"));
 

@@ -1,6 +1,6 @@
 /** The page of a document: BlockNote bound to the shared `XmlFragment "document-store"`. */
 import { lazy, Suspense, useCallback, useMemo, useState } from "react";
-import { reportError } from "../app/actions";
+import { reportError } from "../shell/actions";
 import { tidyTitle } from "../app/identity";
 import { chooseFile, download, fileName } from "../app/files";
 import type { DocumentEditor } from "../document/editor";
@@ -10,7 +10,7 @@ import { t } from "../strings";
 import * as Icons from "../ui/icons";
 import type { MenuItem } from "../ui/menu";
 import { showToast } from "../ui/toast";
-import { BodySkeleton, PageSkeleton } from "./skeleton";
+import { BodySkeleton, PageSkeleton } from "../ui/skeleton";
 
 // The page connects and loads its document while the editor's code is still loading.
 const Editor = lazy(() => import("../document/view"));

@@ -2,7 +2,7 @@
 import { useState } from "react";
 import { pathOf } from "../app/api";
 import { recents } from "../app/recent";
-import { preload } from "../app/preload";
+import { preload } from "./preload";
 import { follow } from "../app/router";
 import { ago, t } from "../strings";
 import { iconOf, nameOf } from "../ui/kinds";

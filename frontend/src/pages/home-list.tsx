@@ -9,9 +9,9 @@
  *   HL3  When the focused row is removed, the focus moves to the next row.
  */
 import { useCallback, useEffect, useRef, useState } from "react";
-import { duplicate, reportError, remove } from "../app/actions";
+import { duplicate, reportError, remove } from "../shell/actions";
 import { api, ApiError, pathOf, type Item, type Kind } from "../app/api";
-import { preload } from "../app/preload";
+import { preload } from "./preload";
 import { follow } from "../app/router";
 import { ago, t } from "../strings";
 import * as Icons from "../ui/icons";

@@ -1,9 +1,9 @@
 /** The home page: creating, finding and listing documents and boards. Loads without the editors. */
 import { useCallback, useEffect, useRef, useState } from "react";
-import { reportError } from "../app/actions";
+import { reportError } from "../shell/actions";
 import { api, pathOf, type Kind, type Template } from "../app/api";
 import { usePerson } from "../app/identity";
-import { preload } from "../app/preload";
+import { preload } from "./preload";
 import { follow, HOME, navigate } from "../app/router";
 import { t } from "../strings";
 import { Avatar } from "../ui/avatar";

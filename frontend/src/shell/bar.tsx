@@ -1,6 +1,6 @@
 /** The top bar of documents and boards: back, title, status, people, sharing, menu. */
 import { useCallback, useEffect, useRef, useState } from "react";
-import { duplicate, remove } from "../app/actions";
+import { duplicate, remove } from "./actions";
 import { useRights } from "../app/access";
 import { pathOf } from "../app/api";
 import { follow, HOME, navigate } from "../app/router";

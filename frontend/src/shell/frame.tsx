@@ -8,7 +8,7 @@
  *   R3  If access ends while there are unsaved edits, they stay visible so that the user can copy them.
  */
 import { useEffect, useState, type ReactNode } from "react";
-import { reportError } from "../app/actions";
+import { reportError } from "./actions";
 import { useRights } from "../app/access";
 import { api, pathOf } from "../app/api";
 import { addRecent } from "../app/recent";
@@ -16,7 +16,7 @@ import { HOME, isInAppNavigation, navigate } from "../app/router";
 import { tokenOf } from "../app/tokens";
 import type { Cause } from "../connection/causes";
 import { SCHEMA, type DocumentSession } from "../connection/session";
-import { BodySkeleton } from "../pages/skeleton";
+import { BodySkeleton } from "../ui/skeleton";
 import { t } from "../strings";
 import { focusMain } from "../ui/focus";
 import * as Icons from "../ui/icons";

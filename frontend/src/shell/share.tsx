@@ -1,6 +1,6 @@
 /** The share dialog: who has access, creating share links, and revoking them. */
 import { useEffect, useState } from "react";
-import { reportError } from "../app/actions";
+import { reportError } from "./actions";
 import { api, ApiError, type Config, type Link } from "../app/api";
 import { t } from "../strings";
 import { Avatar } from "../ui/avatar";

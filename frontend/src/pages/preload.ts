@@ -1,5 +1,5 @@
 /** Fetch an editor as soon as it is likely to be needed, all files in parallel instead of one after another. */
-import type { Kind } from "./api";
+import type { Kind } from "../app/api";
 
 const started = new Set<Kind>();
 
@@ -8,8 +8,8 @@ export function preload(kind: Kind): void {
   started.add(kind);
   const work = kind === "board"
     // In this order: the page sets the path of Excalidraw's fonts before Excalidraw loads.
-    ? import("../pages/board").then(() => import("../board/view"))
-    : Promise.all([import("../pages/document"), import("../document/view")]);
+    ? import("./board").then(() => import("../board/view"))
+    : Promise.all([import("./document"), import("../document/view")]);
   // The page that needs the editor requests it again and reports the error.
   work.catch((error: unknown) => { console.info("preload failed:", error); });
 }

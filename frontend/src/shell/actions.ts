@@ -1,8 +1,8 @@
 /** Actions on a document, shared by its page and the list. Every failure is shown to the user. */
 import { t } from "../strings";
 import { showToast } from "../ui/toast";
-import { api, ApiError, UnreachableError, type Item } from "./api";
-import { removeRecent } from "./recent";
+import { api, ApiError, UnreachableError, type Item } from "../app/api";
+import { removeRecent } from "../app/recent";
 
 /** Show the user that something failed, with the server's message if there is one. */
 export function reportError(text: string, error: unknown): void {
