@@ -1,8 +1,7 @@
-/** All user-visible text. A translation is another object of the same type. */
-import type { Cause } from "./connection/causes";
-import type { Label } from "./connection/status";
+/** All user-visible text. A translation is another object of the same type. Imports nothing, so that everything can import it. */
 
-const chip: Record<Label, string> = {
+/** By the `Label` of connection/status.ts. */
+const chip = {
   loading: "Loading…",
   saving: "Saving…",
   saved: "Saved",
@@ -12,7 +11,8 @@ const chip: Record<Label, string> = {
   live: "Up to date",
 };
 
-const causes: Record<Cause, string> = {
+/** By the `Cause` of connection/causes.ts. */
+const causes = {
   "signed-out": "Your link is no longer valid. Open the document with a current link to continue.",
   "access-removed": "You no longer have access to this document.",
   "deleted": "This document was deleted.",
