@@ -50,7 +50,7 @@ describe("tokens, where nothing can be kept,", () => {
 describe("files of a document", () => {
   it("are fetched from this server's files only, however their address is written", async () => {
     vi.stubGlobal("location", { origin: "http://here", pathname: "/", href: "http://here/" });
-    const { api, ownFile } = await import("../../src/app/api");
+    const { api, ownFilePath: ownFile } = await import("../../src/app/api");
     expect(ownFile("/api/files/team%2Fé/a.png")).toBe("/api/files/team%2F%C3%A9/a.png");
     expect(ownFile("http://here/api/files/x/a.png")).toBe("/api/files/x/a.png");
     const others = ["//evil/api/files/x", "/\\evil/api/files/x", "/\t/evil/api/files/x", "http://evil/api/files/x", "/api/files/../documents/x",
@@ -77,7 +77,7 @@ const claims = (payload: object): string => `h.${btoa(JSON.stringify(payload)).r
 
 describe("tokens of one document", () => {
   it("are kept beside each other, the newest first, until it is known which opens more (K5)", async () => {
-    const { isLink, keepTokens, takeToken, tokenOf, tokensOf } = await import("../../src/app/tokens");
+    const { isLink, storeTokens: keepTokens, takeToken, tokenOf, tokensOf } = await import("../../src/app/tokens");
     for (const token of ["edit", "view", "view", "other", "last"]) takeToken("x", `http://here/d/x#token=${token}`);
     expect(tokensOf("x")).toEqual(["last", "other", "view"]);
     keepTokens("x", ["view"]);
@@ -111,7 +111,7 @@ describe("tokens of one document", () => {
       Promise.resolve((answers[headers.get("authorization")?.slice(7) ?? ""] ?? Response.error()).clone()));
     vi.stubGlobal("fetch", ask);
     const { chooseToken } = await import("../../src/app/access");
-    const { keepTokens, tokenOf, tokensOf } = await import("../../src/app/tokens");
+    const { storeTokens: keepTokens, tokenOf, tokensOf } = await import("../../src/app/tokens");
     keepTokens("x", ["view"]);
     expect(chooseToken("x")).toBeNull();
     keepTokens("x", ["view", "old"]);

@@ -1,4 +1,4 @@
-/** What pages read of an open document. */
+/** React hooks for an open document. */
 import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from "react";
 import { currentPerson, isColour, tidyName, tidyTitle, usePerson } from "../app/identity";
 import { chooseToken } from "../app/access";
@@ -6,7 +6,7 @@ import { openSession, type DocumentSession } from "../connection/session";
 import type { State } from "../connection/status";
 import { t } from "../strings";
 
-/** The document, open for as long as the page is. */
+/** The document's session, open for as long as the page is mounted. */
 export function useSession(id: string): DocumentSession | null {
   const [session, setSession] = useState<DocumentSession | null>(null);
   const person = usePerson();
@@ -23,7 +23,7 @@ export function useSession(id: string): DocumentSession | null {
     else open();
     return () => {
       gone = true;
-      // After the editor's own cleaning up, which comes later than its page's, and commits what is still in its hands.
+      // After the editor's cleanup, which runs after its page's and commits pending changes.
       queueMicrotask(() => { opened?.leave(); });
     };
   }, [id]);
@@ -33,7 +33,7 @@ export function useSession(id: string): DocumentSession | null {
 
 export const useStatus = (session: DocumentSession): State => useSyncExternalStore(session.subscribe, session.snapshot);
 
-/** One value of the document's `Map "meta"`. */
+/** A value of the document's `Map "meta"`. */
 export function useMeta(session: DocumentSession, field: string): unknown {
   return useSyncExternalStore(
     useCallback((listener) => {
@@ -44,7 +44,7 @@ export function useMeta(session: DocumentSession, field: string): unknown {
   );
 }
 
-/** The title as it can be shown: others may have written anything there. */
+/** The title, sanitized for display: other clients may have written anything there. */
 export function useTitle(session: DocumentSession): string {
   return tidyTitle(useMeta(session, "title"));
 }
@@ -53,20 +53,20 @@ export interface Peer {
   client: number;
   name: string;
   color: string;
-  /** Nothing has come from them for a minute. */
+  /** No presence update from them for a minute. */
   away: boolean;
 }
 
 const AWAY_MS = 60_000;
 
-/** Who else is here; what they say of themselves is checked. */
+/** The other users who have the document open, with validated names and colours. */
 export function usePeers(session: DocumentSession): Peer[] {
   const [peers, setPeers] = useState<Peer[]>([]);
   useEffect(() => {
     const { awareness } = session;
     const moved = new Map<number, number>();
     let before = "";
-    const look = (): void => {
+    const refresh = (): void => {
       const now = Date.now();
       const list: Peer[] = [];
       for (const [client, state] of awareness.getStates()) {
@@ -82,20 +82,20 @@ export function usePeers(session: DocumentSession): Peer[] {
         });
       }
       list.sort((a, b) => a.client - b.client);
-      const print = JSON.stringify(list);
-      if (print === before) return;
-      before = print;
+      const key = JSON.stringify(list);
+      if (key === before) return;
+      before = key;
       setPeers(list);
     };
     const changed = ({ added, updated, removed }: Record<"added" | "updated" | "removed", number[]>): void => {
       const now = Date.now();
       for (const client of [...added, ...updated]) moved.set(client, now);
       for (const client of removed) moved.delete(client);
-      look();
+      refresh();
     };
     awareness.on("change", changed);
-    const timer = setInterval(look, 5000);
-    look();
+    const timer = setInterval(refresh, 5000);
+    refresh();
     return () => {
       awareness.off("change", changed);
       clearInterval(timer);
@@ -109,7 +109,7 @@ export interface Following {
   follow: (client: number | null) => void;
 }
 
-/** Whom this person follows; ends with Escape, with scrolling by themselves, and when the other one leaves. */
+/** The peer whom the user follows. Ends on Escape, when the user scrolls, and when the peer leaves. */
 export function useFollowing(peers: Peer[]): Following {
   const [client, follow] = useState<number | null>(null);
   const isHere = client === null || peers.some((peer) => peer.client === client);
@@ -121,7 +121,7 @@ export function useFollowing(peers: Peer[]): Following {
     };
     const own = ["wheel", "touchmove"] as const;
     for (const type of own) addEventListener(type, stop, { passive: true });
-    // Before Excalidraw, which lets nobody else hear of Escape.
+    // Captured before Excalidraw, which stops the propagation of Escape.
     addEventListener("keydown", onKey, true);
     return () => {
       for (const type of own) removeEventListener(type, stop);
@@ -131,7 +131,7 @@ export function useFollowing(peers: Peer[]): Following {
   return { client: isHere ? client : null, follow };
 }
 
-/** A function for a timer or a listener that always sees the latest values. */
+/** A ref to the latest value, for timers and listeners. */
 export function useLatest<T>(value: T): { readonly current: T } {
   const ref = useRef(value);
   useEffect(() => { ref.current = value; });

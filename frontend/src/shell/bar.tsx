@@ -1,6 +1,6 @@
-/** The top bar of documents and boards: back, title, status; people, share, the rest. */
+/** The top bar of documents and boards: back, title, status, people, sharing, menu. */
 import { useCallback, useEffect, useRef, useState } from "react";
-import { duplicate, remove } from "../app/actions";
+import { duplicate, remove } from "./actions";
 import { useRights } from "../app/access";
 import { pathOf } from "../app/api";
 import { follow, HOME, navigate } from "../app/router";
@@ -21,9 +21,9 @@ interface Props {
   kind: "document" | "board";
   peers: Peer[];
   following: Following;
-  /** There is a document to be named, shared and so on. */
+  /** Whether the document is open, so that it can be renamed, shared and so on. */
   isHere: boolean;
-  /** Import and export, which differ. */
+  /** Menu items for import and export, which differ between documents and boards. */
   items: MenuItem[];
 }
 
@@ -48,13 +48,13 @@ export function Bar({ session, kind, peers, following, isHere, items }: Props) {
     const onKey = (event: KeyboardEvent): void => {
       const target = event.target as HTMLElement;
       const isTyping = target.isContentEditable || target.closest("input, textarea, select, dialog") !== null;
-      const asks = (event.key === "/" && (event.ctrlKey || event.metaKey)) || (event.key === "?" && !isTyping);
-      if (!asks) return;
+      const isShortcut = (event.key === "/" && (event.ctrlKey || event.metaKey)) || (event.key === "?" && !isTyping);
+      if (!isShortcut) return;
       event.preventDefault();
       event.stopPropagation();
       setDialog("shortcuts");
     };
-    // Before the editors, which have a help of their own.
+    // Captured before the editors, which have their own help.
     addEventListener("keydown", onKey, true);
     return () => { removeEventListener("keydown", onKey, true); };
   }, []);
@@ -96,54 +96,54 @@ export function Bar({ session, kind, peers, following, isHere, items }: Props) {
   );
 }
 
-/** The title, shared as it is typed: after a pause, on Enter, and when it loses the focus. */
+/** The title, which is shared after a pause in typing, on Enter, and on blur. */
 function Title({ session, kind, canEdit }: { session: DocumentSession; kind: "document" | "board"; canEdit: boolean }) {
   const shared = useTitle(session);
   const [draft, setDraft] = useState<string | null>(null);
-  /** What was typed and is not shared yet. Once it is, the title is anybody's again. */
-  const waiting = useRef<{ text: string; timer: ReturnType<typeof setTimeout> } | null>(null);
+  /** Typed text that is not shared yet. */
+  const unshared = useRef<{ text: string; timer: ReturnType<typeof setTimeout> } | null>(null);
   const value = draft ?? shared;
 
-  const settle = useCallback((take: boolean): void => {
-    if (!waiting.current) return;
-    const tidy = waiting.current.text.trim();
-    clearTimeout(waiting.current.timer);
-    waiting.current = null;
+  const finish = useCallback((take: boolean): void => {
+    if (!unshared.current) return;
+    const tidy = unshared.current.text.trim();
+    clearTimeout(unshared.current.timer);
+    unshared.current = null;
     if (take && tidy && tidy !== session.meta.get("title")) session.meta.set("title", tidy);
     session.setPending("title", false);
   }, [session]);
   useEffect(() => {
-    const go = (): void => { settle(true); };
+    const go = (): void => { finish(true); };
     addEventListener("pagehide", go);
     return () => {
       removeEventListener("pagehide", go);
       go();
     };
-  }, [settle]);
+  }, [finish]);
 
   if (!canEdit) return <h1 className="title fixed">{shared || t.untitled[kind]}</h1>;
   return (
     <h1 className="title">
-      {/* As wide as its text, which only a second copy of it can tell. */}
+      {/* A hidden copy of the text gives the input its width. */}
       <span className="title-size" aria-hidden="true">{value || t.untitled[kind]}</span>
       <input value={value} maxLength={200} aria-label={t.bar.title} placeholder={t.untitled[kind]} spellCheck={false}
         onChange={(event) => {
           const text = event.target.value;
           setDraft(text);
           session.setPending("title", true);
-          clearTimeout(waiting.current?.timer);
-          waiting.current = { text, timer: setTimeout(() => { settle(true); }, TITLE_MS) };
+          clearTimeout(unshared.current?.timer);
+          unshared.current = { text, timer: setTimeout(() => { finish(true); }, TITLE_MS) };
         }}
         onKeyDown={(event) => {
-          // On to what the page is about, which takes the title: the focus would be lost otherwise.
+          // Moving the focus to the page's content commits the title, and keeps the focus from getting lost.
           if (event.key === "Enter") focusMain();
           if (event.key === "Escape") {
-            settle(false);
+            finish(false);
             setDraft(null);
           }
         }}
         onBlur={() => {
-          settle(true);
+          finish(true);
           setDraft(null);
         }} />
     </h1>

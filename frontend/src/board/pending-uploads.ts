@@ -1,4 +1,4 @@
-/** Images that the server does not have yet, in this browser's database. */
+/** Images that have not been uploaded yet, stored in IndexedDB. */
 import { ROOT } from "../app/root";
 import type { SceneFile } from "../board-binding";
 
@@ -18,7 +18,7 @@ async function run<T>(mode: IDBTransactionMode, work: (store: IDBObjectStore) =>
       const transaction = db.transaction(["files"], mode);
       const request = work(transaction.objectStore("files"));
       transaction.oncomplete = () => { resolve(request.result); };
-      transaction.onabort = () => { reject(transaction.error ?? new Error("the image could not be kept")); };
+      transaction.onabort = () => { reject(transaction.error ?? new Error("the image could not be stored")); };
     });
   } finally {
     db.close();
@@ -27,16 +27,16 @@ async function run<T>(mode: IDBTransactionMode, work: (store: IDBObjectStore) =>
 
 const key = (document: string, id: string): string => `${document}\n${id}`;
 
-export const keptFiles = {
-  // Without a database an image is still uploaded; it is only lost when the page is closed before.
-  keep: async (document: string, file: SceneFile): Promise<void> => {
+export const pendingUploads = {
+  // Without a database an image is still uploaded; it is lost only if the page is closed before that.
+  save: async (document: string, file: SceneFile): Promise<void> => {
     await run("readwrite", (store) => store.put(file, key(document, file.id))).catch((error: unknown) => {
-      console.warn("This browser keeps no copy of the image:", error);
+      console.warn("This browser stores no copy of the image:", error);
     });
   },
-  kept: (document: string, id: string): Promise<SceneFile | undefined> =>
+  load: (document: string, id: string): Promise<SceneFile | undefined> =>
     run<SceneFile | undefined>("readonly", (store) => store.get(key(document, id)) as IDBRequest<SceneFile | undefined>).catch(() => undefined),
-  forget: async (document: string, id: string): Promise<void> => {
+  remove: async (document: string, id: string): Promise<void> => {
     await run("readwrite", (store) => store.delete(key(document, id))).catch(() => undefined);
   },
 };

@@ -1,4 +1,4 @@
-/** Who is here: at most five faces, a click follows one; the rest in a list. */
+/** The users who are here: at most five avatars, and a menu for the rest. Clicking one follows that user. */
 import { usePerson } from "../app/identity";
 import { useNarrow } from "../app/theme";
 import { t } from "../strings";
@@ -6,12 +6,12 @@ import { Avatar } from "../ui/avatar";
 import { Menu } from "../ui/menu";
 import type { Following, Peer } from "./hooks";
 
-const MOST = 5;
+const MAX_FACES = 5;
 
 export function People({ peers, following, onProfile }: { peers: Peer[]; following: Following; onProfile: () => void }) {
   const person = usePerson();
-  const most = useNarrow() ? 1 : MOST;
-  const shown = peers.length > most ? peers.slice(0, most - 1) : peers;
+  const maxFaces = useNarrow() ? 1 : MAX_FACES;
+  const shown = peers.length > maxFaces ? peers.slice(0, maxFaces - 1) : peers;
   const rest = peers.slice(shown.length);
   const labelOf = (peer: Peer): string =>
     (peer.client === following.client ? t.bar.unfollow(peer.name) : t.bar.follow(peer.name)) + (peer.away ? ` (${t.bar.idle})` : "");
@@ -39,7 +39,7 @@ export function People({ peers, following, onProfile }: { peers: Peer[]; followi
   );
 }
 
-/** The frame around the page while somebody is followed. */
+/** The frame around the page while the user follows someone. */
 export function FollowFrame({ peers, following }: { peers: Peer[]; following: Following }) {
   const peer = peers.find(({ client }) => client === following.client);
   return (

@@ -1,4 +1,4 @@
-/** What is shown until there is a document: its shape, never an empty editor. */
+/** Placeholders shown while a document loads, instead of an empty editor. */
 import { t } from "../strings";
 
 export function BodySkeleton({ kind }: { kind: "document" | "board" }) {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import * as Y from "yjs";
-import { fitted, isOrderKey } from "../../src/board-binding/fit";
+import { sanitize, isOrderKey } from "../../src/board-binding/sanitize";
 import type { BoardElement } from "../../src/board-binding/shape";
 import { ElementStore } from "../../src/board-binding/store";
 
@@ -14,7 +14,7 @@ const sound = {
 };
 
 const fit = (fields: Record<string, unknown>): Record<string, unknown> | null =>
-  fitted({ ...sound, ...fields }) as Record<string, unknown> | null;
+  sanitize({ ...sound, ...fields }) as Record<string, unknown> | null;
 
 describe("what is shown of an element", () => {
   it("is the element as it is, when it is sound (V2)", () => {
@@ -33,8 +33,8 @@ describe("what is shown of an element", () => {
   });
 
   it("has what its type needs", () => {
-    expect(fitted({ ...sound, type: "freedraw", points: undefined } as unknown as BoardElement)).toMatchObject({ points: [[0, 0]], pressures: [], simulatePressure: true });
-    expect(fitted({ id: "t", version: 1, versionNonce: 1, isDeleted: false, type: "text" })).toMatchObject({ text: "", fontSize: 20, lineHeight: 1.25 });
+    expect(sanitize({ ...sound, type: "freedraw", points: undefined } as unknown as BoardElement)).toMatchObject({ points: [[0, 0]], pressures: [], simulatePressure: true });
+    expect(sanitize({ id: "t", version: 1, versionNonce: 1, isDeleted: false, type: "text" })).toMatchObject({ text: "", fontSize: 20, lineHeight: 1.25 });
   });
 
   it("is nothing, when its type is not known or holds a page (V3)", () => {

@@ -1,7 +1,8 @@
 /** Two and more boards on documents that are wired together, and an editor that behaves like Excalidraw's scene. */
 import { Awareness, applyAwarenessUpdate, encodeAwarenessUpdate } from "y-protocols/awareness";
 import * as Y from "yjs";
-import { BoardBinding, type Scene } from "../../src/board-binding/binding";
+import { BoardBinding } from "../../src/board-binding/binding";
+import type { Scene } from "../../src/board-binding/state";
 import { isInvisible, type BoardElement } from "../../src/board-binding/shape";
 
 export interface Drawn extends BoardElement {

@@ -1,4 +1,4 @@
-/** Whether what was written is safe, in a word; why, in a sentence. */
+/** The status chip: whether the user's work is saved, with an explanation in its tooltip. */
 import { useEffect, useId, useState } from "react";
 import type { DocumentSession } from "../connection/session";
 import type { Chip, Label } from "../connection/status";
@@ -6,7 +6,7 @@ import { t } from "../strings";
 import * as Icons from "../ui/icons";
 import { useStatus } from "./hooks";
 
-/** "Saving…" stays for a moment, so that typing does not make the chip flicker; "Saved" is never said early. */
+/** "Saving…" stays for a moment, so that the chip does not flicker while typing; "Saved" is never shown early. */
 const HOLD_MS = 700;
 
 const icons: Partial<Record<Label, () => React.ReactNode>> = {
@@ -14,7 +14,7 @@ const icons: Partial<Record<Label, () => React.ReactNode>> = {
   reconnecting: Icons.SyncIcon, unsaved: Icons.AlertIcon, closed: Icons.LockIcon,
 };
 
-/** The chip's label for a state: "offline" only when that is what is wrong. */
+/** The chip's label; it mentions "offline" only if that is the problem. */
 export function labelOf(chip: Chip, isOnline: boolean): string {
   if (chip.label !== "unsaved" || !isOnline) return t.chip[chip.label];
   return t.status.unsavedShort;
@@ -38,7 +38,7 @@ export function StatusChip({ session }: { session: DocumentSession }) {
   const { chip } = session;
   const shown = useHeld(chip);
   const isOnline = state.admitted && state.network;
-  // A refusal or an end, while the connection stands, is not "offline".
+  // A rejection or a permanent end while connected is not "offline".
   const label = labelOf(shown, isOnline || state.ended !== null);
   const tip = useId();
   const Icon = icons[shown.label] ?? Icons.SyncIcon;
@@ -54,13 +54,13 @@ export function StatusChip({ session }: { session: DocumentSession }) {
   );
 }
 
-/** Screen readers hear of what matters, and not of every keystroke that is saved. */
+/** Announces important changes to screen readers, but not every saved keystroke. */
 function Announcement({ label, text }: { label: Label; text: string }) {
-  const [said, setSaid] = useState({ text: "", alarmed: false });
+  const [announced, setAnnounced] = useState({ text: "", alarmed: false });
   const alarm = label === "unsaved" || label === "reconnecting" || label === "closed";
-  if (alarm && said.text !== text) setSaid({ text, alarmed: true });
-  if (said.alarmed && (label === "saved" || label === "live")) setSaid({ text, alarmed: false });
-  return <span className="sr-only" aria-live="polite" role="status">{said.text}</span>;
+  if (alarm && announced.text !== text) setAnnounced({ text, alarmed: true });
+  if (announced.alarmed && (label === "saved" || label === "live")) setAnnounced({ text, alarmed: false });
+  return <span className="sr-only" aria-live="polite" role="status">{announced.text}</span>;
 }
 
 function useHeld(chip: Chip): Chip {
@@ -72,7 +72,7 @@ function useHeld(chip: Chip): Chip {
   }, [isSaving]);
   useEffect(() => {
     if (chip.label === "saving") {
-      // eslint-disable-next-line react-hooks/set-state-in-effect -- remembers what was on the screen
+      // eslint-disable-next-line react-hooks/set-state-in-effect -- remembers what was shown
       setHeld(chip);
       return;
     }

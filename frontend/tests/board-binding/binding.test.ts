@@ -252,7 +252,7 @@ describe("two boards", () => {
     ben.edit((scene) => { scene.change("new", { x: 1 }); });
     settle();
     expect(ana.binding.store.ids()).toHaveLength(52); // not told that it is up to date
-    ben.binding.upToDate();
+    ben.binding.markSynced();
     settle();
     expect(ana.binding.store.ids()).toHaveLength(52); // opening a board does not change it
     ben.edit((scene) => { scene.change("new", { x: 2 }); });
@@ -273,7 +273,7 @@ describe("two boards", () => {
     ana.edit((scene) => { scene.change("one", { isDeleted: true }); });
     settle();
     vi.setSystemTime(Date.now() + 40 * 86_400_000);
-    ana.binding.upToDate();
+    ana.binding.markSynced();
     ana.edit((scene) => { scene.add("two"); });
     settle();
     wire.heal();

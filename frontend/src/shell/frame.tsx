@@ -1,22 +1,22 @@
 /**
- * A page around a document: what is shown while it loads, when it cannot be shown, and when it ends.
+ * The page around a document: what is shown while it loads, if it cannot be shown, and after it has ended.
  *
  * Rules:
- *   R1  A document that has not come is never shown as an empty editor: its shape, then an error with a way to try again.
- *   R2  A document that was written with a newer version is not given to this editor, which would delete what it does
- *       not know.
- *   R3  When access ends with edits that are not saved, they stay on the screen, to be copied.
+ *   R1  A document that has not loaded is never shown as an empty editor, but as a skeleton, and later as an error with a
+ *       retry button.
+ *   R2  A document written by a newer version is not opened in this editor, which would delete unknown content.
+ *   R3  If access ends while there are unsaved edits, they stay visible so that the user can copy them.
  */
 import { useEffect, useState, type ReactNode } from "react";
-import { failed } from "../app/actions";
+import { reportError } from "./actions";
 import { useRights } from "../app/access";
 import { api, pathOf } from "../app/api";
-import { opened } from "../app/recent";
-import { HOME, isArrival, navigate } from "../app/router";
+import { addRecent } from "../app/recent";
+import { HOME, isInAppNavigation, navigate } from "../app/router";
 import { tokenOf } from "../app/tokens";
 import type { Cause } from "../connection/causes";
 import { SCHEMA, type DocumentSession } from "../connection/session";
-import { BodySkeleton } from "../pages/skeleton";
+import { BodySkeleton } from "../ui/skeleton";
 import { t } from "../strings";
 import { focusMain } from "../ui/focus";
 import * as Icons from "../ui/icons";
@@ -26,7 +26,7 @@ import { Bar, useShownTitle } from "./bar";
 import { useFollowing, useMeta, usePeers, useStatus, type Following, type Peer } from "./hooks";
 import { FollowFrame } from "./people";
 
-const PATIENCE_MS = 8000;
+const SLOW_MS = 8000;
 
 interface Props {
   session: DocumentSession;
@@ -44,12 +44,12 @@ export function Frame({ session, kind, items, children }: Props) {
   const title = useShownTitle(session, kind);
   const isLate = useLate(!state.loaded, session);
   const [wasHere, setWasHere] = useState(false);
-  // Once it is open, nobody takes it away by writing another kind into it.
+  // An open document stays open even if someone changes its kind.
   const isHere = state.loaded && (stored === kind || wasHere);
   if (isHere && !wasHere) setWasHere(true);
 
   useEffect(() => {
-    if (isHere) opened({ id: session.id, kind, title });
+    if (isHere) addRecent({ id: session.id, kind, title });
   }, [isHere, session.id, kind, title]);
   useEffect(() => {
     if (wasHere) return;
@@ -58,7 +58,7 @@ export function Frame({ session, kind, items, children }: Props) {
   }, [stored, kind, session.id, wasHere]);
 
   useEffect(() => {
-    if (isArrival() && document.activeElement === document.body) focusMain();
+    if (isInAppNavigation() && document.activeElement === document.body) focusMain();
   }, []);
 
   const isOther = state.synced && stored !== "document" && stored !== "board";
@@ -102,7 +102,7 @@ export function Frame({ session, kind, items, children }: Props) {
 
 const HomeButton = () => <button type="button" className="button" onClick={() => { navigate(HOME); }}>{t.actions.back}</button>;
 
-/** Why there is nothing to see any more, and what can be done about it. */
+/** Explains why the document has ended, and what the user can do. */
 function Ended({ session }: { session: DocumentSession }) {
   const { ended } = useStatus(session);
   if (!ended) return null;
@@ -114,23 +114,23 @@ function Ended({ session }: { session: DocumentSession }) {
   );
 }
 
-/** What can be done about an end. */
+/** The button that resolves a permanent end: reload, restore or retry. */
 function WayOn({ session, ended }: { session: DocumentSession; ended: Cause }) {
   const { can } = useRights(session.id, ended === "deleted");
   const restore = (): void => {
-    api.restore(session.id).then(session.retry, (error: unknown) => { failed(t.failed.restore, error); });
+    api.restore(session.id).then(session.retry, (error: unknown) => { reportError(t.failed.restore, error); });
   };
   const [label, act] = ended === "newer-version" ? [t.actions.reload, (): void => { location.reload(); }]
     : ended === "deleted" && can === "admin" ? [t.actions.restore, restore] : [t.actions.retry, session.retry];
   return <button type="button" className="button primary" onClick={act}>{label}</button>;
 }
 
-/** Whether something has taken longer than anybody waits without a word. */
+/** Whether `waits` has been true for longer than users should wait without a message. */
 function useLate(waits: boolean, session: DocumentSession): boolean {
   const [late, setLate] = useState(false);
   useEffect(() => {
     if (!waits) return;
-    const timer = setTimeout(() => { setLate(true); }, PATIENCE_MS);
+    const timer = setTimeout(() => { setLate(true); }, SLOW_MS);
     return () => {
       clearTimeout(timer);
       setLate(false);

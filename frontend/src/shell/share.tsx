@@ -1,12 +1,12 @@
-/** Who can open this: links that anyone may use, and how they are taken back. */
+/** The share dialog: who has access, creating share links, and revoking them. */
 import { useEffect, useState } from "react";
-import { failed } from "../app/actions";
+import { reportError } from "./actions";
 import { api, ApiError, type Config, type Link } from "../app/api";
 import { t } from "../strings";
 import { Avatar } from "../ui/avatar";
 import { Dialog } from "../ui/dialog";
 import * as Icons from "../ui/icons";
-import { say } from "../ui/toast";
+import { showToast } from "../ui/toast";
 import { usePerson } from "../app/identity";
 import type { Peer } from "./hooks";
 
@@ -81,7 +81,7 @@ async function load(id: string): Promise<State> {
   try {
     return { is: "links", links: await api.links(id) };
   } catch (error) {
-    // Readers, and whoever came by a link, do not share.
+    // Viewers and guests with a share link cannot share.
     if (error instanceof ApiError && error.status === 403) return { is: "forbidden" };
     throw error;
   }
@@ -92,7 +92,7 @@ function Links({ id, links, onChange }: { id: string; links: Link[]; onChange: (
   const [asking, setAsking] = useState(false);
   const run = (work: Promise<void>): void => {
     setBusy(true);
-    work.catch((error: unknown) => { failed(t.failed.share, error); }).finally(() => { setBusy(false); });
+    work.catch((error: unknown) => { reportError(t.failed.share, error); }).finally(() => { setBusy(false); });
   };
   const create = (can: "read" | "edit"): void => {
     run(api.createLink(id, can).then((link) => { onChange([...links.filter((other) => other.id !== link.id), link]); }));
@@ -101,7 +101,7 @@ function Links({ id, links, onChange }: { id: string; links: Link[]; onChange: (
     setAsking(false);
     run(api.resetLinks(id).then(() => {
       onChange([]);
-      say(t.share.resetDone);
+      showToast(t.share.resetDone);
     }));
   };
   return (
@@ -150,7 +150,7 @@ function CopyButton({ text, label }: { text: string; label?: string }) {
     return () => { clearTimeout(timer); };
   }, [copied]);
   const copy = (): void => {
-    // There is no clipboard on pages that are not served securely: the link is shown instead.
+    // Undefined on pages that are not served securely: show the link instead.
     const clipboard = navigator.clipboard as Clipboard | undefined;
     if (!clipboard) {
       setManual(true);

@@ -1,4 +1,4 @@
-/** When a page cannot be drawn: a message with a way on, never a blank page. */
+/** Error boundary: if a page fails to render, show a message with a reload button instead of a blank page. */
 import { Component, type ErrorInfo, type ReactNode } from "react";
 import { t } from "../strings";
 import { Message } from "../ui/message";
@@ -11,7 +11,7 @@ export class ErrorBoundary extends Component<{ children: ReactNode }, { error: u
   }
 
   override componentDidCatch(error: unknown, info: ErrorInfo): void {
-    console.error("the page could not be drawn", error, info.componentStack);
+    console.error("the page failed to render", error, info.componentStack);
   }
 
   override render(): ReactNode {

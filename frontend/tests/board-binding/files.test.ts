@@ -6,7 +6,7 @@ const PNG = "data:image/png;base64,iVBORw0KGgo=";
 const stored: StoredFile = { url: "/api/files/d/abc.png", mimeType: "image/png", width: 2, height: 3 };
 
 class Host {
-  kept_ = new Map<string, SceneFile>();
+  saved = new Map<string, SceneFile>();
   uploads = 0;
   answer: () => Promise<StoredFile> = () => Promise.resolve(stored);
   upload = (_bytes: Blob): Promise<StoredFile> => {
@@ -14,9 +14,9 @@ class Host {
     return this.answer();
   };
   download = vi.fn((_url: string) => Promise.resolve(new Blob([Uint8Array.from([1, 2, 3])])));
-  keep = (id: string, file: SceneFile): Promise<void> => { this.kept_.set(id, file); return Promise.resolve(); };
-  kept = (id: string): Promise<SceneFile | undefined> => Promise.resolve(this.kept_.get(id));
-  forget = (id: string): Promise<void> => { this.kept_.delete(id); return Promise.resolve(); };
+  save = (id: string, file: SceneFile): Promise<void> => { this.saved.set(id, file); return Promise.resolve(); };
+  load = (id: string): Promise<SceneFile | undefined> => Promise.resolve(this.saved.get(id));
+  remove = (id: string): Promise<void> => { this.saved.delete(id); return Promise.resolve(); };
 }
 
 function open(doc = new Y.Doc(), host = new Host()): { doc: Y.Doc; host: Host; scene: Map<string, SceneFile>; files: BoardFiles; pending: number[]; refused: string[] } {
@@ -44,7 +44,7 @@ describe("images", () => {
     ana.files.changed([image("f")]);
     await vi.runAllTimersAsync();
     expect(ana.doc.getMap("files").get("f")).toEqual(stored);
-    expect(ana.host.kept_.size).toBe(0);
+    expect(ana.host.saved.size).toBe(0);
     expect(ana.pending.at(-1)).toBe(0);
     expect(Math.max(...ana.pending)).toBe(1);
 
@@ -61,7 +61,7 @@ describe("images", () => {
   it("of others are fetched also when their address comes while this device is asked for them (F3)", async () => {
     const ben = open();
     let answer: (file: SceneFile | undefined) => void = () => undefined;
-    ben.host.kept = () => new Promise((resolve) => { answer = resolve; });
+    ben.host.load = () => new Promise((resolve) => { answer = resolve; });
     ben.files.changed([image("f")]);
     ben.doc.getMap("files").set("f", stored);
     answer(undefined);
@@ -78,7 +78,7 @@ describe("images", () => {
     await vi.advanceTimersByTimeAsync(8000);
     expect(ana.host.uploads).toBe(4); // at 0, 1, 3 and 7 s
     expect(ana.pending.at(-1)).toBe(1);
-    expect(ana.host.kept_.size).toBe(1);
+    expect(ana.host.saved.size).toBe(1);
     ana.files.destroy();
 
     const later = open(ana.doc, ana.host);
