@@ -17,7 +17,7 @@ async function rankOf(document: string, token: string): Promise<number> {
   }
 }
 
-/** Move the token that grants the most access to the front (K5 in tokens.ts). Null if there is nothing to choose; never rejects. */
+/** Move the token that grants the most access to the front (UK5 in tokens.ts). Null if there is nothing to choose; never rejects. */
 export function chooseToken(document: string): Promise<void> | null {
   const tokens = tokensOf(document);
   if (tokens.length < 2) return null;

@@ -2,18 +2,18 @@
  * Access tokens: one per document from share links, and one for the whole server that grants access to the list.
  *
  * Rules (tests quote these ids):
- *   K1  A token arrives in the URL fragment, which browsers never send, and is removed from the address bar immediately.
- *   K2  It is stored on this device, so that a bookmark without it keeps working in every tab. If storage is blocked, it
+ *   UK1  A token arrives in the URL fragment, which browsers never send, and is removed from the address bar immediately.
+ *   UK2  It is stored on this device, so that a bookmark without it keeps working in every tab. If storage is blocked, it
  *       lasts as long as the page is open.
- *   K3  It is sent only to the server it was issued for, even if one host serves several under different paths.
- *   K4  A token that arrives at the home page, `/#token=…`, is the fallback for documents without a token of their own.
- *   K5  A new token does not replace the previous one: an editor who opens a view-only link can still edit. The server
+ *   UK3  It is sent only to the server it was issued for, even if one host serves several under different paths.
+ *   UK4  A token that arrives at the home page, `/#token=…`, is the fallback for documents without a token of their own.
+ *   UK5  A new token does not replace the previous one: an editor who opens a view-only link can still edit. The server
  *       decides which token grants more; see access.ts.
  */
 
 import { ROOT } from "./root";
 
-/** Includes the path prefix, so that servers under other paths of the same host have their own tokens (K3). */
+/** Includes the path prefix, so that servers under other paths of the same host have their own tokens (UK3). */
 const KEY = `raffia${ROOT}.token`;
 /** The most tokens stored for one document, newest first. */
 const MAX_TOKENS = 3;
@@ -59,7 +59,7 @@ function write(key: string, tokens: string[]): void {
   inMemory.set(key, tokens);
 }
 
-/** Remove the token from a URL and store it, for a document or (null) for the server; null if there is none (K1). */
+/** Remove the token from a URL and store it, for a document or (null) for the server; null if there is none (UK1). */
 export function takeToken(document: string | null, address: string): { token: string; rest: string } | null {
   const url = new URL(address);
   const fragment = new URLSearchParams(url.hash.slice(1));
@@ -80,7 +80,7 @@ export function storeTokens(document: string | null, tokens: string[]): void {
 /** The document's own tokens, best first. */
 export const ownTokens = (document: string): string[] => read(storageKey(document));
 
-/** Every token that might open a document, best first (K4). */
+/** Every token that might open a document, best first (UK4). */
 export const tokensOf = (document: string): string[] => [...new Set([...ownTokens(document), ...read(KEY)])];
 
 /** The token for a document or (null) for the list of documents; empty if there is none. */

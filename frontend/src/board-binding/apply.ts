@@ -2,9 +2,9 @@
  * Shows remote changes in the scene.
  *
  * Rules (tests quote these ids):
- *   B5  If others change an element while it is being edited or held by the pointer here, the change is shown afterwards.
+ *   UB5  If others change an element while it is being edited or held by the pointer here, the change is shown afterwards.
  *       Shown earlier, it would become part of the user's undo step.
- *   B9  Showing remote changes leaves time for local input: if it took `d`, including painting, the next waits 3 `d`.
+ *   UB9  Showing remote changes leaves time for local input: if it took `d`, including painting, the next waits 3 `d`.
  */
 import { arrowsByShape, referencedIds, withMissingArrows, type LinkedElement } from "./arrows";
 import type { Committer } from "./commit";
@@ -50,7 +50,7 @@ export class Applier {
     }, delayMs);
   }
 
-  /** Retry what could not be shown yet (B5). */
+  /** Retry what could not be shown yet (UB5). */
   retry(): void {
     if (this.state.unapplied.size > 0) this.schedule(RETRY_MS);
   }
@@ -59,7 +59,7 @@ export class Applier {
   apply(): void {
     if (this.state.unapplied.size === 0 || !this.state.started) return;
     const startedAt = Date.now();
-    // Local changes that the editor has not reported yet must not be lost (B4).
+    // Local changes that the editor has not reported yet must not be lost (UB4).
     if (this.state.baseline.size > 0) this.committer.collect();
     // Recompute the order from the document: a repair based on an older state would differ from those of other clients.
     for (const id of this.state.reordered) this.state.unapplied.add(id);
@@ -97,12 +97,12 @@ export class Applier {
     if (!pointerDown) this.state.held.clear();
     const wanted = new Map<string, BoardElement>();
     for (const id of [...this.state.unapplied]) {
-      if (editing.has(id) || this.state.held.has(id)) continue; // B5
+      if (editing.has(id) || this.state.held.has(id)) continue; // UB5
       this.state.unapplied.delete(id);
       const local = before.get(id);
       const kept = this.state.store.read(id);
       if (!kept) {
-        // Purged by another client (B11).
+        // Purged by another client (UB11).
         if (local && !local.isDeleted && this.state.baseline.has(id) && !this.state.dirty.has(id) && !this.state.store.map.has(id)) {
           wanted.set(id, { ...local, isDeleted: true, version: local.version + 1 });
         }
@@ -111,10 +111,10 @@ export class Applier {
       if (kept.m?.["isDeleted"] === true && !local) continue;
       const groups = { ...kept };
       const mine = this.state.dirty.get(id);
-      if (mine) Object.assign(groups, this.state.changedGroups(id, kept, split(mine, kept))); // B4
+      if (mine) Object.assign(groups, this.state.changedGroups(id, kept, split(mine, kept))); // UB4
       const moved = this.remote.overlays.get(id);
       if (moved?.live && groups.g && groups.g === kept.g) groups.g = applyLive(groups.g, moved.live, moved.points);
-      const sanitized = sanitize(join(id, groups, local)); // V1
+      const sanitized = sanitize(join(id, groups, local)); // UV1
       if (sanitized) wanted.set(id, sanitized);
     }
     return wanted;
@@ -137,7 +137,7 @@ export class Applier {
       around.set(shape.id, { ...shape, version: shape.version + 1 });
     }
     // Copies, because the editor modifies elements in place and Yjs returns its own objects. Sorted, and with their
-    // indices put back afterwards, because the editor reindexes a list that is out of order or incomplete (B7).
+    // indices put back afterwards, because the editor reindexes a list that is out of order or incomplete (UB7).
     const inOrder = [...around.values()].sort(byIndex);
     const copies = inOrder.map((element) => deepCopy(element as unknown as Json) as unknown as BoardElement);
     const sanitized = this.state.scene.restore(copies).filter((element) => wanted.has(element.id));
@@ -158,7 +158,7 @@ export class Applier {
       if (!intended && !baseline) continue; // created locally, not scanned yet
       const kept = this.state.store.read(id);
       if (mine) {
-        // Uncommitted changes stay uncommitted: their fields keep the previous baseline (B4).
+        // Uncommitted changes stay uncommitted: their fields keep the previous baseline (UB4).
         const uncommitted = this.state.changedGroups(id, kept, split(mine, kept));
         const shown = split(element, kept);
         const base: CanonicalGroups = canonicalGroups(shown);
@@ -173,7 +173,7 @@ export class Applier {
         continue;
       }
       this.state.setBaseline(element, kept);
-      if (kept?.m && element.index !== kept.m["index"]) this.state.reordered.add(id); // B7
+      if (kept?.m && element.index !== kept.m["index"]) this.state.reordered.add(id); // UB7
       else this.state.reordered.delete(id);
     }
   }

@@ -22,7 +22,7 @@ export interface BoardBindingOptions {
   onPending?: (pending: boolean) => void;
   /** Called with elements that were changed, locally or by others, so that their images can be synced. */
   onElements?: (elements: Iterable<BoardElement>) => void;
-  /** Calls `done` when the browser has painted, so that the cost of showing changes is known (B9). */
+  /** Calls `done` when the browser has painted, so that the cost of showing changes is known (UB9). */
   afterPaint?: (done: () => void) => void;
 }
 
@@ -48,7 +48,7 @@ export class BoardBinding {
     this.applier = new Applier(this.state, this.committer, this.remote, onElements, afterPaint);
   }
 
-  /** Whether a change has yet to reach the document (B8). */
+  /** Whether a change has yet to reach the document (UB8). */
   get pending(): boolean {
     return this.committer.pending;
   }
@@ -75,7 +75,7 @@ export class BoardBinding {
     if (this.committer.setWritable(writable)) this.changed();
   }
 
-  /** The document is in sync with the server, so the next commit may purge old deleted elements (B11). */
+  /** The document is in sync with the server, so the next commit may purge old deleted elements (UB11). */
   markSynced(): void {
     this.committer.allowPurge();
   }
@@ -87,13 +87,13 @@ export class BoardBinding {
     this.applier.retry();
   }
 
-  /** Call this when the pointer is released: what was drawn is finished (B1). */
+  /** Call this when the pointer is released: what was drawn is finished (UB1). */
   released(): void {
     this.changed();
     this.committer.commitSoon();
   }
 
-  /** Write all local changes to the document immediately (B8). */
+  /** Write all local changes to the document immediately (UB8). */
   commit(): void {
     this.committer.commit();
   }

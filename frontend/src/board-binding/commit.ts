@@ -2,15 +2,15 @@
  * Local changes: found in the scene, sent as presence while a pointer is down, and committed to the document.
  *
  * Rules (tests quote these ids):
- *   B1  While a pointer is down, changes are sent as presence, at most 30 times a second. They are committed when the
+ *   UB1  While a pointer is down, changes are sent as presence, at most 30 times a second. They are committed when the
  *       pointer is released, and about once a second; the more bytes a commit has, the longer the delay to the next.
- *   B2  All other changes (keys, text, undo) are committed after a short pause, and after a second at most.
- *   B6  Only elements marked as deleted are deleted. One that merely vanishes from the scene is restored.
- *   B7  Order repairs that the editor makes on its own are written only together with a local change of the order.
- *   B8  `pending` tells whether a change has yet to reach the document; `commit` writes all of them immediately.
- *   B10 A text that is edited while others delete it survives, together with its container.
- *   B11 Deleted elements are purged after a month, along with another change, so that the document does not grow forever.
- *   B12 While the user may not write, earlier changes stay pending. They are committed once the user may write again.
+ *   UB2  All other changes (keys, text, undo) are committed after a short pause, and after a second at most.
+ *   UB6  Only elements marked as deleted are deleted. One that merely vanishes from the scene is restored.
+ *   UB7  Order repairs that the editor makes on its own are written only together with a local change of the order.
+ *   UB8  `pending` tells whether a change has yet to reach the document; `commit` writes all of them immediately.
+ *   UB10 A text that is edited while others delete it survives, together with its container.
+ *   UB11 Deleted elements are purged after a month, along with another change, so that the document does not grow forever.
+ *   UB12 While the user may not write, earlier changes stay pending. They are committed once the user may write again.
  */
 import type { LinkedElement } from "./arrows";
 import { diffGeometry, limitSize, type Live } from "./live";
@@ -51,12 +51,12 @@ export class Committer {
     if (this.writable === writable) return false;
     this.writable = writable;
     if (!writable || !this.state.started) return false;
-    // B12: the last scan did not record changes while writing was not allowed, so scan everything again.
+    // UB12: the last scan did not record changes while writing was not allowed, so scan everything again.
     this.lastScan.list.length = this.lastScan.versions.length = 0;
     return true;
   }
 
-  /** The next commit may purge old deleted elements (B11). */
+  /** The next commit may purge old deleted elements (UB11). */
   allowPurge(): void {
     this.mayPurge = true;
   }
@@ -72,12 +72,12 @@ export class Committer {
     if (this.state.dirty.size > 0) this.commitAfter(0);
   }
 
-  /** Write all local changes to the document immediately (B8). */
+  /** Write all local changes to the document immediately (UB8). */
   commit(): void {
     if (this.state.started && !this.state.applying) this.scan();
     clearTimeout(this.commitTimer);
     this.commitTimer = undefined;
-    if (!this.writable) return; // B12
+    if (!this.writable) return; // UB12
     const changes = new Map<string, Groups>();
     let orderChanged = false;
     let size = 0;
@@ -174,7 +174,7 @@ export class Committer {
     this.commitTimer = setTimeout(() => { this.commit(); }, delayMs);
   }
 
-  /** Undelete the container of a text that is being edited while others have deleted both (B10). */
+  /** Undelete the container of a text that is being edited while others have deleted both (UB10). */
   private undeleteContainer(text: LinkedElement, changes: Map<string, Groups>): void {
     const id = text.containerId;
     const kept = typeof id === "string" ? this.state.store.read(id) : undefined;
@@ -220,7 +220,7 @@ export class Committer {
     if (!real) this.setPending(false);
   }
 
-  /** Restore elements that have vanished from the scene without being marked as deleted (B6). */
+  /** Restore elements that have vanished from the scene without being marked as deleted (UB6). */
   private restoreVanished(elements: readonly BoardElement[]): void {
     let known = 0;
     for (const element of elements) if (this.state.baseline.has(element.id)) known += 1;

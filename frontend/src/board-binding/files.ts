@@ -2,9 +2,9 @@
  * Images on a board: `Map "files"`, file id -> `{ url, mimeType, width, height }`. Their bytes go through the upload API.
  *
  * Rules (tests quote these ids):
- *   F1  An image added here is stored on this device until the server has it, even if the page is closed.
- *   F2  A failed upload is retried with growing delays. One that the server refuses permanently is reported once.
- *   F3  An image is downloaded when an element shows it. A failed download is retried in the same way.
+ *   UF1  An image added here is stored on this device until the server has it, even if the page is closed.
+ *   UF2  A failed upload is retried with growing delays. One that the server refuses permanently is reported once.
+ *   UF3  An image is downloaded when an element shows it. A failed download is retried in the same way.
  */
 import type * as Y from "yjs";
 

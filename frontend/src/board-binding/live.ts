@@ -2,10 +2,10 @@
  * Live movement: what is being drawn or dragged right now, sent as presence and never stored.
  *
  * Rules (tests quote these ids):
- *   L1  Only the difference to the stored geometry is sent, and for a growing stroke only its tail: more points than are
+ *   UL1  Only the difference to the stored geometry is sent, and for a growing stroke only its tail: more points than are
  *       added between two messages, so that a lost message leaves no gap.
- *   L2  The size of a message is limited. What does not fit is left out and reaches others with the next commit.
- *   L3  Incoming messages are validated before use, because the server does not validate presence.
+ *   UL2  The size of a message is limited. What does not fit is left out and reaches others with the next commit.
+ *   UL3  Incoming messages are validated before use, because the server does not validate presence.
  */
 import { canonicalJson, type Fields, type Json } from "./shape";
 
@@ -37,7 +37,7 @@ function startsWith(list: Json[], start: Json[]): boolean {
   return true;
 }
 
-/** The message that turns the stored geometry into the current one (L1); null if they are equal. */
+/** The message that turns the stored geometry into the current one (UL1); null if they are equal. */
 export function diffGeometry(id: string, kept: Fields, now: Fields): Live | null {
   const live: Live = { i: id };
   const fields: Fields = {};
@@ -79,7 +79,7 @@ function decodePoints(flat: number[]): number[][] {
   return result;
 }
 
-/** The first movements, as many as fit into one message (L2). */
+/** The first movements, as many as fit into one message (UL2). */
 export function limitSize(all: Live[]): Live[] {
   const taken: Live[] = [];
   let chars = 0;
@@ -95,7 +95,7 @@ const isNumber = (value: unknown): value is number => typeof value === "number" 
 
 const NUMBERS = new Set(["x", "y", "width", "height", "angle"]);
 
-/** Validate what another client has sent (L3). */
+/** Validate what another client has sent (UL3). */
 export function parseLive(value: unknown): Live[] {
   if (!Array.isArray(value)) return [];
   const result: Live[] = [];

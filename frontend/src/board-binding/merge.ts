@@ -2,12 +2,12 @@
  * Three-way merge of one group of an element that has changed both locally and in the document.
  *
  * Rules (tests quote these ids):
- *   M1  A field that was changed locally wins; all other fields come from the document.
- *   M2  Points are merged together with their position and size, and a text together with its original.
+ *   UM1  A field that was changed locally wins; all other fields come from the document.
+ *   UM2  Points are merged together with their position and size, and a text together with its original.
  */
 import { canonicalJson, type Fields, type Group } from "./shape";
 
-/** Fields that only make sense together: changing one of `triggers` counts as changing all of `all` (M2). */
+/** Fields that only make sense together: changing one of `triggers` counts as changing all of `all` (UM2). */
 const UNITS: Partial<Record<Group, { triggers: readonly string[]; all: readonly string[] }>> = {
   g: { triggers: ["points"], all: ["x", "y", "width", "height", "points", "pressures", "simulatePressure", "fixedSegments"] },
   t: { triggers: ["text", "originalText"], all: ["text", "originalText", "autoResize"] },
@@ -39,7 +39,7 @@ export function withFields(base: Fields, from: Fields, fields: Iterable<string>)
   return result;
 }
 
-/** The group to store: the local changes on top of the document's current content (M1). */
+/** The group to store: the local changes on top of the document's current content (UM1). */
 export function mergeGroup(group: Group, baseline: string | undefined, now: Fields, kept: Fields | undefined): Fields {
   if (!kept || !baseline || canonicalJson(kept) === baseline) return now;
   return withFields(kept, now, changedFields(group, baseline, now));

@@ -2,8 +2,8 @@
  * This client's presence on a board: pointer, selection, movements and view, combined in one message, at most 30 a second.
  *
  * Rules (tests quote these ids):
- *   P1  The first change after a pause is sent immediately, the last one always, and those in between at most every 33 ms.
- *   P2  Nothing is sent if nothing has changed.
+ *   UP1  The first change after a pause is sent immediately, the last one always, and those in between at most every 33 ms.
+ *   UP2  Nothing is sent if nothing has changed.
  */
 import type { Awareness } from "y-protocols/awareness";
 import type { Live } from "./live";
@@ -48,7 +48,7 @@ export class Presence {
     const all: [string, unknown][] = Object.entries({ ...before, ...this.next });
     const after = Object.fromEntries(all.filter(([, value]) => value !== undefined));
     this.next = {};
-    if (JSON.stringify(before) === JSON.stringify(after)) return; // P2
+    if (JSON.stringify(before) === JSON.stringify(after)) return; // UP2
     this.sentAt = Date.now();
     this.awareness.setLocalState(after);
   }

@@ -5,9 +5,9 @@
  * throws an exception for everyone who has the board open, for as long as the element exists.
  *
  * Rules (tests quote these ids):
- *   V1  Only what is shown is sanitized. The document stays as it is until someone changes that element.
- *   V2  A valid element is shown unchanged. Unknown fields are passed through (H3).
- *   V3  Elements of unknown types are not shown, and neither are `iframe` elements, which embed other people's pages.
+ *   UV1  Only what is shown is sanitized. The document stays as it is until someone changes that element.
+ *   UV2  A valid element is shown unchanged. Unknown fields are passed through (UH3).
+ *   UV3  Elements of unknown types are not shown, and neither are `iframe` elements, which embed other people's pages.
  */
 import { isFields, type BoardElement, type Fields, type Json } from "./shape";
 
@@ -126,7 +126,7 @@ function limitHatching(element: Fields): void {
   if (Math.max(Math.abs(width), Math.abs(height)) > MAX_LINES * LINE_SPACING * pen) element["fillStyle"] = "solid";
 }
 
-/** A valid element for the editor; null if it cannot be shown (V3). May share values with its argument. */
+/** A valid element for the editor; null if it cannot be shown (UV3). May share values with its argument. */
 export function sanitize(element: BoardElement): BoardElement | null {
   if (!Object.hasOwn(REQUIRED, element.type)) return null;
   const result: Fields = { ...(element as unknown as Fields) };

@@ -2,11 +2,11 @@
  * Conversion of a board element between Excalidraw's form and the form stored in the shared document.
  *
  * Rules (tests quote these ids):
- *   H1  An element is stored in groups, each one atomic JSON value: `g` geometry, `s` style, `t` text, `m` everything
+ *   UH1  An element is stored in groups, each one atomic JSON value: `g` geometry, `s` style, `t` text, `m` everything
  *       else. So a move and a recolour of the same element merge, and two lists of points are never mixed.
- *   H2  Local state is not stored: versions, times, the loading status of an image.
- *   H3  Unknown fields and groups survive; they stay in the group they were found in.
- *   H4  Coordinates are stored in steps of 1/64 pixel: exact as 32-bit floats, which take 5 bytes instead of 9.
+ *   UH2  Local state is not stored: versions, times, the loading status of an image.
+ *   UH3  Unknown fields and groups survive; they stay in the group they were found in.
+ *   UH4  Coordinates are stored in steps of 1/64 pixel: exact as 32-bit floats, which take 5 bytes instead of 9.
  */
 
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json | undefined };
@@ -44,7 +44,7 @@ const FIELDS: Record<Group, readonly string[]> = {
     "locked", "link", "fileId", "customData", "name",
   ],
 };
-/** Fields that are not stored (H2). The id is not among the fields because it is the element's key in the document. */
+/** Fields that are not stored (UH2). The id is not among the fields because it is the element's key in the document. */
 const LOCAL_FIELDS = new Set(["id", "version", "versionNonce", "updated", "status", "lastCommittedPoint"]);
 const GROUP_OF = new Map<string, Group>(GROUPS.flatMap((group) => FIELDS[group].map((field) => [field, group] as const)));
 
@@ -69,7 +69,7 @@ function roundField(field: string, value: Json | undefined): Json | undefined {
   return value;
 }
 
-/** The group a field belongs to, given what is stored already (H3). */
+/** The group a field belongs to, given what is stored already (UH3). */
 function groupOf(field: string, kept: Groups): Group {
   const known = GROUP_OF.get(field);
   if (known) return known;
@@ -80,7 +80,7 @@ function groupOf(field: string, kept: Groups): Group {
  * Split an element into groups.
  *
  * @param element as it is in the scene; not modified.
- * @param kept the element's groups in the document, for fields unknown to this module (H3).
+ * @param kept the element's groups in the document, for fields unknown to this module (UH3).
  * @returns groups ready to be written; empty groups are omitted.
  */
 export function split(element: BoardElement, kept: Groups = {}): Groups {
@@ -106,7 +106,7 @@ export function split(element: BoardElement, kept: Groups = {}): Groups {
  *
  * @param id the element's id.
  * @param groups as stored in the document.
- * @param local the element in this client's scene, for its local state (H2).
+ * @param local the element in this client's scene, for its local state (UH2).
  * @returns shares its values with `groups`; copy it before modifying it.
  */
 export function join(id: string, groups: Groups, local: BoardElement | undefined): BoardElement {

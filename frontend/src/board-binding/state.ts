@@ -2,9 +2,9 @@
  * What the parts of the binding share: the scene, the document's elements, and how the two differ.
  *
  * Rules (tests quote these ids):
- *   B3  Changes from the document are never written back: an element counts as changed only relative to its baseline,
+ *   UB3  Changes from the document are never written back: an element counts as changed only relative to its baseline,
  *       what was last shown.
- *   B4  An uncommitted local change of a field survives when others change other fields (merge.ts).
+ *   UB4  An uncommitted local change of a field survives when others change other fields (merge.ts).
  */
 import { mergeGroup } from "./merge";
 import { canonicalGroups, canonicalJson, GROUPS, split } from "./shape";
@@ -39,9 +39,9 @@ export class BindingState {
   readonly baseline = new Map<string, Baseline>();
   /** Changed locally, not committed. */
   readonly dirty = new Map<string, BoardElement>();
-  /** Reindexed by the editor's own repair of the order (B7). */
+  /** Reindexed by the editor's own repair of the order (UB7). */
   readonly reordered = new Set<string>();
-  /** Changed locally since the pointer went down (B5). */
+  /** Changed locally since the pointer went down (UB5). */
   readonly held = new Set<string>();
   /** Changed by others, not shown yet. */
   readonly unapplied = new Set<string>();
@@ -64,7 +64,7 @@ export class BindingState {
     });
   }
 
-  /** The groups that differ from the baseline (B3), merged with what others have changed (B4). */
+  /** The groups that differ from the baseline (UB3), merged with what others have changed (UB4). */
   changedGroups(id: string, kept: Groups | undefined, now: Groups): Groups {
     const before = this.baseline.get(id)?.groups ?? {};
     const after = canonicalGroups(now);
@@ -76,7 +76,7 @@ export class BindingState {
       if (!theirs || result === mine || canonicalJson(result) !== canonicalJson(theirs)) changed[group] = result;
     }
     if (changed.t && kept?.m?.["isDeleted"] === true && now.m?.["isDeleted"] === false) {
-      changed.m = { ...kept.m, ...changed.m, isDeleted: false }; // B10
+      changed.m = { ...kept.m, ...changed.m, isDeleted: false }; // UB10
     }
     return changed;
   }

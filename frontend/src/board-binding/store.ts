@@ -2,10 +2,10 @@
  * The elements of a board in a Yjs document: `Map "elements"`, element id -> `Map { g, s, t, m }`.
  *
  * Rules (tests quote these ids):
- *   E1  Only changed groups are written, all in one transaction.
- *   E2  A deleted element is marked with the day of its deletion (`d`, days since 1970), so that any client can undo it.
+ *   UE1  Only changed groups are written, all in one transaction.
+ *   UE2  A deleted element is marked with the day of its deletion (`d`, days since 1970), so that any client can undo it.
  *       After a month it is removed; a client that still has it in its scene and undoes the deletion writes all of it.
- *   E3  An element without a type, or whose groups are not objects, is not shown, and is left unchanged.
+ *   UE3  An element without a type, or whose groups are not objects, is not shown, and is left unchanged.
  */
 import * as Y from "yjs";
 import { GROUPS, isFields, type Fields, type Groups } from "./shape";
@@ -29,7 +29,7 @@ export class ElementStore {
     return [...this.map.keys()];
   }
 
-  /** The groups of an element; undefined if it does not exist or cannot be shown (E3). */
+  /** The groups of an element; undefined if it does not exist or cannot be shown (UE3). */
   read(id: string): Groups | undefined {
     const kept = this.map.get(id);
     if (!(kept instanceof Y.Map)) return undefined;
@@ -42,9 +42,9 @@ export class ElementStore {
   }
 
   /**
-   * Write changed groups (E1).
+   * Write changed groups (UE1).
    *
-   * @param purge whether to remove elements that were deleted more than a month ago, in the same transaction (E2).
+   * @param purge whether to remove elements that were deleted more than a month ago, in the same transaction (UE2).
    */
   write(changes: Map<string, Groups>, origin: unknown, purge = false): void {
     const today = Math.floor(Date.now() / DAY_MS);

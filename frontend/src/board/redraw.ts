@@ -8,14 +8,14 @@
  * A "picture" is the bitmap that Excalidraw caches for each element.
  *
  * Rules (tests quote these ids):
- *   D1  The canvas looks the same as after a full redraw.
- *   D2  An element is unchanged if it is the same object with the same version and the same picture. Excalidraw discards
+ *   UD1  The canvas looks the same as after a full redraw.
+ *   UD2  An element is unchanged if it is the same object with the same version and the same picture. Excalidraw discards
  *       an element's shape, and with it the picture, when a font or an image has loaded.
- *   D3  Everything is redrawn when anything other than the elements changes (zoom, scroll position, theme, size …), when
+ *   UD3  Everything is redrawn when anything other than the elements changes (zoom, scroll position, theme, size …), when
  *       the order changes, and when most of the canvas would be redrawn anyway.
- *   D4  Frames and links look different while something is selected or dragged. If there are any, such changes redraw
+ *   UD4  Frames and links look different while something is selected or dragged. If there are any, such changes redraw
  *       everything too.
- *   D5  The number of new pictures per frame is limited. Elements without a picture appear in the order of the board, and
+ *   UD5  The number of new pictures per frame is limited. Elements without a picture appear in the order of the board, and
  *       one whose picture has the wrong zoom is shown scaled until its turn. So a full board stays responsive while it
  *       opens and zooms.
  */
@@ -72,7 +72,7 @@ interface Drawn {
 }
 
 interface Canvas {
-  /** Handle of the animation frame that makes more pictures; 0 if there is none (D5). */
+  /** Handle of the animation frame that makes more pictures; 0 if there is none (UD5). */
   next: number;
   /** The number of pictures still to be made at that time. */
   remaining: number;
@@ -91,7 +91,7 @@ const VIEW_FIELDS = [
   "gridSize", "gridStep", "gridModeEnabled", "openDialog", "pendingImageElementId", "shouldCacheIgnoreZoom", "exportScale", "frameRendering",
   "frameToHighlight", "currentHoveredFontFamily", "croppingElementId",
 ];
-/** Fields that only frames and links depend on (D4). */
+/** Fields that only frames and links depend on (UD4). */
 const SELECTION_FIELDS = ["selectedElementIds", "selectedElementsAreBeingDragged", "hoveredElementIds", "editingGroupId"];
 
 const canvases = new WeakMap<HTMLCanvasElement, Canvas>();
@@ -126,7 +126,7 @@ export function redraw(requested: Scene, editor: Editor): void {
   canvases.set(canvas, { settings, drawn, next, remaining: next === 0 ? 0 : isKnown ? left : Infinity });
 }
 
-/** The part of the scene to draw now, and the number of pictures that were missing or stale (D5). */
+/** The part of the scene to draw now, and the number of pictures that were missing or stale (UD5). */
 function limitPictures(scene: Scene, editor: Editor, isKnown: boolean): { scene: Scene; left: number } {
   const { visibleElements, appState } = scene;
   const missing: DrawnElement[] = [];
@@ -174,7 +174,7 @@ function drawParts(scene: Scene, editor: Editor, context: CanvasRenderingContext
   }
 }
 
-/** Everything except the elements that the drawing depends on (D3). */
+/** Everything except the elements that the drawing depends on (UD3). */
 function settingsOf({ canvas, scale, appState, renderConfig, visibleElements }: Scene): Map<string, unknown> {
   const settings = new Map<string, unknown>([["canvas width", canvas?.width], ["canvas height", canvas?.height], ["scale", scale]]);
   const special = visibleElements.some(({ link, frameId, type }) => Boolean(link) || Boolean(frameId) || type === "frame" || type === "magicframe");

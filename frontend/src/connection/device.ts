@@ -2,16 +2,16 @@
  * The copy of a document on this device, in IndexedDB.
  *
  * Rules (tests quote these ids):
- *   D1  The copy is loaded before the server is contacted, so that its content is not sent as if it were new.
- *   D2  `onKept(true)` is called once the database has confirmed an edit and all edits before it, and `onKept(false)` if
+ *   DV1  The copy is loaded before the server is contacted, so that its content is not sent as if it were new.
+ *   DV2  `onKept(true)` is called once the database has confirmed an edit and all edits before it, and `onKept(false)` if
  *       one could not be written. After a failure the whole document is written, and retried until that succeeds: a gap
  *       in the copy would hide everything after it.
- *   D3  The copy records whether anything is unsaved, for the next visit. Each tab writes its own mark, in one transaction
+ *   DV3  The copy records whether anything is unsaved, for the next visit. Each tab writes its own mark, in one transaction
  *       with the edit. A tab that is saved removes its own mark, and other tabs' marks that have not changed since it
  *       read them, but not newer ones.
- *   D4  Without a database (in a private window), or if the database does not respond, the app works without a copy.
- *   D5  A failing database does not keep an edit from the server.
- *   D6  Edits that other tabs have written to the copy are read on every connection: if such a tab was closed while
+ *   DV4  Without a database (in a private window), or if the database does not respond, the app works without a copy.
+ *   DV5  A failing database does not keep an edit from the server.
+ *   DV6  Edits that other tabs have written to the copy are read on every connection: if such a tab was closed while
  *       offline, only this one can send them.
  */
 import { fetchUpdates, IndexeddbPersistence, PREFERRED_TRIM_SIZE, storeState } from "y-indexeddb";
@@ -37,7 +37,7 @@ export class DeviceCopy {
   /** Whether edits are missing from the copy. */
   private incomplete = false;
   private unsaved = false;
-  /** The value of this tab's unsaved mark, incremented with every edit (D3). */
+  /** The value of this tab's unsaved mark, incremented with every edit (DV3). */
   private markCount = 0;
   /** The unsaved marks of other tabs and earlier visits, as last read. */
   private readonly otherMarks = new Map<string, unknown>();
@@ -81,7 +81,7 @@ export class DeviceCopy {
     if (this.destroyed) return { found: false, unsaved: false };
     const persistence = new IndexeddbPersistence(this.name, this.doc);
     this.persistence = persistence;
-    // Replaced by our own handler: if this one throws, Yjs skips later handlers, and the edit is never sent (D5).
+    // Replaced by our own handler: if this one throws, Yjs skips later handlers, and the edit is never sent (DV5).
     this.doc.off("update", persistence._storeUpdate);
     await persistence.whenSynced;
     if (this.incomplete) this.write(); // edited while the database was opening
@@ -92,7 +92,7 @@ export class DeviceCopy {
     return { found: this.doc.store.clients.size > 0, unsaved: this.unsaved };
   }
 
-  /** Load what other tabs have written (D6). True if any of them had unsaved edits. */
+  /** Load what other tabs have written (DV6). True if any of them had unsaved edits. */
   async refresh(): Promise<boolean> {
     const { persistence } = this;
     if (!persistence?.synced || this.destroyed) return false;
@@ -106,7 +106,7 @@ export class DeviceCopy {
     }
   }
 
-  /** Set whether anything is unsaved (D3). True is written together with the next edit, false immediately. */
+  /** Set whether anything is unsaved (DV3). True is written together with the next edit, false immediately. */
   setUnsaved(unsaved: boolean): void {
     if (this.unsaved === unsaved && (unsaved || this.otherMarks.size === 0)) return;
     this.unsaved = unsaved;
@@ -125,7 +125,7 @@ export class DeviceCopy {
     }
   }
 
-  /** Write an edit, or the whole document if the copy is incomplete (D2). */
+  /** Write an edit, or the whole document if the copy is incomplete (DV2). */
   private write(update?: Uint8Array): void {
     const db = this.persistence?.db;
     if (this.destroyed) return;

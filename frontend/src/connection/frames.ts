@@ -5,12 +5,12 @@
  * acknowledgements of edits that had waited for the connection looks like the last.
  *
  * Rules (tests quote these ids):
- *   C1  The count is the number of updates sent, plus the step 2 of each exchange that this client started, minus their
+ *   UC1  The count is the number of updates sent, plus the step 2 of each exchange that this client started, minus their
  *       acknowledgements. The server does not acknowledge a step 2 that it requests itself because an edit arrived before
  *       its dependencies.
- *   C2  When a document is closed, by either side, its unacknowledged messages are never acknowledged. When it is attached
+ *   UC2  When a document is closed, by either side, its unacknowledged messages are never acknowledged. When it is attached
  *       again, the count starts at zero, and late acknowledgements are ignored until the document is authenticated.
- *   C3  A connection on which the server sends nothing within the first 20 s is closed; nothing else would close it.
+ *   UC3  A connection on which the server sends nothing within the first 20 s is closed; nothing else would close it.
  */
 
 const SYNC = 0;
@@ -54,9 +54,9 @@ export function readHead(frame: Uint8Array): Head | null {
 
 export class Unacknowledged {
   private readonly counts = new Map<string, number>();
-  /** Exchanges that this client has started and whose step 2 it has not sent yet (C1). */
+  /** Exchanges that this client has started and whose step 2 it has not sent yet (UC1). */
   private readonly exchanges = new Map<string, number>();
-  /** Closed, and not authenticated since (C2). */
+  /** Closed, and not authenticated since (UC2). */
   private readonly closed = new Set<string>();
 
   constructor(private readonly onChange: (document: string, count: number, refused: boolean) => void) {}
@@ -101,7 +101,7 @@ export class Unacknowledged {
   }
 }
 
-/** A WebSocket class that counts frames, and closes itself if the server stays silent (C3). */
+/** A WebSocket class that counts frames, and closes itself if the server stays silent (UC3). */
 export function countingWebSocket(unanswered: Unacknowledged): typeof WebSocket {
   return class extends WebSocket {
     constructor(url: string | URL, protocols?: string | string[]) {

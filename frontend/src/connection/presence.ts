@@ -5,8 +5,8 @@
  * colour is inserted into a style unchanged.
  *
  * Rules (tests quote these ids):
- *   C1  `user` is a name and a colour, or absent; `cursor` is two positions, or absent.
- *   C2  All other fields pass through; the code that reads them validates them.
+ *   UQ1  `user` is a name and a colour, or absent; `cursor` is two positions, or absent.
+ *   UQ2  All other fields pass through; the code that reads them validates them.
  */
 import { Awareness } from "y-protocols/awareness";
 import type * as Y from "yjs";
@@ -28,7 +28,7 @@ function isPosition(value: unknown): boolean {
     (type != null || tname != null || item != null);
 }
 
-/** Sanitize one client's state (C1). */
+/** Sanitize one client's state (UQ1). */
 export function sanitizeState(state: State): State {
   const { user, cursor, ...rest } = state;
   const result: State = rest;

@@ -3,13 +3,13 @@
  * socket, and its status.
  *
  * Rules:
- *   N1  All documents of a page share one socket.
- *   N2  The copy on the device is loaded first; the server is contacted afterwards.
- *   N3  A permanent end detaches the document. All other failures are retried with growing delays, and immediately when
+ *   UN1  All documents of a page share one socket.
+ *   UN2  The copy on the device is loaded first; the server is contacted afterwards.
+ *   UN3  A permanent end detaches the document. All other failures are retried with growing delays, and immediately when
  *       the browser reports that it is online again.
- *   N4  A connection that has silently died (the network has changed, the server does not respond) is treated as closed.
- *   N5  Leaving a page loses nothing: unsaved edits continue to be sent, and returning to the page finds the same session.
- *   N6  A new link is tried immediately if it was opened here, and also if it was opened in another tab while this session
+ *   UN4  A connection that has silently died (the network has changed, the server does not respond) is treated as closed.
+ *   UN5  Leaving a page loses nothing: unsaved edits continue to be sent, and returning to the page finds the same session.
+ *   UN6  A new link is tried immediately if it was opened here, and also if it was opened in another tab while this session
  *       has ended for lack of access.
  */
 import { HocuspocusProvider, HocuspocusProviderWebsocket, WebSocketStatus } from "@hocuspocus/provider";
@@ -60,13 +60,13 @@ function sharedSocket(): Socket {
     maxDelay: 10_000,
   });
   socket.on("disconnect", ({ event }: { event: { code: number; reason: string } }) => {
-    // The provider has closed a silent socket, and does not notify the documents of that (N4).
+    // The provider has closed a silent socket, and does not notify the documents of that (UN4).
     if (event.code === SILENT) for (const session of sessions.values()) session.onSilence();
   });
   return socket;
 }
 
-/** Drop the socket, whatever its reported state, and connect again (N4). */
+/** Drop the socket, whatever its reported state, and connect again (UN4). */
 function reconnect(): void {
   if (!socket?.shouldConnect) return;
   if (socket.status === WebSocketStatus.Connected) socket.onClose({ event: { code: SILENT, reason: "network" } });
@@ -89,7 +89,7 @@ addEventListener("storage", ({ key, newValue }) => {
   if (newValue) for (const session of sessions.values()) if (key === storageKey(session.id)) session.onOtherTabToken();
 });
 
-/** The session of a document: a new one, or one that is still running since its page was left (N5). */
+/** The session of a document: a new one, or one that is still running since its page was left (UN5). */
 export function openSession(id: string, person: Person): DocumentSession {
   const kept = sessions.get(id);
   if (!kept) return new DocumentSession(id, person);
@@ -226,7 +226,7 @@ export class DocumentSession {
     this.dispatch({ type: "network", up });
   }
 
-  /** Another tab has received a token (N6). */
+  /** Another tab has received a token (UN6). */
   onOtherTabToken(): void {
     const { ended } = this.state;
     if (ended === "signed-out" || ended === "access-removed") this.retry();
@@ -252,7 +252,7 @@ export class DocumentSession {
     if (this.pages === 0) setTimeout(() => { this.endIfDone(); });
   }
 
-  /** Destroy a session without pages once everything is saved, or has ended and is stored on the device (N5). */
+  /** Destroy a session without pages once everything is saved, or has ended and is stored on the device (UN5). */
   private endIfDone(): void {
     const { warn, keptHere } = this.chip;
     if (this.pages === 0 && (!warn || (this.state.ended !== null && keptHere))) this.destroy();
@@ -307,7 +307,7 @@ export class DocumentSession {
     if (cause && isPermanent(cause)) socket?.disconnect();
   }
 
-  /** The server has closed or denied this document, while the socket stays open (N3). */
+  /** The server has closed or denied this document, while the socket stays open (UN3). */
   private onClosed(reason: string): void {
     const cause = causeOfReason(reason);
     // Immediately, so that no edit is sent to a server that ignores it, and counted as sent.

@@ -2,15 +2,15 @@
  * Whether the user's work is saved. A pure reducer: events in, a state out, and from the state what the chip shows.
  *
  * Rules (tests quote these ids):
- *   T1  "Saved" appears only if, on the current connection, the server has confirmed everything it was sent, and has
+ *   UT1  "Saved" appears only if, on the current connection, the server has confirmed everything it was sent, and has
  *       received everything this browser has (the client's step 2 was confirmed too).
- *   T2  Without a connection the chip shows "Reconnecting…" if nothing is pending, and "Not saved – offline" if something
+ *   UT2  Without a connection the chip shows "Reconnecting…" if nothing is pending, and "Not saved – offline" if something
  *       is, including edits of an earlier visit that the device has marked as unsaved.
- *   T3  "Kept on this device" appears only if the device has confirmed it.
- *   T4  Accepting later edits does not clear a rejection: the rejected edit is not saved, and stays marked as unsaved on
+ *   UT3  "Kept on this device" appears only if the device has confirmed it.
+ *   UT4  Accepting later edits does not clear a rejection: the rejected edit is not saved, and stays marked as unsaved on
  *       the device. Only the next connection, on which everything is sent again, can confirm it.
- *   T5  A permanent end (access removed, deleted, outdated, …) is not retried; other causes are shown until they pass.
- *   T6  A read-only session has nothing to save; its chip shows only the state of the connection. Edits made before the
+ *   UT5  A permanent end (access removed, deleted, outdated, …) is not retried; other causes are shown until they pass.
+ *   UT6  A read-only session has nothing to save; its chip shows only the state of the connection. Edits made before the
  *       session became read-only are shown as not saved.
  */
 import { isPermanent, type Cause } from "./causes";
@@ -60,7 +60,7 @@ export const START: State = {
   kept: null, readOnly: false, refused: null, ended: null, trouble: null,
 };
 
-/** Everything has been sent, and everything sent has been confirmed (T1). */
+/** Everything has been sent, and everything sent has been confirmed (UT1). */
 const isConfirmed = (state: State): boolean =>
   state.admitted && state.synced && state.outstanding === 0 && !state.pending && state.refused === null;
 
@@ -110,7 +110,7 @@ export type Label = "loading" | "saving" | "saved" | "reconnecting" | "unsaved" 
 export interface Chip {
   label: Label;
   cause: Cause | null;
-  /** The device has stored the unsaved edits (T3). */
+  /** The device has stored the unsaved edits (UT3). */
   keptHere: boolean;
   /** Leaving now would lose something, or leave it on this device only. */
   warn: boolean;

@@ -2,9 +2,9 @@
  * Import and export of documents as Markdown and HTML.
  *
  * Rules:
- *   V1  A conversion contacts no other host and runs no scripts: image URLs are replaced by inert placeholders, and files
+ *   UX1  A conversion contacts no other host and runs no scripts: image URLs are replaced by inert placeholders, and files
  *       are parsed in a document without a window.
- *   V2  Exported HTML embeds its images; Markdown contains their absolute URLs. Importing either restores the images.
+ *   UX2  Exported HTML embeds its images; Markdown contains their absolute URLs. Importing either restores the images.
  */
 import { api, ownFilePath } from "../app/api";
 import type { DocumentSession } from "../connection/session";
@@ -22,7 +22,7 @@ function mapUrls(blocks: Block[], change: (url: string) => string): Block[] {
   });
 }
 
-/** The blocks with placeholders instead of URLs, the URLs, and a function that replaces the placeholders (V1). */
+/** The blocks with placeholders instead of URLs, the URLs, and a function that replaces the placeholders (UX1). */
 function withPlaceholders(blocks: Block[]): { blocks: Block[]; urls: string[]; restore: (text: string, urls: string[]) => string } {
   const urls: string[] = [];
   // Unique, so it does not occur in the document, and a URL that is never fetched.
@@ -62,7 +62,7 @@ export async function toHtml(editor: DocumentEditor, session: DocumentSession, t
   const filled = await Promise.all(urls.map(async (url) => {
     const path = ownFilePath(url);
     if (path === null) return escape(url);
-    return dataUrl(await api.download(session.id, path)); // V2
+    return dataUrl(await api.download(session.id, path)); // UX2
   }));
   return `<!doctype html>\n<html>\n<head>\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">\n` +
     `<title>${escape(title)}</title>\n<style>${STYLE}</style>\n</head>\n<body>\n${restore(body, filled)}\n</body>\n</html>\n`;

@@ -2,9 +2,9 @@
  * Files pasted into or dropped on a document.
  *
  * Rules:
- *   G1  A file that cannot be uploaded is refused before a block is created for it. A block whose upload fails is removed.
- *   G2  Dropping a file outside the text does not navigate away from the page.
- *   G3  An image copied from another page is inserted as an image, not as a URL on another host.
+ *   UG1  A file that cannot be uploaded is refused before a block is created for it. A block whose upload fails is removed.
+ *   UG2  Dropping a file outside the text does not navigate away from the page.
+ *   UG3  An image copied from another page is inserted as an image, not as a URL on another host.
  */
 import { size, t } from "../strings";
 import { showToast } from "../ui/toast";
@@ -18,13 +18,13 @@ export function filesIn(data: DataTransfer): File[] {
   const html = data.getData("text/html");
   if (!html) return data.getData("text/plain") ? [] : files;
   const { body } = new DOMParser().parseFromString(html, "text/html");
-  return body.textContent.trim() === "" && body.querySelector("img") ? files : []; // G3
+  return body.textContent.trim() === "" && body.querySelector("img") ? files : []; // UG3
 }
 
 /** Insert files after or before a block, in order. */
 export async function insertFiles(editor: DocumentEditor, files: File[], at: { id: string; placement: "before" | "after" }): Promise<void> {
   const supported = files.filter((file) => IMAGES.includes(file.type));
-  if (supported.length < files.length) showToast(t.failed.uploadTypes, { isError: true }); // G1
+  if (supported.length < files.length) showToast(t.failed.uploadTypes, { isError: true }); // UG1
   const maxBytes = await maxFileBytes();
   const accepted = supported.filter((file) => file.size <= maxBytes);
   if (accepted.length < supported.length) showToast(t.failed.uploadTooLarge(size(maxBytes)), { isError: true });

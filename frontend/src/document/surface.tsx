@@ -70,7 +70,7 @@ export function Surface({ session, editor, peers, following, canEdit }: Props) {
     insert(files, { id, placement: place && event.clientY < (place.top + place.bottom) / 2 ? "before" : "after" });
   });
   useEffect(() => {
-    // A file dropped outside the text would replace the page (G2).
+    // A file dropped outside the text would replace the page (UG2).
     const over = (event: DragEvent): void => {
       if (event.dataTransfer?.types.includes("Files")) event.preventDefault();
     };

@@ -2,9 +2,9 @@
  * Undo reverts the user's own changes, and never deletes other users' text.
  *
  * Rules (tests quote these ids):
- *   U1  Undoing the creation of a block that others have written in removes the user's own text but keeps the block. (The
+ *   UU1  Undoing the creation of a block that others have written in removes the user's own text but keeps the block. (The
  *       default filter protects paragraphs only, but BlockNote wraps each in blocks that would be deleted with it.)
- *   U2  Such a block keeps its initial attributes, such as its id or heading level: without the id, every open editor
+ *   UU2  Such a block keeps its initial attributes, such as its id or heading level: without the id, every open editor
  *       would assign it a different one.
  */
 import { yUndoPluginKey } from "y-prosemirror";
@@ -13,10 +13,10 @@ import type { DocumentEditor } from "./editor";
 
 /** Whether undo may delete an item. Called for children before their parents. */
 export function canUndo(item: Y.Item): boolean {
-  if (item.content instanceof Y.ContentType) return item.content.type._length === 0; // U1
+  if (item.content instanceof Y.ContentType) return item.content.type._length === 0; // UU1
   const { parent } = item;
   if (item.parentSub === null || !(parent instanceof Y.XmlElement)) return true;
-  // The first value of an attribute, set by the element's creator, is deleted only together with the element (U2).
+  // The first value of an attribute, set by the element's creator, is deleted only together with the element (UU2).
   const isFirst = item.left === null && parent._item?.id.client === item.id.client;
   return !(isFirst && parent._length > 0);
 }

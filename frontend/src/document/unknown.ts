@@ -6,11 +6,11 @@
  * an editor is bound to it, and every later update is checked before the editor receives it.
  *
  * Rules (tests quote these ids):
- *   K1  Unknown content is: elements and marks missing from the schema, attributes that the schema does not define for
+ *   UW1  Unknown content is: elements and marks missing from the schema, attributes that the schema does not define for
  *       their element, and anything in a text that is not text.
- *   K2  The editor is stopped within the transaction that adds unknown content: it writes neither that transaction's
+ *   UW2  The editor is stopped within the transaction that adds unknown content: it writes neither that transaction's
  *       effects nor anything typed afterwards.
- *   K3  Once the last unknown content is gone, the document can be edited again.
+ *   UW3  Once the last unknown content is gone, the document can be edited again.
  */
 import * as Y from "yjs";
 
@@ -51,7 +51,7 @@ function isUnknown(item: Y.Item, schema: Schema): boolean {
   return !(content instanceof Y.ContentString);
 }
 
-/** Whether a part of a document currently has unknown content (K1). */
+/** Whether a part of a document currently has unknown content (UW1). */
 export function hasUnknown(type: Type, schema: Schema): boolean {
   const isBad = (item: Y.Item): boolean => {
     if (item.deleted) return false;
@@ -97,7 +97,7 @@ export class UnknownWatcher {
     private readonly schema: Schema,
   ) {}
 
-  /** Register a function that stops an editor; it is called within the transaction (K2). Returns its removal. */
+  /** Register a function that stops an editor; it is called within the transaction (UW2). Returns its removal. */
   onUnknown(stop: () => void): () => void {
     this.stops.add(stop);
     return () => { this.stops.delete(stop); };
@@ -115,7 +115,7 @@ export class UnknownWatcher {
       if (this.finding !== "unknown" || this.frame) return;
       this.frame = requestAnimationFrame(() => {
         this.frame = 0;
-        check(); // K3
+        check(); // UW3
       });
     };
     check();

@@ -2,13 +2,13 @@
  * Service worker for offline use: pages that have been opened before open again from this device's cache.
  *
  * Rules (tests quote these ids):
- *   O1  The page comes from the server whenever the server responds. The cached page is the fallback if there is no
+ *   UO1  The page comes from the server whenever the server responds. The cached page is the fallback if there is no
  *       response, or if a proxy reports that the server is down.
- *   O2  The cache contains one complete build: the page and everything that documents and boards need. A build is cached
+ *   UO2  The cache contains one complete build: the page and everything that documents and boards need. A build is cached
  *       entirely or not at all, and builds are never mixed.
- *   O3  Files with a hash in their names are served from the cache first. Nothing else is intercepted: no data, no images,
+ *   UO3  Files with a hash in their names are served from the cache first. Nothing else is intercepted: no data, no images,
  *       no sockets.
- *   O4  A new build takes over when the last tab with the old one is closed; until then the old build stays cached.
+ *   UO4  A new build takes over when the last tab with the old one is closed; until then the old build stays cached.
  */
 const BUILD = "%BUILD%";
 const ENTRY = "%ENTRY%";
@@ -35,7 +35,7 @@ self.addEventListener("fetch", (event) => {
 async function install() {
   const response = await fetch(ROOT, { cache: "reload" });
   const text = await response.clone().text();
-  // During a rolling update the page may belong to another build; the next install attempt tries again (O2).
+  // During a rolling update the page may belong to another build; the next install attempt tries again (UO2).
   if (!response.ok || !text.includes(ENTRY)) throw new Error("the page belongs to another build");
   const cache = await caches.open(CACHE_NAME);
   await cache.addAll(FILES.map((name) => APP + name));

@@ -2,11 +2,11 @@
  * The list of documents and boards, most recently edited first.
  *
  * Rules:
- *   HL1  The list polls for updates: soon after it appears, because the server takes a moment to list what was just typed,
+ *   UI1  The list polls for updates: soon after it appears, because the server takes a moment to list what was just typed,
  *        then periodically, and when the page becomes visible again. Items loaded with "Show more" stay.
- *   HL2  If the server is unavailable, the items already shown stay. If there are none, an error is shown, and the list
+ *   UI2  If the server is unavailable, the items already shown stay. If there are none, an error is shown, and the list
  *        keeps retrying.
- *   HL3  When the focused row is removed, the focus moves to the next row.
+ *   UI3  When the focused row is removed, the focus moves to the next row.
  */
 import { useCallback, useEffect, useRef, useState } from "react";
 import { duplicate, reportError, remove } from "../shell/actions";
@@ -48,7 +48,7 @@ function mergePages(before: Item[], after: Item[]): Item[] {
 
 const kindOf = (filter: Filter): Kind | undefined => (filter === "all" ? undefined : filter);
 
-/** Fetch at least `atLeast` items, if that many exist (HL1). */
+/** Fetch at least `atLeast` items, if that many exist (UI1). */
 async function fetchList(query: string, filter: Filter, atLeast: number, signal: AbortSignal): Promise<Loaded> {
   // Whole pages, so that restored or duplicated items fit in the last one.
   const wanted = Math.max(1, Math.ceil(atLeast / PAGE_SIZE)) * PAGE_SIZE;

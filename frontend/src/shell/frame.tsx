@@ -2,10 +2,10 @@
  * The page around a document: what is shown while it loads, if it cannot be shown, and after it has ended.
  *
  * Rules:
- *   R1  A document that has not loaded is never shown as an empty editor, but as a skeleton, and later as an error with a
+ *   UR1  A document that has not loaded is never shown as an empty editor, but as a skeleton, and later as an error with a
  *       retry button.
- *   R2  A document written by a newer version is not opened in this editor, which would delete unknown content.
- *   R3  If access ends while there are unsaved edits, they stay visible so that the user can copy them.
+ *   UR2  A document written by a newer version is not opened in this editor, which would delete unknown content.
+ *   UR3  If access ends while there are unsaved edits, they stay visible so that the user can copy them.
  */
 import { useEffect, useState, type ReactNode } from "react";
 import { reportError } from "./actions";

@@ -14,7 +14,7 @@ beforeEach(() => {
 });
 
 describe("tokens", () => {
-  it("leave the address, and are kept for their document (K1, K2)", async () => {
+  it("leave the address, and are kept for their document (UK1, UK2)", async () => {
     const { takeToken, tokenOf } = await import("../../src/app/tokens");
     const taken = takeToken("team/é", "http://here/d/team%2F%C3%A9#token=a.b.c&block=7");
     expect(taken).toEqual({ token: "a.b.c", rest: "http://here/d/team%2F%C3%A9#block=7" });
@@ -26,7 +26,7 @@ describe("tokens", () => {
 });
 
 describe("tokens, where nothing can be kept,", () => {
-  it("open their document while the page is open (K2)", async () => {
+  it("open their document while the page is open (UK2)", async () => {
     const warn = vi.spyOn(console, "warn").mockImplementation(() => undefined);
     const full = new Store();
     full.setItem = () => { throw new DOMException("full", "QuotaExceededError"); };
@@ -76,7 +76,7 @@ describe("the list", () => {
 const claims = (payload: object): string => `h.${btoa(JSON.stringify(payload)).replace(/=+$/, "")}.s`;
 
 describe("tokens of one document", () => {
-  it("are kept beside each other, the newest first, until it is known which opens more (K5)", async () => {
+  it("are kept beside each other, the newest first, until it is known which opens more (UK5)", async () => {
     const { isLink, storeTokens: keepTokens, takeToken, tokenOf, tokensOf } = await import("../../src/app/tokens");
     for (const token of ["edit", "view", "view", "other", "last"]) takeToken("x", `http://here/d/x#token=${token}`);
     expect(tokensOf("x")).toEqual(["last", "other", "view"]);
@@ -86,7 +86,7 @@ describe("tokens of one document", () => {
     for (const other of [claims({ raffia: {} }), "", "a.b.c", "opaque"]) expect(isLink(other)).toBe(false);
   });
 
-  it("stand before the one for the whole server (K4)", async () => {
+  it("stand before the one for the whole server (UK4)", async () => {
     const { takeToken, tokenOf, tokensOf } = await import("../../src/app/tokens");
     expect(takeToken(null, "http://here/#token=all")?.rest).toBe("http://here/");
     expect(tokenOf(null)).toBe("all");

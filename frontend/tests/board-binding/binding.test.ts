@@ -21,7 +21,7 @@ afterEach(() => {
 const settle = (): void => { vi.advanceTimersByTime(5000); };
 
 describe("two boards", () => {
-  it("show each other's shapes (B2)", () => {
+  it("show each other's shapes (UB2)", () => {
     const { ana, ben } = open();
     ana.edit((scene) => { scene.add("é😀", { x: 3 }); });
     vi.advanceTimersByTime(150);
@@ -29,7 +29,7 @@ describe("two boards", () => {
     expect(ben.scene.get("é😀").x).toBe(3);
   });
 
-  it("merge a move and a recolour of the same shape (H1)", () => {
+  it("merge a move and a recolour of the same shape (UH1)", () => {
     const { ana, ben, wire } = open();
     ana.edit((scene) => { scene.add("one"); });
     settle();
@@ -42,7 +42,7 @@ describe("two boards", () => {
     for (const board of [ana, ben]) expect(board.scene.get("one")).toMatchObject({ x: 100, strokeColor: "#e03131" });
   });
 
-  it("keep what is uncommitted here when others change another group (B4)", () => {
+  it("keep what is uncommitted here when others change another group (UB4)", () => {
     const { ana, ben } = open();
     ana.edit((scene) => { scene.add("one"); });
     settle();
@@ -56,7 +56,7 @@ describe("two boards", () => {
     expect(ana.scene.get("one")).toMatchObject({ x: 50, strokeColor: "#2f9e44" });
   });
 
-  it("merge changes of one group by its fields (B4, M1)", () => {
+  it("merge changes of one group by its fields (UB4, UM1)", () => {
     const { ana, ben } = open();
     ana.edit((scene) => { scene.add("one"); scene.add("two"); scene.add("box"); });
     settle();
@@ -75,7 +75,7 @@ describe("two boards", () => {
     }
   });
 
-  it("do not bring back what others delete by tying an arrow to it (M1)", () => {
+  it("do not bring back what others delete by tying an arrow to it (UM1)", () => {
     const { ana, ben } = open();
     ana.edit((scene) => { scene.add("box"); });
     settle();
@@ -88,7 +88,7 @@ describe("two boards", () => {
     for (const board of [ana, ben]) expect(board.picture()).toEqual([]);
   });
 
-  it("keep points with the size and the place that belong to them (M2)", () => {
+  it("keep points with the size and the place that belong to them (UM2)", () => {
     const { ana, ben } = open();
     ana.edit((scene) => { scene.add("line", { type: "line", points: [[0, 0], [10, 10]] }); });
     settle();
@@ -103,7 +103,7 @@ describe("two boards", () => {
     }
   });
 
-  it("do not show changes of what the pointer holds until it lets go, or they would be undone along with it (B5)", () => {
+  it("do not show changes of what the pointer holds until it lets go, or they would be undone along with it (UB5)", () => {
     const { ana, ben } = open();
     ana.edit((scene) => { scene.add("one"); });
     settle();
@@ -118,7 +118,7 @@ describe("two boards", () => {
     for (const board of [ana, ben]) expect(board.scene.get("one")).toMatchObject({ x: 50, strokeColor: "#2f9e44" });
   });
 
-  it("keep a text that is written into while others delete it, with its shape (B10)", () => {
+  it("keep a text that is written into while others delete it, with its shape (UB10)", () => {
     const { ana, ben } = open();
     const text = { type: "text", text: "a", originalText: "a", containerId: "box" };
     ana.edit((scene) => { scene.add("box", { boundElements: [{ id: "t", type: "text" }] }); scene.add("t", text); scene.add("other", { ...text, containerId: null }); });
@@ -144,7 +144,7 @@ describe("two boards", () => {
     for (const board of [ana, ben]) expect(board.scene.get("t")).toMatchObject({ text: "abc", isDeleted: false });
   });
 
-  it("do not write back what they are shown (B3)", () => {
+  it("do not write back what they are shown (UB3)", () => {
     const { ana, ben, wire } = open();
     for (let at = 0; at < 20; at += 1) ana.edit((scene) => { scene.add(`e${at}`); });
     settle();
@@ -159,7 +159,7 @@ describe("two boards", () => {
     expect(wire.updates.every(({ from }) => from === ana.doc)).toBe(true);
   });
 
-  it("keep deleted shapes, so that undo brings them back with what others did to them (E2)", () => {
+  it("keep deleted shapes, so that undo brings them back with what others did to them (UE2)", () => {
     const { ana, ben, wire } = open();
     ana.edit((scene) => { scene.add("one"); });
     settle();
@@ -175,7 +175,7 @@ describe("two boards", () => {
     for (const board of [ana, ben]) expect(board.scene.get("one")).toMatchObject({ x: 77, isDeleted: false });
   });
 
-  it("put back what vanishes without being deleted (B6)", () => {
+  it("put back what vanishes without being deleted (UB6)", () => {
     const { ana, ben } = open();
     ana.edit((scene) => { scene.add("one"); scene.add("two"); });
     settle();
@@ -185,7 +185,7 @@ describe("two boards", () => {
     expect(ben.picture()).toHaveLength(2);
   });
 
-  it("leave an element alone while it is edited here, and show it afterwards (B5)", () => {
+  it("leave an element alone while it is edited here, and show it afterwards (UB5)", () => {
     const { ana, ben } = open();
     ana.edit((scene) => { scene.add("t", { type: "text", text: "a", originalText: "a" }); });
     settle();
@@ -214,7 +214,7 @@ describe("two boards", () => {
     expect(wire.updates).toHaveLength(1);
   });
 
-  it("say what has not reached the document (B8)", () => {
+  it("say what has not reached the document (UB8)", () => {
     const { ana } = open();
     ana.edit((scene) => { scene.add("one"); });
     expect(ana.pending).toEqual([true]);
@@ -223,7 +223,7 @@ describe("two boards", () => {
     expect(ana.binding.store.read("one")?.g?.["width"]).toBe(10);
   });
 
-  it("commit what was changed before the right to write came back (B12)", () => {
+  it("commit what was changed before the right to write came back (UB12)", () => {
     const { ana, ben } = open();
     ana.edit((scene) => { scene.add("one"); scene.add("two"); });
     ana.binding.setWritable(false);
@@ -238,7 +238,7 @@ describe("two boards", () => {
     expect(ben.scene.get("two").x).toBe(7);
   });
 
-  it("forget what was deleted more than a month ago, along with a change (B11, E2)", () => {
+  it("forget what was deleted more than a month ago, along with a change (UB11, UE2)", () => {
     const { ana, ben } = open();
     ana.edit((scene) => { for (let at = 0; at < 50; at += 1) scene.add(`old${at}`, { points: Array.from({ length: 50 }, (_, n) => [n, n]) }); scene.add("kept"); });
     settle();
@@ -265,7 +265,7 @@ describe("two boards", () => {
     for (const board of [ana, ben]) expect(board.scene.get("old7")).toMatchObject({ x: 70, isDeleted: false, points: Array.from({ length: 50 }, (_, n) => [n, n]) });
   });
 
-  it("do not keep what others have deleted and forgotten while this one was away (B11)", () => {
+  it("do not keep what others have deleted and forgotten while this one was away (UB11)", () => {
     const { ana, ben, wire } = open();
     ana.edit((scene) => { scene.add("one"); });
     settle();
@@ -293,7 +293,7 @@ describe("two boards", () => {
 });
 
 describe("order", () => {
-  it("is the same everywhere when two put a shape on the same place, and nobody writes repairs (B7)", () => {
+  it("is the same everywhere when two put a shape on the same place, and nobody writes repairs (UB7)", () => {
     const { ana, ben, wire } = open();
     wire.cut = true;
     ana.edit((scene) => { scene.add("zz", { index: "a5" }); });
@@ -317,7 +317,7 @@ describe("order", () => {
 });
 
 describe("arrows", () => {
-  it("leave the shapes that they are tied to where they are in the order (B7)", () => {
+  it("leave the shapes that they are tied to where they are in the order (UB7)", () => {
     const { ana, ben } = open();
     ana.edit((scene) => { scene.add("box"); scene.add("round"); });
     settle();
@@ -351,7 +351,7 @@ describe("arrows", () => {
 });
 
 describe("what is not known", () => {
-  it("survives being opened and edited (H3)", () => {
+  it("survives being opened and edited (UH3)", () => {
     const { ana, ben } = open();
     ana.doc.transact(() => {
       const element = new Y.Map<unknown>();
@@ -373,7 +373,7 @@ describe("what is not known", () => {
     expect(kept.get("x")).toEqual({ of: "a later version" });
   });
 
-  it("is left alone when it is no element at all (E3)", () => {
+  it("is left alone when it is no element at all (UE3)", () => {
     const { ana, ben } = open();
     ana.doc.getMap("elements").set("odd", "just a text");
     ana.doc.getMap("elements").set("empty", new Y.Map());
@@ -386,7 +386,7 @@ describe("what is not known", () => {
 describe("movement", () => {
   const bytes = (list: { bytes: number }[]): number => list.reduce((sum, item) => sum + item.bytes, 0);
 
-  it("of 300 frames takes at most 30 KB on the wire and 1 KB kept, and is seen on the way (B1, L1)", () => {
+  it("of 300 frames takes at most 30 KB on the wire and 1 KB kept, and is seen on the way (UB1, UL1)", () => {
     const { ana, ben, wire } = open();
     ana.edit((scene) => { scene.add("V1StGXR8_Z5jdHi6B-myT", { x: 100.5, y: 200.25 }); });
     settle();
@@ -412,7 +412,7 @@ describe("movement", () => {
     expect(ben.picture()).toEqual(ana.picture());
   });
 
-  it("of a growing stroke sends its new end only, and arrives whole (L1)", () => {
+  it("of a growing stroke sends its new end only, and arrives whole (UL1)", () => {
     const { ana, ben, wire } = open();
     ana.press();
     ana.edit((scene) => { scene.add("stroke", { type: "freedraw", points: [[0, 0]], pressures: [], simulatePressure: true }); });
@@ -451,7 +451,7 @@ describe("movement", () => {
     expect(ana.scene.get("one")).toMatchObject({ x: 0, strokeColor: "#2f9e44" });
   });
 
-  it("that makes no sense is not shown (L3)", () => {
+  it("that makes no sense is not shown (UL3)", () => {
     const { ana, ben } = open();
     ana.edit((scene) => { scene.add("one"); });
     settle();

@@ -127,7 +127,7 @@ export class Board {
     this.awareness.destroy();
   }
 
-  /** What is to be seen, without what is each browser's own, as precisely as it is kept (H4). */
+  /** What is to be seen, without what is each browser's own, as precisely as it is kept (UH4). */
   picture(): unknown[] {
     const coarse = (value: unknown): unknown =>
       typeof value === "number" ? Math.round(value * 64) : Array.isArray(value) ? value.map(coarse) : value;

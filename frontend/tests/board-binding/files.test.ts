@@ -38,7 +38,7 @@ beforeEach(() => { vi.useFakeTimers(); });
 afterEach(() => { vi.useRealTimers(); });
 
 describe("images", () => {
-  it("are uploaded, and seen by others (F3)", async () => {
+  it("are uploaded, and seen by others (UF3)", async () => {
     const ana = open();
     ana.scene.set("f", { id: "f", dataURL: PNG, mimeType: "image/png" });
     ana.files.changed([image("f")]);
@@ -58,7 +58,7 @@ describe("images", () => {
     expect(ben.host.uploads).toBe(0);
   });
 
-  it("of others are fetched also when their address comes while this device is asked for them (F3)", async () => {
+  it("of others are fetched also when their address comes while this device is asked for them (UF3)", async () => {
     const ben = open();
     let answer: (file: SceneFile | undefined) => void = () => undefined;
     ben.host.load = () => new Promise((resolve) => { answer = resolve; });
@@ -70,7 +70,7 @@ describe("images", () => {
     expect(ben.host.uploads).toBe(0);
   });
 
-  it("are kept here and tried again until the server has them, the next visit included (F1, F2)", async () => {
+  it("are kept here and tried again until the server has them, the next visit included (UF1, UF2)", async () => {
     const ana = open();
     ana.host.answer = () => Promise.reject(new TypeError("offline"));
     ana.scene.set("f", { id: "f", dataURL: PNG, mimeType: "image/png" });
@@ -89,7 +89,7 @@ describe("images", () => {
     expect(later.doc.getMap("files").get("f")).toEqual(stored);
   });
 
-  it("that the server refuses are reported once (F2)", async () => {
+  it("that the server refuses are reported once (UF2)", async () => {
     const ana = open();
     ana.host.answer = () => Promise.reject(new RefusedError("too large"));
     ana.scene.set("f", { id: "f", dataURL: PNG, mimeType: "image/png" });

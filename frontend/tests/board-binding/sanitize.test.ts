@@ -17,11 +17,11 @@ const fit = (fields: Record<string, unknown>): Record<string, unknown> | null =>
   sanitize({ ...sound, ...fields }) as Record<string, unknown> | null;
 
 describe("what is shown of an element", () => {
-  it("is the element as it is, when it is sound (V2)", () => {
+  it("is the element as it is, when it is sound (UV2)", () => {
     expect(fit({})).toEqual(sound);
   });
 
-  it("has a value that it can have in each field (V2)", () => {
+  it("has a value that it can have in each field (UV2)", () => {
     const bad = { x: NaN, y: 1e300, width: "wide", height: -Infinity, angle: {}, opacity: -5, strokeWidth: 0, roughness: 1e9, seed: NaN,
       points: [[0, 0], [null, 5], 7, [NaN, 1]], strokeColor: 5, fillStyle: "lava", roundness: "round", endArrowhead: {}, index: "a90",
       groupIds: ["g", 5, "g"], frameId: "é", boundElements: [null, { id: "é", type: "arrow" }, { id: "label", type: "text" }],
@@ -37,7 +37,7 @@ describe("what is shown of an element", () => {
     expect(sanitize({ id: "t", version: 1, versionNonce: 1, isDeleted: false, type: "text" })).toMatchObject({ text: "", fontSize: 20, lineHeight: 1.25 });
   });
 
-  it("is nothing, when its type is not known or holds a page (V3)", () => {
+  it("is nothing, when its type is not known or holds a page (UV3)", () => {
     for (const type of ["iframe", "selection", "évil", "__proto__", "constructor"]) expect(fit({ type })).toBeNull();
   });
 
@@ -59,7 +59,7 @@ describe("what is shown of an element", () => {
     for (const key of ["a90", "", "a", "x", "é0", "0", 5, null, "a 1", `A${"0".repeat(26)}`, "b0"]) expect(isOrderKey(key), String(key)).toBe(false);
   });
 
-  it("is put together from values only, never from shared types that stand in their place (E3)", () => {
+  it("is put together from values only, never from shared types that stand in their place (UE3)", () => {
     const doc = new Y.Doc();
     const element = new Y.Map<unknown>([["m", { type: "rectangle" }], ["g", new Y.Map([["x", 1]])], ["s", new Y.Text("red")], ["t", ["a"]]]);
     doc.getMap("elements").set("a", element);

@@ -22,7 +22,7 @@ function entries(name: string): Promise<number> {
 }
 
 describe("the copy on the device", () => {
-  it("says that it holds an edit once it can be read back, and has it at the next visit (D2)", async () => {
+  it("says that it holds an edit once it can be read back, and has it at the next visit (DV2)", async () => {
     const name = fresh();
     const doc = new Y.Doc();
     const told = vi.fn<(kept: boolean) => void>();
@@ -40,7 +40,7 @@ describe("the copy on the device", () => {
     await again.destroy();
   });
 
-  it("remembers what is unsaved (D3)", async () => {
+  it("remembers what is unsaved (DV3)", async () => {
     const name = fresh();
     const doc = new Y.Doc();
     const device = new DeviceCopy(name, doc, vi.fn());
@@ -57,7 +57,7 @@ describe("the copy on the device", () => {
     await third.destroy();
   });
 
-  it("does not say so when the database has gone, and the edit goes on (D2, D5)", async () => {
+  it("does not say so when the database has gone, and the edit goes on (DV2, DV5)", async () => {
     const doc = new Y.Doc();
     const told = vi.fn<(kept: boolean) => void>();
     const device = new DeviceCopy(fresh(), doc, told);
@@ -71,7 +71,7 @@ describe("the copy on the device", () => {
     expect(sent).toHaveBeenCalledOnce();
   });
 
-  it("remembers what another tab has not saved, whatever this one says (D3)", async () => {
+  it("remembers what another tab has not saved, whatever this one says (DV3)", async () => {
     const name = fresh();
     const [one, two] = [new Y.Doc(), new Y.Doc()];
     const [first, second] = [new DeviceCopy(name, one, vi.fn()), new DeviceCopy(name, two, vi.fn())];
@@ -94,7 +94,7 @@ describe("the copy on the device", () => {
     await fourth.destroy();
   });
 
-  it("that failed to take an edit takes everything the next time, and says no before (D2)", async () => {
+  it("that failed to take an edit takes everything the next time, and says no before (DV2)", async () => {
     const name = fresh();
     const before = new Y.Doc();
     const visit = new DeviceCopy(name, before, vi.fn());
@@ -127,7 +127,7 @@ describe("the copy on the device", () => {
     await again.destroy();
   });
 
-  it("is not waited for when the database does not answer (D4)", async () => {
+  it("is not waited for when the database does not answer (DV4)", async () => {
     vi.useFakeTimers();
     const open = vi.spyOn(indexedDB, "open").mockImplementation(() => ({}) as IDBOpenDBRequest);
     const doc = new Y.Doc();
@@ -143,7 +143,7 @@ describe("the copy on the device", () => {
     vi.useRealTimers();
   });
 
-  it("puts many small edits together, with those of another tab (D2)", async () => {
+  it("puts many small edits together, with those of another tab (DV2)", async () => {
     const name = fresh();
     const [one, two] = [new Y.Doc(), new Y.Doc()];
     const told = vi.fn<(kept: boolean) => void>();
@@ -161,7 +161,7 @@ describe("the copy on the device", () => {
     await third.destroy();
   });
 
-  it("is not needed (D4)", async () => {
+  it("is not needed (DV4)", async () => {
     const open = vi.spyOn(indexedDB, "open").mockImplementation(() => { throw new DOMException("private", "SecurityError"); });
     const warn = vi.spyOn(console, "warn").mockImplementation(() => undefined);
     const device = new DeviceCopy(fresh(), new Y.Doc(), vi.fn());

@@ -39,7 +39,7 @@ describe("frames", () => {
     expect(told.at(-1)).toEqual(["a", 1, false]);
   });
 
-  it("are not counted where the server asks by itself, which it does not answer (C1)", () => {
+  it("are not counted where the server asks by itself, which it does not answer (UC1)", () => {
     const counts: number[] = [];
     const unanswered = new Unacknowledged((_document, count) => counts.push(count));
     unanswered.sent(frame("a", 0, 2, 2, 0, 0)); // written before the first exchange: it has to wait there
@@ -51,7 +51,7 @@ describe("frames", () => {
     expect(counts).toEqual([1, 2, 1, 0]);
   });
 
-  it("that were not answered when a document was closed are never answered (C2)", () => {
+  it("that were not answered when a document was closed are never answered (UC2)", () => {
     const told: [string, number, boolean][] = [];
     const unanswered = new Unacknowledged((...what) => told.push(what));
     for (const close of ["sent", "received"] as const) {
@@ -72,7 +72,7 @@ describe("frames", () => {
     }
   });
 
-  it("are not waited for when the server never says a word (C3)", () => {
+  it("are not waited for when the server never says a word (UC3)", () => {
     vi.useFakeTimers();
     vi.stubGlobal("WebSocket", Mute);
     const Socket = countingWebSocket(new Unacknowledged(() => undefined));

@@ -41,7 +41,7 @@ describe("undo", () => {
     expect(xml(mine)).toContain('<blockcontainer id="a"><paragraph textAlignment="left">é😀</paragraph></blockcontainer>');
   });
 
-  it("keeps others' words in a block of mine, with the block's id (U1, U2)", () => {
+  it("keeps others' words in a block of mine, with the block's id (UU1, UU2)", () => {
     const { mine, theirs, group, undo, sync } = open();
     mine.transact(() => { group.insert(0, [block("a", "mine")]); }, "me");
     sync();

@@ -48,7 +48,7 @@ const changes: [string, boolean, (document: Open) => void][] = [
 ];
 
 describe("what the editor does not know", () => {
-  it.each(changes)("%s: unknown is %s (K1)", (_what, unknown, change) => {
+  it.each(changes)("%s: unknown is %s (UW1)", (_what, unknown, change) => {
     const theirs = open();
     const mine = new Y.Doc();
     Y.applyUpdate(mine, Y.encodeStateAsUpdate(theirs.doc));
@@ -62,7 +62,7 @@ describe("what the editor does not know", () => {
     expect(hasUnknown(root, schema)).toBe(unknown);
   });
 
-  it("is gone when it was deleted (K3)", () => {
+  it("is gone when it was deleted (UW3)", () => {
     const { doc, group, text } = open();
     group.push([new Y.XmlElement("futureBlock")]);
     text.format(0, 3, { futureMark: true });
