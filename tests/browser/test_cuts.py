@@ -1,7 +1,7 @@
 """The network goes and comes back: nothing that was written or drawn is lost, and the chip says what is true.
 
-The rules are those of frontend/src/connection: UT1 to UT3 (what the chip says), DV2 to DV6 (the copy on the device), UN5,
-UN6, and UO1 to UO3 of frontend/src/offline.
+The rules are those of frontend/src/connection: UT1 to UT3 (what the chip says), DV2 to DV6 (the copy on the device),
+UN5, UN6, and UO1 to UO3 of frontend/src/offline.
 """
 
 from __future__ import annotations
