@@ -1,11 +1,8 @@
 """A live document on this replica: who is on it, and what is sent to them and to the journal.
 
 Everything here runs on the event loop, in turns: a message goes through the gate, into the document and into the
-pending batch in one turn (intake.py); a flush sends the batch to readers and hands it to the saver in one turn.
-
-Rules (tests quote these ids; R1, R4 and R6 to R9 stand in intake.py, R5 in catch_up.py):
-    R2  Fan-out does not wait for durability; acknowledgement always does.
-    R3  A session that wrote into a batch gets the others' parts; its own come back only when durable (y-websocket).
+pending batch in one turn (inbound/intake.py); a flush sends the batch to readers and hands it to the append queue in
+one turn (outbound/flush.py).
 """
 
 from __future__ import annotations
@@ -16,9 +13,8 @@ from time import monotonic
 from typing import Protocol
 
 from raffia.crdt.document import Document
-from raffia.crdt.merge import merge
 from raffia.crdt.update import UpdateFacts
-from raffia.errors import CrdtError, DocumentDeletedError, RaffiaError, RoomFullError
+from raffia.errors import DocumentDeletedError, RaffiaError, RoomFullError
 from raffia.journal import Loaded
 from raffia.rooms.durable.append_queue import AppendQueue
 from raffia.rooms.durable.compactor import Compactor
@@ -27,17 +23,14 @@ from raffia.rooms.inbound.intake import Intake
 from raffia.rooms.metadata import Metadata, outdated
 from raffia.rooms.outbound.acknowledgements import Acknowledgements
 from raffia.rooms.outbound.catch_up import CatchUp
-from raffia.rooms.outbound.fanout import Fanout, Pacer
-from raffia.rooms.outbound.pending import Item, Pending
+from raffia.rooms.outbound.fanout import Fanout
+from raffia.rooms.outbound.flush import Flush
 from raffia.rooms.presence.room_presence import RoomPresence
 from raffia.rooms.services import Services
-from raffia.rooms.session import KEEP_ALIVE, Session, Ticket, step1_body, update_body
-from raffia.runtime.logs import get_logger
+from raffia.rooms.session import KEEP_ALIVE, Session, Ticket, step1_body
 from raffia.types import DocumentId, Position
 from raffia.wire.messages import Awareness, Message, QueryAwareness, Step1, Step2, SyncStatusRequest, Update
 from raffia.wire.transport import Transport
-
-log = get_logger("raffia.rooms.room")
 
 UPDATES = (Update, Step2)
 
@@ -82,15 +75,10 @@ class Room:
         self._metrics = services.metrics
         self._loop = asyncio.get_running_loop()
         self._clients: dict[Session, Client] = {}
-        self._pacer = Pacer(services.settings.coalesce_factor, services.settings.coalesce_max_s)
-        self._flush_handle: asyncio.Handle | None = None
-        self._flushing = False
-        self._last_broadcast_s = 0.0
         self._lost: RaffiaError | None = None
         self._tell_lost: list[asyncio.Future[RaffiaError]] = []
         self._fanout = fanout = Fanout(services.metrics)
-        self._pending = Pending(self._schedule)
-        self._presence = RoomPresence(document_id, services, fanout, self._schedule)
+        self._presence = RoomPresence(document_id, services, fanout)
         self._append_queue = AppendQueue(
             document_id,
             services,
@@ -99,7 +87,6 @@ class Room:
             on_lost=self._journal_lost,
             on_log_lost=self._log_lost,
         )
-        self._acknowledgements = Acknowledgements(fanout, services.metrics, self._pending, self._append_queue)
         self._follower = self._follow(services, loaded, complete=waiting is None)
         self._compactor = Compactor(
             document_id,
@@ -109,6 +96,17 @@ class Room:
             position=self._followed if self._follower is not None else None,
             durable=self._durable if self._follower is not None else None,
         )
+        self._flush = Flush(
+            document_id,
+            document,
+            services,
+            fanout=fanout,
+            presence=self._presence,
+            append_queue=self._append_queue,
+            compactor=self._compactor,
+        )
+        self._presence.on_change = self._flush.schedule
+        self._acknowledgements = Acknowledgements(fanout, services.metrics, self._flush)
         self._metadata = Metadata(document_id, document, services, self._schema_grew)
         self._intake = Intake(
             document_id,
@@ -116,8 +114,7 @@ class Room:
             services,
             fanout=fanout,
             presence=self._presence,
-            pending=self._pending,
-            append_queue=self._append_queue,
+            flush=self._flush,
             compactor=self._compactor,
             metadata=self._metadata,
             acknowledgements=self._acknowledgements,
@@ -131,7 +128,7 @@ class Room:
             fanout,
             self._presence,
             services,
-            flush_pending=self._flush_pending,
+            flush=self._flush,
             end=self._end,
         )
 
@@ -234,7 +231,7 @@ class Room:
 
     def fell_behind(self, session: Session) -> None:
         """The transport of a session is congested."""
-        self._catch_up.fell_behind(session)
+        self._flush.fell_behind(session)
 
     def caught_up(self, session: Session) -> None:
         """The transport of a session has drained."""
@@ -310,84 +307,9 @@ class Room:
         if self._follower is not None:
             self._follower.log_lost()
 
-    # -- flush ---------------------------------------------------------------------------------------------------
-
-    def _schedule(self) -> None:
-        if self._flush_handle is None:
-            delay_s = self._pacer.delay(monotonic())
-            if delay_s > 0:
-                self._flush_handle = self._loop.call_later(delay_s, self.flush)
-            else:
-                self._flush_handle = self._loop.call_soon(self.flush)
-
     def flush(self) -> None:
-        """Send what is pending to the readers and hand it to the saver."""
-        if self._flush_handle is not None:
-            self._flush_handle.cancel()
-            self._flush_handle = None
-        if self._flushing:
-            return
-        self._flushing = True
-        started_s = monotonic()
-        try:
-            if self._pending:
-                pending = self._pending.take()
-                # First: what is in the document but never gets into the log would be a gap in it.
-                self._append_queue.put([(item.edit, item.ticket) for item in pending if not item.is_durable])
-                self._broadcast(pending)
-                self.document.pack()
-                self._compactor.check()
-            self._presence.flush()
-        finally:
-            self._flushing = False
-        self._catch_up.set_aside()
-        self._last_broadcast_s = started_s
-        self._metrics.flushes += 1
-        self._loop.call_soon(self._flushed, started_s)
-
-    def _flush_pending(self) -> bool:
-        """Flush if anything is pending; says whether nothing more has to be done. During a flush nothing is."""
-        if self._flushing:
-            return True
-        if self._pending:
-            self.flush()
-            return True
-        return False
-
-    def _flushed(self, started_s: float) -> None:
-        """The turn of a flush is over, and with it its writes."""
-        ended_s = monotonic()
-        self._metrics.flush_s.observe(ended_s - started_s)
-        self._pacer.flushed(started_s, ended_s)
-
-    def _broadcast(self, pending: list[Item]) -> None:
-        updates = [item.edit.update for item in pending if item.edit is not None]
-        if not updates:
-            return
-        try:
-            self._send(pending, updates)
-        except CrdtError:
-            # Readers must miss nothing, whatever one of the updates is: each by itself needs no merging.
-            log.exception("updates cannot be merged and are sent one by one", document=self.document_id)
-            for item in pending:
-                if item.edit is not None:
-                    self._send([item], [item.edit.update])
-
-    def _send(self, pending: list[Item], updates: list[bytes]) -> None:
-        """Send a batch to all readers, merged; to those who wrote into it without their own (R3)."""
-        writers = {item.session for item in pending if item.edit is not None and item.session is not None}
-        several = len(writers) > 1 or any(item.session is None for item in pending)
-        body = update_body(updates[0] if len(updates) == 1 else merge(updates))
-        sent = self._fanout.broadcast(body, writers)
-        if several:
-            for writer in writers:
-                if writer.reading and writer.behind is None and writer in self._fanout:
-                    others = [p.edit.update for p in pending if p.edit is not None and p.session is not writer]
-                    self._fanout.send(
-                        writer, writer.prefix + update_body(others[0] if len(others) == 1 else merge(others))
-                    )
-                    sent += 1
-        self._metrics.updates_out += sent
+        """Send what is pending to the readers and hand it to the append queue."""
+        self._flush.flush()
 
     # -- answers -------------------------------------------------------------------------------------------------
 
@@ -435,7 +357,7 @@ class Room:
         for session in self._fanout:
             heard = session.last_sent_s > cutoff_s
             if not heard and session.reading and session.behind is None and not session.open_tickets:
-                heard = self._last_broadcast_s > cutoff_s
+                heard = self._flush.last_s > cutoff_s
             if not heard and session.behind is None:
                 self._fanout.send(session, session.prefix + KEEP_ALIVE)
         self._presence.expire(now_s)
@@ -459,7 +381,7 @@ class Room:
         """Whether nothing is pending, unsaved or being folded."""
         is_read = self._follower is None or not self._follower.is_busy
         is_quiet = not self._compactor.is_busy and self._metadata.is_idle
-        return not self._pending and self._append_queue.is_idle and is_quiet and is_read
+        return not self._flush.is_pending and self._append_queue.is_idle and is_quiet and is_read
 
     async def settled(self) -> None:
         """Wait until everything is durable."""
@@ -471,16 +393,14 @@ class Room:
         await self.settled()
         await self._metadata.close()
         await self._compactor.close()
-        while self._pending or not self._append_queue.is_idle:
+        while self._flush.is_pending or not self._append_queue.is_idle:
             await self.settled()  # while the snapshot was made the log has lost what this room may be the last to hold
         if self._follower is not None:
             await self._follower.stop()
         self._let_go()
 
     def _let_go(self) -> None:
-        if self._flush_handle is not None:
-            self._flush_handle.cancel()
-            self._flush_handle = None
+        self._flush.cancel()
         self._presence.close()
         self._append_queue.retire()
 

@@ -22,7 +22,6 @@ from raffia.crdt.document import Admission, Document
 from raffia.crdt.merge import merge
 from raffia.crdt.update import UpdateFacts, read_update
 from raffia.errors import InternalError, JournalUnavailableError, RaffiaError, TooLargeError
-from raffia.rooms.durable.append_queue import AppendQueue
 from raffia.rooms.durable.compactor import Compactor
 from raffia.rooms.inbound.client_owners import GUARD_S, ClientOwners, Split
 from raffia.rooms.inbound.early_entries import EarlyEntries, Piece
@@ -30,7 +29,7 @@ from raffia.rooms.inbound.waiting import Waiting, WaitingList
 from raffia.rooms.metadata import Metadata
 from raffia.rooms.outbound.acknowledgements import Acknowledgements
 from raffia.rooms.outbound.fanout import Fanout
-from raffia.rooms.outbound.pending import Pending
+from raffia.rooms.outbound.flush import Flush
 from raffia.rooms.presence.room_presence import RoomPresence
 from raffia.rooms.services import Services
 from raffia.rooms.session import Session, Ticket, step1_body
@@ -52,8 +51,7 @@ class Intake:
         services: settings and metrics.
         fanout: the sessions.
         attendance: who is present under which client id.
-        pending: the batch that accepted updates go into.
-        saver: how much waits for the journal.
+        flush: holds the batch that accepted updates go into.
         folder: knows which deletes are implied by the content.
         mirror: looks at what is accepted.
         answers: of what is taken or refused.
@@ -75,8 +73,7 @@ class Intake:
         *,
         fanout: Fanout,
         presence: RoomPresence,
-        pending: Pending,
-        append_queue: AppendQueue,
+        flush: Flush,
         compactor: Compactor,
         metadata: Metadata,
         acknowledgements: Acknowledgements,
@@ -94,8 +91,7 @@ class Intake:
         self._metrics = services.metrics
         self._fanout = fanout
         self._presence = presence
-        self._pending = pending
-        self._append_queue = append_queue
+        self._flush = flush
         self._compactor = compactor
         self._metadata = metadata
         self._acknowledgements = acknowledgements
@@ -243,7 +239,7 @@ class Intake:
                 f"the document has {self._document.size_bytes} bytes and {size_bytes} more came; the limit is {limit}; "
                 "split the document or raise RAFFIA_MAX_DOCUMENT_BYTES"
             )
-        unsaved = self._append_queue.unsaved_bytes + self._pending.unsaved_bytes
+        unsaved = self._flush.unsaved_bytes
         if unsaved + size_bytes > self._settings.max_unsaved_bytes:
             raise JournalUnavailableError(
                 f"{unsaved} bytes wait for the journal, which is away or slow; the limit is "
@@ -265,7 +261,7 @@ class Intake:
                     session.behind[client] = end
         self._document.absorb(admission)
         edit = Edit(author, time_ns() // 1_000_000, admission.ready)
-        self._pending.add(session, edit, ticket)
+        self._flush.add(session, edit, ticket)
         self._metadata.edited_here(admission.ready)
 
     def take_from_server(self, update: bytes, facts: UpdateFacts, ticket: Ticket) -> None:
@@ -313,7 +309,7 @@ class Intake:
         assert admission.ready is not None
         self._document.absorb(admission)
         edit = Edit(None, time_ns() // 1_000_000, admission.ready)
-        self._pending.add(None, edit, None, is_durable=is_durable)
+        self._flush.add(None, edit, None, is_durable=is_durable)
         self._metadata.edited_elsewhere(admission.ready)
 
     def _retry_early_entries(self) -> list[tuple[int, int]]:

@@ -14,6 +14,7 @@ from raffia.crdt.update import read_state_vector, write_state_vector
 from raffia.errors import RaffiaError, TooFastError
 from raffia.rooms.durable.compactor import Compactor
 from raffia.rooms.outbound.fanout import Fanout
+from raffia.rooms.outbound.flush import Flush
 from raffia.rooms.presence.room_presence import RoomPresence
 from raffia.rooms.services import Services
 from raffia.rooms.session import Session, step1_body, step2_body, update_body
@@ -30,7 +31,7 @@ class CatchUp:
         fanout: the sessions.
         attendance: who else is here.
         services: settings and metrics.
-        flush_pending: sends what is pending, if anything is; says whether it did.
+        flush: sends what is pending.
         end: ends a session with an error.
     """
 
@@ -42,7 +43,7 @@ class CatchUp:
         presence: RoomPresence,
         services: Services,
         *,
-        flush_pending: Callable[[], bool],
+        flush: Flush,
         end: End,
     ) -> None:
         self._document = document
@@ -51,9 +52,8 @@ class CatchUp:
         self._presence = presence
         self._metrics = services.metrics
         self._max_step1_per_s = services.settings.max_step1_per_s
-        self._flush_pending = flush_pending
+        self._flush = flush
         self._end = end
-        self._congested: list[Session] = []
 
     # -- state ---------------------------------------------------------------------------------------------------
 
@@ -98,29 +98,11 @@ class CatchUp:
 
     # -- slow readers --------------------------------------------------------------------------------------------
 
-    def fell_behind(self, session: Session) -> None:
-        """The session's outlet is congested."""
-        self._congested.append(session)
-        # Flushed first, so that "the clocks it had" are those of the document.
-        if not self._flush_pending():
-            self.set_aside()
-
-    def set_aside(self) -> None:
-        """Stop sending to those whose outlets are congested: a flush is over."""
-        congested, self._congested = self._congested, []
-        for session in congested:
-            if session in self._fanout and session.behind is None and self._fanout.transport(session).congested:
-                session.behind = dict(self._document.clocks)
-                session.behind_version = self._document.version
-                session.behind_s = monotonic()
-                self._fanout.stop(session)
-                self._metrics.slow_readers += 1
-
     def caught_up(self, session: Session) -> None:
         """The session's outlet has drained: one update brings it up to date."""
         if session.behind is None or session not in self._fanout:
             return
-        self._flush_pending()
+        self._flush.flush_pending()
         if session.reading and session.behind_version != self._document.version:
             self._compactor.state(
                 write_state_vector(session.behind),

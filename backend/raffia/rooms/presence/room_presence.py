@@ -13,6 +13,10 @@ from raffia.rooms.session import Session, presence_body
 from raffia.types import DocumentId
 
 
+def _ignore() -> None:
+    """No-op until somebody subscribes."""
+
+
 class RoomPresence:
     """Presence of one document on this replica.
 
@@ -20,21 +24,19 @@ class RoomPresence:
         document_id: which one.
         services: settings, metrics and the bus to other replicas, if there is one.
         fanout: the sessions.
-        schedule: called when there is something to flush.
 
     Attributes:
         table: what everybody has said of themselves.
         broadcasts: how often something of it was sent to all readers.
+        on_change: called when there is something to flush.
     """
 
-    def __init__(
-        self, document_id: DocumentId, services: Services, fanout: Fanout, schedule: Callable[[], None]
-    ) -> None:
+    def __init__(self, document_id: DocumentId, services: Services, fanout: Fanout) -> None:
         self.table = PresenceTable(PresenceLimits(max_state_bytes=services.settings.max_presence_bytes))
         self.broadcasts = 0
         self._metrics = services.metrics
         self._fanout = fanout
-        self._schedule = schedule
+        self.on_change: Callable[[], None] = _ignore
         self._relay: Relay | None = None
         if services.bus is not None:
             self._relay = Relay(document_id, services.bus, services.metrics, own=self._own, take=self._take)
@@ -59,7 +61,7 @@ class RoomPresence:
         if applied.moved and self._relay is not None:
             self._relay.tell(applied.moved)
         if applied.entries:
-            self._schedule()
+            self.on_change()
 
     def tell(self, session: Session, *, gone_since_s: float | None = None) -> None:
         """Send a session everybody's state, with who has left since then."""
@@ -80,17 +82,17 @@ class RoomPresence:
     def left(self, session: Session) -> None:
         """A session has gone, and with it what it said."""
         if self.table.remove_owner(session.owner, monotonic()):
-            self._schedule()
+            self.on_change()
 
     def forget_replicas(self, gone: frozenset[str]) -> None:
         """Replicas are gone, and with them the presence of their sessions."""
         if self.table.remove_where(lambda owner: isinstance(owner, tuple) and owner[0] in gone, monotonic()):
-            self._schedule()
+            self.on_change()
 
     def expire(self, now_s: float) -> None:
         """States that nobody has renewed go."""
         if self.table.expire(now_s):
-            self._schedule()
+            self.on_change()
 
     def close(self) -> None:
         """Say and hear nothing more between replicas."""
@@ -112,4 +114,4 @@ class RoomPresence:
         if applied.gone and self._relay is not None:
             self._relay.deny(applied.gone)
         if self.table.is_dirty:
-            self._schedule()
+            self.on_change()
