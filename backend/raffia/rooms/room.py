@@ -8,19 +8,20 @@ one turn (outbound/flush.py).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from time import monotonic
-from typing import Protocol
 
 from raffia.crdt.document import Document
 from raffia.crdt.update import UpdateFacts
 from raffia.errors import DocumentDeletedError, RaffiaError, RoomFullError
 from raffia.journal import Loaded
+from raffia.rooms.clients import Client, Clients
+from raffia.rooms.context import RoomContext
 from raffia.rooms.durable.append_queue import AppendQueue
 from raffia.rooms.durable.compactor import Compactor
 from raffia.rooms.durable.log_follower import LogFollower
 from raffia.rooms.inbound.intake import Intake
-from raffia.rooms.metadata import Metadata, outdated
+from raffia.rooms.metadata import Metadata
 from raffia.rooms.outbound.acknowledgements import Acknowledgements
 from raffia.rooms.outbound.catch_up import CatchUp
 from raffia.rooms.outbound.fanout import Fanout
@@ -28,24 +29,10 @@ from raffia.rooms.outbound.flush import Flush
 from raffia.rooms.presence.room_presence import RoomPresence
 from raffia.rooms.services import Services
 from raffia.rooms.session import KEEP_ALIVE, Session, Ticket, step1_body
-from raffia.types import DocumentId, Position
+from raffia.types import DocumentId
 from raffia.wire.messages import Awareness, Message, QueryAwareness, Step1, Step2, SyncStatusRequest, Update
-from raffia.wire.transport import Transport
 
 UPDATES = (Update, Step2)
-
-
-class Client(Protocol):
-    """The connection that a session came by."""
-
-    @property
-    def transport(self) -> Transport:
-        """Where its frames go."""
-        ...
-
-    def end(self, session: Session, error: RaffiaError) -> None:
-        """End one session with an error."""
-        ...
 
 
 class Room:
@@ -73,80 +60,34 @@ class Room:
         self.holds = 0
         self._settings = services.settings
         self._metrics = services.metrics
-        self._loop = asyncio.get_running_loop()
-        self._clients: dict[Session, Client] = {}
-        self._lost: RaffiaError | None = None
-        self._tell_lost: list[asyncio.Future[RaffiaError]] = []
-        self._fanout = fanout = Fanout(services.metrics)
-        self._presence = RoomPresence(document_id, services, fanout)
-        self._append_queue = AppendQueue(
-            document_id,
-            services,
-            loaded,
-            on_saved=self._saved,
-            on_lost=self._journal_lost,
-            on_log_lost=self._log_lost,
-        )
-        self._follower = self._follow(services, loaded, complete=waiting is None)
-        self._compactor = Compactor(
-            document_id,
-            document,
-            self._append_queue,
-            services,
-            position=self._followed if self._follower is not None else None,
-            durable=self._durable if self._follower is not None else None,
-        )
-        self._flush = Flush(
-            document_id,
-            document,
-            services,
-            fanout=fanout,
-            presence=self._presence,
-            append_queue=self._append_queue,
-            compactor=self._compactor,
-        )
-        self._presence.on_change = self._flush.schedule
-        self._acknowledgements = Acknowledgements(fanout, services.metrics, self._flush)
-        self._metadata = Metadata(document_id, document, services, self._schema_grew)
+        self._fanout = Fanout(services.metrics)
+        self._clients = Clients()
+        context = RoomContext(document_id, document, services, self._fanout, self._clients)
+        # Each part is given the parts that stand below it.
+        self._presence = RoomPresence(context)
+        self._metadata = Metadata(context)
+        self._append_queue = AppendQueue(context, loaded)
+        self._compactor = Compactor(context, self._append_queue)
+        self._flush = Flush(context, self._presence, self._append_queue, self._compactor)
+        self._acknowledgements = Acknowledgements(context, self._flush)
+        self._catch_up = CatchUp(context, self._presence, self._flush, self._compactor)
         self._intake = Intake(
-            document_id,
-            document,
-            services,
-            fanout=fanout,
+            context,
             presence=self._presence,
             flush=self._flush,
             compactor=self._compactor,
             metadata=self._metadata,
             acknowledgements=self._acknowledgements,
             early_entries=waiting,
-            completed=self._log_completed,
-            end=self._end,
         )
-        self._catch_up = CatchUp(
-            document,
-            self._compactor,
-            fanout,
-            self._presence,
-            services,
-            flush=self._flush,
-            end=self._end,
-        )
-
-    def _follow(self, services: Services, loaded: Loaded, *, complete: bool) -> LogFollower | None:
-        """Follow what other replicas write into the log, where there may be others."""
-        if not services.journal.is_shared:
-            return None
-        return LogFollower(
-            self.document_id,
-            self.document,
-            self._append_queue,
-            services,
-            after=loaded.position,
-            complete=complete,
-            take=self._take_from_log,
-            on_cut=self._log_was_cut,
-            on_lost=self._journal_lost,
-        )
+        self._follower: LogFollower | None = None
+        # What parts report to those above them.
+        self._presence.on_change = self._flush.schedule
+        self._append_queue.on_saved = self._saved
+        if services.journal.is_shared:
+            self._follower = LogFollower(context, self._append_queue, self._intake, after=loaded.position)
+            self._append_queue.on_log_lost = self._follower.log_lost
+            self._compactor.share_log(self._follower, self._flush)
 
     # -- sessions ------------------------------------------------------------------------------------------------
 
@@ -162,13 +103,13 @@ class Room:
             RoomFullError: as many sessions as a document may have (closes 1013).
             RaffiaError: the room has been lost (deleted, journal failed).
         """
-        if self._lost is not None:
-            raise self._lost
+        if self._clients.lost is not None:
+            raise self._clients.lost
         limit = self._settings.max_sessions_per_document
         if len(self._fanout) >= limit:
             raise RoomFullError(f"the document has {limit} sessions, its limit; try again later")
         self._fanout.add(session, client.transport)
-        self._clients[session] = client
+        self._clients.add(session, client)
         self._intake.joined(session)
         self._metrics.sessions += 1
         session.last_sent_s = monotonic()
@@ -182,7 +123,7 @@ class Room:
             return
         self._catch_up.left(session)
         self._fanout.remove(session)
-        del self._clients[session]
+        self._clients.remove(session)
         self._metrics.sessions -= 1
         self._presence.left(session)
         self._intake.left(session)
@@ -219,7 +160,7 @@ class Room:
         elif isinstance(message, QueryAwareness):
             self._presence.tell(session)
         elif isinstance(message, SyncStatusRequest):
-            self._barrier(session, message.payload)
+            self._intake.barrier(session, message.payload)
 
     def refuse(self, session: Session, message: Update | Step2) -> None:
         """Answer "refused" to an update that its connection does not hand to `receive`."""
@@ -262,13 +203,7 @@ class Room:
 
     def end_all(self, error: RaffiaError) -> None:
         """End every session with an error."""
-        for session in tuple(self._clients):
-            self._end(session, error)
-
-    def _end(self, session: Session, error: RaffiaError) -> None:
-        client = self._clients.get(session)
-        if client is not None:
-            client.end(session, error)
+        self._clients.end_all(error)
 
     def take_from_server(self, update: bytes, facts: UpdateFacts, ticket: Ticket) -> None:
         """Take an edit that this server makes, through the gate; the ticket is answered as a client's is.
@@ -278,34 +213,9 @@ class Room:
             InternalError: it refers to what is not there.
             RaffiaError: the room has been lost (deleted, journal failed).
         """
-        if self._lost is not None:
-            raise self._lost
+        if self._clients.lost is not None:
+            raise self._clients.lost
         self._intake.take_from_server(update, facts, ticket)
-
-    # -- what other replicas write --------------------------------------------------------------------------------
-
-    def _take_from_log(self, updates: Sequence[bytes]) -> bool:
-        return self._intake.take_from_log(updates)
-
-    def _log_was_cut(self) -> None:
-        self._intake.early_entries.cut()
-
-    def _log_completed(self) -> None:
-        if self._follower is not None:
-            self._follower.completed()
-
-    def _followed(self) -> Position:
-        assert self._follower is not None
-        return self._follower.position
-
-    async def _durable(self) -> bool:
-        """Wait until what the document holds now is durable; False when it cannot be."""
-        self.flush()
-        return await self._append_queue.durable()
-
-    def _log_lost(self) -> None:
-        if self._follower is not None:
-            self._follower.log_lost()
 
     def flush(self) -> None:
         """Send what is pending to the readers and hand it to the append queue."""
@@ -319,35 +229,13 @@ class Room:
             self._acknowledgements.part_saved(ticket)
         self._compactor.check()
 
-    def _barrier(self, session: Session, payload: bytes) -> None:
-        """Send a payload back once everything that this session sent before is durable (y-sweet's sync status)."""
-        waiting = {waiting.ticket: None for waiting in self._intake.waiting.of(session)}
-        self._acknowledgements.barrier(session, payload, waiting)
-
     def until_lost(self) -> asyncio.Future[RaffiaError]:
         """A future of the error with which the room is lost, if it ever is."""
-        future: asyncio.Future[RaffiaError] = self._loop.create_future()
-        self._tell_lost = [other for other in self._tell_lost if not other.done()]
-        self._tell_lost.append(future)
-        return future
+        return self._clients.until_lost()
 
     def deleted(self) -> None:
         """The document has got its tombstone: end everybody, take nobody."""
-        self._journal_lost(DocumentDeletedError(f"document {self.document_id} was deleted"))
-
-    def _schema_grew(self, schema: int) -> None:
-        """End the sessions of editors that are older than what the document holds now."""
-        for session in tuple(self._clients):
-            if session.schema is not None and session.schema < schema:
-                self._end(session, outdated(session.schema, schema))
-
-    def _journal_lost(self, error: RaffiaError) -> None:
-        self._lost = error
-        self._append_queue.give_up()
-        for future in self._tell_lost:
-            if not future.done():
-                future.set_result(error)
-        self.end_all(error)
+        self._append_queue.lose(DocumentDeletedError(f"document {self.document_id} was deleted"))
 
     # -- time ----------------------------------------------------------------------------------------------------
 
@@ -369,7 +257,7 @@ class Room:
     @property
     def is_lost(self) -> bool:
         """Whether it has lost its journal, and with it edits: it takes nobody any more."""
-        return self._lost is not None
+        return self._clients.lost is not None
 
     @property
     def holds_last_copy(self) -> bool:

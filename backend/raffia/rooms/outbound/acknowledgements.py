@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from time import monotonic
 
-from raffia.rooms.outbound.fanout import Fanout
+from raffia.rooms.context import RoomContext
 from raffia.rooms.outbound.flush import Flush
 from raffia.rooms.session import Barrier, Session, Ticket
-from raffia.runtime.metrics import Metrics
 
 
 class Acknowledgements:
@@ -16,9 +15,9 @@ class Acknowledgements:
 
     __slots__ = ("_fanout", "_flush", "_metrics")
 
-    def __init__(self, fanout: Fanout, metrics: Metrics, flush: Flush) -> None:
-        self._fanout = fanout
-        self._metrics = metrics
+    def __init__(self, context: RoomContext, flush: Flush) -> None:
+        self._fanout = context.fanout
+        self._metrics = context.services.metrics
         self._flush = flush
 
     @staticmethod

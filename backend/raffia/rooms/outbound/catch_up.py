@@ -6,54 +6,36 @@ Rules (tests quote these ids):
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from time import monotonic
 
-from raffia.crdt.document import Document
 from raffia.crdt.update import read_state_vector, write_state_vector
-from raffia.errors import RaffiaError, TooFastError
+from raffia.errors import TooFastError
+from raffia.rooms.context import RoomContext
 from raffia.rooms.durable.compactor import Compactor
-from raffia.rooms.outbound.fanout import Fanout
 from raffia.rooms.outbound.flush import Flush
 from raffia.rooms.presence.room_presence import RoomPresence
-from raffia.rooms.services import Services
 from raffia.rooms.session import Session, step1_body, step2_body, update_body
-
-End = Callable[[Session, RaffiaError], None]
 
 
 class CatchUp:
     """The readers of one room, slow ones among them (F2 in fanout.py).
 
     Args:
-        document: what they read.
-        folder: makes states, in another process where that takes long.
-        fanout: the sessions.
-        attendance: who else is here.
-        services: settings and metrics.
+        context: the room.
+        presence: told to a session when it begins to read.
         flush: sends what is pending.
-        end: ends a session with an error.
+        compactor: makes states, in another process where that takes long.
     """
 
-    def __init__(
-        self,
-        document: Document,
-        compactor: Compactor,
-        fanout: Fanout,
-        presence: RoomPresence,
-        services: Services,
-        *,
-        flush: Flush,
-        end: End,
-    ) -> None:
-        self._document = document
+    def __init__(self, context: RoomContext, presence: RoomPresence, flush: Flush, compactor: Compactor) -> None:
+        self._document = context.document
         self._compactor = compactor
-        self._fanout = fanout
+        self._fanout = context.fanout
+        self._clients = context.clients
         self._presence = presence
-        self._metrics = services.metrics
-        self._max_step1_per_s = services.settings.max_step1_per_s
+        self._metrics = context.services.metrics
+        self._max_step1_per_s = context.services.settings.max_step1_per_s
         self._flush = flush
-        self._end = end
 
     # -- state ---------------------------------------------------------------------------------------------------
 
@@ -72,7 +54,7 @@ class CatchUp:
         self._compactor.state(
             state_vector,
             lambda step2, tail: self._give_state(session, step2, tail),
-            lambda error: self._end(session, error),
+            lambda error: self._clients.end(session, error),
         )
 
     def _give_state(self, session: Session, step2: bytes, tail: bytes | None) -> None:
@@ -107,7 +89,7 @@ class CatchUp:
             self._compactor.state(
                 write_state_vector(session.behind),
                 lambda missed, tail: self._catch_up(session, missed, tail),
-                lambda error: self._end(session, error),
+                lambda error: self._clients.end(session, error),
             )
         else:
             self._rejoin(session)

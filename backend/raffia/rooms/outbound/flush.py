@@ -16,17 +16,15 @@ import asyncio
 from time import monotonic
 from typing import NamedTuple
 
-from raffia.crdt.document import Document
 from raffia.crdt.merge import merge
 from raffia.errors import CrdtError
+from raffia.rooms.context import RoomContext
 from raffia.rooms.durable.append_queue import AppendQueue
 from raffia.rooms.durable.compactor import Compactor
-from raffia.rooms.outbound.fanout import Fanout
 from raffia.rooms.presence.room_presence import RoomPresence
-from raffia.rooms.services import Services
 from raffia.rooms.session import Session, Ticket, update_body
 from raffia.runtime.logs import get_logger
-from raffia.types import DocumentId, Edit
+from raffia.types import Edit
 
 log = get_logger("raffia.rooms.outbound.flush")
 
@@ -85,24 +83,17 @@ class Flush:
     )
 
     def __init__(
-        self,
-        document_id: DocumentId,
-        document: Document,
-        services: Services,
-        *,
-        fanout: Fanout,
-        presence: RoomPresence,
-        append_queue: AppendQueue,
-        compactor: Compactor,
+        self, context: RoomContext, presence: RoomPresence, append_queue: AppendQueue, compactor: Compactor
     ) -> None:
-        self._document_id = document_id
-        self._document = document
-        self._metrics = services.metrics
-        self._fanout = fanout
+        settings = context.services.settings
+        self._document_id = context.document_id
+        self._document = context.document
+        self._metrics = context.services.metrics
+        self._fanout = context.fanout
         self._presence = presence
         self._append_queue = append_queue
         self._compactor = compactor
-        self._pacer = Pacer(services.settings.coalesce_factor, services.settings.coalesce_max_s)
+        self._pacer = Pacer(settings.coalesce_factor, settings.coalesce_max_s)
         self._loop = asyncio.get_running_loop()
         self._handle: asyncio.Handle | None = None
         self._flushing = False
