@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from raffia.crdt.document import Document
 from raffia.rooms.clients import Clients
-from raffia.rooms.outbound.fanout import Fanout
+from raffia.rooms.fanout import Fanout
 from raffia.rooms.services import Services
 from raffia.types import DocumentId
 

@@ -20,11 +20,11 @@ from raffia.rooms.context import RoomContext
 from raffia.rooms.durable.append_queue import AppendQueue
 from raffia.rooms.durable.compactor import Compactor
 from raffia.rooms.durable.log_follower import LogFollower
+from raffia.rooms.fanout import Fanout
 from raffia.rooms.inbound.intake import Intake
 from raffia.rooms.metadata import Metadata
 from raffia.rooms.outbound.acknowledgements import Acknowledgements
 from raffia.rooms.outbound.catch_up import CatchUp
-from raffia.rooms.outbound.fanout import Fanout
 from raffia.rooms.outbound.flush import Flush
 from raffia.rooms.presence.room_presence import RoomPresence
 from raffia.rooms.services import Services

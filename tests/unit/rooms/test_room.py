@@ -10,7 +10,7 @@ from raffia.crdt.document import Document
 from raffia.crdt.merge import merge
 from raffia.crdt.update import read_update, write_update
 from raffia.errors import CrdtError
-from raffia.rooms.outbound.fanout import Fanout
+from raffia.rooms.fanout import Fanout
 from raffia.rooms.outbound.flush import Pacer
 from raffia.rooms.session import step1_body
 from raffia.types import EMPTY_UPDATE, Access, Grant
