@@ -16,42 +16,38 @@ import asyncio
 import random
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Protocol, Self
 
-from raffia.auth.revocation import RevocationList
-from raffia.crdt.document import Document
-from raffia.errors import CrdtError, DrainingError, JournalUnavailableError, QuarantinedError, UpdateError
-from raffia.journal import Journal, Loaded
-from raffia.rooms.durable.loading import build_document, rebuild
+from raffia.auth.revocation import Holder, RevocationList
+from raffia.errors import CrdtError, DrainingError, QuarantinedError, RaffiaError, UpdateError
+from raffia.journal import Journal
+from raffia.rooms.durable.loading import build
+from raffia.rooms.pruning import prune_forever
 from raffia.rooms.rate_limits import RateLimits
 from raffia.rooms.room import Room
 from raffia.rooms.services import Services
 from raffia.runtime.logs import get_logger
-from raffia.runtime.malloc import give_back
+from raffia.runtime.malloc import Trimmer
 from raffia.runtime.metrics import Metrics
 from raffia.runtime.workers import Workers
 from raffia.settings import Settings
 from raffia.types import DocumentId
 
-if TYPE_CHECKING:
-    from raffia.sockets.connection import Connection
-
 log = get_logger("raffia.rooms.hub")
 
 TICK_S = 5.0
 TICK_PARTS = 10  # thousands of keep-alives at once would hold up everybody's edits
-PRUNE_EVERY_S = 300.0
 TRIM_EVERY_ROOMS = 100  # what so many evicted rooms have freed is given back to the system
 MAX_SPREAD_S = 2.0  # sockets are closed over this time at most when draining
 CLOSES_PER_S = 2000
 
 
-def _build_own(loaded: Loaded, *, keep_deleted: bool) -> tuple[Document, bytes | None]:
-    return build_document(loaded, keep_deleted=keep_deleted), None
+class OpenConnection(Holder, Protocol):
+    """An open socket: the hub closes it, the revocation list ends some of its sessions."""
 
-
-def _build_shared(loaded: Loaded, *, keep_deleted: bool) -> tuple[Document, bytes | None]:
-    return rebuild(loaded, keep_deleted=keep_deleted)
+    def close(self, error: RaffiaError) -> None:
+        """Close the socket for a reason that is not the client's mistake."""
+        ...
 
 
 class Hub:
@@ -77,7 +73,7 @@ class Hub:
         self.metrics = metrics
         self.rate_limits = RateLimits(settings)
         self._services = Services(journal, workers, settings, metrics, journal.bus)
-        self.connections: set[Connection] = set()
+        self.connections: set[OpenConnection] = set()
         self._rooms: dict[DocumentId, Room] = {}
         self._idle: dict[DocumentId, Room] = {}  # those that nobody uses, longest idle first
         self._opening: dict[DocumentId, asyncio.Task[Room]] = {}
@@ -85,15 +81,14 @@ class Hub:
         self._closing: dict[DocumentId, asyncio.Task[None]] = {}
         self.draining = False
         self._owners = 0
-        self._evicted = 0
-        self._trimming: asyncio.Task[bool] | None = None
+        self._trimmer = Trimmer(TRIM_EVERY_ROOMS)
         self._replica = journal.bus.replica if journal.bus is not None else random.getrandbits(64).to_bytes(8).hex()
         if journal.bus is not None:
             journal.bus.on_gone(self._replicas_gone)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        self._tasks = [asyncio.create_task(self._tick_forever()), asyncio.create_task(self._prune_forever())]
+        self._tasks = [asyncio.create_task(self._tick_forever()), asyncio.create_task(prune_forever(self.journal))]
         return self
 
     async def __aexit__(
@@ -106,8 +101,7 @@ class Hub:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._await_tasks([*self._opening.values(), *self._closing.values()])
-        if self._trimming is not None:
-            await self._trimming
+        await self._trimmer.finish()
         rooms, self._rooms = list(self._rooms.values()), {}
         for result in await asyncio.gather(*(self._finish(room) for room in rooms), return_exceptions=True):
             if isinstance(result, Exception):
@@ -223,12 +217,12 @@ class Hub:
     async def _load_once(self, document: DocumentId) -> Room:
         loaded = await self.journal.load(document)
         size = sum(len(edit.update) for entry in loaded.entries for edit in entry.batch)
-        build = _build_shared if self.journal.is_shared else _build_own
+        is_shared, keep_deleted = self.journal.is_shared, self.settings.keep_deleted
         try:
             if size > self.settings.worker_threshold_bytes:
-                built, waiting = await self.workers.run(build, loaded, keep_deleted=self.settings.keep_deleted)
+                built, waiting = await self.workers.run(build, loaded, is_shared=is_shared, keep_deleted=keep_deleted)
             else:
-                built, waiting = build(loaded, keep_deleted=self.settings.keep_deleted)
+                built, waiting = build(loaded, is_shared=is_shared, keep_deleted=keep_deleted)
         except (UpdateError, CrdtError) as error:
             self.metrics.quarantined += 1
             log.exception(
@@ -244,19 +238,9 @@ class Hub:
     def _replicas_gone(self, gone: frozenset[str]) -> None:
         log.info("replicas are gone", replicas=sorted(gone))
         for room in tuple(self._rooms.values()):
-            room.presence.forget_replicas(gone)
+            room.forget_replicas(gone)
 
     # -- time --------------------------------------------------------------------------------------------------------
-
-    async def _prune_forever(self) -> None:
-        while True:
-            await asyncio.sleep(PRUNE_EVERY_S)
-            try:
-                await self.journal.prune()
-            except JournalUnavailableError as error:
-                log.warning("history not pruned", detail=str(error))
-            except Exception:
-                log.exception("history not pruned")
 
     async def _tick_forever(self) -> None:
         while True:
@@ -292,29 +276,19 @@ class Hub:
             if room.is_settled and not room.holds_last_copy:
                 self._evict(document, room)
 
-    def _give_back(self) -> None:
-        """Return freed memory to the system once many rooms are gone."""
-        if self._evicted >= TRIM_EVERY_ROOMS and self._trimming is None:
-            self._evicted = 0
-            self._trimming = asyncio.create_task(asyncio.to_thread(give_back))
-            self._trimming.add_done_callback(self._trimmed)
-
-    def _trimmed(self, _task: asyncio.Task[bool]) -> None:
-        self._trimming = None
-
     def _evict(self, document: DocumentId, room: Room) -> None:
         del self._rooms[document]
         self._idle.pop(document, None)
         self.metrics.rooms -= 1
         self.metrics.rooms_evicted += 1
-        self._evicted += 1
+        self._trimmer.freed()
         task = asyncio.create_task(room.abandon() if room.is_lost else self._close(room))
         self._closing[document] = task
 
         def closed(task: asyncio.Task[None]) -> None:
             self._closing.pop(document, None)
             if not self._closing:
-                self._give_back()
+                self._trimmer.trim()
             if not task.cancelled() and task.exception() is not None:
                 log.error("a room did not close cleanly", document=document, detail=repr(task.exception()))
 

@@ -33,6 +33,25 @@ def rebuild(loaded: Loaded, *, keep_deleted: bool) -> tuple[Document, bytes | No
     return document, admission.waiting
 
 
+def build(loaded: Loaded, *, is_shared: bool, keep_deleted: bool) -> tuple[Document, bytes | None]:
+    """Rebuild a document for a room.
+
+    Args:
+        loaded: what the journal holds.
+        is_shared: whether the log has several writers; only then may something of it wait.
+        keep_deleted: as in the settings.
+
+    Returns:
+        As `rebuild`.
+
+    Raises:
+        As `rebuild` and `build_document`.
+    """
+    if is_shared:
+        return rebuild(loaded, keep_deleted=keep_deleted)
+    return build_document(loaded, keep_deleted=keep_deleted), None
+
+
 def build_document(loaded: Loaded, *, keep_deleted: bool) -> Document:
     """Rebuild a document of which nothing may wait.
 
