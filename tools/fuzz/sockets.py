@@ -199,7 +199,7 @@ class Sockets:
                 cold = Document.from_state(merged)
                 check(cold.clocks == room.document.clocks, "hot and cold clocks differ")
                 check(cold.known_step2() == room.document.known_step2(), "hot and cold deletes differ")
-                waits = {session for session in room.sessions if room.intake.waiting.of(session)}
+                waits = {session for session in room.sessions if room._intake.waiting.of(session)}
                 owed = [session for session in room.sessions if session.open_tickets and session not in waits]
                 check(not owed, "an update that is durable is not answered")
                 check(all(session.open_tickets >= 0 for session in room.sessions), "an update is answered twice")

@@ -78,7 +78,7 @@ async def change(hub: Hub, document: DocumentId, work: Callable[[Parts], bytes],
             lost.cancel()
         if not ticket.done.done():
             raise lost.result()
-        await room.metadata.now()
+        await room.update_listing()
     finally:
         hub.release(room)
 

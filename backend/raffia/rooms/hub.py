@@ -244,7 +244,7 @@ class Hub:
     def _replicas_gone(self, gone: frozenset[str]) -> None:
         log.info("replicas are gone", replicas=sorted(gone))
         for room in tuple(self._rooms.values()):
-            room.presence.forget_replicas(gone)
+            room.forget_replicas(gone)
 
     # -- time --------------------------------------------------------------------------------------------------------
 

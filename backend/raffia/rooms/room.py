@@ -11,7 +11,7 @@ Rules (tests quote these ids; R1, R4 and R6 to R9 stand in intake.py, R5 in catc
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from time import monotonic
 from typing import Protocol
 
@@ -34,9 +34,12 @@ from raffia.rooms.services import Services
 from raffia.rooms.session import KEEP_ALIVE, Session, Ticket, step1_body, update_body
 from raffia.runtime.logs import get_logger
 from raffia.types import DocumentId, Position
+from raffia.wire.messages import Awareness, Message, QueryAwareness, Step1, Step2, SyncStatusRequest, Update
 from raffia.wire.transport import Transport
 
 log = get_logger("raffia.rooms.room")
+
+UPDATES = (Update, Step2)
 
 
 class Client(Protocol):
@@ -58,12 +61,8 @@ class Room:
     Attributes:
         document_id: which one.
         document: its content.
-        attendance: who is here.
-        answers: of what was sent.
-        intake: the way in.
-        readers: the way out.
-        mirror: carries its title into the listing.
         idle_since_s: since when nobody has used it, monotonic seconds; None while somebody does.
+        holds: how many use it.
     """
 
     def __init__(
@@ -91,7 +90,7 @@ class Room:
         self._tell_lost: list[asyncio.Future[RaffiaError]] = []
         self._fanout = fanout = Fanout(services.metrics)
         self._pending = Pending(self._schedule)
-        self.presence = RoomPresence(document_id, services, fanout, self._schedule)
+        self._presence = RoomPresence(document_id, services, fanout, self._schedule)
         self._append_queue = AppendQueue(
             document_id,
             services,
@@ -100,7 +99,7 @@ class Room:
             on_lost=self._journal_lost,
             on_log_lost=self._log_lost,
         )
-        self.acknowledgements = Acknowledgements(fanout, services.metrics, self._pending, self._append_queue)
+        self._acknowledgements = Acknowledgements(fanout, services.metrics, self._pending, self._append_queue)
         self._follower = self._follow(services, loaded, complete=waiting is None)
         self._compactor = Compactor(
             document_id,
@@ -110,27 +109,27 @@ class Room:
             position=self._followed if self._follower is not None else None,
             durable=self._durable if self._follower is not None else None,
         )
-        self.metadata = Metadata(document_id, document, services, self._schema_grew)
-        self.intake = Intake(
+        self._metadata = Metadata(document_id, document, services, self._schema_grew)
+        self._intake = Intake(
             document_id,
             document,
             services,
             fanout=fanout,
-            presence=self.presence,
+            presence=self._presence,
             pending=self._pending,
             append_queue=self._append_queue,
             compactor=self._compactor,
-            metadata=self.metadata,
-            acknowledgements=self.acknowledgements,
+            metadata=self._metadata,
+            acknowledgements=self._acknowledgements,
             early_entries=waiting,
             completed=self._log_completed,
             end=self._end,
         )
-        self.catch_up = CatchUp(
+        self._catch_up = CatchUp(
             document,
             self._compactor,
             fanout,
-            self.presence,
+            self._presence,
             services,
             flush_pending=self._flush_pending,
             end=self._end,
@@ -155,8 +154,8 @@ class Room:
     # -- sessions ------------------------------------------------------------------------------------------------
 
     @property
-    def sessions(self) -> Fanout:
-        """Who is here."""
+    def sessions(self) -> Collection[Session]:
+        """The sessions that have joined and not left."""
         return self._fanout
 
     def join(self, session: Session, client: Client) -> None:
@@ -173,23 +172,96 @@ class Room:
             raise RoomFullError(f"the document has {limit} sessions, its limit; try again later")
         self._fanout.add(session, client.transport)
         self._clients[session] = client
-        self.intake.joined(session)
+        self._intake.joined(session)
         self._metrics.sessions += 1
         session.last_sent_s = monotonic()
         if not session.hocuspocus:
             self._fanout.send(session, step1_body(self.document.state_vector()))
-            self.presence.tell(session)
+            self._presence.tell(session)
 
     def leave(self, session: Session) -> None:
         """A session has gone: its presence goes, and what it left waiting."""
         if session not in self._fanout:
             return
-        self.catch_up.left(session)
+        self._catch_up.left(session)
         self._fanout.remove(session)
         del self._clients[session]
         self._metrics.sessions -= 1
-        self.presence.left(session)
-        self.intake.left(session)
+        self._presence.left(session)
+        self._intake.left(session)
+
+    # -- messages --------------------------------------------------------------------------------------------------
+
+    def receive(self, session: Session, message: Message, facts: UpdateFacts | None = None) -> None:
+        """Handle one message of a session.
+
+        A message that raises was not applied; an update among them has been answered "refused". Messages that concern
+        the connection alone (Auth, Ping and the like) are ignored.
+
+        Args:
+            session: who sent it; it has joined and not left.
+            message: what it sent.
+            facts: of an update, what the strict reader found in it, if it has been read already.
+
+        Raises:
+            UpdateError, PresenceError: it cannot be read (closes 4400).
+            TooLargeError: it, or the document with it, is too large (closes 4413).
+            WaitingFullError, JournalUnavailableError, TooFastError: a limit is reached; later (closes 1013).
+        """
+        if isinstance(message, UPDATES):
+            is_step2 = isinstance(message, Step2)
+            try:
+                self._intake.take(session, message.update, facts, is_step2=is_step2)
+            except RaffiaError:
+                self._intake.refuse_update(session, is_step2=is_step2)
+                raise
+        elif isinstance(message, Awareness):
+            self._presence.receive(session, message.payload)
+        elif isinstance(message, Step1):
+            self._catch_up.ask_state(session, message.sv)
+        elif isinstance(message, QueryAwareness):
+            self._presence.tell(session)
+        elif isinstance(message, SyncStatusRequest):
+            self._barrier(session, message.payload)
+
+    def refuse(self, session: Session, message: Update | Step2) -> None:
+        """Answer "refused" to an update that its connection does not hand to `receive`."""
+        self._intake.refuse_update(session, is_step2=isinstance(message, Step2))
+
+    def knows_step2(self, update: bytes) -> bool:
+        """Whether a client that sends these bytes as a step 2 knows exactly what we know: they need not be read."""
+        return self._intake.knows_step2(update)
+
+    def fell_behind(self, session: Session) -> None:
+        """The transport of a session is congested."""
+        self._catch_up.fell_behind(session)
+
+    def caught_up(self, session: Session) -> None:
+        """The transport of a session has drained."""
+        self._catch_up.caught_up(session)
+
+    async def check_schema(self, schema: int | None) -> None:
+        """Check that an editor with this schema may join; None passes.
+
+        Raises:
+            SchemaError: the document has a newer schema.
+            JournalUnavailableError, DocumentDeletedError: the listing, which knows the schema, cannot be read.
+        """
+        await self._metadata.check_schema(schema)
+
+    async def update_listing(self) -> None:
+        """Write what the document says of itself into the listing.
+
+        Raises:
+            JournalUnavailableError, DocumentDeletedError: the listing cannot be written.
+        """
+        await self._metadata.now()
+
+    def forget_replicas(self, gone: frozenset[str]) -> None:
+        """Remove the presence of replicas that are gone."""
+        self._presence.forget_replicas(gone)
+
+    # -- ending sessions -------------------------------------------------------------------------------------------
 
     def end_all(self, error: RaffiaError) -> None:
         """End every session with an error."""
@@ -211,15 +283,15 @@ class Room:
         """
         if self._lost is not None:
             raise self._lost
-        self.intake.take_from_server(update, facts, ticket)
+        self._intake.take_from_server(update, facts, ticket)
 
     # -- what other replicas write --------------------------------------------------------------------------------
 
     def _take_from_log(self, updates: Sequence[bytes]) -> bool:
-        return self.intake.take_from_log(updates)
+        return self._intake.take_from_log(updates)
 
     def _log_was_cut(self) -> None:
-        self.intake.early_entries.cut()
+        self._intake.early_entries.cut()
 
     def _log_completed(self) -> None:
         if self._follower is not None:
@@ -265,10 +337,10 @@ class Room:
                 self._broadcast(pending)
                 self.document.pack()
                 self._compactor.check()
-            self.presence.flush()
+            self._presence.flush()
         finally:
             self._flushing = False
-        self.catch_up.set_aside()
+        self._catch_up.set_aside()
         self._last_broadcast_s = started_s
         self._metrics.flushes += 1
         self._loop.call_soon(self._flushed, started_s)
@@ -322,13 +394,13 @@ class Room:
     def _saved(self, tickets: list[Ticket]) -> None:
         """A batch is durable: answer those whose last part it held."""
         for ticket in tickets:
-            self.acknowledgements.part_saved(ticket)
+            self._acknowledgements.part_saved(ticket)
         self._compactor.check()
 
-    def barrier(self, session: Session, payload: bytes) -> None:
+    def _barrier(self, session: Session, payload: bytes) -> None:
         """Send a payload back once everything that this session sent before is durable (y-sweet's sync status)."""
-        waiting = {waiting.ticket: None for waiting in self.intake.waiting.of(session)}
-        self.acknowledgements.barrier(session, payload, waiting)
+        waiting = {waiting.ticket: None for waiting in self._intake.waiting.of(session)}
+        self._acknowledgements.barrier(session, payload, waiting)
 
     def until_lost(self) -> asyncio.Future[RaffiaError]:
         """A future of the error with which the room is lost, if it ever is."""
@@ -366,8 +438,8 @@ class Room:
                 heard = self._last_broadcast_s > cutoff_s
             if not heard and session.behind is None:
                 self._fanout.send(session, session.prefix + KEEP_ALIVE)
-        self.presence.expire(now_s)
-        self.intake.retry_parked()
+        self._presence.expire(now_s)
+        self._intake.retry_parked()
         self._compactor.tick(now_s)
 
     # -- the end -------------------------------------------------------------------------------------------------
@@ -380,13 +452,13 @@ class Room:
     @property
     def holds_last_copy(self) -> bool:
         """Whether it holds back what the log has lost: nobody else may have it."""
-        return self.intake.early_entries.is_last_copy
+        return self._intake.early_entries.is_last_copy
 
     @property
     def is_settled(self) -> bool:
         """Whether nothing is pending, unsaved or being folded."""
         is_read = self._follower is None or not self._follower.is_busy
-        is_quiet = not self._compactor.is_busy and self.metadata.is_idle
+        is_quiet = not self._compactor.is_busy and self._metadata.is_idle
         return not self._pending and self._append_queue.is_idle and is_quiet and is_read
 
     async def settled(self) -> None:
@@ -397,7 +469,7 @@ class Room:
     async def close(self) -> None:
         """Make everything durable, leave a snapshot if that is worth it, and give the memory back."""
         await self.settled()
-        await self.metadata.close()
+        await self._metadata.close()
         await self._compactor.close()
         while self._pending or not self._append_queue.is_idle:
             await self.settled()  # while the snapshot was made the log has lost what this room may be the last to hold
@@ -409,7 +481,7 @@ class Room:
         if self._flush_handle is not None:
             self._flush_handle.cancel()
             self._flush_handle = None
-        self.presence.close()
+        self._presence.close()
         self._append_queue.retire()
 
     async def abandon(self) -> None:
@@ -418,5 +490,5 @@ class Room:
             await self._follower.stop()
         await self._append_queue.stop()
         await self._compactor.stop()
-        await self.metadata.stop()
+        await self._metadata.stop()
         self._let_go()

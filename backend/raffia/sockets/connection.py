@@ -20,7 +20,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from raffia.auth.revocation import Judge
-from raffia.crdt.update import read_update
+from raffia.crdt.update import UpdateFacts, read_update
 from raffia.errors import InternalError, MalformedError, RaffiaError, TooFastError
 from raffia.rooms.rate_limits import Budget
 from raffia.rooms.session import Session
@@ -29,7 +29,7 @@ from raffia.sockets.conversation import close_reason
 from raffia.sockets.expiry import Expiry
 from raffia.types import DocumentId, Grant
 from raffia.wire import hocuspocus
-from raffia.wire.messages import Awareness, Message, QueryAwareness, Step1, Step2, SyncStatusRequest, Update
+from raffia.wire.messages import Message, Step2, Update
 from raffia.wire.transport import Transport
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ log = get_logger("raffia.sockets.connection")
 
 # Reading an update of this size strictly takes about 5 ms; larger ones are read in another process.
 READ_AWAY_BYTES = 32 * 1024
+UPDATES = (Update, Step2)
 
 
 class Connection:
@@ -114,12 +115,12 @@ class Connection:
         """The peer reads too slowly (X3)."""
         self.transport.pause_reading()
         for session, room in self._sessions():
-            room.catch_up.fell_behind(session)
+            room.fell_behind(session)
 
     def drained(self) -> None:
         """The peer has read what was sent."""
         for session, room in self._sessions():
-            room.catch_up.caught_up(session)
+            room.caught_up(session)
         self._read_on()
 
     def closed(self, _code: int) -> None:
@@ -198,57 +199,43 @@ class Connection:
     def _hand_over(self, session: Session, room: Room, message: Message) -> None:
         if session.grant.expires_s is not None:
             self._check_grant(session, room, message)
-        if isinstance(message, Update | Step2):
+        if isinstance(message, UPDATES):
             self._take(session, room, message)
-        elif isinstance(message, Awareness):
-            room.presence.receive(session, message.payload)
-        elif isinstance(message, Step1):
-            room.catch_up.ask_state(session, message.sv)
-        elif isinstance(message, QueryAwareness):
-            room.presence.tell(session)
-        elif isinstance(message, SyncStatusRequest):
-            room.barrier(session, message.payload)
+        else:
+            room.receive(session, message)
 
     def _check_grant(self, session: Session, room: Room, message: Message) -> None:
         """Take nothing once the grant has ended (X5)."""
         try:
             self._expiry.check(session.grant, session)
         except RaffiaError:
-            if isinstance(message, Update | Step2):
-                room.intake.refuse_update(session, is_step2=isinstance(message, Step2))
+            if isinstance(message, UPDATES):
+                room.refuse(session, message)
             raise
 
     def _take(self, session: Session, room: Room, message: Update | Step2) -> None:
-        is_step2 = isinstance(message, Step2)
         budget, rate_limits = session.budget, self._rate_limits
         budget.left_s -= rate_limits.update_s + rate_limits.byte_s * len(message.update)
         if budget.left_s < 0:
             try:
                 self._slow_down(budget)
             except RaffiaError:
-                room.intake.refuse_update(session, is_step2=is_step2)
+                room.refuse(session, message)
                 raise
-        if len(message.update) > READ_AWAY_BYTES and not room.intake.knows_step2(message.update):
+        if len(message.update) > READ_AWAY_BYTES and not room.knows_step2(message.update):
             self.transport.pause_reading()
             self._held = []
-            self._start(self._take_large(session, room, message.update, is_step2=is_step2))
+            self._start(self._take_large(session, room, message))
             return
-        try:
-            room.intake.take(session, message.update, is_step2=is_step2)
-        except RaffiaError:
-            room.intake.refuse_update(session, is_step2=is_step2)
-            raise
+        room.receive(session, message)
 
-    async def _take_large(self, session: Session, room: Room, update: bytes, *, is_step2: bool) -> None:
-        limit = self._hub.settings.max_update_bytes
+    async def _take_large(self, session: Session, room: Room, message: Update | Step2) -> None:
         try:
-            facts = await self._hub.workers.run(read_update, update, limit=limit)
+            facts = await self._read_away(session, room, message)
             if session in room.sessions:
-                self._expiry.check(session.grant, session)
-                room.intake.take(session, update, facts, is_step2=is_step2)
+                room.receive(session, message, facts)
         except RaffiaError as error:
             if session in room.sessions:
-                room.intake.refuse_update(session, is_step2=is_step2)
                 self.end(session, error)
         finally:
             held, self._held = self._held, None
@@ -256,6 +243,18 @@ class Connection:
             if entry[0] in entry[1].sessions:
                 self._deliver(*entry)  # one more large update holds the rest again
         self._read_on()
+
+    async def _read_away(self, session: Session, room: Room, message: Update | Step2) -> UpdateFacts:
+        """Read an update in another process, and look at the grant once more after that (X5)."""
+        try:
+            facts = await self._hub.workers.run(read_update, message.update, limit=self._hub.settings.max_update_bytes)
+            if session in room.sessions:
+                self._expiry.check(session.grant, session)
+        except RaffiaError:
+            if session in room.sessions:
+                room.refuse(session, message)
+            raise
+        return facts
 
     def _read_on(self) -> None:
         """Read the socket again, unless there is a reason not to (X2, X3, X7)."""
@@ -320,7 +319,7 @@ class Connection:
         settings = self._hub.settings
         room = await self._hub.open(document)
         try:
-            await room.metadata.check_schema(self.schema)
+            await room.check_schema(self.schema)
             # It may have ended or been taken back while the document was loaded.
             self._expiry.check(grant)
             self._hub.revocations.check(grant, document)

@@ -76,7 +76,7 @@ async def test_hu2_a_room_is_closed_whatever_becomes_of_its_last_snapshot(monkey
         a.hub.tick(asyncio.get_running_loop().time() + 1)
         assert DOCUMENT not in a.hub.rooms
         await until(lambda: not a.hub._closing)
-        assert room.presence._relay is None
+        assert room._presence._relay is None
         assert room._follower._task.done(), "nobody follows for a room that is gone"
 
 
@@ -186,7 +186,7 @@ async def test_hu2_nobody_follows_for_a_room_that_could_not_be_closed(monkeypatc
         a.hub.tick(asyncio.get_running_loop().time() + 1)
         assert DOCUMENT not in a.hub.rooms
         await until(lambda: not a.hub._closing)
-        assert room.presence._relay is None
+        assert room._presence._relay is None
         assert room._follower._task.done()
 
 

@@ -49,7 +49,7 @@ async def listed(here: World, document: DocumentId = DOCUMENT) -> tuple[Any, Any
 
 async def settled(here: World, document: DocumentId = DOCUMENT) -> None:
     await here.flushed(document)
-    await until(lambda: here.hub.rooms[document].metadata.is_idle)
+    await until(lambda: here.hub.rooms[document]._metadata.is_idle)
 
 
 async def test_mi2_a_title_gets_into_the_listing() -> None:
@@ -188,7 +188,7 @@ async def test_mi6_a_schema_that_grows_on_another_replica_ends_them_too(monkeypa
         assert old.connection._session is not None
         old.connection._session.schema = 1
         new.update(titled.say(title="é", schema=1))
-        await until(lambda: here.room.metadata._meta is not None and here.room.metadata.is_idle)
+        await until(lambda: here.room._metadata._meta is not None and here.room._metadata.is_idle)
         assert old.transport.closed is None
         written: list[object] = []
         real = here.journal.set_info
@@ -203,13 +203,13 @@ async def test_mi6_a_schema_that_grows_on_another_replica_ends_them_too(monkeypa
         assert old.transport.closed is not None
         assert old.transport.closed[0] == 4409
         assert new.transport.closed is None
-        await until(lambda: here.room.metadata.is_idle and there.room.metadata.is_idle)
+        await until(lambda: here.room._metadata.is_idle and there.room._metadata.is_idle)
         info = await there.journal.info(DOCUMENT)
         assert info is not None
         assert info.schema == 2
         assert written == []  # MI1: by the one that took the edit
         with pytest.raises(SchemaError):
-            await here.room.metadata.check_schema(1)
+            await here.room.check_schema(1)
 
 
 # -- edits of the server

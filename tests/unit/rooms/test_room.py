@@ -547,7 +547,7 @@ async def test_f1_a_body_is_framed_once_for_all_readers(monkeypatch: pytest.Monk
             monkeypatch.setattr(client.transport, "write", frames.append)
         room = w.hub.rooms[DOCUMENT]
         for session in room.sessions:  # readers' writes are bound when they start to read
-            room.sessions.start(session)
+            room._fanout.start(session)
         clients[0].update(Author(1).type("é"))
         await w.flushed()
         assert len(frames) == 4

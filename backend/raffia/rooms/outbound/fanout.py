@@ -56,7 +56,7 @@ class Fanout:
     def __iter__(self) -> Iterator[Session]:
         return iter(tuple(self._outlets))
 
-    def __contains__(self, session: Session) -> bool:
+    def __contains__(self, session: object) -> bool:
         return session in self._outlets
 
     def add(self, session: Session, transport: Transport) -> None:

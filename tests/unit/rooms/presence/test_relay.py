@@ -42,7 +42,7 @@ def heard(client: Yws) -> list[tuple[int, int, bytes]]:
 
 
 def present(replica: Replica) -> dict[int, int]:
-    return {client: entry.clock for client, entry in replica.room.presence.table._live.items()}
+    return {client: entry.clock for client, entry in replica.room._presence.table._live.items()}
 
 
 async def quiet(*replicas: Replica) -> None:
@@ -159,7 +159,7 @@ async def test_a_session_that_ends_is_removed_everywhere_and_forgotten() -> None
         assert present(b) == present(c) == {}
         assert heard(bo) == [(7, 1, awareness.NULL)]
         assert (
-            b.room.presence.table._speakers == c.room.presence.table._speakers == {}
+            b.room._presence.table._speakers == c.room._presence.table._speakers == {}
         )  # nobody would ever say when it ends
 
 
