@@ -32,8 +32,10 @@ from raffia.runtime.logs import get_logger
 from raffia.runtime.metrics import Metrics
 from raffia.settings import Settings
 from raffia.sockets.asgi import refuse, serve
-from raffia.sockets.dialects import HocuspocusConnection, YWebsocketConnection
+from raffia.sockets.connection import Connection, Dialect
 from raffia.sockets.expiry import Expiry
+from raffia.sockets.hocuspocus import HocuspocusDialect
+from raffia.sockets.ywebsocket import YWebsocketDialect
 from raffia.types import DocumentId, Grant, document_id
 from raffia.wire.transport import Limits, Listener
 
@@ -101,6 +103,9 @@ class SyncEndpoint(ABC):
     async def _listener(self, scope: Scope, handshake: Handshake) -> Listener:
         """Who listens to this connection, its origin being fine."""
 
+    def _connection(self, dialect: Dialect, handshake: Handshake) -> Connection:
+        return Connection(self._services.hub(), dialect, self._services.expiry, schema=schema_of(handshake))
+
     async def _admit(self, scope: Scope) -> Listener:
         limit = self._services.settings.max_connections
         if self._services.metrics.connections > limit:
@@ -130,9 +135,7 @@ class YWebsocketEndpoint(SyncEndpoint):
     async def _listener(self, scope: Scope, handshake: Handshake) -> Listener:
         document = document_id(scope["path_params"]["document"])
         grant = await self._services.authorizer.grant(handshake, handshake.token, document)
-        connection = YWebsocketConnection(self._services.hub(), document, grant, self._services.expiry)
-        connection.schema = schema_of(handshake)
-        return connection
+        return self._connection(YWebsocketDialect(document, grant), handshake)
 
 
 class HocuspocusEndpoint(SyncEndpoint):
@@ -147,9 +150,7 @@ class HocuspocusEndpoint(SyncEndpoint):
             asked = request.handshake()
             return await self._services.authorizer.grant(asked, token or asked.token, document)
 
-        connection = HocuspocusConnection(self._services.hub(), authorize, self._services.expiry)
-        connection.schema = schema_of(handshake)
-        return connection
+        return self._connection(HocuspocusDialect(authorize, self._services.settings), handshake)
 
 
 def schema_of(handshake: Handshake) -> int | None:
