@@ -21,8 +21,8 @@ from typing import Any
 from raffia.auth import authorizer
 from raffia.cli import main as cli
 from raffia.errors import ForbiddenError
+from raffia.rooms import fanout
 from raffia.rooms.durable import compactor
-from raffia.rooms.outbound import fanout
 from raffia.rooms.presence import room_presence
 from raffia.rooms.session import presence_body
 from raffia.sockets import conversation

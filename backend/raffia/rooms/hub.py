@@ -16,11 +16,11 @@ import asyncio
 import random
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Protocol, Self
 
-from raffia.auth.revocation import RevocationList
+from raffia.auth.revocation import Holder, RevocationList
 from raffia.crdt.document import Document
-from raffia.errors import CrdtError, DrainingError, JournalUnavailableError, QuarantinedError, UpdateError
+from raffia.errors import CrdtError, DrainingError, JournalUnavailableError, QuarantinedError, RaffiaError, UpdateError
 from raffia.journal import Journal, Loaded
 from raffia.rooms.durable.loading import build_document, rebuild
 from raffia.rooms.rate_limits import RateLimits
@@ -32,9 +32,6 @@ from raffia.runtime.metrics import Metrics
 from raffia.runtime.workers import Workers
 from raffia.settings import Settings
 from raffia.types import DocumentId
-
-if TYPE_CHECKING:
-    from raffia.sockets.connection import Connection
 
 log = get_logger("raffia.rooms.hub")
 
@@ -52,6 +49,14 @@ def _build_own(loaded: Loaded, *, keep_deleted: bool) -> tuple[Document, bytes |
 
 def _build_shared(loaded: Loaded, *, keep_deleted: bool) -> tuple[Document, bytes | None]:
     return rebuild(loaded, keep_deleted=keep_deleted)
+
+
+class OpenConnection(Holder, Protocol):
+    """An open socket: the hub closes it, the revocation list ends some of its sessions."""
+
+    def close(self, error: RaffiaError) -> None:
+        """Close the socket for a reason that is not the client's mistake."""
+        ...
 
 
 class Hub:
@@ -77,7 +82,7 @@ class Hub:
         self.metrics = metrics
         self.rate_limits = RateLimits(settings)
         self._services = Services(journal, workers, settings, metrics, journal.bus)
-        self.connections: set[Connection] = set()
+        self.connections: set[OpenConnection] = set()
         self._rooms: dict[DocumentId, Room] = {}
         self._idle: dict[DocumentId, Room] = {}  # those that nobody uses, longest idle first
         self._opening: dict[DocumentId, asyncio.Task[Room]] = {}

@@ -9,7 +9,7 @@ Rules (tests quote these ids):
     MI4  The listing is written when it differs. While the journal is away it is tried again.
     MI5  A room that was edited is looked at once more when it closes: an author who did not know the latest change is
          not noticed before.
-    MI6  When the schema has grown, on whatever replica, `on_schema` is told: sessions of older editors must not go on.
+    MI6  When the schema has grown, on whatever replica, sessions of editors that know an older one are ended.
     MI7  What a document says of itself is somebody's word: of a title `MAX_TITLE` characters are listed, of a kind that
          is longer than `MAX_KIND` and of a schema that is no number such as ours nothing. Else one document could make
          every listing large, or could not be listed at all.
@@ -19,14 +19,12 @@ Rules (tests quote these ids):
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
-from raffia.crdt.document import Document
 from raffia.crdt.meta import NOTHING, Meta, has_meta, read_meta
 from raffia.errors import DocumentDeletedError, JournalUnavailableError, SchemaError
-from raffia.rooms.services import Services
+from raffia.rooms.context import RoomContext
 from raffia.runtime.logs import get_logger
-from raffia.types import MAX_TITLE, DocumentId
+from raffia.types import MAX_TITLE
 
 log = get_logger("raffia.rooms.metadata")
 
@@ -41,25 +39,25 @@ class Metadata:
     """The mirror of one room."""
 
     __slots__ = (
+        "_clients",
         "_document",
         "_document_id",
+        "_fanout",
         "_is_dirty",
         "_is_edited",
         "_is_ours",
         "_listed",
         "_meta",
-        "_on_schema",
         "_services",
         "_task",
     )
 
-    def __init__(
-        self, document_id: DocumentId, document: Document, services: Services, on_schema: Callable[[int], None]
-    ) -> None:
-        self._document_id = document_id
-        self._document = document
-        self._services = services
-        self._on_schema = on_schema
+    def __init__(self, context: RoomContext) -> None:
+        self._document_id = context.document_id
+        self._document = context.document
+        self._services = context.services
+        self._fanout = context.fanout
+        self._clients = context.clients
         self._meta: Meta | None = None
         self._listed: Meta | None = None  # what the listing has, as far as is known
         self._is_dirty = False
@@ -127,7 +125,7 @@ class Metadata:
         old = self._meta
         meta = self._meta = _bounded(await self._read())
         if meta.schema is not None and (old is None or meta.schema > (old.schema or 0)):
-            self._on_schema(meta.schema)
+            self._end_older(meta.schema)
         if not is_ours:
             return
         if (meta.title, meta.kind, meta.schema) == (None, None, None) and self._listed is None:
@@ -137,6 +135,12 @@ class Metadata:
         except BaseException:
             self._is_dirty = self._is_ours = True
             raise
+
+    def _end_older(self, schema: int) -> None:
+        """End the sessions of editors that know an older schema (MI6)."""
+        for session in self._fanout:
+            if session.schema is not None and session.schema < schema:
+                self._clients.end(session, outdated(session.schema, schema))
 
     async def close(self) -> None:
         """Look once more, if somebody has edited (MI5); what cannot be written now is written after another edit."""

@@ -10,7 +10,8 @@ from raffia.crdt.document import Document
 from raffia.crdt.merge import merge
 from raffia.crdt.update import read_update, write_update
 from raffia.errors import CrdtError
-from raffia.rooms.outbound.fanout import Fanout, Pacer
+from raffia.rooms.fanout import Fanout
+from raffia.rooms.outbound.flush import Pacer
 from raffia.rooms.session import step1_body
 from raffia.types import EMPTY_UPDATE, Access, Grant
 from raffia.wire import hocuspocus, ywebsocket
@@ -660,7 +661,7 @@ async def test_updates_that_cannot_be_merged_reach_readers_one_by_one(monkeypatc
         one, two = Author(1).type("a"), Author(2).type("é")
         ana.update(one)
         bo.update(two)
-        monkeypatch.setattr("raffia.rooms.room.merge", cannot)
+        monkeypatch.setattr("raffia.rooms.outbound.flush.merge", cannot)
         await w.flushed()
         assert cy.updates() == [one, two]
         loaded = await w.hub.journal.load(DOCUMENT)

@@ -26,10 +26,10 @@ from time import monotonic
 
 from raffia.errors import DocumentDeletedError, JournalUnavailableError, LogLostError, RaffiaError
 from raffia.journal import Loaded
-from raffia.rooms.services import Services
+from raffia.rooms.context import RoomContext
 from raffia.rooms.session import Ticket
 from raffia.runtime.logs import get_logger
-from raffia.types import START, Batch, DocumentId, Edit, Position
+from raffia.types import START, Batch, Edit, Position
 
 log = get_logger("raffia.rooms.durable.append_queue")
 
@@ -41,7 +41,7 @@ Item = tuple[Edit | None, Ticket | None]
 
 
 def _ignore(*_what: object) -> None:
-    """Told instead of a room that is closed."""
+    """No-op callback: before a room subscribes, and after it is closed."""
 
 
 class AppendQueue:
@@ -54,9 +54,13 @@ class AppendQueue:
         unsaved_bytes: size of what is not durable.
         saved_bytes: size of the log behind the snapshot.
         saved_updates: how many updates are in it.
+        on_saved: called with the tickets of a batch that is durable.
+        on_log_lost: called when an append was refused because the log lacks what this replica has seen of it; the
+            queue holds from then on (V8).
     """
 
     __slots__ = (
+        "_clients",
         "_document",
         "_done",
         "_held",
@@ -67,9 +71,6 @@ class AppendQueue:
         "_journal",
         "_metrics",
         "_moved",
-        "_on_log_lost",
-        "_on_lost",
-        "_on_saved",
         "_pause_s",
         "_put",
         "_queue",
@@ -77,29 +78,22 @@ class AppendQueue:
         "_task",
         "batch",
         "folded",
+        "on_log_lost",
+        "on_saved",
         "position",
         "saved_bytes",
         "saved_updates",
         "unsaved_bytes",
     )
 
-    def __init__(
-        self,
-        document: DocumentId,
-        services: Services,
-        loaded: Loaded,
-        *,
-        on_saved: Callable[[list[Ticket]], None],
-        on_lost: Callable[[RaffiaError], None],
-        on_log_lost: Callable[[], None] = _ignore,
-    ) -> None:
-        self._document = document
-        self._journal = services.journal
-        self._metrics = services.metrics
-        self._on_saved = on_saved
-        self._pause_s = services.settings.append_pause_s
-        self._on_lost = on_lost
-        self._on_log_lost = on_log_lost
+    def __init__(self, context: RoomContext, loaded: Loaded) -> None:
+        self._document = context.document_id
+        self._clients = context.clients
+        self._journal = context.services.journal
+        self._metrics = context.services.metrics
+        self._pause_s = context.services.settings.append_pause_s
+        self.on_saved: Callable[[list[Ticket]], None] = _ignore
+        self.on_log_lost: Callable[[], None] = _ignore
         self._held = False
         self._holds = 0
         self._put = self._done = 0  # edits, so far
@@ -177,19 +171,20 @@ class AppendQueue:
     async def stop(self) -> None:
         """Give up what is not durable: for a document that has been deleted, and for tests that pull the plug."""
         task, self._task = self._task, None
-        self._lose()
+        self._give_up()
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    def give_up(self) -> None:
-        """The room has lost its journal: whatever is not durable never will be (V7)."""
-        self._lose()
+    def lose(self, error: RaffiaError) -> None:
+        """The room has lost its journal: what is not durable never will be, and every session ends (V7)."""
+        self._give_up()
         self._stir.set()
+        self._clients.lose(error)
 
     def retire(self) -> None:
         """The room is closed: let go of it, so that its memory is free at once and not with the next collection."""
-        self._on_saved = self._on_lost = self._on_log_lost = _ignore
+        self.on_saved = self.on_log_lost = _ignore
 
     # -- a log that has lost something -----------------------------------------------------------------------------
 
@@ -261,7 +256,7 @@ class AppendQueue:
                     self._in_flight = None
                     if isinstance(error, LogLostError):
                         self.hold()
-                        self._on_log_lost()
+                        self.on_log_lost()
                         return
                     await self._pause(retry_s)
                     retry_s = min(2 * retry_s, LAST_RETRY_S)
@@ -272,13 +267,11 @@ class AppendQueue:
                 if edits:
                     await asyncio.sleep(self._pause_s)
         except DocumentDeletedError as error:
-            self._lose()
-            self._on_lost(error)
+            self.lose(error)
         except Exception as error:
             # Nothing of it is acknowledged. The room closes its sessions, and their clients keep their copies.
             log.exception("journal failed", document=self._document)
-            self._lose()
-            self._on_lost(JournalUnavailableError(f"the journal failed: {error}"))
+            self.lose(JournalUnavailableError(f"the journal failed: {error}"))
         finally:
             self._task = None
             if self._idle is not None:
@@ -309,9 +302,9 @@ class AppendQueue:
         self.saved_updates += len(edits)
         self._done += len(edits)
         self._move()
-        self._on_saved([ticket for _, ticket in batch if ticket is not None])
+        self.on_saved([ticket for _, ticket in batch if ticket is not None])
 
-    def _lose(self) -> None:
+    def _give_up(self) -> None:
         """Forget what is not durable, and whatever comes (V7)."""
         self._is_lost = True
         self._held = False

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from time import monotonic, perf_counter
+from typing import Protocol
 
 from raffia.crdt.document import Deletes, Document, Fold
 from raffia.crdt.implied import implied_deletes
@@ -25,10 +26,11 @@ from raffia.crdt.merge import diff, merge
 from raffia.crdt.ranges import IdRanges
 from raffia.errors import DocumentDeletedError, InternalError, JournalUnavailableError, RaffiaError
 from raffia.journal import Snapshot
+from raffia.rooms.context import RoomContext
 from raffia.rooms.durable.append_queue import AppendQueue
-from raffia.rooms.services import Services
+from raffia.rooms.durable.log_follower import LogFollower
 from raffia.runtime.logs import get_logger
-from raffia.types import EMPTY_STATE_VECTOR, DocumentId, Position
+from raffia.types import EMPTY_STATE_VECTOR, Position
 from raffia.wire.transport import Frame
 
 log = get_logger("raffia.rooms.durable.compactor")
@@ -43,6 +45,14 @@ BYTES_PER_UPDATE = 40  # a log of one update per so many bytes of snapshot is wo
 
 Give = Callable[[bytes, bytes | None], None]
 Fail = Callable[[RaffiaError], None]
+
+
+class Pending(Protocol):
+    """What is in the document and has not been handed to the append queue yet."""
+
+    def flush(self) -> None:
+        """Hand it to the append queue now."""
+        ...
 
 
 def run_fold(job: Fold, *, with_index: bool) -> tuple[bytes, bytes]:
@@ -66,8 +76,8 @@ class Compactor:
         "_diffs",
         "_document",
         "_document_id",
-        "_durable",
         "_fold",
+        "_follower",
         "_frames",
         "_implied",
         "_implied_version",
@@ -75,7 +85,7 @@ class Compactor:
         "_metrics",
         "_not_before_s",
         "_patience",
-        "_position",
+        "_pending",
         "_settings",
         "_stopped",
         "_tail",
@@ -83,23 +93,14 @@ class Compactor:
         "_workers",
     )
 
-    def __init__(
-        self,
-        document_id: DocumentId,
-        document: Document,
-        append_queue: AppendQueue,
-        services: Services,
-        *,
-        position: Callable[[], Position] | None = None,
-        durable: Callable[[], Awaitable[bool]] | None = None,
-    ) -> None:
-        self._document_id = document_id
-        self._document = document
+    def __init__(self, context: RoomContext, append_queue: AppendQueue) -> None:
+        services = context.services
+        self._document_id = context.document_id
+        self._document = context.document
         self._append_queue = append_queue
-        # Of several replicas that see the same log grow, one is to be first.
-        self._patience = 1.0 if position is None else random.uniform(1.0, 1.5)  # noqa: S311 - no secret
-        self._position = position or (lambda: append_queue.position)  # up to where the document holds the log
-        self._durable = durable  # waits until what the document holds now stands in the log (L4)
+        self._follower: LogFollower | None = None
+        self._pending: Pending | None = None
+        self._patience = 1.0
         self._journal = services.journal
         self._workers = services.workers
         self._settings = services.settings
@@ -119,6 +120,13 @@ class Compactor:
         self._not_before_s = 0.0
         self._stopped = False
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def share_log(self, follower: LogFollower, pending: Pending) -> None:
+        """The log has other writers: a snapshot covers what was followed, and waits until all of it is logged (L4)."""
+        self._follower = follower
+        self._pending = pending
+        # Of several replicas that see the same log grow, one is to be first.
+        self._patience = random.uniform(1.0, 1.5)  # noqa: S311 - no secret
 
     @property
     def is_busy(self) -> bool:
@@ -308,13 +316,25 @@ class Compactor:
         max_updates = max(settings.compact_tail_updates, base_bytes / BYTES_PER_UPDATE)
         return max(self._append_queue.saved_bytes / max_bytes, self._append_queue.saved_updates / max_updates)
 
+    @property
+    def _position(self) -> Position:
+        """Up to where the document holds the log."""
+        return self._append_queue.position if self._follower is None else self._follower.position
+
+    async def _durable(self) -> bool:
+        """Wait until a shared log holds all that the document holds now (L4); False when it cannot."""
+        if self._pending is None:
+            return True
+        self._pending.flush()
+        return await self._append_queue.durable()
+
     async def _compact(self) -> None:
         document, append_queue = self._document, self._append_queue
         folded = append_queue.folded
         try:
             while self._fold is not None:
                 await asyncio.gather(asyncio.shield(self._fold), return_exceptions=True)
-            position, saved = self._position(), (append_queue.saved_bytes, append_queue.saved_updates)
+            position, saved = self._position, (append_queue.saved_bytes, append_queue.saved_updates)
             if position <= append_queue.folded:
                 self._not_before_s = monotonic() + COMPACT_AGAIN_S
                 return  # nothing new may be covered, or another replica was quicker
@@ -328,7 +348,7 @@ class Compactor:
                     snapshot = await task
                 finally:
                     self._fold = None
-            if self._durable is not None and not await self._durable():
+            if not await self._durable():
                 append_queue.folded = min(append_queue.folded, folded)
                 self._not_before_s = monotonic() + COMPACT_AGAIN_S
                 return  # the log has lost something; it is read first

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from time import time_ns
+from typing import Protocol
 
-from raffia.crdt.document import Document
 from raffia.crdt.merge import diff, merge
 from raffia.crdt.update import read_update
 from raffia.errors import (
@@ -30,11 +30,11 @@ from raffia.errors import (
     UpdateError,
 )
 from raffia.journal import Entry, Folded, Followed, Gap, Loaded, Reset
+from raffia.rooms.context import RoomContext
 from raffia.rooms.durable.append_queue import AppendQueue
 from raffia.rooms.durable.loading import rebuild
-from raffia.rooms.services import Services
 from raffia.runtime.logs import get_logger
-from raffia.types import EMPTY_UPDATE, DocumentId, Edit, Position
+from raffia.types import EMPTY_UPDATE, Edit, Position
 
 log = get_logger("raffia.rooms.durable.log_follower")
 
@@ -42,8 +42,22 @@ SPREAD_S = 0.5
 FIRST_RETRY_S = 0.1
 LAST_RETRY_S = 2.0
 
-Take = Callable[[Sequence[bytes]], bool]
-"""Takes updates from the log into the document; False when something of them has to wait for what is missing."""
+
+class Gate(Protocol):
+    """The way into the document."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing from the log waits for something that the log lacks."""
+        ...
+
+    def take_from_log(self, updates: Sequence[bytes]) -> bool:
+        """Take updates that are durable into the document; returns `is_complete`."""
+        ...
+
+    def log_was_cut(self) -> None:
+        """The log may no longer hold what waits."""
+        ...
 
 
 def compare(
@@ -78,46 +92,31 @@ class LogFollower:
         "_cap",
         "_catching",
         "_document",
+        "_gate",
         "_id",
         "_is_over",
         "_journal",
         "_last",
         "_metrics",
-        "_on_cut",
-        "_on_lost",
         "_rewrites",
         "_settings",
-        "_take",
         "_task",
         "_unreadable",
         "_workers",
     )
 
-    def __init__(
-        self,
-        document_id: DocumentId,
-        document: Document,
-        append_queue: AppendQueue,
-        services: Services,
-        *,
-        after: Position,
-        complete: bool,
-        take: Take,
-        on_cut: Callable[[], None],
-        on_lost: Callable[[RaffiaError], None],
-    ) -> None:
-        self._id = document_id
-        self._document = document
+    def __init__(self, context: RoomContext, append_queue: AppendQueue, gate: Gate, *, after: Position) -> None:
+        services = context.services
+        self._id = context.document_id
+        self._document = context.document
         self._append_queue = append_queue
+        self._gate = gate
         self._journal = services.journal
         self._workers = services.workers
         self._settings = services.settings
         self._metrics = services.metrics
-        self._take = take
-        self._on_cut = on_cut
-        self._on_lost = on_lost
         self._last = after
-        self._cap: Position | None = None if complete else Position(0)
+        self._cap: Position | None = None if gate.is_complete else Position(0)
         self._unreadable = False
         self._rewrites = False
         self._again = False
@@ -128,17 +127,13 @@ class LogFollower:
     @property
     def position(self) -> Position:
         """Up to where the document holds the log (LF2)."""
-        return self._last if self._cap is None else self._cap
+        is_read = self._catching is None and not self._unreadable and not self._is_over
+        return self._last if self._cap is None or (is_read and self._gate.is_complete) else self._cap
 
     @property
     def is_busy(self) -> bool:
         """Whether the log is being read after a gap or a loss."""
         return self._catching is not None
-
-    def completed(self) -> None:
-        """Nothing from the log waits in the room any more."""
-        if self._catching is None and not self._unreadable:
-            self._cap = None
 
     def log_lost(self) -> None:
         """An append was refused because the log lacks what this replica has seen (LF4)."""
@@ -154,11 +149,11 @@ class LogFollower:
                 log.warning("cannot follow the log", document=self._id, detail=str(error))
                 await asyncio.sleep(LAST_RETRY_S)
             except RaffiaError as error:
-                self._on_lost(error)
+                self._append_queue.lose(error)
                 return
             except Exception as error:
                 log.exception("following the log failed", document=self._id)
-                self._on_lost(JournalUnavailableError(f"following the log failed: {error}"))
+                self._append_queue.lose(JournalUnavailableError(f"following the log failed: {error}"))
                 return
 
     def _heard(self, item: Followed) -> None:
@@ -184,20 +179,20 @@ class LogFollower:
         """Let the room take updates; if it cannot take all of them, no snapshot goes past this (LF2)."""
         before = self.position
         try:
-            complete = self._take(updates)
+            complete = self._gate.take_from_log(updates)
         except (UpdateError, CrdtError) as error:
             log.exception("an entry of the log cannot be read and is left out", document=self._id, detail=str(error))
             self._metrics.log_unreadable += 1
             self._unreadable = True
             complete = False
-        if not complete and self._cap is None:
+        if not complete:
             self._cap = before
 
     def _catch_up(self) -> None:
         self._cap = Position(0)  # what was followed may be of a log that is gone
         self._again = self._rewrites = True
         self._append_queue.hold()
-        self._on_cut()
+        self._gate.log_was_cut()
         if self._catching is None:
             self._start_reading()
 
@@ -211,7 +206,7 @@ class LogFollower:
             return
         if task.exception() is not None:
             log.error("reading the log failed", document=self._id, detail=repr(task.exception()))
-            self._on_lost(JournalUnavailableError(f"reading the log failed: {task.exception()}"))
+            self._append_queue.lose(JournalUnavailableError(f"reading the log failed: {task.exception()}"))
         elif self._again and not self._is_over:
             self._start_reading()  # another loss was told after the task had looked for the last time
 
@@ -233,7 +228,7 @@ class LogFollower:
                 continue
             except (DocumentDeletedError, QuarantinedError) as error:
                 self._is_over = True
-                self._on_lost(error)
+                self._append_queue.lose(error)
                 return
             covered = (
                 self._append_queue.queued
@@ -258,7 +253,7 @@ class LogFollower:
         else:
             news, lacking = compare(loaded, parts, state_vector, keep_deleted=keep_deleted)
         self._unreadable = False
-        if self._take([news]) and not self._again:
+        if self._gate.take_from_log([news]) and not self._again:
             self._cap = None
         return lacking
 

@@ -7,8 +7,7 @@ A log has such a gap when Redis has lost what stood before; whoever still has th
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from raffia.crdt.document import Admission, Document
 from raffia.crdt.merge import merge
@@ -16,7 +15,13 @@ from raffia.crdt.update import read_update
 
 MAX_EARLY_ENTRIES = 16  # pieces; more are merged
 
-Accept = Callable[[Admission, bool], None]
+
+class Accept(Protocol):
+    """Takes what has become ready into the document."""
+
+    def __call__(self, admission: Admission, *, is_durable: bool) -> None:
+        """`is_durable` says whether the log still holds it."""
+        ...
 
 
 class Piece(NamedTuple):
@@ -63,7 +68,7 @@ class EarlyEntries:
 
         Args:
             document: what it may refer to by now.
-            accept: takes what has become ready, and whether that is durable.
+            accept: takes what has become ready.
 
         Returns:
             The clocks that were passed by it.
@@ -78,7 +83,7 @@ class EarlyEntries:
                 if admission.waiting is not None:
                     self.pieces.append(piece._replace(update=admission.waiting))
                 if admission.ready is not None:
-                    accept(admission, piece.is_durable)
+                    accept(admission, is_durable=piece.is_durable)
                     ends += admission.ends
                     moved = True
         return ends

@@ -15,27 +15,25 @@ Rules (tests quote these ids):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from time import monotonic, time_ns
 
-from raffia.crdt.document import Admission, Document
+from raffia.crdt.document import Admission
 from raffia.crdt.merge import merge
 from raffia.crdt.update import UpdateFacts, read_update
 from raffia.errors import InternalError, JournalUnavailableError, RaffiaError, TooLargeError
-from raffia.rooms.durable.append_queue import AppendQueue
+from raffia.rooms.context import RoomContext
 from raffia.rooms.durable.compactor import Compactor
 from raffia.rooms.inbound.client_owners import GUARD_S, ClientOwners, Split
 from raffia.rooms.inbound.early_entries import EarlyEntries, Piece
 from raffia.rooms.inbound.waiting import Waiting, WaitingList
 from raffia.rooms.metadata import Metadata
 from raffia.rooms.outbound.acknowledgements import Acknowledgements
-from raffia.rooms.outbound.fanout import Fanout
-from raffia.rooms.outbound.pending import Pending
+from raffia.rooms.outbound.flush import Flush
 from raffia.rooms.presence.room_presence import RoomPresence
-from raffia.rooms.services import Services
 from raffia.rooms.session import Session, Ticket, step1_body
 from raffia.runtime.logs import get_logger
-from raffia.types import EMPTY_UPDATE, DocumentId, Edit
+from raffia.types import EMPTY_UPDATE, Edit
 
 log = get_logger("raffia.rooms.inbound.intake")
 
@@ -47,60 +45,46 @@ class Intake:
     """What gets into one document.
 
     Args:
-        document_id: which one.
-        document: its content; nobody else writes it.
-        services: settings and metrics.
-        fanout: the sessions.
-        attendance: who is present under which client id.
-        pending: the batch that accepted updates go into.
-        saver: how much waits for the journal.
-        folder: knows which deletes are implied by the content.
-        mirror: looks at what is accepted.
-        answers: of what is taken or refused.
-        held_back: what the log held too early when it was loaded; None for nothing.
-        completed: called when nothing is held back any more.
-        end: ends a session with an error.
+        context: the room; nobody else changes its document.
+        presence: who is present under which client id.
+        flush: holds the batch that accepted updates go into.
+        compactor: knows which deletes are implied by the content.
+        metadata: looks at what is accepted.
+        acknowledgements: of what is taken or refused.
+        early_entries: what the log held too early when it was loaded; None for nothing.
 
     Attributes:
-        held_back: what of the log waits (R8).
+        early_entries: what of the log waits (R8).
         owners: whose client ids are guarded (R9).
         waiting: what of sessions waits (R4).
     """
 
     def __init__(
         self,
-        document_id: DocumentId,
-        document: Document,
-        services: Services,
+        context: RoomContext,
         *,
-        fanout: Fanout,
         presence: RoomPresence,
-        pending: Pending,
-        append_queue: AppendQueue,
+        flush: Flush,
         compactor: Compactor,
         metadata: Metadata,
         acknowledgements: Acknowledgements,
         early_entries: bytes | None,
-        completed: Callable[[], None],
-        end: Callable[[Session, RaffiaError], None],
     ) -> None:
-        settings = services.settings
+        settings = context.services.settings
         self.early_entries = EarlyEntries([] if early_entries is None else [Piece(early_entries, is_durable=True)])
         self.owners = ClientOwners(self._present_user, self._is_present, monotonic)
         self.waiting = WaitingList(max_updates=settings.max_waiting_updates, max_bytes=settings.max_waiting_bytes)
-        self._document_id = document_id
-        self._document = document
+        self._document_id = context.document_id
+        self._document = context.document
         self._settings = settings
-        self._metrics = services.metrics
-        self._fanout = fanout
+        self._metrics = context.services.metrics
+        self._fanout = context.fanout
+        self._clients = context.clients
         self._presence = presence
-        self._pending = pending
-        self._append_queue = append_queue
+        self._flush = flush
         self._compactor = compactor
         self._metadata = metadata
         self._acknowledgements = acknowledgements
-        self._completed = completed
-        self._end = end
         self._users: dict[Session, str | None] = {}  # as they were when they joined
 
     # -- sessions ------------------------------------------------------------------------------------------------
@@ -234,6 +218,11 @@ class Intake:
         """Answer "refused" to a Step2 or Update of which nothing was taken."""
         self._acknowledgements.refuse(self._acknowledgements.ticket(session, None, is_step2=is_step2))
 
+    def barrier(self, session: Session, payload: bytes) -> None:
+        """Send a payload back once everything that this session sent before is durable (y-sweet's sync status)."""
+        waiting = {waiting.ticket: None for waiting in self.waiting.of(session)}
+        self._acknowledgements.barrier(session, payload, waiting)
+
     def _check_room_for(self, size_bytes: int, *, only_deletes: bool = False) -> None:
         limit = self._settings.max_document_bytes
         if only_deletes:
@@ -243,7 +232,7 @@ class Intake:
                 f"the document has {self._document.size_bytes} bytes and {size_bytes} more came; the limit is {limit}; "
                 "split the document or raise RAFFIA_MAX_DOCUMENT_BYTES"
             )
-        unsaved = self._append_queue.unsaved_bytes + self._pending.unsaved_bytes
+        unsaved = self._flush.unsaved_bytes
         if unsaved + size_bytes > self._settings.max_unsaved_bytes:
             raise JournalUnavailableError(
                 f"{unsaved} bytes wait for the journal, which is away or slow; the limit is "
@@ -265,7 +254,7 @@ class Intake:
                     session.behind[client] = end
         self._document.absorb(admission)
         edit = Edit(author, time_ns() // 1_000_000, admission.ready)
-        self._pending.add(session, edit, ticket)
+        self._flush.add(session, edit, ticket)
         self._metadata.edited_here(admission.ready)
 
     def take_from_server(self, update: bytes, facts: UpdateFacts, ticket: Ticket) -> None:
@@ -287,6 +276,15 @@ class Intake:
 
     # -- what other replicas write --------------------------------------------------------------------------------
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing from the log waits for something that the log lacks (R8)."""
+        return not self.early_entries
+
+    def log_was_cut(self) -> None:
+        """The log may no longer hold what waits (R8)."""
+        self.early_entries.cut()
+
     def take_from_log(self, updates: Sequence[bytes]) -> bool:
         """Take updates that other replicas have made durable (R8); whether all of it could be taken.
 
@@ -295,7 +293,7 @@ class Intake:
         """
         update = updates[0] if len(updates) == 1 else merge(updates)
         if update == EMPTY_UPDATE:
-            return not self.early_entries
+            return self.is_complete
         admission = self._document.admit(update, read_update(update))
         if admission.waiting is not None:
             log.warning(
@@ -307,22 +305,14 @@ class Intake:
         if admission.ready is not None:
             self._accept_from_log(admission, is_durable=True)
             self._advanced(admission.ends)
-        return not self.early_entries
+        return self.is_complete
 
     def _accept_from_log(self, admission: Admission, *, is_durable: bool) -> None:
         assert admission.ready is not None
         self._document.absorb(admission)
         edit = Edit(None, time_ns() // 1_000_000, admission.ready)
-        self._pending.add(None, edit, None, is_durable=is_durable)
+        self._flush.add(None, edit, None, is_durable=is_durable)
         self._metadata.edited_elsewhere(admission.ready)
-
-    def _retry_early_entries(self) -> list[tuple[int, int]]:
-        ends = self.early_entries.retry(
-            self._document, lambda admission, is_durable: self._accept_from_log(admission, is_durable=is_durable)
-        )
-        if not self.early_entries:
-            self._completed()
-        return ends
 
     # -- what waits ----------------------------------------------------------------------------------------------
 
@@ -348,7 +338,7 @@ class Intake:
         todo = list(parked)
         while True:
             if ends and self.early_entries:
-                ends = [*ends, *self._retry_early_entries()]
+                ends = [*ends, *self.early_entries.retry(self._document, self._accept_from_log)]
             if ends and self.waiting:
                 todo += [waiting for waiting in self.waiting.passed(ends) if waiting not in todo]
             if not todo:
@@ -362,7 +352,7 @@ class Intake:
                 # Whoever sent it is told, not whoever sent what it waited for.
                 self._wait_no_more(waiting)
                 self._acknowledgements.refuse(waiting.ticket)
-                self._end(waiting.ticket.session, error)
+                self._clients.end(waiting.ticket.session, error)
 
     def _retry(self, waiting: Waiting) -> list[tuple[int, int]]:
         """Try one update again; returns the clocks that have advanced by it."""

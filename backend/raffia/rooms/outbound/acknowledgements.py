@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from time import monotonic
 
-from raffia.rooms.durable.append_queue import AppendQueue
-from raffia.rooms.outbound.fanout import Fanout
-from raffia.rooms.outbound.pending import Pending
+from raffia.rooms.context import RoomContext
+from raffia.rooms.outbound.flush import Flush
 from raffia.rooms.session import Barrier, Session, Ticket
-from raffia.runtime.metrics import Metrics
 
 
 class Acknowledgements:
     """Gives each ticket its one answer."""
 
-    __slots__ = ("_append_queue", "_fanout", "_metrics", "_pending")
+    __slots__ = ("_fanout", "_flush", "_metrics")
 
-    def __init__(self, fanout: Fanout, metrics: Metrics, pending: Pending, append_queue: AppendQueue) -> None:
-        self._fanout = fanout
-        self._metrics = metrics
-        self._pending = pending
-        self._append_queue = append_queue
+    def __init__(self, context: RoomContext, flush: Flush) -> None:
+        self._fanout = context.fanout
+        self._metrics = context.services.metrics
+        self._flush = flush
 
     @staticmethod
     def ticket(session: Session, echo: bytes | None, *, is_step2: bool) -> Ticket:
@@ -33,7 +30,7 @@ class Acknowledgements:
 
     def ride(self, ticket: Ticket) -> None:
         """Answer when everything that is pending or being saved now is durable."""
-        if not self._pending.ride(ticket) and not self._append_queue.ride(ticket):
+        if not self._flush.ride(ticket):
             self.part_saved(ticket)
 
     def nothing_new(self, ticket: Ticket) -> None:

@@ -6,54 +6,36 @@ Rules (tests quote these ids):
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from time import monotonic
 
-from raffia.crdt.document import Document
 from raffia.crdt.update import read_state_vector, write_state_vector
-from raffia.errors import RaffiaError, TooFastError
+from raffia.errors import TooFastError
+from raffia.rooms.context import RoomContext
 from raffia.rooms.durable.compactor import Compactor
-from raffia.rooms.outbound.fanout import Fanout
+from raffia.rooms.outbound.flush import Flush
 from raffia.rooms.presence.room_presence import RoomPresence
-from raffia.rooms.services import Services
 from raffia.rooms.session import Session, step1_body, step2_body, update_body
-
-End = Callable[[Session, RaffiaError], None]
 
 
 class CatchUp:
     """The readers of one room, slow ones among them (F2 in fanout.py).
 
     Args:
-        document: what they read.
-        folder: makes states, in another process where that takes long.
-        fanout: the sessions.
-        attendance: who else is here.
-        services: settings and metrics.
-        flush_pending: sends what is pending, if anything is; says whether it did.
-        end: ends a session with an error.
+        context: the room.
+        presence: told to a session when it begins to read.
+        flush: sends what is pending.
+        compactor: makes states, in another process where that takes long.
     """
 
-    def __init__(
-        self,
-        document: Document,
-        compactor: Compactor,
-        fanout: Fanout,
-        presence: RoomPresence,
-        services: Services,
-        *,
-        flush_pending: Callable[[], bool],
-        end: End,
-    ) -> None:
-        self._document = document
+    def __init__(self, context: RoomContext, presence: RoomPresence, flush: Flush, compactor: Compactor) -> None:
+        self._document = context.document
         self._compactor = compactor
-        self._fanout = fanout
+        self._fanout = context.fanout
+        self._clients = context.clients
         self._presence = presence
-        self._metrics = services.metrics
-        self._max_step1_per_s = services.settings.max_step1_per_s
-        self._flush_pending = flush_pending
-        self._end = end
-        self._congested: list[Session] = []
+        self._metrics = context.services.metrics
+        self._max_step1_per_s = context.services.settings.max_step1_per_s
+        self._flush = flush
 
     # -- state ---------------------------------------------------------------------------------------------------
 
@@ -72,7 +54,7 @@ class CatchUp:
         self._compactor.state(
             state_vector,
             lambda step2, tail: self._give_state(session, step2, tail),
-            lambda error: self._end(session, error),
+            lambda error: self._clients.end(session, error),
         )
 
     def _give_state(self, session: Session, step2: bytes, tail: bytes | None) -> None:
@@ -98,34 +80,16 @@ class CatchUp:
 
     # -- slow readers --------------------------------------------------------------------------------------------
 
-    def fell_behind(self, session: Session) -> None:
-        """The session's outlet is congested."""
-        self._congested.append(session)
-        # Flushed first, so that "the clocks it had" are those of the document.
-        if not self._flush_pending():
-            self.set_aside()
-
-    def set_aside(self) -> None:
-        """Stop sending to those whose outlets are congested: a flush is over."""
-        congested, self._congested = self._congested, []
-        for session in congested:
-            if session in self._fanout and session.behind is None and self._fanout.transport(session).congested:
-                session.behind = dict(self._document.clocks)
-                session.behind_version = self._document.version
-                session.behind_s = monotonic()
-                self._fanout.stop(session)
-                self._metrics.slow_readers += 1
-
     def caught_up(self, session: Session) -> None:
         """The session's outlet has drained: one update brings it up to date."""
         if session.behind is None or session not in self._fanout:
             return
-        self._flush_pending()
+        self._flush.flush_pending()
         if session.reading and session.behind_version != self._document.version:
             self._compactor.state(
                 write_state_vector(session.behind),
                 lambda missed, tail: self._catch_up(session, missed, tail),
-                lambda error: self._end(session, error),
+                lambda error: self._clients.end(session, error),
             )
         else:
             self._rejoin(session)

@@ -13,8 +13,8 @@ Rules (tests quote these ids):
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
 
 from raffia.errors import WireError
 from raffia.journal.bus import Bus
@@ -89,6 +89,18 @@ def decode(payload: bytes) -> RelayMessage:
     return RelayMessage(payload[1] == HELLO, entries)
 
 
+class Presence(Protocol):
+    """The presence of one room on this replica."""
+
+    def own(self) -> list[PresenceEntry]:
+        """The present entries of this replica's sessions."""
+        ...
+
+    def take(self, entries: list[PresenceEntry]) -> None:
+        """Take entries of another replica."""
+        ...
+
+
 class Relay:
     """The way of one room's presence to the other replicas and back.
 
@@ -96,26 +108,16 @@ class Relay:
         document: which one.
         bus: the way.
         metrics: counts what is said and dropped.
-        own: gives the present entries of this replica's sessions.
-        take: takes entries of another replica.
+        presence: what this replica knows.
     """
 
-    __slots__ = ("_bus", "_document", "_handle", "_metrics", "_not_before_s", "_own", "_take", "_waiting")
+    __slots__ = ("_bus", "_document", "_handle", "_metrics", "_not_before_s", "_presence", "_waiting")
 
-    def __init__(
-        self,
-        document: DocumentId,
-        bus: Bus,
-        metrics: Metrics,
-        *,
-        own: Callable[[], list[PresenceEntry]],
-        take: Callable[[list[PresenceEntry]], None],
-    ) -> None:
+    def __init__(self, document: DocumentId, bus: Bus, metrics: Metrics, presence: Presence) -> None:
         self._document = document
         self._bus = bus
         self._metrics = metrics
-        self._own = own
-        self._take = take
+        self._presence = presence
         self._waiting: dict[int, PresenceEntry] = {}
         self._handle: asyncio.TimerHandle | None = None
         self._not_before_s = 0.0
@@ -158,9 +160,9 @@ class Relay:
             log.warning("presence of another replica dropped", document=self._document, detail=str(error))
             return
         if said.entries:
-            self._take(said.entries)
+            self._presence.take(said.entries)
         if said.is_hello:
-            own = self._own()
+            own = self._presence.own()
             if own:
                 self._publish(own, is_hello=False)
 
@@ -171,7 +173,7 @@ class Relay:
 
     def connected(self) -> None:
         """From here on others are heard (RLY3)."""
-        self._publish(self._own(), is_hello=True)
+        self._publish(self._presence.own(), is_hello=True)
 
     def close(self) -> None:
         """Say what is still to be said, and hear no more."""

@@ -5,39 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import monotonic
 
-from raffia.rooms.outbound.fanout import Fanout
+from raffia.rooms.context import RoomContext
 from raffia.rooms.presence.relay import Relay
 from raffia.rooms.presence.table import PresenceEntry, PresenceLimits, PresenceTable, encode
-from raffia.rooms.services import Services
 from raffia.rooms.session import Session, presence_body
-from raffia.types import DocumentId
+
+
+def _ignore() -> None:
+    """No-op until somebody subscribes."""
 
 
 class RoomPresence:
     """Presence of one document on this replica.
 
-    Args:
-        document_id: which one.
-        services: settings, metrics and the bus to other replicas, if there is one.
-        fanout: the sessions.
-        schedule: called when there is something to flush.
-
     Attributes:
         table: what everybody has said of themselves.
         broadcasts: how often something of it was sent to all readers.
+        on_change: called when there is something to flush.
     """
 
-    def __init__(
-        self, document_id: DocumentId, services: Services, fanout: Fanout, schedule: Callable[[], None]
-    ) -> None:
+    def __init__(self, context: RoomContext) -> None:
+        services = context.services
         self.table = PresenceTable(PresenceLimits(max_state_bytes=services.settings.max_presence_bytes))
         self.broadcasts = 0
         self._metrics = services.metrics
-        self._fanout = fanout
-        self._schedule = schedule
+        self._fanout = context.fanout
+        self.on_change: Callable[[], None] = _ignore
         self._relay: Relay | None = None
         if services.bus is not None:
-            self._relay = Relay(document_id, services.bus, services.metrics, own=self._own, take=self._take)
+            self._relay = Relay(context.document_id, services.bus, services.metrics, self)
 
     def receive(self, session: Session, payload: bytes) -> None:
         """Take a presence message.
@@ -59,7 +55,7 @@ class RoomPresence:
         if applied.moved and self._relay is not None:
             self._relay.tell(applied.moved)
         if applied.entries:
-            self._schedule()
+            self.on_change()
 
     def tell(self, session: Session, *, gone_since_s: float | None = None) -> None:
         """Send a session everybody's state, with who has left since then."""
@@ -80,17 +76,17 @@ class RoomPresence:
     def left(self, session: Session) -> None:
         """A session has gone, and with it what it said."""
         if self.table.remove_owner(session.owner, monotonic()):
-            self._schedule()
+            self.on_change()
 
     def forget_replicas(self, gone: frozenset[str]) -> None:
         """Replicas are gone, and with them the presence of their sessions."""
         if self.table.remove_where(lambda owner: isinstance(owner, tuple) and owner[0] in gone, monotonic()):
-            self._schedule()
+            self.on_change()
 
     def expire(self, now_s: float) -> None:
         """States that nobody has renewed go."""
         if self.table.expire(now_s):
-            self._schedule()
+            self.on_change()
 
     def close(self) -> None:
         """Say and hear nothing more between replicas."""
@@ -98,10 +94,11 @@ class RoomPresence:
             self._relay.close()
             self._relay = None
 
-    def _own(self) -> list[PresenceEntry]:
+    def own(self) -> list[PresenceEntry]:
+        """The present states of this replica's sessions."""
         return self.table.owned_by_all(session.owner for session in self._fanout)
 
-    def _take(self, entries: list[PresenceEntry]) -> None:
+    def take(self, entries: list[PresenceEntry]) -> None:
         """Take what another replica has accepted; a state that has moved here meanwhile is announced again (P10)."""
         applied = self.table.merge(entries, monotonic())
         if applied.answers:
@@ -112,4 +109,4 @@ class RoomPresence:
         if applied.gone and self._relay is not None:
             self._relay.deny(applied.gone)
         if self.table.is_dirty:
-            self._schedule()
+            self.on_change()

@@ -399,7 +399,7 @@ async def test_lf5_a_room_that_is_lost_while_it_holds_can_be_closed() -> None:
         room._append_queue.hold()
         ana.update(Author(2).type("é"))
         await a.flushed()
-        room._journal_lost(follower_module.QuarantinedError("unreadable"))
+        room._append_queue.lose(follower_module.QuarantinedError("unreadable"))
         assert room.is_settled
         assert a.metrics.journal_unsaved_bytes == 0
 

@@ -1,11 +1,9 @@
-"""What a room sends to its readers: frames prepared once, slow readers set aside, and how often.
+"""What a room sends to its readers: frames are prepared once, and slow readers are set aside.
 
 Rules (tests quote these ids):
     F1  A body is framed once per address, however many sessions read it; the same bytes go to every transport.
     F2  A session whose outlet is congested is sent no updates and no presence until it has drained; then it gets one
         update computed from the clocks it had, so memory per slow reader does not grow with what it misses.
-    F3  After idleness a flush comes in the next turn of the loop; after one that took d seconds the room is not flushed
-        again for k*d, and never longer than a bound. d ends with the turn, since event loops write when a turn ends.
 """
 
 from __future__ import annotations
@@ -18,25 +16,6 @@ from raffia.runtime.metrics import Metrics
 from raffia.wire.transport import Frame, Transport
 
 Write = Callable[[Frame], None]
-
-
-class Pacer:
-    """When the next flush may come (F3). Pure: time is an argument."""
-
-    __slots__ = ("_factor", "_max_s", "_not_before_s")
-
-    def __init__(self, factor: float, max_s: float) -> None:
-        self._factor = factor
-        self._max_s = max_s
-        self._not_before_s = 0.0
-
-    def delay(self, now_s: float) -> float:
-        """Seconds to wait before the next flush; 0 for "in the next turn"."""
-        return max(0.0, self._not_before_s - now_s)
-
-    def flushed(self, started_s: float, ended_s: float) -> None:
-        """A flush has been done."""
-        self._not_before_s = ended_s + min(self._factor * (ended_s - started_s), self._max_s)
 
 
 class Fanout:
