@@ -40,7 +40,7 @@ from raffia.runtime.logs import get_logger, redacted_server_logs
 from raffia.runtime.metrics import Metrics
 from raffia.runtime.workers import Workers
 from raffia.settings import Settings, load_settings
-from raffia.sockets.endpoints import HocuspocusEndpoint, YWebsocketEndpoint
+from raffia.sockets.endpoints import EndpointServices, HocuspocusEndpoint, YWebsocketEndpoint
 from raffia.sockets.expiry import Expiry
 from raffia.types import Revoked
 
@@ -79,13 +79,14 @@ class Raffia:
         self._stack = AsyncExitStack()
         self.revocations = RevocationList(_keep_ms(self.settings))
         self.addresses = AddressLimits(self.settings)
-        authorizer = self.authorizer = Authorizer(
-            self.settings, authorize, revocations=self.revocations, addresses=self.addresses
+        self.authorizer = Authorizer(self.settings, authorize, revocations=self.revocations, addresses=self.addresses)
+        services = EndpointServices(
+            self.settings, self.metrics, self.addresses, self.authorizer, self.expiry, lambda: self.hub
         )
         self._router = Router(
             [
-                WebSocketRoute("/sync/{document:path}", YWebsocketEndpoint(self, authorizer), name="sync-document"),
-                WebSocketRoute("/sync", HocuspocusEndpoint(self, authorizer), name="sync"),
+                WebSocketRoute("/sync/{document:path}", YWebsocketEndpoint(services), name="sync-document"),
+                WebSocketRoute("/sync", HocuspocusEndpoint(services), name="sync"),
             ]
         )
 

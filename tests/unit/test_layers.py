@@ -50,11 +50,6 @@ ROOMS = (
     "hub",
     "editing",
 )
-# Imports for annotations alone that still go up, or in a circle. Take them away; add none.
-UPWARD_ANNOTATIONS = {
-    ("raffia.sockets.endpoints", "raffia.embed"),
-    ("raffia.sockets.server.channel", "raffia.sockets.server.protocol"),
-}
 # A module with this line does no I/O and reads no clock, and imports nothing that does: bytes and times are arguments.
 PURE = re.compile(r"^# Pure\b", re.MULTILINE)
 IMPURE = {"asyncio", "time", "socket", "sqlite3", "redis", "fastapi", "starlette", "uvicorn", "threading", "subprocess"}
@@ -99,7 +94,7 @@ def arrows(name: str) -> Iterator[str]:
     """Every module of the package that `name` imports, also for annotations alone."""
     # The package's face names classes for annotations and imports them when they are asked for.
     for imported in imports(name, annotations=name != "raffia"):
-        if imported in MODULES and imported != name and (name, imported) not in UPWARD_ANNOTATIONS:
+        if imported in MODULES and imported != name:
             yield imported
 
 
@@ -136,11 +131,6 @@ def test_imports_inside_rooms_go_down_only(name: str) -> None:
     for imported in arrows(name):
         other = room_entry(imported)
         assert other is None or ROOMS.index(other) <= own, f"{name} imports {imported}, which stands above it"
-
-
-def test_the_annotations_that_go_up_are_still_there() -> None:
-    for name, imported in UPWARD_ANNOTATIONS:
-        assert imported in imports(name, annotations=True), f"{name} no longer imports {imported}: delete that line"
 
 
 def test_there_are_pure_modules() -> None:

@@ -15,8 +15,10 @@ from raffia.rooms.hub import Hub
 from raffia.runtime.metrics import Metrics
 from raffia.runtime.workers import Workers
 from raffia.settings import Settings
+from raffia.sockets.connection import Connection
 from raffia.sockets.conversation import UNDECIDED, Authorise, Deliver, Detach, HocuspocusConversation, Renew, Reply
-from raffia.sockets.dialects import HocuspocusConnection, YWebsocketConnection
+from raffia.sockets.hocuspocus import HocuspocusDialect
+from raffia.sockets.ywebsocket import YWebsocketDialect
 from raffia.types import DocumentId, Grant
 from raffia.wire import hocuspocus
 from raffia.wire.lib0 import write_string
@@ -214,7 +216,7 @@ class Sockets:
             check(all(not room.sessions for room in hub.rooms.values()), "a session outlives its socket")
 
     @staticmethod
-    def _clients(hub: Hub, document: DocumentId) -> list[Client]:  # type: ignore[type-arg]
+    def _clients(hub: Hub, document: DocumentId) -> list[Client]:
         async def edit(token: str | None, document: DocumentId) -> Grant:
             return EDIT
 
@@ -227,7 +229,7 @@ class Sockets:
             return EDIT
 
         return [
-            Client(YWebsocketConnection(hub, document, EDIT)),
-            Client(YWebsocketConnection(hub, document, READ)),
-            *(Client(HocuspocusConnection(hub, ask)) for ask in (edit, read, with_token)),
+            Client(Connection(hub, YWebsocketDialect(document, EDIT))),
+            Client(Connection(hub, YWebsocketDialect(document, READ))),
+            *(Client(Connection(hub, HocuspocusDialect(ask, hub.settings))) for ask in (edit, read, with_token)),
         ]

@@ -72,7 +72,7 @@ async def serve(
         await AsgiTransport(receive, send, listener, limits).run(subprotocol)
         return
     transport.attach(listener, subprotocol, limits=limits)
-    scope.update(headers=[], query_string=b"")
+    scope.update(headers=(), query_string=b"")
     await transport.wait_closed()
 
 

@@ -1,4 +1,4 @@
-"""What comes in on one Hocuspocus connection, and how errors are said: bytes in, effects out. No I/O.
+"""What comes in on one Hocuspocus connection: bytes in, effects out. No I/O.
 
 Rules S1, S3, S4 and S5 of `raffia.rooms.session` are kept here: what came before a session was open, the address,
 tokens.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from raffia.errors import LaterError, RaffiaError, RoomFullError
+from raffia.errors import LaterError, RoomFullError
 from raffia.wire import hocuspocus
 from raffia.wire.messages import Auth, CloseDocument, Message, Ping, Pong, Stateless
 
@@ -225,31 +225,3 @@ class HocuspocusConversation:
             return []
         self._turn(line, "gone")
         return [Detach(address)]
-
-
-class Refusal(NamedTuple):
-    """How an error is said to one session.
-
-    Attributes:
-        payload: what is sent first; None for nothing.
-        close_code: the socket is closed with this code afterwards; None when it stays.
-    """
-
-    payload: bytes | None
-    close_code: int | None
-
-
-def refusal(error: RaffiaError, address: str | None) -> Refusal:
-    """Say an error to an open session: a close code on y-websocket, a CLOSE in band on Hocuspocus.
-
-    Malformed bytes and a restart concern the whole socket; so does what means "later", since a provider whose document
-    is closed in band never comes back to it.
-    """
-    if address is None or error.close_code in (4400, 1012) or (not error.permanent and error.close_code != 1011):
-        return Refusal(None, error.close_code)
-    return Refusal(hocuspocus.close(address, close_reason(error)), None)
-
-
-def close_reason(error: RaffiaError) -> str:
-    """The reason that a client is given: the stable identifier, and for its own mistakes what was wrong."""
-    return f"{error.reason}: {error}" if error.fault == "client" else error.reason

@@ -17,35 +17,60 @@ Rules (tests quote these ids):
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from starlette.types import Receive, Scope, Send
 
+from raffia.auth.address_limits import AddressLimits
 from raffia.auth.authorizer import Authorizer
 from raffia.auth.hooks import Handshake, choose_subprotocol
 from raffia.errors import MalformedError, RaffiaError, RoomFullError, TooLargeError
+from raffia.rooms.hub import Hub
 from raffia.runtime.logs import get_logger
+from raffia.runtime.metrics import Metrics
+from raffia.settings import Settings
 from raffia.sockets.asgi import refuse, serve
-from raffia.sockets.dialects import HocuspocusConnection, YWebsocketConnection
+from raffia.sockets.connection import Connection, Dialect
+from raffia.sockets.expiry import Expiry
+from raffia.sockets.hocuspocus import HocuspocusDialect
+from raffia.sockets.ywebsocket import YWebsocketDialect
 from raffia.types import DocumentId, Grant, document_id
 from raffia.wire.transport import Limits, Listener
 
-if TYPE_CHECKING:
-    from raffia.embed import Raffia
-
 log = get_logger("raffia.sockets.endpoints")
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointServices:
+    """What both endpoints use.
+
+    Attributes:
+        settings: the bounds of a connection.
+        metrics: what is counted.
+        addresses: connections and failures by address.
+        authorizer: decides who may connect, and what they may do.
+        expiry: ends the sessions whose grants end.
+        hub: returns the open documents; raises `DrainingError` while the server starts or stops.
+    """
+
+    settings: Settings
+    metrics: Metrics
+    addresses: AddressLimits
+    authorizer: Authorizer
+    expiry: Expiry
+    hub: Callable[[], Hub]
 
 
 class SyncEndpoint(ABC):
     """What both endpoints share: counting, refusing, serving."""
 
-    __slots__ = ("_authorizer", "_limits", "_raffia")
+    __slots__ = ("_limits", "_services")
 
-    def __init__(self, raffia: Raffia, authorizer: Authorizer) -> None:
-        self._raffia = raffia
-        self._authorizer = authorizer
-        settings = raffia.settings
+    def __init__(self, services: EndpointServices) -> None:
+        self._services = services
+        settings = services.settings
         self._limits = Limits(
             message_bytes=settings.max_frame_bytes,
             high_bytes=settings.outbox_high_bytes,
@@ -56,7 +81,7 @@ class SyncEndpoint(ABC):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection until it is closed."""
-        metrics, addresses = self._raffia.metrics, self._raffia.addresses
+        metrics, addresses = self._services.metrics, self._services.addresses
         metrics.connections += 1
         address: str | None = None
         try:
@@ -78,16 +103,19 @@ class SyncEndpoint(ABC):
     async def _listener(self, scope: Scope, handshake: Handshake) -> Listener:
         """Who listens to this connection, its origin being fine."""
 
+    def _connection(self, dialect: Dialect, handshake: Handshake) -> Connection:
+        return Connection(self._services.hub(), dialect, self._services.expiry, schema=schema_of(handshake))
+
     async def _admit(self, scope: Scope) -> Listener:
-        limit = self._raffia.settings.max_connections
-        if self._raffia.metrics.connections > limit:
+        limit = self._services.settings.max_connections
+        if self._services.metrics.connections > limit:
             raise RoomFullError(f"this process has {limit} connections, its limit; try again later")
         handshake = Handshake.of(scope)
-        self._authorizer.check_origin(handshake, scope["scheme"])
+        self._services.authorizer.check_origin(handshake, scope["scheme"])
         return await self._listener(scope, handshake)
 
     async def _refuse(self, error: RaffiaError, scope: Scope, send: Send) -> None:
-        self._raffia.metrics.refusals[error.reason] += 1
+        self._services.metrics.refusals[error.reason] += 1
         client = scope.get("client")
         log.info(
             "connection refused",
@@ -106,10 +134,8 @@ class YWebsocketEndpoint(SyncEndpoint):
 
     async def _listener(self, scope: Scope, handshake: Handshake) -> Listener:
         document = document_id(scope["path_params"]["document"])
-        grant = await self._authorizer.grant(handshake, handshake.token, document)
-        connection = YWebsocketConnection(self._raffia.hub, document, grant, self._raffia.expiry)
-        connection.schema = schema_of(handshake)
-        return connection
+        grant = await self._services.authorizer.grant(handshake, handshake.token, document)
+        return self._connection(YWebsocketDialect(document, grant), handshake)
 
 
 class HocuspocusEndpoint(SyncEndpoint):
@@ -122,11 +148,9 @@ class HocuspocusEndpoint(SyncEndpoint):
 
         async def authorize(token: str | None, document: DocumentId) -> Grant:
             asked = request.handshake()
-            return await self._authorizer.grant(asked, token or asked.token, document)
+            return await self._services.authorizer.grant(asked, token or asked.token, document)
 
-        connection = HocuspocusConnection(self._raffia.hub, authorize, self._raffia.expiry)
-        connection.schema = schema_of(handshake)
-        return connection
+        return self._connection(HocuspocusDialect(authorize, self._services.settings), handshake)
 
 
 def schema_of(handshake: Handshake) -> int | None:

@@ -150,8 +150,8 @@ async def test_mi6_editors_that_have_become_outdated_are_ended() -> None:
     async with world() as here:
         old, new, silent = await here.yws(), await here.yws(), await here.yws()
         for client, schema in ((old, 1), (new, 2)):
-            assert client.connection._session is not None
-            client.connection._session.schema = schema
+            assert client.connection._dialect._session is not None
+            client.connection._dialect._session.schema = schema
         titled = Titled()
         new.update(titled.say(schema=1))
         await settled(here)
@@ -173,8 +173,8 @@ async def test_mi6_the_first_edit_of_a_room_may_be_the_one_that_outdates() -> No
         here.hub.tick(1e12)
         await until(lambda: DOCUMENT not in here.hub.rooms)
         old, new = await here.yws(), await here.yws()
-        assert old.connection._session is not None
-        old.connection._session.schema = 1
+        assert old.connection._dialect._session is not None
+        old.connection._dialect._session.schema = 1
         new.update(titled.say(schema=2))
         await settled(here)
         assert old.transport.closed is not None
@@ -185,8 +185,8 @@ async def test_mi6_a_schema_that_grows_on_another_replica_ends_them_too(monkeypa
     monkeypatch.setattr(log_follower, "SPREAD_S", 0.0)
     async with cluster(2) as (_, (here, there)):
         old, new, titled = await here.yws(), await there.yws(), Titled()
-        assert old.connection._session is not None
-        old.connection._session.schema = 1
+        assert old.connection._dialect._session is not None
+        old.connection._dialect._session.schema = 1
         new.update(titled.say(title="é", schema=1))
         await until(lambda: here.room._metadata._meta is not None and here.room._metadata.is_idle)
         assert old.transport.closed is None

@@ -11,8 +11,10 @@ from tests.unit.world import DOCUMENT, EDIT, Author, Client, World, text_of, unt
 
 from raffia.errors import AuthUnavailableError, RaffiaError, UnauthenticatedError
 from raffia.rooms.session import Session
-from raffia.sockets.dialects import HocuspocusConnection, YWebsocketConnection
+from raffia.sockets.connection import Connection
 from raffia.sockets.expiry import AGAIN_S, MAX_AT_ONCE, Expiry
+from raffia.sockets.hocuspocus import HocuspocusDialect
+from raffia.sockets.ywebsocket import YWebsocketDialect
 from raffia.types import Access, Grant
 from raffia.wire import hocuspocus
 from raffia.wire.lib0 import write_buf
@@ -265,8 +267,8 @@ async def timed(clock: Clock) -> AsyncIterator[tuple[World, Expiry]]:
         yield w, Expiry(60, clock=clock, chance=lambda: 0.0)
 
 
-async def yws(w: World, expiry: Expiry, given: Grant) -> Client[YWebsocketConnection]:
-    client = Client(YWebsocketConnection(w.hub, DOCUMENT, given, expiry))
+async def yws(w: World, expiry: Expiry, given: Grant) -> Client:
+    client = Client(Connection(w.hub, YWebsocketDialect(DOCUMENT, given), expiry))
     await until(lambda: client.transport.reading and bool(client.transport.sent))
     return client
 
@@ -352,7 +354,7 @@ class Talk:
     def __init__(self, w: World, expiry: Expiry) -> None:
         self.w = w
         self.door = Door()
-        self.client = Client(HocuspocusConnection(w.hub, self.door, expiry))
+        self.client = Client(Connection(w.hub, HocuspocusDialect(self.door, w.hub.settings), expiry))
 
     async def auth(self, answer: Grant | RaffiaError, address: str = DOCUMENT) -> None:
         number = len(self.door.asked)

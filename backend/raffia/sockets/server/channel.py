@@ -12,28 +12,55 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from uvicorn.protocols.utils import ClientDisconnected
 from websockets.exceptions import ProtocolError
 from websockets.frames import Close
 
 from raffia.sockets.server.frames import TEXT
+from raffia.wire.transport import Listener, Transport
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 
-    from raffia.sockets.server.protocol import RaffiaWebSocketProtocol
-    from raffia.wire.transport import Transport
+
+class Socket(Transport, Protocol):
+    """What plain ASGI needs of a WebSocket besides a `Transport`."""
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether the app has still to decide about the handshake."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether messages can be sent."""
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether nothing can be sent any more."""
+
+    def attach(
+        self, listener: Listener, subprotocol: str | None = None, *, headers: Iterable[tuple[bytes, bytes]] = ...
+    ) -> None:
+        """Accept the handshake and deliver to `listener` from now on."""
+
+    def respond(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        """Refuse the handshake with an HTTP response; nothing happens when the peer has gone."""
+
+    def send_frame(self, opcode: int, payload: bytes) -> None:
+        """Send one whole frame of any kind but close."""
 
 
 class Channel:
     """One plain ASGI connection: `receive` and `send` on one side, a listener on the other."""
 
-    __slots__ = ("_events", "_gone", "_loop", "_protocol", "_readable", "_response", "_writable")
+    __slots__ = ("_events", "_gone", "_loop", "_readable", "_response", "_socket", "_writable")
 
-    def __init__(self, protocol: RaffiaWebSocketProtocol, loop: asyncio.AbstractEventLoop) -> None:
-        self._protocol = protocol
+    def __init__(self, socket: Socket, loop: asyncio.AbstractEventLoop) -> None:
+        self._socket = socket
         self._loop = loop
         self._events: deque[dict[str, Any]] = deque([{"type": "websocket.connect"}])
         self._readable: asyncio.Future[None] | None = None
@@ -50,7 +77,7 @@ class Channel:
             await self._readable
         event = self._events.popleft()
         if not self._events:
-            self._protocol.resume_reading()
+            self._socket.resume_reading()
         return cast("ASGIReceiveEvent", event)
 
     async def send(self, message: ASGISendEvent) -> None:
@@ -61,39 +88,39 @@ class Channel:
             RuntimeError: an event that does not belong here.
             ValueError: a close code that cannot be sent (CH4).
         """
-        protocol = self._protocol
+        socket = self._socket
         kind = message["type"]
-        while protocol.congested and protocol.is_open and kind == "websocket.send":
+        while socket.congested and socket.is_open and kind == "websocket.send":
             self._writable = self._loop.create_future()
             await self._writable
         event = cast("dict[str, Any]", message)
         if self._response is not None:
             self._continue_response(kind, event)
-        elif protocol.is_asked:
+        elif socket.is_asked:
             self._decide(kind, event)
-        elif not protocol.is_open:
+        elif not socket.is_open:
             raise ClientDisconnected
         elif kind == "websocket.send":
             payload = event.get("bytes")
             if payload is not None:
-                protocol.send(payload)
+                socket.send(payload)
             else:
-                protocol.send_frame(TEXT, event["text"].encode())
+                socket.send_frame(TEXT, event["text"].encode())
         elif kind == "websocket.close":
             code, reason = event.get("code") or 1000, event.get("reason") or ""
             try:
                 Close(code, reason).check()
             except ProtocolError:
                 raise ValueError(f"close code {code} may not be sent; use 1000 or one of 3000 to 4999") from None
-            protocol.close(code, reason)
+            socket.close(code, reason)
         else:
             raise RuntimeError(f"Expected ASGI message 'websocket.send' or 'websocket.close', but got '{kind}'.")
 
     def _decide(self, kind: str, event: dict[str, Any]) -> None:
         if kind == "websocket.accept":
-            self._protocol.attach(self, event.get("subprotocol"), headers=event.get("headers") or ())
+            self._socket.attach(self, event.get("subprotocol"), headers=event.get("headers") or ())
         elif kind == "websocket.close":
-            self._protocol.respond(403, [], b"")
+            self._socket.respond(403, [], b"")
         elif kind == "websocket.http.response.start":
             headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in event.get("headers") or ()]
             self._response = (event["status"], headers, bytearray())
@@ -109,7 +136,7 @@ class Channel:
         status, headers, body = self._response
         body += event.get("body", b"")
         if not event.get("more_body", False):
-            self._protocol.respond(status, headers, bytes(body))
+            self._socket.respond(status, headers, bytes(body))
 
     # Listener
 
@@ -139,7 +166,7 @@ class Channel:
 
     def _add(self, event: dict[str, Any]) -> None:
         self._events.append(event)
-        self._protocol.pause_reading()
+        self._socket.pause_reading()
         self._wake()
 
     def _wake(self) -> None:

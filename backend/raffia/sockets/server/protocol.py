@@ -3,7 +3,7 @@
 The handshake is judged by the `websockets` library and decided by the ASGI app. An app that finds this object in
 `scope["extensions"]["raffia.transport"]` may attach a listener instead of sending `websocket.accept`; from then on a
 prepared frame goes straight to the transport, and a message straight from the transport to the listener: no queue, no
-event object, no task. Any other ASGI app is served through a listener of its own (`server/channel.py`).
+event object, no task. Any other ASGI app is served through a listener of its own (`channel.py`).
 
 Rules (tests quote these ids):
     WP1  A handshake that RFC 6455 forbids is answered with its HTTP status (400, 405, 426, 505); the app never sees it.
@@ -29,12 +29,11 @@ import socket
 import sys
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import unquote
 from weakref import WeakKeyDictionary
 
-from uvicorn.protocols.utils import ClientDisconnected, get_local_addr, get_remote_addr, is_ssl
+from uvicorn.protocols.utils import get_remote_addr
 
-from raffia.sockets.server.channel import Channel
+from raffia.sockets.server.app_call import AppCall, websocket_scope
 from raffia.sockets.server.frames import BINARY, CLOSE, PING, PONG, TEXT, Event, FrameError, FrameReader
 from raffia.sockets.server.handshake import Handshake, HandshakeError, read_handshake, response_bytes
 from raffia.sockets.server.keepalive import Keepalive
@@ -44,11 +43,9 @@ from raffia.wire.transport import DEFAULT_LIMITS, Frame, Limits, Listener, close
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from uvicorn._types import ASGIReceiveEvent, ASGISendEvent, WebSocketScope
     from uvicorn.config import Config
     from uvicorn.server import ServerState
 
-EXTENSION = "raffia.transport"
 EARLY_BYTES = 64 * 1024
 SHORT_BYTES = 125  # the longest message that `data_received` reads by itself
 BROKEN = "A WebSocket listener failed; its connection is closed with 1011"  # WP5
@@ -84,7 +81,7 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
     """One WebSocket connection under uvicorn; an `Transport` for its listener."""
 
     __slots__ = (
-        "_channel",
+        "_call",
         "_code",
         "_config",
         "_ended",
@@ -125,7 +122,7 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         self._reader: FrameReader | None = None
         self._reading = True
         self._listener: Listener | None = None
-        self._channel: Channel | None = None
+        self._call: AppCall | None = None
         self._code = 0  # of our close, once there is one
         self._timer: asyncio.TimerHandle | None = None
         self._lost = False
@@ -169,8 +166,8 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         self._reader = None
         self._handshake = None
         self._finish(1006)
-        if self._channel is not None:
-            self._channel.closed(1006)
+        if self._call is not None:
+            self._call.closed(1006)
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
 
@@ -201,7 +198,7 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
             self._stop_timer()
             self._timer = self._loop.call_later(min(SHUTDOWN_S, self._limits.close_timeout_s), self.transport.abort)
         elif self._stage is Stage.ASKED:
-            self._respond(503, [("Retry-After", "1")], b"The server is restarting.\n")
+            self.respond(503, [("Retry-After", "1")], b"The server is restarting.\n")
         elif self._stage is Stage.NEW:
             self._end()
 
@@ -443,7 +440,7 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         except Exception:
             log.exception("A WebSocket listener failed in closed(%d)", code)
 
-    # The handshake and plain ASGI
+    # The handshake
 
     def _ask(self, head: bytes) -> None:
         try:
@@ -454,56 +451,19 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
             return
         self._handshake = handshake
         self._stage = Stage.ASKED
-        scope = self._scope(handshake)
-        task = self._loop.create_task(self._run(scope))
+        app_state, self.app_state = self.app_state or {}, None
+        call = self._call = AppCall(self)
+        scope = websocket_scope(handshake, self._config, self.transport, app_state, self)
+        task = self._loop.create_task(call.run(self._config.loaded_app, scope))
         self._state.tasks.add(task)
         task.add_done_callback(self._state.tasks.discard)
 
-    def _scope(self, handshake: Handshake) -> WebSocketScope:
-        config = self._config
-        raw_path, _, query = handshake.target.partition("?")
-        app_state, self.app_state = self.app_state or {}, None
-        return {
-            "type": "websocket",
-            "asgi": {"version": config.asgi_version, "spec_version": "2.4"},
-            "http_version": "1.1",
-            "scheme": "wss" if is_ssl(self.transport) else "ws",
-            "server": get_local_addr(self.transport),
-            "client": get_remote_addr(self.transport),
-            "root_path": config.root_path,
-            "path": config.root_path + unquote(raw_path),
-            "raw_path": (config.root_path + raw_path).encode("ascii"),
-            "query_string": query.encode("ascii"),
-            "headers": handshake.headers,
-            "subprotocols": handshake.subprotocols,
-            "state": app_state.copy(),
-            "extensions": {"websocket.http.response": {}, EXTENSION: self},  # type: ignore[dict-item]
-        }
-
-    async def _run(self, scope: WebSocketScope) -> None:
-        try:
-            await self._config.loaded_app(scope, self._receive, self._send)
-        except ClientDisconnected:
-            log.debug("The app sent to a WebSocket whose peer had gone")
-        except Exception:
-            log.exception("Exception in ASGI application")
-            self._abandon(1011)
-        except asyncio.CancelledError:
-            self._abandon(1012)
-            raise
-        else:
-            if self._stage is Stage.ASKED:
-                log.error("ASGI callable returned without completing handshake.")
-            self._abandon(1000)
-
-    def _abandon(self, code: int) -> None:
-        """The app has left: so does the connection."""
-        if self._stage is Stage.ASKED:
-            self._respond(500, [], b"Internal Server Error\n")
-        else:
-            self.close(code)
-
-    def _respond(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+    def respond(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        """Refuse the handshake with an HTTP response; nothing happens when the peer has gone."""
+        if self._stage is Stage.ENDED:
+            return
+        if self._stage is not Stage.ASKED:
+            raise RuntimeError("this handshake has been answered already")
         self._log_answer(status)
         self.transport.write(response_bytes(status, headers, body))
         self._handshake = None
@@ -517,26 +477,6 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
             answer = "[accepted]" if status == HTTPStatus.SWITCHING_PROTOCOLS else str(status)
             log.info('%s:%d - "WebSocket %s" %s', host, port, path, answer)
 
-    def _plain(self) -> Channel:
-        if self._channel is None:
-            self._channel = Channel(self, self._loop)
-            if self._stage is Stage.ENDED:
-                self._channel.closed(1006)
-        return self._channel
-
-    async def _receive(self) -> ASGIReceiveEvent:
-        return await self._plain().receive()
-
-    async def _send(self, message: ASGISendEvent) -> None:
-        await self._plain().send(message)
-
-    def respond(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        """Refuse the handshake with an HTTP response; nothing happens when the peer has gone."""
-        if self._stage is Stage.ASKED:
-            self._respond(status, headers, body)
-        elif self._stage is not Stage.ENDED:
-            raise RuntimeError("this handshake has been answered already")
-
     @property
     def is_open(self) -> bool:
         """Whether messages can be sent."""
@@ -546,3 +486,8 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
     def is_asked(self) -> bool:
         """Whether the app has still to decide."""
         return self._stage is Stage.ASKED
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether nothing can be sent any more."""
+        return self._stage is Stage.ENDED

@@ -10,13 +10,12 @@ from raffia.errors import WireError
 from raffia.rooms.presence import relay as relay_module
 from raffia.rooms.presence.relay import FORMAT, HELLO, STATES, decode, encode
 from raffia.rooms.presence.table import PresenceEntry, make_entry
-from raffia.sockets.dialects import YWebsocketConnection
 from raffia.types import Access, Grant
 from raffia.wire import awareness, ywebsocket
 from raffia.wire.lib0 import write_buf, write_varuint
 from raffia.wire.messages import Awareness
 
-Yws = Client[YWebsocketConnection]
+Yws = Client
 ZOE = Grant(Access.EDIT, user="zoë")
 STATE = '{"é":"😀"}'.encode()
 
