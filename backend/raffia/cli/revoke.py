@@ -21,9 +21,10 @@ from urllib.parse import urlsplit
 
 import typer
 
-from raffia.cli.token import mint
-from raffia.errors import RaffiaError, SettingsError
-from raffia.settings import Settings, load_settings
+from raffia.cli.failure import reported
+from raffia.cli.token import mint, signing_settings
+from raffia.errors import SettingsError
+from raffia.settings import Settings
 from raffia.types import DocumentId, document_id
 
 TOKEN_S = 60.0
@@ -95,17 +96,12 @@ def revoke(
 ) -> None:
     """Take access back, at once and on all replicas: of a user, of one token, or of a document's links."""
     given = {name: value for name, value in (("user", user), ("token", token), ("links", links)) if value is not None}
-    try:
+    with reported():
         if len(given) != 1:
             raise SettingsError("say what to revoke: one of --user, --token and --links")
-        # Of a server that takes its keys from a URL the other settings count; the key to sign with is named here.
-        named = {"auth_key_file": auth_key_file, "auth_jwks_url": None} if auth_key_file is not None else {}
-        settings = load_settings(**named)
+        settings = signing_settings(auth_key_file)
         pattern = DocumentId("*") if links is None else document_id(links)
         lifetime_s = min(TOKEN_S, settings.auth_max_lifetime_s or TOKEN_S)
         made = mint(settings, [pattern], "admin", lifetime_s, time.time())
         said = ask(server or server_url(settings), made, given)
-    except RaffiaError as error:
-        typer.echo(f"raffia: {error}", err=True)
-        raise typer.Exit(2) from None
     typer.echo(f"revoked {said['kind']} {said['subject']}: {said['ended']} sessions ended there, others within 5 s")
