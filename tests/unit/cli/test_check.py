@@ -15,8 +15,9 @@ import pytest
 from tests.unit.world import Author
 from typer.testing import CliRunner
 
-from raffia.cli.check import QUARANTINE, check, examine, set_aside
+from raffia.cli.check import check_journal, examine
 from raffia.cli.main import app
+from raffia.cli.quarantine import QUARANTINE, set_aside
 from raffia.cli.repair import repair
 from raffia.crdt.document import Document
 from raffia.crdt.merge import merge
@@ -84,7 +85,7 @@ def cut(body: bytes) -> bytes:
 async def run(folder: Path, *, repair: bool = False) -> tuple[bool, list[str]]:
     said: list[str] = []
     async with SqliteJournal(folder) as journal:
-        findings = await check(journal, keep_deleted=False, repair=repair, report=said.append)
+        findings = await check_journal(journal, keep_deleted=False, repair=repair, report=said.append)
     return findings.is_well, said
 
 
