@@ -120,7 +120,7 @@ class Raffia:
             workers = await stack.enter_async_context(Workers(self.settings.worker_processes))
             journal = await stack.enter_async_context(self._journal or _default_journal(self.settings, workers))
             if self.clear is not None:
-                journal.on_purged(self.clear)
+                journal.directory.on_purged(self.clear)
             await _warn_about_redis(journal)
             self._watch = await stack.enter_async_context(JournalHealth(journal))
             hub = Hub(journal, workers, self.settings, self.metrics, self.revocations)

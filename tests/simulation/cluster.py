@@ -507,7 +507,7 @@ class Cluster:
             left = [task for task in replica.tasks() if not task.done()]
             assert not left, f"{replica.name} leaves {left}"
             assert not replica.hub.rooms
-        assert not self.store.journals
+        assert not self.store.connections
         assert not self.network.buses
         self._check_durable()
 

@@ -64,7 +64,7 @@ async def info_of(journal: Journal, document: DocumentId, *, deleted: bool = Fal
         ForbiddenError: there is none (AC2).
         DocumentDeletedError: it is deleted and that was not asked for, or there is nothing left of it.
     """
-    info = await journal.info(document)
+    info = await journal.directory.info(document)
     if info is None:
         raise ForbiddenError(NO_ACCESS)
     if info.purged or (info.deleted_ms is not None and not deleted):
@@ -149,7 +149,7 @@ def documents_router(raffia: Raffia, files: FileStore) -> APIRouter:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SETTLE_S):
                     await room.settled()
-        await hub.journal.delete(name)
+        await hub.journal.directory.delete(name)
         hub.deleted(name)
 
     @router.post("/documents/{document}/restore", responses=refusals())
@@ -158,7 +158,7 @@ def documents_router(raffia: Raffia, files: FileStore) -> APIRouter:
         name = id_of(document)
         grant = await Caller(raffia, request).grant(name, Access.ADMIN)
         await info_of(raffia.hub.journal, name, deleted=True)
-        await raffia.hub.journal.restore(name)
+        await raffia.hub.journal.directory.restore(name)
         return shown(await info_of(raffia.hub.journal, name), grant.access)
 
     @router.post("/documents/{document}/duplicate", status_code=201, responses=refusals(413))
@@ -242,7 +242,7 @@ class _Query:
         return Where(search=self._search, kind=self._kind, allowed=allowed)
 
     async def _list(self, prefix: str, after: str, limit: int, where: Where | None) -> Listing:
-        return await self._journal.documents(
+        return await self._journal.directory.documents(
             prefix=prefix, after=after, limit=limit, deleted=self._deleted, order=self._order, where=where
         )
 
@@ -254,7 +254,7 @@ class _Query:
         found: list[tuple[DocumentInfo, Access]] = []
         for name in names[:MAX_NAMED]:
             level = access(name)
-            info = await self._journal.info(DocumentId(name)) if level is not None else None
+            info = await self._journal.directory.info(DocumentId(name)) if level is not None else None
             if info is None or level is None or info.purged or (info.deleted_ms is not None) != self._deleted:
                 continue
             if matches((info.document, info.title, info.kind)):

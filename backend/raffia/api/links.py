@@ -148,9 +148,9 @@ def links_router(raffia: Raffia) -> APIRouter:
         if not raffia.is_open:  # before anything is noted
             minter.token(name, asked.can, info.links, int(time.time() * 1000), time.time())
         if good(name, info.links) != info.links:
-            await raffia.hub.journal.reset_links(name)  # or the one that was taken back would be given again
+            await raffia.hub.journal.links.reset(name)  # or the one that was taken back would be given again
         created_ms = max(time.time_ns() // 1_000_000, reset_ms(name) + 1)
-        links = await raffia.hub.journal.add_link(name, asked.can, created_ms)
+        links = await raffia.hub.journal.links.add(name, asked.can, created_ms)
         made = link(request, caller, info, asked.can, links)
         assert made is not None
         return made
@@ -162,6 +162,6 @@ def links_router(raffia: Raffia) -> APIRouter:
         await Caller(raffia, request).sharer(name)
         await info_of(raffia.hub.journal, name)
         await raffia.revocations.revoke(Revoked.LINKS, name)
-        await raffia.hub.journal.reset_links(name)
+        await raffia.hub.journal.links.reset(name)
 
     return router

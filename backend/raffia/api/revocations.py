@@ -39,7 +39,7 @@ def revocations_router(raffia: Raffia) -> APIRouter:
         if kind is Revoked.LINKS:
             # They are not there any more (LI3 of links.py), also when the revocation has been forgotten.
             with contextlib.suppress(ForbiddenError, DocumentDeletedError):  # there is no such document
-                await raffia.hub.journal.reset_links(DocumentId(subject))
+                await raffia.hub.journal.links.reset(DocumentId(subject))
         return Revocation(kind=kind.value, subject=subject, ended=ended)  # type: ignore[arg-type]
 
     return router

@@ -213,7 +213,7 @@ class JournalContract:
     async def test_j4_an_unknown_document_is_empty(self, journal: Journal) -> None:
         loaded = await journal.load(DocumentId("nobody"))
         assert (loaded.snapshot, loaded.entries, loaded.position) == (None, [], START)
-        assert await journal.info(DocumentId("nobody")) is None
+        assert await journal.directory.info(DocumentId("nobody")) is None
 
     async def test_j4_a_load_between_appends_is_a_prefix_with_all_that_was_acknowledged(self, journal: Journal) -> None:
         typist = Typist(1)
@@ -269,7 +269,7 @@ class JournalContract:
                 await future
         assert await before < await after
         assert updates_of((await journal.load(DOCUMENT)).entries) == updates
-        assert await journal.info(OTHER) is None
+        assert await journal.directory.info(OTHER) is None
         await journal.healthy()
 
     # J6, J7: trouble
@@ -310,7 +310,7 @@ class JournalContract:
         with pytest.raises(JournalUnavailableError):
             await journal.append(DOCUMENT, (edit(typist.type("x")),))
         assert len((await journal.load(DOCUMENT)).entries) >= 1
-        assert (await journal.documents()).total == 1
+        assert (await journal.directory.documents()).total == 1
         self.mend(journal)
 
     async def test_j8_a_compaction_that_fails_leaves_the_old(self, journal: Journal) -> None:
@@ -425,11 +425,15 @@ class JournalContract:
             if chance.random() < 0.1:
                 journal = await self.reopen(journal)
         for moment_ms in session.moments():
-            assert canonical(await journal.at(DOCUMENT, moment_ms)) == canonical(session.until(moment_ms)), moment_ms
+            assert canonical(await journal.history.at(DOCUMENT, moment_ms)) == canonical(session.until(moment_ms)), (
+                moment_ms
+            )
         await journal.compact(DOCUMENT, Snapshot(canonical(session.updates), b""), session.positions[-1])
         for moment_ms in session.moments():
-            assert canonical(await journal.at(DOCUMENT, moment_ms)) == canonical(session.until(moment_ms)), moment_ms
-        assert await journal.at(DOCUMENT, BEGIN_MS - 3 * WINDOW_MS) == []
+            assert canonical(await journal.history.at(DOCUMENT, moment_ms)) == canonical(session.until(moment_ms)), (
+                moment_ms
+            )
+        assert await journal.history.at(DOCUMENT, BEGIN_MS - 3 * WINDOW_MS) == []
 
     async def test_j9_deleted_text_is_back_in_the_moment_before(self, journal: Journal) -> None:
         typist = Typist(1)
@@ -441,9 +445,9 @@ class JournalContract:
         state = canonical([kept, gone, deletion])
         assert "sécret".encode() not in state
         await journal.compact(DOCUMENT, Snapshot(state, b""), position)
-        assert "sécret".encode() in canonical(await journal.at(DOCUMENT, times[1]))
-        assert "sécret".encode() not in canonical(await journal.at(DOCUMENT, times[0]))
-        assert canonical(await journal.at(DOCUMENT, times[2])) == state
+        assert "sécret".encode() in canonical(await journal.history.at(DOCUMENT, times[1]))
+        assert "sécret".encode() not in canonical(await journal.history.at(DOCUMENT, times[0]))
+        assert canonical(await journal.history.at(DOCUMENT, times[2])) == state
 
     async def test_j9_windows_say_who_did_something_when(self, journal: Journal) -> None:
         ana, ben = Typist(1), Typist(2)
@@ -452,13 +456,13 @@ class JournalContract:
             typist = ben if author == "bén" else ana
             position = await journal.append(DOCUMENT, (edit(typist.type("é"), BEGIN_MS + after_ms, author),))
         expected = [(0, "ana"), (0, "bén"), (10_000, "ana"), (90_000, None)]
-        listed = await journal.history(DOCUMENT)
+        listed = await journal.history.windows(DOCUMENT)
         assert [(one.start_ms - BEGIN_MS, one.author) for one in listed] == expected
         await journal.compact(DOCUMENT, Snapshot(await content(journal), b""), position)
-        listed = await journal.history(DOCUMENT)
+        listed = await journal.history.windows(DOCUMENT)
         assert [(one.start_ms - BEGIN_MS, one.author) for one in listed] == expected
         assert all(one.size_bytes > 0 for one in listed)
-        assert len(await journal.history(DOCUMENT, BEGIN_MS + 10_000)) == 2
+        assert len(await journal.history.windows(DOCUMENT, BEGIN_MS + 10_000)) == 2
 
     async def test_j10_a_clock_set_back_opens_no_gap(self, journal: Journal) -> None:
         typist = Typist(1)
@@ -469,7 +473,7 @@ class JournalContract:
             for update, time_ms in zip(updates, times, strict=True)
         ]
         for _ in range(2):
-            moments = [canonical(await journal.at(DOCUMENT, time_ms)) for time_ms in times]
+            moments = [canonical(await journal.history.at(DOCUMENT, time_ms)) for time_ms in times]
             assert moments == [canonical(updates[:count]) for count in (1, 3, 1, 4)]
             await journal.compact(DOCUMENT, Snapshot(canonical(updates[:2]), b""), positions[1])
 
@@ -481,55 +485,55 @@ class JournalContract:
             await journal.prune()
             for moment_ms in session.moments():
                 if moment_ms >= clock.now_ms - RETENTION_MS:
-                    rebuilt = canonical(await journal.at(DOCUMENT, moment_ms))
+                    rebuilt = canonical(await journal.history.at(DOCUMENT, moment_ms))
                     assert rebuilt == canonical(session.until(moment_ms)), moment_ms
             clock.advance(3_600_000)
         with pytest.raises(ForbiddenError):
-            await journal.at(DOCUMENT, BEGIN_MS)
-        kept = await journal.history(DOCUMENT)
+            await journal.history.at(DOCUMENT, BEGIN_MS)
+        kept = await journal.history.windows(DOCUMENT)
         assert kept[0].start_ms > clock.now_ms - 2 * RETENTION_MS
         clock.advance(3 * DAY_MS)
         await journal.prune()
-        assert await journal.history(DOCUMENT) == []
-        info = await journal.info(DOCUMENT)
+        assert await journal.history.windows(DOCUMENT) == []
+        info = await journal.directory.info(DOCUMENT)
         assert info is not None
         assert info.history_bytes == 0
-        assert canonical(await journal.at(DOCUMENT, clock.now_ms)) == canonical(session.updates)
+        assert canonical(await journal.history.at(DOCUMENT, clock.now_ms)) == canonical(session.updates)
         assert await content(journal) == canonical(session.updates)
 
     # J12: versions
 
     async def test_j12_versions_come_back_exactly(self, journal: Journal) -> None:
         await journal.append(DOCUMENT, (edit(b"\x00\x00"),))
-        small = await journal.save_version(DOCUMENT, b"\x00\x00", time_ms=5, authors=["ána", "🦊"], name="Früh")
+        small = await journal.versions.save(DOCUMENT, b"\x00\x00", time_ms=5, authors=["ána", "🦊"], name="Früh")
         state = bytes(range(256)) * 10_000
-        large = await journal.save_version(DOCUMENT, state, time_ms=9)
+        large = await journal.versions.save(DOCUMENT, state, time_ms=9)
         journal = await self.reopen(journal)
-        assert await journal.versions(DOCUMENT) == [large, small]
+        assert await journal.versions.all(DOCUMENT) == [large, small]
         assert (large.authors, large.name, large.size_bytes) == ((), None, len(state))
-        found = await journal.version(DOCUMENT, small.id)
+        found = await journal.versions.get(DOCUMENT, small.id)
         assert (found.info, found.state) == (small, b"\x00\x00")
-        assert (await journal.version(DOCUMENT, large.id)).state == state
+        assert (await journal.versions.get(DOCUMENT, large.id)).state == state
 
     async def test_j12_versions_are_renamed_and_deleted(self, journal: Journal) -> None:
         await journal.append(DOCUMENT, (edit(b"\x00\x00"),))
         await journal.append(OTHER, (edit(b"\x00\x00"),))
-        version = await journal.save_version(DOCUMENT, b"abc", time_ms=5, name="é")
-        renamed = await journal.rename_version(DOCUMENT, version.id, "Fünf 🦊")
+        version = await journal.versions.save(DOCUMENT, b"abc", time_ms=5, name="é")
+        renamed = await journal.versions.rename(DOCUMENT, version.id, "Fünf 🦊")
         assert renamed.name == "Fünf 🦊"
-        assert await journal.versions(DOCUMENT) == [renamed]
-        assert (await journal.rename_version(DOCUMENT, version.id, None)).name is None
-        for other in (journal.version, journal.delete_version):
+        assert await journal.versions.all(DOCUMENT) == [renamed]
+        assert (await journal.versions.rename(DOCUMENT, version.id, None)).name is None
+        for other in (journal.versions.get, journal.versions.delete):
             with pytest.raises(ForbiddenError):
                 await other(OTHER, version.id)
-        await journal.delete_version(DOCUMENT, version.id)
-        assert await journal.versions(DOCUMENT) == []
+        await journal.versions.delete(DOCUMENT, version.id)
+        assert await journal.versions.all(DOCUMENT) == []
         with pytest.raises(ForbiddenError):
-            await journal.version(DOCUMENT, version.id)
+            await journal.versions.get(DOCUMENT, version.id)
         with pytest.raises(ForbiddenError):
-            await journal.rename_version(DOCUMENT, version.id, "x")
+            await journal.versions.rename(DOCUMENT, version.id, "x")
         with pytest.raises(ForbiddenError):
-            await journal.save_version(DocumentId("nobody"), b"abc", time_ms=5)
+            await journal.versions.save(DocumentId("nobody"), b"abc", time_ms=5)
 
     # J13: listing
 
@@ -537,10 +541,10 @@ class JournalContract:
         typist = Typist(1)
         update = typist.type("é" * 100)
         position = await journal.append(DOCUMENT, (edit(update, BEGIN_MS + 1), edit(typist.type("x"), BEGIN_MS + 5)))
-        await journal.set_info(DOCUMENT, title="Über 🦊", kind="board")
-        await journal.set_info(OTHER, title=None, kind="document")
+        await journal.directory.set_info(DOCUMENT, title="Über 🦊", kind="board")
+        await journal.directory.set_info(OTHER, title=None, kind="document")
         journal = await self.reopen(journal)
-        one, two = (await journal.documents()).documents
+        one, two = (await journal.directory.documents()).documents
         assert (one.document, one.title, one.kind) == (DOCUMENT, "Über 🦊", "board")
         assert (one.created_ms, one.updated_ms, one.deleted_ms) == (BEGIN_MS + 1, BEGIN_MS + 5, None)
         assert one.position == position
@@ -548,7 +552,7 @@ class JournalContract:
         assert one.snapshot_bytes == 0
         assert (two.document, two.title, two.position, two.created_ms) == (OTHER, None, START, clock.now_ms)
         await journal.compact(DOCUMENT, Snapshot(b"s" * 1000, b"i" * 24), position)
-        info = await journal.info(DOCUMENT)
+        info = await journal.directory.info(DOCUMENT)
         assert info is not None
         assert (info.snapshot_bytes, info.tail_bytes) == (1024, 0)
         assert info.history_bytes > 0
@@ -560,7 +564,7 @@ class JournalContract:
         listed: list[str] = []
         after = ""
         while True:
-            page = await journal.documents(after=after, limit=3)
+            page = await journal.directory.documents(after=after, limit=3)
             assert page.total == len(names)
             assert len(page.documents) <= 3
             listed += [info.document for info in page.documents]
@@ -568,22 +572,22 @@ class JournalContract:
                 break
             after = page.following
         assert listed == sorted(names)
-        assert [info.document for info in (await journal.documents(prefix="a/")).documents] == ["a/1", "a/2"]
-        assert (await journal.documents(prefix="a/", after="a/1")).total == 2
-        assert [info.document for info in (await journal.documents(prefix="note_")).documents] == ["note_1"]
+        assert [info.document for info in (await journal.directory.documents(prefix="a/")).documents] == ["a/1", "a/2"]
+        assert (await journal.directory.documents(prefix="a/", after="a/1")).total == 2
+        assert [info.document for info in (await journal.directory.documents(prefix="note_")).documents] == ["note_1"]
         for pattern in ("*", "%", "_", "?", "[a-z]", "n*", "note%"):
-            assert (await journal.documents(prefix=pattern)).total == 0, pattern
+            assert (await journal.directory.documents(prefix=pattern)).total == 0, pattern
 
     async def test_j13_schema_and_author_are_listed(self, journal: Journal) -> None:
         await journal.append(DOCUMENT, (edit(b"\x00\x00", author="ana"), edit(b"\x00\x00", author="zoë 🦊")))
-        await journal.set_info(DOCUMENT, title="é", kind="document", schema=3)
+        await journal.directory.set_info(DOCUMENT, title="é", kind="document", schema=3)
         journal = await self.reopen(journal)
-        info = await journal.info(DOCUMENT)
+        info = await journal.directory.info(DOCUMENT)
         assert info is not None
         assert (info.updated_by, info.schema, info.title) == ("zoë 🦊", 3, "é")
         await journal.append(DOCUMENT, (edit(b"\x00\x00", author=None),))
-        await journal.set_info(DOCUMENT, title=None, kind="document", schema=None)
-        info = await journal.info(DOCUMENT)
+        await journal.directory.set_info(DOCUMENT, title=None, kind="document", schema=None)
+        info = await journal.directory.info(DOCUMENT)
         assert info is not None
         assert (info.updated_by, info.schema, info.title) == (None, None, None)
 
@@ -597,7 +601,7 @@ class JournalContract:
         await self._listed(journal, wanted)
         pages, after = [], ""
         while True:
-            page = await journal.documents(order="edited", after=after, limit=2)
+            page = await journal.directory.documents(order="edited", after=after, limit=2)
             assert page.total == len(names)
             pages += [info.document for info in page.documents]
             if page.following is None:
@@ -606,15 +610,15 @@ class JournalContract:
         assert pages == wanted
         for cursor in ("x", "12", "-5~a", "1e3~a", "9" * 20 + "~a"):
             with pytest.raises(MalformedError):
-                await journal.documents(order="edited", after=cursor)
+                await journal.directory.documents(order="edited", after=cursor)
         clock.advance(1000)
-        await journal.delete(names[3])
+        await journal.directory.delete(names[3])
         clock.advance(1000)
-        await journal.delete(names[1])
+        await journal.directory.delete(names[1])
         await self._listed(journal, [name for name in wanted if name not in (names[1], names[3])])
-        gone = await journal.documents(order="edited", deleted=True)
+        gone = await journal.directory.documents(order="edited", deleted=True)
         assert [info.document for info in gone.documents] == [names[1], names[3]]
-        await journal.restore(names[3])
+        await journal.directory.restore(names[3])
         await self._listed(journal, [name for name in wanted if name != names[1]])
         journal = await self.reopen(journal)
         await self._listed(journal, [name for name in wanted if name != names[1]])
@@ -623,7 +627,7 @@ class JournalContract:
     async def _listed(journal: Journal, wanted: list[DocumentId]) -> None:
         """The order by time may be late (JS1)."""
         async with asyncio.timeout(2 * EDITED_MS / 1000):
-            while [info.document for info in (await journal.documents(order="edited")).documents] != wanted:  # noqa: ASYNC110
+            while [info.document for info in (await journal.directory.documents(order="edited")).documents] != wanted:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)  # nothing says when
 
     @pytest.mark.parametrize("order", ["name", "edited"])
@@ -632,10 +636,10 @@ class JournalContract:
         for name, title in titles.items():
             kind = "board" if name == "a" else "document"
             await journal.append(DocumentId(name), (edit(b"\x00\x00"),))
-            await journal.set_info(DocumentId(name), title=title, kind=kind)
+            await journal.directory.set_info(DocumentId(name), title=title, kind=kind)
 
         async def found(**where: Any) -> set[str]:
-            page = await journal.documents(order=order, where=Where(**where))
+            page = await journal.directory.documents(order=order, where=Where(**where))
             assert page.total == len(page.documents)
             assert page.following is None
             return {info.document for info in page.documents}
@@ -648,7 +652,7 @@ class JournalContract:
         assert await found(kind="board") == {"a"}
         assert await found(allowed=lambda name: name.startswith("c/")) == {"c/1", "c/2"}
         assert await found() == set(titles)
-        assert {info.document for info in (await journal.documents(order=order, prefix="c/")).documents} == {
+        assert {info.document for info in (await journal.directory.documents(order=order, prefix="c/")).documents} == {
             "c/1",
             "c/2",
         }
@@ -661,7 +665,7 @@ class JournalContract:
         pages, after = 0, ""
         where = Where(allowed=lambda name: name in {"03", "05", "11"}, most=5)
         while True:
-            page = await journal.documents(order=order, where=where, after=after, limit=2)
+            page = await journal.directory.documents(order=order, where=where, after=after, limit=2)
             pages += 1
             seen += [info.document for info in page.documents]
             if page.following is None:
@@ -676,14 +680,14 @@ class JournalContract:
         for number, name in enumerate(["a/1", "b/secret", "c/secret", "d/secret", "e/1"]):
             await journal.append(DocumentId(name), (edit(b"\x00\x00", BEGIN_MS + number),))
         where = Where(allowed=lambda name: not name.endswith("secret"))
-        page = await journal.documents(order=order, where=where, limit=1)
+        page = await journal.directory.documents(order=order, where=where, limit=1)
         (shown,) = page.documents
         assert page.following is not None
         assert page.following.endswith(shown.document)
         where = Where(allowed=where.allowed, most=3)  # which ends the page before there is another one
-        assert (await journal.documents(order=order, where=where, limit=2)).following == page.following
+        assert (await journal.directory.documents(order=order, where=where, limit=2)).following == page.following
         where = Where(allowed=where.allowed)
-        page = await journal.documents(order=order, where=where, limit=1, after=page.following)
+        page = await journal.directory.documents(order=order, where=where, limit=1, after=page.following)
         assert {shown.document, page.documents[0].document} == {"a/1", "e/1"}
         assert page.following is None
 
@@ -691,20 +695,20 @@ class JournalContract:
 
     async def test_links_are_noted_once_and_reset(self, journal: Journal) -> None:
         await journal.append(DOCUMENT, (edit(b"\x00\x00"),))
-        assert await journal.add_link(DOCUMENT, "read", 5) == Links(0, 5, None)
-        assert await journal.add_link(DOCUMENT, "read", 9) == Links(0, 5, None)
-        assert await journal.add_link(DOCUMENT, "edit", 7) == Links(0, 5, 7)
+        assert await journal.links.add(DOCUMENT, "read", 5) == Links(0, 5, None)
+        assert await journal.links.add(DOCUMENT, "read", 9) == Links(0, 5, None)
+        assert await journal.links.add(DOCUMENT, "edit", 7) == Links(0, 5, 7)
         journal = await self.reopen(journal)
-        info = await journal.info(DOCUMENT)
+        info = await journal.directory.info(DOCUMENT)
         assert info is not None
         assert info.links == Links(0, 5, 7)
-        assert await journal.reset_links(DOCUMENT) == Links(1)
-        assert await journal.add_link(DOCUMENT, "edit", 11) == Links(1, None, 11)
-        for attempt in (journal.add_link(OTHER, "read", 1), journal.reset_links(OTHER)):
+        assert await journal.links.reset(DOCUMENT) == Links(1)
+        assert await journal.links.add(DOCUMENT, "edit", 11) == Links(1, None, 11)
+        for attempt in (journal.links.add(OTHER, "read", 1), journal.links.reset(OTHER)):
             with pytest.raises(ForbiddenError):
                 await attempt
-        await journal.delete(DOCUMENT)
-        for attempt in (journal.add_link(DOCUMENT, "read", 1), journal.reset_links(DOCUMENT)):
+        await journal.directory.delete(DOCUMENT)
+        for attempt in (journal.links.add(DOCUMENT, "read", 1), journal.links.reset(DOCUMENT)):
             with pytest.raises(DocumentDeletedError):
                 await attempt
 
@@ -712,29 +716,29 @@ class JournalContract:
 
     async def test_j14_a_tombstone_is_durable_and_closes_every_way_in(self, journal: Journal, clock: Clock) -> None:
         position = await journal.append(DOCUMENT, (edit(b"\x00\x00"),))
-        version = await journal.save_version(DOCUMENT, b"abc", time_ms=5)
+        version = await journal.versions.save(DOCUMENT, b"abc", time_ms=5)
         waiting = journal.append(DOCUMENT, (edit(b"\x00\x00"),))
-        await journal.delete(DOCUMENT)
+        await journal.directory.delete(DOCUMENT)
         assert await waiting > position  # it was called before
         clock.advance(1000)
-        await journal.delete(DOCUMENT)
+        await journal.directory.delete(DOCUMENT)
         for _ in range(2):
             for attempt in (
                 journal.append(DOCUMENT, (edit(b"\x00\x00"),)),
                 journal.load(DOCUMENT),
                 journal.compact(DOCUMENT, Snapshot(b"", b""), position),
-                journal.at(DOCUMENT, BEGIN_MS),
-                journal.history(DOCUMENT),
-                journal.versions(DOCUMENT),
-                journal.version(DOCUMENT, version.id),
-                journal.save_version(DOCUMENT, b"", time_ms=1),
-                journal.set_info(DOCUMENT, title="x", kind=None),
+                journal.history.at(DOCUMENT, BEGIN_MS),
+                journal.history.windows(DOCUMENT),
+                journal.versions.all(DOCUMENT),
+                journal.versions.get(DOCUMENT, version.id),
+                journal.versions.save(DOCUMENT, b"", time_ms=1),
+                journal.directory.set_info(DOCUMENT, title="x", kind=None),
                 take(journal.follow(DOCUMENT, START), 1),
             ):
                 with pytest.raises(DocumentDeletedError):
                     await attempt
-            assert (await journal.documents()).documents == []
-            (gone,) = (await journal.documents(deleted=True)).documents
+            assert (await journal.directory.documents()).documents == []
+            (gone,) = (await journal.directory.documents(deleted=True)).documents
             assert (gone.document, gone.deleted_ms) == (DOCUMENT, BEGIN_MS)
             journal = await self.reopen(journal)
 
@@ -742,19 +746,19 @@ class JournalContract:
         typist = Typist(1)
         update = typist.type("né")
         position = await journal.append(DOCUMENT, (edit(update),))
-        version = await journal.save_version(DOCUMENT, b"abc", time_ms=5)
-        before = await journal.info(DOCUMENT)
-        await journal.delete(DOCUMENT)
+        version = await journal.versions.save(DOCUMENT, b"abc", time_ms=5)
+        before = await journal.directory.info(DOCUMENT)
+        await journal.directory.delete(DOCUMENT)
         clock.advance(TRASH_MS - 1)
         await journal.prune()
-        await journal.restore(DOCUMENT)
-        assert await journal.info(DOCUMENT) == before
+        await journal.directory.restore(DOCUMENT)
+        assert await journal.directory.info(DOCUMENT) == before
         assert await content(journal) == canonical([update])
-        assert (await journal.version(DOCUMENT, version.id)).state == b"abc"
+        assert (await journal.versions.get(DOCUMENT, version.id)).state == b"abc"
         assert await journal.append(DOCUMENT, (edit(typist.type("x")),)) > position
-        await journal.restore(DOCUMENT)
+        await journal.directory.restore(DOCUMENT)
         with pytest.raises(ForbiddenError):
-            await journal.restore(DocumentId("nobody"))
+            await journal.directory.restore(DocumentId("nobody"))
 
     async def test_j14_the_tombstone_outlives_the_purge(self, journal: Journal, clock: Clock) -> None:
         typist = Typist(1)
@@ -762,20 +766,20 @@ class JournalContract:
         position = await journal.append(DOCUMENT, (edit(update),))
         await journal.compact(DOCUMENT, Snapshot(update, b"i"), position)
         await journal.append(DOCUMENT, (edit(typist.type("tail")),))
-        await journal.save_version(DOCUMENT, b"abc", time_ms=5)
-        await journal.set_info(DOCUMENT, title="secret", kind=None)
-        await journal.delete(DOCUMENT)
+        await journal.versions.save(DOCUMENT, b"abc", time_ms=5)
+        await journal.directory.set_info(DOCUMENT, title="secret", kind=None)
+        await journal.directory.delete(DOCUMENT)
         clock.advance(TRASH_MS)
         await journal.prune()
         await journal.prune()
         journal = await self.reopen(journal)
-        info = await journal.info(DOCUMENT)
+        info = await journal.directory.info(DOCUMENT)
         assert info is not None
         assert info.purged
         assert (info.title, info.snapshot_bytes, info.tail_bytes, info.history_bytes) == (None, 0, 0, 0)
-        assert (await journal.documents(deleted=True)).documents == []
+        assert (await journal.directory.documents(deleted=True)).documents == []
         with pytest.raises(DocumentDeletedError):
-            await journal.restore(DOCUMENT)
+            await journal.directory.restore(DOCUMENT)
         with pytest.raises(DocumentDeletedError):
             await journal.append(DOCUMENT, (edit(typist.type("zombie")),))
 
@@ -784,14 +788,14 @@ class JournalContract:
         update = Typist(1).type("é🦊")
         for name in names:
             await journal.append(name, (edit(update),))
-            await journal.delete(name)
+            await journal.directory.delete(name)
         clock.advance(TRASH_MS)
         pruning = asyncio.create_task(journal.prune())
         await asyncio.sleep(0)
         restored = []
         for name in reversed(names):
             try:
-                await journal.restore(name)
+                await journal.directory.restore(name)
             except DocumentDeletedError:
                 continue  # it was too late
             restored.append(name)
@@ -799,7 +803,7 @@ class JournalContract:
         for name in restored:
             loaded = await journal.load(name)
             assert updates_of(loaded.entries) == [update]
-            info = await journal.info(name)
+            info = await journal.directory.info(name)
             assert info is not None
             assert not info.purged
 
@@ -808,27 +812,27 @@ class JournalContract:
         failing = {DOCUMENT}
 
         async def clear(document: DocumentId) -> None:
-            info = await journal.info(document)
+            info = await journal.directory.info(document)
             assert info is not None
             assert info.purged  # nobody can restore it any more
             told.append(document)
             if document in failing:
                 raise LaterError("the store of files is away")
 
-        journal.on_purged(clear)
+        journal.directory.on_purged(clear)
         for name in (DOCUMENT, OTHER, "living", "restored"):
             await journal.append(DocumentId(name), (edit(b"\x00\x00"),))
             if name != "living":
-                await journal.delete(DocumentId(name))
+                await journal.directory.delete(DocumentId(name))
         clock.advance(TRASH_MS - 1)
-        await journal.restore(DocumentId("restored"))
+        await journal.directory.restore(DocumentId("restored"))
         await journal.prune()
         assert told == []
         clock.advance(1)
         await journal.prune()
         assert sorted(told) == sorted((DOCUMENT, OTHER))
         journal = await self.reopen(journal)
-        journal.on_purged(clear)
+        journal.directory.on_purged(clear)
         told.clear()
         failing.clear()
         await journal.prune()
@@ -836,7 +840,7 @@ class JournalContract:
         assert told == [DOCUMENT]
 
     async def test_j14_what_was_never_there_can_be_deleted(self, journal: Journal) -> None:
-        await journal.delete(DocumentId("early"))
+        await journal.directory.delete(DocumentId("early"))
         with pytest.raises(DocumentDeletedError):
             await journal.append(DocumentId("early"), (edit(b"\x00\x00"),))
 
@@ -895,7 +899,7 @@ class JournalContract:
         follower = journal.follow(DOCUMENT, position)
         waiting = asyncio.ensure_future(take(follower, 1))
         await asyncio.sleep(0)
-        await journal.delete(DOCUMENT)
+        await journal.directory.delete(DOCUMENT)
         with pytest.raises(DocumentDeletedError):
             await waiting
 
@@ -916,43 +920,43 @@ class JournalContract:
         await journal.__aenter__()
 
     async def test_j21_revocations_are_kept_and_the_latest_counts(self, journal: Journal, clock: Clock) -> None:
-        nothing = await journal.revocations()
+        nothing = await journal.revocations.read()
         assert nothing is not None
         assert nothing.revocations == []
-        assert await journal.revocations(nothing.mark) is None
+        assert await journal.revocations.read(nothing.mark) is None
         user = Revocation(Revoked.USER, "zoë 🦊: *[x]", clock.now_ms, clock.now_ms + 60_000)
-        await journal.revoke(user)
+        await journal.revocations.add(user)
         later = Revocation(Revoked.USER, user.subject, clock.now_ms + 5, clock.now_ms + 30_000)
-        await journal.revoke(later)
+        await journal.revocations.add(later)
         links = Revocation(Revoked.LINKS, DOCUMENT, clock.now_ms)
-        await journal.revoke(links)
-        await journal.revoke(Revocation(Revoked.LINKS, DOCUMENT, clock.now_ms - 9, clock.now_ms + 1))
+        await journal.revocations.add(links)
+        await journal.revocations.add(Revocation(Revoked.LINKS, DOCUMENT, clock.now_ms - 9, clock.now_ms + 1))
         token = Revocation(Revoked.TOKEN, DOCUMENT, clock.now_ms, clock.now_ms + 1_000)
-        await journal.revoke(token)
-        found = await journal.revocations(nothing.mark)
+        await journal.revocations.add(token)
+        found = await journal.revocations.read(nothing.mark)
         assert found is not None
         merged = Revocation(Revoked.USER, user.subject, clock.now_ms + 5, clock.now_ms + 60_000)
         assert set(found.revocations) == {merged, links, token}
         assert len(found.revocations) == 3
-        assert await journal.revocations(found.mark) is None
+        assert await journal.revocations.read(found.mark) is None
 
     async def test_j21_past_revocations_are_dropped(self, journal: Journal, clock: Clock) -> None:
-        await journal.revoke(Revocation(Revoked.TOKEN, "a", clock.now_ms, clock.now_ms + 1_000))
-        await journal.revoke(Revocation(Revoked.TOKEN, "b", clock.now_ms, clock.now_ms + 2_000))
-        await journal.revoke(Revocation(Revoked.TOKEN, "c", clock.now_ms))
+        await journal.revocations.add(Revocation(Revoked.TOKEN, "a", clock.now_ms, clock.now_ms + 1_000))
+        await journal.revocations.add(Revocation(Revoked.TOKEN, "b", clock.now_ms, clock.now_ms + 2_000))
+        await journal.revocations.add(Revocation(Revoked.TOKEN, "c", clock.now_ms))
         clock.advance(1_000)
         await journal.prune()
-        found = await journal.revocations()
+        found = await journal.revocations.read()
         assert found is not None
         assert {one.subject for one in found.revocations} == {"b", "c"}
 
     async def test_j21_nothing_is_revoked_that_is_not_durable(self, journal: Journal, clock: Clock) -> None:
         self.fail(journal)
         with pytest.raises(JournalUnavailableError):
-            await journal.revoke(Revocation(Revoked.TOKEN, "a", clock.now_ms))
+            await journal.revocations.add(Revocation(Revoked.TOKEN, "a", clock.now_ms))
         self.mend(journal)
-        await journal.revoke(Revocation(Revoked.TOKEN, "b", clock.now_ms))
-        found = await journal.revocations()
+        await journal.revocations.add(Revocation(Revoked.TOKEN, "b", clock.now_ms))
+        found = await journal.revocations.read()
         assert found is not None
         assert "b" in {one.subject for one in found.revocations}
 

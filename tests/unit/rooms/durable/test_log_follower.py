@@ -71,11 +71,11 @@ async def test_lf2_the_position_follows_the_log_and_no_snapshot_goes_past_what_i
         ana.update(author.type("é"))
         await a.flushed()
         b.journal.heal()  # a Gap, which loads; the store does not answer yet
-        b.journal._is_cut = True
+        b.journal.connection.is_cut = True
         await until(lambda: follower(b).is_busy)
         assert follower(b).position <= first
         assert text(b) == "a"
-        b.journal._is_cut = False
+        b.journal.connection.is_cut = False
         await until(lambda: text(b) == "aé")
         await until(lambda: not follower(b).is_busy)
         assert follower(b).position == (await b.journal.load(DOCUMENT)).position
@@ -381,7 +381,7 @@ async def test_lf5_a_deleted_document_ends_the_rooms_of_all_replicas() -> None:
         b.store.hold()
         bo.update(Author(2).type("é"))
         await b.flushed()
-        await a.journal.delete(DOCUMENT)
+        await a.journal.directory.delete(DOCUMENT)
         await until(lambda: ana.transport.closed is not None and bo.transport.closed is not None)
         assert ana.transport.closed is not None
         assert bo.transport.closed is not None
