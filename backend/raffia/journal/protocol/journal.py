@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from raffia.journal.bus import Bus
 from raffia.journal.protocol.directory import Directory
@@ -27,6 +27,10 @@ from raffia.journal.protocol.log import DocumentLog
 from raffia.journal.protocol.revocations import NoRevocations, RevocationStore
 from raffia.journal.protocol.stats import JournalStats
 from raffia.journal.protocol.versions import NoVersions, Versions
+
+if TYPE_CHECKING:
+    # Worker processes import the journal's history, and the Prometheus client would slow their start.
+    from raffia.runtime.metrics import Metrics
 
 
 class Journal(DocumentLog, Protocol):
@@ -80,6 +84,20 @@ class Journal(DocumentLog, Protocol):
             JournalUnavailableError: it would not.
         """
         ...
+
+    async def warnings(self) -> list[str]:
+        """Return what the store may lose because of how it is set up, a sentence each; they are logged at the start.
+
+        None by default. Raffia does not refuse such a store: what may be lost is the operator's decision.
+        """
+        return []
+
+    def export(self, metrics: Metrics) -> None:
+        """Write this journal's own numbers into the metrics, each time they are read; none by default.
+
+        Raffia exports `stats` by itself.
+        """
+        return
 
     @abstractmethod
     async def prune(self) -> None:

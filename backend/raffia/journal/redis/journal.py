@@ -41,6 +41,7 @@ from raffia.journal.redis.revocations import RedisRevocations
 from raffia.journal.redis.versions import RedisVersions
 from raffia.journal.redis.writer import Writer
 from raffia.runtime.logs import get_logger
+from raffia.runtime.metrics import Metrics
 from raffia.types import Batch, DocumentId, Position
 
 log = get_logger("raffia.journal")
@@ -103,12 +104,22 @@ class RedisJournal(Journal):
 
     @property
     def redis_stats(self) -> RedisStats:
-        """Counters of what is special to Redis."""
+        """Counters of what only this journal does."""
         return self._base.stats
 
     async def warnings(self) -> list[str]:
-        """What Redis may lose by the way it is set up, a sentence each."""
+        """Return what Redis may lose because of how it is set up, a sentence each."""
         return await self._engine.warnings()
+
+    def export(self, metrics: Metrics) -> None:
+        """Write the counters of Redis into the metrics."""
+        stats = self._base.stats
+        metrics.redis_gaps = stats.gaps
+        metrics.redis_resyncs = stats.resyncs
+        metrics.redis_reconnects = stats.reconnects
+        metrics.redis_epoch_changes = stats.epoch_changes
+        metrics.redis_lag_s = stats.lag_s
+        metrics.redis_presence_dropped = stats.presence_dropped
 
     async def __aenter__(self) -> Self:
         """Open it."""
