@@ -462,7 +462,7 @@ class Cluster:
         owners = {session.owner for session in room.sessions}
         owners |= {entry.owner for entry in room.presence.table._live.values()}
         assert set(room.presence.table._speakers) <= owners, f"{name} remembers sessions that have gone"
-        assert replica.journal._followers._followers.keys() == {DOCUMENT}, f"{name} follows for nobody"
+        assert replica.journal._readers._readers.keys() == {DOCUMENT}, f"{name} follows for nobody"
 
     def _check_presence(self) -> None:
         """I5."""

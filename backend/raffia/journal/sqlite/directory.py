@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from raffia.errors import DocumentDeletedError
-from raffia.journal.follow import Followers
+from raffia.journal.follow import LogReaders
 from raffia.journal.protocol import Clear, Directory, DocumentInfo, Listing, cleared
 from raffia.journal.search import Order, Where
 from raffia.journal.sqlite.database import Database, Steps, not_there
@@ -20,9 +20,9 @@ _ROWS = 256  # purged documents that are read at once
 class SqliteDirectory(Directory):
     """The directory of one journal."""
 
-    def __init__(self, thread: DatabaseThread, followers: Followers, now_ms: Callable[[], int]) -> None:
+    def __init__(self, thread: DatabaseThread, readers: LogReaders, now_ms: Callable[[], int]) -> None:
         self._thread = thread
-        self._followers = followers
+        self._readers = readers
         self._now_ms = now_ms
         self._clear: Clear | None = None
 
@@ -53,7 +53,7 @@ class SqliteDirectory(Directory):
     async def delete(self, document: DocumentId) -> None:
         """Set the tombstone, behind every append that was called before."""
         await self._thread.call(delete(document, self._now_ms()))
-        self._followers.end(DocumentDeletedError(f"document {document} was deleted"), document)
+        self._readers.end(DocumentDeletedError(f"document {document} was deleted"), document)
 
     async def restore(self, document: DocumentId) -> None:
         """Remove the tombstone."""

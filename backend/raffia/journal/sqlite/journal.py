@@ -16,7 +16,7 @@ from typing import Self
 
 from raffia.errors import InternalError, JournalUnavailableError
 from raffia.journal import history
-from raffia.journal.follow import FOLLOW_ENTRIES, Followers
+from raffia.journal.follow import FOLLOW_ENTRIES, LogReaders
 from raffia.journal.protocol import (
     RETENTION_MS,
     TRASH_MS,
@@ -79,12 +79,12 @@ class SqliteJournal(Journal):
         self._trash_ms = trash_ms
         self._fold = fold
         self._queue_bytes = queue_bytes
-        self._followers = Followers(follow_entries)
+        self._readers = LogReaders(follow_entries)
         self._trouble: str | None = None  # why the last commit failed; None after one that did not
         self._thread = DatabaseThread(self.folder, connect, self._delivered)
         self.history = SqliteHistory(self._thread)
         self.versions = SqliteVersions(self._thread)
-        self.directory: SqliteDirectory = SqliteDirectory(self._thread, self._followers, now_ms)
+        self.directory: SqliteDirectory = SqliteDirectory(self._thread, self._readers, now_ms)
         self.links = SqliteShareLinks(self._thread)
         self.revocations: SqliteRevocations = SqliteRevocations(self._thread)
 
@@ -98,7 +98,7 @@ class SqliteJournal(Journal):
     ) -> None:
         """Write what is queued, checkpoint, end the thread (J17)."""
         if await self._thread.stop():
-            self._followers.end(JournalUnavailableError("the journal is closed"))
+            self._readers.end(JournalUnavailableError("the journal is closed"))
 
     async def healthy(self) -> None:
         """Ask the thread; after a failed commit, with a write."""
@@ -150,8 +150,8 @@ class SqliteJournal(Journal):
                 if error is None:
                     stats.appends += 1
                     stats.append_bytes += item.size
-                    if item.document in self._followers:
-                        self._followers.tell(item.document, Entry(value, item.batch))
+                    if item.document in self._readers:
+                        self._readers.tell(item.document, Entry(value, item.batch))
             future = item.future
             if not future.done():  # its waiter may have been cancelled (J3)
                 if error is None:
@@ -169,7 +169,7 @@ class SqliteJournal(Journal):
 
     def follow(self, document: DocumentId, after: Position) -> AsyncIterator[Followed]:
         """Yield the entries after a position."""
-        return self._followers.follow(document, after, self._after)
+        return self._readers.follow(document, after, self._after)
 
     async def _after(self, document: DocumentId, after: Position) -> tuple[Position, Loaded]:
         return await self._thread.job(lambda database: read.after(database, document, after), writes=False)

@@ -271,7 +271,7 @@ async def test_r8_each_reading_of_the_log_brings_again_what_waits_and_it_is_kept
         await until(lambda: len(a.room.intake.early_entries.pieces) == 1)
         for _ in range(3):
             a.journal.heal()  # a gap that is none
-            a.journal._followers.miss(DOCUMENT, Position(follower(a)._last + 1))
+            a.journal._readers.miss(DOCUMENT, Position(follower(a)._last + 1))
             await until(lambda: follower(a).is_busy)
             await until(lambda: not follower(a).is_busy)
         assert len(a.room.intake.early_entries.pieces) == 1

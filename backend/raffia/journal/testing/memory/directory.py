@@ -84,7 +84,7 @@ class MemoryDirectory(Directory):
         if kept.deleted_ms is None:
             kept.deleted_ms = self._connection.now_ms()
         for connection in self._store.connections:
-            connection.followers.end(DocumentDeletedError(f"document {document} was deleted"), document)
+            connection.readers.end(DocumentDeletedError(f"document {document} was deleted"), document)
 
     async def restore(self, document: DocumentId) -> None:
         """Remove the tombstone."""

@@ -13,7 +13,7 @@ from raffia.errors import DocumentDeletedError, InternalError, JournalUnavailabl
 from raffia.journal import history
 from raffia.journal.bus import Bus
 from raffia.journal.entries import encode_batch
-from raffia.journal.follow import FOLLOW_ENTRIES, Followers
+from raffia.journal.follow import FOLLOW_ENTRIES, LogReaders
 from raffia.journal.protocol import (
     RETENTION_MS,
     TRASH_MS,
@@ -81,9 +81,9 @@ class MemoryJournal(Journal):
         self._retention_ms = retention_ms
         self._trash_ms = trash_ms
         self._fold = fold
-        self._followers = Followers(follow_entries)
+        self._readers = LogReaders(follow_entries)
         self._waiting: list[tuple[DocumentId, Batch, int, asyncio.Future[Position]]] = []
-        self.connection = StoreConnection(self.store, now_ms, self._followers, self.flush, is_shared=shared)
+        self.connection = StoreConnection(self.store, now_ms, self._readers, self.flush, is_shared=shared)
         self.history: MemoryHistory = MemoryHistory(self.connection, retention_ms=retention_ms)
         self.versions = MemoryVersions(self.connection)
         self.directory: MemoryDirectory = MemoryDirectory(self.connection, self._write)
@@ -107,7 +107,7 @@ class MemoryJournal(Journal):
         self._write()
         self.connection.is_open = False
         self.store.connections.remove(self.connection)
-        self._followers.end(JournalUnavailableError("the journal is closed"))
+        self._readers.end(JournalUnavailableError("the journal is closed"))
 
     # faults of a shared journal
 
@@ -120,9 +120,9 @@ class MemoryJournal(Journal):
         self.connection.is_cut = False
         for document, kept in self.store.documents.items():
             if self._known_lineage(document) == kept.lineage:
-                self._followers.miss(document, kept.last)
+                self._readers.miss(document, kept.last)
             else:
-                self._followers.reset(document, kept.last)
+                self._readers.reset(document, kept.last)
 
     def _lineage(self, document: DocumentId) -> int:
         kept = self.store.documents.get(document)
@@ -203,7 +203,7 @@ class MemoryJournal(Journal):
         self.stats.append_bytes += sum(len(edit.update) for edit in batch)
         for connection in self.store.connections:
             if not connection.is_cut:
-                connection.followers.tell(document, entry)
+                connection.readers.tell(document, entry)
         return kept.last
 
     # reading
@@ -220,7 +220,7 @@ class MemoryJournal(Journal):
 
     def follow(self, document: DocumentId, after: Position) -> AsyncIterator[Followed]:
         """Yield the entries after a position."""
-        return self._followers.follow(document, after, self._after, self._renew)
+        return self._readers.follow(document, after, self._after, self._renew)
 
     async def _after(self, document: DocumentId, after: Position) -> tuple[Position, Loaded]:
         self.connection.check_open()
@@ -272,7 +272,7 @@ class MemoryJournal(Journal):
         self.history.prune(kept)
         for connection in self.store.connections:
             if connection.is_shared and not connection.is_cut:
-                connection.followers.folded(document, upto)
+                connection.readers.folded(document, upto)
 
     def _stone_before(self, kept: StoredDocument) -> history.Stone:
         older = [stone for stone, _ in kept.snapshots.values() if stone.upto < kept.folded.upto]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from raffia.errors import DocumentDeletedError, ForbiddenError, JournalUnavailableError
 from raffia.journal import history
-from raffia.journal.follow import Followers
+from raffia.journal.follow import LogReaders
 from raffia.journal.protocol import NO_LINKS, Entry, Links, Snapshot, Version
 from raffia.types import START, DocumentId, Position, Revocation
 
@@ -113,7 +113,7 @@ class StoreConnection:
 
     Attributes:
         now_ms: the clock, Unix time in milliseconds.
-        followers: who follows documents through this journal.
+        readers: who follows documents through this journal.
         flush: writes what this journal has queued, unless the store holds it back.
         is_shared: whether other journals write to the store at the same time.
         is_open: whether the journal is entered.
@@ -121,20 +121,20 @@ class StoreConnection:
         on_revoked: called when another journal has added a revocation.
     """
 
-    __slots__ = ("flush", "followers", "is_cut", "is_open", "is_shared", "now_ms", "on_revoked", "store")
+    __slots__ = ("flush", "is_cut", "is_open", "is_shared", "now_ms", "on_revoked", "readers", "store")
 
     def __init__(
         self,
         store: MemoryStore,
         now_ms: Callable[[], int],
-        followers: Followers,
+        readers: LogReaders,
         flush: Callable[[], None],
         *,
         is_shared: bool,
     ) -> None:
         self.store = store
         self.now_ms = now_ms
-        self.followers = followers
+        self.readers = readers
         self.flush = flush
         self.is_shared = is_shared
         self.is_open = False
@@ -144,7 +144,7 @@ class StoreConnection:
     def lost(self, document: DocumentId) -> None:
         """Notice that the log of a document was cut (J20)."""
         if not self.is_cut:
-            self.followers.reset(document, self.store.documents[document].last)
+            self.readers.reset(document, self.store.documents[document].last)
 
     def check_open(self) -> None:
         """Raise unless the store can be read.
