@@ -21,7 +21,7 @@ Rules (tests quote these ids):
          `InternalError`; nothing of it is kept, and all other appends go on.
     J20  A shared journal (`Journal.is_shared`) has other writers: `follow` yields their entries and your own, in the
          order of the log. `append` fails with `LogLostError` while the log lacks or contradicts what this journal has
-         returned from it (through `load`, `follow` or `append`), because the entry would stand behind a gap. Followers
+         returned from it (through `load`, `follow` or `append`), because the entry would stand behind a gap. LogReaders
          then get a `Reset`. Appends to that document are accepted again only from the moment a follower takes the
          `Reset`, and none that was called earlier.
 """
