@@ -36,7 +36,7 @@ async def info_of(journal: Journal, document: DocumentId, *, deleted: bool = Fal
         ForbiddenError: there is no such document (AC2).
         DocumentDeletedError: it was deleted, and `deleted` is false or nothing is left of it.
     """
-    info = await journal.info(document)
+    info = await journal.directory.info(document)
     if info is None:
         raise ForbiddenError(NO_ACCESS)
     if info.purged or (info.deleted_ms is not None and not deleted):

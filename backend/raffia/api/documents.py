@@ -100,7 +100,7 @@ async def delete_document(raffia: RaffiaDep, caller: CallerDep, document: Docume
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_S):
                 await room.settled()
-    await hub.journal.delete(document)
+    await hub.journal.directory.delete(document)
     hub.deleted(document)
 
 
@@ -109,7 +109,7 @@ async def restore_document(raffia: RaffiaDep, caller: CallerDep, document: Docum
     """Take a deletion back."""
     grant = await caller.grant(document, Access.ADMIN)
     await info_of(raffia.hub.journal, document, deleted=True)
-    await raffia.hub.journal.restore(document)
+    await raffia.hub.journal.directory.restore(document)
     return shown(await info_of(raffia.hub.journal, document), grant.access)
 
 

@@ -92,9 +92,9 @@ async def make_link(
     info = await info_of(journal, document)
     view.check(document, asked.can, info.links)  # before anything is stored
     if _valid(raffia, document, info.links) != info.links:
-        await journal.reset_links(document)  # or add_link would return the link that was revoked
+        await journal.links.reset(document)  # or add_link would return the link that was revoked
     created_ms = max(time.time_ns() // 1_000_000, _revoked_before_ms(raffia, document) + 1)
-    links = await journal.add_link(document, asked.can, created_ms)
+    links = await journal.links.add(document, asked.can, created_ms)
     link = view.link(info, asked.can, links)
     assert link is not None
     return link
@@ -106,7 +106,7 @@ async def reset_links(raffia: RaffiaDep, caller: CallerDep, document: DocumentDe
     await caller.sharer(document)
     await info_of(raffia.hub.journal, document)
     await raffia.revocations.revoke(Revoked.LINKS, document)
-    await raffia.hub.journal.reset_links(document)
+    await raffia.hub.journal.links.reset(document)
 
 
 def _valid(raffia: Raffia, document: DocumentId, links: Links) -> Links:

@@ -73,7 +73,7 @@ class ListingQuery:
         return Where(search=self._search, kind=self._kind, allowed=allowed)
 
     async def _list(self, prefix: str, after: str, limit: int, where: Where | None) -> Listing:
-        return await self._journal.documents(
+        return await self._journal.directory.documents(
             prefix=prefix, after=after, limit=limit, deleted=self._deleted, order=self._order, where=where
         )
 
@@ -85,7 +85,7 @@ class ListingQuery:
         found: list[tuple[DocumentInfo, Access]] = []
         for name in names[:MAX_NAMED]:
             level = access(name)
-            info = await self._journal.info(DocumentId(name)) if level is not None else None
+            info = await self._journal.directory.info(DocumentId(name)) if level is not None else None
             if info is None or level is None or info.purged or (info.deleted_ms is not None) != self._deleted:
                 continue
             if matches((info.document, info.title, info.kind)):

@@ -41,7 +41,7 @@ async def revoke(
     if kind is Revoked.LINKS:
         # The links themselves go too (LI3 of links.py), since the revocation will be forgotten one day.
         with contextlib.suppress(ForbiddenError, DocumentDeletedError):  # there is no such document
-            await raffia.hub.journal.reset_links(DocumentId(subject))
+            await raffia.hub.journal.links.reset(DocumentId(subject))
     return Revocation(kind=kind.value, subject=subject, ended=ended)  # type: ignore[arg-type]
 
 

@@ -128,7 +128,7 @@ async def check_journal(journal: SqliteJournal, *, keep_deleted: bool, repair: b
 async def _documents(journal: SqliteJournal) -> AsyncIterator[DocumentInfo]:
     after: str | None = ""
     while after is not None:
-        listing = await journal.documents(after=after, limit=PAGE)
+        listing = await journal.directory.documents(after=after, limit=PAGE)
         for info in listing.documents:
             yield info
         after = listing.following

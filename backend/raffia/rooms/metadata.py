@@ -103,7 +103,7 @@ class Metadata:
             return
         wanted = 0
         if self._meta is None or self._is_dirty:
-            info = await self._services.journal.info(self._document_id)
+            info = await self._services.journal.directory.info(self._document_id)
             wanted = 0 if info is None else info.schema or 0
         # What was read meanwhile has ended older sessions, and this one is not there yet.
         wanted = max(wanted, 0 if self._meta is None else self._meta.schema or 0)
@@ -193,9 +193,11 @@ class Metadata:
         journal = self._services.journal
         if fields == self._listed and not journal.is_shared:
             return
-        info = await journal.info(self._document_id)
+        info = await journal.directory.info(self._document_id)
         if info is None or (info.title, info.kind, info.schema) != (fields.title, fields.kind, fields.schema):
-            await journal.set_info(self._document_id, title=fields.title, kind=fields.kind, schema=fields.schema)
+            await journal.directory.set_info(
+                self._document_id, title=fields.title, kind=fields.kind, schema=fields.schema
+            )
         self._listed = fields
 
 

@@ -153,7 +153,7 @@ async def test_hu4_a_room_that_cannot_be_closed_does_not_keep_the_process_from_e
         async def compact_and_lose(document: DocumentId, snapshot: Snapshot, upto: Position) -> None:
             await compact(document, snapshot, upto)
             a.store.failing = "away"
-            a.journal._is_cut = True
+            a.journal.connection.is_cut = True
             follower._heard(Gap(follower._last, follower._last))  # the log has lost something, and goes away for good
 
         monkeypatch.setattr(a.journal, "compact", compact_and_lose)

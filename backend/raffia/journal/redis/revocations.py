@@ -13,7 +13,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 
-from raffia.journal.protocol import Revocations, too_many_revocations
+from raffia.journal.protocol import Revocations, RevocationStore, too_many_revocations
 from raffia.journal.redis.base import Base
 from raffia.journal.redis.channels import Channels
 from raffia.journal.redis.engine import Argument
@@ -28,7 +28,7 @@ _REVOKED = ord("R")
 _EVERYBODY = DocumentId("-")  # stands for the channel of all replicas; no document can be called so
 
 
-class RedisRevocations:
+class RedisRevocations(RevocationStore):
     """The revocations of one journal."""
 
     def __init__(self, base: Base, channels: Channels) -> None:
@@ -44,12 +44,13 @@ class RedisRevocations:
         """Hear no more."""
         self._channels.close(self._base.keys.replica_channel, self)
 
-    def on_revoked(self, heard: Callable[[], None]) -> None:
-        """Say who is told."""
+    def on_added(self, heard: Callable[[], None]) -> None:
+        """Set the callback for what other replicas add."""
         self._heard = heard
 
-    async def revoke(self, revocation: Revocation) -> None:
-        """Keep one."""
+    async def add(self, revocation: Revocation) -> None:
+        """Keep a revocation."""
+        self._base.check_open()
         base, key = self._base, self._base.keys.revocations
         args: list[Argument] = [
             FORMAT,
@@ -69,8 +70,9 @@ class RedisRevocations:
         if word == b"full":
             raise too_many_revocations(int(rest[0] or 0))
 
-    async def all(self, mark: bytes | None) -> Revocations | None:
-        """Those that are kept (RV1)."""
+    async def read(self, mark: bytes | None = None) -> Revocations | None:
+        """Read all that are kept (RV1)."""
+        self._base.check_open()
         key = self._base.keys.revocations
         if mark is not None:
             (now,) = await self._base.run(("HGET", key, "mark"))

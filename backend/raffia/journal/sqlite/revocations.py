@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from raffia.journal.protocol import too_many_revocations
+from raffia.journal.protocol import Revocations, RevocationStore, too_many_revocations
 from raffia.journal.sqlite.database import Database, Steps
+from raffia.journal.sqlite.thread import DatabaseThread
 from raffia.types import MAX_REVOCATIONS, Revocation, Revoked
 
-# Made when it is first needed: folders of earlier builds have none, and opening a folder writes nothing.
+# Created when it is first needed: folders of earlier builds have none, and opening a folder writes nothing.
 _TABLE = """CREATE TABLE IF NOT EXISTS revocations (
     kind      TEXT    NOT NULL,
     subject   TEXT    NOT NULL,
@@ -17,6 +18,30 @@ _TABLE = """CREATE TABLE IF NOT EXISTS revocations (
     PRIMARY KEY (kind, subject)
 ) WITHOUT ROWID"""
 _COLUMNS = "kind, subject, before_ms, until_ms"
+
+
+class SqliteRevocations(RevocationStore):
+    """The revocations of one journal. No other process adds any, so `on_added` has nothing to do."""
+
+    def __init__(self, thread: DatabaseThread) -> None:
+        self._thread = thread
+        self._added = 0
+
+    async def add(self, revocation: Revocation) -> None:
+        """Keep a revocation."""
+        await self._thread.call(revoke(revocation))
+        self._added += 1
+
+    async def read(self, mark: bytes | None = None) -> Revocations | None:
+        """Read all that are kept."""
+        now = str(self._added).encode()
+        if mark == now:
+            return None
+        return Revocations(now, await self._thread.job(revocations, writes=False))
+
+    async def prune(self, now_ms: int) -> None:
+        """Drop those that have expired."""
+        await self._thread.call(prune(now_ms))
 
 
 def revoke(revocation: Revocation) -> Callable[[Database], None]:
@@ -42,7 +67,7 @@ def revoke(revocation: Revocation) -> Callable[[Database], None]:
 
 
 def revocations(database: Database) -> Steps[list[Revocation]]:
-    """All that are kept."""
+    """Read all that are kept."""
     yield from ()
     if not _is_there(database):
         return []
@@ -52,7 +77,7 @@ def revocations(database: Database) -> Steps[list[Revocation]]:
 
 
 def prune(now_ms: int) -> Callable[[Database], None]:
-    """Drop those whose time is over."""
+    """Drop those that have expired."""
 
     def run(database: Database) -> None:
         if _is_there(database):
