@@ -12,7 +12,7 @@ BROWSERS ?= 2
 # Those that start whole clusters and break them.
 BREAKERS ?= 4
 
-.PHONY: help setup run cluster dev test check format lint types app system-tools clients browsers bench faults fuzz docs screenshots dist clean
+.PHONY: help setup run cluster dev test check format lint types app system-tools clients browsers bench faults fuzz docs map screenshots dist clean
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
@@ -96,6 +96,9 @@ fuzz: setup $(if $(MINUTES),.make/fuzz-tool)  ## a million mutated inputs throug
 
 docs: setup  ## write what is made from the code: docs/settings.md
 	$(BIN)/raffia settings > docs/settings.md
+
+map:  ## folders, arrows between them, circles, sizes; another checkout: ARGS=../other
+	@$(PYTHON) tools/map.py $(ARGS)
 
 screenshots: setup  ## pictures of every page and state of the app, into docs/screenshots
 	$(BIN)/python -m tools.screens
