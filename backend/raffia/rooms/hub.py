@@ -1,13 +1,14 @@
 """Document id -> room: opened once, evicted when idle.
 
 Rules (tests quote these ids):
-    HU1  A document is loaded once, however many ask for it at the same time; nobody sees it half loaded.
-    HU2  A room is closed when nobody has used it for `room_idle_s` and everything of it is durable; whoever comes while
-        it closes, or after it has lost its journal, waits and gets a new one.
-    HU3  A document whose stored bytes cannot be read is quarantined: closed with 1011, kept as it is, reported.
-    HU4  Draining: no new rooms and sessions; everything durable first, then sockets are closed 1012 in a jittered
-        spread.
-    HU5  A document that is deleted while it is being opened is opened anew, and is not there then.
+    HU1  A document is loaded once, however many clients ask for it at the same time; no client sees it half loaded.
+    HU2  A room is closed when it has been unused for `room_idle_s` and everything in it is durable. A client that joins
+         while it closes, or after it was lost, waits for a new room.
+    HU3  A document whose stored bytes cannot be read is quarantined: sessions are closed with 1011, the bytes are kept
+         as they are, and the error is logged.
+    HU4  Draining: no new rooms or sessions; everything is made durable, then sockets are closed with 1012 in a jittered
+         spread.
+    HU5  A document that is deleted while it is being opened is loaded again, and then found deleted.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ from raffia.types import DocumentId
 log = get_logger("raffia.rooms.hub")
 
 TICK_S = 5.0
-TICK_PARTS = 10  # thousands of keep-alives at once would hold up everybody's edits
-TRIM_EVERY_ROOMS = 100  # what so many evicted rooms have freed is given back to the system
-MAX_SPREAD_S = 2.0  # sockets are closed over this time at most when draining
+TICK_PARTS = 10  # thousands of keep-alives at once would delay all edits
+TRIM_EVERY_ROOMS = 100  # evicted rooms, after which freed memory is returned to the system
+MAX_SPREAD_S = 2.0  # when draining, sockets are closed within this time
 CLOSES_PER_S = 2000
 
 
 class OpenConnection(Holder, Protocol):
-    """An open socket: the hub closes it, the revocation list ends some of its sessions."""
+    """An open socket: the hub closes it, and the revocation list ends sessions on it."""
 
     def close(self, error: RaffiaError) -> None:
         """Close the socket for a reason that is not the client's mistake."""
@@ -55,7 +56,7 @@ class Hub:
 
     Attributes:
         connections: every open socket.
-        draining: whether this replica takes nobody any more.
+        draining: whether this replica refuses new sessions.
     """
 
     def __init__(
@@ -75,9 +76,9 @@ class Hub:
         self._services = Services(journal, workers, settings, metrics, journal.bus)
         self.connections: set[OpenConnection] = set()
         self._rooms: dict[DocumentId, Room] = {}
-        self._idle: dict[DocumentId, Room] = {}  # those that nobody uses, longest idle first
+        self._idle: dict[DocumentId, Room] = {}  # unused rooms, longest idle first
         self._opening: dict[DocumentId, asyncio.Task[Room]] = {}
-        self._deleted: set[DocumentId] = set()  # of those that are being opened
+        self._deleted: set[DocumentId] = set()  # deleted while they are being opened (HU5)
         self._closing: dict[DocumentId, asyncio.Task[None]] = {}
         self.draining = False
         self._owners = 0
@@ -96,7 +97,7 @@ class Hub:
     ) -> None:
         self.draining = True
         for connection in tuple(self.connections):
-            connection.close(DrainingError("this server stops; connect again"))
+            connection.close(DrainingError("this server is stopping; connect again"))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -109,7 +110,7 @@ class Hub:
         self.metrics.rooms -= len(rooms)
 
     async def _await_tasks(self, tasks: list[asyncio.Task[Room] | asyncio.Task[None]]) -> None:
-        """Wait for rooms that are being opened and closed, and give up those that the journal keeps waiting."""
+        """Wait for rooms that are being opened or closed; cancel those that take longer than `drain_s`."""
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=self.settings.drain_s)
             for task in late:
@@ -118,7 +119,7 @@ class Hub:
 
     @staticmethod
     async def _close(room: Room) -> None:
-        """Close a room; when that fails, or is given up, nothing of it goes on all the same."""
+        """Close a room; if that fails or is cancelled, abandon it so that none of its tasks goes on."""
         try:
             await room.close()
         except BaseException:
@@ -126,37 +127,37 @@ class Hub:
             raise
 
     async def _finish(self, room: Room) -> None:
-        """Close a room at the end; what the journal does not take in time was never acknowledged."""
+        """Close a room within `drain_s`; edits that are not durable by then were never acknowledged."""
         try:
             async with asyncio.timeout(self.settings.drain_s):
                 await self._close(room)
         except TimeoutError:
             log.exception(
-                "stopped before everything was durable; the rest was not acknowledged", document=room.document_id
+                "stopped before all edits were durable; the others were not acknowledged", document=room.document_id
             )
 
     # -- rooms -------------------------------------------------------------------------------------------------------
 
     @property
     def rooms(self) -> dict[DocumentId, Room]:
-        """The open rooms; not to be changed."""
+        """The open rooms; do not change the dict."""
         return self._rooms
 
     def new_owner(self) -> tuple[str, int]:
-        """A name for one session that no other session of any replica has (presence)."""
+        """A name for a session that is unique among all replicas (presence)."""
         self._owners += 1
         return self._replica, self._owners
 
     async def open(self, document: DocumentId) -> Room:
-        """The room of a document, held until `release`.
+        """Open the room of a document, or return the open one, and hold it until `release`.
 
         Raises:
             DrainingError: this process is stopping.
-            DocumentDeletedError, JournalUnavailableError, QuarantinedError: it cannot be loaded.
+            DocumentDeletedError, JournalUnavailableError, QuarantinedError: the document cannot be loaded.
         """
         while True:
             if self.draining:
-                raise DrainingError("this server stops; connect again")
+                raise DrainingError("this server is stopping; connect again")
             room = self._rooms.get(document)
             if room is not None and room.is_lost:
                 self._evict(document, room)
@@ -180,10 +181,10 @@ class Hub:
         del self._opening[document]
         self._deleted.discard(document)
         if not task.cancelled():
-            task.exception()  # told to those who wait; when all of them have left, it is no error of ours
+            task.exception()  # raised to those who wait; if all of them have left, it is not an error of ours
 
     def deleted(self, document: DocumentId) -> None:
-        """A document has got its tombstone; a room that is open ends its sessions."""
+        """Handle the deletion of a document: its room, if open, ends its sessions."""
         if document in self._opening:
             self._deleted.add(document)
         room = self._rooms.get(document)
@@ -191,7 +192,7 @@ class Hub:
             room.deleted()
 
     def release(self, room: Room) -> None:
-        """Give up a hold on a room."""
+        """Release a room that `open` returned."""
         room.holds -= 1
         if room.holds == 0:
             self._rest(room)
@@ -232,7 +233,7 @@ class Hub:
                 f"document {document} is quarantined: its stored bytes cannot be read ({error})"
             ) from error
         if waiting is not None:
-            log.warning("the log lacks what some of it refers to; that waits", document=document, bytes=len(waiting))
+            log.warning("dependencies are missing from the log; entries wait", document=document, bytes=len(waiting))
         return Room(document, built, loaded, self._services, waiting=waiting)
 
     def _replicas_gone(self, gone: frozenset[str]) -> None:
@@ -252,11 +253,11 @@ class Hub:
                     log.exception("tick failed")
 
     def tick(self, now_s: float, part: int | None = None) -> None:
-        """Keep connections alive, let presence expire, evict idle rooms.
+        """Keep connections alive, expire presence states and evict idle rooms.
 
         Args:
             now_s: monotonic time.
-            part: which tenth of the rooms is looked at; None for all of them.
+            part: which tenth of the rooms to tick; None for all of them.
         """
         rooms = tuple(self._rooms.items())
         for document, room in rooms if part is None else rooms[part::TICK_PARTS]:
@@ -267,12 +268,12 @@ class Hub:
         self.evict_idle(now_s)
 
     def evict_idle(self, now_s: float) -> None:
-        """Close the rooms that nobody has used for long enough and that have nothing left to save (HU2)."""
+        """Close the rooms that have been idle for long enough and have nothing left to save (HU2)."""
         until_s = now_s - self.settings.room_idle_s
         for document, room in tuple(self._idle.items()):
             assert room.idle_since_s is not None
             if room.idle_since_s > until_s:
-                break  # in the order in which they became idle
+                break  # they are in the order in which they became idle
             if room.is_settled and not room.holds_last_copy:
                 self._evict(document, room)
 
@@ -297,7 +298,7 @@ class Hub:
     # -- the end -----------------------------------------------------------------------------------------------------
 
     async def drain(self, deadline_s: float) -> None:
-        """Stop taking sessions, make everything durable, then close the sockets (HU4)."""
+        """Refuse new sessions, make everything durable, then close the sockets (HU4)."""
         self.draining = True
         try:
             async with asyncio.timeout(deadline_s / 2):
@@ -306,11 +307,11 @@ class Hub:
                     if isinstance(result, Exception):
                         log.error("draining: a room could not be settled", detail=repr(result))
         except TimeoutError:
-            log.warning("draining: the journal did not take everything in time")
+            log.warning("draining: not all edits became durable in time")
         connections = list(self.connections)
         random.shuffle(connections)
         spread_s = min(MAX_SPREAD_S, deadline_s / 4, len(connections) / CLOSES_PER_S)
-        error = DrainingError("this server stops; connect again")
+        error = DrainingError("this server is stopping; connect again")
         pause_every = max(1, len(connections) // 20)
         for number, connection in enumerate(connections):
             connection.close(error)

@@ -1,4 +1,4 @@
-"""Old history is removed from the journal, for as long as the hub runs."""
+"""Periodic removal of old history from the journal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PRUNE_EVERY_S = 300.0
 
 
 async def prune_forever(journal: Journal) -> None:
-    """Prune every `PRUNE_EVERY_S`; a failure is logged and the next round tries again."""
+    """Prune every `PRUNE_EVERY_S`. A failure is logged, and the next round tries again."""
     while True:
         await asyncio.sleep(PRUNE_EVERY_S)
         try:
