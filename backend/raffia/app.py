@@ -14,9 +14,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Receive, Scope, Send
 
 from raffia import __version__
+from raffia.api import health, metrics
 from raffia.api.headers import RestHeaders
-from raffia.api.health import health_router
-from raffia.api.metrics import metrics_router
 from raffia.api.pages import add_pages
 from raffia.api.paths import keep_slashes
 from raffia.api.rest import add_rest
@@ -70,10 +69,11 @@ def create_app(
     app.state.raffia = raffia
     app.add_api_route("/sync/{document:path}", _upgrade_required, include_in_schema=False)
     app.add_api_route("/sync", _upgrade_required, include_in_schema=False)
-    app.include_router(health_router(raffia))
+    app.include_router(health.router)
     add_rest(app, raffia)
     if settings.metrics:
-        app.include_router(metrics_router(raffia))
+        app.state.metrics_registry = metrics.metrics_registry(raffia)
+        app.include_router(metrics.router)
     if settings.page:
         add_pages(app)
     app.add_middleware(RestHeaders)

@@ -121,8 +121,9 @@ class Raffia:
             workers = await stack.enter_async_context(Workers(self.settings.worker_processes))
             journal = await stack.enter_async_context(self._journal or _default_journal(self.settings, workers))
             if self.clear is not None:
-                journal.on_purged(self.clear)
-            await _warn_about_redis(journal)
+                journal.directory.on_purged(self.clear)
+            for warning in await journal.warnings():
+                log.warning("the journal may lose documents", detail=warning)
             self._watch = await stack.enter_async_context(JournalHealth(journal))
             hub = Hub(journal, workers, self.settings, self.metrics, self.revocations)
             self._hub = await stack.enter_async_context(hub)
@@ -182,14 +183,7 @@ class Raffia:
         if self._hub is not None:
             journal = self._hub.journal
             self.metrics.journal_queue = journal.stats.queued
-            if isinstance(journal, RedisJournal):
-                stats = journal.redis_stats
-                self.metrics.redis_gaps = stats.gaps
-                self.metrics.redis_resyncs = stats.resyncs
-                self.metrics.redis_reconnects = stats.reconnects
-                self.metrics.redis_epoch_changes = stats.epoch_changes
-                self.metrics.redis_lag_s = stats.lag_s
-                self.metrics.redis_presence_dropped = stats.presence_dropped
+            journal.export(self.metrics)
         return self.metrics
 
     @asynccontextmanager
@@ -206,13 +200,6 @@ def _keep_ms(settings: Settings) -> int | None:
     if settings.auth_max_lifetime_s is None:
         return None
     return round((settings.auth_max_lifetime_s + 2 * settings.auth_leeway_s) * 1000)
-
-
-async def _warn_about_redis(journal: Journal) -> None:
-    """Log what is wrong with how Redis is set up: what it may lose is not Raffia's to decide, but to say."""
-    if isinstance(journal, RedisJournal):
-        for warning in await journal.warnings():
-            log.warning("Redis may lose documents", detail=warning)
 
 
 def _default_journal(settings: Settings, workers: Workers) -> Journal:

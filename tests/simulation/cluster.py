@@ -462,7 +462,7 @@ class Cluster:
         owners = {session.owner for session in room.sessions}
         owners |= {entry.owner for entry in room._presence.table._live.values()}
         assert set(room._presence.table._speakers) <= owners, f"{name} remembers sessions that have gone"
-        assert replica.journal._followers._followers.keys() == {DOCUMENT}, f"{name} follows for nobody"
+        assert replica.journal._readers._readers.keys() == {DOCUMENT}, f"{name} follows for nobody"
 
     def _check_presence(self) -> None:
         """I5."""
@@ -507,7 +507,7 @@ class Cluster:
             left = [task for task in replica.tasks() if not task.done()]
             assert not left, f"{replica.name} leaves {left}"
             assert not replica.hub.rooms
-        assert not self.store.journals
+        assert not self.store.connections
         assert not self.network.buses
         self._check_durable()
 

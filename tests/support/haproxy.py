@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import signal
 import subprocess
 import urllib.error
@@ -18,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from infra.cluster import find_program, with_replicas
+from infra.cluster import find_program
 
 from tests.support.redis import wait_until
 from tests.support.server import ROOT, free_port
@@ -26,6 +27,22 @@ from tests.support.server import ROOT, free_port
 CONFIG = ROOT / "infra/haproxy.cfg"
 STOP_S = 10.0
 CHECK_MS = 100
+
+
+def with_replicas(config: str, addresses: Sequence[str]) -> str:
+    """haproxy.cfg for any number of replicas: in each backend, the line of replica 1 once per address."""
+
+    def lines(match: re.Match[str]) -> str:
+        line = match.group(0)
+        if "replica1" not in line:
+            return ""
+        made = (
+            re.sub(r'"\$\{REPLICA_1-[^}]*\}"', address, line).replace("replica1", f"replica{number}")
+            for number, address in enumerate(addresses, 1)
+        )
+        return "".join(made)
+
+    return re.sub(r"^    server replica\d+ .*\n", lines, config, flags=re.MULTILINE)
 
 
 class Haproxy:

@@ -46,6 +46,7 @@ ROOMS = (
     "outbound",
     "inbound",
     "room",
+    "pruning",
     "hub",
     "editing",
 )

@@ -9,7 +9,8 @@ from raffia.errors import QuarantinedError, WireError
 from raffia.journal.entries import decode_batch, decode_updates, encode_batch, encode_updates, salvage_batch
 from raffia.journal.redis import records
 from raffia.rooms.presence import relay
-from raffia.rooms.presence.table import PresenceLimits, PresenceTable, make_entry
+from raffia.rooms.presence.entries import PresenceLimits, make_entry
+from raffia.rooms.presence.table import PresenceTable
 from raffia.types import Edit
 from raffia.wire import awareness
 from tools.fuzz.corpus import Corpus

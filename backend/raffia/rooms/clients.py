@@ -1,4 +1,4 @@
-"""The connections that a room's sessions came by: how a session is ended, and how the whole room is."""
+"""The connections of a room's sessions: how to end one session, and how to end the whole room."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from raffia.wire.transport import Transport
 
 
 class Client(Protocol):
-    """The connection that a session came by."""
+    """The connection that carries a session."""
 
     @property
     def transport(self) -> Transport:
@@ -27,8 +27,7 @@ class Clients:
     """The clients of one room.
 
     Attributes:
-        lost: the error with which the room was lost (its document was deleted, its journal failed); None while it
-            lives.
+        lost: why the room is lost (its document was deleted, its journal failed); None while it is not.
     """
 
     __slots__ = ("_clients", "_futures", "lost")
@@ -39,15 +38,15 @@ class Clients:
         self._futures: list[asyncio.Future[RaffiaError]] = []
 
     def add(self, session: Session, client: Client) -> None:
-        """A session has joined."""
+        """Add a session that has joined."""
         self._clients[session] = client
 
     def remove(self, session: Session) -> None:
-        """A session has left."""
+        """Remove a session that has left."""
         del self._clients[session]
 
     def end(self, session: Session, error: RaffiaError) -> None:
-        """End a session with an error; nothing happens if it has left already."""
+        """End a session with an error; does nothing if the session has left."""
         client = self._clients.get(session)
         if client is not None:
             client.end(session, error)
@@ -58,7 +57,7 @@ class Clients:
             self.end(session, error)
 
     def lose(self, error: RaffiaError) -> None:
-        """The room is lost: tell those who wait for that, and end every session."""
+        """Mark the room as lost, resolve the futures of `until_lost` and end every session."""
         self.lost = error
         for future in self._futures:
             if not future.done():
@@ -66,7 +65,7 @@ class Clients:
         self.end_all(error)
 
     def until_lost(self) -> asyncio.Future[RaffiaError]:
-        """A future of the error with which the room is lost, if it ever is."""
+        """Return a future that resolves to the error if the room is lost."""
         future: asyncio.Future[RaffiaError] = asyncio.get_running_loop().create_future()
         self._futures = [other for other in self._futures if not other.done()]
         self._futures.append(future)

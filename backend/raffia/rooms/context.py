@@ -1,4 +1,4 @@
-"""What all parts of one room share."""
+"""What the parts of a room share."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from raffia.types import DocumentId
 
 @dataclass(frozen=True, slots=True)
 class RoomContext:
-    """One room, as its parts see it.
+    """One room as its parts see it.
 
     Attributes:
-        document_id: which document it is.
-        document: the content; only the intake changes it.
+        document_id: the document's name.
+        document: its content; only the intake changes it.
         services: what all rooms of this process share.
-        fanout: the sessions, and how to reach them.
-        clients: their connections, and how to end them.
+        fanout: the sessions and how to reach them.
+        clients: the sessions' connections and how to end them.
     """
 
     document_id: DocumentId

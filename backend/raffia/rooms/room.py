@@ -1,8 +1,8 @@
-"""A live document on this replica: who is on it, and what is sent to them and to the journal.
+"""A live document on this replica: the door to it, and how its parts are put together.
 
-Everything here runs on the event loop, in turns: a message goes through the gate, into the document and into the
-pending batch in one turn (inbound/intake.py); a flush sends the batch to readers and hands it to the append queue in
-one turn (outbound/flush.py).
+Connections call the methods of `Room` and never its parts. Everything runs on the event loop, in turns: one turn takes
+a message through the gate into the document and the pending batch (inbound/intake.py), and one turn flushes the batch
+to the readers and the append queue (outbound/flush.py).
 """
 
 from __future__ import annotations
@@ -36,13 +36,20 @@ UPDATES = (Update, Step2)
 
 
 class Room:
-    """One document, live.
+    """One live document.
 
     Attributes:
-        document_id: which one.
+        document_id: its name.
         document: its content.
-        idle_since_s: since when nobody has used it, monotonic seconds; None while somebody does.
-        holds: how many use it.
+        idle_since_s: since when the room has been unused, monotonic seconds; None while it is used.
+        holds: how many `Hub.open` calls have not been released.
+
+    Args:
+        document_id: its name.
+        document: its content, as `loaded` gave it.
+        loaded: what the journal held.
+        services: what all rooms share.
+        waiting: entries of a shared log whose dependencies are missing, as an update; None for none.
     """
 
     def __init__(
@@ -63,7 +70,7 @@ class Room:
         self._fanout = Fanout(services.metrics)
         self._clients = Clients()
         context = RoomContext(document_id, document, services, self._fanout, self._clients)
-        # Each part is given the parts that stand below it.
+        # Each part is given the parts it uses.
         self._presence = RoomPresence(context)
         self._metadata = Metadata(context)
         self._append_queue = AppendQueue(context, loaded)
@@ -81,7 +88,7 @@ class Room:
             early_entries=waiting,
         )
         self._follower: LogFollower | None = None
-        # What parts report to those above them.
+        # Parts that were made first report to those that use them.
         self._presence.on_change = self._flush.schedule
         self._append_queue.on_saved = self._saved
         if services.journal.is_shared:
@@ -93,15 +100,15 @@ class Room:
 
     @property
     def sessions(self) -> Collection[Session]:
-        """The sessions that have joined and not left."""
+        """The sessions that have joined and have not left."""
         return self._fanout
 
     def join(self, session: Session, client: Client) -> None:
-        """Let a session in and say the first word.
+        """Let a session join; a y-websocket client is sent our step 1 and the presence states.
 
         Raises:
-            RoomFullError: as many sessions as a document may have (closes 1013).
-            RaffiaError: the room has been lost (deleted, journal failed).
+            RoomFullError: the document has as many sessions as it may have (closes 1013).
+            RaffiaError: the room is lost (document deleted, journal failed).
         """
         if self._clients.lost is not None:
             raise self._clients.lost
@@ -118,7 +125,7 @@ class Room:
             self._presence.tell(session)
 
     def leave(self, session: Session) -> None:
-        """A session has gone: its presence goes, and what it left waiting."""
+        """Remove a session, with its presence and its waiting updates; does nothing if it has left already."""
         if session not in self._fanout:
             return
         self._catch_up.left(session)
@@ -133,18 +140,18 @@ class Room:
     def receive(self, session: Session, message: Message, facts: UpdateFacts | None = None) -> None:
         """Handle one message of a session.
 
-        A message that raises was not applied; an update among them has been answered "refused". Messages that concern
-        the connection alone (Auth, Ping and the like) are ignored.
+        If this raises, the message had no effect; an update has then been answered "refused". Messages that are handled
+        by the connection (Auth, Ping and the like) are ignored.
 
         Args:
-            session: who sent it; it has joined and not left.
+            session: the sender; it has joined and has not left.
             message: what it sent.
-            facts: of an update, what the strict reader found in it, if it has been read already.
+            facts: the strict reader's result, if the message is an update that was read already.
 
         Raises:
-            UpdateError, PresenceError: it cannot be read (closes 4400).
-            TooLargeError: it, or the document with it, is too large (closes 4413).
-            WaitingFullError, JournalUnavailableError, TooFastError: a limit is reached; later (closes 1013).
+            UpdateError, PresenceError: the message cannot be read (closes 4400).
+            TooLargeError: the message, or the document with it, is too large (closes 4413).
+            WaitingFullError, JournalUnavailableError, TooFastError: a limit is reached; try later (closes 1013).
         """
         if isinstance(message, UPDATES):
             is_step2 = isinstance(message, Step2)
@@ -163,32 +170,32 @@ class Room:
             self._intake.barrier(session, message.payload)
 
     def refuse(self, session: Session, message: Update | Step2) -> None:
-        """Answer "refused" to an update that its connection does not hand to `receive`."""
+        """Answer "refused" to an update that its connection does not pass to `receive`."""
         self._intake.refuse_update(session, is_step2=isinstance(message, Step2))
 
     def knows_step2(self, update: bytes) -> bool:
-        """Whether a client that sends these bytes as a step 2 knows exactly what we know: they need not be read."""
+        """Whether this step 2 repeats exactly what the document holds, so that it need not be read."""
         return self._intake.knows_step2(update)
 
     def fell_behind(self, session: Session) -> None:
-        """The transport of a session is congested."""
+        """Handle a congested transport: the session is sent nothing until it has drained."""
         self._flush.fell_behind(session)
 
     def caught_up(self, session: Session) -> None:
-        """The transport of a session has drained."""
+        """Handle a drained transport: one update brings the session up to date."""
         self._catch_up.caught_up(session)
 
     async def check_schema(self, schema: int | None) -> None:
-        """Check that an editor with this schema may join; None passes.
+        """Check that an editor with this schema may join; None, from an editor that does not say, passes.
 
         Raises:
             SchemaError: the document has a newer schema.
-            JournalUnavailableError, DocumentDeletedError: the listing, which knows the schema, cannot be read.
+            JournalUnavailableError, DocumentDeletedError: the schema cannot be looked up in the listing.
         """
         await self._metadata.check_schema(schema)
 
     async def update_listing(self) -> None:
-        """Write what the document says of itself into the listing.
+        """Write the document's metadata into the listing.
 
         Raises:
             JournalUnavailableError, DocumentDeletedError: the listing cannot be written.
@@ -206,41 +213,41 @@ class Room:
         self._clients.end_all(error)
 
     def take_from_server(self, update: bytes, facts: UpdateFacts, ticket: Ticket) -> None:
-        """Take an edit that this server makes, through the gate; the ticket is answered as a client's is.
+        """Take an edit made by the server through the gate; its ticket is answered as a client's is.
 
         Raises:
             TooLargeError, JournalUnavailableError: as in `Intake.take`.
-            InternalError: it refers to what is not there.
-            RaffiaError: the room has been lost (deleted, journal failed).
+            InternalError: the edit refers to something that the document lacks.
+            RaffiaError: the room is lost (document deleted, journal failed).
         """
         if self._clients.lost is not None:
             raise self._clients.lost
         self._intake.take_from_server(update, facts, ticket)
 
     def flush(self) -> None:
-        """Send what is pending to the readers and hand it to the append queue."""
+        """Send pending updates to the readers and hand them to the append queue."""
         self._flush.flush()
 
     # -- answers -------------------------------------------------------------------------------------------------
 
     def _saved(self, tickets: list[Ticket]) -> None:
-        """A batch is durable: answer those whose last part it held."""
+        """Handle a durable batch: answer the tickets that waited for it, and see whether a snapshot is due."""
         for ticket in tickets:
             self._acknowledgements.part_saved(ticket)
         self._compactor.check()
 
     def until_lost(self) -> asyncio.Future[RaffiaError]:
-        """A future of the error with which the room is lost, if it ever is."""
+        """Return a future that resolves to the error if the room is lost."""
         return self._clients.until_lost()
 
     def deleted(self) -> None:
-        """The document has got its tombstone: end everybody, take nobody."""
+        """Handle the deletion of the document: end all sessions and refuse new ones."""
         self._append_queue.lose(DocumentDeletedError(f"document {self.document_id} was deleted"))
 
     # -- time ----------------------------------------------------------------------------------------------------
 
     def tick(self, now_s: float) -> None:
-        """Every few seconds: keep connections alive, let presence expire."""
+        """Keep idle connections alive, expire presence states and retry parked updates; called every few seconds."""
         cutoff_s = now_s - self._settings.keepalive_s
         for session in self._fanout:
             heard = session.last_sent_s > cutoff_s
@@ -256,17 +263,17 @@ class Room:
 
     @property
     def is_lost(self) -> bool:
-        """Whether it has lost its journal, and with it edits: it takes nobody any more."""
+        """Whether the document was deleted or its journal failed; the room then refuses new sessions."""
         return self._clients.lost is not None
 
     @property
     def holds_last_copy(self) -> bool:
-        """Whether it holds back what the log has lost: nobody else may have it."""
+        """Whether the room may hold the only copy of entries that the log has lost."""
         return self._intake.early_entries.is_last_copy
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing is pending, unsaved or being folded."""
+        """Whether nothing is pending, unsaved, being compacted or being read."""
         is_read = self._follower is None or not self._follower.is_busy
         is_quiet = not self._compactor.is_busy and self._metadata.is_idle
         return not self._flush.is_pending and self._append_queue.is_idle and is_quiet and is_read
@@ -277,12 +284,12 @@ class Room:
         await self._append_queue.settled()
 
     async def close(self) -> None:
-        """Make everything durable, leave a snapshot if that is worth it, and give the memory back."""
+        """Make everything durable, write a snapshot if one is worthwhile, and stop all tasks."""
         await self.settled()
         await self._metadata.close()
         await self._compactor.close()
         while self._flush.is_pending or not self._append_queue.is_idle:
-            await self.settled()  # while the snapshot was made the log has lost what this room may be the last to hold
+            await self.settled()  # during the snapshot the log has lost entries of which this may be the only copy
         if self._follower is not None:
             await self._follower.stop()
         self._let_go()
@@ -293,7 +300,7 @@ class Room:
         self._append_queue.retire()
 
     async def abandon(self) -> None:
-        """Drop what is not durable: only for a document that has been deleted or a process that must end."""
+        """Stop without saving: only for a room that is lost or cannot be closed."""
         if self._follower is not None:
             await self._follower.stop()
         await self._append_queue.stop()

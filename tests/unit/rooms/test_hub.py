@@ -335,14 +335,14 @@ async def test_v7_a_deleted_document_ends_its_sessions_and_lives_again_when_rest
         author = Author(1)
         ana.update(author.type("é"))
         await w.flushed()
-        await w.hub.journal.delete(DOCUMENT)
+        await w.hub.journal.directory.delete(DOCUMENT)
         ana.update(author.type("late"))
         await w.flushed()
         assert ana.transport.closed is not None
         assert ana.transport.closed[0] == 4404
         with pytest.raises(DocumentDeletedError):
             await w.hub.open(DOCUMENT)
-        await w.hub.journal.restore(DOCUMENT)
+        await w.hub.journal.directory.restore(DOCUMENT)
         assert await text_in(w) == "é"
         ana.connection.closed(4404)  # later than its room was replaced
         await turns(4)
@@ -477,10 +477,10 @@ async def test_hu5_a_document_that_is_deleted_while_it_is_opened_is_not_there(mo
             go_on.clear()
             opening = asyncio.create_task(w.hub.open(DOCUMENT))
             await read.wait()
-            await w.hub.journal.delete(DOCUMENT)
+            await w.hub.journal.directory.delete(DOCUMENT)
             w.hub.deleted(DOCUMENT)
             if is_restored:
-                await w.hub.journal.restore(DOCUMENT)
+                await w.hub.journal.directory.restore(DOCUMENT)
                 go_on.set()
                 room = await opening
                 assert text_of(room.document.merged()) == "é🦊"
@@ -489,4 +489,4 @@ async def test_hu5_a_document_that_is_deleted_while_it_is_opened_is_not_there(mo
                 go_on.set()
                 with pytest.raises(DocumentDeletedError):
                     await opening
-                await w.hub.journal.restore(DOCUMENT)
+                await w.hub.journal.directory.restore(DOCUMENT)

@@ -43,7 +43,7 @@ class Titled:
 
 
 async def listed(here: World, document: DocumentId = DOCUMENT) -> tuple[Any, Any, Any]:
-    info = await here.hub.journal.info(document)
+    info = await here.hub.journal.directory.info(document)
     return (None, None, None) if info is None else (info.title, info.kind, info.schema)
 
 
@@ -86,7 +86,7 @@ async def test_mi3_the_first_edit_in_a_room_has_it_read() -> None:
         client.connection.closed(1000)
         here.hub.tick(1e12)
         await until(lambda: DOCUMENT not in here.hub.rooms)
-        await here.hub.journal.set_info(DOCUMENT, title="stale", kind=None)
+        await here.hub.journal.directory.set_info(DOCUMENT, title="stale", kind=None)
         client = await here.yws()
         client.update(titled.say(other=1))
         await settled(here)
@@ -95,7 +95,7 @@ async def test_mi3_the_first_edit_in_a_room_has_it_read() -> None:
 
 async def test_a_document_without_meta_keeps_what_the_listing_says() -> None:
     async with world() as here:
-        await here.hub.journal.set_info(DOCUMENT, title="from the host app", kind="note")
+        await here.hub.journal.directory.set_info(DOCUMENT, title="from the host app", kind="note")
         client, author = await here.yws(), Author(6)
         client.update(author.type("a"))
         await settled(here)
@@ -111,7 +111,7 @@ async def test_mi4_a_journal_that_is_away_gets_it_later(monkeypatch: pytest.Monk
         client, titled = await here.yws(), Titled()
         client.update(titled.say(title="é"))
         await settled(here)
-        real, failures = here.hub.journal.set_info, []
+        real, failures = here.hub.journal.directory.set_info, []
 
         async def away(*args: Any, **kwargs: Any) -> None:
             if len(failures) < 3:
@@ -119,7 +119,7 @@ async def test_mi4_a_journal_that_is_away_gets_it_later(monkeypatch: pytest.Monk
                 raise JournalUnavailableError("away")
             await real(*args, **kwargs)
 
-        monkeypatch.setattr(here.hub.journal, "set_info", away)
+        monkeypatch.setattr(here.hub.journal.directory, "set_info", away)
         client.update(titled.say(title="ü"))
         await settled(here)
         assert len(failures) == 3
@@ -191,20 +191,20 @@ async def test_mi6_a_schema_that_grows_on_another_replica_ends_them_too(monkeypa
         await until(lambda: here.room._metadata._meta is not None and here.room._metadata.is_idle)
         assert old.transport.closed is None
         written: list[object] = []
-        real = here.journal.set_info
+        real = here.journal.directory.set_info
 
         async def note(*args: Any, **kwargs: Any) -> None:
             written.append(args)
             await real(*args, **kwargs)
 
-        monkeypatch.setattr(here.journal, "set_info", note)
+        monkeypatch.setattr(here.journal.directory, "set_info", note)
         new.update(titled.say(schema=2))
         await until(lambda: old.transport.closed is not None)
         assert old.transport.closed is not None
         assert old.transport.closed[0] == 4409
         assert new.transport.closed is None
         await until(lambda: here.room._metadata.is_idle and there.room._metadata.is_idle)
-        info = await there.journal.info(DOCUMENT)
+        info = await there.journal.directory.info(DOCUMENT)
         assert info is not None
         assert info.schema == 2
         assert written == []  # MI1: by the one that took the edit

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from raffia.errors import JournalUnavailableError
 from raffia.journal.redis.engine import Argument, Command, Engine, Lane, Reply
 from raffia.journal.redis.keys import FORMAT, Keys
 from raffia.journal.redis.replies import all_checked, checked, parts, status, too_new
@@ -62,10 +63,11 @@ class Base:
         now_ms: the clock of documents, Unix time in milliseconds.
         replica: this journal's name among all replicas.
         publish: the command that publishes: `SPUBLISH` on a cluster.
+        is_open: whether the journal is entered.
         stats: counters.
     """
 
-    __slots__ = ("engine", "keys", "now_ms", "publish", "replica", "stats")
+    __slots__ = ("engine", "is_open", "keys", "now_ms", "publish", "replica", "stats")
 
     def __init__(self, engine: Engine, keys: Keys, now_ms: Callable[[], int], replica: str) -> None:
         self.engine = engine
@@ -73,7 +75,17 @@ class Base:
         self.now_ms = now_ms
         self.replica = replica
         self.publish = "SPUBLISH" if engine.is_cluster else "PUBLISH"
+        self.is_open = False
         self.stats = RedisStats()
+
+    def check_open(self) -> None:
+        """Raise unless the journal is entered.
+
+        Raises:
+            JournalUnavailableError: it is not.
+        """
+        if not self.is_open:
+            raise JournalUnavailableError("the journal is closed")
 
     async def run(self, *commands: tuple[Argument, ...]) -> Sequence[Reply]:
         """Run commands whose second word is their key; raises the first error."""

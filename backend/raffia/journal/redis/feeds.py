@@ -26,7 +26,7 @@ from raffia.journal.protocol import Entry, Folded, Followed, Gap, Reset
 from raffia.journal.redis.base import Base, Seen
 from raffia.journal.redis.channels import Channels
 from raffia.journal.redis.engine import Command, Reply
-from raffia.journal.redis.feed import Feed, Follower
+from raffia.journal.redis.feed import Feed, FeedReader
 from raffia.journal.redis.keys import nonce_of, position_of, sequence_of
 from raffia.journal.redis.pages import Page, judge, reading
 from raffia.journal.redis.replies import deleted, parts
@@ -256,13 +256,13 @@ class Feeds:
         self._seen.reset(feed.document, turn.position if feed.cursor is None else feed.cursor)
 
     def _tell(self, feed: Feed, item: Followed) -> None:
-        for follower in feed.followers:
-            follower.put(item, self._limit)
+        for reader in feed.readers:
+            reader.put(item, self._limit)
 
     def _end(self, feed: Feed, error: RaffiaError) -> None:
-        for follower in feed.followers:
-            follower.error = error
-            follower.wake.set()
+        for reader in feed.readers:
+            reader.error = error
+            reader.wake.set()
 
     # reading
 
@@ -383,87 +383,65 @@ class Feeds:
     # following
 
     async def follow(self, document: DocumentId, after: Position) -> AsyncIterator[Followed]:
-        """Yield the entries after a position and what comes (J15)."""
+        """Yield the entries after a position, existing and future ones (J15)."""
         feed = self._feeds.get(document)
         if feed is None:
             feed = self._feeds[document] = Feed(document)
             self._seen.followed.add(document)
             self._channels.open(self._base.keys.channel(document), document, self)
-        follower = Follower()
-        feed.followers.append(follower)
-        last = after
+        reader = FeedReader(after)
+        feed.readers.append(reader)
         try:
-            # Heard first, read second: what is appended meanwhile comes both ways and is dropped once (RF5).
-            for _ in range(_CATCH_UPS):
-                async for found in self._catch_up(feed, last):
-                    last = _position(found)
-                    if isinstance(found, Reset):
-                        self._reset_told(feed, found)
-                    yield found
-                if feed.cursor is None:
-                    feed.cursor = last
-                    self._seen.advance(document, last)
-                    if feed.was_confirmed:
-                        self._must_read(feed)
-                    self._replay(feed)
-                if sequence_of(feed.cursor) <= sequence_of(last) or feed.cursor == last:
-                    break
-                if follower.items:
-                    break  # the loop below reads again where these do not follow on
-            else:
-                self._must_read(feed)  # it is ahead of its log: that was cut
+            # Subscribed first, read second: what is appended meanwhile comes both ways and is dropped once (RF5).
+            async for item in self._join(feed, reader):
+                yield item
             while True:
-                while follower.items and follower.error is None and follower.lost is None:
-                    item = follower.items.popleft()
-                    if isinstance(item, Entry):
-                        if item.position <= last:
-                            continue
-                        if sequence_of(item.position) != sequence_of(last) + 1:
-                            async for missing in self._catch_up(feed, last):
-                                last = _position(missing)
-                                if isinstance(missing, Reset):
-                                    self._reset_told(feed, missing)
-                                yield missing
-                            if item.position <= last:
-                                continue
-                    elif isinstance(item, Gap):
-                        if item.upto <= last:
-                            continue
-                        item = Gap(last, item.upto)
-                    if not isinstance(item, Folded):
-                        last = _position(item)
-                    if isinstance(item, Reset):
-                        self._reset_told(feed, item)
-                    yield item
-                if follower.error is not None:
-                    raise type(follower.error)(*follower.error.args)
-                if follower.lost is not None:
-                    lost, is_reset = follower.lost, follower.lost_is_reset
-                    follower.lost, follower.lost_is_reset = None, False
-                    if is_reset or lost > last:
-                        turn = Reset(lost) if is_reset else Gap(last, lost)
-                        if isinstance(turn, Reset):
-                            self._reset_told(feed, turn)
-                        last = lost
-                        yield turn
-                    continue
-                await follower.wake.wait()
-                follower.wake.clear()
+                item = await reader.next()
+                if isinstance(item, Entry) and sequence_of(item.position) != sequence_of(reader.last) + 1:
+                    async for missing in self._catch_up(feed, reader):
+                        yield missing
+                    if item.position <= reader.last:
+                        continue
+                yield self._told(feed, reader, item)
         finally:
-            feed.followers.remove(follower)
-            if not feed.followers and self._feeds.get(document) is feed:
+            feed.readers.remove(reader)
+            if not feed.readers and self._feeds.get(document) is feed:
                 del self._feeds[document]
                 self._seen.followed.discard(document)
                 self._behind.pop(document, None)
                 self._away.pop(document, None)
                 self._channels.close(self._base.keys.channel(document), self)
 
-    async def _catch_up(self, feed: Feed, after: Position) -> AsyncIterator[Entry | Gap | Reset]:
-        """Read the log for one follower, up to its end."""
+    async def _join(self, feed: Feed, reader: FeedReader) -> AsyncIterator[Followed]:
+        """Bring a new reader up to the cursor, or set the cursor where the first reader is."""
+        for _ in range(_CATCH_UPS):
+            async for item in self._catch_up(feed, reader):
+                yield item
+            if feed.cursor is None:
+                feed.cursor = reader.last
+                self._seen.advance(feed.document, reader.last)
+                if feed.was_confirmed:
+                    self._must_read(feed)
+                self._replay(feed)
+            if sequence_of(feed.cursor) <= sequence_of(reader.last) or feed.cursor == reader.last:
+                return
+            if reader.items:
+                return  # `follow` reads again where these do not follow on
+        self._must_read(feed)  # the cursor is ahead of its log: that was cut
+
+    def _told(self, feed: Feed, reader: FeedReader, item: Followed) -> Followed:
+        """Note that a reader gets an item in this very turn."""
+        reader.note(item)
+        if isinstance(item, Reset):
+            self._reset_told(feed, item)
+        return item
+
+    async def _catch_up(self, feed: Feed, reader: FeedReader) -> AsyncIterator[Followed]:
+        """Read the log for one reader, from where it is to the end."""
         is_doubtful = False
         while True:
-            (reply,) = await self._base.engine.run_scripts([reading(self._base.keys, feed.document, after)])
-            page = judge(feed.document, after, reply, folded_is_gap=True)
+            (reply,) = await self._base.engine.run_scripts([reading(self._base.keys, feed.document, reader.last)])
+            page = judge(feed.document, reader.last, reply, folded_is_gap=True)
             if page.is_doubtful and not page.entries and not is_doubtful:
                 is_doubtful = True
                 continue
@@ -472,19 +450,13 @@ class Feeds:
                 turn = Reset(page.last)
             is_doubtful = False
             if turn is not None:
-                after = _position(turn)
-                yield turn
+                yield self._told(feed, reader, turn)
             for position, payload in page.entries:
                 own = feed.own.get(nonce_of(position))
                 batch = own[0] if own is not None else _decoded(feed.document, position, payload)
-                after = position
-                yield Entry(position, batch)
+                yield self._told(feed, reader, Entry(position, batch))
             if not page.has_more:
                 return
-
-
-def _position(item: Entry | Gap | Reset) -> Position:
-    return item.upto if isinstance(item, Gap) else item.position
 
 
 def _decoded(document: DocumentId, position: Position, payload: bytes) -> Batch:

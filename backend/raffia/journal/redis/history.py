@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 from raffia.errors import ForbiddenError, JournalUnavailableError, QuarantinedError, RaffiaError
 from raffia.journal import history
 from raffia.journal.history import Stone
-from raffia.journal.protocol import Entry, Window
+from raffia.journal.protocol import Entry, History, Window
 from raffia.journal.redis.base import KEEP_MS, Base
 from raffia.journal.redis.blobs import GoneError, read_blob
 from raffia.journal.redis.compaction import read_segments, segments_of, trim
@@ -41,7 +41,7 @@ class _Head(NamedTuple):
     complete_from: Position
 
 
-class RedisHistory:
+class RedisHistory(History):
     """The history of the documents of one journal."""
 
     def __init__(self, base: Base, *, retention_ms: int) -> None:
@@ -50,6 +50,7 @@ class RedisHistory:
 
     async def at(self, document: DocumentId, time_ms: int) -> list[bytes]:
         """Rebuild a moment (J9)."""
+        self._base.check_open()
 
         async def read(head: _Head) -> list[bytes]:
             kept = await stones(self._base, document)
@@ -71,8 +72,9 @@ class RedisHistory:
 
         return await self._steady(document, read)
 
-    async def history(self, document: DocumentId, since_ms: int) -> list[Window]:
-        """List who did something when."""
+    async def windows(self, document: DocumentId, since_ms: int = 0) -> list[Window]:
+        """List who edited when."""
+        self._base.check_open()
 
         async def read(head: _Head) -> list[Window]:
             found = await segments_of(self._base, document, since_ms, "+inf")

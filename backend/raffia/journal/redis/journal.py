@@ -1,7 +1,7 @@
 """The journal of many replicas. Every document is a log in Redis; replicas tell each other of entries on its channel.
 
-Modules: `writer` appends, `feeds` hands on what comes, `loading` reads whole documents, `compaction` and `past` fold
-and keep history, `versions` and `listing` do what their names say, `bus` carries presence. Rules: J1-J20 of
+Modules: `writer` appends, `feeds` hands on what comes, `loading` reads whole documents, `compaction` and `history` fold
+and keep history, the other nouns do what their names say, `bus` carries presence. Rules: J1-J20 of
 `raffia.journal.protocol`, RKY1-RKY3 of `keys`, and those at the heads of these modules.
 
 Rules (tests quote these ids):
@@ -15,48 +15,34 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 from raffia.errors import JournalUnavailableError, SettingsError
 from raffia.journal import history
 from raffia.journal.follow import FOLLOW_ENTRIES
-from raffia.journal.protocol import (
-    TRASH_MS,
-    Clear,
-    DocumentInfo,
-    Followed,
-    JournalStats,
-    Links,
-    Listing,
-    Loaded,
-    Revocations,
-    Snapshot,
-    Version,
-    VersionInfo,
-    Window,
-)
+from raffia.journal.protocol import TRASH_MS, Followed, Journal, JournalStats, Loaded, Snapshot
 from raffia.journal.redis.base import Base, RedisStats, Seen
 from raffia.journal.redis.bus import BEAT_S, RedisBus
 from raffia.journal.redis.channels import Channels
 from raffia.journal.redis.compaction import Compaction
+from raffia.journal.redis.directory import RedisDirectory
 from raffia.journal.redis.edited_index import EditedIndex
 from raffia.journal.redis.engine import Command, Engine
 from raffia.journal.redis.feeds import Feeds
 from raffia.journal.redis.history import RedisHistory
 from raffia.journal.redis.keys import FORMAT, Keys, sequence_of
-from raffia.journal.redis.listing import Directory
-from raffia.journal.redis.listing_pages import ListingPages
+from raffia.journal.redis.links import RedisShareLinks
 from raffia.journal.redis.loading import load
 from raffia.journal.redis.replies import checked, error_of, too_new
-from raffia.journal.redis.revoked import RedisRevocations
-from raffia.journal.redis.versions import Versions
+from raffia.journal.redis.revocations import RedisRevocations
+from raffia.journal.redis.versions import RedisVersions
 from raffia.journal.redis.writer import Writer
-from raffia.journal.search import Order, Where
 from raffia.runtime.logs import get_logger
-from raffia.types import Batch, DocumentId, Position, Revocation
+from raffia.runtime.metrics import Metrics
+from raffia.types import Batch, DocumentId, Position
 
 log = get_logger("raffia.journal")
 
@@ -68,7 +54,7 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class RedisJournal:
+class RedisJournal(Journal):
     """`Journal` in Redis, shared by all replicas that use the same prefix.
 
     Args:
@@ -108,21 +94,32 @@ class RedisJournal:
         self._recent = EditedIndex(self._base)
         self._writer = Writer(self._base, self._seen, self._feeds, self.stats, self._recent)
         self._compactor = Compaction(self._base, self._seen, retention_ms=retention_ms, fold=fold)
-        self._past = RedisHistory(self._base, retention_ms=retention_ms)
-        self._versions = Versions(self._base)
-        self._directory = Directory(self._base, trash_ms=trash_ms)
-        self._revoked = RedisRevocations(self._base, self._channels)
-        self.bus = RedisBus(self._base, self._channels, beat_s=beat_s)
+        self.history: RedisHistory = RedisHistory(self._base, retention_ms=retention_ms)
+        self.versions = RedisVersions(self._base)
+        self.directory: RedisDirectory = RedisDirectory(self._base, self._writer, self._feeds, trash_ms=trash_ms)
+        self.links = RedisShareLinks(self._base)
+        self.revocations: RedisRevocations = RedisRevocations(self._base, self._channels)
+        self.bus: RedisBus = RedisBus(self._base, self._channels, beat_s=beat_s)
         self._stack: AsyncExitStack | None = None
 
     @property
     def redis_stats(self) -> RedisStats:
-        """Counters of what is special to Redis."""
+        """Counters of what only this journal does."""
         return self._base.stats
 
     async def warnings(self) -> list[str]:
-        """What Redis may lose by the way it is set up, a sentence each."""
+        """Return what Redis may lose because of how it is set up, a sentence each."""
         return await self._engine.warnings()
+
+    def export(self, metrics: Metrics) -> None:
+        """Write the counters of Redis into the metrics."""
+        stats = self._base.stats
+        metrics.redis_gaps = stats.gaps
+        metrics.redis_resyncs = stats.resyncs
+        metrics.redis_reconnects = stats.reconnects
+        metrics.redis_epoch_changes = stats.epoch_changes
+        metrics.redis_lag_s = stats.lag_s
+        metrics.redis_presence_dropped = stats.presence_dropped
 
     async def __aenter__(self) -> Self:
         """Open it."""
@@ -136,14 +133,15 @@ class RedisJournal:
                 ) from error
             self._feeds.start()
             stack.push_async_callback(self._feeds.stop)
-            self._revoked.start()
-            stack.callback(self._revoked.stop)
+            self.revocations.start()
+            stack.callback(self.revocations.stop)
             await stack.enter_async_context(self.bus)
             self._recent.start()
             stack.push_async_callback(self._recent.stop)
             self._writer.start()
             stack.push_async_callback(self._writer.stop)
             self._stack = stack.pop_all()
+            self._base.is_open = True
         return self
 
     async def __aexit__(
@@ -151,6 +149,7 @@ class RedisJournal:
     ) -> None:
         """Append what waits, and close (J17)."""
         stack, self._stack = self._stack, None
+        self._base.is_open = False
         if stack is not None:
             await stack.aclose()
         self._seen.clear()
@@ -170,13 +169,9 @@ class RedisJournal:
         if isinstance(reply, BaseException):
             log.warning("Redis takes no writes", detail=str(error_of(reply)))
 
-    def _check_open(self) -> None:
-        if self._stack is None:
-            raise JournalUnavailableError("the journal is closed")
-
     async def healthy(self) -> None:
         """Write something (RJ2)."""
-        self._check_open()
+        self._base.check_open()
         key = self._base.keys.probe
         (reply,) = await self._engine.run([Command(key, ("SET", key, self._base.replica))])
         checked(reply)
@@ -189,7 +184,7 @@ class RedisJournal:
 
     async def load(self, document: DocumentId) -> Loaded:
         """Read a document."""
-        self._check_open()
+        self._base.check_open()
         before = self._seen.get(document)
         loaded = await load(self._base, document)
         self.stats.loads += 1
@@ -224,132 +219,22 @@ class RedisJournal:
         return self._follow(document, after)
 
     async def _follow(self, document: DocumentId, after: Position) -> AsyncIterator[Followed]:
-        self._check_open()
+        self._base.check_open()
         async for item in self._feeds.follow(document, after):
             yield item
 
     async def compact(self, document: DocumentId, snapshot: Snapshot, upto: Position) -> None:
         """Put a snapshot in the place of entries."""
-        self._check_open()
+        self._base.check_open()
         if await self._compactor.compact(document, snapshot, upto):
             self.stats.compactions += 1
-            await self._past.prune(document)
+            await self.history.prune(document)
         else:
             self._feeds.check(document)  # perhaps because the log was cut
 
-    async def at(self, document: DocumentId, time_ms: int) -> list[bytes]:
-        """Rebuild a moment."""
-        self._check_open()
-        return await self._past.at(document, time_ms)
-
-    async def history(self, document: DocumentId, since_ms: int = 0) -> list[Window]:
-        """List who did something when."""
-        self._check_open()
-        return await self._past.history(document, since_ms)
-
-    # versions
-
-    async def save_version(
-        self, document: DocumentId, state: bytes, *, time_ms: int, authors: Sequence[str] = (), name: str | None = None
-    ) -> VersionInfo:
-        """Keep a state."""
-        self._check_open()
-        return await self._versions.save(document, state, time_ms=time_ms, authors=authors, name=name)
-
-    async def versions(self, document: DocumentId) -> list[VersionInfo]:
-        """List them, newest first."""
-        self._check_open()
-        return await self._versions.all(document)
-
-    async def version(self, document: DocumentId, version: int) -> Version:
-        """Read one."""
-        self._check_open()
-        return await self._versions.get(document, version)
-
-    async def rename_version(self, document: DocumentId, version: int, name: str | None) -> VersionInfo:
-        """Name one."""
-        self._check_open()
-        return await self._versions.rename(document, version, name)
-
-    async def delete_version(self, document: DocumentId, version: int) -> None:
-        """Drop one."""
-        self._check_open()
-        await self._versions.drop(document, version)
-
-    # listing and deletion
-
-    async def set_info(
-        self, document: DocumentId, *, title: str | None, kind: str | None, schema: int | None = None
-    ) -> None:
-        """Mirror title, kind and schema."""
-        self._check_open()
-        await self._directory.set_info(document, title=title, kind=kind, schema=schema)
-
-    async def add_link(self, document: DocumentId, can: Literal["read", "edit"], time_ms: int) -> Links:
-        """Note that there is a link."""
-        self._check_open()
-        return await self._directory.change_links(document, can, time_ms)
-
-    async def reset_links(self, document: DocumentId) -> Links:
-        """Begin a new generation."""
-        self._check_open()
-        return await self._directory.change_links(document, "reset", 0)
-
-    async def info(self, document: DocumentId) -> DocumentInfo | None:
-        """Look one up."""
-        self._check_open()
-        return (await self._directory.infos([document]))[0]
-
-    async def documents(
-        self,
-        *,
-        prefix: str = "",
-        after: str = "",
-        limit: int = 100,
-        deleted: bool = False,
-        order: Order = "name",
-        where: Where | None = None,
-    ) -> Listing:
-        """List them."""
-        self._check_open()
-        pages = ListingPages(self._base, self._directory, prefix, deleted=deleted, order=order, where=where)
-        return await pages.page(after, limit)
-
-    async def delete(self, document: DocumentId) -> None:
-        """Set the tombstone."""
-        self._check_open()
-        await self._writer.settled(document)
-        await self._directory.delete(document)
-        self._feeds.check(document)
-
-    async def restore(self, document: DocumentId) -> None:
-        """Take the tombstone away."""
-        self._check_open()
-        await self._directory.restore(document)
-
-    def on_purged(self, clear: Clear) -> None:
-        """Say what removes what is kept elsewhere."""
-        self._directory.clear = clear
-
     async def prune(self) -> None:
         """Drop what is past its retention."""
-        self._check_open()
-        await self._past.prune_due()
-        await self._directory.purge_due()
-        await self._revoked.forget()
-
-    # revocations
-
-    async def revoke(self, revocation: Revocation) -> None:
-        """Keep a revocation."""
-        self._check_open()
-        await self._revoked.revoke(revocation)
-
-    async def revocations(self, mark: bytes | None = None) -> Revocations | None:
-        """All that are kept."""
-        self._check_open()
-        return await self._revoked.all(mark)
-
-    def on_revoked(self, heard: Callable[[], None]) -> None:
-        """Say who is told of others'."""
-        self._revoked.on_revoked(heard)
+        self._base.check_open()
+        await self.history.prune_due()
+        await self.directory.purge_due()
+        await self.revocations.forget()

@@ -11,13 +11,12 @@ Rules (tests quote these ids):
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from raffia.errors import DocumentDeletedError, ForbiddenError, JournalUnavailableError, RaffiaError
-from raffia.journal.protocol import Clear, DocumentInfo, Links, cleared
+from raffia.journal.protocol import Clear, DocumentInfo, cleared
 from raffia.journal.redis.base import Base, optional
 from raffia.journal.redis.engine import Argument, Command
 from raffia.journal.redis.keys import FORMAT, position_of
+from raffia.journal.redis.links import links_of
 from raffia.journal.redis.records import blob_of
 from raffia.journal.redis.replies import all_checked, pairs, parts, texts, too_new
 from raffia.runtime.logs import get_logger
@@ -47,8 +46,8 @@ _INFO = (
 )
 
 
-class Directory:
-    """The listing of one journal."""
+class RedisListing:
+    """The listing of one journal, and what is done to the documents in it."""
 
     def __init__(self, base: Base, *, trash_ms: int) -> None:
         self._base = base
@@ -65,13 +64,6 @@ class Directory:
             await base.run(("ZADD", keys.documents, 0, document))
             await base.run(("ZADD", keys.edited, "NX", base.now_ms(), document))
             await base.run(("HSET", keys.meta(document), "listed", 1))
-
-    async def change_links(self, document: DocumentId, change: str, time_ms: int) -> Links:
-        """Add a link (`read`, `edit`), or `reset` all."""
-        word, found = await self._base.ask("links", document, [self._base.keys.meta(document)], [change, time_ms])
-        if word == b"missing":
-            raise ForbiddenError(f"there is no document {document}")
-        return _links(found)
 
     async def infos(self, documents: list[DocumentId]) -> list[DocumentInfo | None]:
         """Look documents up."""
@@ -210,14 +202,5 @@ def _info(document: DocumentId, found: list[bytes | None]) -> DocumentInfo | Non
         history_bytes=int(history or 0),
         updated_by=updated_by.decode() if updated_by else None,
         schema=None if schema is None else int(schema),
-        links=_links(links),
-    )
-
-
-def _links(found: Sequence[bytes | None]) -> Links:
-    generation, read_ms, edit_ms = found
-    return Links(
-        int(generation or 0),
-        None if read_ms is None else int(read_ms),
-        None if edit_ms is None else int(edit_ms),
+        links=links_of(links),
     )

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from raffia.journal.protocol import DocumentInfo, Listing
 from raffia.journal.redis.base import Base
 from raffia.journal.redis.engine import Argument
-from raffia.journal.redis.listing import Directory
+from raffia.journal.redis.listing import RedisListing
 from raffia.journal.redis.replies import number, texts
 from raffia.journal.search import CHUNK, Order, Where, cursor_of, read_cursor
 from raffia.types import DocumentId
@@ -21,13 +21,13 @@ Listed = tuple[DocumentId, str]  # a name, and the cursor of a page that ends wi
 
 
 class ListingPages:
-    """One way to list; see `Journal.documents`."""
+    """One way to list; see `Directory.documents`."""
 
     def __init__(
-        self, base: Base, directory: Directory, prefix: str, *, deleted: bool, order: Order, where: Where | None
+        self, base: Base, listing: RedisListing, prefix: str, *, deleted: bool, order: Order, where: Where | None
     ) -> None:
         self._base = base
-        self._directory = directory
+        self._listing = listing
         self._prefix = prefix
         self._deleted = deleted
         self._by_name = order == "name"
@@ -79,7 +79,7 @@ class ListingPages:
         """What is to be shown of these; None for those that are not (LP1)."""
         allowed = self._where.allowed if self._where is not None else None
         wanted = [name for name in names if name.startswith(self._prefix) and (allowed is None or allowed(name))]
-        found = dict(zip(wanted, await self._directory.infos(wanted), strict=True))
+        found = dict(zip(wanted, await self._listing.infos(wanted), strict=True))
         return [self._shown(found.get(name)) for name in names]
 
     def _shown(self, info: DocumentInfo | None) -> DocumentInfo | None:
@@ -125,4 +125,4 @@ class ListingPages:
             return
         missing = texts(await self._base.script("unlisted", [keys.documents, keys.edited], []))
         for start in range(0, len(missing), CHUNK):
-            await self._directory.list_by_time([DocumentId(name.decode()) for name in missing[start : start + CHUNK]])
+            await self._listing.list_by_time([DocumentId(name.decode()) for name in missing[start : start + CHUNK]])

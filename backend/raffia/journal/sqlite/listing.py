@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from raffia.journal.protocol import DocumentInfo, Listing
+from raffia.journal.protocol import DocumentInfo, Links, Listing
 from raffia.journal.search import CHUNK, Order, Where, cursor_of, read_cursor
 from raffia.journal.sqlite.database import Database, Steps
-from raffia.journal.sqlite.read import INFO, info_of
+
+INFO = (
+    "name, created_ms, updated_ms, deleted_ms, purged, title, kind, last, snapshot_bytes, tail_bytes, history_bytes, "
+    "updated_by, schema, links_generation, link_read_ms, link_edit_ms"
+)
 
 
 class Pages:
@@ -82,3 +86,25 @@ class Pages:
             values = (*values, *read_cursor(after))
             select += f" AND ({self._time}, name) < (?, ?)"
         return database.rows(f"{select} ORDER BY {self._time} DESC, name DESC LIMIT ?", (*values, count))
+
+
+def info_of(row: tuple[Any, ...]) -> DocumentInfo:
+    """Read a row of `INFO`."""
+    name, created_ms, updated_ms, deleted_ms, purged, title, kind, last, *rest = row
+    snapshot, tail_, history_, updated_by, schema, *links = rest
+    return DocumentInfo(
+        document=name,
+        created_ms=created_ms,
+        updated_ms=updated_ms,
+        deleted_ms=deleted_ms,
+        purged=bool(purged),
+        title=title,
+        kind=kind,
+        position=last,
+        snapshot_bytes=snapshot,
+        tail_bytes=tail_,
+        history_bytes=history_,
+        updated_by=updated_by,
+        schema=schema,
+        links=Links(*links),
+    )

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from raffia.errors import ForbiddenError, InternalError, QuarantinedError
+from raffia.errors import InternalError, QuarantinedError
 from raffia.journal import history
 from raffia.journal.entries import decode_batch, decode_updates
 from raffia.journal.history import Segment, Splitter, Stone
 from raffia.journal.protocol import (
-    DocumentInfo,
     Entry,
-    Links,
     Loaded,
     Snapshot,
-    Version,
-    VersionInfo,
-    Window,
 )
 from raffia.journal.sqlite.database import SLICE_BYTES, Database, Steps, not_there
 from raffia.types import START, DocumentId, Position
@@ -27,10 +21,6 @@ from raffia.types import START, DocumentId, Position
 T = TypeVar("T")
 
 _ROWS = 256  # rows of one slice; their sizes count too
-INFO = (
-    "name, created_ms, updated_ms, deleted_ms, purged, title, kind, last, snapshot_bytes, tail_bytes, history_bytes, "
-    "updated_by, schema, links_generation, link_read_ms, link_edit_ms"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,128 +209,6 @@ def segments_of(
         if room <= 0:
             yield
             room = SLICE_BYTES
-
-
-def at(database: Database, document: DocumentId, time_ms: int) -> Steps[list[bytes]]:
-    """Read what merges to a moment (J9)."""
-
-    def read(head: Head) -> Steps[list[bytes]]:
-        start = history.start_of(stones(database, head.key), time_ms)
-        if start is None and head.complete_from:
-            raise history.out_of_reach(document, time_ms)
-        updates: list[bytes] = []
-        position = START
-        if start is not None:
-            position = start.upto
-            state, size = database.rows(
-                "SELECT state, state_bytes FROM snapshots WHERE document = ? AND upto = ?", (head.key, position)
-            )[0]
-            updates.append((yield from database.read_blob(state, size)))
-        kept: dict[int, Segment] = {}
-        yield from segments_of(
-            database, head.key, from_ms=0, to_ms=history.window(time_ms), position=position, into=kept
-        )
-        for segment in kept.values():
-            updates += segment.updates
-        rest: list[Entry] = []
-        yield from entries(database, head.key, head.folded.upto, head.last, rest.extend)
-        return updates + history.updates_until(rest, head.folded.time_ms, time_ms)
-
-    return (yield from steady(database, document, read))
-
-
-def windows(database: Database, document: DocumentId, since_ms: int) -> Steps[list[Window]]:
-    """List who did something when."""
-
-    def read(head: Head) -> Steps[list[Window]]:
-        found = [
-            Window(*row)
-            for row in database.rows(
-                "SELECT window_ms, author, bytes FROM segments WHERE document = ? AND window_ms >= ?",
-                (head.key, since_ms),
-            )
-        ]
-        splitter = Splitter(head.folded.time_ms)
-        yield from entries(database, head.key, head.folded.upto, head.last, splitter.add)
-        return history.windows(found, splitter.segments(), since_ms)
-
-    return (yield from steady(database, document, read))
-
-
-def version(database: Database, document: DocumentId, number: int) -> Steps[Version]:
-    """Read a version with its bytes."""
-    info, blob = version_row(database, document, number)
-    try:
-        state = yield from database.read_blob(blob, info.size_bytes)
-    except QuarantinedError:
-        version_row(database, document, number)  # dropped meanwhile: say that instead
-        raise
-    return Version(info, state)
-
-
-def version_row(database: Database, document: DocumentId, number: int) -> tuple[VersionInfo, int]:
-    """Look a version and its blob up."""
-    rows = database.rows(
-        "SELECT id, time_ms, authors, name, bytes, blob FROM versions WHERE document = ? AND id = ?",
-        (database.there(document), number),
-    )
-    if not rows:
-        raise ForbiddenError(f"{document} has no version {number}")
-    return _version_info(rows[0]), rows[0][5]
-
-
-def versions(database: Database, document: DocumentId) -> Steps[list[VersionInfo]]:
-    """List the versions, newest first."""
-    rows = database.rows(
-        "SELECT id, time_ms, authors, name, bytes FROM versions WHERE document = ? ORDER BY time_ms DESC, id DESC",
-        (database.there(document),),
-    )
-    yield
-    return [_version_info(row) for row in rows]
-
-
-def _version_info(row: tuple[Any, ...]) -> VersionInfo:
-    return VersionInfo(row[0], row[1], tuple(json.loads(row[2])), row[3], row[4])
-
-
-def purged(database: Database, *, key: int) -> Steps[list[tuple[int, DocumentId]]]:
-    """The next purged documents behind a key for which something may be kept elsewhere (J22)."""
-    rows = database.rows(
-        "SELECT key, name FROM documents WHERE deleted_ms IS NOT NULL AND purged AND NOT cleared AND key > ?"
-        " ORDER BY key LIMIT ?",
-        (key, _ROWS),
-    )
-    yield
-    return [(row[0], DocumentId(row[1])) for row in rows]
-
-
-def info(database: Database, document: DocumentId) -> Steps[DocumentInfo | None]:
-    """Look a document up."""
-    rows = database.rows(f"SELECT {INFO} FROM documents WHERE name = ?", (document,))  # noqa: S608 - our own columns
-    yield
-    return info_of(rows[0]) if rows else None
-
-
-def info_of(row: tuple[Any, ...]) -> DocumentInfo:
-    """A row of `INFO`."""
-    name, created_ms, updated_ms, deleted_ms, purged, title, kind, last, *rest = row
-    snapshot, tail_, history_, updated_by, schema, *links = rest
-    return DocumentInfo(
-        document=name,
-        created_ms=created_ms,
-        updated_ms=updated_ms,
-        deleted_ms=deleted_ms,
-        purged=bool(purged),
-        title=title,
-        kind=kind,
-        position=last,
-        snapshot_bytes=snapshot,
-        tail_bytes=tail_,
-        history_bytes=history_,
-        updated_by=updated_by,
-        schema=schema,
-        links=Links(*links),
-    )
 
 
 def probe(database: Database) -> Steps[None]:

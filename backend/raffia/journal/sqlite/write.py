@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from typing import Literal
+from collections.abc import Iterable, Sequence
 
-from raffia.errors import DocumentDeletedError
 from raffia.journal import history
 from raffia.journal.entries import encode_updates
 from raffia.journal.history import Segment
-from raffia.journal.protocol import Links, Snapshot, VersionInfo
-from raffia.journal.sqlite.database import Database, Putter, Steps, not_there
-from raffia.journal.sqlite.read import Tail, head_of, stones, version_row
+from raffia.journal.protocol import Snapshot
+from raffia.journal.sqlite.database import Database, Putter, Steps
+from raffia.journal.sqlite.read import Tail, head_of, stones
 from raffia.types import START, DocumentId, Position
 
 _ROWS = 500  # rows deleted in one slice
-
-# long jobs
 
 
 def compact(
@@ -197,7 +191,7 @@ def _prune_rows(database: Database, key: int, horizon_ms: int, keeps: bool) -> l
 
 def _purge(database: Database, key: int) -> Steps[None]:
     doomed = _drop_all(database, key)
-    doomed += _stage(database, "SELECT blob FROM versions WHERE document = ?", (key,))
+    doomed += stage(database, "SELECT blob FROM versions WHERE document = ?", (key,))
     database.execute("DELETE FROM versions WHERE document = ?", (key,))
     database.execute(
         "UPDATE documents SET purged = 1, title = NULL, kind = NULL, schema = NULL, updated_by = NULL, folded = last,"
@@ -210,7 +204,8 @@ def _purge(database: Database, key: int) -> Steps[None]:
     yield from _clean(database, key, last, doomed)
 
 
-def _stage(database: Database, sql: str, values: Iterable[object]) -> list[int]:
+def stage(database: Database, sql: str, values: Iterable[object]) -> list[int]:
+    """Put the blobs that a query names into `staging`, to be dropped later; return them."""
     blobs = [blob for (blob,) in database.rows(sql, values) if blob]
     for blob in blobs:
         database.execute("INSERT OR IGNORE INTO staging (blob) VALUES (?)", (blob,))
@@ -220,7 +215,7 @@ def _stage(database: Database, sql: str, values: Iterable[object]) -> list[int]:
 def _drop_segments(database: Database, ids: Sequence[int]) -> list[int]:
     doomed = []
     for id_ in ids:
-        doomed += _stage(database, "SELECT blob FROM segments WHERE id = ?", (id_,))
+        doomed += stage(database, "SELECT blob FROM segments WHERE id = ?", (id_,))
         database.execute("DELETE FROM segments WHERE id = ?", (id_,))
     return doomed
 
@@ -230,7 +225,7 @@ def _drop_snapshots(database: Database, key: int, uptos: Sequence[Position]) -> 
     for upto in uptos:
         for column in ("state", "aside"):
             sql = f"SELECT {column} FROM snapshots WHERE document = ? AND upto = ?"  # noqa: S608 - a column of ours
-            doomed += _stage(database, sql, (key, upto))
+            doomed += stage(database, sql, (key, upto))
         database.execute("DELETE FROM snapshots WHERE document = ? AND upto = ?", (key, upto))
     return doomed
 
@@ -250,132 +245,6 @@ def _count(database: Database, key: int) -> None:
            WHERE key = ?""",
         (key,),
     )
-
-
-def save_version(
-    database: Database, document: DocumentId, state: bytes, *, time_ms: int, authors: Sequence[str], name: str | None
-) -> Steps[VersionInfo]:
-    """Keep a state (J12)."""
-    database.there(document)
-    putter = Putter(database)
-    try:
-        blob = yield from putter.put(state)
-        key = database.there(document)
-        putter.keep()
-        cursor = database.execute(
-            "INSERT INTO versions (document, time_ms, authors, name, blob, bytes) VALUES (?,?,?,?,?,?)",
-            (key, time_ms, json.dumps(list(authors)), name, blob, len(state)),
-        )
-        yield  # the commit: when it fails, the job is closed here
-    except BaseException:
-        putter.failed()
-        raise
-    return VersionInfo(cursor.lastrowid or 0, time_ms, tuple(authors), name, len(state))
-
-
-def delete_version(database: Database, document: DocumentId, number: int) -> Steps[None]:
-    """Drop a version."""
-    _, blob = version_row(database, document, number)
-    _stage(database, "SELECT blob FROM versions WHERE id = ?", (number,))
-    database.execute("DELETE FROM versions WHERE id = ?", (number,))
-    yield
-    try:
-        yield from database.drop_blobs([blob])
-    except BaseException:
-        database.abandoned.append(blob)
-        raise
-
-
-# short calls
-
-
-def rename_version(document: DocumentId, number: int, name: str | None) -> Callable[[Database], VersionInfo]:
-    """Name a version."""
-
-    def run(database: Database) -> VersionInfo:
-        found, _ = version_row(database, document, number)
-        database.execute("UPDATE versions SET name = ? WHERE id = ?", (name, number))
-        return replace(found, name=name)
-
-    return run
-
-
-def set_info(
-    document: DocumentId, title: str | None, kind: str | None, schema: int | None, now_ms: int
-) -> Callable[[Database], None]:
-    """Mirror title, kind and schema (J13)."""
-
-    def run(database: Database) -> None:
-        known = database.living(document) or database.create(document, now_ms)
-        database.execute(
-            "UPDATE documents SET title = ?, kind = ?, schema = ? WHERE key = ?", (title, kind, schema, known.key)
-        )
-
-    return run
-
-
-_LINKS = "SELECT links_generation, link_read_ms, link_edit_ms FROM documents WHERE key = ?"
-
-
-def add_link(document: DocumentId, can: Literal["read", "edit"], time_ms: int) -> Callable[[Database], Links]:
-    """Note that there is a link."""
-    column = {"read": "link_read_ms", "edit": "link_edit_ms"}[can]
-    sql = f"UPDATE documents SET {column} = coalesce({column}, ?) WHERE key = ?"  # noqa: S608 - a column of ours
-
-    def run(database: Database) -> Links:
-        key = database.there(document)
-        database.execute(sql, (time_ms, key))
-        return Links(*database.rows(_LINKS, (key,))[0])
-
-    return run
-
-
-def reset_links(document: DocumentId) -> Callable[[Database], Links]:
-    """Begin a new generation of links."""
-
-    def run(database: Database) -> Links:
-        key = database.there(document)
-        database.execute(
-            "UPDATE documents SET links_generation = links_generation + 1, link_read_ms = NULL, link_edit_ms = NULL"
-            " WHERE key = ?",
-            (key,),
-        )
-        return Links(*database.rows(_LINKS, (key,))[0])
-
-    return run
-
-
-def delete(document: DocumentId, now_ms: int) -> Callable[[Database], None]:
-    """Set the tombstone (J14)."""
-
-    def run(database: Database) -> None:
-        known = database.known(document) or database.create(document, now_ms)
-        database.execute(
-            "UPDATE documents SET deleted_ms = ? WHERE key = ? AND deleted_ms IS NULL", (now_ms, known.key)
-        )
-        known.deleted = True
-
-    return run
-
-
-def restore(document: DocumentId) -> Callable[[Database], None]:
-    """Take the tombstone away (J14)."""
-
-    def run(database: Database) -> None:
-        known = database.known(document)
-        if known is None:
-            raise not_there(document)
-        if database.rows("SELECT purged FROM documents WHERE key = ?", (known.key,)) == [(1,)]:
-            raise DocumentDeletedError(f"document {document} was deleted, and its content has been purged")
-        database.execute("UPDATE documents SET deleted_ms = NULL WHERE key = ?", (known.key,))
-        known.deleted = False
-
-    return run
-
-
-def cleared(database: Database, *, key: int) -> None:
-    """Nothing is kept elsewhere for a purged document any more (J22)."""
-    database.execute("UPDATE documents SET cleared = 1 WHERE key = ?", (key,))
 
 
 def probe(database: Database) -> None:

@@ -1,14 +1,16 @@
-"""What other replicas have written, on its way from the log into a room.
+"""Following a shared log: other replicas' entries on their way into a room.
 
 Rules (tests quote these ids):
-    LF1  Entries are taken in the order of the log. One's own come back too and are known by their very batch.
-    LF2  `position` is what a snapshot may cover: everything up to it is in the document. It stays where it is while
-         entries are being fetched, and before the first entry that cannot be taken yet, or cannot be read at all.
-    LF3  After a `Gap` the same is done as after a `Reset`: entries that were trimmed meanwhile may have hidden a loss.
+    LF1  Entries are taken in the order of the log. This replica's own entries come back too and are recognized by the
+         identity of their batch.
+    LF2  `position` is what a snapshot may cover: the document contains everything up to it. It does not advance while
+         the log is being read, nor past an entry that has to wait or cannot be read.
+    LF3  A `Gap` is handled like a `Reset`: entries that were trimmed meanwhile may have hidden a loss.
     LF4  After a `Reset` (the log was cut, or another Redis took over), or when an append is refused for that reason,
-         the saver holds; the log is read; what the document lacks is taken, and what the log lacks is appended before
-         anything queued. Replicas do so at random moments of `SPREAD_S`, so that mostly one of them writes it.
-    LF5  While the journal is away this waits; only a deleted or unreadable document ends it, and the room with it.
+         the append queue holds and the log is read. The document takes what it lacks, and what the log lacks is
+         appended in front of everything queued. Replicas do so after a random delay of up to `SPREAD_S`, so that
+         usually only one of them writes it.
+    LF5  While the journal is away the follower waits. A deleted or unreadable document ends it, and the room with it.
 """
 
 from __future__ import annotations
@@ -48,28 +50,31 @@ class Gate(Protocol):
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing from the log waits for something that the log lacks."""
+        """Whether no entries wait for missing dependencies."""
         ...
 
     def take_from_log(self, updates: Sequence[bytes]) -> bool:
-        """Take updates that are durable into the document; returns `is_complete`."""
+        """Take durable updates into the document; returns `is_complete`."""
         ...
 
     def log_was_cut(self) -> None:
-        """The log may no longer hold what waits."""
+        """Note that the log may no longer hold the entries that wait."""
         ...
 
 
 def compare(
     loaded: Loaded, parts: Sequence[bytes], state_vector: bytes, *, keep_deleted: bool
 ) -> tuple[bytes, bytes | None]:
-    """What a document lacks of the log, and what the log lacks of the document; pure.
+    """Compare a document with the log; pure, for a worker.
 
     Args:
         loaded: the log.
-        parts: base and tail of the document.
-        state_vector: the document's.
+        parts: the document's base and tail.
+        state_vector: the document's state vector.
         keep_deleted: as in the settings.
+
+    Returns:
+        An update of what the document lacks, and an update of what the log lacks; None when it lacks nothing.
 
     Raises:
         UpdateError, CrdtError: the log cannot be read.
@@ -84,7 +89,14 @@ def compare(
 
 
 class LogFollower:
-    """Follows the log of one room's document."""
+    """Follows the log of one room's document.
+
+    Args:
+        context: the room.
+        append_queue: holds while the log is read.
+        gate: takes entries into the document.
+        after: the position that was loaded.
+    """
 
     __slots__ = (
         "_again",
@@ -126,17 +138,18 @@ class LogFollower:
 
     @property
     def position(self) -> Position:
-        """Up to where the document holds the log (LF2)."""
+        """The position up to which the document contains the log (LF2)."""
+        # The cap is void once the log has been read and no entries wait any more.
         is_read = self._catching is None and not self._unreadable and not self._is_over
         return self._last if self._cap is None or (is_read and self._gate.is_complete) else self._cap
 
     @property
     def is_busy(self) -> bool:
-        """Whether the log is being read after a gap or a loss."""
+        """Whether the log is being read after a `Gap` or a loss."""
         return self._catching is not None
 
     def log_lost(self) -> None:
-        """An append was refused because the log lacks what this replica has seen (LF4)."""
+        """Handle a refused append: the log lacks entries that this replica has seen (LF4)."""
         self._metrics.log_resets += not self._rewrites
         self._catch_up()
 
@@ -172,11 +185,11 @@ class LogFollower:
                 self._last = upto
             case Reset(position):
                 self._metrics.log_resets += not self._rewrites
-                self._catch_up()  # before anything can be appended: the saver holds from this turn on
+                self._catch_up()  # in this turn, before anything can be appended: the append queue holds
                 self._last = position
 
     def _taken(self, updates: Sequence[bytes]) -> None:
-        """Let the room take updates; if it cannot take all of them, no snapshot goes past this (LF2)."""
+        """Take updates into the document; if some cannot be taken, no snapshot may go past this position (LF2)."""
         before = self.position
         try:
             complete = self._gate.take_from_log(updates)
@@ -189,7 +202,7 @@ class LogFollower:
             self._cap = before
 
     def _catch_up(self) -> None:
-        self._cap = Position(0)  # what was followed may be of a log that is gone
+        self._cap = Position(0)  # the entries followed so far may be from a log that is gone
         self._again = self._rewrites = True
         self._append_queue.hold()
         self._gate.log_was_cut()
@@ -208,10 +221,10 @@ class LogFollower:
             log.error("reading the log failed", document=self._id, detail=repr(task.exception()))
             self._append_queue.lose(JournalUnavailableError(f"reading the log failed: {task.exception()}"))
         elif self._again and not self._is_over:
-            self._start_reading()  # another loss was told after the task had looked for the last time
+            self._start_reading()  # another loss was reported after the task had read the log
 
     async def _read_log(self) -> None:
-        """Read the log until the document holds all of it, and, after a loss, it all of the document (LF3, LF4)."""
+        """Read the log until the document contains all of it; then queue what the log lacks (LF3, LF4)."""
         retry_s = FIRST_RETRY_S
         while self._again:
             self._append_queue.hold()
@@ -230,11 +243,9 @@ class LogFollower:
                 self._is_over = True
                 self._append_queue.lose(error)
                 return
-            covered = (
-                self._append_queue.queued
-            )  # these are in the document already, and so in what it has beyond the log
+            covered = self._append_queue.queued  # these are in the document already, and so in what the log lacks
             lacking = await self._reconcile(loaded)
-            if not self._again:  # or `loaded` may be of a log that is gone
+            if not self._again:  # otherwise `loaded` may be from a log that is gone
                 self._last = max(self._last, loaded.position)
                 self._rewrites = False
                 edit = None if lacking is None else Edit(None, time_ns() // 1_000_000, lacking)
@@ -242,7 +253,7 @@ class LogFollower:
                 self._append_queue.resume(edit, covered)
 
     async def _reconcile(self, loaded: Loaded) -> bytes | None:
-        """Take what the document lacks; returns what the log lacks."""
+        """Take what the document lacks; returns an update of what the log lacks, or None."""
         document = self._document
         parts, state_vector = (document.base, *document.tail), document.state_vector()
         snapshot_bytes = len(loaded.snapshot.state) if loaded.snapshot is not None else 0
@@ -258,7 +269,7 @@ class LogFollower:
         return lacking
 
     async def stop(self) -> None:
-        """Follow no more."""
+        """Stop following."""
         self._is_over = True
         tasks = [task for task in (self._task, self._catching) if task is not None]
         for task in tasks:

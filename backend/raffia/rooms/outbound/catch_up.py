@@ -1,7 +1,7 @@
-"""How a session comes by the content of a document: the state that it asks for, and what it has missed.
+"""Sending a session the content of a document: the state that it asks for, and what it has missed.
 
 Rules (tests quote these ids):
-    R5  A session reads only after it has been given the state; what it is given then is all there is in that turn.
+    R5  A session receives broadcasts only after it has been sent the state, which then is complete in that turn.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from raffia.rooms.session import Session, step1_body, step2_body, update_body
 
 
 class CatchUp:
-    """The readers of one room, slow ones among them (F2 in fanout.py).
+    """The state for new readers of one room, and for slow ones that have caught up (F2 in fanout.py).
 
     Args:
         context: the room.
-        presence: told to a session when it begins to read.
-        flush: sends what is pending.
-        compactor: makes states, in another process where that takes long.
+        presence: sent to a session that begins to read.
+        flush: sends pending updates before a slow reader is brought up to date.
+        compactor: computes states, in another process if that takes long.
     """
 
     def __init__(self, context: RoomContext, presence: RoomPresence, flush: Flush, compactor: Compactor) -> None:
@@ -43,12 +43,12 @@ class CatchUp:
         """Answer a SyncStep1.
 
         Raises:
-            UpdateError: not a state vector (closes 4400).
-            TooFastError: asked more often than the limit (closes 1013).
+            UpdateError: the bytes are not a state vector (closes 4400).
+            TooFastError: the session asks more often than the limit (closes 1013).
         """
         if not session.step1_rate.take(monotonic()):
             raise TooFastError(
-                f"the state was asked for more than {self._max_step1_per_s} times a second; wait before asking"
+                f"the state was requested more than {self._max_step1_per_s} times a second; wait before asking again"
             )
         read_state_vector(state_vector)
         self._compactor.state(
@@ -58,7 +58,7 @@ class CatchUp:
         )
 
     def _give_state(self, session: Session, step2: bytes, tail: bytes | None) -> None:
-        """Send the state to a session, which reads from here on (R5)."""
+        """Send the state to a session, which receives broadcasts from now on (R5)."""
         if session not in self._fanout:
             return
         if session.hocuspocus:
@@ -68,11 +68,11 @@ class CatchUp:
         self._metrics.frames_out += 1
         self._metrics.bytes_out += len(step2)
         if tail is not None:
-            # No update: a tail that is one update of its own would look to a y-websocket client like "durable" (R2).
+            # Not as an Update: a y-websocket client would take a tail that is its own update for "durable" (R2).
             self._fanout.send(session, session.prefix + step2_body(tail))
         if not session.reading:
             session.reading = True
-            # On y-websocket it was told when it joined; what was broadcast since then it did not get.
+            # A y-websocket client was sent presence when it joined, but no presence broadcasts since then.
             if session.presence_told != self._presence.broadcasts:
                 self._presence.tell(session)
             if session.behind is None:
@@ -81,7 +81,7 @@ class CatchUp:
     # -- slow readers --------------------------------------------------------------------------------------------
 
     def caught_up(self, session: Session) -> None:
-        """The session's outlet has drained: one update brings it up to date."""
+        """Handle a drained transport: one update brings the session up to date."""
         if session.behind is None or session not in self._fanout:
             return
         self._flush.flush_pending()
@@ -95,9 +95,9 @@ class CatchUp:
             self._rejoin(session)
 
     def _catch_up(self, session: Session, missed: bytes, tail: bytes | None) -> None:
-        """Send what a slow reader has missed; for a large document it was computed away and may be late."""
+        """Send a slow reader what it has missed; for a large document a worker computed it, and it may be late."""
         if session.behind is None or session not in self._fanout or self._fanout.transport(session).congested:
-            return  # when it drains the next time, it is computed anew
+            return  # it is computed again the next time the transport drains
         self._rejoin(session)
         self._fanout.send(session, session.prefix + update_body(missed))
         if tail is not None:
@@ -106,7 +106,7 @@ class CatchUp:
         self._metrics.slow_reader_catch_ups += 1
 
     def _rejoin(self, session: Session) -> None:
-        """A slow reader reads again: presence, whole and with who has left meanwhile, and the answers it is owed."""
+        """Let a slow reader receive broadcasts again; send it presence, with removals, and held answers."""
         session.behind = None
         self._metrics.slow_readers -= 1
         if session.reading:
@@ -117,6 +117,6 @@ class CatchUp:
             self._fanout.send(session, payload)
 
     def left(self, session: Session) -> None:
-        """A session has gone."""
+        """Handle a session that has left."""
         if session.behind is not None:
             self._metrics.slow_readers -= 1

@@ -1,13 +1,14 @@
-"""The flush: what a room has taken since the last one goes to its readers and to the append queue, in one turn.
+"""The flush: a room's pending updates go to its readers and to the append queue, in one turn of the event loop.
 
-A batch is merged once, so a busy room sends fewer, larger frames.
+A batch is merged and framed once, so a busy room sends fewer, larger frames.
 
 Rules (tests quote these ids):
-    R2  Fan-out does not wait for durability; acknowledgement always does.
-    R3  A session that wrote into a batch gets the others' parts; its own come back only when durable (y-websocket).
-    F3  After idleness a flush comes in the next turn of the event loop. After a flush that took d seconds the next one
-        waits for `coalesce_factor` times d, at most `coalesce_max_s`. d ends with the turn, because event loops write
-        when a turn ends.
+    R2  Fan-out does not wait for durability; acknowledgements always do.
+    R3  A session that contributed to a batch gets only the others' updates; on y-websocket its own come back when they
+        are durable.
+    F3  After a quiet period, a flush comes in the next turn of the event loop. After a flush that took d seconds, the
+        next one waits for `coalesce_factor` times d, at most `coalesce_max_s`. d ends with the turn, because event
+        loops write when a turn ends.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ log = get_logger("raffia.rooms.outbound.flush")
 
 
 class Pacer:
-    """When the next flush may come (F3). Pure: time is an argument."""
+    """Decides when the next flush may come (F3); time is an argument."""
 
     __slots__ = ("_factor", "_max_s", "_not_before_s")
 
@@ -44,12 +45,12 @@ class Pacer:
         return max(0.0, self._not_before_s - now_s)
 
     def flushed(self, started_s: float, ended_s: float) -> None:
-        """A flush has been done."""
+        """Note a flush that has been done."""
         self._not_before_s = ended_s + min(self._factor * (ended_s - started_s), self._max_s)
 
 
 class Item(NamedTuple):
-    """One pending update; without an edit only its ticket waits, without a session it comes from the log."""
+    """One pending update. Without an edit, only a ticket waits; without a session, the update comes from the log."""
 
     session: Session | None
     edit: Edit | None
@@ -58,7 +59,7 @@ class Item(NamedTuple):
 
 
 class Flush:
-    """The pending batch of one room, and its way out.
+    """The pending batch of one room, and how it is sent.
 
     Attributes:
         last_s: when the last flush began, monotonic seconds.
@@ -98,7 +99,7 @@ class Flush:
         self._handle: asyncio.Handle | None = None
         self._flushing = False
         self._items: list[Item] = []
-        self._unsaved_bytes = 0  # of those pending updates that are not durable
+        self._unsaved_bytes = 0  # of the pending updates that are not durable
         self._congested: list[Session] = []
         self.last_s = 0.0
 
@@ -123,7 +124,7 @@ class Flush:
             self.schedule()
 
     def ride(self, ticket: Ticket) -> bool:
-        """Let a ticket wait until everything that is unsaved now is durable; False when nothing is unsaved (V3)."""
+        """Let a ticket wait for everything that is unsaved now; False when nothing is (V3)."""
         if self._items:
             self._items.append(Item(ticket.session, None, ticket))
             return True
@@ -132,7 +133,7 @@ class Flush:
     # -- flushing ------------------------------------------------------------------------------------------------
 
     def schedule(self) -> None:
-        """Have a flush come as soon as the pacer allows, unless one is scheduled already."""
+        """Schedule a flush for as soon as the pacer allows, unless one is scheduled."""
         if self._handle is None:
             delay_s = self._pacer.delay(monotonic())
             if delay_s > 0:
@@ -141,13 +142,13 @@ class Flush:
                 self._handle = self._loop.call_soon(self.flush)
 
     def cancel(self) -> None:
-        """Cancel the flush that is scheduled, if any."""
+        """Cancel the scheduled flush, if any."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
 
     def flush(self) -> None:
-        """Send what is pending to the readers and hand it to the append queue."""
+        """Send pending updates and presence to the readers, and hand the updates to the append queue."""
         self.cancel()
         if self._flushing:
             return
@@ -156,7 +157,7 @@ class Flush:
         try:
             if self._items:
                 items, self._items, self._unsaved_bytes = self._items, [], 0
-                # First: what is in the document but never gets into the log would be a gap in it.
+                # Queue first: an edit that is in the document but never reaches the log would be a gap in the log.
                 self._append_queue.put([(item.edit, item.ticket) for item in items if not item.is_durable])
                 self._broadcast(items)
                 self._document.pack()
@@ -170,7 +171,7 @@ class Flush:
         self._loop.call_soon(self._flushed, started_s)
 
     def flush_pending(self) -> bool:
-        """Flush if updates are pending; True when a flush was done or is under way."""
+        """Flush if updates are pending; returns whether a flush was done or is under way."""
         if self._flushing:
             return True
         if self._items:
@@ -179,7 +180,7 @@ class Flush:
         return False
 
     def _flushed(self, started_s: float) -> None:
-        """The turn of a flush is over, and with it its writes."""
+        """Handle the end of a flush's turn, in which its writes were made."""
         ended_s = monotonic()
         self._metrics.flush_s.observe(ended_s - started_s)
         self._pacer.flushed(started_s, ended_s)
@@ -191,14 +192,14 @@ class Flush:
         try:
             self._send(items, updates)
         except CrdtError:
-            # Readers must miss nothing, even if one update spoils the merge: single updates need no merging.
+            # Readers must not miss anything because one update breaks the merge; single updates need no merging.
             log.exception("updates cannot be merged and are sent one by one", document=self._document_id)
             for item in items:
                 if item.edit is not None:
                     self._send([item], [item.edit.update])
 
     def _send(self, items: list[Item], updates: list[bytes]) -> None:
-        """Send a batch to all readers, merged; to those who wrote into it without their own part (R3)."""
+        """Send a merged batch to all readers; its writers get it without their own updates (R3)."""
         writers = {item.session for item in items if item.edit is not None and item.session is not None}
         several = len(writers) > 1 or any(item.session is None for item in items)
         body = update_body(updates[0] if len(updates) == 1 else merge(updates))
@@ -216,14 +217,14 @@ class Flush:
     # -- slow readers --------------------------------------------------------------------------------------------
 
     def fell_behind(self, session: Session) -> None:
-        """The transport of a session is congested: send it nothing more once what is pending has been sent (F2)."""
+        """Handle a congested transport: send what is pending, then nothing until it has drained (F2)."""
         self._congested.append(session)
-        # Flushed first, so that "the clocks it had" are those of the document.
+        # Flush first, so that the clocks that the session had are those of the document.
         if not self.flush_pending():
             self._set_aside()
 
     def _set_aside(self) -> None:
-        """Stop sending to sessions whose transports are congested, and note what they have got (F2)."""
+        """Stop sending to sessions whose transports are congested, and note the clocks they have (F2)."""
         congested, self._congested = self._congested, []
         for session in congested:
             if session in self._fanout and session.behind is None and self._fanout.transport(session).congested:

@@ -71,11 +71,11 @@ async def test_lf2_the_position_follows_the_log_and_no_snapshot_goes_past_what_i
         ana.update(author.type("é"))
         await a.flushed()
         b.journal.heal()  # a Gap, which loads; the store does not answer yet
-        b.journal._is_cut = True
+        b.journal.connection.is_cut = True
         await until(lambda: follower(b).is_busy)
         assert follower(b).position <= first
         assert text(b) == "a"
-        b.journal._is_cut = False
+        b.journal.connection.is_cut = False
         await until(lambda: text(b) == "aé")
         await until(lambda: not follower(b).is_busy)
         assert follower(b).position == (await b.journal.load(DOCUMENT)).position
@@ -271,7 +271,7 @@ async def test_r8_each_reading_of_the_log_brings_again_what_waits_and_it_is_kept
         await until(lambda: len(a.room._intake.early_entries.pieces) == 1)
         for _ in range(3):
             a.journal.heal()  # a gap that is none
-            a.journal._followers.miss(DOCUMENT, Position(follower(a)._last + 1))
+            a.journal._readers.miss(DOCUMENT, Position(follower(a)._last + 1))
             await until(lambda: follower(a).is_busy)
             await until(lambda: not follower(a).is_busy)
         assert len(a.room._intake.early_entries.pieces) == 1
@@ -381,7 +381,7 @@ async def test_lf5_a_deleted_document_ends_the_rooms_of_all_replicas() -> None:
         b.store.hold()
         bo.update(Author(2).type("é"))
         await b.flushed()
-        await a.journal.delete(DOCUMENT)
+        await a.journal.directory.delete(DOCUMENT)
         await until(lambda: ana.transport.closed is not None and bo.transport.closed is not None)
         assert ana.transport.closed is not None
         assert bo.transport.closed is not None

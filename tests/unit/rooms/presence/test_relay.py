@@ -8,8 +8,8 @@ from tests.unit.world import Client, turns, until
 
 from raffia.errors import WireError
 from raffia.rooms.presence import relay as relay_module
+from raffia.rooms.presence.entries import PresenceEntry, make_entry
 from raffia.rooms.presence.relay import FORMAT, HELLO, STATES, decode, encode
-from raffia.rooms.presence.table import PresenceEntry, make_entry
 from raffia.types import Access, Grant
 from raffia.wire import awareness, ywebsocket
 from raffia.wire.lib0 import write_buf, write_varuint
