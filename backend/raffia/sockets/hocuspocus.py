@@ -37,7 +37,7 @@ class HocuspocusDialect:
 
     Args:
         ask: decides about a token and a document.
-        settings: the bounds of a conversation.
+        settings: limits of the conversation.
     """
 
     __slots__ = ("_ask", "_connection", "_conversation", "_deadline", "_deciding", "_open", "_preauth_s")
@@ -70,7 +70,7 @@ class HocuspocusDialect:
     def _too_late(self) -> None:
         self._deadline = None
         if not self._open:
-            self._connection.fail(LaterError(f"nobody signed in within {self._preauth_s:g} s; connect again to do so"))
+            self._connection.fail(LaterError(f"no sign-in within {self._preauth_s:g} s; connect again to sign in"))
 
     def receive(self, payload: bytes) -> None:
         """Decode one frame and do what it asks for."""
@@ -191,7 +191,7 @@ class HocuspocusDialect:
         try:
             grant = await self._ask(token, session.document)
         except (AuthUnavailableError, TooFastError) as error:
-            log.info("a fresh token could not be decided about", document=session.document, detail=str(error))
+            log.info("could not check a fresh token", document=session.document, detail=str(error))
             self._connection.count_refusal(error)
             self._connection.expiry.undecided(session)
         except RaffiaError as error:

@@ -161,7 +161,7 @@ async def test_x4_text_is_refused() -> None:
     async with world() as w:
         client = await w.hocuspocus()
         client.connection.text("é")
-        assert client.transport.closed == (4400, "malformed: a text frame of 1 characters came; send binary frames")
+        assert client.transport.closed == (4400, "malformed: received a text frame of 1 characters; send binary frames")
 
 
 # -- X2: order ----------------------------------------------------------------------------------------------------
