@@ -22,7 +22,7 @@ from tests.support.client import YClient, fresh_reader
 from tests.support.lib0 import buf, insert, read_buf, read_varuint
 from tests.support.server import RaffiaServer
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 CLIENTS = 100
 WRITERS = 10

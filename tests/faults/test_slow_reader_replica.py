@@ -14,7 +14,7 @@ from tests.faults.test_slow_reader import PASTE, WRITERS, StalledReader, Traffic
 from tests.support.client import YClient
 from tests.support.lib0 import insert
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 READERS, SHORT_READERS = 50, 10
 SAMPLED = 5
