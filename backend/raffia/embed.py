@@ -32,8 +32,8 @@ from raffia.hooks import Authorize
 from raffia.hub import Hub
 from raffia.journal import Clear, Journal
 from raffia.journal.history import INLINE_BYTES, fold, fold_now
+from raffia.journal.redis.client import open_engine
 from raffia.journal.redis.journal import RedisJournal
-from raffia.journal.redis.opening import open_engine
 from raffia.journal.sqlite import SqliteJournal
 from raffia.logs import get_logger, redacted_server_logs
 from raffia.metrics import Metrics

@@ -41,8 +41,9 @@ from raffia.journal.protocol import (
 from raffia.journal.redis.base import Base, RedisStats, Seen
 from raffia.journal.redis.bus import BEAT_S, RedisBus
 from raffia.journal.redis.channels import Channels
+from raffia.journal.redis.client import Engine
 from raffia.journal.redis.compaction import Compactor
-from raffia.journal.redis.engine import Command, Engine
+from raffia.journal.redis.engine import Command
 from raffia.journal.redis.feeds import Feeds
 from raffia.journal.redis.keys import FORMAT, Keys, sequence_of
 from raffia.journal.redis.listing import Directory

@@ -93,6 +93,14 @@ def pairs(reply: Reply) -> dict[bytes, bytes]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
+def read_info(reply: Reply) -> dict[str, str]:
+    """An `INFO` reply as a dictionary; empty when Redis did not give one."""
+    if not isinstance(reply, bytes):
+        return {}
+    lines = reply.decode(errors="replace").splitlines()
+    return {name: value for name, colon, value in (line.partition(":") for line in lines) if colon}
+
+
 def status(reply: Reply, document: DocumentId) -> tuple[bytes, list[Any]]:
     """What a script says: its first word and the rest.
 

@@ -13,7 +13,7 @@ from typing import Final
 from redis.exceptions import ResponseError
 
 from raffia.journal.redis.engine import Argument, Reply
-from raffia.journal.redis.subscriber import read_info
+from raffia.journal.redis.replies import read_info
 
 OLDEST: Final = (7, 0)
 QUESTIONS: tuple[tuple[Argument, ...], ...] = (

@@ -1,4 +1,4 @@
-"""What is said about a server's setup (Y1, Y2), scripts (L1, L2), slots (O1, O2)."""
+"""What is said about a server's setup (Y1, Y2), scripts (L1, L2)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ import pytest
 from redis.exceptions import ResponseError
 
 from raffia.errors import InternalError
-from raffia.journal.redis.address import Place
 from raffia.journal.redis.scripts import FOLDER, load_script, make_script, script_names
-from raffia.journal.redis.slots import SlotMap, slot_of, target
 from raffia.journal.redis.survey import judge
 
 SERVER = b"# Server\r\nredis_version:7.0.15\r\n"
@@ -87,25 +85,3 @@ def test_l1_scripts_are_files() -> None:
 
 def test_l2_the_text_is_sent_as_it_is() -> None:
     assert make_script("x", "return 'é'").sha == hashlib.sha1("return 'é'".encode()).hexdigest()
-
-
-def test_o1_what_has_one_hash_tag_has_one_slot() -> None:
-    assert slot_of("raffia:{a/b}:log") == slot_of("raffia:{a/b}:meta") == slot_of("{a/b}") != slot_of("{a/c}")
-    assert slot_of("123456789") == 0x31C3  # the specification's example
-
-
-def test_o2_the_map_is_read_and_corrected() -> None:
-    slots = SlotMap()
-    asked = Place("10.0.0.1", 7000)
-    assert not slots.known
-    assert not slots.read(ResponseError("ERR This instance has cluster support disabled"), asked)
-    assert slots.read(
-        [[0, 12738, [b"", 7000, b"id"]], [12739, 16383, [b"10.0.0.2", 7001, b"id"], [b"?", 7, b"x"]]], asked
-    )
-    assert slots.owner("123456789") == Place("10.0.0.2", 7001)
-    assert slots.owners == [asked, Place("10.0.0.2", 7001)]
-    slots.correct("MOVED 12739 10.0.0.3:7002", asked)
-    assert slots.owner("123456789") == Place("10.0.0.3", 7002)
-    assert slots.owner("{a}") is not None
-    assert target("ASK 5 :7003", asked) == Place("10.0.0.1", 7003)
-    assert target("MOVED 5 ::1:7003", asked) == Place("::1", 7003)
