@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -16,7 +17,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -424,3 +426,20 @@ class _Sentinel(RedisServer):
 
     def _command(self) -> list[str]:
         return [str(self.folder / "sentinel.conf"), "--sentinel"]
+
+
+@asynccontextmanager
+async def obedient_sentinel(name: str, port: Callable[[], int]) -> AsyncIterator[int]:
+    """A sentinel that names the primary that a test wants, without votes or waiting; yields its own port."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1000):
+            state = {"name": name, "ip": "127.0.0.1", "port": port(), "flags": "master", "num-other-sentinels": 0}
+            flat = [str(part) for item in state.items() for part in item]
+            body = "".join(f"${len(part)}\r\n{part}\r\n" for part in flat)
+            writer.write(f"*1\r\n*{len(flat)}\r\n{body}".encode())
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]

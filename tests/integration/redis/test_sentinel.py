@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 
 import pytest
 from tests.support.hearing import Ears, until
-from tests.support.redis import RedisSentinels, RedisServer
+from tests.support.redis import RedisSentinels, RedisServer, obedient_sentinel
 from tests.support.server import free_port
 
 from raffia.errors import JournalUnavailableError
@@ -62,21 +63,12 @@ async def test_rs1_re5_readonly_drops_connections_and_sentinels_are_watched(monk
     with RedisServer() as one, RedisServer() as two:
         named = [one]
 
-        async def sentinel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            while await reader.read(1000):
-                state = {"name": "main", "ip": "127.0.0.1", "port": named[0].port, "flags": "master"}
-                state["num-other-sentinels"] = 0
-                flat = [str(part) for item in state.items() for part in item]
-                body = "".join(f"${len(part)}\r\n{part}\r\n" for part in flat)
-                writer.write(f"*1\r\n*{len(flat)}\r\n{body}".encode())
-            writer.close()
-
-        fake = await asyncio.start_server(sentinel, "127.0.0.1", 0)
-        dead, port = free_port(), fake.sockets[0].getsockname()[1]
-        ears = Ears()
-        url = f"redis+sentinel://127.0.0.1:{dead},127.0.0.1:{port}/main"
         monkeypatch.setattr(Primary, "read_s", 0.05)
-        async with fake, open_engine(url, timeout_s=1) as engine:
+        ears = Ears()
+        async with AsyncExitStack() as stack:
+            port = await stack.enter_async_context(obedient_sentinel("main", lambda: named[0].port))
+            url = f"redis+sentinel://127.0.0.1:{free_port()},127.0.0.1:{port}/main"
+            engine = await stack.enter_async_context(open_engine(url, timeout_s=1))
             engine.listen(ears)
             engine.subscribe("c")
             await ears.confirmation("c")
