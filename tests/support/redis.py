@@ -229,16 +229,25 @@ class RedisCluster:
     Args:
         replicas: in all; they follow the masters in turn.
         node_timeout_ms: after which a silent node counts as failed.
-        options: of redis.conf, for every node.
+        options: of redis.conf, for every node; a function is called for each of them.
     """
 
-    def __init__(self, *, replicas: int = 0, node_timeout_ms: int = 1000, **options: str | int) -> None:
+    def __init__(
+        self, *, replicas: int = 0, node_timeout_ms: int = 1000, **options: str | int | Callable[[], int]
+    ) -> None:
         self._count = 3 + replicas
         self._options = {"cluster_enabled": "yes", "cluster_node_timeout": node_timeout_ms, **options}
         self._make()
 
     def _make(self) -> None:
-        self.nodes = [RedisServer(None, **self._options, cluster_port=fresh_port()) for _ in range(self._count)]
+        self.nodes = [
+            RedisServer(
+                None,
+                **{name: value() if callable(value) else value for name, value in self._options.items()},
+                cluster_port=fresh_port(),
+            )
+            for _ in range(self._count)
+        ]
         self.masters, self.replicas = self.nodes[:3], self.nodes[3:]
 
     @property

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
-import ipaddress
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from redis.exceptions import ResponseError
+from tests.support.certificates import Authority
 from tests.support.hearing import until
 from tests.support.redis import RedisServer
 from tests.support.server import free_port
@@ -173,6 +172,21 @@ async def test_e3_a_call_that_is_cancelled_closes_its_connection(server: RedisSe
     assert server.command("LLEN", "k") == 1  # the call that went away takes nothing
 
 
+async def test_rx4_what_was_not_sent_does_not_stay(server: RedisServer, engine: Engine) -> None:
+    """Neither in memory, when a large append is tried again and again, nor until Redis goes on."""
+    assert await engine.run([run("PING")], lane=Lane.APPEND) == [b"PONG"]
+    server.pause()
+    writers = []
+    for _ in range(3):
+        replies = await engine.run([run("APPEND", "k", b"x" * 30_000_000)], lane=Lane.APPEND)
+        assert unavailable(replies, 1)
+        (one,) = engine._servers.values()
+        writers.append(one._links[Lane.APPEND][0]._writer)
+    assert sum(writer.transport.get_write_buffer_size() for writer in writers if writer is not None) == 0
+    server.resume()
+    assert await engine.run([run("STRLEN", "k")]) == [0]
+
+
 async def answer_and_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, after: bytes) -> None:
     data = b""
     while b"SETNAME" not in data:
@@ -215,7 +229,7 @@ async def test_rh2_passwords(shared: RedisServer) -> None:
         server.command("ACL", "SETUSER", "ann", "on", ">hers", "~*", "+@all", "-config", "-client")
         async with open_engine(f"redis://ann:hers@{server.place}/1") as ann:
             assert await ann.run([run("SET", "k", "v")]) == [b"OK"]
-            assert len(await ann.warnings()) == 1  # no append-only file; that CONFIG is forbidden is not said
+            assert len(await ann.warnings()) == 1  # no append-only file: then it does not matter how it is written
         assert server.commands([("SELECT", 1), ("GET", "k")])[-1] == b"v"
         for url, says in {
             f"redis://:wrong-one@{server.place}": "WRONGPASS",
@@ -235,43 +249,18 @@ async def test_rh2_a_unix_socket(server: RedisServer) -> None:
     assert server.commands([("SELECT", 2), ("GET", "k")])[-1] == b"v"
 
 
-def make_certificate(folder: Path) -> tuple[Path, Path]:
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "redis")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return folder / "cert.pem", folder / "key.pem"
-
-
 async def test_rh2_tls(tmp_path: Path) -> None:
-    certificate, key = make_certificate(tmp_path)
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("redis")
     port = free_port()
     with RedisServer(
         tls_port=port,
         tls_cert_file=str(certificate),
         tls_key_file=str(key),
-        tls_ca_cert_file=str(certificate),
+        tls_ca_cert_file=str(authority.certificate),
         tls_auth_clients="no",
     ):
-        async with open_engine(f"rediss://127.0.0.1:{port}?ssl_ca_certs={certificate}") as engine:
+        async with open_engine(f"rediss://127.0.0.1:{port}?ssl_ca_certs={authority.certificate}") as engine:
             assert await engine.run([run("SET", "k", b"x" * 300_000), run("STRLEN", "k")]) == [b"OK", 300_000]
         async with open_engine(f"rediss://127.0.0.1:{port}") as stranger:
             [error] = await stranger.run([run("PING")])

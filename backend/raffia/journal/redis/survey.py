@@ -2,7 +2,7 @@
 
 Rules (tests quote these ids):
     Y1  What can lose documents, or keeps edits from being taken, is said, each in one sentence with what to do.
-    Y2  `INFO` is enough for most; a service that forbids `CONFIG` is not blamed for it.
+    Y2  `INFO` is enough for most. What may lose documents and may not be asked is said too: nobody else may know.
 """
 
 from __future__ import annotations
@@ -49,7 +49,12 @@ def judge(where: str, replies: Sequence[Reply], *, as_cluster: bool = False) -> 
         )
     if info.get("role") == "slave" and not as_cluster:
         found.append(f"Redis at {where} is a replica and takes no edits; name its primary, or ask sentinels for it.")
-    if info.get("aof_enabled") == "0":
+    if "aof_enabled" not in info and isinstance(replies[1], ResponseError):
+        found.append(
+            f"Raffia cannot find out whether Redis at {where} keeps an append-only file, since it may not ask "
+            "(INFO persistence): without one, what was acknowledged is lost when it restarts."
+        )
+    elif info.get("aof_enabled") == "0":
         instead = "only what its snapshots (save) hold survives" if config.get("save") else "nothing survives"
         found.append(
             f"Redis at {where} keeps no append-only file: {instead} when it restarts, although it was acknowledged; "
@@ -59,6 +64,11 @@ def judge(where: str, replies: Sequence[Reply], *, as_cluster: bool = False) -> 
         found.append(
             f"Redis at {where} leaves it to the system when its file is written (appendfsync no): a power cut can lose "
             "half a minute of acknowledged edits; set appendfsync everysec, or always."
+        )
+    elif isinstance(replies[_INFOS], ResponseError):
+        found.append(
+            f"Raffia cannot find out how Redis at {where} writes its append-only file, since it may not ask "
+            "(CONFIG GET): look up appendfsync, which has to be everysec or always."
         )
     if info.get("aof_last_write_status", "ok") != "ok":
         found.append(f"Redis at {where} could not write its append-only file; look at its disk and its log.")

@@ -7,7 +7,7 @@ import hashlib
 import pytest
 from redis.exceptions import ResponseError
 
-from raffia.errors import InternalError
+from raffia.errors import InternalError, JournalUnavailableError
 from raffia.journal.redis.scripts import FOLDER, load_script, make_script, script_names
 from raffia.journal.redis.survey import judge
 
@@ -59,15 +59,19 @@ def test_y1_a_policy_without_a_limit_drops_nothing() -> None:
     assert survey(memory=b"maxmemory:9\r\nmaxmemory_policy:volatile-lru\r\n") == []
 
 
-def test_y2_what_may_not_be_asked_is_not_blamed() -> None:
-    assert judge("x", [SERVER, GOOD, MEMORY, *[FORBIDDEN] * 4]) == []
-    assert judge("x", [FORBIDDEN] * 7) == []
+def test_y2_what_may_not_be_asked_is_said() -> None:
+    [how] = judge("x", [SERVER, GOOD, MEMORY, *[FORBIDDEN] * 4])
+    assert "cannot find out how" in how
+    assert "appendfsync" in how
+    [whether] = judge("x", [FORBIDDEN] * 7)
+    assert "cannot find out whether" in whether
     [sentence] = judge("x", [SERVER, b"aof_enabled:0\r\n", MEMORY, *[FORBIDDEN] * 4])
     assert "appendonly yes" in sentence
+    assert judge("x", [JournalUnavailableError("away")] * 7) == []
 
 
 def test_y1_the_wrong_kind_of_url() -> None:
-    replies = [SERVER, GOOD, MEMORY, b"cluster_enabled:1\r\n", b"role:slave\r\n", FORBIDDEN, FORBIDDEN]
+    replies = [SERVER, GOOD, MEMORY, b"cluster_enabled:1\r\n", b"role:slave\r\n", [], []]
     assert judge("host:1", replies, as_cluster=True) == []
     node, replica = judge("host:1", replies)
     assert "redis+cluster://host:1" in node
