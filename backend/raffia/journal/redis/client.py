@@ -22,6 +22,7 @@ Rules (tests quote these ids):
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Sequence
 from contextlib import suppress
@@ -35,7 +36,7 @@ from raffia.errors import JournalUnavailableError
 from raffia.journal.redis.address import read_url
 from raffia.journal.redis.engine import Argument, Command, Lane, Listener, Reply, Script
 from raffia.journal.redis.link import Link, code_of
-from raffia.journal.redis.subscriber import Subscriber, end, pause_s
+from raffia.journal.redis.subscriber import Subscriber, end
 from raffia.journal.redis.survey import QUESTIONS, judge
 from raffia.journal.redis.topology import Cluster, Place, Primary, Topology
 from raffia.logs import get_logger
@@ -95,6 +96,7 @@ class Engine:
 
     def __init__(self, topology: Topology, *, timeout_s: float = TIMEOUT_S) -> None:
         self._topology, self._timeout_s = topology, timeout_s
+        self._end_by_s = math.inf
         self._listener: Listener | None = None
         self._servers: dict[Place, Server] = {}
         self._silent: set[Place] = set()  # did not answer last time (RE4)
@@ -130,6 +132,14 @@ class Engine:
             await self._servers.popitem()[1].close()
         await self._topology.close()
         self._homeless.clear()
+        self._end_by_s = math.inf
+
+    def hurry(self) -> None:
+        """Let all calls from now on together, until this is left, take no longer than one: somebody wants to end."""
+        self._end_by_s = self._deadline_s()
+
+    def _deadline_s(self) -> float:
+        return min(self._end_by_s, asyncio.get_running_loop().time() + self._timeout_s)
 
     async def run(self, commands: Sequence[Command], *, lane: Lane = Lane.READ) -> list[Reply]:
         """Send commands in one round trip for each node and return their replies, in the order of the commands (E1-E3).
@@ -138,7 +148,7 @@ class Engine:
         """
         if not commands:
             return []
-        replies = await self._run(commands, lane, asyncio.get_running_loop().time() + self._timeout_s)
+        replies = await self._run(commands, lane, self._deadline_s())
         for i, reply in enumerate(replies):
             if type(reply) is ResponseError and code_of(reply) in NOT_NOW:
                 replies[i] = JournalUnavailableError(f"Redis takes no command now: {reply}")
@@ -193,7 +203,7 @@ class Engine:
     async def warnings(self) -> list[str]:
         """What is wrong with how Redis is set up, in whole sentences with what to do: persistence off, an eviction
         policy that may drop documents, a version below 7.0. Empty when all is well, or when it does not answer."""
-        deadline_s = asyncio.get_running_loop().time() + self._timeout_s
+        deadline_s = self._deadline_s()
         if not self._topology.places:
             await self._read_by(deadline_s)
         questions = [Command("", question) for question in QUESTIONS]
@@ -301,22 +311,19 @@ class Engine:
 
     async def _keep_reading(self, read_s: float) -> None:
         """Read the topology whenever it may be wrong, and settle by it (RE5)."""
-        attempt = 0
         while True:
             self._is_stale.clear()
             try:
                 await self._topology.read(next(iter(self._silent), None))
+                self._problem = ""
             except (RedisError, RedisClusterException, OSError) as error:
                 self._problem = str(error)
-                log.warning("nobody says which Redis server to use", why=self._problem)
-                self._is_stale.set()
+                log.debug("nobody says which Redis server to use", why=self._problem)
             await self._settle()
             self._was_read.set()
             self._was_read = asyncio.Event()
-            is_wrong = bool(self._is_stale.is_set() or self._homeless)
-            attempt = attempt + 1 if is_wrong else 0
-            await asyncio.sleep(max(READ_PAUSE_S, pause_s(attempt)))
-            if not is_wrong:
+            await asyncio.sleep(READ_PAUSE_S)
+            if not self._problem and not self._homeless:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(read_s * random.uniform(0.8, 1.2)):  # noqa: S311 - spreads load
                         await self._is_stale.wait()

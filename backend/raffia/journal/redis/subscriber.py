@@ -123,13 +123,13 @@ class Subscriber:
                 self._unconfirmed.clear()
                 self._send(b"subscribe", list(self.wanted))
                 why = await self._hear()
-                log.warning("the connection that hears what is published was lost", place=self._link.place, why=why)
+                log.debug("the connection that hears what is published was lost", place=self._link.place, why=why)
                 self._is_connected = False
                 await self._link.close()
                 self._listener.disconnected()
                 attempt = 0 if loop.time() - began_s >= STEADY_S else attempt
-            elif not attempt:
-                log.warning("no connection to hear what is published", why=str(replication))
+            else:
+                log.debug("no connection to hear what is published", why=str(replication))
             self._on_lost()
             await asyncio.sleep(pause_s(attempt))
             attempt += 1
