@@ -84,6 +84,7 @@ class Hub:
         self._deleted: set[DocumentId] = set()  # of those that are being opened
         self._closing: dict[DocumentId, asyncio.Task[None]] = {}
         self.draining = False
+        self._stop_by_s: float | None = None
         self._owners = 0
         self._evicted = 0
         self._trimming: asyncio.Task[bool] | None = None
@@ -100,6 +101,7 @@ class Hub:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.draining = True
+        self._left_s()
         for connection in tuple(self.connections):
             connection.close(DrainingError("this server stops; connect again"))
         for task in self._tasks:
@@ -114,10 +116,17 @@ class Hub:
                 log.error("a room did not close cleanly", detail=repr(result))
         self.metrics.rooms -= len(rooms)
 
+    def _left_s(self, deadline_s: float | None = None) -> float:
+        """How long stopping may take still; the first who asks begins it (U4)."""
+        now_s = asyncio.get_running_loop().time()
+        if self._stop_by_s is None:
+            self._stop_by_s = now_s + (self.settings.drain_s if deadline_s is None else deadline_s)
+        return max(0.0, self._stop_by_s - now_s)
+
     async def _await_tasks(self, tasks: list[asyncio.Task[Room] | asyncio.Task[None]]) -> None:
         """Wait for rooms that are being opened and closed, and give up those that the journal keeps waiting."""
         if tasks:
-            _, late = await asyncio.wait(tasks, timeout=self.settings.drain_s)
+            _, late = await asyncio.wait(tasks, timeout=self._left_s())
             for task in late:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -134,7 +143,7 @@ class Hub:
     async def _finish(self, room: Room) -> None:
         """Close a room at the end; what the journal does not take in time was never acknowledged."""
         try:
-            async with asyncio.timeout(self.settings.drain_s):
+            async with asyncio.timeout(self._left_s()):
                 await self._close(room)
         except TimeoutError:
             log.exception(
@@ -326,7 +335,7 @@ class Hub:
         """Stop taking sessions, make everything durable, then close the sockets (U4)."""
         self.draining = True
         try:
-            async with asyncio.timeout(deadline_s / 2):
+            async with asyncio.timeout(min(deadline_s / 2, self._left_s(deadline_s))):
                 rooms = tuple(self._rooms.values())
                 for result in await asyncio.gather(*(room.settled() for room in rooms), return_exceptions=True):
                     if isinstance(result, Exception):

@@ -153,6 +153,7 @@ class RedisJournal:
         """Append what waits, and close (J17)."""
         stack, self._stack = self._stack, None
         if stack is not None:
+            self._engine.hurry()
             await stack.aclose()
         self._seen.clear()
 
