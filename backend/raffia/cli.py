@@ -1,7 +1,10 @@
 """The `raffia` command. Its flags are made from settings.py, so that no setting is without one (C1).
 
 Rules (tests quote these ids):
-    F1  What an operator has to mend is said in one line on standard error, without a traceback, with exit status 2.
+    F1  What an operator has to mend is said in one line on standard error, without a traceback, with exit status 2. So
+        is what may be well later, with 1, and whoever watches over the process starts it again.
+    F3  A replica waits for a Redis that is absent, loading or paused: it listens, `/readyz` is 503, and it says so once
+        when it begins to wait and once when Redis is there.
     F2  An unknown `RAFFIA_*` variable is a warning: it may be a typing error, and orchestrators set some by themselves.
 """
 
@@ -12,10 +15,13 @@ import difflib
 import gc
 import inspect
 import os
+import random
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+from time import monotonic
 from types import UnionType
 from typing import Annotated, Any, get_args
 
@@ -27,7 +33,7 @@ from raffia import __version__
 from raffia.app import create_app
 from raffia.check import check_folder
 from raffia.embed import Raffia
-from raffia.errors import RaffiaError, SettingsError
+from raffia.errors import JournalUnavailableError, LaterError, RaffiaError, SettingsError
 from raffia.logs import configure_logging, get_logger
 from raffia.minting import new_key, token
 from raffia.revoking import revoke
@@ -35,6 +41,7 @@ from raffia.server.run import RaffiaServer, make_config
 from raffia.settings import ENV_PREFIX, GROUPS, Settings, load_settings
 
 log = get_logger("raffia.cli")
+WAIT_S = 1.0  # between two attempts to reach Redis, half of it by chance
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, help=f"Raffia {__version__}.")
 
 
@@ -54,7 +61,7 @@ def serve(**flags: Any) -> None:
         run(settings)
     except RaffiaError as error:
         typer.echo(f"raffia: {error}", err=True)
-        raise typer.Exit(2) from None
+        raise typer.Exit(1 if isinstance(error, LaterError) else 2) from None
 
 
 @app.command("check")
@@ -118,8 +125,16 @@ def run(settings: Settings) -> None:
 
 async def _serve(raffia: Raffia, config: uvicorn.Config, listener: socket.socket) -> None:
     settings = raffia.settings
-    async with raffia:
-        server = RaffiaServer(config, drain=raffia.drain, drain_s=settings.drain_s)
+    server = RaffiaServer(config, drain=raffia.drain, drain_s=settings.drain_s)
+    async with AsyncExitStack() as stack:
+        waiting: asyncio.Task[None] | None = None
+        try:
+            await stack.enter_async_context(raffia)
+        except JournalUnavailableError as error:
+            if settings.redis is None:
+                raise
+            log.warning("waiting for Redis", detail=str(error))
+            waiting = asyncio.create_task(_wait_for_redis(raffia, stack, server))
         tune_garbage_collection()
         host, port = listener.getsockname()[:2]
         scheme = "https" if settings.tls_certificate else "http"
@@ -128,6 +143,27 @@ async def _serve(raffia: Raffia, config: uvicorn.Config, listener: socket.socket
         if raffia.is_open and not settings.on_loopback:
             log.warning("everybody who reaches this address may edit every document", url=url)
         await server.serve(sockets=[listener])
+        if waiting is not None:
+            waiting.cancel()
+            with suppress(asyncio.CancelledError):
+                await waiting
+
+
+async def _wait_for_redis(raffia: Raffia, stack: AsyncExitStack, server: uvicorn.Server) -> None:
+    """Open Raffia when Redis is there (F3); what else goes wrong ends the server, and is raised."""
+    began_s = monotonic()
+    while True:
+        await asyncio.sleep(WAIT_S * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, guards nothing
+        try:
+            await stack.enter_async_context(raffia)
+        except JournalUnavailableError as error:
+            log.debug("still waiting for Redis", detail=str(error))
+        except BaseException:
+            server.should_exit = True
+            raise
+        else:
+            log.info("Redis is there", waited_s=round(monotonic() - began_s, 3))
+            return
 
 
 def tune_garbage_collection() -> None:

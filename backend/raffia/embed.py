@@ -113,10 +113,10 @@ class Raffia:
             raise SettingsError("this Raffia runs already; enter it once, in one lifespan")
         async with AsyncExitStack() as stack:
             stack.enter_context(redacted_server_logs())
-            stack.push_async_callback(self.gate.close)
             await stack.enter_async_context(self.expiry.running())
             workers = await stack.enter_async_context(Workers(self.settings.worker_processes))
             journal = await stack.enter_async_context(self._journal or _default_journal(self.settings, workers))
+            stack.push_async_callback(self.gate.close)  # not before: who waits for the journal enters again
             if self.clear is not None:
                 journal.on_purged(self.clear)
             await _warn_about_redis(journal)
@@ -141,7 +141,8 @@ class Raffia:
     async def drain(self) -> None:
         """Let nobody new in, make everything durable, close every connection with 1012; at most `drain_s`."""
         self._stopping = True
-        await self.hub.drain(self.settings.drain_s)
+        if self._hub is not None:  # else it waits for Redis still
+            await self._hub.drain(self.settings.drain_s)
 
     async def recheck(self, *, user: str | None = None, document: str | None = None) -> int:
         """Have the live sessions of a user, or on a document, sign in again, on all replicas: a role has changed.
