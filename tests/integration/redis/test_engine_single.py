@@ -243,6 +243,25 @@ async def test_rh2_passwords(shared: RedisServer) -> None:
                 assert "wrong-one" not in str(error)
 
 
+async def test_why_a_server_takes_no_connection_is_said() -> None:
+    with RedisServer(maxclients=1) as server:
+        async with open_engine(server.url) as one, open_engine(server.url) as other:
+            assert await one.run([run("PING")]) == [b"PONG"]
+            [error] = await other.run([run("PING")])
+            assert isinstance(error, JournalUnavailableError)
+            assert "max number of clients reached" in str(error)
+
+
+async def test_re4_a_single_server_that_is_slow_has_all_the_time(server: RedisServer, engine: Engine) -> None:
+    """Also after it did not answer once: the short deadline is for nodes beside which there are others."""
+    server.pause()
+    assert unavailable(await engine.run([run("PING")]), 1)
+    asking = asyncio.create_task(engine.run([run("PING")]))
+    await asyncio.sleep(TIMEOUT_S / 2)
+    server.resume()
+    assert await asking == [b"PONG"]
+
+
 async def test_rh2_a_unix_socket(server: RedisServer) -> None:
     async with open_engine(f"unix://{server.options['unixsocket']}?db=2") as engine:
         assert await engine.run([run("SET", "k", "v"), run("GET", "k")]) == [b"OK", b"v"]

@@ -204,8 +204,7 @@ class Engine:
         """What is wrong with how Redis is set up, in whole sentences with what to do: persistence off, an eviction
         policy that may drop documents, a version below 7.0. Empty when all is well, or when it does not answer."""
         deadline_s = self._deadline_s()
-        if not self._topology.places:
-            await self._read_by(deadline_s)
+        await self._read_by(deadline_s)
         questions = [Command("", question) for question in QUESTIONS]
         found = []
         for host, port in sorted(self._topology.places):
@@ -218,8 +217,7 @@ class Engine:
     async def _run(self, commands: Sequence[Command], lane: Lane, deadline_s: float) -> list[Reply]:
         """Replies as Redis gave them, in order; never raises, but for being cancelled (RE3)."""
         topology = self._topology
-        if not topology.places:
-            await self._read_by(deadline_s)
+        await self._read_by(deadline_s)
         if not self.is_cluster:
             return await self._ask(topology.owner(0), commands, lane, deadline_s)
         slots = [topology.slot(command.key) for command in commands]
@@ -259,7 +257,7 @@ class Engine:
             return [
                 JournalUnavailableError(f"Redis: no known server takes this key; {self._problem}") for _ in commands
             ]
-        if place in self._silent:
+        if self.is_cluster and place in self._silent:
             deadline_s = min(deadline_s, asyncio.get_running_loop().time() + self._timeout_s / 4)
         replies = await self._server(place).run(commands, lane, deadline_s, asking=asking)
         self._silent.discard(place)
@@ -304,6 +302,8 @@ class Engine:
 
     async def _read_by(self, deadline_s: float) -> None:
         """Wait until the topology is known."""
+        if self._topology.is_known:
+            return
         self._is_stale.set()
         with suppress(TimeoutError):  # the caller sees that it knows no server
             async with asyncio.timeout_at(deadline_s):

@@ -19,7 +19,6 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from typing import Any
 
 import hiredis
@@ -39,12 +38,20 @@ class _Parser(DefaultParser):  # type: ignore[misc, valid-type]
     EXCEPTION_CLASSES: dict[str, Any] = {}  # noqa: RUF012 - none, so that an error keeps its code (RX3)
 
 
+def code_of(reply: Reply) -> str:
+    """The first word of an error that Redis answered with, such as `MOVED`; empty for everything else."""
+    return str(reply).partition(" ")[0] if isinstance(reply, ResponseError) else ""
+
+
 async def greet(connection: AbstractConnection) -> None:
     """Sign in and choose the database, then say who we are, which an ACL may forbid."""
     await connection.on_connect()
     await connection.send_command("CLIENT", "SETNAME", NAME)
-    with suppress(ResponseError):
+    try:
         await connection.read_response()
+    except ResponseError as error:
+        if code_of(error) != "NOPERM" and "unknown" not in str(error):
+            raise  # no password, too many connections: that ends it, and whoever waits has to be told
 
 
 OPTIONS: dict[str, Any] = {
@@ -56,11 +63,6 @@ OPTIONS: dict[str, Any] = {
     "redis_connect_func": greet,
 }
 """What connections are made with, whatever the URL says."""
-
-
-def code_of(reply: Reply) -> str:
-    """The first word of an error that Redis answered with, such as `MOVED`; empty for everything else."""
-    return str(reply).partition(" ")[0] if isinstance(reply, ResponseError) else ""
 
 
 class Link:

@@ -34,7 +34,7 @@ from raffia.runtime.logs import get_logger
 
 log = get_logger("raffia.journal.redis")
 
-PING_S, TICK_S = 1.0, 0.1
+PING_S, TICK_S = 1.0, 0.2
 PAUSE_FIRST_S, PAUSE_MOST_S = 0.05, 1.0
 STEADY_S = 5.0  # a connection that stood for so long starts with the shortest pause again
 END_S = 0.05

@@ -67,8 +67,13 @@ class Topology:
         return Link(self._class(**self._options, **where), f"{host}:{port}" if port else host)
 
     @property
+    def is_known(self) -> bool:
+        """Whether any server is known."""
+        return self._place is not None
+
+    @property
     def places(self) -> set[Place]:
-        """Servers that are used; empty as long as none is known."""
+        """Servers that are used."""
         return {self._place} if self._place else set()
 
     def slot(self, key: str) -> int:
@@ -126,6 +131,11 @@ class Cluster(Topology):
         options = {**self._options, **ASKING, "connection_class": self._class}
         self._seeds = {node.name: node for node in (ClusterNode(*place, **options) for place in address.places)}
         self._nodes = NodesManager([*self._seeds.values()], require_full_coverage=False, connection_kwargs=options)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether any node has told."""
+        return bool(self._nodes.slots_cache)
 
     @property
     def places(self) -> set[Place]:
