@@ -1,6 +1,6 @@
-"""Raffia under /collab of a FastAPI app that has its own lifespan and its own people.
+"""Raffia mounted at /collab in a FastAPI app with its own lifespan and its own users.
 
-Run it: uvicorn --app-dir examples fastapi_app:app --ws raffia.sockets.server.protocol:RaffiaWebSocketProtocol
+Run with: uvicorn --app-dir examples fastapi_app:app --ws raffia.sockets.server.protocol:RaffiaWebSocketProtocol
 """
 
 from collections.abc import AsyncIterator
@@ -8,17 +8,14 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from raffia.auth.hooks import Handshake
-from raffia.embed import Raffia
-from raffia.errors import UnauthenticatedError
-from raffia.types import Access, DocumentId, Grant
+from raffia import Access, DocumentId, Grant, Handshake, Raffia, UnauthenticatedError
 
-PEOPLE = {"token-of-ana": "ana", "token-of-josé": "josé"}
+USERS = {"token-of-ana": "ana", "token-of-josé": "josé"}
 
 
 async def authorize(handshake: Handshake, token: str | None, document: DocumentId) -> Grant | None:
-    """Everybody reads what is under public/; people edit what is under their own name; the rest is not there."""
-    user = PEOPLE.get(token or "")
+    """Users read documents below public/ and edit documents below their own name; all others do not exist for them."""
+    user = USERS.get(token or "")
     if user is None:
         raise UnauthenticatedError("sign in first")
     if document.startswith(f"notes-of-{user}/"):
@@ -31,7 +28,7 @@ raffia = Raffia(authorize=authorize)
 
 @asynccontextmanager
 async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-    """The app's own start and stop, with Raffia's inside."""
+    """The app's own startup and shutdown, including Raffia's."""
     async with raffia:
         yield
 
@@ -42,5 +39,5 @@ app.mount("/collab", raffia)
 
 @app.get("/")
 async def documents() -> dict[str, int]:
-    """A route of the host app that looks at Raffia."""
+    """A route of the host app that reads Raffia's metrics."""
     return {"open documents": raffia.metrics.rooms}

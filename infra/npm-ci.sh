@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# npm ci in each folder given, unless what its lock file says is installed already.
+# Runs npm ci in each given folder, unless the packages of its lock file are already installed.
 set -euo pipefail
 command -v npm > /dev/null || { echo "npm is missing; install Node 20 or newer with npm" >&2; exit 1; }
 for folder in "$@"; do

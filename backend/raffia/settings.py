@@ -1,12 +1,12 @@
-"""Every setting of Raffia: its name, unit, default and bounds, in one place.
+"""All settings of Raffia, with their names, units, defaults and bounds.
 
 Rules (tests quote these ids):
     C1  A setting `max_update_bytes` is the flag `--max-update-bytes` of `raffia serve` and the variable
-        `RAFFIA_MAX_UPDATE_BYTES`; a flag wins over the variable, the variable over the default. docs/settings.md is
-        made from this file.
-    C2  Settings never change after they were read. What depends on several of them is a property.
-    C3  A value that cannot work is refused at the start, by name, with what would work.
-    C4  Sizes are bytes (`16MiB` and `16777216` are the same), times are seconds: names say the unit.
+        `RAFFIA_MAX_UPDATE_BYTES`. A flag takes precedence over the variable, the variable over the default.
+        docs/settings.md is generated from this file.
+    C2  Settings never change after they have been read. Values derived from several settings are properties.
+    C3  An invalid value or combination is rejected at startup, with the setting's name and a value that would work.
+    C4  Sizes are in bytes (`16MiB` and `16777216` are the same), times in seconds; the name ends in the unit.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ HOUR_S, DAY_S = 3600.0, 86400.0
 KIB = 1024
 MIB = 1024 * KIB
 ENV_PREFIX = "RAFFIA_"
-FRAME_OVERHEAD_BYTES = 4 * KIB  # type, lengths and a Hocuspocus address around an update of the largest size
+FRAME_OVERHEAD_BYTES = 4 * KIB  # message type, lengths and Hocuspocus address around the largest update
 
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMG]?)(I?)B?\s*", re.IGNORECASE)
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3}
 
 
 def parse_size_bytes(value: object) -> object:
-    """Read a size such as `64KiB`, `1.5 MB` or `65536` into bytes; leaves what is not text as it is (C4)."""
+    """Parse a size such as `64KiB`, `1.5 MB` or `65536` into bytes; returns values that are not text unchanged (C4)."""
     if not isinstance(value, str):
         return value
     match = _SIZE.fullmatch(value)
@@ -50,7 +50,7 @@ def _split(value: object) -> object:
 Size = Annotated[int, BeforeValidator(parse_size_bytes), Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
-Amount = Annotated[int, Field(ge=0)]  # 0 is no limit
+Amount = Annotated[int, Field(ge=0)]  # 0 means no limit
 AmountBytes = Annotated[int, BeforeValidator(parse_size_bytes), Field(ge=0)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
@@ -63,11 +63,11 @@ GROUPS = {
     "redis": "Redis",
     "room_idle_s": "Rooms and storage",
 }
-"""The first setting of each group, for the help and the docs."""
+"""The first setting of each group, for the help text and the docs."""
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host`, a name or an address without a port, means this machine only."""
+    """Whether `host`, a name or an address without a port, refers to this machine only."""
     name = host.strip("[]").lower().rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):
         return True
@@ -80,226 +80,252 @@ def is_loopback(host: str) -> bool:
 
 
 class Settings(BaseSettings):
-    """What an operator can choose; read once, from arguments and `RAFFIA_*` variables (C1, C2)."""
+    """The settings, read once from arguments and `RAFFIA_*` variables (C1, C2)."""
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid", validate_default=True)
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one and prints it.")
-    data: Path = Field(Path("raffia-data"), description="Folder that holds everything; made when missing.")
-    root_path: str = Field("", description="Path under which a proxy serves Raffia, such as `/raffia`.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 selects a free port and logs it.")
+    data: Path = Field(Path("raffia-data"), description="Folder for all data; created if it does not exist.")
+    root_path: str = Field(
+        "", description="Path under which a proxy serves Raffia, such as `/raffia`; the proxy has to strip it."
+    )
     forwarded_allow_ips: str = Field(
         "127.0.0.1",
-        description="Addresses of proxies, separated by commas, whose `X-Forwarded-For` and `-Proto` are believed; "
-        "`*` for all.",
+        description="Addresses of proxies, separated by commas, whose `X-Forwarded-For` and `X-Forwarded-Proto` "
+        "headers are trusted; `*` for all.",
     )
-    tls_certificate: Path | None = Field(None, description="PEM file with the certificate chain, to serve TLS itself.")
-    tls_key: Path | None = Field(None, description="PEM file with the certificate's private key.")
+    tls_certificate: Path | None = Field(None, description="PEM file with the certificate chain, to serve TLS.")
+    tls_key: Path | None = Field(None, description="PEM file with the private key of the certificate.")
     page: bool = Field(True, description="Serve the browser app at `/`.")
     metrics: bool = Field(True, description="Serve `/metrics`.")
     metrics_token: SecretStr | None = Field(
-        None, description="Bearer token that `/metrics` asks for; without one everybody who reaches it may read it."
+        None, description="Bearer token that `/metrics` requires; without one, anyone who can reach it can read it."
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least important logged level.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level that is logged.")
     log_format: Literal["auto", "text", "json"] = Field(
-        "auto", description="How log lines look; `auto` is text on a terminal and JSON elsewhere."
+        "auto", description="Format of log lines; `auto` means text on a terminal and JSON otherwise."
     )
     drain_s: Seconds = Field(
-        10.0, description="Longest time a stopping process waits until everything is durable and sockets are closed."
+        10.0,
+        description="Time that a stopping process allows for storing everything and closing its sockets.",
     )
     ready_grace_s: Seconds = Field(
-        10.0, description="`/readyz` turns 503 when the journal has been away for longer than this."
+        10.0, description="`/readyz` returns 503 once the journal has been unavailable for longer than this."
     )
 
     authorize: str | None = Field(
         None,
-        description="The hook that grants access, as `module:function`. Without one, and without keys, Raffia is open: "
-        "everybody may edit every document.",
+        description="The hook that grants access, as `module:function`. Without a hook and without keys, Raffia is "
+        "open: anyone who can connect can edit every document.",
     )
     open_to_the_network: bool = Field(
-        False, description="Start without a hook on an address that other machines reach: everybody there may edit."
+        False,
+        description="Allow open mode on an address that other machines can reach: anyone there can edit every "
+        "document.",
     )
     allowed_origins: Names = Field(
         (),
-        description="Origins, separated by commas, whose pages may connect, beside Raffia's own: "
-        "`https://app.example.com`. REST answers carry CORS headers for the same ones.",
+        description="Origins, separated by commas, whose pages may connect in addition to Raffia's own, such as "
+        "`https://app.example.com`. REST responses carry CORS headers for the same origins.",
     )
     auth_key_file: Path | None = Field(
         None,
-        description="File with the keys that tokens are verified with: PEM, a JWK set, or secrets, one a line. "
+        description="File with the keys for verifying tokens: PEM, a JWK set, or secrets, one per line. "
         "See docs/security.md.",
     )
     auth_jwks_url: str | None = Field(
-        None, description="The same, from an identity provider: URL of its JWK set, `https` only."
+        None,
+        description="URL of an identity provider's JWK set, used instead of a key file: `https`, or `http` on this "
+        "machine.",
     )
     auth_audience: Names = Field(
-        (), description="What a token's `aud` has to name, one of these, separated by commas; needed with a URL."
+        (),
+        description="Audiences, separated by commas, one of which a token's `aud` must contain; required with a URL.",
     )
-    auth_issuer: str | None = Field(None, description="What a token's `iss` has to be.")
-    auth_claim: str = Field("raffia", min_length=1, description="Name of the claim that says which documents.")
-    auth_leeway_s: float = Field(30.0, ge=0, le=600, description="How far the clock of a token's maker may differ.")
+    auth_issuer: str | None = Field(None, description="Required value of a token's `iss`.")
+    auth_claim: str = Field("raffia", min_length=1, description="Name of the claim that lists the documents.")
+    auth_leeway_s: float = Field(
+        30.0, ge=0, le=600, description="Tolerated difference between the clocks of Raffia and the token issuer."
+    )
     auth_max_lifetime_s: Seconds | None = Field(
-        None, description="Longest time that a token may still be good for; longer ones are refused."
+        None, description="Longest lifetime of a token; tokens that are valid for longer are rejected."
     )
     auth_jwks_max_age_s: float = Field(
-        600.0, ge=10, description="How long fetched keys are used; from half of it on they are fetched anew."
+        600.0, ge=10, description="How long fetched keys are used; after half of this time they are fetched again."
     )
     auth_refresh_s: Seconds = Field(
-        60.0, description="How long before a grant ends a Hocuspocus client is asked for a fresh token."
+        60.0,
+        description="How long before its grant ends, at the earliest, a Hocuspocus client is asked for a fresh token.",
     )
 
-    max_update_bytes: Size = Field(16 * MIB, description="Largest update taken; an offline client's first can be big.")
-    max_document_bytes: Size = Field(64 * MIB, description="Largest document; edits that go over it are refused.")
-    max_presence_bytes: Size = Field(16 * KIB, description="Largest presence message of one session.")
-    max_presence_per_s: Count = Field(60, description="Presence messages per second and session; more are dropped.")
+    max_update_bytes: Size = Field(
+        16 * MIB, description="Largest update; the first one after offline work can be large."
+    )
+    max_document_bytes: Size = Field(64 * MIB, description="Largest document; edits that would exceed it are refused.")
+    max_presence_bytes: Size = Field(16 * KIB, description="Largest presence state of one client, as JSON.")
+    max_presence_per_s: Count = Field(60, description="Presence messages per second and session; the rest is dropped.")
     max_step1_per_s: Count = Field(
-        10, description="Requests for a document's state per second and session: each may be answered with megabytes."
+        10, description="Requests for the document state per second and session; each response can be megabytes."
     )
     max_updates_per_s: Amount = Field(
         2000,
-        description="Updates per second and session, for longer than ten seconds; one that sends more is read more "
-        "slowly. 0 for no limit.",
+        description="Updates per second and session, averaged over ten seconds; faster sessions are read more slowly. "
+        "0 for no limit.",
     )
     max_bytes_per_s: AmountBytes = Field(
-        8 * MIB, description="Bytes of updates likewise; a connection may carry four times that. 0 for no limit."
+        8 * MIB,
+        description="Bytes of updates per second and session, limited in the same way; a connection may carry four "
+        "times as many. 0 for no limit.",
     )
     max_messages_per_s: Amount = Field(
-        10_000, description="Messages of any kind per second and connection, likewise. 0 for no limit."
+        10_000,
+        description="Messages of any kind per second and connection, limited in the same way. 0 for no limit.",
     )
     max_sign_ins_per_s: Amount = Field(
-        100, description="Tokens per second and Hocuspocus connection, likewise: each is verified. 0 for no limit."
+        100,
+        description="Tokens per second and Hocuspocus connection, limited in the same way. 0 for no limit.",
     )
     too_fast_s: Seconds = Field(
-        60.0, description="Who goes on sending too fast for so long is closed with 1013, which means later."
+        60.0,
+        description="A client that keeps sending too fast for this long is disconnected with 1013 (try again later).",
     )
     max_connections_per_address: Amount = Field(
-        1000, description="Connections of one address (IPv6: of one /64) to one process. 0 for no limit."
+        1000, description="Connections from one address (IPv6: one /64) to one process. 0 for no limit."
     )
     max_handshakes_per_address_per_s: Amount = Field(
-        200, description="New connections per second and address; ten seconds' worth may come at once. 0 for no limit."
+        200, description="New connections per second and address, averaged over ten seconds. 0 for no limit."
     )
     max_failures_per_address_per_s: Amount = Field(
         20,
-        description="Refused sign-ins per second and address, likewise; more are refused unread. 0 for no limit.",
+        description="Refused sign-ins per second and address, averaged over ten seconds; beyond that, attempts are "
+        "refused unchecked. 0 for no limit.",
     )
-    max_sessions_per_document: Count = Field(5000, description="Sessions on one document of one process.")
-    max_connections: Count = Field(20_000, description="Connections of one process.")
-    max_documents_per_connection: Count = Field(1000, description="Documents one Hocuspocus connection may open.")
+    max_sessions_per_document: Count = Field(5000, description="Sessions on one document in one process.")
+    max_connections: Count = Field(20_000, description="Connections to one process.")
+    max_documents_per_connection: Count = Field(1000, description="Documents that one Hocuspocus connection can open.")
     max_waiting_updates: Count = Field(
-        1024, description="Updates per session that may wait for updates they refer to; full closes with 1013."
+        1024,
+        description="Updates per session that may wait for missing updates they depend on; beyond that, the connection "
+        "is closed with 1013.",
     )
-    max_waiting_bytes: Size = Field(16 * MIB, description="Bytes per session that may wait likewise.")
+    max_waiting_bytes: Size = Field(16 * MIB, description="Bytes of such waiting updates per session.")
     max_unsaved_bytes: Size = Field(
-        64 * MIB, description="Bytes of one document that may wait for the journal; past it edits are refused (1013)."
+        64 * MIB,
+        description="Bytes of one document that may wait for the journal; beyond that, edits are refused (1013).",
     )
-    max_token_bytes: Size = Field(8 * KIB, description="Largest token that is looked at.")
-    preauth_bytes: Size = Field(64 * KIB, description="Bytes a connection may send per document before it is let in.")
-    preauth_documents: Count = Field(100, description="Documents a connection may ask for before it is let in.")
-    preauth_s: Seconds = Field(10.0, description="Time a connection has to be let in, the hook's answer included.")
+    max_token_bytes: Size = Field(8 * KIB, description="Largest token that is accepted.")
+    preauth_bytes: Size = Field(
+        64 * KIB, description="Bytes of messages per document that a connection may send before sign-in."
+    )
+    preauth_documents: Count = Field(100, description="Documents that a connection may have waiting for sign-in.")
+    preauth_s: Seconds = Field(10.0, description="Time limit for signing in, including the hook's answer.")
 
     outbox_high_bytes: Size = Field(
-        256 * KIB, description="A reader with more than this unsent is slow: it gets one update when it has caught up."
+        256 * KIB,
+        description="A reader with more unsent bytes than this is slow: it gets a single update once it has caught up.",
     )
-    outbox_low_bytes: Size = Field(64 * KIB, description="A slow reader has caught up when fewer than this are unsent.")
+    outbox_low_bytes: Size = Field(64 * KIB, description="A slow reader has caught up once it has fewer unsent bytes.")
     coalesce_factor: float = Field(
-        10.0, ge=0, description="After a flush that took d seconds a room is not flushed again for this times d."
+        10.0,
+        ge=0,
+        description="After a flush that took d seconds, a room waits this many times d before the next flush.",
     )
     journal_pause_s: float | None = Field(
         None,
         ge=0,
-        description="Pause of a document between two writes to the journal; what comes meanwhile shares one. Unless "
-        "set 0.03, and 0.01 with Redis, since other replicas wait for it.",
+        description="Pause between two journal writes of a document; edits that arrive in between share one write. The "
+        "default is 0.03, or 0.01 with Redis, because other replicas wait for it.",
     )
-    coalesce_max_s: float = Field(0.004, ge=0, description="Longest time that edits wait for a flush so.")
+    coalesce_max_s: float = Field(0.004, ge=0, description="Upper limit of the wait that `--coalesce-factor` causes.")
     keepalive_s: Seconds = Field(
         15.0,
         le=20,  # rooms look every 5 s, and clients leave after 30 s of silence
-        description="A connection that was sent nothing for so long gets an empty presence message; "
-        "clients leave after 30 s of silence.",
+        description="A session that was sent nothing for this long gets an empty presence message; clients disconnect "
+        "after 30 s of silence.",
     )
 
     redis: SecretStr | None = Field(
         None,
         description="URL of Redis, which makes this process a replica: `redis://host:6379/0`, `rediss://` with TLS, "
-        "`redis+sentinel://host:26379,host:26379/master`, `redis+cluster://host:6379,host:6379`. Documents are then "
-        "kept there and not in the data folder.",
+        "`redis+sentinel://host:26379,host:26379/master`, or `redis+cluster://host:6379,host:6379`. Documents are then "
+        "stored in Redis instead of the data folder.",
     )
-    redis_prefix: str = Field(
-        "raffia", pattern=r"^[A-Za-z0-9._:-]{1,64}$", description="What all keys in Redis begin with."
-    )
-    redis_timeout_s: Seconds = Field(3.0, description="Longest time one call to Redis may take.")
+    redis_prefix: str = Field("raffia", pattern=r"^[A-Za-z0-9._:-]{1,64}$", description="Prefix of all keys in Redis.")
+    redis_timeout_s: Seconds = Field(3.0, description="Timeout of one call to Redis.")
     redis_check_s: Seconds = Field(
-        5.0, description="Pause between two comparisons of the open documents with the ends of their logs in Redis."
+        5.0, description="Pause between two checks of the open documents against the ends of their logs in Redis."
     )
 
-    room_idle_s: Seconds = Field(30.0, description="A room without sessions is closed after this.")
+    room_idle_s: Seconds = Field(30.0, description="A room without sessions is closed after this time.")
     retention_s: Seconds | None = Field(
         None,
-        description="How long every moment of a document's history can be rebuilt. Unless set a day (86400), and an "
-        "hour (3600) in Redis, which keeps it in memory.",
+        description="For how long every moment of a document's history can be rebuilt. The default is a day (86400), "
+        "or an hour (3600) in Redis, which keeps history in memory.",
     )
     keep_deleted: bool = Field(
         False, description="Keep deleted content in documents, for editors that run with `gc: false`."
     )
     compact_tail_bytes: Size = Field(
-        64 * KIB, description="Least size of the log behind a snapshot before both are folded into a new one."
+        64 * KIB,
+        description="The log after a snapshot is compacted once it exceeds this size and `--compact-tail-fraction`.",
     )
     compact_tail_updates: Count = Field(
-        500, description="Updates in the log behind a snapshot that have it folded too."
+        500, description="The log is also compacted once it has this many updates; more for large snapshots."
     )
     compact_tail_fraction: float = Field(
-        0.5, gt=0, description="Size of that log, as a fraction of the snapshot, from which folding is worth it."
+        0.5, gt=0, description="Size of the log, as a fraction of the snapshot, that it must exceed for compaction."
     )
     files: str | None = Field(
         None,
-        description="Where uploaded files are kept: `file:///shared/folder`, `s3://bucket/path`, `gs://bucket/path` or "
-        "`az://container/path`, with credentials from the environment. Unless set the data folder; with Redis it has "
-        "to be set, or nothing can be uploaded.",
+        description="Where uploaded files are stored: `file:///shared/folder`, `s3://bucket/path`, `gs://bucket/path` "
+        "or `az://container/path`, with credentials from the environment. The default is the data folder; with Redis "
+        "this must be set, otherwise nothing can be uploaded.",
     )
     max_file_bytes: Size = Field(10 * MIB, description="Largest file that can be uploaded.")
-    max_document_files_bytes: Size = Field(200 * MIB, description="Most bytes that all files of a document may have.")
+    max_document_files_bytes: Size = Field(200 * MIB, description="Maximum total size of the files of one document.")
     worker_threshold_bytes: Size = Field(
-        1 * MIB, description="Documents over this size are merged and read in another process, off the event loop."
+        1 * MIB, description="Documents larger than this are merged and parsed in a worker process, off the event loop."
     )
-    worker_processes: Count = Field(1, description="Processes for such work; started when first needed.")
+    worker_processes: Count = Field(1, description="Number of worker processes; started when first needed.")
 
     @property
     def max_frame_bytes(self) -> int:
-        """Largest WebSocket message that is read at all: the largest update and what is around it, in bytes."""
+        """Largest WebSocket message that is accepted: the largest update plus its overhead, in bytes."""
         return self.max_update_bytes + FRAME_OVERHEAD_BYTES
 
     @property
     def max_outbox_bytes(self) -> int:
-        """Bytes that may ever wait for one reader, which is cut off beyond: some documents of the largest size."""
+        """Limit of unsent bytes for one reader, which is disconnected beyond it: four documents of the largest size."""
         return 4 * self.max_document_bytes
 
     @property
     def append_pause_s(self) -> float:
-        """Pause between two appends of a document: `journal_pause_s`, or what suits the store."""
+        """Pause between two appends of a document: `journal_pause_s`, or the default for the store, in seconds."""
         if self.journal_pause_s is not None:
             return self.journal_pause_s
         return 0.03 if self.redis is None else 0.01
 
     @property
     def history_s(self) -> float:
-        """How long history is kept: `retention_s`, or what suits the store."""
+        """How long history is kept: `retention_s`, or the default for the store, in seconds."""
         if self.retention_s is not None:
             return self.retention_s
         return DAY_S if self.redis is None else HOUR_S
 
     @property
     def on_loopback(self) -> bool:
-        """Whether only this machine reaches `host`."""
+        """Whether only this machine can reach `host`."""
         return is_loopback(self.host)
 
     @property
     def has_tokens(self) -> bool:
-        """Whether Raffia verifies tokens by itself."""
+        """Whether Raffia verifies tokens itself."""
         return self.auth_key_file is not None or self.auth_jwks_url is not None
 
     @model_validator(mode="after")
     def _combinations_work(self) -> Self:
-        """Refuse what cannot work together (C3)."""
+        """Reject invalid combinations (C3)."""
         if self.outbox_low_bytes >= self.outbox_high_bytes:
             raise ValueError(
                 f"outbox_low_bytes is {self.outbox_low_bytes} but has to be below "
@@ -325,10 +351,10 @@ class Settings(BaseSettings):
 
 
 def load_settings(**values: Any) -> Settings:
-    """Read the settings: `values`, then `RAFFIA_*` variables, then defaults (C1).
+    """Read the settings: `values` first, then `RAFFIA_*` variables, then defaults (C1).
 
     Raises:
-        SettingsError: a value that cannot work, with its flag and its variable (C3).
+        SettingsError: an invalid value, named by its flag and its variable (C3).
     """
     try:
         return Settings(**values)

@@ -133,7 +133,7 @@ async def test_a_hostile_page_is_harmless(scene: Scene) -> None:
     ana.problems[:] = [problem for problem in ana.problems if "Executing inline event handler violates" not in problem]
     # Nothing, and text in an old encoding.
     await bring(ana, File("leer.md", "text/markdown", b"\n\n"))
-    await said(ana, "There is nothing in leer.md")
+    await said(ana, "leer.md is empty")
     await bring(ana, File("alt.txt", "text/plain", "# Größe\n* bleibt".encode("cp1252")))
     await ben.sees("# Größe\n* bleibt")
 

@@ -58,7 +58,7 @@ async def disturb(journal: SqliteJournal, seed: int) -> None:
         before = loaded.snapshot.state if loaded.snapshot is not None else b""
         state = before + b"".join(edit.update for entry in folded for edit in entry.batch)
         await journal.compact(name, Snapshot(state, b"i" * chance.choice([0, 600_000])), Position(folded[-1].position))
-        await journal.save_version(name, state[-300_000:], time_ms=1)
+        await journal.versions.save(name, state[-300_000:], time_ms=1)
         await journal.prune()
 
 

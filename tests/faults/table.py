@@ -16,28 +16,29 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-HEAD = "| fault | runs | acknowledged | lost | recovery, s | beyond that |\n|---|---|---|---|---|---|"
+HEAD = "| fault | runs | acknowledged | lost | recovery, s | notes |\n|---|---|---|---|---|---|"
 ROW = re.compile(r"^\| (?P<name>[^|]+?) \|.*\|$", re.MULTILINE)
-INTRODUCTION = """# What was broken, and what was lost
+INTRODUCTION = """# Fault tests: what was broken, and what was lost
 
-Written by `make faults`, which breaks one thing after another on one machine with real processes: Raffia, Redis,
-HAProxy, network namespaces, full disks. `make faults ARGS="-k kill_replica"` runs one row and replaces it here; `make
-test` runs a short form of each.
+Written by `make faults`, which breaks one thing after the other on a single machine with real processes: Raffia, Redis,
+HAProxy, network namespaces, full disks. `make faults ARGS="-k kill_replica"` runs a single fault and replaces its row
+here; `make test` runs a short version of each.
 
-People type on several documents in both dialects all the while. Each logs a unique token before sending it, and what
-the server has acknowledged. **Lost** counts acknowledged inserts that are missing and acknowledged deletes that are
-not done, where replicas or Redis die or are restarted as a reader sees them who comes *before* any writer is back
-with a copy. Only where Redis itself has lost its log are replicas and clients let back in first, because restoring it
-is what is tested. ("People return at once" and the load balancer's row measure how long people are away, and look
-afterwards.) Afterwards all clients, a newcomer at each replica, what lies in Redis and a replica that was started
-only then have to hold the same document, byte for byte, and replicas that nobody uses any more have to be back at the
-memory and the file descriptors that they had before. **Recovery** is the time from the end of the fault until
-everybody is connected, everything is acknowledged and all copies are equal: median and longest of all runs.
+During each fault, clients type in several documents, in both dialects. Each client logs a unique token before it sends
+the token, and logs what the server has acknowledged. **Lost** counts acknowledged inserts that are missing and
+acknowledged deletes that were not applied. Where replicas or Redis crash or are restarted, this is checked with a
+reader that connects *before* any writer is back with a copy. Only if Redis itself has lost its log do replicas and
+clients reconnect first, because restoring the log is what is tested. ("People return at once" and the load balancer's
+row measure how long clients are disconnected, and check afterwards.) At the end, all clients, a new client at each
+replica, the content of Redis and a replica started only then must have the same document, byte for byte. Replicas that
+are no longer used must be back to their previous memory and file descriptors. **Recovery** is the time from the end of
+the fault until all clients are connected, everything is acknowledged and all copies are equal: the median and the
+maximum of all runs.
 
-Two things that are Redis's own: with `appendfsync everysec` it answers before it has written to its file while the
-fsync of the second before is still under way, so the death of the process alone, not only of the machine, may take
-the last moments along (a trace that delays fsync by 0.6 s shows it with plain `SET`s); and what it has lost comes
-back only from replicas that have the document open and from clients that return.
+Two results are due to Redis itself. With `appendfsync everysec`, Redis replies before it has written to its file if the
+fsync of the previous second is still in progress. The crash of the process alone, without its machine, can therefore
+lose the last moments (a trace that delays fsync by 0.6 s shows this with plain `SET`s). What Redis has lost is restored
+only by replicas that have the document open and by clients that reconnect.
 """
 
 
@@ -112,7 +113,7 @@ def machine() -> str:
     kernel = re.sub(r"^(\d+\.\d+).*", r"\1", platform.release())
     return (
         f"Machine: {cores} cores, {memory:.0f} GiB, Linux {kernel}, Python {platform.python_version()}, Redis {redis}, "
-        f"HAProxy {haproxy}; everything shares it, the clients too."
+        f"HAProxy {haproxy}; shared by everything, including the clients."
     )
 
 

@@ -58,7 +58,7 @@ async def test_a_full_disk_stops_acknowledging_and_nothing_else(small_disk: Path
             with pytest.raises(JournalUnavailableError):
                 await journal.healthy()
             assert updates_of((await journal.load(DOCUMENT)).entries) == acknowledged
-            assert (await journal.documents()).total == 1
+            assert (await journal.directory.documents()).total == 1
 
         ballast.unlink()  # room is made, without a restart
         await journal.append(DOCUMENT, (edit(refused),))

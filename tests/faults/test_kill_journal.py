@@ -57,7 +57,7 @@ async def test_j2_nothing_acknowledged_is_lost_by_a_kill(tmp_path: Path, seed: i
                 # In order, each once or, when the kill came between commit and acknowledgement, not told at all.
                 places = [stored.find(token(document, n, seed)) for n in range(loaded.position)]
                 assert places == sorted(places)
-                for version in await journal.versions(DocumentId(f"d{document}")):
-                    found = await journal.version(DocumentId(f"d{document}"), version.id)
+                for version in await journal.versions.all(DocumentId(f"d{document}")):
+                    found = await journal.versions.get(DocumentId(f"d{document}"), version.id)
                     assert len(found.state) == version.size_bytes
     assert len(acknowledged) >= KILLS * 50

@@ -13,7 +13,8 @@ from pycrdt import Doc, Map, Text
 from raffia.crdt.update import read_state_vector
 from raffia.rooms.hub import Hub
 from raffia.sockets.connection import Connection
-from raffia.sockets.dialects import HocuspocusConnection, YWebsocketConnection
+from raffia.sockets.hocuspocus import HocuspocusDialect
+from raffia.sockets.ywebsocket import YWebsocketDialect
 from raffia.types import Access, DocumentId, Grant
 from raffia.wire.lib0 import read_buf, write_buf, write_string
 from raffia.wire.transport import Frame
@@ -139,9 +140,9 @@ class SimClient:
 
     def connect(self, hub: Hub, enter: Enter = here) -> None:
         if self.hocuspocus:
-            self.link = Link(HocuspocusConnection(hub, self._admit), enter)
+            self.link = Link(Connection(hub, HocuspocusDialect(self._admit, hub.settings)), enter)
         else:
-            self.link = Link(YWebsocketConnection(hub, DOCUMENT, self.grant), enter)
+            self.link = Link(Connection(hub, YWebsocketDialect(DOCUMENT, self.grant)), enter)
         self._sent = {}
         self._unsynced = 1
         if self.hocuspocus:

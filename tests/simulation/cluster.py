@@ -452,7 +452,7 @@ class Cluster:
         """Check I4 for one room."""
         name, metrics = replica.name, replica.hub.metrics
         assert room.is_settled, f"{name} is not settled"
-        early_entries, waiting = room.intake.early_entries.pieces, room.intake.waiting
+        early_entries, waiting = room._intake.early_entries.pieces, room._intake.waiting
         assert not early_entries, f"{name} holds back {len(early_entries)} updates of the log"
         assert room._follower is not None
         assert room._follower.position == self._loaded().position, f"{name} does not follow to the end of the log"
@@ -460,9 +460,9 @@ class Cluster:
         assert len(waiting) == metrics.waiting_updates == metrics.waiting_bytes == 0, f"{name}: something waits"
         assert room._append_queue.unsaved_bytes == metrics.journal_unsaved_bytes == 0, f"{name} has unsaved bytes"
         owners = {session.owner for session in room.sessions}
-        owners |= {entry.owner for entry in room.presence.table._live.values()}
-        assert set(room.presence.table._speakers) <= owners, f"{name} remembers sessions that have gone"
-        assert replica.journal._followers._followers.keys() == {DOCUMENT}, f"{name} follows for nobody"
+        owners |= {entry.owner for entry in room._presence.table._live.values()}
+        assert set(room._presence.table._speakers) <= owners, f"{name} remembers sessions that have gone"
+        assert replica.journal._readers._readers.keys() == {DOCUMENT}, f"{name} follows for nobody"
 
     def _check_presence(self) -> None:
         """Check I5."""
@@ -507,7 +507,7 @@ class Cluster:
             left = [task for task in replica.tasks() if not task.done()]
             assert not left, f"{replica.name} leaves {left}"
             assert not replica.hub.rooms
-        assert not self.store.journals
+        assert not self.store.connections
         assert not self.network.buses
         self._check_durable()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from raffia.journal import Followed, Loaded, Reset, Snapshot
 from raffia.journal.testing.memory import MemoryJournal, MemoryStore
-from raffia.journal.testing.memory_bus import MemoryBus, MemoryNetwork
+from raffia.journal.testing.memory.bus import MemoryBus, MemoryNetwork
 from raffia.types import DocumentId, Position
 
 Enter = Callable[..., Any]

@@ -11,7 +11,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from raffia.journal.testing.memory import MemoryStore
-from raffia.journal.testing.memory_bus import MemoryBus
+from raffia.journal.testing.memory.bus import MemoryBus
 from raffia.rooms.hub import Hub
 from raffia.rooms.room import Room
 from raffia.runtime.metrics import Metrics
@@ -77,8 +77,8 @@ class Replica:
         """Lose everything in memory, and with it what the journal has not written."""
         self.bus.cut()
         self.journal._waiting.clear()
-        self.journal._open = False
-        self.journal.store.journals.remove(self.journal)
+        self.journal.connection.is_open = False
+        self.journal.store.connections.remove(self.journal.connection)
         tasks = self.tasks()
         for task in tasks:
             task.cancel()
@@ -109,7 +109,7 @@ class Replica:
     def heal(self) -> None:
         """Restore them."""
         self.journal.unsure = False
-        if self.journal._is_cut:
+        if self.journal.connection.is_cut:
             self.enter(self.journal.heal)
         if self.bus.is_cut:
             self.cut_since_s = None

@@ -119,8 +119,8 @@ class Simulation:
         """Lose everything in memory, and with it what the journal has not written."""
         self.crashes += 1
         self.journal._waiting.clear()
-        self.journal._open = False
-        self.store.journals.remove(self.journal)
+        self.journal.connection.is_open = False
+        self.store.connections.remove(self.journal.connection)
         for client in self.clients:
             client.lose()
         others = asyncio.all_tasks() - {asyncio.current_task()}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Generic, TypeVar
 
 from pycrdt import Doc, Text
 
@@ -16,7 +15,8 @@ from raffia.runtime.metrics import Metrics
 from raffia.runtime.workers import Workers
 from raffia.settings import Settings
 from raffia.sockets.connection import Connection
-from raffia.sockets.dialects import Ask, HocuspocusConnection, YWebsocketConnection
+from raffia.sockets.hocuspocus import Ask, HocuspocusDialect
+from raffia.sockets.ywebsocket import YWebsocketDialect
 from raffia.types import Access, DocumentId, Grant
 from raffia.wire import ywebsocket
 from raffia.wire.lib0 import write_buf
@@ -71,13 +71,10 @@ class KeptOutlet:
         return sent
 
 
-C = TypeVar("C", bound=Connection)
-
-
-class Client(Generic[C]):
+class Client:
     """One connection with its outlet."""
 
-    def __init__(self, connection: C) -> None:
+    def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.transport = KeptOutlet()
         self.transport.on_congested = connection.congested
@@ -118,10 +115,8 @@ class World:
         self.store = store
         self.metrics = hub.metrics
 
-    async def yws(
-        self, grant: Grant = EDIT, document: DocumentId = DOCUMENT, *, synced: bool = True
-    ) -> Client[YWebsocketConnection]:
-        client = Client(YWebsocketConnection(self.hub, document, grant))
+    async def yws(self, grant: Grant = EDIT, document: DocumentId = DOCUMENT, *, synced: bool = True) -> Client:
+        client = Client(Connection(self.hub, YWebsocketDialect(document, grant)))
         await until(lambda: client.transport.reading and bool(client.transport.sent))
         if synced:
             client.send(b"\x00\x00\x01\x00")
@@ -129,11 +124,11 @@ class World:
             client.transport.take()
         return client
 
-    async def hocuspocus(self, grant: Grant = EDIT, ask: Ask | None = None) -> Client[HocuspocusConnection]:
+    async def hocuspocus(self, grant: Grant = EDIT, ask: Ask | None = None) -> Client:
         async def authorize(token: str | None, document: DocumentId) -> Grant:
             return grant
 
-        return Client(HocuspocusConnection(self.hub, ask or authorize))
+        return Client(Connection(self.hub, HocuspocusDialect(ask or authorize, self.hub.settings)))
 
     async def flushed(self, document: DocumentId = DOCUMENT) -> None:
         """Wait until nothing is pending in the document's room and, unless the journal is held, all is durable."""

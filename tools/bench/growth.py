@@ -115,8 +115,8 @@ def history(quick: bool) -> list[tuple[str, Figures]]:
 GROWTH = (
     Growth("connections", "Many connections", connections),
     Growth("eviction", "Many documents, one after another", eviction),
-    Growth("document-size", "Cost per update over the size of the document", document_size),
-    Growth("history", "Cost per update over the length of the history", history),
+    Growth("document-size", "Cost per update by document size", document_size),
+    Growth("history", "Cost per update by history length", history),
 )
 
 

@@ -70,14 +70,14 @@ async def main(folder: str, seconds: float) -> None:
     """Measure and print."""
     async with SqliteJournal(tempfile.mkdtemp(dir=folder)) as journal:
         delivered_s: list[float] = []
-        deliver = journal._delivered
+        deliver = journal._thread._deliver
 
         def timed(*delivery: object) -> None:
             began_s = time.thread_time()
             deliver(*delivery)  # type: ignore[arg-type]
             delivered_s.append(time.thread_time() - began_s)
 
-        journal._delivered = timed  # type: ignore[method-assign]
+        journal._thread._deliver = timed
         steady = Appender(journal)
         await steady.steadily(seconds)
         per_append_us = (sum(steady.call_s) + sum(delivered_s)) / len(steady.call_s) * 1e6

@@ -21,23 +21,23 @@ from tools.bench.workloads import TARGETS, WORKLOADS, Workload
 INTRODUCTION = """\
 # Benchmarks
 
-Written by `make bench`; edits are overwritten. Raffia runs as `raffia serve` with everything on: acknowledgement after
-the edit is on disk (SQLite, `synchronous=FULL`), all limits, metrics. The
-peers run as their documentation starts them and store nothing, so their acknowledgement means "in memory". The C
-floor is no server but a bound: it sends each update with one `send()` per reader, and does nothing else.
+Written by `make bench`, which overwrites edits. Raffia runs as `raffia serve` with everything enabled: acknowledgements
+after the edit is on disk (SQLite, `synchronous=FULL`), all limits, and metrics. The peers run as their documentation
+describes and store nothing, so their acknowledgement means "in memory". The C floor is not a server but a lower bound:
+it sends each update with one `send()` per reader and does nothing else.
 """
 
 METHOD = """\
 ## How it is measured
 
-The server runs on one core and the load generator on another. In each round every server has its turn at a workload,
-on a fresh process; figures are medians over the rounds. CPU is the user and system time of the server and its children.
-Latency runs from a client's send to another client's receipt, by a token in each update; acknowledgement to the
-writer's receipt of its SyncStatus (Hocuspocus protocol) or of its own update (y-websocket protocol). The first second
-of editing is not counted. *CPU per delivery* divides by updates times receivers, also when a server merges updates into
-fewer frames (*frames per delivery*). Where *% of a core* is near 100 a server is saturated and its latency is that of
-a queue.
-Absolute figures depend on the machine and on what else it does; ratios within one run say more.
+The server runs on one core and the load generator on another. In each round every server runs the workload once, in a
+fresh process; figures are medians over the rounds. CPU is the user and system time of the server and its children.
+Latency is the time from one client's send to another client's receipt, matched by a token in each update.
+Acknowledgement latency ends when the writer receives its SyncStatus (Hocuspocus protocol) or its own update
+(y-websocket protocol). The first second of editing is not counted. *CPU per delivery* divides by updates times
+receivers, even if a server merges updates into fewer frames (*frames per delivery*). If *% of a core* is near 100, the
+server is saturated and its latency is that of a queue.
+Absolute figures depend on the machine and on what else it is doing; ratios within one run are more meaningful.
 """
 
 
@@ -63,7 +63,7 @@ def write(results: Results, path: Path) -> None:
     plots = [f"![{sweep.title}: {axis}]({path.stem}/{name}.svg)" for sweep, axis, name in drawn]
     parts = [INTRODUCTION, _setting(results), "## Targets\n", _targets(results), "## Workloads\n", _workloads(results)]
     if plots:
-        parts += ["## Over size\n", "\n\n".join(plots) + "\n"]
+        parts += ["## By size\n", "\n\n".join(plots) + "\n"]
     if results.growth:
         parts += ["## Growth\n", _growth(results)]
     parts += browser.section(path) + section(path)  # measured by commands of their own
@@ -78,13 +78,13 @@ def _setting(results: Results) -> str:
         f"Python {given['python']}, Node {given['node']}."
     ]
     if "hocuspocus" in SERVERS and given["node"].split(".")[0].isdigit() and int(given["node"].split(".")[0]) < 22:
-        lines.append("Hocuspocus 4.7 names Node 22 as its least version; it ran on the Node above.")
+        lines.append("Hocuspocus 4.7 requires Node 22; here it ran on the Node version above.")
     if "--quick" in given["command"]:
-        lines.append("**This is the quick form: far fewer clients and seconds than the titles say.**")
+        lines.append("**This is the quick version, with far fewer clients and seconds than the titles say.**")
     if _disturbed(results):
         lines.append(
-            "**Other processes took part of both cores during this run (see the notes): it shows that things work, "
-            "not how well.**"
+            "**Other processes used part of both cores during this run (see the notes), so it shows that things work, "
+            "but not how fast.**"
         )
     lines += [f"Left out: {SERVERS[name].title} ({reason})." for name, reason in results.unavailable.items()]
     return "\n".join(lines) + "\n"
@@ -176,21 +176,24 @@ def _verdict(name: str, columns: list[Figures], found: dict[str, Measured]) -> s
     if name == "eviction":
         growth = columns[0]["growth_pct"]
         met = "met" if growth <= MEMORY_BOUND_PCT else "**missed**"
-        return f"Target: memory within {MEMORY_BOUND_PCT:.0f} % of where it was. Measured {growth:+.1f} %: {met}."
+        return f"Target: memory within {MEMORY_BOUND_PCT:.0f} % of where it started. Measured {growth:+.1f} %: {met}."
     if name == "document-size" and len(columns) > 1:
         return _flatness("largest", "smallest", columns[-1]["cpu_us_per_update"] / columns[0]["cpu_us_per_update"])
     if name == "history":
         (measured,) = found.values()
         ratio = flat(measured.rounds[0])
         return _flatness("last", "first", ratio) if ratio is not None else ""
-    return "No target but to be seen; load and typist share a core, so latency while connecting is that of both."
+    return (
+        "No target, for information only. Load generator and typist share a core, so latency while connecting includes "
+        "both."
+    )
 
 
 def _flatness(last: str, first: str, ratio: float) -> str:
     met = "met" if ratio <= FLAT_FACTOR else "**missed**"
     return (
-        f"Target: cost per update does not grow (a factor of {FLAT_FACTOR:g} counts as noise and folding). "
-        f"The {last} costs {ratio:.2f} of the {first}: {met}."
+        f"Target: the cost per update does not grow (a factor of {FLAT_FACTOR:g} counts as noise and compaction). "
+        f"Cost of the {last} relative to the {first}: {ratio:.2f}, {met}."
     )
 
 

@@ -15,8 +15,10 @@ from raffia.rooms.hub import Hub
 from raffia.runtime.metrics import Metrics
 from raffia.runtime.workers import Workers
 from raffia.settings import Settings
+from raffia.sockets.connection import Connection
 from raffia.sockets.conversation import UNDECIDED, Authorise, Deliver, Detach, HocuspocusConversation, Renew, Reply
-from raffia.sockets.dialects import HocuspocusConnection, YWebsocketConnection
+from raffia.sockets.hocuspocus import HocuspocusDialect
+from raffia.sockets.ywebsocket import YWebsocketDialect
 from raffia.types import DocumentId, Grant
 from raffia.wire import hocuspocus
 from raffia.wire.lib0 import write_string
@@ -199,7 +201,7 @@ class Sockets:
                 cold = Document.from_state(merged)
                 check(cold.clocks == room.document.clocks, "hot and cold clocks differ")
                 check(cold.known_step2() == room.document.known_step2(), "hot and cold deletes differ")
-                waits = {session for session in room.sessions if room.intake.waiting.of(session)}
+                waits = {session for session in room.sessions if room._intake.waiting.of(session)}
                 owed = [session for session in room.sessions if session.open_tickets and session not in waits]
                 check(not owed, "an update that is durable is not answered")
                 check(all(session.open_tickets >= 0 for session in room.sessions), "an update is answered twice")
@@ -214,7 +216,7 @@ class Sockets:
             check(all(not room.sessions for room in hub.rooms.values()), "a session outlives its socket")
 
     @staticmethod
-    def _clients(hub: Hub, document: DocumentId) -> list[Client]:  # type: ignore[type-arg]
+    def _clients(hub: Hub, document: DocumentId) -> list[Client]:
         async def edit(token: str | None, document: DocumentId) -> Grant:
             return EDIT
 
@@ -227,7 +229,7 @@ class Sockets:
             return EDIT
 
         return [
-            Client(YWebsocketConnection(hub, document, EDIT)),
-            Client(YWebsocketConnection(hub, document, READ)),
-            *(Client(HocuspocusConnection(hub, ask)) for ask in (edit, read, with_token)),
+            Client(Connection(hub, YWebsocketDialect(document, EDIT))),
+            Client(Connection(hub, YWebsocketDialect(document, READ))),
+            *(Client(Connection(hub, HocuspocusDialect(ask, hub.settings))) for ask in (edit, read, with_token)),
         ]

@@ -9,7 +9,8 @@ from raffia.errors import QuarantinedError, WireError
 from raffia.journal.entries import decode_batch, decode_updates, encode_batch, encode_updates, salvage_batch
 from raffia.journal.redis import records
 from raffia.rooms.presence import relay
-from raffia.rooms.presence.table import PresenceLimits, PresenceTable, make_entry
+from raffia.rooms.presence.entries import PresenceLimits, make_entry
+from raffia.rooms.presence.table import PresenceTable
 from raffia.types import Edit
 from raffia.wire import awareness
 from tools.fuzz.corpus import Corpus
@@ -102,8 +103,8 @@ class Records:
         kind, line = data[:1], data[1:]
         records.blob_of(line)
         if kind == b"0":
-            stone = records.read_stone(b"1-5", line)
-            check(stone.size_bytes == stone.state_bytes + stone.index_bytes, "sizes do not add up")
+            record = records.read_base(b"1-5", line)
+            check(record.size_bytes == record.state_bytes + record.index_bytes, "sizes do not add up")
         elif kind == b"1":
             found = records.read_segment(line)
             check(found.first >= 0, "a position below the start")

@@ -28,7 +28,8 @@ from raffia.errors import (
     UpdateError,
     WireError,
 )
-from raffia.rooms.presence.table import PresenceLimits, PresenceTable
+from raffia.rooms.presence.entries import PresenceLimits
+from raffia.rooms.presence.table import PresenceTable
 from raffia.sockets.server.frames import FrameError
 from raffia.wire import awareness, hocuspocus, lib0, ywebsocket
 from raffia.wire.messages import Awareness, Message, Nothing, Step1, Step2, SyncStatusRequest, Update

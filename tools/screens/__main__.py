@@ -52,9 +52,9 @@ def index(out: Path) -> str:
     for path in sorted(out.glob("*.png")):
         rows.setdefault(about_of(path), []).append(path.name)
     head = (
-        "# Pictures of the app\n\n`make screenshots` makes them, from the running app with made-up content, "
-        "and writes this page.\n\n"
-        "| what | desktop | phone |\n|---|---|---|\n"
+        "# Screenshots of the app\n\n`make screenshots` takes them from the running app with sample content, "
+        "and generates this page.\n\n"
+        "| state | desktop | phone |\n|---|---|---|\n"
     )
 
     def links(files: list[str], *, phone: bool) -> str:

@@ -65,33 +65,37 @@ def answer(error: RaffiaError) -> JSONResponse:
     return JSONResponse({"error": {"reason": error.reason, "message": message}}, error.http_status, headers=headers)
 
 
-def say_errors(app: FastAPI, raffia: Raffia) -> None:
+def say_errors(app: FastAPI) -> None:
     """Have an app answer so (AE1)."""
+    app.add_exception_handler(RaffiaError, _refused)
+    app.add_exception_handler(RequestValidationError, _unfit)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _failed)
 
-    async def refused(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RaffiaError)
-        raffia.metrics.refusals[error.reason] += 1
-        if isinstance(error, InternalError):
-            log.error("request failed", path=request.url.path, detail=str(error))
-        return answer(error)
 
-    async def unfit(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        found = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5])
-        return await refused(request, MalformedError(found))
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RaffiaError)
+    raffia: Raffia = request.app.state.raffia
+    raffia.metrics.refusals[error.reason] += 1
+    if isinstance(error, InternalError):
+        log.error("request failed", path=request.url.path, detail=str(error))
+    return answer(error)
 
-    async def http(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        if not request.url.path.startswith(PREFIX) and PREFIX not in request.url.path:
-            return PlainTextResponse(f"{error.detail}\n", error.status_code, headers=error.headers)
-        reason = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "malformed")
-        body = {"error": {"reason": reason, "message": str(error.detail)}}
-        return JSONResponse(body, error.status_code, headers={**(error.headers or {}), **NOT_KEPT})
 
-    async def failed(request: Request, error: Exception) -> Response:
-        return answer(InternalError(str(error)))
+async def _unfit(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    found = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5])
+    return await _refused(request, MalformedError(found))
 
-    app.add_exception_handler(RaffiaError, refused)
-    app.add_exception_handler(RequestValidationError, unfit)
-    app.add_exception_handler(HTTPException, http)
-    app.add_exception_handler(Exception, failed)
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if not request.url.path.startswith(PREFIX) and PREFIX not in request.url.path:
+        return PlainTextResponse(f"{error.detail}\n", error.status_code, headers=error.headers)
+    reason = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "malformed")
+    body = {"error": {"reason": reason, "message": str(error.detail)}}
+    return JSONResponse(body, error.status_code, headers={**(error.headers or {}), **NOT_KEPT})
+
+
+async def _failed(_request: Request, error: Exception) -> Response:
+    return answer(InternalError(str(error)))

@@ -18,16 +18,16 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
-from raffia.api.access import NO_ACCESS, Caller, id_of
+from raffia.api.access import NO_ACCESS, id_of
 from raffia.api.body import read_body
-from raffia.api.documents import info_of
+from raffia.api.dependencies import CallerDep, DocumentDep, FilesDep, RaffiaDep
+from raffia.api.document_info import info_of
 from raffia.api.errors import refusals
 from raffia.api.models import Uploaded
 from raffia.api.turns import Turns
-from raffia.embed import Raffia
 from raffia.errors import ForbiddenError, UnsupportedTypeError
 from raffia.files.images import MIME_TYPES, read_image
-from raffia.files.store import FileStore, is_name, name_of
+from raffia.files.store import is_name, name_of
 from raffia.types import Access
 
 AT_ONCE = 8
@@ -47,53 +47,50 @@ _UPLOAD = {
 }
 _DOWNLOAD = {mime: {"schema": {"type": "string", "format": "binary"}} for mime in MIME_TYPES.values()}
 
+router = APIRouter(prefix="/api", tags=["files"])
 
-def files_router(raffia: Raffia, files: FileStore) -> APIRouter:
-    """The router of one Raffia."""
-    router = APIRouter(prefix="/api", tags=["files"])
-    turns = Turns(AT_ONCE, EACH)
 
-    @router.post("/documents/{document}/files", status_code=201, responses=refusals(413, 415), openapi_extra=_UPLOAD)
-    async def upload(request: Request, document: str) -> Uploaded:
-        """Keep an image with a document."""
-        name = id_of(document)
-        caller = Caller(raffia, request)
-        grant = await caller.grant(name, Access.EDIT)
-        await info_of(raffia.hub.journal, name)
-        async with turns.of(grant.user or caller.handshake.address):
-            data = await read_body(request, raffia.settings.max_file_bytes, WITHIN_S)
-            image = read_image(data)
-            if image is None:
-                kinds = ", ".join(MIME_TYPES)
-                raise UnsupportedTypeError(f"these {len(data)} bytes are no image that is taken; send {kinds}")
-            file = name_of(data, image.extension)
-            await files.put(name, file, data)
-        root = request.scope.get("root_path", "").rstrip("/")
-        return Uploaded(
-            url=f"{root}/api/files/{quote(name, safe='')}/{file}",
-            mime_type=image.mime_type,
-            size_bytes=len(data),
-            width=image.width,
-            height=image.height,
-        )
-
-    @router.get(
-        "/files/{document}/{file}",
-        response_class=Response,
-        responses={**refusals(), 200: {"description": "The file.", "content": _DOWNLOAD}},
+@router.post("/documents/{document}/files", status_code=201, responses=refusals(413, 415), openapi_extra=_UPLOAD)
+async def upload(
+    request: Request, raffia: RaffiaDep, files: FilesDep, caller: CallerDep, document: DocumentDep
+) -> Uploaded:
+    """Keep an image with a document."""
+    grant = await caller.grant(document, Access.EDIT)
+    await info_of(raffia.hub.journal, document)
+    turns: Turns = request.app.state.upload_turns
+    async with turns.of(grant.user or caller.handshake.address):
+        data = await read_body(request, raffia.settings.max_file_bytes, WITHIN_S)
+        image = read_image(data)
+        if image is None:
+            kinds = ", ".join(MIME_TYPES)
+            raise UnsupportedTypeError(f"these {len(data)} bytes are no image that is taken; send {kinds}")
+        file = name_of(data, image.extension)
+        await files.put(document, file, data)
+    root = request.scope.get("root_path", "").rstrip("/")
+    return Uploaded(
+        url=f"{root}/api/files/{quote(document, safe='')}/{file}",
+        mime_type=image.mime_type,
+        size_bytes=len(data),
+        width=image.width,
+        height=image.height,
     )
-    async def download(request: Request, document: str, file: str) -> Response:
-        """The file."""
-        name = id_of(document)
-        await Caller(raffia, request).grant(name)
-        await info_of(raffia.hub.journal, name)
-        size_bytes = await files.size(name, file) if is_name(file) else None
-        if size_bytes is None:
-            raise ForbiddenError(NO_ACCESS)
-        return StreamingResponse(
-            files.parts(name, file, size_bytes),
-            media_type=MIME_TYPES[file.rpartition(".")[2]],
-            headers={**HEADERS, "content-length": str(size_bytes)},
-        )
 
-    return router
+
+@router.get(
+    "/files/{document}/{file}",
+    response_class=Response,
+    responses={**refusals(), 200: {"description": "The file.", "content": _DOWNLOAD}},
+)
+async def download(raffia: RaffiaDep, files: FilesDep, caller: CallerDep, document: str, file: str) -> Response:
+    """The file."""
+    name = id_of(document)
+    await caller.grant(name)
+    await info_of(raffia.hub.journal, name)
+    size_bytes = await files.size(name, file) if is_name(file) else None
+    if size_bytes is None:
+        raise ForbiddenError(NO_ACCESS)
+    return StreamingResponse(
+        files.parts(name, file, size_bytes),
+        media_type=MIME_TYPES[file.rpartition(".")[2]],
+        headers={**HEADERS, "content-length": str(size_bytes)},
+    )

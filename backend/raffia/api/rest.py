@@ -6,30 +6,27 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from raffia.api.config import config_router
-from raffia.api.documents import documents_router
+from raffia.api import config, documents, files, links, revocations
 from raffia.api.errors import say_errors
-from raffia.api.files import files_router
-from raffia.api.links import links_router
-from raffia.api.revocations import revocations_router
+from raffia.api.link_signer import LinkSigner
+from raffia.api.turns import Turns
 from raffia.embed import Raffia
 from raffia.files.store import open_files
 
 
 def add_rest(app: FastAPI, raffia: Raffia) -> None:
-    """Put REST into an app.
+    """Put REST into an app whose `state.raffia` is this Raffia; its routes find the rest of what they need beside it.
 
     Raises:
         SettingsError: a place for files, or keys, that cannot be.
     """
-    files = open_files(raffia.settings)
-    raffia.clear = files.remove  # of what has been purged (FL6)
-    say_errors(app, raffia)
-    app.include_router(config_router(raffia, files))
-    app.include_router(documents_router(raffia, files))
-    app.include_router(links_router(raffia))
-    app.include_router(files_router(raffia, files))
-    app.include_router(revocations_router(raffia))
+    app.state.files = open_files(raffia.settings)
+    app.state.link_signer = LinkSigner(raffia.settings)
+    app.state.upload_turns = Turns(files.AT_ONCE, files.EACH)
+    raffia.clear = app.state.files.remove  # of what has been purged (FL6)
+    say_errors(app)
+    for resource in (config, documents, links, files, revocations):
+        app.include_router(resource.router)
     _say_no_422(app)
 
 

@@ -13,10 +13,11 @@ from __future__ import annotations
 import contextlib
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends
 
 from raffia.api.access import Caller
 from raffia.api.body import json_body, json_of
+from raffia.api.dependencies import CallerDep, RaffiaDep
 from raffia.api.errors import refusals
 from raffia.api.models import NewRevocation, Revocation
 from raffia.embed import Raffia
@@ -26,23 +27,22 @@ from raffia.types import Access, DocumentId, Revoked, document_id
 EVERYTHING = DocumentId("*")
 
 
-def revocations_router(raffia: Raffia) -> APIRouter:
-    """The router of one Raffia."""
-    router = APIRouter(prefix="/api", tags=["revocations"])
+router = APIRouter(prefix="/api", tags=["revocations"])
 
-    @router.post("/revocations", responses=refusals(413), openapi_extra=json_body(NewRevocation))
-    async def revoke(request: Request, asked: Annotated[NewRevocation, Depends(json_of(NewRevocation))]) -> Revocation:
-        """Take back a user's tokens, one token, or the links to a document."""
-        kind, subject = _read(asked)
-        await _check_admin(raffia, request, kind, subject)
-        ended = await raffia.revocations.revoke(kind, subject)
-        if kind is Revoked.LINKS:
-            # They are not there any more (LI3 of links.py), also when the revocation has been forgotten.
-            with contextlib.suppress(ForbiddenError, DocumentDeletedError):  # there is no such document
-                await raffia.hub.journal.reset_links(DocumentId(subject))
-        return Revocation(kind=kind.value, subject=subject, ended=ended)  # type: ignore[arg-type]
 
-    return router
+@router.post("/revocations", responses=refusals(413), openapi_extra=json_body(NewRevocation))
+async def revoke(
+    raffia: RaffiaDep, caller: CallerDep, asked: Annotated[NewRevocation, Depends(json_of(NewRevocation))]
+) -> Revocation:
+    """Take back a user's tokens, one token, or the links to a document."""
+    kind, subject = _read(asked)
+    await _check_admin(raffia, caller, kind, subject)
+    ended = await raffia.revocations.revoke(kind, subject)
+    if kind is Revoked.LINKS:
+        # The links themselves go too (LI3 of links.py), since the revocation will be forgotten one day.
+        with contextlib.suppress(ForbiddenError, DocumentDeletedError):  # there is no such document
+            await raffia.hub.journal.links.reset(DocumentId(subject))
+    return Revocation(kind=kind.value, subject=subject, ended=ended)  # type: ignore[arg-type]
 
 
 def _read(asked: NewRevocation) -> tuple[Revoked, str]:
@@ -62,17 +62,16 @@ def _read(asked: NewRevocation) -> tuple[Revoked, str]:
     return given[0]
 
 
-async def _check_admin(raffia: Raffia, request: Request, kind: Revoked, subject: str) -> None:
+async def _check_admin(raffia: Raffia, caller: Caller, kind: Revoked, subject: str) -> None:
     """Let administrators pass (RA1, RA3).
 
     Raises:
         ForbiddenError, UnauthenticatedError, AuthUnavailableError: everybody else.
     """
-    handshake = Caller(raffia, request).handshake
     documents = [EVERYTHING] if kind is not Revoked.LINKS else [DocumentId(subject), EVERYTHING]
     for document in documents:
         try:
-            grant = await raffia.authorizer.grant(handshake, handshake.bearer, document)
+            grant = await raffia.authorizer.grant(caller.handshake, caller.token, document)
         except ForbiddenError:
             continue
         if grant.access >= Access.ADMIN:

@@ -180,7 +180,7 @@ class RevocationList:
             ended = await self._learn([one])
             log.warning("revoked", kind=kind.value, subject=one.subject, ended=ended)
             if self._journal is not None:
-                await self._journal.revoke(one)
+                await self._journal.revocations.add(one)
         finally:
             # Also when it was stored: a store that loses it before the next reading has the mark that is known here.
             self._is_lacking = True
@@ -230,7 +230,7 @@ class RevocationList:
         """Read what the journal has, and what comes, as long as this is entered (REV5)."""
         self._journal, self._connections, self._mark = journal, connections, None
         self._wake = asyncio.Event()
-        journal.on_revoked(self._wake.set)
+        journal.revocations.on_added(self._wake.set)
         await self.read()
         task = asyncio.create_task(self._read_always())
         try:
@@ -260,7 +260,7 @@ class RevocationList:
         assert self._journal is not None
         mark, self._is_lacking = None if self._is_lacking else self._mark, False
         try:
-            found = await self._journal.revocations(mark)
+            found = await self._journal.revocations.read(mark)
             if found is not None:
                 await self._learn(found.revocations)
                 await self._store_lacking(found.revocations)
@@ -284,7 +284,7 @@ class RevocationList:
         for one in self._index.all():
             is_over = one.until_ms is not None and one.until_ms <= now_ms
             if not is_over and there.get((one.kind, one.subject), -1) < one.before_ms:
-                await self._journal.revoke(one)
+                await self._journal.revocations.add(one)
 
 
 def _checked(kind: Revoked, subject: str) -> str:

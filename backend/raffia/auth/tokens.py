@@ -22,7 +22,6 @@ import jwt
 from jwt.exceptions import PyJWTError
 
 from raffia.auth.claims import ClaimRules, Claims, read_claims
-from raffia.auth.jwks import PublishedKeys
 from raffia.auth.keys import ALGORITHMS, Key, KeySet, read_key_file
 from raffia.errors import SettingsError, UnauthenticatedError
 from raffia.settings import Settings
@@ -137,6 +136,8 @@ def verifier_for(settings: Settings) -> TokenVerifier | None:
     if settings.auth_key_file is not None:
         keys: KeySource = FileKeys(read_key_file(settings.auth_key_file))
     elif settings.auth_jwks_url is not None:
+        from raffia.auth.jwks import PublishedKeys  # noqa: PLC0415 - imports httpx, which few servers need
+
         keys = PublishedKeys(settings.auth_jwks_url, settings.auth_jwks_max_age_s)
     else:
         return None

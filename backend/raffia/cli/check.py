@@ -4,7 +4,6 @@ Rules (tests quote these ids):
     CK1  A document is read as the hub reads it, and its bytes once more by themselves: the strict reader takes them,
         they are gap-free, and clocks and deletes are those that stand beside the snapshot.
     CK2  One document that cannot be read stops nothing: each of them is named, with what is wrong and its sizes.
-    CK3  Before a document is mended, all that is stored of it is copied into `DATA/quarantine`, and is on disk.
     CK4  A mended document has been read again like any other before it is stored. One of which nothing at all can be
         read is left as it is: an empty document in its place helps nobody.
     CK5  Mending ends the document's history; versions stay. What was kept and what was left out is said.
@@ -13,29 +12,26 @@ Rules (tests quote these ids):
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import itertools
-import json
-import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import quote
+from typing import Annotated
 
-from raffia.cli.repair import repair
+import typer
+
+from raffia.cli.failure import reported
+from raffia.cli.quarantine import set_aside
+from raffia.cli.repair import repair as rebuild
 from raffia.crdt.document import Document
 from raffia.errors import DataFolderInUseError, RaffiaError, SettingsError, UpdateError
 from raffia.journal import DocumentInfo, Loaded
 from raffia.journal.sqlite.database import DATABASE
 from raffia.journal.sqlite.journal import SqliteJournal
-from raffia.journal.sqlite.stored import Stored
 from raffia.rooms.durable.loading import build_document
-from raffia.settings import Settings
+from raffia.runtime.logs import configure_logging
+from raffia.settings import Settings, load_settings
 from raffia.types import DocumentId
 
-QUARANTINE = "quarantine"
 PAGE = 200
-_NAME_CHARACTERS = 80
 
 Report = Callable[[str], None]
 
@@ -60,13 +56,36 @@ class Findings:
         return self.damaged == self.mended
 
 
+def check(
+    data: Annotated[str | None, typer.Option(metavar="TEXT", help="Data folder. [default: raffia-data]")] = None,
+    keep_deleted: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep-deleted/--no-keep-deleted", show_default=False, help="As for raffia serve. [default: off]"
+        ),
+    ] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what is damaged; what was there is kept.")] = False,
+) -> None:
+    """Read every document while no server runs, and name those that cannot be read.
+
+    Exit status 0: all can be read; 1: something is damaged; 2: the check could not run.
+    """
+    flags = {"data": data, "keep_deleted": keep_deleted}
+    with reported():
+        settings = load_settings(**{name: value for name, value in flags.items() if value is not None})
+        configure_logging(settings.log_level, settings.log_format)
+        findings = check_folder(settings, repair=repair, report=typer.echo)
+    if not findings.is_well:
+        raise typer.Exit(1)
+
+
 def check_folder(settings: Settings, *, repair: bool, report: Report) -> Findings:
     """Check the data folder that the settings name.
 
     Args:
         settings: `data` and `keep_deleted` are read.
         repair: mend what is damaged.
-        say: takes one line at a time.
+        report: called with one line of text at a time.
 
     Raises:
         SettingsError: there is no data folder, or a server uses it.
@@ -81,13 +100,13 @@ async def _check_folder(settings: Settings, *, repair: bool, report: Report) -> 
     journal = SqliteJournal(settings.data)
     try:
         async with journal:
-            return await check(journal, keep_deleted=settings.keep_deleted, repair=repair, report=report)
+            return await check_journal(journal, keep_deleted=settings.keep_deleted, repair=repair, report=report)
     except DataFolderInUseError as error:
         who = str(error).rpartition(";")[0]
         raise DataFolderInUseError(f"{who}; stop it first: a check needs the folder alone") from error
 
 
-async def check(journal: SqliteJournal, *, keep_deleted: bool, repair: bool, report: Report) -> Findings:
+async def check_journal(journal: SqliteJournal, *, keep_deleted: bool, repair: bool, report: Report) -> Findings:
     """Check all documents of an open journal; see `check_folder`."""
     findings = Findings()
     async for info in _documents(journal):
@@ -109,7 +128,7 @@ async def check(journal: SqliteJournal, *, keep_deleted: bool, repair: bool, rep
 async def _documents(journal: SqliteJournal) -> AsyncIterator[DocumentInfo]:
     after: str | None = ""
     while after is not None:
-        listing = await journal.documents(after=after, limit=PAGE)
+        listing = await journal.directory.documents(after=after, limit=PAGE)
         for info in listing.documents:
             yield info
         after = listing.following
@@ -147,7 +166,7 @@ async def _mend(journal: SqliteJournal, document: DocumentId, keep_deleted: bool
         stored = await journal.stored(document)
         folder = set_aside(stored, journal.folder)
         report(f"  all that was stored is in {folder}")
-        rescued = repair(stored, keep_deleted=keep_deleted)
+        rescued = rebuild(stored, keep_deleted=keep_deleted)
         for line in rescued.kept:
             report(f"  kept: {line}")
         for line in rescued.lost:
@@ -164,64 +183,3 @@ async def _mend(journal: SqliteJournal, document: DocumentId, keep_deleted: bool
         return False
     report(f"  repaired: {len(snapshot.state)} bytes; its history begins anew")
     return True
-
-
-def set_aside(stored: Stored, data: Path) -> Path:
-    """Copy all that is stored of a document into a new folder below `data`, and return that when it is on disk (CK3).
-
-    `stored.json` names the document and says what lies where in the other files.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    folder = _new_folder(data / QUARANTINE, stored.document)
-    about: dict[str, object] = {
-        "document": stored.document,
-        "position": stored.position,
-        "folded": stored.folded,
-        "complete_from": stored.complete_from,
-        "snapshots": [{"upto": one.upto, "time_ms": one.time_ms} for one in stored.snapshots],
-    }
-    for snapshot in stored.snapshots:
-        _write(folder / f"snapshot-{snapshot.upto}.state", snapshot.state)
-        _write(folder / f"snapshot-{snapshot.upto}.index", snapshot.index)
-    about["segments"] = [
-        {"first": one.first, "last": one.last, "window_ms": one.window_ms, "author": one.author, "bytes": len(one.body)}
-        for one in stored.segments
-    ]
-    about["entries"] = [{"position": one.position, "bytes": len(one.body)} for one in stored.entries]
-    _write(folder / "segments", b"".join(one.body for one in stored.segments))
-    _write(folder / "entries", b"".join(one.body for one in stored.entries))
-    _write(folder / "stored.json", json.dumps(about, ensure_ascii=False, indent=1).encode())
-    for path in (folder, folder.parent, data):
-        _sync(path)
-    return folder
-
-
-def _new_folder(quarantine: Path, document: DocumentId) -> Path:
-    """A folder of its own for each repair. The name alone would not do: too long, or one but for upper case."""
-    digest = hashlib.sha256(document.encode()).hexdigest()[:16]
-    name = f"{quote(document, safe='')[:_NAME_CHARACTERS]}-{digest}"
-    for number in itertools.count(1):
-        folder = quarantine / (name if number == 1 else f"{name}-{number}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return folder
-    raise AssertionError("unreachable")
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

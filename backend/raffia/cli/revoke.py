@@ -10,29 +10,23 @@ Rules (tests quote these ids):
 
 from __future__ import annotations
 
-import http.client
-import json
 import ssl
 import time
-import urllib.error
-import urllib.request
-from typing import Annotated, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from raffia.cli.token import mint
-from raffia.errors import RaffiaError, SettingsError
-from raffia.settings import Settings, load_settings
+from raffia.cli.failure import reported
+from raffia.cli.token import mint, signing_settings
+from raffia.errors import SettingsError
+from raffia.settings import Settings
 from raffia.types import DocumentId, document_id
+
+if TYPE_CHECKING:
+    import httpx
 
 TOKEN_S = 60.0
 DEADLINE_S = 30.0
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        """Follow nothing (Z2); the status is an error then."""
 
 
 def server_url(settings: Settings) -> str:
@@ -48,34 +42,33 @@ def ask(url: str, token: str, body: dict[str, str]) -> dict[str, Any]:
     Raises:
         SettingsError: it cannot be reached, or refuses, with what it says.
     """
-    if urlsplit(url).scheme not in {"http", "https"}:
-        raise SettingsError(f"--server: {url!r} is no URL; write http://127.0.0.1:8000")
-    request = urllib.request.Request(  # noqa: S310 - http or https, see above
-        f"{url.rstrip('/')}/api/revocations",
-        json.dumps(body).encode(),
-        {"authorization": f"Bearer {token}", "content-type": "application/json"},
-    )
-    opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}),
-        urllib.request.HTTPSHandler(context=ssl.create_default_context()),
-        _NoRedirects,
-    )
+    import httpx  # noqa: PLC0415 - only this command needs it
+
     try:
-        with opener.open(request, timeout=DEADLINE_S) as answer:
-            said: dict[str, Any] = json.loads(answer.read(65536))
-            return said
-    except urllib.error.HTTPError as error:
-        raise SettingsError(f"{url} refuses ({error.code}): {_message(error)}") from None
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise SettingsError(f"cannot ask {url}: {getattr(error, 'reason', None) or error}") from None
+        answer = httpx.post(
+            f"{url.rstrip('/')}/api/revocations",
+            json=body,
+            headers={"authorization": f"Bearer {token}"},
+            verify=ssl.create_default_context(),
+            trust_env=False,
+            follow_redirects=False,
+            timeout=DEADLINE_S,
+        )
+        if not answer.is_success:
+            raise SettingsError(f"{url} refuses ({answer.status_code}): {_message(answer)}")
+        said: dict[str, Any] = answer.json()
+    except (httpx.UnsupportedProtocol, httpx.InvalidURL):
+        raise SettingsError(f"--server: {url!r} is no URL; write http://127.0.0.1:8000") from None
+    except (httpx.HTTPError, ValueError) as error:
+        raise SettingsError(f"cannot ask {url}: {error}") from None
+    return said
 
 
-def _message(error: urllib.error.HTTPError) -> str:
-    text = error.read(4096).decode(errors="replace")
+def _message(answer: httpx.Response) -> str:
     try:
-        return str(json.loads(text)["error"]["message"])
+        return str(answer.json()["error"]["message"])
     except (ValueError, KeyError, TypeError):
-        return text.strip()[:200] or error.reason
+        return answer.text.strip()[:200] or answer.reason_phrase
 
 
 def revoke(
@@ -95,17 +88,12 @@ def revoke(
 ) -> None:
     """Take access back, at once and on all replicas: of a user, of one token, or of a document's links."""
     given = {name: value for name, value in (("user", user), ("token", token), ("links", links)) if value is not None}
-    try:
+    with reported():
         if len(given) != 1:
             raise SettingsError("say what to revoke: one of --user, --token and --links")
-        # Of a server that takes its keys from a URL the other settings count; the key to sign with is named here.
-        named = {"auth_key_file": auth_key_file, "auth_jwks_url": None} if auth_key_file is not None else {}
-        settings = load_settings(**named)
+        settings = signing_settings(auth_key_file)
         pattern = DocumentId("*") if links is None else document_id(links)
         lifetime_s = min(TOKEN_S, settings.auth_max_lifetime_s or TOKEN_S)
         made = mint(settings, [pattern], "admin", lifetime_s, time.time())
         said = ask(server or server_url(settings), made, given)
-    except RaffiaError as error:
-        typer.echo(f"raffia: {error}", err=True)
-        raise typer.Exit(2) from None
     typer.echo(f"revoked {said['kind']} {said['subject']}: {said['ended']} sessions ended there, others within 5 s")

@@ -1,26 +1,24 @@
-"""`raffia token` and `raffia new-key`: make a token, and the secret that it is signed with.
+"""`raffia token`: make a token.
 
 Rules (tests quote these ids):
-    MN1  On standard output stands the token alone, so that it can be put into a variable.
-    MN2  A token that the server of the same settings would refuse is not printed (TK5 of tokens.py).
-    MN3  A secret is written into a new file that only its owner reads; one that is there is never replaced.
+    MN1  The token is all that is printed on standard output, so that a shell can put it into a variable.
+    MN2  A token that a server with the same settings would refuse is not printed (TK5 of tokens.py).
 """
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from raffia.auth.claims import LEVELS, is_pattern
-from raffia.auth.keys import new_secret, read_key_file
+from raffia.auth.keys import read_key_file
 from raffia.auth.tokens import claim_rules, make_token
-from raffia.errors import RaffiaError, SettingsError
+from raffia.cli.failure import reported
+from raffia.errors import SettingsError
 from raffia.settings import Settings, load_settings
 
 _SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([smhd]?)")
@@ -38,6 +36,20 @@ def span_s(text: str) -> float:
     if span <= 0:
         raise SettingsError(f"--for: {text!r} is no span of time; write 90s, 15m, 1h or 7d")
     return span
+
+
+def signing_settings(auth_key_file: str | None) -> Settings:
+    """The settings to sign with: those of the server, with the key file named on the command line if there is one.
+
+    A server that takes its keys from a URL has no key to sign with, but its other settings (claim, audience, issuer)
+    apply to the token too.
+
+    Raises:
+        SettingsError: as `load_settings`.
+    """
+    if auth_key_file is None:
+        return load_settings()
+    return load_settings(auth_key_file=auth_key_file, auth_jwks_url=None)
 
 
 def mint(
@@ -87,22 +99,6 @@ def mint(
     return make_token(claims, keys, claim_rules(settings), now_s, settings.max_token_bytes)
 
 
-def write_secret(path: Path) -> None:
-    """Write a new secret (MN3).
-
-    Raises:
-        SettingsError: the file is there already, or cannot be made.
-    """
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w") as file:
-            file.write(new_secret() + "\n")
-    except FileExistsError:
-        raise SettingsError(f"{path} is there already; name a new file, or add a line to it to rotate") from None
-    except OSError as error:
-        raise SettingsError(f"cannot write {path}: {error.strerror}") from error
-
-
 def token(
     *,
     document: Annotated[
@@ -119,22 +115,7 @@ def token(
     ] = None,
 ) -> None:
     """Print a token for documents, signed with the key file of the settings."""
-    try:
-        # Of a server that takes its keys from a URL the other settings count; the key to sign with is named here.
-        named = {"auth_key_file": auth_key_file, "auth_jwks_url": None} if auth_key_file is not None else {}
-        settings = load_settings(**named)
+    with reported():
+        settings = signing_settings(auth_key_file)
         made = mint(settings, document, can, span_s(lifetime), time.time(), sub=user, name=name, color=color)
-    except RaffiaError as error:
-        typer.echo(f"raffia: {error}", err=True)
-        raise typer.Exit(2) from None
     typer.echo(made)
-
-
-def new_key(path: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; must not be there yet.")]) -> None:
-    """Write a new secret for --auth-key-file into a file."""
-    try:
-        write_secret(path)
-    except RaffiaError as error:
-        typer.echo(f"raffia: {error}", err=True)
-        raise typer.Exit(2) from None
-    typer.echo(f"wrote {path}: set RAFFIA_AUTH_KEY_FILE={path}", err=True)

@@ -114,7 +114,8 @@ def configure_logging(level: str, form: Literal["auto", "text", "json"]) -> None
     handler.addFilter(RedactSecrets())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # A line for each request and each connection is for finding faults: a reconnect storm is made of them.
-    logging.getLogger("uvicorn").setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
+    for name in ("uvicorn", "httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
 
 
 def _drop_colours(_logger: Any, _method: str, event: Any) -> Any:

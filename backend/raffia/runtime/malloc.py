@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import sys
 from collections.abc import Callable
@@ -27,3 +28,37 @@ def give_back() -> bool:
     """
     trim = _malloc_trim()
     return trim is not None and bool(trim(0))
+
+
+class Trimmer:
+    """Gives memory back in a thread, once enough has been freed.
+
+    Args:
+        after: how many times something large has to be freed to make it worth the time.
+    """
+
+    __slots__ = ("_after", "_freed", "_task")
+
+    def __init__(self, after: int) -> None:
+        self._after = after
+        self._freed = 0
+        self._task: asyncio.Task[bool] | None = None
+
+    def freed(self) -> None:
+        """Something large is being freed."""
+        self._freed += 1
+
+    def trim(self) -> None:
+        """Give memory back if enough has been freed since the last time; returns at once."""
+        if self._freed >= self._after and self._task is None:
+            self._freed = 0
+            self._task = asyncio.create_task(asyncio.to_thread(give_back))
+            self._task.add_done_callback(self._trimmed)
+
+    def _trimmed(self, _task: asyncio.Task[bool]) -> None:
+        self._task = None
+
+    async def finish(self) -> None:
+        """Wait for a trim that is under way."""
+        if self._task is not None:
+            await self._task

@@ -1,4 +1,4 @@
-/** Excalidraw's scene, as the binding sees it. */
+/** Adapts Excalidraw to the `Scene` interface of the binding. */
 import { CaptureUpdateAction, mutateElement, reconcileElements, restoreElements } from "@excalidraw/excalidraw";
 import type { ExcalidrawImperativeAPI } from "@excalidraw/excalidraw/types";
 import type { Scene } from "../board-binding";
@@ -13,11 +13,11 @@ export function sceneOf(api: Api, pointerDown: () => boolean): Scene {
     busy: () => {
       const state = api.getAppState();
       const editing = new Set<string>();
-      // What reconcileElements would keep as it is here.
+      // The elements for which reconcileElements keeps the local version.
       for (const element of [state.editingTextElement, state.resizingElement, state.newElement]) {
         if (element) editing.add(element.id);
       }
-      // A label goes with its shape.
+      // A label and its container belong together.
       const text = state.editingTextElement;
       if (text && "containerId" in text && text.containerId) editing.add(text.containerId);
       return { pointerDown: pointerDown(), editing };

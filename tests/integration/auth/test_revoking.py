@@ -207,6 +207,7 @@ async def test_z1_the_command_says_what_went_wrong(server: RaffiaServer, tmp_pat
         (("--user", "a", "--token", "b"), "one of --user"),
         (("--links", "../x"), "document id"),
         (("--user", "a", "--server", "ftp://x"), "is no URL"),
+        (("--user", "a", "--server", "127.0.0.1:8000"), "is no URL"),
         (("--user", "a", "--server", "http://127.0.0.1:9"), "cannot ask http://127.0.0.1:9"),
         (("--user", "a", "--auth-key-file", str(tmp_path / "other")), "refuses (401): the token is not signed"),
     ):

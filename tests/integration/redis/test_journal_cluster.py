@@ -69,7 +69,7 @@ async def test_entries_and_presence_reach_the_other_replica(cluster: RedisCluste
             await readers[name].has(1)
         await until(lambda: all(ears[name].payloads == [name.encode()] for name in NAMES), "presence")
         assert two.redis_stats.gaps == 0
-        assert (await two.documents(prefix="team/")).total == len(NAMES)
+        assert (await two.directory.documents(prefix="team/")).total == len(NAMES)
 
         gone: list[frozenset[str]] = []
         two.bus.on_gone(gone.append)

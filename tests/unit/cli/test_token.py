@@ -1,4 +1,4 @@
-"""`raffia token` and `raffia new-key`: MN1-MN3 of minting.py."""
+"""`raffia token` and `raffia new-key`: MN1-MN3 of cli/token.py and cli/new_key.py."""
 
 from __future__ import annotations
 

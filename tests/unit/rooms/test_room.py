@@ -10,7 +10,8 @@ from raffia.crdt.document import Document
 from raffia.crdt.merge import merge
 from raffia.crdt.update import read_update, write_update
 from raffia.errors import CrdtError
-from raffia.rooms.outbound.fanout import Fanout, Pacer
+from raffia.rooms.fanout import Fanout
+from raffia.rooms.outbound.flush import Pacer
 from raffia.rooms.session import step1_body
 from raffia.types import EMPTY_UPDATE, Access, Grant
 from raffia.wire import hocuspocus, ywebsocket
@@ -547,7 +548,7 @@ async def test_f1_a_body_is_framed_once_for_all_readers(monkeypatch: pytest.Monk
             monkeypatch.setattr(client.transport, "write", frames.append)
         room = w.hub.rooms[DOCUMENT]
         for session in room.sessions:  # readers' writes are bound when they start to read
-            room.sessions.start(session)
+            room._fanout.start(session)
         clients[0].update(Author(1).type("é"))
         await w.flushed()
         assert len(frames) == 4
@@ -660,7 +661,7 @@ async def test_updates_that_cannot_be_merged_reach_readers_one_by_one(monkeypatc
         one, two = Author(1).type("a"), Author(2).type("é")
         ana.update(one)
         bo.update(two)
-        monkeypatch.setattr("raffia.rooms.room.merge", cannot)
+        monkeypatch.setattr("raffia.rooms.outbound.flush.merge", cannot)
         await w.flushed()
         assert cy.updates() == [one, two]
         loaded = await w.hub.journal.load(DOCUMENT)

@@ -100,6 +100,17 @@ def test_json_lines_hold_fields_and_no_secrets() -> None:
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize(("level", "lines"), [("info", 0), ("debug", 2)])
+def test_a_line_for_each_request_is_for_debugging(level: str, lines: int) -> None:
+    done = run_python(
+        "import logging\n"
+        "from raffia.runtime.logs import configure_logging\n"
+        f"configure_logging({level!r}, 'json')\n"
+        "for name in ('uvicorn.access', 'httpx'):\n    logging.getLogger(name).info('GET / 200')\n"
+    )
+    assert len(done.stderr.splitlines()) == lines
+
+
 @pytest.mark.parametrize("form", ["json", "text"])
 def test_lg2_no_field_and_no_traceback_holds_a_token(form: str) -> None:
     done = run_python(

@@ -22,16 +22,17 @@ NEXT = ("## Replicas\n", "## How it is measured")
 NOISY_PCT = 10.0  # others' work that shows
 
 METHOD = """\
-Written by `python -m tools.bench.browser`, which `make bench` runs too. A real `raffia serve`, Debian's Chromium
-without a GPU, and the others as a process of their own, all on one machine ({machine}). Cells are medians, with
-(least to most) of the rounds.
+Written by `python -m tools.bench.browser`, which is part of `make bench`. A real `raffia serve`, Debian's Chromium
+without a GPU, and a separate process that simulates the other people all run on one machine ({machine}). Cells are
+medians; where there were several rounds, (lowest to highest) follows.
 
-*Latency* runs from the time that the browser gives to an event, before it waits in any queue, until the frame is
-painted that follows its handlers: a message that is posted in that frame's callback comes after its style, layout and
-paint. On a board it is the frame after that one, since Excalidraw notes a movement in one frame and draws it in the
-next; there 33 ms are the least at 60 frames a second, in a document 16 ms. Input comes at fixed times, whether or not
-the page has answered what came before. Raster threads and the screen are not in it. *Tasks* are those of the main
-thread that begin after the page has become usable. *CPU* is that of the main thread by its own clock.
+*Latency* starts at the timestamp that the browser gives an event, before the event waits in any queue. It ends when the
+frame after its handlers has been painted, measured by a message posted in that frame's callback, which arrives after
+style, layout and paint. On a board it ends one frame later, because Excalidraw records a movement in one frame and
+draws it in the next. At 60 frames per second, expect about 16 ms in a document and 33 ms on a board at best. Input
+arrives at fixed times, whether or not the page has handled the previous input. Raster threads and the screen are not
+included. *Tasks* are main thread tasks that start after the page has become usable. *CPU* is the CPU time of the main
+thread.
 """
 
 
@@ -98,7 +99,7 @@ def _inputs(results: Results, names: Sequence[str]) -> str:
         "p99 ms",
         "longest task ms",
         "% of a core",
-        "longest of loading ms",
+        "longest task while loading ms",
     ]
     return table([*head, ""], rows)
 

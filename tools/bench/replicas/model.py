@@ -1,10 +1,10 @@
-"""The capacity model: from what was measured to what a deployment needs. Pure; docs/scaling.md shows its formulas.
+"""The capacity model: from measured costs to what a deployment needs. Pure; docs/scaling.md shows its formulas.
 
 Rules (tests quote these ids):
-    BC1  It counts the most that a keystroke can cost: each is an append of its own, each comes with a moved cursor,
-         nothing is merged on its way. Under load rooms and journal merge, so the truth is below.
-    BC2  A process or a Redis is planned for `BUSY` of a core: the rest is for bursts, folding and restarts.
-    BC3  People of one document are on replicas by chance (`spread`), or all on one (`together`: hashing on its name).
+    BC1  It assumes the highest cost of a keystroke: each is a separate append, each comes with a cursor movement, and
+         nothing is merged on the way. Under load rooms and the journal merge, so real costs are lower.
+    BC2  A process or a Redis may use `BUSY` of a core; the rest is for bursts, compaction and restarts.
+    BC3  The people on a document are on random replicas (`spread`), or all on one (`together`: hashing on its name).
 """
 
 from __future__ import annotations
@@ -72,12 +72,12 @@ KEYS: dict[str, tuple[str, str, str]] = {
     "replica_us_per_append": (
         "appends",
         "replica_us_per_append",
-        "CPU of a replica: a keystroke taken, appended, acknowledged, µs",
+        "CPU of a replica: accept, append and acknowledge a keystroke, µs",
     ),
     "replica_us_per_followed": (
         "appends",
         "replica_us_per_followed",
-        "CPU of a replica: one followed from another replica, µs",
+        "CPU of a replica: follow a keystroke from another replica, µs",
     ),
     "replica_us_per_delivery": (
         "appends",
@@ -86,41 +86,41 @@ KEYS: dict[str, tuple[str, str, str]] = {
     ),
     "replica_us_per_room_s": ("rooms", "replica_us_per_room_s", "CPU of a replica: an idle open document, µs/s"),
     "redis_us_per_append": ("throughput", "redis_us_heard_by_0", "CPU of Redis: an append, µs"),
-    "redis_us_per_publish": ("throughput", "redis_us_per_publish", "CPU of Redis: a moved cursor, µs"),
-    "redis_us_per_message": ("throughput", "redis_us_per_message", "CPU of Redis: telling one replica of it, µs"),
-    "redis_us_per_room_s": ("rooms", "redis_us_per_room_s", "CPU of Redis: an idle open document of one replica, µs/s"),
+    "redis_us_per_publish": ("throughput", "redis_us_per_publish", "CPU of Redis: a cursor movement, µs"),
+    "redis_us_per_message": ("throughput", "redis_us_per_message", "CPU of Redis: one message to one replica, µs"),
+    "redis_us_per_room_s": ("rooms", "redis_us_per_room_s", "CPU of Redis: an idle open document, per replica, µs/s"),
     "redis_appends_per_s": (
         "throughput",
         "everysec_per_s",
-        "appends/s of one Redis before their p99 passes 50 ms (everysec)",
+        "appends/s of one Redis before their p99 exceeds 50 ms (everysec)",
     ),
-    "bytes_per_keystroke": ("commands", "", "network out of Redis: a keystroke, to each replica, bytes"),
-    "bytes_per_move": ("commands", "", "network out of Redis: a moved cursor, to each replica, bytes"),
+    "bytes_per_keystroke": ("commands", "", "network out of Redis: a keystroke, per replica, bytes"),
+    "bytes_per_move": ("commands", "", "network out of Redis: a cursor movement, per replica, bytes"),
     "commands_per_room_s": (
         "rooms",
         "redis_commands_per_room_s",
-        "commands to Redis: an idle open document of one replica, 1/s",
+        "commands to Redis: an idle open document, per replica, 1/s",
     ),
     "kb_per_connection": ("rooms", "kb_per_connection", "memory of a replica: a connection, KB"),
     "kb_per_room": ("rooms", "kb_per_room", "memory of a replica: an open document, without its content, KB"),
     "redis_bytes_per_room": (
         "rooms",
         "redis_bytes_per_room",
-        "memory of Redis: an open document of one replica, bytes",
+        "memory of Redis: an open document, per replica, bytes",
     ),
     "bytes_per_document": (
         "documents",
         "bytes_per_document",
         "memory of Redis: a document at rest, without its content, bytes",
     ),
-    "bytes_per_byte": ("documents", "bytes_per_byte", "memory of Redis: a byte of its content, bytes"),
-    "bytes_per_entry": ("documents", "bytes_per_entry", "memory of Redis: a keystroke that is not folded yet, bytes"),
+    "bytes_per_byte": ("documents", "bytes_per_byte", "memory of Redis: a byte of content, bytes"),
+    "bytes_per_entry": ("documents", "bytes_per_entry", "memory of Redis: a keystroke before compaction, bytes"),
     "bytes_per_history_window": (
         "documents",
         "bytes_per_history_window",
-        "memory of Redis: ten seconds of one author in the history, bytes",
+        "memory of Redis: ten seconds of one author's history, bytes",
     ),
-    "rooms_per_s": ("rooms", "reconnect_rooms_per_s", "documents/s that a replica hears again after a lost connection"),
+    "rooms_per_s": ("rooms", "reconnect_rooms_per_s", "documents/s a replica resubscribes to after a lost connection"),
 }
 """Each constant: its part, its key there ('' when it is computed from several), and what it is."""
 

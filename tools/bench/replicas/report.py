@@ -1,9 +1,9 @@
-"""What docs/benchmarks.md and docs/scaling.md show of the measurements with replicas.
+"""The parts of docs/benchmarks.md and docs/scaling.md that show the measurements with replicas.
 
 Rules (tests quote these ids):
-    BR6  Both documents hold parts between marks that are written from docs/benchmarks/replicas.json alone, so whoever
-         reads them reads what was measured. Everything else in docs/scaling.md is written by people.
-    BR7  A cell is the median, with the least and the most of all rounds behind it when there were several.
+    BR6  Both documents contain parts between marks that are generated from docs/benchmarks/replicas.json alone, so
+         they show what was measured. Everything else in docs/scaling.md is written by hand.
+    BR7  A cell is the median, followed by the lowest and the highest of all rounds if there were several.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ def write_section(report: Path) -> None:
 
 def _section(results: Results) -> str:
     titles = {
-        "latency": ("Latency of another replica", _latency),
-        "commands": ("Commands of Redis for each keystroke", _commands),
-        "appends": ("CPU for each append", _figures),
-        "throughput": ("Appends of one Redis", _throughput),
-        "documents": ("Memory of Redis", _figures),
-        "rooms": ("Open documents at rest", _figures),
+        "latency": ("Latency across replicas", _latency),
+        "commands": ("Redis commands per keystroke", _commands),
+        "appends": ("CPU per append", _figures),
+        "throughput": ("Append rate of one Redis", _throughput),
+        "documents": ("Redis memory", _figures),
+        "rooms": ("Idle open documents", _figures),
     }
     parts = [_how(results)]
     for name, (title, show) in titles.items():
@@ -74,29 +74,30 @@ def _section(results: Results) -> str:
 
 ABOUT = {
     "latency": (
-        "A typist and a reader at one replica, a reader at another: when each reader has a keystroke, counted from "
-        "when it was sent, and the difference for one and the same keystroke. Light: one typist, 10 keystrokes/s. "
-        "Moderate: 100 typists with 10/s each over 20 documents. Hocuspocus runs with its Redis extension."
+        "A typist and a reader on one replica, and a reader on another: the time from sending a keystroke until each "
+        "reader receives it, and the difference between the two for the same keystroke. Light: one typist with 10 "
+        "keystrokes/s. Moderate: 100 typists with 10/s each on 20 documents. Hocuspocus runs with its Redis extension."
     ),
     "commands": (
-        "One typist at the first of N servers that all have the document open, 10 keystrokes/s; idle traffic taken "
-        "off. *Others* counts what scripts run too: Raffia's append is one script that looks, adds, publishes and "
-        "notes. Hocuspocus stores nothing here."
+        "One typist with 10 keystrokes/s on the first of N servers that all have the document open, without idle "
+        "traffic. *Others* includes the commands that scripts run: Raffia's append is one script that reads, adds, "
+        "publishes and records. Hocuspocus stores nothing here."
     ),
     "appends": (
-        "500 keystrokes/s over 200 documents at one replica, Hocuspocus protocol, with what idle processes use "
-        "taken off. *Followed* is a second replica that takes the same keystrokes from Redis."
+        "500 keystrokes/s on 200 documents on one replica, Hocuspocus protocol, without the CPU time of idle "
+        "processes. *Followed* is a second replica that receives the same keystrokes from Redis."
     ),
     "throughput": (
-        "A driver sends what the journal's writer sends, without WebSockets, so that our Python is not what "
-        "saturates: 8 connections, 4,000 documents, each heard on two connections. What is shown is the highest rate "
-        "with a p99 of at most 50 ms and 95 % answered in time, and the next that failed, twice. The file is not "
-        "rewritten meanwhile. Redis, its fsync and the driver share the two cores and one disk."
+        "A driver sends what the journal's writer sends, without WebSockets, so that our Python code is not the "
+        "bottleneck: 8 connections, 4,000 documents, two subscribed connections per document. The table shows the "
+        "highest rate with a p99 of at most 50 ms and 95 % of the replies in time, and the next rate, which failed "
+        "twice. The AOF is not rewritten during the measurement. Redis, its fsync and the driver share the two cores "
+        "and one disk."
     ),
-    "documents": ("Through the journal; `used_memory` of Redis, without buffers."),
+    "documents": ("Written through the journal; `used_memory` of Redis, without buffers."),
     "rooms": (
-        "3,000 documents open on one replica, nobody types. Reconnect: Redis drops the connection that hears; "
-        "until all channels are subscribed and all logs read again."
+        "3,000 documents open on one replica, and nobody types. Reconnect: Redis drops the subscription connection; "
+        "the time until all channels are subscribed and all logs read again."
     ),
 }
 
@@ -104,9 +105,10 @@ ABOUT = {
 def _how(results: Results) -> str:
     setting = next(iter(results.parts.values())).setting
     return (
-        "Written by `python -m tools.bench.replicas`, part of `make bench`. Raffia runs as `raffia serve --redis`, "
-        f"Redis with AOF every second, everything on one machine ({setting['machine']}) and not pinned to cores. "
-        "Cells are medians, with (least to most) of the rounds.\n"
+        "Written by `python -m tools.bench.replicas`, which is part of `make bench`. Raffia runs as `raffia serve "
+        f"--redis`, Redis syncs its AOF every second, and everything runs on one machine ({setting['machine']}) "
+        "without being pinned to cores. Cells are medians; where there were several rounds, (lowest to highest) "
+        "follows.\n"
     )
 
 
@@ -174,7 +176,7 @@ def mark(name: str) -> re.Pattern[str]:
 
 
 def scaling(text: str, medians: dict[str, Figures]) -> str:
-    """docs/scaling.md with its parts written anew.
+    """Regenerate the marked parts of docs/scaling.md.
 
     Raises:
         ValueError: a mark is missing.
@@ -255,4 +257,4 @@ def _limits(constants: Constants) -> str:
             if not (what == "one replica" and not together):
                 rows.append([what, "–" if what == "one replica" else title, _number(least), _number(least / 10)])
     share = f"at {BUSY:.0%} of a core"
-    return table([f"{share}, ten people on a document", "replica", "clients", "of them typing"], rows)
+    return table([f"{share}, ten people per document", "replica", "clients", "of these typing"], rows)

@@ -1,4 +1,4 @@
-"""How a Redis server is set up, and what an operator should know about it.
+"""Check how a Redis server is set up, and warn the operator of what it may lose.
 
 Rules (tests quote these ids):
     SU1  What can lose documents, or keeps edits from being taken, is said, each in one sentence with what to do.
@@ -25,17 +25,17 @@ QUESTIONS: tuple[tuple[Argument, ...], ...] = (
     ("CONFIG", "GET", "appendfsync"),
     ("CONFIG", "GET", "save"),
 )
-"""What a server is asked; `judge` takes the replies."""
+"""The commands sent to a server; `judge` takes the replies."""
 _INFOS: Final = 5
 
 
 def judge(where: str, replies: Sequence[Reply], *, as_cluster: bool = False) -> list[str]:
-    """What is wrong with one server (SU1).
+    """Return the warnings about one server (SU1).
 
     Args:
         where: names the server in the sentences.
         replies: to `QUESTIONS`.
-        as_cluster: whether it is used as a node of a cluster.
+        as_cluster: whether Raffia uses it as a node of a cluster.
     """
     info = {name: value for reply in replies[:_INFOS] for name, value in read_info(reply).items()}
     config = {name: value for reply in replies[_INFOS:] for name, value in _config(reply).items()}
@@ -73,7 +73,7 @@ def judge(where: str, replies: Sequence[Reply], *, as_cluster: bool = False) -> 
 
 def _config(reply: Reply) -> Mapping[str, str]:
     if isinstance(reply, ResponseError) or not isinstance(reply, list):
-        return {}  # forbidden, or not there (SU2)
+        return {}  # forbidden, or unknown (SU2)
     texts = [item.decode(errors="replace") if isinstance(item, bytes) else str(item) for item in reply]
     return dict(zip(texts[::2], texts[1::2], strict=False))
 

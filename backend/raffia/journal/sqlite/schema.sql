@@ -58,7 +58,7 @@ INSERT INTO probe VALUES (0);
 
 CREATE TABLE snapshots (
     document    INTEGER NOT NULL,
-    upto        INTEGER NOT NULL,                      -- equal to documents.folded: the present one; else a stepping stone
+    upto        INTEGER NOT NULL,                      -- equal to documents.folded: the current one; else a base snapshot
     time_ms     INTEGER NOT NULL,                      -- of its last edit
     state       INTEGER NOT NULL,                      -- blob
     state_bytes INTEGER NOT NULL,

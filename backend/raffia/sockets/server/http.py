@@ -1,15 +1,16 @@
-"""uvicorn's httptools protocol, made fit for strangers: `uvicorn.Config(http=RaffiaHttpProtocol)`.
+"""uvicorn's httptools protocol, hardened for untrusted clients: `uvicorn.Config(http=RaffiaHttpProtocol)`.
 
-uvicorn (0.54) waits for ever for the head of a connection's first request, takes a head of any size, and drops the
-bytes that follow the head of an upgrade in the same packet.
+uvicorn (0.54) waits forever for the head of a connection's first request, accepts a head of any size, and drops bytes
+that follow the head of an upgrade in the same packet.
 
 Rules (tests quote these ids):
-    HT1  Bytes behind the head of an upgrade are the WebSocket's first.
-    HT2  A head arrives within `HEAD_S` seconds of the connection, or of its own first byte; else 408.
-    HT3  A head is at most `HEAD_BYTES` long, give or take one read of the socket; else 431.
-    HT4  A WebSocket needs HTTP/1.1; else 505.
-    HT5  An upgrade that was sent behind requests that are not answered yet is not taken: their answers would land among
-        its frames. The connection is closed after the answers, which tells the client that the rest was not read.
+    HT1  Bytes after the head of an upgrade are the WebSocket's first bytes.
+    HT2  A head must arrive within `HEAD_S` seconds of the connection, or of its own first byte; otherwise 408.
+    HT3  A head has at most `HEAD_BYTES`, give or take one read of the socket; otherwise 431.
+    HT4  A WebSocket needs HTTP/1.1; otherwise 505.
+    HT5  An upgrade that is pipelined behind requests without a response yet is not accepted, because their responses
+         would end up among its frames. The connection is closed after the responses, which tells the client that the
+         rest was not read.
 """
 
 from __future__ import annotations
@@ -35,17 +36,17 @@ class RaffiaHttpProtocol(HttpToolsProtocol):
     _reads_on: bool = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Begin to wait for the first head (HT2)."""
+        """Start waiting for the first head (HT2)."""
         super().connection_made(transport)
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no longer."""
+        """Stop waiting."""
         self._stop_head_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what arrived."""
+        """Parse data from the socket."""
         if not self._reads_on:
             return
         self._unset_keepalive_if_required()
@@ -68,10 +69,10 @@ class RaffiaHttpProtocol(HttpToolsProtocol):
                 self._upgrade(data[upgrade.args[0] :])
         else:
             if self._in_head and self._head_bytes > self.HEAD_BYTES:
-                self._answer(431, f"The head of a request may have {self.HEAD_BYTES} bytes.\n")
+                self._answer(431, f"The head of a request may have at most {self.HEAD_BYTES} bytes.\n")
 
     def on_message_begin(self) -> None:
-        """A request's first byte."""
+        """The first byte of a request has arrived."""
         super().on_message_begin()
         self._in_head = True
         self._await_head()
@@ -88,7 +89,7 @@ class RaffiaHttpProtocol(HttpToolsProtocol):
         self.handle_websocket_upgrade()
         if rest:  # HT1
             cast("asyncio.Protocol", transport.get_protocol()).data_received(rest)
-        # The parser and this object hold each other, and the transport; nobody tells them that it is over.
+        # The parser and this object refer to each other and to the transport, and won't be told when it closes.
         del self.parser, self.scope, self.headers, self.flow, self.transport
 
     def _await_head(self) -> None:
@@ -105,7 +106,7 @@ class RaffiaHttpProtocol(HttpToolsProtocol):
             self._head_timer = None
 
     def _answer(self, status: int, text: str) -> None:
-        """Answer without the app, and close."""
+        """Respond without calling the app, and close."""
         self._stop_head_timer()
         if not self.transport.is_closing():
             self.transport.write(response_bytes(status, (), text.encode()))

@@ -28,12 +28,12 @@ async def test_every_key_and_field_is_described(journals: Journals, clock: Clock
         position = await one.append(DOCUMENT, (edit(EMPTY),))
         await one.compact(DOCUMENT, Snapshot(EMPTY, b"i"), position)
         clock.advance(7_200_000)
-        await one.save_version(DOCUMENT, EMPTY, time_ms=1, authors=["é"], name="ü")
+        await one.versions.save(DOCUMENT, EMPTY, time_ms=1, authors=["é"], name="ü")
     await one.prune()
     last = edit(EMPTY, clock.now_ms)
     await one.compact(DOCUMENT, Snapshot(EMPTY, b"i"), await one.append(DOCUMENT, (last,)))
-    await one.set_info(DOCUMENT, title="t", kind="k")
-    await one.delete(DocumentId("another"))
+    await one.directory.set_info(DOCUMENT, title="t", kind="k")
+    await one.directory.delete(DocumentId("another"))
     await one.healthy()
     server = journals.server
     for key in server.command("KEYS", "*"):

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from raffia.errors import PresenceError, TooLargeError
-from raffia.rooms.presence.table import MAX_CLOCK, PresenceEntry, PresenceLimits, PresenceTable, encode, make_entry
+from raffia.rooms.presence.entries import PresenceEntry, PresenceLimits, encode, make_entry
+from raffia.rooms.presence.table import MAX_CLOCK, PresenceTable
 from raffia.wire import awareness
 from raffia.wire.lib0 import write_varuint
 

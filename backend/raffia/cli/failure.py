@@ -1,0 +1,24 @@
+"""How a command fails.
+
+Rules (tests quote these ids):
+    CL1  What an operator has to fix is printed as one line on standard error, without a traceback, with exit status 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from raffia.errors import RaffiaError
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Print an error that Raffia raises in the block, and exit (CL1)."""
+    try:
+        yield
+    except RaffiaError as error:
+        typer.echo(f"raffia: {error}", err=True)
+        raise typer.Exit(2) from None
