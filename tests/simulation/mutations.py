@@ -1,4 +1,4 @@
-"""Mistakes on purpose: the simulation has to notice each of them, or it would prove nothing."""
+"""Deliberate mistakes: the simulation has to notice each of them, or it would prove nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Patch = pytest.MonkeyPatch
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """One mistake, within how many seeds it has to be found, and whether the log has to be cut for that."""
+    """One mistake, the number of seeds within which it has to be found, and whether that takes losses of the log."""
 
     name: str
     make: Callable[[Patch], None]

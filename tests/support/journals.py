@@ -1,4 +1,4 @@
-"""Redis journals for tests: several on one server, as replicas have them."""
+"""Redis journals for tests: several on one server, like those of replicas."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def until(condition: Callable[[], bool], what: str) -> None:
 
 
 class Journals:
-    """Opens journals on one server and leaves them all at the end. They compare only when told (`check_s`)."""
+    """Opens journals on one server, and closes them at the end. They compare positions only on request (`check_s`)."""
 
     def __init__(self, server: RedisServer, clock: Clock) -> None:
         self.server = server
@@ -49,7 +49,7 @@ class Journals:
 
 
 class Reader:
-    """Reads a follower in the background, as a room does; `items` holds what came."""
+    """Reads a follower in the background, like a room; `items` holds what has arrived."""
 
     def __init__(self, journal: RedisJournal, after: Position = START, document: DocumentId = DOCUMENT) -> None:
         self.journal = journal
@@ -71,7 +71,7 @@ class Reader:
         return self.journal._feeds._feeds.get(self.document)
 
     async def settled(self) -> None:
-        """Wait until it hears the channel and has read the log."""
+        """Wait until the channel is subscribed and the log has been read."""
         await until(
             lambda: (
                 self.feed is not None
@@ -84,7 +84,7 @@ class Reader:
         )
 
     async def has(self, count: int) -> list[Followed]:
-        """Wait for so many items."""
+        """Wait for `count` items."""
         await until(lambda: len(self.items) >= count or self.error is not None, f"{count} items")
         return self.items
 

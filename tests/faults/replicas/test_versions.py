@@ -1,4 +1,4 @@
-"""An old and a new version run together: what the new one adds is skipped by the old one, which loses nothing."""
+"""An old and a new version run together: the old one skips what the new one adds, and loses nothing."""
 
 from __future__ import annotations
 
