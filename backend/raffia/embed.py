@@ -32,8 +32,8 @@ from raffia.errors import DrainingError, MalformedError, SettingsError
 from raffia.journal import Clear, Journal
 from raffia.journal.health import JournalHealth
 from raffia.journal.history import INLINE_BYTES, fold, fold_now
+from raffia.journal.redis.client import open_engine
 from raffia.journal.redis.journal import RedisJournal
-from raffia.journal.redis.opening import open_engine
 from raffia.journal.sqlite.journal import SqliteJournal
 from raffia.rooms.hub import Hub
 from raffia.runtime.logs import get_logger, redacted_server_logs
@@ -116,10 +116,10 @@ class Raffia:
             raise SettingsError("this Raffia is already running; enter it once, in one lifespan")
         async with AsyncExitStack() as stack:
             stack.enter_context(redacted_server_logs())
-            stack.push_async_callback(self.authorizer.close)
             await stack.enter_async_context(self.expiry.running())
             workers = await stack.enter_async_context(Workers(self.settings.worker_processes))
             journal = await stack.enter_async_context(self._journal or _default_journal(self.settings, workers))
+            stack.push_async_callback(self.authorizer.close)  # not before: who waits for the journal enters again
             if self.clear is not None:
                 journal.directory.on_purged(self.clear)
             for warning in await journal.warnings():
@@ -145,7 +145,8 @@ class Raffia:
     async def drain(self) -> None:
         """Refuse new connections, make everything durable, then close all connections with 1012; at most `drain_s`."""
         self._stopping = True
-        await self.hub.drain(self.settings.drain_s)
+        if self._hub is not None:  # else it waits for Redis still
+            await self._hub.drain(self.settings.drain_s)
 
     async def recheck(self, *, user: str | None = None, document: str | None = None) -> int:
         """Make live sessions of a user or a document sign in again, on all replicas: call it when a role has changed.

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from raffia.journal.protocol import Followed
-from raffia.journal.redis.connections import SingleEngine
+from raffia.journal.redis.client import open_engine
 from raffia.journal.redis.journal import RedisJournal
 from raffia.journal.testing.contract import DOCUMENT, Clock
 from raffia.types import START, DocumentId, Position
@@ -35,7 +35,7 @@ class Journals:
         self._stack = AsyncExitStack()
 
     async def open(self, **options: Any) -> RedisJournal:
-        engine = SingleEngine(self.server.url)
+        engine = open_engine(self.server.url)
         journal = RedisJournal(engine, **{"now_ms": self.clock, "check_s": 3600.0, **options})
         return await self._stack.enter_async_context(journal)
 

@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -16,7 +17,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -227,16 +229,25 @@ class RedisCluster:
     Args:
         replicas: their total number; they follow the masters in turn.
         node_timeout_ms: the silence after which a node counts as failed.
-        options: for the redis.conf of every node.
+        options: for the redis.conf of every node; a function is called for each node.
     """
 
-    def __init__(self, *, replicas: int = 0, node_timeout_ms: int = 1000, **options: str | int) -> None:
+    def __init__(
+        self, *, replicas: int = 0, node_timeout_ms: int = 1000, **options: str | int | Callable[[], int]
+    ) -> None:
         self._count = 3 + replicas
         self._options = {"cluster_enabled": "yes", "cluster_node_timeout": node_timeout_ms, **options}
         self._make()
 
     def _make(self) -> None:
-        self.nodes = [RedisServer(None, **self._options, cluster_port=fresh_port()) for _ in range(self._count)]
+        self.nodes = [
+            RedisServer(
+                None,
+                **{name: value() if callable(value) else value for name, value in self._options.items()},
+                cluster_port=fresh_port(),
+            )
+            for _ in range(self._count)
+        ]
         self.masters, self.replicas = self.nodes[:3], self.nodes[3:]
 
     @property
@@ -424,3 +435,20 @@ class _Sentinel(RedisServer):
 
     def _command(self) -> list[str]:
         return [str(self.folder / "sentinel.conf"), "--sentinel"]
+
+
+@asynccontextmanager
+async def obedient_sentinel(name: str, port: Callable[[], int]) -> AsyncIterator[int]:
+    """A sentinel that names the primary that a test wants, without votes or waiting; yields its own port."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1000):
+            state = {"name": name, "ip": "127.0.0.1", "port": port(), "flags": "master", "num-other-sentinels": 0}
+            flat = [str(part) for item in state.items() for part in item]
+            body = "".join(f"${len(part)}\r\n{part}\r\n" for part in flat)
+            writer.write(f"*1\r\n*{len(flat)}\r\n{body}".encode())
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]

@@ -101,8 +101,8 @@ class RaffiaServer:
 
     # -- life
 
-    def start(self, deadline_s: float = START_S) -> Self:
-        """Start the process and wait until it is ready (SUS2)."""
+    def start(self, deadline_s: float = START_S, *, ready: bool = True) -> Self:
+        """Start the process and wait until it is ready (SUS2), unless that is not to be expected."""
         if self.running:
             raise RuntimeError(f"already running as pid {self.pid}")
         self.data.parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +118,7 @@ class RaffiaServer:
                 env={**inherited, "PYTHONUNBUFFERED": "1", "PORT": str(self.port), "HOST": "127.0.0.1", **self.env},
             )
         deadline = time.monotonic() + deadline_s
-        while not self.ready():
+        while ready and not self.ready():
             if not self.running:
                 raise RuntimeError(
                     f"the server ended with {self._process.returncode} before it was ready:\n{self.log()}"

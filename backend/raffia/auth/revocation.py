@@ -138,7 +138,6 @@ class RevocationList:
         self._connections: Callable[[], Iterable[Holder]] = tuple
         self._mark: bytes | None = None
         self._wake = asyncio.Event()
-        self._is_away = False
         self._is_lacking = False  # whether the store may lack something that is known here
         self.ended = 0  # sessions, so far
 
@@ -266,12 +265,9 @@ class RevocationList:
                 await self._store_lacking(found.revocations)
                 # Only now: what could not be stored is tried again, whether somebody revokes something or not.
                 self._mark = found.mark
-            self._is_away = False
         except JournalUnavailableError as error:
             self._mark = None
-            if not self._is_away:
-                log.warning("revocations cannot be read or stored at the moment", detail=str(error))
-            self._is_away = True
+            log.debug("revocations cannot be read or stored at the moment", detail=str(error))
         except Exception:
             self._mark = None
             log.exception("revocations cannot be read or stored")

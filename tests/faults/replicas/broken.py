@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -13,4 +14,7 @@ COMMAND += ["--host", "127.0.0.1", "--port", "{port}", "--data", "{data}"]
 
 def broken(how: str) -> dict[str, Any]:
     """The arguments for a `Scene` of such replicas."""
-    return {"command": COMMAND, "env": {"PYTHONPATH": str(ROOT), "RAFFIA_TEST_BROKEN": how}}
+    return {
+        "command": COMMAND,
+        "env": {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'backend'}", "RAFFIA_TEST_BROKEN": how},
+    }

@@ -13,8 +13,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from raffia.journal.redis.client import open_engine
 from raffia.journal.redis.journal import RedisJournal
-from raffia.journal.redis.opening import open_engine
 from tests.faults.replicas.crowd import Cold, Crowd
 from tests.faults.replicas.oracle import Copy, Footprint, read_fresh, unequal
 from tests.support.cluster import Cluster, Replica

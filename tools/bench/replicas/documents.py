@@ -17,7 +17,7 @@ from tests.support.redis import RedisServer
 from raffia.journal import Snapshot
 from raffia.journal.protocol import WINDOW_MS
 from raffia.journal.redis.base import KEEP_MS
-from raffia.journal.redis.connections import SingleEngine
+from raffia.journal.redis.client import open_engine
 from raffia.journal.redis.journal import RedisJournal
 from raffia.types import DocumentId, Edit, Position
 from tools.bench.frames import Typist, client_id, token
@@ -58,7 +58,7 @@ async def _measure(redis: RedisServer, count: int) -> Figures:
     clock = _Clock()
     figures: Figures = {}
     at_rest: list[float] = []
-    async with RedisJournal(SingleEngine(redis.url), now_ms=clock, retention_ms=0, check_s=3600.0) as journal:
+    async with RedisJournal(open_engine(redis.url), now_ms=clock, retention_ms=0, check_s=3600.0) as journal:
         for size in SIZES:
             before = _memory(redis)
             await _all([_rest(journal, clock, DocumentId(f"team/rest-{size}-{n}"), size) for n in range(count)])
@@ -71,7 +71,7 @@ async def _measure(redis: RedisServer, count: int) -> Figures:
         before = _memory(redis)
         await _all([_edited(journal, clock, DocumentId(f"team/log-{n}"), ENTRIES) for n in range(EDITED)])
         figures["bytes_per_entry"] = round((_memory(redis) - before) / (EDITED * ENTRIES))
-    async with RedisJournal(SingleEngine(redis.url), now_ms=clock, check_s=3600.0) as journal:
+    async with RedisJournal(open_engine(redis.url), now_ms=clock, check_s=3600.0) as journal:
         names = [DocumentId(f"team/history-{n}") for n in range(EDITED)]
         lasts = await _all([_edited(journal, clock, name, 1) for name in names])
         await _all([journal.compact(n, Snapshot(bytes(1024), INDEX), p) for n, p in zip(names, lasts, strict=True)])

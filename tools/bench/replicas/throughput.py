@@ -27,7 +27,7 @@ import uvloop
 from tests.support.redis import RedisServer
 
 from raffia.journal.entries import encode_batch
-from raffia.journal.redis.connections import SingleEngine
+from raffia.journal.redis.client import open_engine
 from raffia.journal.redis.engine import Argument
 from raffia.journal.redis.journal import RedisJournal
 from raffia.journal.redis.keys import Keys, position_at, sequence_of
@@ -230,7 +230,7 @@ async def _drive(redis: RedisServer, rate: int, heard_on: int, seconds: float, *
     writers = []
     for number in range(WRITERS):
         _, link = await loop.create_connection(_Replies, "127.0.0.1", redis.port)
-        journal = RedisJournal(SingleEngine(redis.url), prefix=PREFIX, replica=f"{number:016x}")
+        journal = RedisJournal(open_engine(redis.url), prefix=PREFIX, replica=f"{number:016x}")
         writers.append(_Writer(link, documents[number::WRITERS], WRITERS / rate, journal, presence))
     await asyncio.sleep(0.2)
     redis_usage, own_usage = Usage(redis.pid), Usage(os.getpid())

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from raffia.errors import JournalUnavailableError
-from raffia.journal.redis.engine import Argument, Command, Engine, Lane, Reply
+from raffia.journal.redis.client import Engine
+from raffia.journal.redis.engine import Argument, Command, Lane, Reply
 from raffia.journal.redis.keys import FORMAT, Keys
 from raffia.journal.redis.replies import all_checked, checked, parts, status, too_new
 from raffia.journal.redis.scripts import load_script

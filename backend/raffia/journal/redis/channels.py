@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from raffia.journal.redis.engine import Engine
+from raffia.journal.redis.client import Engine
 from raffia.runtime.logs import get_logger
 from raffia.types import DocumentId
 

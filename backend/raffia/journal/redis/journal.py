@@ -26,10 +26,11 @@ from raffia.journal.protocol import TRASH_MS, Followed, Journal, JournalStats, L
 from raffia.journal.redis.base import Base, RedisStats, Seen
 from raffia.journal.redis.bus import BEAT_S, RedisBus
 from raffia.journal.redis.channels import Channels
+from raffia.journal.redis.client import Engine
 from raffia.journal.redis.compaction import Compaction
 from raffia.journal.redis.directory import RedisDirectory
 from raffia.journal.redis.edited_index import EditedIndex
-from raffia.journal.redis.engine import Command, Engine
+from raffia.journal.redis.engine import Command
 from raffia.journal.redis.feeds import Feeds
 from raffia.journal.redis.history import RedisHistory
 from raffia.journal.redis.keys import FORMAT, Keys, sequence_of
@@ -150,6 +151,7 @@ class RedisJournal(Journal):
         stack, self._stack = self._stack, None
         self._base.is_open = False
         if stack is not None:
+            self._engine.hurry()
             await stack.aclose()
         self._seen.clear()
 

@@ -1,7 +1,7 @@
 """Replies of Redis as values and errors of ours. Pure.
 
 Rules:
-    RE1  A refusal that passes (read-only, out of memory, loading, too few replicas, no disk, a slot that moves) is
+    RPL1  A refusal that passes (read-only, out of memory, loading, too few replicas, no disk, a slot that moves) is
         "away"; only what cannot pass, a script that fails or a key of another type, is our fault.
 """
 
@@ -37,7 +37,7 @@ _AWAY = (
 
 
 def error_of(error: BaseException) -> RaffiaError:
-    """The error to raise for an error in the place of a reply (RE1)."""
+    """The error to raise for an error in the place of a reply (RPL1)."""
     if isinstance(error, RaffiaError):
         return error
     text = str(error)
@@ -91,6 +91,14 @@ def pairs(reply: Reply) -> dict[bytes, bytes]:
         return value
     flat = texts(value)
     return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def read_info(reply: Reply) -> dict[str, str]:
+    """An `INFO` reply as a dictionary; empty when Redis did not give one."""
+    if not isinstance(reply, bytes):
+        return {}
+    lines = reply.decode(errors="replace").splitlines()
+    return {name: value for name, colon, value in (line.partition(":") for line in lines) if colon}
 
 
 def status(reply: Reply, document: DocumentId) -> tuple[bytes, list[Any]]:
