@@ -3,7 +3,7 @@
 Rules:
     CNF1  Where everything has to run (`make test` sets `NO_SKIPS`), a skipped test is a failure.
     CNF2  With `--dist loadscope`, tests that share servers share a process: browser tests by the place they use, others
-          by module or class. Tests in `SPREAD` go to any process.
+          by module or class. Tests in `SPREAD` go to any process, except those in `TOGETHER`.
     CNF3  In several processes, browser tests start first, then those in `SPREAD`; short tests fill the end.
 """
 
@@ -18,13 +18,16 @@ from xdist.scheduler import LoadScopeScheduling
 
 # Tests that take seconds each, and servers that start within one: not worth a process of their own.
 SPREAD = {"docs", "faults", "fuzz", "interop", "simulation"}
+# Except where a fixture takes long.
+TOGETHER = {"tests/interop/judge/test_squash.py"}
 
 
 def group(test: str) -> str:
     """What a test, given by its node id, shares a process with (CNF2)."""
     if folder(test) == "browser":
         return "browser replicas" if "[replicas" in test else "browser alone"
-    return test if folder(test) in SPREAD else test.split("[", maxsplit=1)[0].rpartition("::")[0]
+    module_or_class = test.split("[", maxsplit=1)[0].rpartition("::")[0]
+    return test if folder(test) in SPREAD and module_or_class not in TOGETHER else module_or_class
 
 
 def folder(test: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.conftest import SPREAD, group
+from tests.conftest import SPREAD, TOGETHER, group
 from tests.support.server import ROOT
 
 
@@ -15,6 +15,7 @@ from tests.support.server import ROOT
         ("tests/browser/test_axe.py::test_every_state[light]", "browser alone"),
         ("tests/unit/wire/test_lib0.py::test_lb1[a::b]", "tests/unit/wire/test_lib0.py"),
         ("tests/contract/test_redis.py::TestRedis::test_j1[é]", "tests/contract/test_redis.py::TestRedis"),
+        ("tests/interop/judge/test_squash.py::test_automerge_paper", "tests/interop/judge/test_squash.py"),
         ("tests/interop/test_clients.py::test_one[3]", "tests/interop/test_clients.py::test_one[3]"),
     ],
 )
@@ -24,3 +25,4 @@ def test_cnf2_tests_that_share_servers_share_a_process(test: str, expected: str)
 
 def test_cnf2_the_folders_are_there() -> None:
     assert [name for name in SPREAD if not (ROOT / "tests" / name).is_dir()] == []
+    assert [name for name in TOGETHER if not (ROOT / name).is_file()] == []
