@@ -42,6 +42,7 @@ MAX_FILE_BYTES = 256 * 1024
 ALGORITHMS = ("HS256", "RS256", "ES256", "EdDSA")
 
 _PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
+_SETTING = "--auth-key-file (RAFFIA_AUTH_KEY_FILE)"
 _NOT_SECRETS = ("-----", "ssh-", "ecdsa-", "{", "[")
 
 
@@ -85,12 +86,12 @@ class KeySet:
         # A key without a name may be the one, whatever the token's maker calls it.
         return [key for key in keys if key.kid == kid] or [key for key in keys if key.kid is None]
 
-    def signer(self, kid: str | None = None) -> Key | None:
-        """The first key that can sign, or that of this name."""
-        return next((key for key in self.keys if key.signing is not None and kid in (None, key.kid)), None)
+    def signer(self) -> Key | None:
+        """The first key that can sign; None when none can."""
+        return next((key for key in self.keys if key.signing is not None), None)
 
 
-def read_key_file(path: Path, what: str = "--auth-key-file (RAFFIA_AUTH_KEY_FILE)") -> KeySet:
+def read_key_file(path: Path) -> KeySet:
     """Read a file of keys (KY2).
 
     Raises:
@@ -100,12 +101,12 @@ def read_key_file(path: Path, what: str = "--auth-key-file (RAFFIA_AUTH_KEY_FILE
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
         if len(content) > MAX_FILE_BYTES:
-            raise SettingsError(f"{what}: {path} is larger than {MAX_FILE_BYTES} bytes; that is no file of keys")
+            raise SettingsError(f"{_SETTING}: {path} is larger than {MAX_FILE_BYTES} bytes; that is no file of keys")
         keys = read_keys(content)
     except OSError as error:
-        raise SettingsError(f"{what}: cannot read {path}: {error.strerror}") from error
+        raise SettingsError(f"{_SETTING}: cannot read {path}: {error.strerror}") from error
     except BadKeyError as error:
-        raise SettingsError(f"{what}: {path}: {error}") from error
+        raise SettingsError(f"{_SETTING}: {path}: {error}") from error
     return KeySet(keys)
 
 

@@ -140,7 +140,6 @@ class RevocationList:
         self._wake = asyncio.Event()
         self._is_away = False
         self._is_lacking = False  # whether the store may lack something that is known here
-        self.ended = 0  # sessions, so far
 
     def __len__(self) -> int:
         """How many are known."""
@@ -212,7 +211,6 @@ class RevocationList:
                 log.exception("sessions that were taken back could not be ended")
             if number % CONNECTIONS_AT_ONCE == 0:
                 await asyncio.sleep(0)  # others go on meanwhile
-        self.ended += ended
         return ended
 
     def _now_ms(self) -> int:

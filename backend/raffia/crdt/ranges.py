@@ -165,12 +165,6 @@ class IdRanges:
         starts, ends = self._clients.get(client, ((), ()))
         return list(zip(starts, ends, strict=True))
 
-    def copy(self) -> IdRanges:
-        """A set of its own with the same ids."""
-        other = IdRanges()
-        other._clients = {client: (starts[:], ends[:]) for client, (starts, ends) in self._clients.items()}
-        return other
-
     @property
     def total(self) -> int:
         """How many ids are in it."""
