@@ -1,4 +1,4 @@
-"""How a command fails.
+"""How commands report errors.
 
 Rules (tests quote these ids):
     CL1  What an operator has to fix is printed as one line on standard error, without a traceback, with exit status 2.

@@ -91,7 +91,7 @@ async def _serve(raffia: Raffia, config: uvicorn.Config, listener: socket.socket
         url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{settings.root_path}"
         log.info("listening", url=url, data=str(settings.data), open=raffia.is_open, replica_pid=os.getpid())
         if raffia.is_open and not settings.on_loopback:
-            log.warning("everybody who reaches this address may edit every document", url=url)
+            log.warning("anyone who can reach this address may edit every document", url=url)
         await server.serve(sockets=[listener])
         if waiting is not None:
             waiting.cancel()

@@ -1,15 +1,15 @@
-"""Logging: structured events, one form for Raffia's own lines and the server's, and no secret in any of them.
+"""Logging: structured events in one format for Raffia and its ASGI server, without secrets.
 
-Modules log through `get_logger`; the events pass the standard library's logging, so a host app sees and formats them
-like its own. Only `raffia serve` configures handlers.
+Modules log through `get_logger`. Events go through the standard library's logging, so that a host app can handle and
+format them like its own. Only the `raffia` command configures handlers.
 
 Rules (tests quote these ids):
-    LG1  An event is a short constant sentence; what varies is in its fields.
-    LG2  Values of URL parameters that carry secrets (`?token=`) are replaced before a line is written, in the
-        server's access log too: the y-websocket client can send its token in no other way.
-        So are bearer tokens, `raffia.token.…` subprotocols and everything that looks like a JWT, wherever a line holds
-        them: in its message, its fields or its traceback. Tracebacks show no variables: one of them would be a token.
-    LG3  A library configures nothing: importing Raffia adds no handler and no level.
+    LG1  An event is a short constant text; variable data is in its fields.
+    LG2  Values of URL parameters that carry secrets (`?token=`) are replaced before a line is written, also in the
+        server's access log, since that is how the y-websocket client sends its token.
+        So are bearer tokens, `raffia.token.…` subprotocols and everything that looks like a JWT, in the message, the
+        fields and the traceback. Tracebacks do not show variables, since one of them could be a token.
+    LG3  Importing Raffia configures nothing: it adds no handlers and sets no levels.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def redact(text: str) -> str:
 
 
 class RedactSecrets(logging.Filter):
-    """Takes secrets out of a record's message and arguments before anything formats it (LG2)."""
+    """Redacts a record's message and arguments before it is formatted (LG2)."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Change the record in place; every record passes."""
@@ -70,7 +70,7 @@ class RedactSecrets(logging.Filter):
 
 @contextmanager
 def redacted_server_logs() -> Iterator[None]:
-    """Keep secrets out of uvicorn's own lines, whoever runs it, as long as Raffia runs (LG2)."""
+    """Redact uvicorn's log lines while in the block, whoever runs uvicorn (LG2)."""
     redactor = RedactSecrets()
     loggers = [logging.getLogger(name) for name in _SERVER_LOGGERS]
     for logger in loggers:
@@ -83,7 +83,12 @@ def redacted_server_logs() -> Iterator[None]:
 
 
 def configure_logging(level: str, form: Literal["auto", "text", "json"]) -> None:
-    """Send every log line of the process to standard error: text on a terminal, JSON elsewhere. For `raffia serve`."""
+    """Send all log lines of the process to standard error: as text on a terminal, as JSON elsewhere.
+
+    Args:
+        level: the lowest level to log, in lower case.
+        form: the format; `auto` chooses by whether standard error is a terminal.
+    """
     as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
@@ -113,7 +118,7 @@ def configure_logging(level: str, form: Literal["auto", "text", "json"]) -> None
     )
     handler.addFilter(RedactSecrets())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # A line for each request and each connection is for finding faults: a reconnect storm is made of them.
+    # A line for each request and connection is only useful for debugging, and a reconnect storm causes many.
     for name in ("uvicorn", "httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
 
@@ -124,7 +129,7 @@ def _drop_colours(_logger: Any, _method: str, event: Any) -> Any:
 
 
 def _redact_fields(_logger: Any, _method: str, event: Any) -> Any:
-    """Take secrets out of every field, tracebacks among them (LG2)."""
+    """Redact every field, including tracebacks (LG2)."""
     return {name: _redacted(value) for name, value in event.items()}
 
 
