@@ -1,13 +1,14 @@
-"""Where Redis is, as the operator says it in one URL: redis-py's, and two forms for several servers.
+"""Where Redis is, as the operator states it in one URL: redis-py's forms, and two for several servers.
 
 Rules (tests quote these ids):
     RH1  redis-py reads `redis://`, `rediss://` (TLS) and `unix://`. `redis+sentinel://host:port,host:port/name/db` asks
          sentinels for the primary `name`; `redis+cluster://host:port,host:port` names some nodes of a cluster. With
-         `rediss+` instead of `redis+` they speak TLS.
-    RH2  A user and a password stand in front of the hosts and are percent-encoded. They are the servers'; sentinels get
-         those of `?sentinel_username=` and `?sentinel_password=`.
-    RH3  Of redis-py's options only `db` and those of TLS are taken: others would retry, or wait for longer (E1, E3).
-    RH4  What cannot work is a `SettingsError` that says what would. No message, `str` or `repr` holds a password.
+         `rediss+` in place of `redis+` they use TLS.
+    RH2  The user and the password come before the hosts and are percent-encoded. They are for the servers; sentinels
+         get `?sentinel_username=` and `?sentinel_password=`.
+    RH3  Of redis-py's options, only `db` and those of TLS are accepted: others would retry, or wait longer (E1, E3).
+    RH4  An invalid URL is a `SettingsError` that says what would be valid. No message, `str` or `repr` contains a
+         password.
 """
 
 from __future__ import annotations

@@ -1,22 +1,23 @@
-"""The engine: calls with a deadline and channels, on redis-py's connections to the servers of a topology.
+"""The engine: calls with a deadline, and channels, on redis-py's connections to the servers of a topology.
 
-redis-py's cluster pipelines send refused commands again one by one, in any order, and its sharded pub/sub polls one
-node after the other (tests/integration/redis/test_redis_py.py shows both), so routing is here.
+redis-py's cluster pipelines resend refused commands one by one, in any order, and its sharded pub/sub polls the nodes
+in turn (tests/integration/redis/test_redis_py.py shows both), so routing is done here.
 
 Rules (tests quote these ids):
-    RE1  Each server has one connection for appends and four for reads: a large read never stands before an append. A
-         call waits for one within its own deadline, and says so when none came.
-    RE2  What Redis does not take just now (`NOT_NOW`) is a `JournalUnavailableError` with its text: it was not executed
-         and trying again can help. Every other error of Redis stands in the place of its reply.
-    RE3  Commands go to the owner of their slot, one pipeline for each node. Those refused with MOVED, ASK or TRYAGAIN
-         were not executed and are sent again, in order, `ROUNDS` times at most and within the deadline: one document
-         whose slot is on its way must not hold up the others for long. Commands of one slot never overtake each other
-         (E2): none is sent again when a later one has been executed, or may have been.
-    RE4  A node that did not answer gets a short deadline until it has answered again: the documents of other nodes must
-         not wait for it in every call.
-    RE5  The topology is read again after a redirection, a refusal or a lost connection, as long as a channel has no
-         server, and now and then, since a primary that only we can still reach would take edits that are lost.
-    RE6  A channel is heard at the owner of its slot and moves when the topology says so.
+    RE1  Each server has one connection for appends and four for reads, so that an append never waits behind a large
+         read. A call waits for a free connection within its own deadline, and fails if there is none.
+    RE2  If Redis cannot accept a command at the moment (`NOT_NOW`), the call gets a `JournalUnavailableError` with the
+         text of Redis: the command was not executed, and retrying can help. Every other error takes the place of its
+         reply.
+    RE3  Commands go to the owner of their slot, one pipeline for each node. Commands refused with MOVED, ASK or
+         TRYAGAIN were not executed and are resent, in order, at most `ROUNDS` times and within the deadline: one
+         document whose slot is moving must not delay the others for long. Commands of one slot never overtake each
+         other (E2): none is resent if a later one was executed, or may have been.
+    RE4  A node that did not answer gets a short deadline until it answers again, so that the documents of other nodes
+         do not wait for it in every call.
+    RE5  The topology is read again after a redirection, a refusal or a lost connection, while a channel has no server,
+         and from time to time: a primary that only this process can still reach would accept edits that are later lost.
+    RE6  A channel is subscribed at the owner of its slot, and moves when the topology changes.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class Server:
     async def run(
         self, commands: Sequence[Command], lane: Lane, deadline_s: float, *, asking: bool = False
     ) -> list[Reply]:
-        """Run commands in one round trip; never raises, but for being cancelled."""
+        """Run commands in one round trip; raises nothing except cancellation."""
         free = self._free[lane]
         try:
             async with asyncio.timeout_at(deadline_s if free.empty() else None):
@@ -80,14 +81,14 @@ class Server:
             free.put_nowait(link)
 
     async def close(self) -> None:
-        """End all connections; the next calls make new ones."""
+        """Close all connections; the next calls open new ones."""
         for links in self._links.values():
             for link in links:
                 await link.close()
 
 
 class Engine:
-    """Connections to Redis. One lifecycle: `async with`; a Redis that is away does not stop it from opening.
+    """Connections to Redis. One lifecycle: `async with`, which succeeds even while Redis is unavailable.
 
     Args:
         topology: which server serves what.
@@ -135,7 +136,7 @@ class Engine:
         self._end_by_s = math.inf
 
     def hurry(self) -> None:
-        """Let all calls from now on together, until this is left, take no longer than one: somebody wants to end."""
+        """From now on, all calls together may take no longer than one call: the process wants to stop."""
         self._end_by_s = self._deadline_s()
 
     def _deadline_s(self) -> float:
@@ -157,7 +158,7 @@ class Engine:
     async def run_script(
         self, script: Script, keys: Sequence[str], args: Sequence[Argument], *, lane: Lane = Lane.READ
     ) -> Reply:
-        """Run one script, loading it where it is not known yet; returns the reply or the error (E1)."""
+        """Run one script, loading it on servers that do not know it; returns the reply or the error (E1)."""
         return (await self.run_scripts([(script, keys, args)], lane=lane))[0]
 
     async def run_scripts(
@@ -172,12 +173,12 @@ class Engine:
         return await self.run(commands, lane=lane)
 
     def listen(self, listener: Listener) -> None:
-        """Say who hears; once, before the first `subscribe`."""
+        """Set the listener; once, before the first `subscribe`."""
         assert self._listener is None, "one listener"
         self._listener = listener
 
     def subscribe(self, channel: str) -> None:
-        """Hear a channel from now on (E4); a channel of a cluster carries the hash tag of its document."""
+        """Subscribe to a channel (E4); a channel of a cluster carries the hash tag of its document."""
         place = self._topology.owner(self._topology.slot(channel))
         self._homeless.discard(channel)
         for other, subscriber in self._subscribers.items():
@@ -215,7 +216,7 @@ class Engine:
     # -- commands
 
     async def _run(self, commands: Sequence[Command], lane: Lane, deadline_s: float) -> list[Reply]:
-        """Replies as Redis gave them, in order; never raises, but for being cancelled (RE3)."""
+        """Replies as Redis sent them, in order; raises nothing except cancellation (RE3)."""
         topology = self._topology
         await self._read_by(deadline_s)
         if not self.is_cluster:
@@ -274,7 +275,7 @@ class Engine:
     async def _refused(
         self, place: Place, some: Sequence[int], slots: Sequence[int], replies: Sequence[Reply]
     ) -> tuple[list[int], dict[int, Place]]:
-        """Which commands to send again, in order, and for which slots elsewhere (RE3)."""
+        """The commands to resend, in order, and the slots for which they go to another server (RE3)."""
         again: list[int] = []
         elsewhere: dict[int, Place] = {}
         for slot in {slots[i] for i in some}:
@@ -310,7 +311,7 @@ class Engine:
                 await self._was_read.wait()
 
     async def _keep_reading(self, read_s: float) -> None:
-        """Read the topology whenever it may be wrong, and settle by it (RE5)."""
+        """Read the topology whenever it may be out of date, and apply it (RE5)."""
         while True:
             self._is_stale.clear()
             try:
@@ -329,7 +330,7 @@ class Engine:
                         await self._is_stale.wait()
 
     async def _settle(self) -> None:
-        """Move channels to their owners (RE6), and let go of servers on which nothing is heard, or that have left."""
+        """Move channels to their owners (RE6), and drop servers without channels and servers that have left."""
         topology = self._topology
         strays = [
             channel
@@ -349,7 +350,7 @@ class Engine:
             await self._servers.pop(place).close()
 
     def _given_up(self, channel: str) -> None:
-        """A channel has no server that is known."""
+        """A channel has no known server."""
         self._homeless.add(channel)
         self._is_stale.set()
 

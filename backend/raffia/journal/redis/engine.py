@@ -1,15 +1,15 @@
-"""What the journal needs of Redis, whichever way it is deployed: commands in, replies out, and channels.
+"""What the journal needs of Redis, however it is deployed: commands in, replies out, and channels.
 
 Rules (tests quote these ids):
-    E1  `run` never raises and never sends a command twice by itself once it may have been executed: each command gets
-        its reply, or the error in its place. Whoever sent it decides what "unknown" means.
-    E2  Commands of one call with the same key are executed in their order. Across keys nothing is promised.
-    E3  Every call has a deadline. A connection whose reply is late is closed: a late reply must not be taken for the
+    E1  `run` never raises, and never resends a command that may have been executed: each command gets its reply, or an
+        error in its place. The caller decides what "unknown" means.
+    E2  Commands of one call with the same key are executed in order. Nothing is promised across keys.
+    E3  Every call has a deadline. A connection whose reply is late is closed, so that a late reply is not taken for the
         next command's.
-    E4  A subscription is held until it is given up: lost connections are made again, with a bounded, jittered pause,
-        and every (re)subscription is told (`confirmed`), since what was published in between is gone.
-    E5  The subscriber pings its own connections with a deadline: a Redis that has stopped is noticed although nobody
-        publishes. It never awaits whoever it tells.
+    E4  A subscription is kept until it is given up: lost connections are reopened, after a bounded, jittered pause, and
+        every (re)subscription is reported (`confirmed`), because messages published in between are lost.
+    E5  The subscriber pings its own connections with a deadline, so that a Redis that has stopped is noticed even if
+        nobody publishes. It never awaits its listeners.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Script(NamedTuple):
 
 
 class Lane(Enum):
-    """Which connection a command takes: a large read must not hold up acknowledgements."""
+    """The connection that a command uses: a large read must not delay acknowledgements."""
 
     APPEND = "append"
     READ = "read"
@@ -61,22 +61,22 @@ class Command(NamedTuple):
 
 
 class Listener(Protocol):
-    """Who hears what is published; called on the event loop, must return at once and not raise."""
+    """Receives what is published; called on the event loop, must return at once and not raise."""
 
     def heard(self, channel: str, payload: bytes) -> None:
         """A message."""
         ...
 
     def confirmed(self, channel: str) -> None:
-        """From here on messages come: the first time, and again after a loss (E4)."""
+        """Messages arrive from now on: called the first time, and again after a loss (E4)."""
         ...
 
     def disconnected(self) -> None:
-        """A connection was lost; until `confirmed` nothing comes on its channels."""
+        """A connection was lost; nothing arrives on its channels until `confirmed`."""
         ...
 
     def reconnected(self, server: str) -> None:
-        """A subscriber's connection stands (again).
+        """A subscriber's connection is open (again).
 
         Args:
             server: names the server's data lineage and process, `<run_id>/<master_replid>`: another one than before

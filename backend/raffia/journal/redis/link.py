@@ -1,17 +1,18 @@
 """One pipeline on one connection of redis-py.
 
-redis-py connects, signs in, and speaks TLS and the protocol. Ours is what its pipelines do not promise: what was
-answered before a connection was lost is kept, one deadline covers all replies, and nothing is sent again by itself.
+redis-py connects, signs in, and speaks TLS and the Redis protocol. This module adds what its pipelines do not promise:
+replies that arrived before the connection was lost are kept, one deadline covers all replies, and nothing is resent.
 
 Rules (tests quote these ids):
-    RX1  Replies belong to commands in their order. A pipeline that does not end in time, or is cancelled, ends its
-         connection (E3). One that was closed, or has said something unasked, is connected anew before it is used.
-    RX2  What was answered before a connection ended keeps its reply, the rest is a `JournalUnavailableError` each (E1).
-    RX3  An error of Redis is a `ResponseError` with its whole text, code first, and does not end the connection. No
-         password and no argument is in a message of ours.
-    RX4  A connection that failed is aborted: what it has not sent is neither kept in memory nor executed later.
+    RX1  Replies belong to commands in order. A pipeline that does not finish in time, or is cancelled, closes its
+         connection (E3). A connection that was closed, or sent something unasked, is opened again before it is used.
+    RX2  Commands answered before the connection ended keep their replies; each of the others gets a
+         `JournalUnavailableError` (E1).
+    RX3  An error of Redis is a `ResponseError` with its whole text, code first, and leaves the connection open. Our
+         messages contain no password and no argument.
+    RX4  A connection that failed is aborted: unsent bytes are neither kept in memory nor executed later.
     RX5  Calls of a script that the server does not know (NOSCRIPT) were not executed: they are sent once more, in
-         order, with its text. So calls of one pipeline with the same key run the same script (E2).
+         order, with the script's text. Calls of one pipeline with the same key therefore run the same script (E2).
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def code_of(reply: Reply) -> str:
 
 
 async def greet(connection: AbstractConnection) -> None:
-    """Sign in and choose the database, then say who we are, which an ACL may forbid."""
+    """Sign in, select the database and set the client name, which an ACL may forbid."""
     await connection.on_connect()
     await connection.send_command("CLIENT", "SETNAME", NAME)
     try:
@@ -79,7 +80,7 @@ class Link:
         self._writer: asyncio.StreamWriter | None = None
 
     async def run(self, commands: Sequence[Command], deadline_s: float, *, asking: bool = False) -> list[Reply]:
-        """Run commands in one round trip (RX5: or two) by a loop time; never raises, but for being cancelled.
+        """Run commands in one round trip (or two, RX5), until a loop time; raises nothing except cancellation.
 
         Args:
             commands: what to run.
@@ -100,7 +101,7 @@ class Link:
             self._writer.write(b"".join([_pack(tuple(command)) for command in commands]))
 
     async def close(self) -> None:
-        """End the connection now (RX4); the next use makes a new one."""
+        """Abort the connection (RX4); the next use opens a new one."""
         if self._writer is not None:
             self._writer.transport.abort()
         await self.connection.disconnect(nowait=True)

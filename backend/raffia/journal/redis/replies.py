@@ -37,7 +37,7 @@ _AWAY = (
 
 
 def error_of(error: BaseException) -> RaffiaError:
-    """The error to raise for an error in the place of a reply (RPL1)."""
+    """The error to raise for an error that takes the place of a reply (RPL1)."""
     if isinstance(error, RaffiaError):
         return error
     text = str(error)
@@ -102,7 +102,7 @@ def read_info(reply: Reply) -> dict[str, str]:
 
 
 def status(reply: Reply, document: DocumentId) -> tuple[bytes, list[Any]]:
-    """What a script says: its first word and the rest.
+    """The reply of a script: its first word and the rest.
 
     Raises:
         DocumentDeletedError: the document has a tombstone.
@@ -117,12 +117,12 @@ def status(reply: Reply, document: DocumentId) -> tuple[bytes, list[Any]]:
 
 
 def deleted(document: DocumentId) -> DocumentDeletedError:
-    """Say that a document has a tombstone."""
+    """The error for a document with a tombstone."""
     return DocumentDeletedError(f"document {document} was deleted")
 
 
 def too_new(what: str, found: bytes | None) -> FormatTooNewError:
-    """Say that a newer Raffia has written something."""
+    """The error for data that a newer Raffia has written."""
     return FormatTooNewError(
         f"{what} is of format {(found or b'?').decode()} in Redis; this Raffia reads format {FORMAT}: update Raffia"
     )

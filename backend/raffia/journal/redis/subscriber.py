@@ -1,19 +1,19 @@
-"""What is published: one connection that hears many channels, and comes back for as long as it is wanted.
+"""Subscriptions: one connection that subscribes to many channels, and reconnects for as long as it is needed.
 
-redis-py's `PubSub` sends health checks and never looks for their answers (tests/integration/redis/test_redis_py.py
-shows it), so channels are held here, on a connection of redis-py.
+redis-py's `PubSub` sends health checks and never checks for their answers (tests/integration/redis/test_redis_py.py
+shows it), so subscriptions are kept here, on a connection of redis-py.
 
 Rules (tests quote these ids):
-    RSU1  Every `subscribe` is sent, also of a channel that is heard already: whoever asked is owed a `confirmed`.
-    RSU2  `confirmed` follows each subscription reply of Redis, so it comes again after every loss (E4), always after
+    RSU1  Every `subscribe` is sent, even for a channel that is subscribed already: each caller is owed a `confirmed`.
+    RSU2  `confirmed` follows each subscription reply of Redis, so it is repeated after every loss (E4), always after
           the `reconnected` of its connection.
-    RSU3  A connection that was silent for `PING_S` is asked for a PONG. When nothing comes for `timeout_s` it is closed
-          (E5). Silence is counted in ticks, so that an event loop that was busy itself is not taken for it.
-    RSU4  After a loss the next attempt comes after a pause that doubles up to a second, half of it by chance, so that
-          the replicas of a restarted Redis do not come back all at once.
-    RSU5  A sharded channel that its node gives up or refuses, since its slot has moved, is handed to `on_moved`, and is
-          this connection's business no more. Another subscription that is refused ends the connection.
-    RSU6  Redis drops a reader that is too slow (client-output-buffer-limit); that is a loss like any other.
+    RSU3  A connection that was silent for `PING_S` is sent a PING. If nothing arrives for `timeout_s`, it is closed
+          (E5). Silence is counted in ticks, so that a busy event loop of our own is not mistaken for it.
+    RSU4  After a loss, the pause before the next attempt doubles up to a second, half of it random, so that replicas do
+          not all return at once to a Redis that restarted.
+    RSU5  A sharded channel that its node drops or refuses, because its slot has moved, is handed to `on_moved`, and
+          this connection forgets it. Any other refused subscription ends the connection.
+    RSU6  Redis disconnects a subscriber that is too slow (client-output-buffer-limit); that is a loss like any other.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ async def end(task: asyncio.Task[Any] | None) -> None:
 
 
 class Subscriber:
-    """Hears channels of one server; made in a running event loop, started by the first `subscribe`, ended by `close`.
+    """Subscribes to channels of one server; created in a running event loop, started by the first `subscribe`, ended by
+    `close`.
 
     Args:
         link: the connection.
@@ -85,7 +86,7 @@ class Subscriber:
         self._task: asyncio.Task[None] | None = None
 
     def subscribe(self, channel: str) -> None:
-        """Hear a channel (RSU1)."""
+        """Subscribe to a channel (RSU1)."""
         self.wanted[channel.encode()] = channel
         self._send(b"subscribe", [channel.encode()])
         if self._task is None:
@@ -97,7 +98,7 @@ class Subscriber:
             self._send(b"unsubscribe", [channel.encode()])
 
     async def close(self) -> None:
-        """End it; nobody is told anything any more."""
+        """Close the connection; the listener hears nothing more."""
         await end(self._task)
         await self._link.close()
 
@@ -110,7 +111,7 @@ class Subscriber:
                 self._unconfirmed.extend(names)
 
     async def _keep(self) -> None:
-        """Hold the connection, and make it again (E4)."""
+        """Keep the connection open, and reopen it (E4)."""
         loop = asyncio.get_running_loop()
         attempt = 0
         while True:
@@ -135,7 +136,7 @@ class Subscriber:
             attempt += 1
 
     async def _hear(self) -> str:
-        """Hand on what comes until the connection is lost; returns why it was."""
+        """Pass on messages until the connection is lost; returns the reason."""
         reading = asyncio.get_running_loop().create_task(self._read())
         silent, heard = 0, -1
         try:
@@ -170,7 +171,7 @@ class Subscriber:
             return "its reader failed"
 
     def _take(self, reply: Any) -> None:
-        """One reply; nearly always a message, so that comes first."""
+        """One reply; nearly always a message, so that case comes first."""
         if type(reply) is not list or len(reply) != 3:
             return  # a PONG
         kind, name, value = reply

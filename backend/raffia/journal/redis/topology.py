@@ -1,8 +1,8 @@
-"""Which Redis server serves which slot, as redis-py finds out: one server, the primary of sentinels, a cluster.
+"""Which Redis server owns which slot, as found by redis-py: one server, the primary of sentinels, or a cluster.
 
 Rules (tests quote these ids):
-    RS1  A server that sentinels name is used only if it says itself that it is a master.
-    RS2  A sentinel has `ASK_S` to answer, and so has a node of a cluster: a silent one may not use up a deadline.
+    RS1  A server that sentinels name is used only if it confirms that it is a master.
+    RS2  A sentinel, or a node of a cluster, has `ASK_S` to answer: a silent one must not use up a whole deadline.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Place = tuple[str, int]
 
 
 async def greet_primary(connection: AbstractConnection) -> None:
-    """Sign in, and refuse what is no primary (RS1)."""
+    """Sign in, and refuse a server that is not a primary (RS1)."""
     await greet(connection)
     await connection.send_command("ROLE")
     role = await connection.read_response()
@@ -73,7 +73,7 @@ class Topology:
 
     @property
     def places(self) -> set[Place]:
-        """Servers that are used."""
+        """The servers in use."""
         return {self._place} if self._place else set()
 
     def slot(self, key: str) -> int:
@@ -81,18 +81,18 @@ class Topology:
         return 0
 
     def owner(self, slot: int) -> Place | None:
-        """Who serves a slot."""
+        """The server that owns a slot."""
         return self._place
 
     async def read(self, silent: Place | None) -> None:
-        """Find out again; raises what redis-py raises. `silent` did not answer lately, and is asked last."""
+        """Read the topology again; raises what redis-py raises. `silent` has not answered lately and is asked last."""
 
     async def moved(self, refusal: str, place: Place) -> Place:
-        """Where a server sends us that refused with MOVED, which is noted, or with ASK."""
+        """The server that a MOVED (which is noted) or an ASK names."""
         raise NotImplementedError
 
     async def close(self) -> None:
-        """End its own connections."""
+        """Close its own connections."""
 
 
 class Primary(Topology):
@@ -116,7 +116,7 @@ class Primary(Topology):
             self._place = host, port
 
     async def close(self) -> None:
-        """End its own connections."""
+        """Close its own connections."""
         await self._sentinel.aclose()
 
 
@@ -134,7 +134,7 @@ class Cluster(Topology):
 
     @property
     def is_known(self) -> bool:
-        """Whether any node has told."""
+        """Whether any node has answered."""
         return bool(self._nodes.slots_cache)
 
     @property
@@ -143,21 +143,21 @@ class Cluster(Topology):
         return {(node.host, int(node.port)) for node in self._nodes.get_nodes_by_server_type(PRIMARY)}
 
     def slot(self, key: str) -> int:
-        """That of its hash tag, the same for all keys of a document."""
+        """The slot of the hash tag, which all keys of a document share."""
         return int(key_slot(key.encode()))
 
     def owner(self, slot: int) -> Place | None:
-        """The primary that serves a slot."""
+        """The primary that owns a slot."""
         nodes = self._nodes.slots_cache.get(slot)
         return (nodes[0].host, int(nodes[0].port)) if nodes else None
 
     async def read(self, silent: Place | None) -> None:
-        """Ask one node after the other, also those of the URL, until one tells."""
+        """Ask one node after the other, including those of the URL, until one answers."""
         self._nodes.startup_nodes |= self._seeds
         await self._nodes.initialize(last_failed_node_name=f"{silent[0]}:{silent[1]}" if silent else None)
 
     async def moved(self, refusal: str, place: Place) -> Place:
-        """Where a node sends us; an empty host means the one that was asked."""
+        """The server that a redirection names; an empty host means the node that was asked."""
         code, _, target = refusal.partition(" ")
         error = AskError(target)
         error.host = error.host or place[0]
@@ -166,6 +166,6 @@ class Cluster(Topology):
         return error.host, error.port
 
     async def close(self) -> None:
-        """End its own connections."""
+        """Close its own connections."""
         await self._nodes.aclose()
         await self._nodes.aclose("startup_nodes")
