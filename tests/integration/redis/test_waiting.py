@@ -83,9 +83,15 @@ def test_cl3_a_redis_that_is_paused_is_waited_for(redis: RedisServer, tmp_path: 
         assert server.stop() == 0
 
 
-def test_cl3_a_redis_that_loads_its_file_is_waited_for(redis: RedisServer, tmp_path: Path) -> None:
-    redis.commands([("SET", f"k{number}", b"x" * 100_000) for number in range(50)])
-    redis.stop()
+def test_cl3_a_redis_that_loads_its_file_is_waited_for(tmp_path: Path) -> None:
+    """From a snapshot: while Redis reads one, it answers that it is loading."""
+    with RedisServer() as redis:
+        redis.commands([*[("SET", f"k{number}", b"x" * 10_000) for number in range(100)], ("SAVE",)])
+        redis.kill()
+        wait_while_it_loads(redis, tmp_path)
+
+
+def wait_while_it_loads(redis: RedisServer, tmp_path: Path) -> None:
     redis.options["key_load_delay"] = 60_000  # microseconds for each key
     redis.options["loading_process_events_interval_bytes"] = 1024
     server = replica(redis, tmp_path).start(ready=False)
