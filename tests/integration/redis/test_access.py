@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from tests.support import hearing
 from tests.support.certificates import Authority
 from tests.support.journals import Reader, until
 from tests.support.redis import RedisCluster, RedisServer, fresh_port
@@ -108,6 +109,17 @@ async def test_without_one_of_the_others_it_is_said_what_is_missing() -> None:
         async with RedisJournal(open_engine(sign_in(server.url))) as journal:
             with pytest.raises(JournalUnavailableError, match=r"NOPERM.*evalsha"):
                 await journal.append(DOCUMENT, (edit(b"first"),))
+
+
+async def test_a_subscription_that_is_refused_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    with RedisServer() as server:
+        server.command(*without(rule(), "&raffia:*"))
+        async with open_engine(sign_in(server.url)) as engine:
+            ears = hearing.Ears()
+            engine.listen(ears)
+            engine.subscribe("raffia:channel")
+            await hearing.until(lambda: ears.told.count("disconnected") == 3, "it is tried again")
+    assert sum("refuses to be heard" in record.getMessage() for record in caplog.records) == 1
 
 
 async def test_other_keys_are_out_of_reach() -> None:

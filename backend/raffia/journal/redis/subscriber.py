@@ -81,7 +81,7 @@ class Subscriber:
         self._message, self._subscribed = self._letter + b"message", self._letter + b"subscribe"
         self.wanted: dict[bytes, str] = {}  # channels, by what Redis calls them
         self._unconfirmed: deque[bytes] = deque()  # sharded channels, in the order they were sent
-        self._heard = 0
+        self._heard, self._refusal = 0, ""
         self._is_connected = False
         self._task: asyncio.Task[None] | None = None
 
@@ -160,7 +160,10 @@ class Subscriber:
                     reply = await read_response(timeout=math.inf)
                 except ResponseError as error:
                     if not self._unconfirmed:
-                        return f"it refused a subscription ({error})"
+                        if str(error) != self._refusal:  # it comes again with every attempt
+                            log.warning("Redis refuses to be heard", place=self._link.place, why=str(error))
+                        self._refusal = str(error)
+                        return self._refusal
                     reply = [b"", self._unconfirmed[0], b""]
                 self._heard += 1
                 self._take(reply)
