@@ -146,7 +146,7 @@ class RoomFullError(LaterError):
 
 
 class WaitingFullError(LaterError):
-    """Too many updates wait for updates that they depend on."""
+    """Too many updates, or too many bytes, wait for updates that they depend on."""
 
     fault: ClassVar[Fault] = "client"
     reason: ClassVar[str] = "waiting-full"

@@ -3,7 +3,7 @@
 Rules (tests quote these ids):
     DO2  The server chooses ids: 16 random characters, prefixed with the folder of the request, or else with the one
          in which the caller may write.
-    DO3  When a request is answered, its change is durable.
+    DO3  When a request succeeds, its change is durable.
     DO4  Deleting ends live sessions with 4404. It can be undone for as long as the journal keeps the content.
     DO5  A copy is squashed, has a title of its own, and gets copies of the files.
 """

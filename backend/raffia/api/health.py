@@ -1,4 +1,4 @@
-"""Whether the process is alive, and whether it should get new connections.
+"""Health checks: whether the process is alive, and whether it should get new connections.
 
 Rules (tests quote these ids):
     HL1  `/healthz` is 200 as long as the event loop runs.

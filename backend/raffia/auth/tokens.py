@@ -1,4 +1,4 @@
-"""Tokens (JWT): verify one with the keys of the settings, and make one.
+"""Verify and sign tokens (JWTs) with the configured keys.
 
 Rules (tests quote these ids):
     TK1  A token is three parts of base64url separated by dots, at most `max_token_bytes` long. Its header names a

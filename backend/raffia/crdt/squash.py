@@ -12,7 +12,7 @@ Rules (tests quote these ids):
     SQ3  Structs are never split inside a surrogate pair: if editors deleted half of a character, both halves stay, and
         the delete set names the deleted one, as in the original. (Yjs replaces split halves by U+FFFD when it loads.)
     SQ4  Structs inside a deleted type become GC (`buried`), the type itself a deleted item.
-    SQ5  The delete set is copied byte for byte, also ids that the update does not contain; Skips stay.
+    SQ5  The delete set is copied byte for byte, including ids that the update does not contain; Skips stay.
     SQ6  With `keep_deleted`, only SQ1 applies: for editors that run with `gc: false`, and for history.
     SQ7  Unchanged structs are copied in stretches: squashing a squashed base with a small tail costs little more than
         reading it.

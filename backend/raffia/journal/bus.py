@@ -35,7 +35,7 @@ class ChannelListener(Protocol):
 
 @runtime_checkable
 class Bus(Protocol):
-    """The channel between replicas; a shared journal brings one (`Journal.bus`)."""
+    """The channel between replicas; a shared journal provides one (`Journal.bus`)."""
 
     @property
     def replica(self) -> str:

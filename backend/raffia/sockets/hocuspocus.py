@@ -2,7 +2,7 @@
 
 `conversation.py` says what each frame asks for; this file does it.
 
-Rules (tests quote these ids; X1 to X5 and X7 stand in connection.py):
+Rules (tests quote these ids; X1 to X5 and X7 are in connection.py):
     X6  A fresh token that is accepted replaces the grant. The client is told only if its right to write changes. If the
         token is rejected the session ends, with a denial and a CLOSE. If nobody can decide, the old grant stands (EX3
         of expiry.py).

@@ -211,11 +211,6 @@ def denied(address: Address, reason: str) -> bytes:
     return _prefix(address) + b"\x02\x01" + write_string(reason)
 
 
-def request_token(address: Address) -> bytes:
-    """Ask the provider to send its token again."""
-    return _prefix(address) + b"\x02\x00"
-
-
 def stateless(address: Address, text: str) -> bytes:
     """Relay an application message."""
     return _prefix(address) + b"\x05" + write_string(text)

@@ -1,4 +1,4 @@
-"""The y-websocket dialect: one document on each socket, one message in each frame.
+"""The y-websocket dialect: one document per socket, one message per frame.
 
 Encoders return whole payloads, without the WebSocket header.
 

@@ -158,7 +158,7 @@ class Seen:
         self.set(document, position)
 
     def lineage(self, document: DocumentId) -> int:
-        """Count the resets: what was appended before one would stand behind a gap after it."""
+        """Count the resets: what was appended before one would leave a gap after it."""
         return self._lineages.get(document, 0)
 
     def forget(self, document: DocumentId) -> None:

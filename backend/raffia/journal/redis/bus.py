@@ -51,7 +51,7 @@ class _Outgoing:
 
 
 class RedisBus:
-    """`Bus` over Redis; created, entered and left by `RedisJournal`.
+    """`Bus` over Redis; created, entered and exited by `RedisJournal`.
 
     Args:
         base: Redis.

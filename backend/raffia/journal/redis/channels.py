@@ -7,6 +7,7 @@ A message is a kind, words separated by blanks, the first of them the replica th
     F<replica> <id>               compacted up to there
     D<replica>                    the document was deleted
     P<replica>                    presence (bus.py)
+    R<replica>                    a revocation; on the channel of all replicas
     L<replica>                    the replica leaves; on the channel of all replicas
 
 Rules (tests quote these ids):

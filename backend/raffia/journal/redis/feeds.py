@@ -9,7 +9,7 @@ Rules (tests quote these ids):
     RF4  This replica's own entries come back as the very batches that were appended; their payload is not decoded.
     RF5  A reader that joins later reads up to the cursor on its own. A full queue becomes a `Gap` (J15).
     RF6  When the log lacks or contradicts what was passed on, all readers get a `Reset`, in order with the rest. Until
-         one has taken it, appends are refused: they were made without knowing, and would stand behind a gap.
+         one has taken it, appends are refused: they were made without knowing, and would leave a gap.
     RF7  While Redis is away, reads are tried again, with a jittered pause that grows.
 """
 

@@ -4,8 +4,8 @@ Rules (tests quote these ids):
     RP1  A read starts with the entry that was passed on last. If that is missing although it was not trimmed, the log
          is of another lineage: `Reset`. So is a log that ends before it.
     RP2  What was trimmed is a `Gap` up to the snapshot; the entry at `floor` is the first one left.
-    RP3  Entries follow each other by one, up to the end of the log that its meta records. Anything else is read again,
-         once.
+    RP3  Sequence numbers increase by one, up to the end of the log as recorded in its meta. If they do not, the log is
+         read once more.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Page(NamedTuple):
     """What a read means for a reader.
 
     Attributes:
-        turn: a `Gap` or `Reset` instead of entries; the reader goes on at its position.
+        turn: a `Gap` or `Reset` instead of entries; the reader continues at its position.
         entries: position and payload of each, in order.
         has_more: whether there may be more after them now.
         is_doubtful: undecided (RP3): read again; if it stays so, the lineage is another one (RP1).

@@ -102,7 +102,7 @@ def read_info(reply: Reply) -> dict[str, str]:
 
 
 def status(reply: Reply, document: DocumentId) -> tuple[bytes, list[Any]]:
-    """The reply of a script: its first word and the rest.
+    """Split a script's reply into its status word and the rest.
 
     Raises:
         DocumentDeletedError: the document has a tombstone.

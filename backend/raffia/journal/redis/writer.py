@@ -139,7 +139,7 @@ class Writer:
             if append.lineage == self._seen.lineage(append.document):
                 taken.setdefault(append.document, []).append(append)
             else:
-                # Called before a reader was told that the log lost something: it would stand behind a gap (RW4).
+                # Called before a reader was told that the log lost something: it would leave a gap (RW4).
                 self._fail_one(
                     append, LogLostError(f"the log of {append.document} has lost entries that this replica had seen")
                 )

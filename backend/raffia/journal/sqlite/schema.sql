@@ -1,4 +1,5 @@
--- The tables of raffia.sqlite, format 1. docs/formats.md describes them; a change here is a new format.
+-- The tables of raffia.sqlite, format 1. docs/formats.md describes them; a change other than an added column
+-- (`_ADDED` in database.py) is a new format.
 -- PRAGMA application_id ('Raff') and user_version (the format) are set together with these in one transaction.
 
 CREATE TABLE documents (

@@ -64,8 +64,8 @@ def compact(
 def replace_all(database: Database, document: DocumentId, snapshot: Snapshot) -> Steps[Position]:
     """Replace everything stored of a document, including its history, by a snapshot; its versions stay.
 
-    Nothing stored is read, because this is how a damaged document is repaired. The snapshot gets a new position, after
-    the last entry.
+    No stored content is decoded, because this is how a damaged document is repaired. The snapshot gets a new
+    position, after the last entry.
     """
     yield from database.drop_abandoned()
     putter = Putter(database)

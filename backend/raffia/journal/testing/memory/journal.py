@@ -1,4 +1,4 @@
-"""The journal over a memory store: the log; the other nouns stand in the files beside this one."""
+"""The journal over a memory store: the log; the other nouns are in the files beside this one."""
 
 from __future__ import annotations
 
