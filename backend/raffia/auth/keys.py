@@ -41,7 +41,8 @@ MAX_KEYS = 64
 MAX_FILE_BYTES = 256 * 1024
 ALGORITHMS = ("HS256", "RS256", "ES256", "EdDSA")
 
-_PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
+# No block holds the beginning of another, so that one without an end is read once.
+_PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]++)-----(?:(?!-----BEGIN ).)*?-----END \1-----", re.DOTALL)
 _NOT_SECRETS = ("-----", "ssh-", "ecdsa-", "{", "[")
 
 
