@@ -40,6 +40,7 @@ WORKER_HEADERS = {
     "x-content-type-options": "nosniff",
     "cache-control": "no-cache",
 }
+_REFUSED = re.compile(r"q\s*=\s*0(\.0*)?")
 FOR_EVER = "public, max-age=31536000, immutable"
 
 
@@ -71,7 +72,7 @@ def takes_gzip(accepted: str) -> bool:
     for one in accepted.lower().split(","):
         coding, *parameters = (part.strip() for part in one.split(";"))
         if coding in {"gzip", "x-gzip"}:
-            return not any(re.fullmatch(r"q\s*=\s*0(\.0*)?", part) for part in parameters)
+            return not any(_REFUSED.fullmatch(part) for part in parameters)
     return False
 
 

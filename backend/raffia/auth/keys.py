@@ -41,7 +41,8 @@ MAX_KEYS = 64
 MAX_FILE_BYTES = 256 * 1024
 ALGORITHMS = ("HS256", "RS256", "ES256", "EdDSA")
 
-_PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
+# No block may contain the beginning of another one, so that a block without an end is read once.
+_PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]++)-----(?:(?!-----BEGIN ).)*?-----END \1-----", re.DOTALL)
 _SETTING = "--auth-key-file (RAFFIA_AUTH_KEY_FILE)"
 _NOT_SECRETS = ("-----", "ssh-", "ecdsa-", "{", "[")
 

@@ -19,8 +19,9 @@ from raffia.crdt.anyvalue import read_long, skip_text
 from raffia.crdt.update import EMBED, FORMAT, KIND, read_update, write_number
 
 _DIGITS: Final = re.compile(rb"[1-9][0-9]{18}")  # 2^63 has 19 digits
-# A string, which is skipped, or a number. Possessive, so that each byte is examined once.
-_TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"|-?[0-9]++(?:\.[0-9]++)?+(?:[eE][-+]?[0-9]++)?+', re.DOTALL)
+# A string, which is skipped, or a number. Possessive, and a string without an end runs to the end of the text, so that
+# each byte is examined once.
+_TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.?+)*+(?:"|\Z)|-?[0-9]++(?:\.[0-9]++)?+(?:[eE][-+]?[0-9]++)?+', re.DOTALL)
 _UNREADABLE: Final = range(1 << 63, 1 << 64)
 _MAX_DIGITS: Final = 20
 
