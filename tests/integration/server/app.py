@@ -88,6 +88,16 @@ class EchoApp:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
+            if scope["path"] in ("/read", "/read-later"):
+                await read(scope, receive, send)
+                return
+            if scope["path"] == "/never":
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+                return
+            if scope["path"] == "/large":
+                await respond(send, b"x" * 50_000_000)
+                return
             await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
             await send({"type": "http.response.body", "body": b""})
             return
@@ -111,6 +121,27 @@ class EchoApp:
             limits = BOUNDED if path == "hoard" else LIMITS
             await serve(scope, receive, send, Echo(notes, path), subprotocol=subprotocol, limits=limits)
             notes.append("served")
+
+
+async def read(scope: Any, receive: Any, send: Any) -> None:
+    """Respond with the size of the body, which is read at once or after a while."""
+    size = 0
+    if scope["path"] == "/read-later":
+        await asyncio.sleep(0.5)
+    while True:
+        event = await receive()
+        if event["type"] == "http.disconnect":
+            return
+        size += len(event["body"])
+        if not event["more_body"]:
+            await respond(send, str(size).encode())
+            return
+
+
+async def respond(send: Any, body: bytes) -> None:
+    headers = [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def plain(receive: Any, send: Any, notes: list[Any]) -> None:
