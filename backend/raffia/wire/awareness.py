@@ -4,7 +4,8 @@ A payload is `n, n x (client id, clock, string(JSON))`; a removal has the JSON `
 
 Rules (tests quote these ids):
     AW1  The count is checked against the bytes left (an entry has 3 at least) and against `max_entries`.
-    AW2  A state has `max_state_bytes` at most; a larger one is a `TooLargeError`.
+    AW2  A state has `max_state_bytes` at most. A larger one is read as None: it is not relayed, but the other states of
+         its message are, and the session goes on.
     AW3  A state is one JSON object, UTF-8, nested `MAX_DEPTH` deep at most, without NaN and Infinity, and nothing
         follows it: what is passed on must be readable by every client, also by those that parse recursively.
     AW4  Nothing follows the last entry.
@@ -29,8 +30,8 @@ MAX_STATE_BYTES = 16 * 1024
 NULL = b"null"
 _MIN_ENTRY_BYTES = 3  # client id, clock, empty string
 
-RawEntry = tuple[int, int, bytes, bytes]
-"""Client id, clock, JSON of the state, and the entry's own bytes (AW5)."""
+RawEntry = tuple[int, int, bytes | None, bytes]
+"""Client id, clock, JSON of the state (None if it is too large, AW2), and the entry's own bytes (AW5)."""
 
 
 def read_entries(
@@ -40,7 +41,7 @@ def read_entries(
 
     Raises:
         PresenceError: the payload is cut short, or goes on after the last entry (closes 4400).
-        TooLargeError: more entries, or a larger state, than allowed (closes 4413).
+        TooLargeError: more entries than allowed.
     """
     try:
         return _read_entries(payload, max_entries, max_state_bytes)
@@ -54,18 +55,16 @@ def _read_entries(payload: bytes, max_entries: int, max_state_bytes: int) -> lis
         raise PresenceError(f"awareness announces {count} states but {len(payload) - at} bytes follow (byte {at})")
     if count > max_entries:
         raise TooLargeError(f"awareness message with {count} states is over the limit of {max_entries}")
-    entries = []
+    entries: list[RawEntry] = []
     for _ in range(count):
         start = at
         client, at = read_varuint(payload, at, "client id")
         clock, at = read_varuint(payload, at, "clock")
         state, at = read_buf(payload, at, "state")
         if len(state) > max_state_bytes:
-            raise TooLargeError(
-                f"presence state of {len(state)} bytes is over the limit of {max_state_bytes} (byte {start}); "
-                "keep what is large in the document"
-            )
-        entries.append((client, clock, state, payload[start:at]))
+            entries.append((client, clock, None, b""))
+        else:
+            entries.append((client, clock, state, payload[start:at]))
     if at != len(payload):
         raise PresenceError(f"awareness: {len(payload) - at} bytes follow the last state (byte {at})")
     return entries
