@@ -150,7 +150,7 @@ class Room:
 
         Raises:
             UpdateError, PresenceError: the message cannot be read (closes 4400).
-            TooLargeError: the message, or the document with it, is too large (closes 4413).
+            TooLargeError: the update, or the document with it, is too large (closes 4413).
             WaitingFullError, JournalUnavailableError, TooFastError: a limit is reached; try later (closes 1013).
         """
         if isinstance(message, UPDATES):

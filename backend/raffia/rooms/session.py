@@ -120,6 +120,7 @@ class Session:
         expected: for each unanswered step 1 of ours, whether the client counts its answer; None for none.
         held: answers to send once it has caught up.
         schema: the schema version that its editor knows; None when it does not say.
+        presence_was_too_large: whether a state of it was dropped for its size.
         presence_told: how many presence broadcasts there had been when it was last sent all states; -1 for never.
         last_sent_s: when it was last sent a payload of its own, monotonic seconds.
         budget: what it may still send.
@@ -142,6 +143,7 @@ class Session:
         "prefix",
         "presence_rate",
         "presence_told",
+        "presence_was_too_large",
         "reading",
         "schema",
         "step1_rate",
@@ -173,6 +175,7 @@ class Session:
         self.held: list[bytes] | None = None
         self.last_sent_s = 0.0
         self.presence_told = -1
+        self.presence_was_too_large = False
         self.presence_rate = Rate(presence_per_s)
         self.step1_rate = Rate(step1_per_s)
         self.ask_rate = Rate(1)

@@ -106,7 +106,7 @@ class Metrics:
     updates_known: int = _counter("Updates received that contained nothing new")
     presence_in: int = _counter("Presence messages received")
     presence_out: int = _counter("Presence messages written, one per receiver")
-    presence_dropped: int = _counter("Presence messages not relayed: stale, foreign or too many")
+    presence_dropped: int = _counter("Presence states not relayed: foreign, too large or too many")
     acks: Labelled = field(
         default_factory=_labelled,
         metadata=_about("labelled", "Acknowledgements of updates: stored or refused", "result"),

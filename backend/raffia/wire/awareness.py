@@ -4,7 +4,8 @@ A payload is `n, n x (client id, clock, string(JSON))`; a removal has the JSON `
 
 Rules (tests quote these ids):
     AW1  The count is checked against the remaining bytes (an entry has at least 3) and against `max_entries`.
-    AW2  A state has at most `max_state_bytes`; a larger one is a `TooLargeError`.
+    AW2  A state has at most `max_state_bytes`. A larger one is read as None: it is not relayed, but the other states of
+         its message are, and the session continues.
     AW3  A state is exactly one JSON object in UTF-8, at most `MAX_DEPTH` levels deep, without NaN and Infinity. States
          are relayed, so every client must be able to read them, including those that parse recursively.
     AW4  Nothing follows the last entry.
@@ -29,8 +30,8 @@ MAX_STATE_BYTES = 16 * 1024
 NULL = b"null"
 _MIN_ENTRY_BYTES = 3  # client id, clock, empty string
 
-RawEntry = tuple[int, int, bytes, bytes]
-"""Client id, clock, JSON of the state, and the entry's own bytes (AW5)."""
+RawEntry = tuple[int, int, bytes | None, bytes]
+"""Client id, clock, JSON of the state (None if it is too large, AW2), and the entry's own bytes (AW5)."""
 
 
 def read_entries(
@@ -45,7 +46,7 @@ def read_entries(
 
     Raises:
         PresenceError: the payload is cut short, or continues after the last entry (closes 4400).
-        TooLargeError: it has more entries, or a larger state, than allowed (closes 4413).
+        TooLargeError: it has more entries than allowed.
     """
     try:
         return _read_entries(payload, max_entries, max_state_bytes)
@@ -59,18 +60,16 @@ def _read_entries(payload: bytes, max_entries: int, max_state_bytes: int) -> lis
         raise PresenceError(f"awareness announces {count} states but {len(payload) - at} bytes follow (byte {at})")
     if count > max_entries:
         raise TooLargeError(f"awareness message with {count} states is over the limit of {max_entries}")
-    entries = []
+    entries: list[RawEntry] = []
     for _ in range(count):
         start = at
         client, at = read_varuint(payload, at, "client id")
         clock, at = read_varuint(payload, at, "clock")
         state, at = read_buf(payload, at, "state")
         if len(state) > max_state_bytes:
-            raise TooLargeError(
-                f"presence state of {len(state)} bytes is over the limit of {max_state_bytes} (byte {start}); "
-                "store large data in the document"
-            )
-        entries.append((client, clock, state, payload[start:at]))
+            entries.append((client, clock, None, b""))
+        else:
+            entries.append((client, clock, state, payload[start:at]))
     if at != len(payload):
         raise PresenceError(f"awareness: {len(payload) - at} bytes follow the last state (byte {at})")
     return entries

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 from pycrdt import Doc, Map
 from tests.unit.world import DOCUMENT, READ, Author, text_of, turns, until, world
@@ -507,6 +509,23 @@ async def test_too_much_presence_is_dropped() -> None:
             ana.send(presence(5, clock, "{}"))
         assert w.metrics.presence_dropped == 4
         assert ana.transport.closed is None
+
+
+async def test_presence_that_is_too_large_ends_no_session(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "raffia")
+    async with world(max_presence_bytes=1024) as w:
+        ana, bo = await w.yws(), await w.yws()
+        large = '{"avatar":"' + "é" * 1024 + '"}'
+        for clock in (1, 2):
+            ana.send(presence(5, clock, large))
+        update = Author(1).type("é")
+        ana.update(update)
+        ana.send(presence(5, 3, "{}"))
+        await w.flushed()
+        assert ana.transport.closed is None
+        assert bo.transport.take() == [b"\x00\x02" + write_buf(update), presence(5, 3, "{}")]
+        assert w.metrics.refusals["presence-too-large"] == w.metrics.presence_dropped == 2
+        assert len([r for r in caplog.records if r.message.startswith("presence dropped")]) == 1  # one for a session
 
 
 async def test_silent_connections_are_kept_alive_and_busy_ones_are_not_bothered() -> None:

@@ -111,11 +111,12 @@ async def test_x1_an_exception_in_a_room_closes_that_connection_alone(monkeypatc
 
 
 async def test_x1_what_one_session_did_wrong_does_not_end_the_others_of_its_socket() -> None:
-    async with world(max_presence_bytes=1024) as w:
+    async with world(max_update_bytes=1024) as w:
         client = await signed_in(w, DOCUMENT, OTHER)
-        client.send(hp(DOCUMENT, presence(5, 1, '{"x":"' + "é" * 1024 + '"}')))
+        client.send(hp_update(DOCUMENT, Author(2).type("é" * 1024)))
         assert client.transport.closed is None
-        (said,) = client.transport.take()
+        refused, said = client.transport.take()
+        assert refused == hocuspocus.sync_status(DOCUMENT, ok=False)
         assert said.startswith(hp(DOCUMENT, b"\x07"))
         assert w.metrics.refusals["too-large"] == 1
         update = Author(1).type("é")

@@ -21,6 +21,7 @@ class PresenceLimits:
     Attributes:
         max_state_bytes: size of one state's JSON.
         max_entries: states in one message; a client that joins sends back all states that it was sent.
+        max_message_bytes: size of one message.
         max_states: ids that are present in the room.
         max_room_bytes: total size of the present states.
         max_ids_per_owner: ids that one session may own (tabs and bridges own more than one).
@@ -32,6 +33,7 @@ class PresenceLimits:
 
     max_state_bytes: int = MAX_STATE_BYTES
     max_entries: int = MAX_ENTRIES
+    max_message_bytes: int = 16 * 1024 * 1024
     max_states: int = 10_000
     max_room_bytes: int = 16 * 1024 * 1024
     max_ids_per_owner: int = 256
@@ -72,7 +74,7 @@ class Applied(NamedTuple):
             the owner: if the owner is local, its state must be raised above them (P10).
         moved: entries with the same state and a new owner, to be relayed to other replicas but not to clients (P4).
         stale: how many entries were not newer.
-        refused: how many entries were refused, by reason: foreign, clock, full, rate.
+        refused: how many entries were refused, by reason: foreign, clock, full, rate, too-large.
         gone: from `merge`, removals to publish to other replicas (P10).
     """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import monotonic
 
 from raffia.rooms.context import RoomContext
@@ -10,6 +10,9 @@ from raffia.rooms.presence.entries import PresenceEntry, PresenceLimits, encode
 from raffia.rooms.presence.relay import Relay
 from raffia.rooms.presence.table import PresenceTable
 from raffia.rooms.session import Session, presence_body
+from raffia.runtime.logs import get_logger
+
+log = get_logger("raffia.rooms.presence.room_presence")
 
 
 def _ignore() -> None:
@@ -27,7 +30,8 @@ class RoomPresence:
 
     def __init__(self, context: RoomContext) -> None:
         services = context.services
-        self.table = PresenceTable(PresenceLimits(max_state_bytes=services.settings.max_presence_bytes))
+        self._max_state_bytes = services.settings.max_presence_bytes
+        self.table = PresenceTable(PresenceLimits(max_state_bytes=self._max_state_bytes))
         self.broadcasts = 0
         self._metrics = services.metrics
         self._fanout = context.fanout
@@ -41,7 +45,6 @@ class RoomPresence:
 
         Raises:
             PresenceError: the message cannot be read (closes 4400).
-            TooLargeError: it exceeds a limit (closes 4413).
         """
         self._metrics.presence_in += 1
         now_s = monotonic()
@@ -50,13 +53,32 @@ class RoomPresence:
         applied = self.table.apply(payload, session.owner, now_s, user=session.grant.user, may_speak=may_speak)
         if applied.entries:
             session.presence_rate.take(now_s)
-        self._metrics.presence_dropped += applied.dropped
+        if applied.refused:
+            self._refused(session, applied.refused, len(payload))
         if applied.answers:
             self._fanout.send(session, session.prefix + presence_body(encode(applied.answers)))
         if applied.moved and self._relay is not None:
             self._relay.tell(applied.moved)
         if applied.entries:
             self.on_change()
+
+    def _refused(self, session: Session, refused: Mapping[str, int], size_bytes: int) -> None:
+        """Count the states of a message that were dropped, and log the first of a session that were too large."""
+        self._metrics.presence_dropped += sum(refused.values())
+        too_large = refused.get("too-large")
+        if not too_large:
+            return
+        self._metrics.refusals["presence-too-large"] += too_large
+        if not session.presence_was_too_large:  # editors repeat a state every 15 s, and with every move
+            session.presence_was_too_large = True
+            log.info(
+                "presence dropped: a state, or the message, is too large; the session goes on",
+                reason="presence-too-large",
+                document=session.document,
+                user=session.grant.user,
+                bytes=size_bytes,
+                limit=self._max_state_bytes,
+            )
 
     def tell(self, session: Session, *, gone_since_s: float | None = None) -> None:
         """Send a session all states, and the removals since `gone_since_s` if that is given."""

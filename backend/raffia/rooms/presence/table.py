@@ -7,7 +7,8 @@ Rules (tests quote these ids):
     P1  A state is applied if its clock is above the known one; an unknown id is accepted at any clock, including 0. A
         removal (null) is applied at the known clock or above, for ids that are present. Everything else is stale and is
         dropped silently and unread, because clients send back every state that they receive.
-    P2  A message is applied as a whole, or not at all if it cannot be read.
+    P2  A message is applied as a whole, or not at all if it cannot be read. What is too large (a state, the number of
+        states, the message) is dropped and counted; the session goes on, and what was known of the id stays.
     P3  A session speaks only for ids that it owns. It becomes the owner of an id by being the first to announce it, or
         by P4. Its states and removals of other ids are dropped silently and counted as foreign: a slow client whose
         copy has expired must not remove a user for everyone.
@@ -48,7 +49,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from raffia.errors import PresenceError
+from raffia.errors import PresenceError, TooLargeError
 from raffia.rooms.presence.entries import Applied, Owner, PresenceEntry, PresenceLimits, encode
 from raffia.wire.awareness import (
     NULL,
@@ -68,6 +69,7 @@ _ECHO_BYTES = 16 * 1024
 
 
 _NONE_REFUSED: Mapping[str, int] = MappingProxyType({})
+_TOO_LARGE = Applied([], [], [], 0, MappingProxyType({"too-large": 1}))  # a whole message
 
 
 class _Gone(NamedTuple):
@@ -188,13 +190,17 @@ class PresenceTable:
 
         Raises:
             PresenceError: the message cannot be read; nothing was applied (closes 4400).
-            TooLargeError: too many states, or a state that is too large; nothing was applied (closes 4413).
         """
         speaker = self._speakers.get(owner)
         if speaker is not None and payload in self._echoes:
             return Applied([], [], [], 1, _NONE_REFUSED)
         limits = self._limits
-        raw = read_entries(payload, max_entries=limits.max_entries, max_state_bytes=limits.max_state_bytes)
+        if len(payload) > limits.max_message_bytes:
+            return _TOO_LARGE
+        try:
+            raw = read_entries(payload, max_entries=limits.max_entries, max_state_bytes=limits.max_state_bytes)
+        except TooLargeError:
+            return _TOO_LARGE
         if may_speak:
             home = speaker.home if speaker is not None else _home(raw)
             raw = self._checked(raw, owner, home)
@@ -206,6 +212,9 @@ class PresenceTable:
         refused: dict[str, int] = {}
         stale = 0
         for client, clock, state, encoded in raw:
+            if state is None:
+                refused["too-large"] = refused.get("too-large", 0) + 1
+                continue
             known = self._live.get(client)
             if known is not None and clock <= known.clock and state != NULL and client != speaker.home:
                 stale += 1  # an echo, as most entries are
@@ -226,7 +235,7 @@ class PresenceTable:
         live = self._live
         for index, (client, clock, state, _) in enumerate(raw):
             known = live.get(client)
-            if state == NULL or (known is not None and clock <= known.clock and client != home):
+            if state is None or state == NULL or (known is not None and clock <= known.clock and client != home):
                 continue
             value = check_state(state)
             if self._stamp is not None and (user := self._stamp(owner, value)) is not None:
