@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
             figures = asyncio.run(attack(build, given.seconds, given.calm))
         except Exception as error:
             failed.append(attack.name)
-            print(f"{attack.name}: could not be played: {error!r}", flush=True)
+            print(f"{attack.name}: could not be played: {error}", flush=True)
             continue
         found.append(figures)
         print(figures.line, flush=True)

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json
 import os
+import resource
 import sys
 import time
 from collections import Counter
@@ -185,6 +186,8 @@ def main() -> None:
     parser.add_argument("--command", required=True)
     parser.add_argument("--seconds", type=float, required=True)
     given = parser.parse_args()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     uvloop.run(run(given.name, Enemy(given.port, Build.of(given.command), given.seconds)))
 
 

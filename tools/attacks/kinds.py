@@ -5,7 +5,19 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-INFRASTRUCTURE = {"__init__", "__main__", "enemy", "figures", "kinds", "place", "registry", "scene", "wire"}
+INFRASTRUCTURE = {
+    "__init__",
+    "__main__",
+    "crafted",
+    "enemy",
+    "figures",
+    "kinds",
+    "place",
+    "probes",
+    "registry",
+    "scene",
+    "wire",
+}
 
 
 def load() -> None:

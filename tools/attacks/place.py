@@ -11,9 +11,12 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -123,7 +126,9 @@ class Place:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        workers = [pid for server in self.servers if server.running for pid in children(server.pid)]
         self._stack.close()
+        end_leftovers(workers)
 
     def _wrapper(self) -> list[str]:
         limits: Sequence[str] = ()
@@ -143,6 +148,34 @@ class Place:
     def token(self, user: str | None, rights: Mapping[str, str], **more: Any) -> str:
         """See `Build.token`."""
         return self.build.token(user, rights, **more)
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += map(int, task.read_text().split())
+    return found
+
+
+def end_leftovers(workers: list[int], wait_s: float = 0.5) -> list[int]:
+    """End the workers of a server that has been killed, if they have not ended by themselves; which had not."""
+    end_s = time.monotonic() + wait_s
+    left = workers
+    while (left := [pid for pid in left if _runs(pid)]) and time.monotonic() < end_s:
+        time.sleep(0.02)
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return left
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
+    except (OSError, IndexError):
+        return False
 
 
 def load_core() -> set[int]:

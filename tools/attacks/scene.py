@@ -26,7 +26,7 @@ from typing import Any, Self
 from tests.support.server import ROOT, RaffiaServer
 
 from tools.attacks.figures import ALIVE_S, NOISE_MS, Delays, Figures, Probe
-from tools.attacks.place import ATTACKER, FRONT, VICTIM, Build, Place, in_front_of_others, load_core
+from tools.attacks.place import ATTACKER, FRONT, VICTIM, Build, Place, children, in_front_of_others, load_core
 from tools.attacks.registry import Attack
 from tools.attacks.wire import Wire, framed, rest, step1, typed, update
 from tools.bench.servers import LOAD_CORE, pinned
@@ -199,15 +199,6 @@ def _rss_mb(pid: int) -> float:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
     except (OSError, IndexError):
         return 0.0
-
-
-def children(pid: int) -> list[int]:
-    """The processes that a process has started."""
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            found += map(int, task.read_text().split())
-    return found
 
 
 class Scene:

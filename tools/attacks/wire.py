@@ -48,13 +48,24 @@ def typed(client: int, clock: int, text: str, root: str = "t") -> bytes:
     return insert(client, clock, text, clock - 1 if clock else None, root)
 
 
+async def push(writer: asyncio.StreamWriter, data: bytes) -> None:
+    """Write, and wait while the server does not read.
+
+    Raises:
+        ConnectionResetError: the connection has ended; some event loops say something else then.
+    """
+    if writer.is_closing():
+        raise ConnectionResetError("the connection has ended")
+    writer.write(data)
+    await writer.drain()
+
+
 class Wire:
     """One WebSocket connection.
 
     Attributes:
         status: of the handshake.
         close_code: once the server has closed; 1006 when the connection just ended.
-        arrived: an event for every message, unless nobody reads.
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -99,8 +110,7 @@ class Wire:
 
     async def send(self, payload: bytes) -> None:
         """Send one message and wait while the server does not read."""
-        self.writer.write(framed(payload))
-        await self.writer.drain()
+        await push(self.writer, framed(payload))
 
     async def receive(self) -> bytes:
         """The next message of the server.
