@@ -10,7 +10,7 @@ import contextlib
 import shutil
 from collections.abc import Sequence
 
-from tests.support.lib0 import read_buf
+from tests.support.lib0 import read_buf, varuint
 from tests.support.server import ROOT
 
 from tools.attacks.crafted import formats, one_key, one_place, right_origins
@@ -74,36 +74,30 @@ async def send(enemy: Enemy, updates: Sequence[bytes]) -> None:
 
 @attack("10-editors right-origins", kind=KIND, grant=GRANT, after=open_in_yjs, short=True)
 async def conflicts(enemy: Enemy) -> None:
-    """One update of 22 KB: 2000 clients insert left of 2000 different characters."""
-    await send(enemy, [right_origins(2000)])
+    """One update of 44 KB: 4000 clients insert left of 4000 different characters."""
+    await send(enemy, [right_origins(4000)])
 
 
 @attack("10-editors sessions", kind=KIND, grant=GRANT, after=open_in_yjs)
 async def sessions(enemy: Enemy) -> None:
-    """The same 2000 clients in small updates, from 20 sockets."""
+    """2000 such clients in small updates, from 20 sockets."""
 
     async def part(number: int) -> None:
         wire = await enemy.wire(DOCUMENT)
         first = number * 100
         for at in range(first, first + 100):
-            struct = bytes([0x44]) + b"\x01" + _varuint(at) + b"\x01x"
-            await wire.send(update(b"\x01\x01" + _varuint(3000 - at) + b"\x00" + struct + b"\x00"))
+            struct = bytes([0x44]) + b"\x01" + varuint(at) + b"\x01x"
+            await wire.send(update(b"\x01\x01" + varuint(3000 - at) + b"\x00" + struct + b"\x00"))
             enemy.did["updates"] += 1
         await enemy.rest_of_time()
 
     anchor = await enemy.wire(DOCUMENT)
-    await anchor.send(update(b"\x01\x01\x01\x00\x04\x01\x01t" + _varuint(2000) + b"a" * 2000 + b"\x00"))
+    await anchor.send(update(b"\x01\x01\x01\x00\x04\x01\x01t" + varuint(2000) + b"a" * 2000 + b"\x00"))
     await asyncio.sleep(0.3)
     await enemy.all(*(part(number) for number in range(20)))
 
 
-def _varuint(number: int) -> bytes:
-    from tests.support.lib0 import varuint
-
-    return varuint(number)
-
-
-@attack("10-editors one-place", kind=KIND, grant=GRANT, after=open_in_yjs, short=True)
+@attack("10-editors one-place", kind=KIND, grant=GRANT, after=open_in_yjs)
 async def one_place_(enemy: Enemy) -> None:
     """One update of 220 KB: 20,000 clients insert at the very beginning."""
     await send(enemy, [one_place(20_000)])
@@ -111,8 +105,8 @@ async def one_place_(enemy: Enemy) -> None:
 
 @attack("10-editors one-key", kind=KIND, grant=GRANT, after=open_in_yjs)
 async def one_key_(enemy: Enemy) -> None:
-    """One update of 200 KB: 14,000 clients set the same key of a map."""
-    await send(enemy, [one_key(14_000)])
+    """One update of 520 KB: 40,000 clients set the same key of a map."""
+    await send(enemy, [one_key(40_000)])
 
 
 @attack("10-editors formats", kind=KIND, grant=GRANT, after=open_in_yjs)

@@ -12,6 +12,8 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 
+from tests.support.lib0 import varuint
+
 from tools.attacks.crafted import sections
 from tools.attacks.enemy import Enemy
 from tools.attacks.figures import Probe
@@ -46,7 +48,8 @@ async def timed(scene: Scene, name: str, work: Callable[[], Awaitable[None]]) ->
         scene.state[name] = took
     else:
         calm = scene.state[name]
-        scene.add(Probe.below(f"{name} (calm {calm:.2f} s)", took, round(SLOWER * calm + LEAST_S, 2)))
+        scene.figures.did[f"calm {name}"] = f"{calm:.2f} s"
+        scene.add(Probe.below(name, took, round(SLOWER * calm + LEAST_S, 2)))
 
 
 async def open_(scene: Scene, document: str, can: str, address: str = VICTIM) -> Wire:
@@ -103,17 +106,11 @@ async def make_old(scene: Scene) -> None:
     structs = {2**20: b"\x04\x01\x01t\x06hello "}
     for number in range(1, 10_000):
         left = 2**20 + number - 1
-        structs[2**20 + number] = b"\x84" + _varuint(left) + b"\x05\x06hello "
+        structs[2**20 + number] = b"\x84" + varuint(left) + b"\x05\x06hello "
     wire = await open_(scene, "team/old", "edit")
     await wire.send(update(sections(structs)))
     await wire.settle()
     wire.end()
-
-
-def _varuint(number: int) -> bytes:
-    from tests.support.lib0 import varuint
-
-    return varuint(number)
 
 
 async def old(scene: Scene) -> None:

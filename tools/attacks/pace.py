@@ -17,6 +17,7 @@ from tools.attacks.wire import typed, update
 KIND = "price by size, cost by shape"
 BELOW, ABOVE = 28_000, 36_000  # bytes asked for; what is made is a little larger
 VARIANTS = 60
+SHORT = {("below", "clients", "read"), ("below", "clients", "edit"), ("below", "deletes", "read")}
 PAUSE_S = 0.003
 DOCUMENT = "own/paced"
 
@@ -52,7 +53,7 @@ for _can, _who in (("read", "a reader"), ("edit", "a writer")):
     for _shape, _craft in (("clients", many_clients), ("deletes", many_deletes)):
         for _side, _size in (("below", BELOW), ("above", ABOVE)):
             _title = f"Updates of {_who} with as many {_shape} as fit, just {_side} 32 KiB, in one session."
-            paced(f"{_shape}-{_can}-{_side}", _title, _craft, _size, _can, short=_side == "below")
+            paced(f"{_shape}-{_can}-{_side}", _title, _craft, _size, _can, short=(_side, _shape, _can) in SHORT)
 
 for _shape, _craft, _title in (
     ("roots", many_roots, "as many roots as fit"),
@@ -60,5 +61,6 @@ for _shape, _craft, _title in (
     ("json", deep_json, "an embed of JSON as deep as fits"),
     ("values", deep_any, "lists in lists as deep as fits"),
 ):
-    paced(f"{_shape}-read", f"Updates of a reader with {_title}, below 32 KiB.", _craft, BELOW, "read", short=False)
+    _title_read = f"Updates of a reader with {_title}, below 32 KiB."
+    paced(f"{_shape}-read", _title_read, _craft, BELOW, "read", short=_shape == "formats")
     paced(f"{_shape}-edit", f"Updates of a writer with {_title}, below 32 KiB.", _craft, BELOW, "edit", short=False)

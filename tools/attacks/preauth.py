@@ -62,7 +62,7 @@ async def documents(enemy: Enemy) -> None:
     await enemy.all(*(knock() for _ in range(300)))
 
 
-@attack("06-preauth fragments", kind=KIND, grant=GRANT)
+@attack("06-preauth fragments", kind=KIND, grant=GRANT, short=True)
 async def fragments(enemy: Enemy) -> None:
     """A message in a million fragments of one byte, on 20 sockets, never finished."""
 

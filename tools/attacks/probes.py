@@ -17,6 +17,7 @@ from tools.attacks.wire import Wire, rest, typed, update
 BEGIN_S = 0.5  # into the attack
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x10\x00\x00\x00\x10\x00" + bytes(100)
 SLOWER_S = 2.0  # than calm, at most
+CALM_S = 1.0  # is believed at most: what the attacker has prepared may be in the way already
 
 
 async def timed(scene: Scene, name: str, work: Callable[[], Awaitable[bool]], deadline_s: float) -> None:
@@ -35,7 +36,8 @@ async def timed(scene: Scene, name: str, work: Callable[[], Awaitable[bool]], de
             raise RuntimeError(f"{name} fails in the calm")
         return
     calm = scene.state[name]
-    scene.add(Probe.below(f"{name} (calm {calm:.2f} s)", took, round(calm + SLOWER_S, 2)))
+    scene.figures.did[f"calm {name}"] = f"{calm:.2f} s"
+    scene.add(Probe.below(name, took, round(min(calm, CALM_S) + SLOWER_S, 2)))
 
 
 async def fill(scene: Scene, document: str, characters: int) -> None:

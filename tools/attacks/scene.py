@@ -361,9 +361,9 @@ async def _measure(attack: Attack, scene: Scene, child: Child) -> None:
         coming.cancel()
         if not ending.done():
             ending.cancel()
-            figures.did = {f"stopped at {ENOUGH_MB:.0f} MB": 1}
+            figures.did[f"stopped at {ENOUGH_MB:.0f} MB"] = 1
         else:
-            figures.did = ending.result()
+            figures.did |= ending.result()
         await newcomers.settle()
         figures.alive = all([await scene.healthy(server) for server in place.servers])
         await beside

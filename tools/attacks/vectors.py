@@ -12,7 +12,7 @@ from tests.support.lib0 import buf, varuint
 from tools.attacks.crafted import natural, one_place
 from tools.attacks.enemy import Enemy
 from tools.attacks.registry import attack
-from tools.attacks.wire import Wire, framed, push, step1, update
+from tools.attacks.wire import framed, push, step1, update
 
 KIND = "a short question that takes the server long"
 GRANT = "read on one document"
@@ -98,7 +98,7 @@ async def joins(enemy: Enemy) -> None:
     await enemy.all(*(go() for _ in range(5)))
 
 
-async def storm(enemy: Enemy, message: bytes, *, before: Callable[[Wire], object] | None = None) -> None:
+async def storm(enemy: Enemy, message: bytes) -> None:
     """The same short message, hundreds at a time, from 20 sockets."""
     data = framed(message) * 200
 
@@ -106,7 +106,7 @@ async def storm(enemy: Enemy, message: bytes, *, before: Callable[[Wire], object
         while not enemy.over:
             wire = await enemy.wire(DOCUMENT, can="read")
             with contextlib.suppress(OSError):
-                while not enemy.over:
+                while not enemy.over and wire.close_code is None:
                     await push(wire.writer, data)
                     enemy.did["messages"] += 200
                     await asyncio.sleep(0.02)
@@ -130,7 +130,7 @@ async def presence(enemy: Enemy) -> None:
     await storm(enemy, b"\x03")
 
 
-@attack("14-vectors status", kind=KIND, grant=GRANT, prepare=prepare_presence)
+@attack("14-vectors status", kind=KIND, grant=GRANT, prepare=prepare_presence, short=True)
 async def status(enemy: Enemy) -> None:
     """Questions whether all is stored (SyncStatusRequest), within the limit on messages."""
     await storm(enemy, b"\x66" + buf(b"stored?"))

@@ -109,7 +109,13 @@ class Wire:
         return wire
 
     async def send(self, payload: bytes) -> None:
-        """Send one message and wait while the server does not read."""
+        """Send one message and wait while the server does not read.
+
+        Raises:
+            ConnectionResetError: the server has closed.
+        """
+        if self.close_code is not None:
+            raise ConnectionResetError(f"closed with {self.close_code}")
         await push(self.writer, framed(payload))
 
     async def receive(self) -> bytes:

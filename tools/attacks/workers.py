@@ -7,13 +7,14 @@ import os
 import signal
 import time
 
-from tools.attacks.crafted import right_origins
+from tools.attacks.crafted import many_clients, right_origins
 from tools.attacks.enemy import Enemy
 from tools.attacks.figures import Probe
 from tools.attacks.place import children, end_leftovers
 from tools.attacks.probes import rename_and_paste
 from tools.attacks.registry import attack
 from tools.attacks.scene import Scene
+from tools.attacks.wire import update
 
 KIND = "cost that is quadratic in bytes, paid by others"
 GRANT = "edit on own/*"
@@ -62,9 +63,6 @@ async def inline(enemy: Enemy) -> None:
 @attack("11-worker pastes", kind=KIND, grant=GRANT, beside=rename_and_paste)
 async def pastes(enemy: Enemy) -> None:
     """Updates of 1.5 MB with 130,000 clients, from eight sockets: each is read in a worker."""
-    from tools.attacks.crafted import many_clients
-    from tools.attacks.wire import update
-
     message = update(many_clients(2**24, 1_500_000))
 
     async def send(number: int) -> None:
