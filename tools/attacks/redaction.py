@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import time
 
 from tests.support.lib0 import string
@@ -19,13 +20,14 @@ EVIL = ("eyJaaaaaaaa-" * 700)[:7900]
 SPACES = ("token=" + "a" * 4 + " ") * 700
 IN_FLIGHT = 10
 ANSWER_S = 10.0
+_numbers = itertools.count()
 
 
-async def refused(enemy: Enemy, path: str, **headers: str) -> None:
+async def refused(enemy: Enemy, path: str, *, address: str = ATTACKER, **headers: str) -> None:
     """A request that is refused, on a connection of its own."""
     reader, writer = await asyncio.open_connection("127.0.0.1", enemy.port)
     try:
-        writer.write(request_head("GET", path, address=ATTACKER, **headers))
+        writer.write(request_head("GET", path, address=address, **headers))
         await asyncio.wait_for(reader.read(100), ANSWER_S)
         enemy.did["requests"] += 1
     finally:
@@ -41,8 +43,11 @@ UPGRADE = {
 
 
 async def handshake(enemy: Enemy, text: str) -> None:
-    """A refused handshake that carries a text wherever it may be logged."""
-    await refused(enemy, f"/sync/{text[:7900]}", host=text[:8000], origin=f"http://{text[:7900]}", **UPGRADE)
+    """A refused handshake that carries a text wherever it may be logged, each from another address."""
+    address = f"203.0.113.{100 + next(_numbers) % 150}"
+    await refused(
+        enemy, f"/sync/{text[:7900]}", host=text[:8000], origin=f"http://{text[:7900]}", address=address, **UPGRADE
+    )
 
 
 async def again(enemy: Enemy, text: str, pause_s: float) -> None:
