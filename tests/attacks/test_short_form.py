@@ -16,12 +16,6 @@ SECONDS, CALM_S = 2.5, 0.6
 
 # What still bites. Whoever mends it removes its line: an attack in this table that is held fails its test.
 BITES: dict[str, str] = {
-    "01-meta live": "reading meta walks the clocks of an entry, not its bytes",
-    "01-meta redis": "as live, at each replica",
-    "01-meta restart": "as live, from what is stored",
-    "02-trailers huge": "the bytes of a trailer are not counted, and joined in quadratic time",
-    "02-trailers many": "the bytes of trailers are not counted",
-    "03-redact handshakes": "redact takes quadratic time for long runs of eyJ..-",
     "04-http idle": "connections without a request are not counted",
     "04-http slow-bodies": "connections of plain HTTP are not counted, and a body has no deadline",
     "04-http slow-heads": "connections of plain HTTP are not counted",
@@ -31,6 +25,7 @@ BITES: dict[str, str] = {
     "06-preauth half-sent": "a message of 16 MiB may be half sent before sign-in",
     "06-preauth half-sent-document": "messages that are half sent have no bound for a user and an address",
     "07-rooms empty": "opening documents has no pace for a person",
+    "08-duplicate": "copies of large documents have neither a quota nor a pace",
     "09-uploads one-net": "places for uploads are counted by address, not by network",
     "10-editors right-origins": "conflicts at one place are handed on, and are quadratic in editors",
     "11-worker inline": "documents up to 24 KiB are loaded on the loop, however long it takes",
@@ -59,6 +54,7 @@ def played() -> list[object]:
     ]
 
 
+@pytest.mark.thorough  # they take minutes and nothing may run beside them: `make attacks`
 @pytest.mark.slow
 @pytest.mark.parametrize("name", played())
 def test_honest_people_do_not_notice(name: str) -> None:
