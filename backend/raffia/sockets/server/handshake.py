@@ -121,7 +121,7 @@ def _parse(reader: StreamReader) -> Request:
 
 def _refusal(response: Response) -> HandshakeError:
     response.headers["Sec-WebSocket-Version"] = VERSION  # HS2
-    if "Upgrade" in response.headers:  # whoever sends `Upgrade` lists it in `Connection` (RFC 9110, 7.8)
+    if "Upgrade" in response.headers:  # its sender must list it in `Connection` (RFC 9110, 7.8)
         del response.headers["Connection"]
         response.headers["Connection"] = "Upgrade, close"
     return HandshakeError(response.serialize())
