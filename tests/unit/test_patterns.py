@@ -29,7 +29,8 @@ FLOOR_S = 0.003  # of processor time; less says nothing about growth
 MOST = 8.0
 ALONE = ("a", "0", "0.", "1e", "A-", "_", "-", ".", " ", "\t", '"', "\\", '"\\', "/", "=", "&a", "é")
 AFTER_WORDS = ("", "aaaaaaaa", "0", "-", " ", "=")
-TAILS = ("", "!", '"')
+# What stands before and after: a match can begin at the start, or has to fail at the end.
+AROUND = (("", ""), ("", "!"), ("", '"'), ("x", "!"))
 RUNS: dict[str, Callable[[re.Pattern[Any]], Callable[[Any], object]]] = {
     "fullmatch": lambda pattern: pattern.fullmatch,
     "match": lambda pattern: pattern.match,
@@ -96,9 +97,9 @@ def superlinear(run: Callable[[Any], object], text: Callable[[int], Any]) -> tup
     return None
 
 
-def repeated(piece: str, tail: str, *, as_bytes: bool) -> Callable[[int], Any]:
+def repeated(head: str, piece: str, tail: str, *, as_bytes: bool) -> Callable[[int], Any]:
     def text(size: int) -> Any:
-        made = piece * (size // len(piece) + 1) + tail
+        made = head + piece * (size // len(piece) + 1) + tail
         return made.encode("latin-1") if as_bytes else made
 
     return text
@@ -120,9 +121,9 @@ def faults(pattern: re.Pattern[Any], methods: Collection[str]) -> list[str]:
     """An input that a pattern takes too long for, if there is one."""
     as_bytes = isinstance(pattern.pattern, bytes)
     for piece in pieces(pattern):
-        for tail in TAILS:
+        for head, tail in AROUND:
             for method in methods:
-                grown = superlinear(RUNS[method](pattern), repeated(piece, tail, as_bytes=as_bytes))
+                grown = superlinear(RUNS[method](pattern), repeated(head, piece, tail, as_bytes=as_bytes))
                 if grown is not None:
                     return [
                         f"{method} of {piece!r} repeated, then {tail!r}: {grown[1]:.0f} times the time at {grown[0]}"

@@ -54,8 +54,10 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
 
     Fields must not be called `name`, `msg` or another attribute of `logging.LogRecord`.
     """
+    own = logging.getLogger(name)
+    own.addFilter(_CLEANER)  # a host app formats the traceback, but never one that holds a token
     logger = structlog.wrap_logger(
-        logging.getLogger(name),
+        own,
         processors=[structlog.stdlib.filter_by_level, _clean_fields, structlog.stdlib.render_to_log_kwargs],
         wrapper_class=structlog.stdlib.BoundLogger,
         context_class=dict,
@@ -123,6 +125,7 @@ class CleanRecords(logging.Filter):
 
 
 _FORMATTER = logging.Formatter()
+_CLEANER = CleanRecords()
 
 
 def _clean_argument(value: object) -> object:
@@ -134,15 +137,14 @@ def _clean_argument(value: object) -> object:
 @contextmanager
 def redacted_server_logs() -> Iterator[None]:
     """Clean uvicorn's own lines, whoever runs it, as long as Raffia runs (LG2, LG5)."""
-    cleaner = CleanRecords()
     loggers = [logging.getLogger(name) for name in _SERVER_LOGGERS]
     for logger in loggers:
-        logger.addFilter(cleaner)
+        logger.addFilter(_CLEANER)
     try:
         yield
     finally:
         for logger in loggers:
-            logger.removeFilter(cleaner)
+            logger.removeFilter(_CLEANER)
 
 
 def configure_logging(level: str, form: Literal["auto", "text", "json"]) -> None:
@@ -179,7 +181,7 @@ def configure_logging(level: str, form: Literal["auto", "text", "json"]) -> None
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
         )
     )
-    handler.addFilter(CleanRecords())
+    handler.addFilter(_CLEANER)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # A line for each request and connection is only useful for debugging, and a reconnect storm causes many.
     for name in ("uvicorn", "httpx", "httpcore"):

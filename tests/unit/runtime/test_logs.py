@@ -231,8 +231,10 @@ def test_lg5_the_lines_of_a_server_that_others_run_are_escaped_too() -> None:
         "    except ValueError:\n        server.exception('failed')\n"
         "logging.getLogger().handlers[0].formatter = logging.Formatter('LINE %(path)s')\n"
         "get_logger('raffia.x').warning('own', path=word)\n"
+        "try:\n        raise ValueError(word)\n"
+        "except ValueError:\n        get_logger('raffia.x').exception('failed', path='')\n"
     )
     assert [line for line in done.stderr.split("\n") if line.startswith("LINE forged")] == []
-    assert len([line for line in done.stderr.split("\n") if line.startswith("LINE ")]) == 5
+    assert len([line for line in done.stderr.split("\n") if line.startswith("LINE ")]) == 6
     assert not set(done.stderr) & {"\x85", "\u2028", "\x9b"}
     assert not leaks(done.stderr), done.stderr
