@@ -28,7 +28,10 @@ from tests.integration.server.raw import (
 from tests.support.lib0 import buf, string
 from tests.support.server import RaffiaServer
 
+from raffia.auth.address_limits import AddressLimits
+from raffia.settings import Settings
 from raffia.sockets.server.http import RaffiaHttpProtocol
+from raffia.sockets.server.places import Places
 
 MIB = 1 << 20
 PREAUTH_S = 1.5
@@ -463,3 +466,63 @@ def test_a_closed_connection_whose_peer_does_not_read_is_aborted(monkeypatch: py
     with server_with(monkeypatch, CLOSE_S=0.2) as server, Raw(server.port) as client:
         client.send(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         until(lambda: server.connections == 0)
+
+
+# Places
+
+
+def request_of(address: str, path: str = "x") -> bytes:
+    return f"GET /{path} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {address}\r\n\r\n".encode()
+
+
+@contextlib.contextmanager
+def server_with_places(max_connections: int = 100) -> Iterator[tuple[Running, Places]]:
+    places = Places(
+        AddressLimits(Settings(max_connections_per_address=3)), max_connections, lambda: 0, trusted="127.0.0.1"
+    )
+    server = Running(places=places)
+    try:
+        yield server, places
+        until(lambda: server.connections == 0)
+        until(lambda: places.taken == 0)
+    finally:
+        server.stop()
+
+
+def test_ht11_plain_connections_of_an_address_are_bounded():
+    with server_with_places() as (server, _), contextlib.ExitStack() as stack:
+        held = [stack.enter_context(Raw(server.port)) for _ in range(3)]
+        for client in held:
+            client.send(request_of("203.0.113.1", "never"))
+        until(lambda: len(server.server.server_state.tasks) == 3)
+        with Raw(server.port) as client:
+            client.send(request_of("203.0.113.1"))
+            client.response()
+            assert client.status == 503
+            client.end()
+        with Raw(server.port) as client:
+            client.send(request_of("203.0.113.2"))
+            client.response()
+            assert client.status == 404
+        held[0].socket.close()
+        until(lambda: len(server.server.server_state.tasks) == 2)
+        with Raw(server.port) as client:
+            client.send(request_of("203.0.113.1"))
+            client.response()
+            assert client.status == 404
+
+
+def test_ht11_plain_connections_of_a_process_are_bounded():
+    with server_with_places(1) as (server, places), contextlib.ExitStack() as stack:
+        for _ in range(9):  # none of them has sent anything
+            stack.enter_context(Raw(server.port))
+        until(lambda: places.taken == 9)
+        with Raw(server.port) as client:
+            assert ended(client)
+
+
+def test_ht11_a_websocket_gives_its_plain_place_back():
+    with server_with_places() as (server, places), Raw(server.port, head("/echo")) as client:
+        client.send(frame(BINARY, b"x"))
+        assert client.frame() == (BINARY, b"x")
+        assert places.taken == 0
