@@ -3,8 +3,9 @@
 Rules (tests quote these ids):
     FI1  The body is the file, as it is. What it is, its bytes say (images.py); what is no image is refused with 415.
     FI2  `max_file_bytes` are taken at most; more are not even read. At most `AT_ONCE` are taken at a time, `EACH` of
-         one person (of one address, where people have no names), and none for longer than `WITHIN_S`: who sends slowly
-         keeps nobody else from uploading.
+         one person, and none for longer than `WITHIN_S` or slower than `PACE`: a slow upload keeps nobody else from
+         uploading. A person is a user; without a name it is a token, such as a link, and without a token id it is an
+         address as address_limits.py counts it.
     FI3  Whoever may read the document may read its files; uploading needs `edit`.
     FI4  A file never changes, so it may be kept for ever by the browser of whoever got it. It is sent so that nothing
          in it runs: its own type and no other (`nosniff`), in a sandbox, to pages of this origin alone; and part by
@@ -19,20 +20,22 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
 from raffia.api.access import NO_ACCESS, id_of
-from raffia.api.body import read_body
+from raffia.api.body import Pace, read_body
 from raffia.api.dependencies import CallerDep, DocumentDep, FilesDep, RaffiaDep
 from raffia.api.document_info import info_of
 from raffia.api.errors import refusals
 from raffia.api.models import Uploaded
 from raffia.api.turns import Turns
+from raffia.auth.address_limits import counted
 from raffia.errors import ForbiddenError, UnsupportedTypeError
 from raffia.files.images import MIME_TYPES, read_image
 from raffia.files.store import is_name, name_of
-from raffia.types import Access
+from raffia.types import Access, Grant
 
 AT_ONCE = 8
 EACH = 3
 WITHIN_S = 300.0
+PACE = Pace(64 * 1024, 15.0)  # 4 KiB/s, over a time that spans the gaps of mobile networks
 HEADERS = {
     "x-content-type-options": "nosniff",
     "content-security-policy": "default-src 'none'; sandbox",
@@ -58,8 +61,8 @@ async def upload(
     grant = await caller.grant(document, Access.EDIT)
     await info_of(raffia.hub.journal, document)
     turns: Turns = request.app.state.upload_turns
-    async with turns.of(grant.user or caller.handshake.address):
-        data = await read_body(request, raffia.settings.max_file_bytes, WITHIN_S)
+    async with turns.of(person_of(grant, caller.handshake.address)):
+        data = await read_body(request, raffia.settings.max_file_bytes, WITHIN_S, PACE)
         image = read_image(data)
         if image is None:
             kinds = ", ".join(MIME_TYPES)
@@ -74,6 +77,16 @@ async def upload(
         width=image.width,
         height=image.height,
     )
+
+
+def person_of(grant: Grant, address: str) -> str:
+    """Whom an upload counts for (FI2)."""
+    if grant.user is not None:
+        return f"user {grant.user}"
+    token = grant.claims.get("jti")
+    if token is not None:
+        return f"token {token}"
+    return f"address {counted(address) or 'local'}"
 
 
 @router.get(
