@@ -42,6 +42,7 @@ from raffia.runtime.workers import Workers
 from raffia.settings import Settings, load_settings
 from raffia.sockets.endpoints import EndpointServices, HocuspocusEndpoint, YWebsocketEndpoint
 from raffia.sockets.expiry import Expiry
+from raffia.sockets.preauth import PreauthBudget
 from raffia.types import Revoked
 
 log = get_logger("raffia")
@@ -81,7 +82,7 @@ class Raffia:
         self.addresses = AddressLimits(self.settings)
         self.authorizer = Authorizer(self.settings, authorize, revocations=self.revocations, addresses=self.addresses)
         services = EndpointServices(
-            self.settings, self.metrics, self.addresses, self.authorizer, self.expiry, lambda: self.hub
+            self.settings, self.metrics, self.addresses, self.authorizer, self.expiry, PreauthBudget(), lambda: self.hub
         )
         self._router = Router(
             [

@@ -17,7 +17,7 @@ from raffia.sockets.hocuspocus import HocuspocusDialect
 from raffia.sockets.ywebsocket import YWebsocketDialect
 from raffia.types import Access, DocumentId, Grant
 from raffia.wire.lib0 import read_buf, write_buf, write_string
-from raffia.wire.transport import Frame
+from raffia.wire.transport import Frame, Holds
 from tests.simulation.awareness import SimAwareness
 
 DOCUMENT = DocumentId("sim/1")
@@ -71,6 +71,12 @@ class Link:
         if self.is_open:
             self.is_open = False
             asyncio.get_running_loop().call_soon(self.connection.closed, code)
+
+    def abort(self) -> None:
+        self.close(1013)
+
+    def limit_messages(self, size_bytes: int, holds: Holds | None = None) -> None:
+        """Do nothing: a simulated client sends only small messages."""
 
     def pause_reading(self) -> None:
         self.reading = False

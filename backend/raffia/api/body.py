@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
@@ -18,13 +18,26 @@ JSON_S = 20.0
 M = TypeVar("M", bound=BaseModel)
 
 
-async def read_body(request: Request, most: int, within_s: float) -> bytes:
+class Pace(NamedTuple):
+    """How slowly a body may arrive.
+
+    Attributes:
+        size_bytes: so many bytes of it, or the rest,
+        within_s: arrive within so many seconds.
+    """
+
+    size_bytes: int
+    within_s: float
+
+
+async def read_body(request: Request, most: int, within_s: float, pace: Pace | None = None) -> bytes:
     """The whole body.
 
     Args:
         request: whose body to read.
         most: maximum size in bytes.
-        within_s: time limit in seconds.
+        within_s: time limit for the whole body, in seconds.
+        pace: how slowly it may arrive meanwhile; None for any pace.
 
     Raises:
         TooLargeError: more than `most` bytes; the rest is not read.
@@ -34,13 +47,23 @@ async def read_body(request: Request, most: int, within_s: float) -> bytes:
     if announced.isascii() and announced.isdigit() and int(announced[:18]) > most:
         raise TooLargeError(f"the body has {announced[:18]} bytes; the limit is {most}")
     body = bytearray()
+    loop = asyncio.get_running_loop()
+    counted_bytes = 0  # up to where the pace was kept
+    slow = asyncio.timeout(pace.within_s if pace is not None else None)
     try:
-        async with asyncio.timeout(within_s):
+        async with asyncio.timeout(within_s), slow:
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > most:
                     raise TooLargeError(f"the body has more than {most} bytes, which is the limit")
+                if pace is not None and len(body) - counted_bytes >= pace.size_bytes:
+                    counted_bytes = len(body)
+                    slow.reschedule(loop.time() + pace.within_s)
     except TimeoutError:
+        if pace is not None and slow.expired():
+            raise MalformedError(
+                f"fewer than {pace.size_bytes} bytes of the body arrived within {pace.within_s:g} s; send faster"
+            ) from None
         raise MalformedError(f"only {len(body)} bytes of the body arrived within {within_s:g} s; send faster") from None
     except ClientDisconnect:
         raise MalformedError(f"the connection was closed after {len(body)} bytes of the body") from None

@@ -14,6 +14,7 @@ Rules (tests quote these ids):
     AD6  The table is bounded: beyond `MAX_ADDRESSES`, the addresses that have no connection and were idle for longest
          are dropped.
     AD7  0 means no limit.
+    AD8  A plain HTTP connection counts like a WebSocket, from the moment it is accepted, but not as a handshake.
 """
 
 from __future__ import annotations
@@ -80,9 +81,22 @@ class AddressLimits:
         self._check_failures(known, name, now_s)
         if _overdrawn(known.handshakes_s, self._handshake_s, now_s):
             raise TooFastError(f"{name} connects too often; the limit is {1 / self._handshake_s:.0f} times a second")
-        if self._connections and known.connections >= self._connections:
-            raise RoomFullError(f"{name} has {known.connections} connections, which is the limit; close some")
+        self._check_connections(known, name)
         known.handshakes_s = max(known.handshakes_s, now_s) + self._handshake_s
+        known.connections += 1
+        return name
+
+    def hold(self, address: str) -> str | None:
+        """Count a connection without a handshake (AD8); returns what `leave` wants, None for one that is not counted.
+
+        Raises:
+            RoomFullError: too many connections (AD3).
+        """
+        name = counted(address)
+        if name is None:
+            return None
+        known = self._of(name)
+        self._check_connections(known, name)
         known.connections += 1
         return name
 
@@ -109,6 +123,10 @@ class AddressLimits:
         if name is not None:
             known = self._of(name)
             known.failures_s = max(known.failures_s, now_s) + self._failure_s
+
+    def _check_connections(self, known: _Address, name: str) -> None:
+        if self._connections and known.connections >= self._connections:
+            raise RoomFullError(f"{name} has {known.connections} connections, which is the limit; close some")
 
     def _check_failures(self, known: _Address, name: str, now_s: float) -> None:
         if _overdrawn(known.failures_s, self._failure_s, now_s):

@@ -29,6 +29,7 @@ from raffia.embed import Raffia
 from raffia.errors import JournalUnavailableError, SettingsError
 from raffia.runtime.logs import configure_logging, get_logger
 from raffia.settings import ENV_PREFIX, Settings, load_settings
+from raffia.sockets.server.places import Places
 from raffia.sockets.server.run import RaffiaServer, make_config
 
 log = get_logger("raffia.cli.serve")
@@ -55,8 +56,15 @@ def run(settings: Settings) -> None:
         JournalUnavailableError: the journal cannot be opened.
     """
     asgi = create_app(settings)
+    raffia: Raffia = asgi.state.raffia
     config = make_config(
         asgi,
+        places=Places(
+            raffia.addresses,
+            settings.max_connections,
+            lambda: raffia.metrics.connections,
+            settings.forwarded_allow_ips,
+        ),
         message_bytes=settings.max_frame_bytes,
         lifespan="off",  # entered in _serve, so that its errors are reported as any other (CL1)
         log_config=None,
@@ -70,7 +78,7 @@ def run(settings: Settings) -> None:
         listen(settings.host, settings.port) as listener,
         asyncio.Runner(loop_factory=config.get_loop_factory()) as runner,
     ):
-        runner.run(_serve(asgi.state.raffia, config, listener))
+        runner.run(_serve(raffia, config, listener))
 
 
 async def _serve(raffia: Raffia, config: uvicorn.Config, listener: socket.socket) -> None:

@@ -23,7 +23,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Protocol
 
 from raffia.errors import RaffiaError
-from raffia.wire.transport import DEFAULT_LIMITS, Frame, Limits, Listener, close_payload
+from raffia.wire.transport import DEFAULT_LIMITS, Frame, Holds, Limits, Listener, close_payload
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -114,6 +114,7 @@ class AsgiTransport:
     __slots__ = (
         "_buffered",
         "_closing",
+        "_limit_bytes",
         "_limits",
         "_listener",
         "_outbox",
@@ -131,6 +132,7 @@ class AsgiTransport:
         self._send = send
         self._listener = listener
         self._limits = limits
+        self._limit_bytes = limits.message_bytes
         self._outbox: deque[bytes] = deque()
         self._buffered = 0
         self._closing: tuple[int, str] | None = None
@@ -175,6 +177,17 @@ class AsgiTransport:
             self._hurry(self._limits.close_timeout_s)
             # Not within this call: the caller is rarely prepared for `closed` before `close` returns.
             asyncio.get_running_loop().call_soon(self._finish, code)
+
+    def abort(self) -> None:
+        """End the connection at once, as far as the server allows: without what waits, and with 1013."""
+        self._outbox.clear()
+        self._buffered = 0
+        self.close(1013)
+        self._hurry(0.0)
+
+    def limit_messages(self, size_bytes: int, holds: Holds | None = None) -> None:
+        """Change the largest message that is accepted (O6). `holds` is not called: the server keeps unfinished ones."""
+        self._limit_bytes = size_bytes
 
     def pause_reading(self) -> None:
         """Deliver no messages until `resume_reading`; the server notices once its own queue is full."""
@@ -222,11 +235,13 @@ class AsgiTransport:
                 continue
             payload, text = message.get("bytes"), message.get("text")
             size = len(payload) if payload is not None else len((text or "").encode())
-            if size > self._limits.message_bytes:
+            if size > max(self._limit_bytes, self._limits.message_bytes):
                 self.close(
                     self._limits.too_large_code,
                     f"message of {size} bytes is over the limit of {self._limits.message_bytes}",
                 )
+            elif size > self._limit_bytes:
+                self.close(1013, "overloaded")
             elif payload is not None:
                 self._call(self._listener.message, payload)
             elif text is not None:

@@ -233,6 +233,12 @@ class Connection:
         if self._transport is not None:
             self._transport.close(error.close_code, error.reason)
 
+    def abort(self, error: RaffiaError) -> None:
+        """End the socket without a closing handshake, because of an error (X8 of hocuspocus.py)."""
+        self.count_refusal(error)
+        log.info("connection aborted", reason=error.reason, detail=str(error))
+        self.transport.abort()
+
     def count_refusal(self, error: RaffiaError) -> None:
         """Count an error that a client is told, by its reason."""
         self.hub.metrics.refusals[error.reason] += 1

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from raffia.errors import LaterError, RoomFullError
+from raffia.sockets.preauth import MESSAGE_BYTES
 from raffia.wire import hocuspocus
 from raffia.wire.messages import Auth, CloseDocument, Message, Ping, Pong, Stateless
 
@@ -107,9 +108,20 @@ class HocuspocusConversation:
         max_documents: how many addresses it may have.
         preauth_documents: how many of them may wait for a decision.
         preauth_bytes: how many bytes of messages each of them may keep meanwhile.
+
+    Attributes:
+        kept_bytes: what all messages that wait take, as PB1 of preauth.py counts it.
     """
 
-    __slots__ = ("_asking", "_lines", "_max_documents", "_preauth_bytes", "_preauth_documents", "_undecided")
+    __slots__ = (
+        "_asking",
+        "_lines",
+        "_max_documents",
+        "_preauth_bytes",
+        "_preauth_documents",
+        "_undecided",
+        "kept_bytes",
+    )
 
     def __init__(self, *, max_documents: int, preauth_documents: int, preauth_bytes: int) -> None:
         self._lines: dict[str, _Line] = {}
@@ -117,6 +129,7 @@ class HocuspocusConversation:
         self._preauth_documents = preauth_documents
         self._preauth_bytes = preauth_bytes
         self._asking = 0
+        self.kept_bytes = 0
         self._undecided = 0  # addresses that are "asking" or "waiting"
 
     @property
@@ -177,6 +190,15 @@ class HocuspocusConversation:
     def _keep(self, line: _Line, message: Message, size_bytes: int) -> None:
         assert line.inbox is not None  # only open and denied lines have none
         line.inbox.keep(message, size_bytes, self._preauth_bytes)
+        self.kept_bytes += size_bytes + MESSAGE_BYTES
+
+    def _drop_inbox(self, line: _Line) -> list[Message]:
+        """Return the messages that waited for this address, which now keeps none."""
+        inbox, line.inbox = line.inbox, None
+        if inbox is None:
+            return []
+        self.kept_bytes -= inbox.size_bytes + MESSAGE_BYTES * len(inbox.messages)
+        return inbox.take()
 
     def _new_line(self, address: str, token: str | None) -> _Line:
         if len(self._lines) >= self._max_documents:
@@ -214,10 +236,8 @@ class HocuspocusConversation:
         line = self._lines.get(address)
         if line is None or line.state == "open":
             return []
-        kept = line.inbox.take() if line.inbox is not None else []
         self._turn(line, "open")
-        line.inbox = None
-        return kept
+        return self._drop_inbox(line)
 
     def denied(self, address: str, *, wait_for_auth: bool) -> None:
         """The session of this address is denied for now; its messages are dropped, or wait for an Auth (S5)."""
@@ -226,7 +246,7 @@ class HocuspocusConversation:
             return
         self._turn(line, "waiting" if wait_for_auth else "denied")
         if not wait_for_auth:
-            line.inbox = None
+            self._drop_inbox(line)
 
     def ended(self, address: str) -> None:
         """We ended the session of this address."""
@@ -237,4 +257,5 @@ class HocuspocusConversation:
         if line is None:
             return []
         self._turn(line, "gone")
+        self._drop_inbox(line)
         return [Detach(address)]

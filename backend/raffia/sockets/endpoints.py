@@ -35,6 +35,7 @@ from raffia.sockets.asgi import refuse, serve
 from raffia.sockets.connection import Connection, Dialect
 from raffia.sockets.expiry import Expiry
 from raffia.sockets.hocuspocus import HocuspocusDialect
+from raffia.sockets.preauth import PreauthBudget, PreauthShare
 from raffia.sockets.ywebsocket import YWebsocketDialect
 from raffia.types import DocumentId, Grant, document_id
 from raffia.wire.transport import Limits, Listener
@@ -52,6 +53,7 @@ class EndpointServices:
         addresses: limits by address.
         authorizer: decides who may connect and what they may do.
         expiry: ends sessions when their grants expire.
+        preauth: limits the bytes of connections that have not signed in.
         hub: returns the open documents; raises `DrainingError` while the server is starting or stopping.
     """
 
@@ -60,6 +62,7 @@ class EndpointServices:
     addresses: AddressLimits
     authorizer: Authorizer
     expiry: Expiry
+    preauth: PreauthBudget
     hub: Callable[[], Hub]
 
 
@@ -150,7 +153,8 @@ class HocuspocusEndpoint(SyncEndpoint):
             asked = request.handshake()
             return await self._services.authorizer.grant(asked, token or asked.token, document)
 
-        return self._connection(HocuspocusDialect(authorize, self._services.settings), handshake)
+        share = PreauthShare(self._services.preauth, handshake.address)
+        return self._connection(HocuspocusDialect(authorize, self._services.settings, share), handshake)
 
 
 def schema_of(handshake: Handshake) -> int | None:

@@ -9,12 +9,17 @@ Rules (tests quote these ids):
         cut off: `closed(1013)`.
     O5  A listener gets `closed` exactly once, as its last call, whether or not it got `opened`. After the listener has
         called `close` it gets nothing but `closed`.
+    O6  Until a listener has called `limit_messages`, `Limits.message_bytes` applies. A message over a lower limit is
+        refused with 1013 and "overloaded", because it may be sent later; one over `Limits.message_bytes` always with
+        `too_large_code`. While `holds` is set, a connection that is closed keeps nothing of what its peer has sent, and
+        one for which `holds` returns False is aborted.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,6 +29,10 @@ MIB = 1024 * KIB
 _FIN = 0x80
 _TEXT = 0x1
 _BINARY = 0x2
+
+
+Holds = Callable[[int], bool]
+"""Told how many bytes of an unfinished message are kept; returns whether they may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +117,17 @@ class Transport(Protocol):
         Args:
             code: the close code.
             reason: the close reason; cut to 123 bytes of UTF-8.
+        """
+
+    def abort(self) -> None:
+        """End the connection at once: `closed(1013)`. What waits for the peer may be lost."""
+
+    def limit_messages(self, size_bytes: int, holds: Holds | None = None) -> None:
+        """Change the largest message that is accepted, with all its fragments, from the next frame on (O6).
+
+        Args:
+            size_bytes: the limit; the server's own, `uvicorn.Config.ws_max_size`, applies as well.
+            holds: called whenever part of a message has arrived and is kept, and with 0 afterwards.
         """
 
     def pause_reading(self) -> None:

@@ -38,6 +38,8 @@ class Echo:
                 transport.send(b"z" * 100_000)
                 self.most = max(self.most, transport.buffered())
             self.notes.append(self.most)
+        elif self.action == "held":
+            transport.limit_messages(50_000, lambda size_bytes: size_bytes <= 20_000)
         elif self.action == "goodbye":
             transport.close(1013, "é" * 100)
         elif self.action == "fill":
@@ -57,6 +59,10 @@ class Echo:
             raise ValueError("on purpose")
         if self.action == "pause":
             self.notes.append(payload)
+        if self.action == "held" and payload == b"close":
+            self.transport.close(4000, "closed")
+        if self.action == "held" and payload == b"raise":
+            self.transport.limit_messages(200_000)
         if self.action == "close-each":
             self.notes.append(payload)
             self.transport.close(4001, "one is enough")

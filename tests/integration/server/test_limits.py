@@ -28,7 +28,10 @@ from tests.integration.server.raw import (
 from tests.support.lib0 import buf, string
 from tests.support.server import RaffiaServer
 
+from raffia.auth.address_limits import AddressLimits
+from raffia.settings import Settings
 from raffia.sockets.server.http import RaffiaHttpProtocol
+from raffia.sockets.server.places import Places
 
 MIB = 1 << 20
 PREAUTH_S = 1.5
@@ -153,6 +156,77 @@ def test_bytes_before_signing_in_are_bounded(guarded: RaffiaServer):
             client.send(hocuspocus("bytes", b"\x00\x02" + buf(b"x" * 900)))
         assert close_of(client) == (1013, "overloaded")
         assert time.monotonic() - started < PREAUTH_S * 0.8
+
+
+def test_x8_a_large_message_is_refused_before_sign_in_when_it_is_announced(guarded: RaffiaServer):
+    for opcode in (BINARY, TEXT):
+        with Raw(guarded.port, head("/sync")) as client:
+            started = time.monotonic()
+            client.send(frame(opcode, b"x" * (2000 + 8192 + 4096 + 1))[:14])
+            assert close_of(client) == (1013, "overloaded")
+            assert time.monotonic() - started < PREAUTH_S * 0.8
+
+
+def test_x8_fragments_before_sign_in_add_up(guarded: RaffiaServer):
+    with Raw(guarded.port, head("/sync")) as client:
+        started = time.monotonic()
+        client.send(frame(BINARY, b"x" * 7000, fin=False) * 1 + frame(CONT, b"x" * 7000, fin=False))
+        client.send(frame(CONT, b"x" * 300)[:8])
+        assert close_of(client) == (1013, "overloaded")
+        assert time.monotonic() - started < PREAUTH_S * 0.8
+
+
+def test_x8_a_message_that_is_always_too_large_has_its_own_code(guarded: RaffiaServer):
+    with Raw(guarded.port, head("/sync")) as client:
+        client.send(b"\x82\xff" + (17 * MIB).to_bytes(8, "big"))
+        assert close_of(client)[0] == 4413
+
+
+def test_x8_large_messages_are_accepted_after_sign_in(raffia: RaffiaServer):
+    with Raw(raffia.port, head("/sync")) as client:
+        client.send(hocuspocus("large", AUTH))
+        while client.frame()[0] != BINARY:
+            pass
+        client.send(frame(BINARY, b"x" * 5 * MIB)[:MIB])
+        client.socket.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            close_of(client)
+
+
+def test_o6_a_connection_over_the_budget_is_aborted(running: Running):
+    name = random_id()
+    with Raw(running.port, head(f"/held?id={name}")) as client:
+        client.send(frame(BINARY, b"x" * 45_000)[:15_000])
+        client.socket.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            client.frame()
+        client.socket.settimeout(5)
+        client.send(b"x" * 10_000)
+        assert ended(client)
+    until(lambda: "served" in running.app.notes[name])
+    assert ("closed", 1013) in running.app.notes[name]
+
+
+def test_o6_the_limit_can_be_raised(running: Running):
+    with Raw(running.port, head("/held")) as client:
+        client.send(frame(BINARY, b"raise"))
+        assert client.frame() == (BINARY, b"raise")
+        client.send(frame(BINARY, b"x" * 150_000))
+        assert client.frame() == (BINARY, b"x" * 150_000)
+        client.send(frame(BINARY, b"x" * 200_001)[:14])
+        assert client.closed()[0] == 1009
+
+
+def test_wp8_a_connection_that_is_closed_before_sign_in_keeps_nothing(running: Running):
+    name = random_id()
+    with Raw(running.port, head(f"/held?id={name}")) as client:
+        (connection,) = running.server.server_state.connections
+        client.send(frame(BINARY, b"close"))
+        assert client.closed() == (4000, "closed")
+        client.send(frame(BINARY, b"x" * 45_000)[:15_000])
+        assert connection._reader is None
+        client.end()
+    until(lambda: "served" in running.app.notes[name])
 
 
 # Tiny fragments
@@ -392,3 +466,63 @@ def test_a_closed_connection_whose_peer_does_not_read_is_aborted(monkeypatch: py
     with server_with(monkeypatch, CLOSE_S=0.2) as server, Raw(server.port) as client:
         client.send(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         until(lambda: server.connections == 0)
+
+
+# Places
+
+
+def request_of(address: str, path: str = "x") -> bytes:
+    return f"GET /{path} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {address}\r\n\r\n".encode()
+
+
+@contextlib.contextmanager
+def server_with_places(max_connections: int = 100) -> Iterator[tuple[Running, Places]]:
+    places = Places(
+        AddressLimits(Settings(max_connections_per_address=3)), max_connections, lambda: 0, trusted="127.0.0.1"
+    )
+    server = Running(places=places)
+    try:
+        yield server, places
+        until(lambda: server.connections == 0)
+        until(lambda: places.taken == 0)
+    finally:
+        server.stop()
+
+
+def test_ht11_plain_connections_of_an_address_are_bounded():
+    with server_with_places() as (server, _), contextlib.ExitStack() as stack:
+        held = [stack.enter_context(Raw(server.port)) for _ in range(3)]
+        for client in held:
+            client.send(request_of("203.0.113.1", "never"))
+        until(lambda: len(server.server.server_state.tasks) == 3)
+        with Raw(server.port) as client:
+            client.send(request_of("203.0.113.1"))
+            client.response()
+            assert client.status == 503
+            client.end()
+        with Raw(server.port) as client:
+            client.send(request_of("203.0.113.2"))
+            client.response()
+            assert client.status == 404
+        held[0].socket.close()
+        until(lambda: len(server.server.server_state.tasks) == 2)
+        with Raw(server.port) as client:
+            client.send(request_of("203.0.113.1"))
+            client.response()
+            assert client.status == 404
+
+
+def test_ht11_plain_connections_of_a_process_are_bounded():
+    with server_with_places(1) as (server, places), contextlib.ExitStack() as stack:
+        for _ in range(9):  # none of them has sent anything
+            stack.enter_context(Raw(server.port))
+        until(lambda: places.taken == 9)
+        with Raw(server.port) as client:
+            assert ended(client)
+
+
+def test_ht11_a_websocket_gives_its_plain_place_back():
+    with server_with_places() as (server, places), Raw(server.port, head("/echo")) as client:
+        client.send(frame(BINARY, b"x"))
+        assert client.frame() == (BINARY, b"x")
+        assert places.taken == 0

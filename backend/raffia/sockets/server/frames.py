@@ -10,9 +10,9 @@ Rules (tests quote these ids; sections are those of RFC 6455):
          including a close: it ends the connection, and the unfinished message is dropped.
     FR3  A continuation needs a message to continue, and a new message starts only after the last one has ended (5.4).
          Violations close with 1002.
-    FR4  A message, with all its fragments, has at most `limit_bytes`. A larger one is refused (1009) when its length is
-         announced, before any of it is kept. Empty fragments cost nothing, and many small ones no more than one large
-         one.
+    FR4  A message, with all its fragments, has at most `limit_bytes`, which may change between frames. A larger one is
+         refused (1009) when its length is announced, before any of it is kept. Empty fragments cost nothing, and many
+         small ones no more than one large one.
     FR5  Text is UTF-8 (8.1). It is checked as it arrives, across fragments and pieces of frames, and refused (1007) at
          the first byte that makes it invalid whatever follows.
     FR6  A close frame is empty, or holds a code that may be sent (7.4) and UTF-8. Violations close with 1002 or 1007.
@@ -53,12 +53,14 @@ class FrameError(Exception):
     Attributes:
         code: the close code for it: 1002, 1007 or 1009.
         reason: what is wrong, at most 123 bytes.
+        size_bytes: with 1009, the announced size of the message so far.
     """
 
-    def __init__(self, code: int, reason: str) -> None:
+    def __init__(self, code: int, reason: str, size_bytes: int = 0) -> None:
         super().__init__(f"{code}: {reason}")
         self.code = code
         self.reason = reason
+        self.size_bytes = size_bytes
 
 
 class FrameReader:
@@ -103,6 +105,12 @@ class FrameReader:
     def waiting_bytes(self) -> int:
         """Bytes that were fed and have not been read."""
         return len(self._buffer) - self._at
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of memory that the unfinished message and what waits behind it take, at most."""
+        here = self._size - self._missing
+        return self.waiting_bytes + (4 * here if self._kind == TEXT else here)  # Python has up to 4 bytes a character
 
     def feed(self, data: bytes) -> None:
         """Add bytes from the network; then call `next` until it returns None."""
@@ -181,7 +189,8 @@ class FrameReader:
             if size >> 63:
                 raise FrameError(1002, "a length must be below 2^63")
         if self._size + size > self.limit_bytes:
-            raise FrameError(1009, f"message of {self._size + size} bytes is over the limit of {self.limit_bytes}")
+            total = self._size + size
+            raise FrameError(1009, f"message of {total} bytes is over the limit of {self.limit_bytes}", total)
         if left < head:
             return None
         self._size += size

@@ -21,6 +21,8 @@ Rules (tests quote these ids):
     HT9  At most `PIPELINED` requests wait behind one without a response; more abort the connection.
     HT10 A connection that is being closed is aborted when its peer has not read what was written after `CLOSE_S`
          seconds.
+    HT11 A connection needs a place (places.py) before anything of it is read, and gives it back when it ends or becomes
+         a WebSocket.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from raffia.sockets.server.handshake import response_bytes
+from raffia.sockets.server.places import Place, Places
 
 
 class RaffiaHttpProtocol(HttpToolsProtocol):
@@ -52,16 +55,26 @@ class RaffiaHttpProtocol(HttpToolsProtocol):
     _body_bytes: int = 0  # since the body timer was started
     _body_waited: bool = False  # whether this side has stopped reading since then
     _in_body: bool = False
+    _place: Place | None = None
+    _crowded: bool = False  # the client of the request has no place left
     _reads_on: bool = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Start waiting for the first head (HT2)."""
         super().connection_made(transport)
+        places: Places | None = getattr(self.config, "places", None)
+        if places is not None:
+            self._place = places.enter(self.client[0] if self.client else "")
+            if self._place is None:  # HT11
+                self._reads_on = False
+                transport.abort()
+                return
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._stop_timers()
+        self._leave()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -88,7 +101,9 @@ class RaffiaHttpProtocol(HttpToolsProtocol):
             else:
                 self._upgrade(data[upgrade.args[0] :])
         else:
-            if self._head_bytes > self.HEAD_BYTES:
+            if self._crowded:
+                self._answer(503, "Too many connections from this address.\n")
+            elif self._head_bytes > self.HEAD_BYTES:
                 part = "trailers" if self._in_body else "head"
                 self._answer(431, f"The {part} of a request may have at most {self.HEAD_BYTES} bytes.\n")
             elif not self._in_body and (self.cycle is None or self.cycle.response_complete):
@@ -105,6 +120,12 @@ class RaffiaHttpProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._in_body = True
         self._await_body()
+        upgrades = self.parser.should_upgrade() and self._should_upgrade()
+        if self._place is not None and not upgrades and not self._place.named(self._forwarded_for()):
+            self._reads_on = False
+            self._crowded = True  # answered after the parser has returned
+        if self._crowded:
+            return
         super().on_headers_complete()
         if len(self.pipeline) > self.PIPELINED:  # HT9
             self._reads_on = False
@@ -114,6 +135,8 @@ class RaffiaHttpProtocol(HttpToolsProtocol):
         """A part of a request's body has arrived."""
         self._head_bytes = 0
         self._body_bytes += len(body)
+        if self._crowded:
+            return
         super().on_body(body)
         if self.flow.read_paused:
             self._body_waited = True
@@ -123,7 +146,8 @@ class RaffiaHttpProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._in_body = False
         self._stop_body_timer()
-        super().on_message_complete()
+        if not self._crowded:
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """The app has responded; what it did not read of the request is not read at all (HT6)."""
@@ -142,12 +166,21 @@ class RaffiaHttpProtocol(HttpToolsProtocol):
 
     def _upgrade(self, rest: bytes) -> None:
         self._stop_timers()
+        self._leave()
         transport = self.transport
         self.handle_websocket_upgrade()
         if rest:  # HT1
             cast("asyncio.Protocol", transport.get_protocol()).data_received(rest)
         # The parser and this object refer to each other and to the transport, and won't be told when it closes.
         del self.parser, self.scope, self.headers, self.flow, self.transport
+
+    def _leave(self) -> None:
+        place, self._place = self._place, None
+        if place is not None:
+            place.leave()
+
+    def _forwarded_for(self) -> bytes:
+        return b", ".join(value for name, value in self.headers if name == b"x-forwarded-for")
 
     def _await_head(self) -> None:
         if self._head_timer is None:

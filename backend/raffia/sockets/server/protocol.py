@@ -19,6 +19,8 @@ Rules (tests quote these ids):
     WP6  The query string is never logged: it may contain a token.
     WP7  A ping is answered at once. While the transport is congested only the last ping is, once the peer has caught up
          (RFC 6455, 5.5.3), so that pongs for a peer that does not read don't pile up.
+    WP8  While `limit_messages` has a `holds`, a connection that we close discards what its peer still sends, as after a
+         violation (WP3), so that nothing of it is kept.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ from raffia.sockets.server.frames import BINARY, CLOSE, PING, PONG, TEXT, Event,
 from raffia.sockets.server.handshake import Handshake, HandshakeError, read_handshake, response_bytes
 from raffia.sockets.server.keepalive import Keepalive
 from raffia.sockets.server.masking import apply_mask
-from raffia.wire.transport import DEFAULT_LIMITS, Frame, Limits, Listener, close_payload, wire_frame
+from raffia.wire.transport import DEFAULT_LIMITS, Frame, Holds, Limits, Listener, close_payload, wire_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -87,6 +89,8 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         "_config",
         "_ended",
         "_handshake",
+        "_holds",
+        "_limit_bytes",
         "_limits",
         "_listener",
         "_loop",
@@ -120,6 +124,8 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         self._stage = Stage.NEW
         self._handshake: Handshake | None = None
         self._limits = DEFAULT_LIMITS
+        self._limit_bytes: int | None = None  # set by limit_messages
+        self._holds: Holds | None = None
         self._reader: FrameReader | None = None
         self._reading = True
         self._listener: Listener | None = None
@@ -232,14 +238,40 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         if self._stage is not Stage.OPEN:
             return
         self.transport.write(wire_frame(CLOSE, close_payload(code, reason)))
-        self._stage = Stage.CLOSING
         self._code = code
+        if self._holds is not None:  # WP8
+            if not self._reading:
+                self._reading = True
+                self.transport.resume_reading()
+            self._discard()
+            self._loop.call_soon(self._finish, code)
+            return
+        self._stage = Stage.CLOSING
         if not self._reading:  # otherwise the peer's answer would never be read
             self._reading = True
             self.transport.resume_reading()
         self._timer = self._loop.call_later(self._limits.close_timeout_s, self.transport.abort)
         # Not within this call: the caller is rarely prepared for `closed` before `close` returns.
         self._loop.call_soon(self._finish, code)
+
+    def abort(self) -> None:
+        """End the connection at once: `closed(1013)`."""
+        if self._stage is Stage.OPEN:
+            self._stage = Stage.ENDED
+            self._code = 1013
+            self._reader = None
+            self._holds = None
+            self.transport.abort()  # the loop then calls connection_lost, which tells the listener
+
+    def limit_messages(self, size_bytes: int, holds: Holds | None = None) -> None:
+        """Change the largest message that is accepted (O6)."""
+        self._limit_bytes = size_bytes
+        self._holds = holds
+        limit_bytes = self._message_limit()
+        if self._reader is not None:
+            self._reader.limit_bytes = limit_bytes
+        elif limit_bytes < SHORT_BYTES and self._stage is Stage.OPEN:
+            self._reader = FrameReader(limit_bytes)  # because the fast path does not check the limit
 
     def pause_reading(self) -> None:
         """Deliver no messages until `resume_reading`."""
@@ -331,7 +363,8 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
             self._deliver()
 
     def _message_limit(self) -> int:
-        return min(self._limits.message_bytes, self._config.ws_max_size)
+        limit_bytes = self._limits.message_bytes if self._limit_bytes is None else self._limit_bytes
+        return min(limit_bytes, self._config.ws_max_size)
 
     def _deliver(self) -> None:
         """Handle what the reader has, until it needs more bytes or reading is paused."""
@@ -344,13 +377,24 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
                 if event is None:
                     if reader.idle and reader.limit_bytes >= SHORT_BYTES:  # an idle connection keeps no reader
                         self._reader = None
-                    return
+                    break
                 self._handle(event)
+            if self._holds is not None and not self._holds(reader.held_bytes):
+                self.abort()
         except FrameError as error:
-            self._fail(self._limits.too_large_code if error.code == 1009 else error.code, error.reason)
+            self._refuse_frame(error)
         except Exception:
             log.exception(BROKEN)
             self.close(1011, "internal error")
+
+    def _refuse_frame(self, error: FrameError) -> None:
+        """Close with the code of a violation, or the one that a message over the limit has here (O6)."""
+        if error.code != 1009:
+            self._fail(error.code, error.reason)
+        elif error.size_bytes > min(max(self._limits.message_bytes, self._limit_bytes or 0), self._config.ws_max_size):
+            self._fail(self._limits.too_large_code, error.reason)
+        else:
+            self._fail(1013, "overloaded")
 
     def _handle(self, event: Event) -> None:
         opcode, payload = event
@@ -379,9 +423,15 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
 
     def _fail(self, code: int, reason: str) -> None:
         """The peer broke a rule: close, and read nothing more (WP3)."""
-        self._reader = None
         if self._stage is Stage.OPEN:
             self.transport.write(wire_frame(CLOSE, close_payload(code, reason)))
+        self._discard()
+        self._finish(code)
+
+    def _discard(self) -> None:
+        """Read nothing more, until the peer has closed or its time is up."""
+        self._reader = None
+        self._holds = None
         self._stage = Stage.FAILED
         self._stop_timer()
         if self.transport.can_write_eof():
@@ -389,7 +439,6 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
             self._timer = self._loop.call_later(self._limits.close_timeout_s, self.transport.abort)
         else:
             self._timer = self._loop.call_later(LINGER_S, self._end)
-        self._finish(code)
 
     def _guarded(self, call: Any) -> None:
         try:

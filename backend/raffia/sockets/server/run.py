@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from raffia.sockets.server.http import RaffiaHttpProtocol
+from raffia.sockets.server.places import Places
 from raffia.sockets.server.protocol import RaffiaWebSocketProtocol
 from raffia.wire.transport import MIB
 
@@ -89,12 +90,21 @@ class RaffiaServer(uvicorn.Server):
             connection.transport.abort()
 
 
-def make_config(app: Any, *, message_bytes: int = 16 * MIB, **options: Any) -> uvicorn.Config:
+class RaffiaConfig(uvicorn.Config):
+    """uvicorn's configuration, with the places of plain connections; None if they are not limited."""
+
+    places: Places | None = None
+
+
+def make_config(
+    app: Any, *, message_bytes: int = 16 * MIB, places: Places | None = None, **options: Any
+) -> RaffiaConfig:
     """Create a uvicorn configuration with our protocols.
 
     Args:
         app: an ASGI app.
         message_bytes: largest WebSocket message of any app on this server.
+        places: limits plain HTTP connections; None for no limit.
         options: options of `uvicorn.Config`; they override ours.
     """
     defaults: dict[str, Any] = {
@@ -108,7 +118,9 @@ def make_config(app: Any, *, message_bytes: int = 16 * MIB, **options: Any) -> u
         "timeout_graceful_shutdown": 5,
         "server_header": False,
     }
-    return uvicorn.Config(app, **(defaults | options))
+    config = RaffiaConfig(app, **(defaults | options))
+    config.places = places
+    return config
 
 
 def run(
