@@ -164,7 +164,9 @@ class Settings(BaseSettings):
     )
     max_document_bytes: Size = Field(64 * MIB, description="Largest document; edits that would exceed it are refused.")
     max_presence_bytes: Size = Field(16 * KIB, description="Largest presence state of one client, as JSON.")
-    max_presence_per_s: Count = Field(60, description="Presence messages per second and session; the rest is dropped.")
+    max_presence_per_s: Count = Field(
+        60, description="Presence messages per second and session; beyond that, only the latest state is sent."
+    )
     max_step1_per_s: Count = Field(
         10, description="Requests for the document state per second and session; each response can be megabytes."
     )

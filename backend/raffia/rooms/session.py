@@ -51,6 +51,10 @@ class Rate:
         self._last_s = now_s
         return self._tokens >= 1
 
+    def wait_s(self, now_s: float) -> float:
+        """Seconds until a token is left; 0.0 when one is."""
+        return 0.0 if self.has(now_s) else (1 - self._tokens) / self._per_s
+
     def take(self, now_s: float) -> bool:
         """Take one token; False when none is left."""
         if not self.has(now_s):

@@ -502,13 +502,49 @@ async def test_presence_states_between_two_flushes_are_one_message() -> None:
         assert bo.transport.take() == [presence(5, 5, '{"x":5}')]
 
 
-async def test_too_much_presence_is_dropped() -> None:
+async def test_of_too_much_presence_the_last_state_arrives() -> None:
     async with world(max_presence_per_s=5) as w:
-        ana = await w.yws()
+        ana, bo = await w.yws(), await w.yws()
+        for clock in range(1, 10):
+            ana.send(presence(5, clock, f'{{"x":{clock}}}'))
+        await w.flushed()
+        assert bo.transport.take() == [presence(5, 5, '{"x":5}')]
+        await until(lambda: presence(5, 9, '{"x":9}') in bo.transport.sent)
+        assert bo.transport.take() == [presence(5, 9, '{"x":9}')]
+        assert w.metrics.presence_dropped == 3
+        assert ana.transport.closed is None
+
+
+async def test_a_state_that_waited_is_not_sent_after_its_removal() -> None:
+    async with world(max_presence_per_s=5) as w:
+        ana, bo, cy = await w.yws(), await w.yws(), await w.yws()
         for clock in range(1, 10):
             ana.send(presence(5, clock, "{}"))
-        assert w.metrics.presence_dropped == 4
-        assert ana.transport.closed is None
+        ana.send(presence(5, 10, "null"))
+        for clock in range(1, 10):
+            cy.send(presence(6, clock, f'{{"x":{clock}}}'))
+        await until(lambda: presence(6, 9, '{"x":9}') in bo.transport.sent)
+        assert not any(message.startswith(b"\x01") and b"\x05\x09" in message for message in bo.transport.take())
+
+
+async def test_a_state_that_waited_and_cannot_be_read_ends_its_session() -> None:
+    async with world(max_presence_per_s=1) as w:
+        ana, bo = await w.yws(), await w.yws()
+        ana.send(presence(5, 1, "{}"))
+        ana.send(presence(5, 2, "[1"))
+        bo.transport.take()
+        await until(lambda: ana.transport.closed is not None)
+        assert ana.transport.closed is not None
+        assert ana.transport.closed[0] == 4400
+
+
+async def test_waiting_states_of_a_session_that_leaves_are_forgotten() -> None:
+    async with world(max_presence_per_s=5) as w:
+        ana, _ = await w.yws(), await w.yws()
+        for clock in range(1, 10):
+            ana.send(presence(5, clock, "{}"))
+        ana.connection.closed(1005)
+        assert not w.hub.rooms[DOCUMENT]._presence._late
 
 
 async def test_presence_that_is_too_large_ends_no_session(caplog: pytest.LogCaptureFixture) -> None:

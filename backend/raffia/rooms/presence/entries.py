@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from raffia.wire.awareness import MAX_ENTRIES, MAX_STATE_BYTES, write_entry
+from raffia.wire.awareness import MAX_ENTRIES, MAX_STATE_BYTES, RawEntry, write_entry
 from raffia.wire.lib0 import write_varuint
 
 Owner = Hashable
@@ -74,8 +74,9 @@ class Applied(NamedTuple):
             the owner: if the owner is local, its state must be raised above them (P10).
         moved: entries with the same state and a new owner, to be relayed to other replicas but not to clients (P4).
         stale: how many entries were not newer.
-        refused: how many entries were refused, by reason: foreign, clock, full, rate, too-large.
+        refused: how many entries were refused, by reason: foreign, clock, full, too-large.
         gone: from `merge`, removals to publish to other replicas (P10).
+        late: from `apply`, news that came faster than the session may send, unread; the latest may be sent later (P8).
     """
 
     entries: list[PresenceEntry]
@@ -84,6 +85,7 @@ class Applied(NamedTuple):
     stale: int
     refused: Mapping[str, int]
     gone: Sequence[PresenceEntry] = ()
+    late: Sequence[RawEntry] = ()
 
     @property
     def reply(self) -> bytes | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from time import monotonic
 
+from raffia.errors import PresenceError
 from raffia.rooms.context import RoomContext
 from raffia.rooms.presence.entries import PresenceEntry, PresenceLimits, encode
+from raffia.rooms.presence.late_states import LateStates
 from raffia.rooms.presence.relay import Relay
 from raffia.rooms.presence.table import PresenceTable
 from raffia.rooms.session import Session, presence_body
@@ -31,10 +34,14 @@ class RoomPresence:
     def __init__(self, context: RoomContext) -> None:
         services = context.services
         self._max_state_bytes = services.settings.max_presence_bytes
-        self.table = PresenceTable(PresenceLimits(max_state_bytes=self._max_state_bytes))
+        limits = PresenceLimits(max_state_bytes=self._max_state_bytes)
+        self.table = PresenceTable(limits)
+        self._late = LateStates(max_ids=limits.max_ids_per_owner, max_bytes=limits.max_room_bytes)
+        self._late_handle: asyncio.TimerHandle | None = None
         self.broadcasts = 0
         self._metrics = services.metrics
         self._fanout = context.fanout
+        self._clients = context.clients
         self.on_change: Callable[[], None] = _ignore
         self._relay: Relay | None = None
         if services.bus is not None:
@@ -49,18 +56,52 @@ class RoomPresence:
         self._metrics.presence_in += 1
         now_s = monotonic()
         # Clients send back all states that they receive, so only news counts against the rate.
-        may_speak = session.presence_rate.has(now_s)
+        self._apply(session, payload, now_s, may_speak=session.presence_rate.has(now_s))
+
+    def _apply(self, session: Session, payload: bytes, now_s: float, *, may_speak: bool) -> None:
         applied = self.table.apply(payload, session.owner, now_s, user=session.grant.user, may_speak=may_speak)
         if applied.entries:
-            session.presence_rate.take(now_s)
+            if may_speak:  # removals are taken over the rate too
+                session.presence_rate.take(now_s)
+            if self._late:
+                self._late.forget(session.owner, [entry.client for entry in applied.entries])
         if applied.refused:
             self._refused(session, applied.refused, len(payload))
+        if applied.late:
+            self._metrics.presence_dropped += self._late.keep(session.owner, applied.late)
+            self._schedule_late(session.presence_rate.wait_s(now_s))
         if applied.answers:
             self._fanout.send(session, session.prefix + presence_body(encode(applied.answers)))
         if applied.moved and self._relay is not None:
             self._relay.tell(applied.moved)
         if applied.entries:
             self.on_change()
+
+    def _schedule_late(self, wait_s: float) -> None:
+        if self._late and self._late_handle is None:
+            self._late_handle = asyncio.get_running_loop().call_later(wait_s, self._send_late)
+
+    def _send_late(self) -> None:
+        """Apply the states that waited for their sessions' rates (late_states.py)."""
+        self._late_handle = None
+        now_s = monotonic()
+        waits_s = []
+        sessions = {session.owner: session for session in self._fanout}
+        for owner in self._late.owners():
+            session = sessions.get(owner)
+            if session is None:
+                self._late.take(owner)
+                continue
+            wait_s = session.presence_rate.wait_s(now_s)
+            if wait_s:
+                waits_s.append(wait_s)
+                continue
+            try:
+                self._apply(session, self._late.take(owner), now_s, may_speak=True)
+            except PresenceError as error:
+                self._clients.end(session, error)
+        if waits_s:
+            self._schedule_late(min(waits_s))
 
     def _refused(self, session: Session, refused: Mapping[str, int], size_bytes: int) -> None:
         """Count the states of a message that were dropped, and log the first of a session that were too large."""
@@ -98,6 +139,8 @@ class RoomPresence:
 
     def left(self, session: Session) -> None:
         """Remove the states of a session that has left."""
+        if self._late:
+            self._late.take(session.owner)
         if self.table.remove_owner(session.owner, monotonic()):
             self.on_change()
 
@@ -113,6 +156,8 @@ class RoomPresence:
 
     def close(self) -> None:
         """Stop exchanging presence with other replicas."""
+        if self._late_handle is not None:
+            self._late_handle.cancel()
         if self._relay is not None:
             self._relay.close()
             self._relay = None

@@ -27,8 +27,9 @@ Rules (tests quote these ids):
     P6  Clocks stay below 2^31 (other implementations have 32 bits) and move by at most `max_clock_step`.
     P7  A state that is not renewed within `expiry_s` is removed. When an owner leaves, all its ids are removed.
     P8  Only news counts against a session's rate, because clients send back what they receive, as fast as others send
-        it. While a session is over its rate (`may_speak` false), its news is refused, but never its removals. Ids per
-        owner, and states and bytes per room, are bounded; what does not fit is refused and counted as full.
+        it. While a session is over its rate (`may_speak` false), its news is reported in `late`, unread, and not
+        applied; its removals are. Ids per owner, and states and bytes per room, are bounded; what does not fit is
+        refused and counted as full.
     P9  Between two flushes only the latest entry of each id is kept. A message whose bytes equal a recent flush is an
         echo, and stale as a whole.
     P10 Entries of other replicas come with their owners and were judged there: the newer clock wins, and a removal
@@ -210,6 +211,7 @@ class PresenceTable:
             speaker = self._speakers[owner] = _Speaker(_home(raw))
         result = Applied([], [], [], 0, _NONE_REFUSED)
         refused: dict[str, int] = {}
+        late: list[RawEntry] = []
         stale = 0
         for client, clock, state, encoded in raw:
             if state is None:
@@ -219,8 +221,11 @@ class PresenceTable:
             if known is not None and clock <= known.clock and state != NULL and client != speaker.home:
                 stale += 1  # an echo, as most entries are
                 continue
-            if not may_speak and state != NULL and (known is None or clock > known.clock):
-                refused["rate"] = refused.get("rate", 0) + 1
+            if not may_speak and state != NULL and (known is None or state != known.state or clock > known.clock):
+                if known is None or known.owner == owner or client == speaker.home:
+                    late.append((client, clock, state, encoded))
+                else:
+                    refused["foreign"] = refused.get("foreign", 0) + 1
                 continue
             entry = PresenceEntry(client, clock, None if state == NULL else state, encoded, owner, user, now_s)
             reason = self._judge(entry, known, speaker, result)
@@ -228,7 +233,7 @@ class PresenceTable:
                 stale += 1
             elif reason is not None:
                 refused[reason] = refused.get(reason, 0) + 1
-        return result._replace(stale=stale, refused=refused) if stale or refused else result
+        return result._replace(stale=stale, refused=refused, late=late) if stale or refused or late else result
 
     def _checked(self, raw: list[RawEntry], owner: Owner, home: int | None) -> list[RawEntry]:
         """Check the JSON of possible news before anything is applied (P2), and stamp it."""

@@ -352,11 +352,12 @@ def test_p8_full_tables_refuse_and_go_on() -> None:
     assert len(table.apply(message((10, 0, b"{}")), "c", 2.0).entries) == 1
 
 
-def test_p8_a_session_over_its_rate_is_refused_news_but_neither_echoes_nor_removals(table: PresenceTable) -> None:
+def test_p8_over_the_rate_news_is_late_but_neither_echoes_nor_removals(table: PresenceTable) -> None:
     table.apply(message((7, 0, ZOE)), "a", 0.0)
     table.apply(message((8, 0, BOB)), "b", 0.0)
     applied = table.apply(message((7, 1, BOB), (8, 0, BOB), (9, 0, ZOE)), "a", 0.1, may_speak=False)
-    assert (applied.entries, applied.stale, applied.refused, applied.dropped) == ([], 1, {"rate": 2}, 2)
+    assert (applied.entries, applied.stale, applied.refused, applied.dropped) == ([], 1, {}, 0)
+    assert [entry[:3] for entry in applied.late] == [(7, 1, BOB), (9, 0, ZOE)]
     assert seen(table.apply(message((7, 1, None)), "a", 0.2, may_speak=False).entries) == [(7, 1, None)]
     assert seen(table.apply(message((7, 1, ZOE)), "a", 0.3).entries) == [(7, 2, ZOE)]
     assert table.apply(message((7, 2, ZOE)), "a", 0.4).reply is None
