@@ -60,7 +60,8 @@ class Build:
 
     def token(self, user: str | None, rights: Mapping[str, str], **more: Any) -> str:
         """A token that this build believes."""
-        return token(sub=user, **{"raffia": None, self.name: dict(rights)}, **more)
+        claims: dict[str, Any] = {"raffia": None, self.name: dict(rights), **more}
+        return token(sub=user, **claims)
 
 
 def in_front_of_others() -> list[str]:

@@ -16,7 +16,7 @@ from tools.attacks.wire import Wire, rest, typed, update
 
 BEGIN_S = 0.5  # into the attack
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x10\x00\x00\x00\x10\x00" + bytes(100)
-SLOWER_S = 2.0  # than calm, at most
+SLOWER_S = 1.5  # than calm, at most
 CALM_S = 1.0  # is believed at most: what the attacker has prepared may be in the way already
 
 

@@ -18,7 +18,7 @@ KIND = "a pattern of quadratic time on the text of strangers"
 GRANT = "none"
 EVIL = ("eyJaaaaaaaa-" * 700)[:7900]
 SPACES = ("token=" + "a" * 4 + " ") * 700
-IN_FLIGHT = 10
+IN_FLIGHT, BURST = 10, 20
 ANSWER_S = 10.0
 _numbers = itertools.count()
 
@@ -61,8 +61,9 @@ async def again(enemy: Enemy, text: str, pause_s: float) -> None:
 
 @attack("03-redact handshakes", kind=KIND, grant=GRANT, short=True)
 async def handshakes(enemy: Enemy) -> None:
-    """Refused handshakes with 8 KB of `eyJ..-eyJ..` in path, Host and Origin, ten at a time, as fast as they go."""
-    await enemy.all(*(again(enemy, EVIL, 0.0) for _ in range(IN_FLIGHT)))
+    """Refused handshakes with 8 KB of `eyJ..-eyJ..` in path, Host and Origin, 20 at once, again and again."""
+    while not enemy.over:
+        await enemy.all(*(handshake(enemy, EVIL) for _ in range(BURST)))
 
 
 @attack("03-redact rate", kind=KIND, grant=GRANT)

@@ -4,7 +4,8 @@ Rules:
     AS1  The victims are a pair on one document, with an address of their own; a neighbour pair has the attacker's
          address. One of each pair types every 50 ms, the other says when it arrives, however late the server is: who
          cannot send any more has waited all the same.
-    AS2  Newcomers come every half a second, each from an address of its own.
+    AS2  Newcomers come every half a second, each from an address of its own. Who has not got the document within
+         `JOIN_DEADLINE_S`, or within `LATE_S` of the end of the attack, has not got in.
     AS3  Memory is the highest that was seen, of the server and of its workers apart. An attack is ended early when it
          has grown so much that all is said.
     AS4  Every wait has a deadline, so that a dead server ends the scene.
@@ -35,6 +36,7 @@ PACE_S = 0.05
 NEWCOMER_S = 0.5
 JOIN_DEADLINE_S = 3.0
 ENOUGH_MB = 1500.0  # growth after which an attack is stopped (AS3)
+LATE_S = 1.0  # after the end of the attack
 SAMPLE_S = 0.05
 BEAT_S = 0.005
 READY_S = 60.0
@@ -120,7 +122,11 @@ class Newcomers:
             await asyncio.sleep(max(0.0, began + number * NEWCOMER_S - time.monotonic()))
 
     async def settle(self) -> None:
-        await asyncio.gather(*self._tasks)
+        """Wait for those who are at the door, a little."""
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=LATE_S)
+            for task in late:
+                task.cancel()
 
     async def _join(self, number: int) -> None:
         self.tried += 1

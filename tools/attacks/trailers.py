@@ -38,7 +38,7 @@ async def many(enemy: Enemy) -> None:
     await enemy.all(pour(enemy, b"0\r\n", FIELD * 20))
 
 
-@attack("02-trailers huge", kind=KIND, grant=GRANT, short=True)
+@attack("02-trailers huge", kind=KIND, grant=GRANT)
 async def huge(enemy: Enemy) -> None:
     """One endless trailer value."""
     await enemy.all(pour(enemy, b"0\r\na: ", b"b" * 200_000))

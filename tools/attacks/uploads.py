@@ -41,21 +41,23 @@ async def nine(enemy: Enemy, token: Callable[[int], str], address: Callable[[int
     await enemy.all(*(slow(enemy, token(number // 3), address(number // 3)) for number in range(9)))
 
 
-@attack("09-uploads one-net", kind=KIND, grant="edit by a link", prepare=prepare, beside=upload, seconds=4, short=True)
+@attack(
+    "09-uploads one-net", kind=KIND, grant="edit by a link", prepare=prepare, beside=upload, seconds=3.5, short=True
+)
 async def one_net(enemy: Enemy) -> None:
     """A link without a user, from three addresses of one /64."""
     link = enemy.token(None)
     await nine(enemy, lambda _: link, lambda who: f"2001:db8::{who + 1}")
 
 
-@attack("09-uploads one-link", kind=KIND, grant="edit by a link", prepare=prepare, beside=upload, seconds=4)
+@attack("09-uploads one-link", kind=KIND, grant="edit by a link", prepare=prepare, beside=upload, seconds=3.5)
 async def one_link(enemy: Enemy) -> None:
     """One link (the same `jti`), from three addresses of three networks."""
     link = enemy.token(None, jti="link-1", lnk="own")
     await nine(enemy, lambda _: link, lambda who: f"2001:db8:{who + 1}::1")
 
 
-@attack("09-uploads three-people", kind=KIND, grant="edit, three tokens", prepare=prepare, beside=upload, seconds=4)
+@attack("09-uploads three-people", kind=KIND, grant="edit, three tokens", prepare=prepare, beside=upload, seconds=3.5)
 async def three_people(enemy: Enemy) -> None:
     """Three signed-in users behind one address."""
     await nine(enemy, lambda who: enemy.token(f"mallory-{who}"), lambda _: "203.0.113.66")

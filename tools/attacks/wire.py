@@ -93,7 +93,7 @@ class Wire:
             asyncio.open_connection("127.0.0.1", port, limit=LIMIT_BYTES), CONNECT_S
         )
         wire = cls(reader, writer)
-        given = {"host": f"127.0.0.1:{port}", "x_forwarded_for": address, **headers}
+        given: dict[str, Any] = {"host": f"127.0.0.1:{port}", "x_forwarded_for": address, **headers}
         if token is not None:
             given["authorization"] = f"Bearer {token}"
         try:
@@ -174,7 +174,7 @@ def request_head(
     method: str, path: str, *, token: str | None = None, address: str | None = None, **headers: str | int
 ) -> bytes:
     """The head of an HTTP request; `_` in the name of a header stands for `-`."""
-    fields: dict[str, str | int] = {"host": "127.0.0.1"} | headers
+    fields: dict[str, str | int] = {"host": "127.0.0.1", **headers}
     if token is not None:
         fields["authorization"] = f"Bearer {token}"
     if address is not None:

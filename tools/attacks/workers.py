@@ -19,7 +19,7 @@ from tools.attacks.wire import update
 KIND = "cost that is quadratic in bytes, paid by others"
 GRANT = "edit on own/*"
 LARGE, SMALL = 32_000, 2100  # clients: 352 KB, and 23 KB, which are worked on inline
-ORPHAN_S = 5.0
+ORPHAN_S = 2.0
 
 
 async def prepare(enemy: Enemy) -> None:
@@ -92,7 +92,7 @@ async def kill(scene: Scene) -> None:
     scene.add(Probe.below(f"end of {len(workers)} workers after SIGKILL", took, ORPHAN_S))
 
 
-@attack("11-worker orphan", kind=KIND, grant=GRANT, prepare=prepare, after=kill, short=True)
+@attack("11-worker orphan", kind=KIND, grant=GRANT, prepare=prepare, after=kill, seconds=4, short=True)
 async def orphan(enemy: Enemy) -> None:
     """A worker is busy with such a document, and the server is killed."""
     await again(enemy, "PATCH", "/api/documents/own%2Fevil", {"title": "x"}, 1)
