@@ -23,7 +23,7 @@ from time import monotonic
 
 from starlette.types import Receive, Scope, Send
 
-from raffia.auth.address_limits import AddressLimits
+from raffia.auth.address_limits import AddressLimits, counted
 from raffia.auth.authorizer import Authorizer
 from raffia.auth.hooks import Handshake, choose_subprotocol
 from raffia.errors import MalformedError, RaffiaError, RoomFullError, TooLargeError
@@ -153,7 +153,7 @@ class HocuspocusEndpoint(SyncEndpoint):
             asked = request.handshake()
             return await self._services.authorizer.grant(asked, token or asked.token, document)
 
-        share = PreauthShare(self._services.preauth, handshake.address)
+        share = PreauthShare(self._services.preauth, counted(handshake.address))
         return self._connection(HocuspocusDialect(authorize, self._services.settings, share), handshake)
 
 

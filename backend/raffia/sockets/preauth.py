@@ -17,8 +17,6 @@ Rules (tests quote these ids):
 
 from __future__ import annotations
 
-from raffia.auth.address_limits import counted
-
 PROCESS_BYTES = 64 * 1024 * 1024  # as much as one document of the largest size
 ADDRESS_BYTES = 8 * 1024 * 1024  # 100 clients of one office, each with its whole `preauth_bytes` for one document
 FREE_BYTES = 4 * 1024
@@ -75,14 +73,14 @@ class PreauthShare:
 
     Args:
         budget: of the process.
-        address: the client's, after the proxies that are trusted; empty if it is unknown.
+        name: of the client's address, as `address_limits.counted` has it; None for one that is not counted by itself.
     """
 
     __slots__ = ("_budget", "_held_bytes", "_kept_bytes", "_name", "_unfinished_bytes")
 
-    def __init__(self, budget: PreauthBudget, address: str = "") -> None:
+    def __init__(self, budget: PreauthBudget, name: str | None = None) -> None:
         self._budget = budget
-        self._name = counted(address)
+        self._name = name
         self._kept_bytes = 0
         self._unfinished_bytes = 0
         self._held_bytes = 0

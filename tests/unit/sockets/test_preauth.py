@@ -8,6 +8,7 @@ import pytest
 from tests.support.lib0 import buf, string
 from tests.unit.world import EDIT, Client, World, until, world
 
+from raffia.auth.address_limits import counted
 from raffia.errors import ForbiddenError
 from raffia.sockets.connection import Connection
 from raffia.sockets.hocuspocus import HocuspocusDialect
@@ -23,7 +24,7 @@ def update(size_bytes: int) -> bytes:
 
 def test_pb1_a_share_holds_messages_and_unfinished_ones() -> None:
     budget = PreauthBudget(100_000, 100_000)
-    share = PreauthShare(budget, A)
+    share = PreauthShare(budget, counted(A))
     assert share.keep(10_000)
     assert share.unfinished(5_000)
     assert budget.held_bytes == 15_000 - FREE_BYTES
@@ -35,24 +36,24 @@ def test_pb1_a_share_holds_messages_and_unfinished_ones() -> None:
 @pytest.mark.parametrize("address", [A, LOCAL, ""])
 def test_pb2_a_full_budget_leaves_enough_to_sign_in(address: str) -> None:
     budget = PreauthBudget(10_000, 10_000)
-    assert PreauthShare(budget, address).keep(10_000 + FREE_BYTES)
-    other = PreauthShare(budget, B)
+    assert PreauthShare(budget, counted(address)).keep(10_000 + FREE_BYTES)
+    other = PreauthShare(budget, counted(B))
     assert other.keep(FREE_BYTES)
     assert not other.keep(FREE_BYTES + 1)
 
 
 def test_pb3_an_address_has_a_part_of_the_budget() -> None:
     budget = PreauthBudget(100_000, 10_000)
-    first, second = PreauthShare(budget, "2001:db8::1"), PreauthShare(budget, "2001:db8::2")
+    first, second = PreauthShare(budget, counted("2001:db8::1")), PreauthShare(budget, counted("2001:db8::2"))
     assert first.keep(6_000 + FREE_BYTES)
     assert not second.keep(4_001 + FREE_BYTES)
-    assert PreauthShare(budget, "2001:db8:0:1::1").keep(10_000 + FREE_BYTES)
-    assert PreauthShare(budget, LOCAL).keep(50_000)  # counts for the process only
+    assert PreauthShare(budget, counted("2001:db8:0:1::1")).keep(10_000 + FREE_BYTES)
+    assert PreauthShare(budget, counted(LOCAL)).keep(50_000)  # counts for the process only
 
 
 def test_pb4_everything_is_given_back() -> None:
     budget = PreauthBudget(100_000, 10_000)
-    shares = [PreauthShare(budget, address) for address in (A, A, B, LOCAL)]
+    shares = [PreauthShare(budget, counted(address)) for address in (A, A, B, LOCAL)]
     for share in shares:
         share.keep(5_000)
         share.unfinished(6_000)  # not all of them may
@@ -71,7 +72,7 @@ def connect(w: World, budget: PreauthBudget, decided: asyncio.Event, *, deny: bo
             raise ForbiddenError("no access to this document")
         return EDIT
 
-    dialect = HocuspocusDialect(ask, w.hub.settings, PreauthShare(budget, A))
+    dialect = HocuspocusDialect(ask, w.hub.settings, PreauthShare(budget, counted(A)))
     return Client(Connection(w.hub, dialect))
 
 

@@ -1,4 +1,4 @@
-"""Places of plain HTTP connections: what the protocol asks before it serves one. No I/O.
+"""Places of plain HTTP connections: what the protocol asks before it serves one.
 
 Rules (tests quote these ids):
     PL1  A connection has a place in the process from the moment it is accepted until it is closed or becomes a
@@ -10,8 +10,6 @@ Rules (tests quote these ids):
     PL4  A process that is full of WebSockets still has some places for plain connections (`spare`), so that health
          checks are answered and newcomers are told that it is full.
 """
-
-# Pure: no I/O and no clock; bytes and times come in as arguments.
 
 from __future__ import annotations
 
