@@ -47,32 +47,32 @@ async def crowd(enemy: Enemy, start: bytes, drip: bytes, *, reads: bool = True) 
     await enemy.all(*(hold(enemy, start, drip, turn, reads=reads) for _ in range(MOST)))
 
 
-@attack("04-http slow-bodies", kind=KIND, grant=GRANT, files=FILES, settings=SETTINGS, seconds=3, short=True)
+@attack("04-http slow-bodies", kind=KIND, grant=GRANT, files=FILES, settings=SETTINGS, seconds=2, short=True)
 async def bodies(enemy: Enemy) -> None:
     """Requests with a long body that nobody reads, one byte a second."""
     await crowd(enemy, request_head("GET", "/healthz", address=ATTACKER, content_length=1_000_000), b"x")
 
 
-@attack("04-http slow-heads", kind=KIND, grant=GRANT, files=FILES, settings=SETTINGS, seconds=3, short=True)
+@attack("04-http slow-heads", kind=KIND, grant=GRANT, files=FILES, settings=SETTINGS, seconds=2, short=True)
 async def heads(enemy: Enemy) -> None:
     """Heads without an end, one byte a second."""
     await crowd(enemy, f"GET /healthz HTTP/1.1\r\nX-Forwarded-For: {ATTACKER}\r\nX-Slow: ".encode(), b"x")
 
 
-@attack("04-http idle", kind=KIND, grant=GRANT, files=FILES, settings=SETTINGS, seconds=3, short=True)
+@attack("04-http idle", kind=KIND, grant=GRANT, files=FILES, settings=SETTINGS, seconds=2)
 async def idle(enemy: Enemy) -> None:
     """Connections without any request; and when the server ends them, others."""
     await crowd(enemy, b"", b"")
 
 
-@attack("04-http keep-alive", kind=KIND, grant=GRANT, files=FILES, settings=SETTINGS, seconds=3)
+@attack("04-http keep-alive", kind=KIND, grant=GRANT, files=FILES, settings=SETTINGS, seconds=2)
 async def keep_alive(enemy: Enemy) -> None:
     """Connections that have had one answer and are kept alive with another request every second."""
     request = request_head("GET", "/healthz", address=ATTACKER)
     await crowd(enemy, request, request)
 
 
-@attack("04-http unread", kind=KIND, grant=GRANT, files=FILES, settings=SETTINGS, seconds=3)
+@attack("04-http unread", kind=KIND, grant=GRANT, files=FILES, settings=SETTINGS, seconds=2)
 async def unread(enemy: Enemy) -> None:
     """Ten requests at a time for a large answer that is never read."""
     request = request_head("GET", "/openapi.json", address=ATTACKER)

@@ -157,7 +157,7 @@ def beside(name: str, title: str, work: Callable[[Scene], Awaitable[None]], *, s
     attack(f"honest {name}", kind=KIND, grant=GRANT, beside=work, short=short, seconds=seconds)(load)
 
 
-beside("paste-split", "A paste of 16 MiB, in pieces as clients send it.", paste_split, short=True, seconds=4)
+beside("paste-split", "A paste of 16 MiB, in pieces as clients send it.", paste_split, short=False, seconds=4)
 beside("paste-whole", "A paste of 15 MiB in one update.", paste_whole, short=False, seconds=4)
 beside("old-document", "A document of 10,000 clients, opened by five.", old, short=True, seconds=3)
 beside("viewers", "1000 viewers behind one address who join one document.", viewers, short=False, seconds=8)

@@ -17,7 +17,7 @@ GRANT = "edit on own/*"
 PIECE = 14_900_000
 
 
-@attack("12-memory documents", kind=KIND, grant=GRANT, seconds=4, short=True)
+@attack("12-memory documents", kind=KIND, grant=GRANT, seconds=3, short=True)
 async def documents(enemy: Enemy) -> None:
     """Documents of 60 MB, four at a time, kept open."""
 

@@ -56,7 +56,7 @@ async def throw(enemy: Enemy, *bombs: bytes) -> None:
     await enemy.rest_of_time()
 
 
-@attack("01-meta live", kind=KIND, grant=GRANT, prepare=open_first, short=True)
+@attack("01-meta live", kind=KIND, grant=GRANT, prepare=open_first)
 async def live(enemy: Enemy) -> None:
     """23 bytes: `meta.title` is a deleted content of 2^31-2 clocks."""
     await throw(enemy, BOMB)

@@ -14,16 +14,21 @@ from tools.attacks.place import VICTIM
 from tools.attacks.scene import Scene
 from tools.attacks.wire import Wire, rest, typed, update
 
+CALM_DEADLINE_S = 20.0
 BEGIN_S = 0.5  # into the attack
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x10\x00\x00\x00\x10\x00" + bytes(100)
 SLOWER_S = 1.5  # than calm, at most
 CALM_S = 1.0  # is believed at most: what the attacker has prepared may be in the way already
 
 
-async def timed(scene: Scene, name: str, work: Callable[[], Awaitable[bool]], deadline_s: float) -> None:
+async def timed(scene: Scene, name: str, work: Callable[[], Awaitable[bool]]) -> None:
     """Time a piece of work; under attack it becomes a probe, with calm as its measure."""
+    bound_s = deadline_s = CALM_DEADLINE_S
     if scene.attacked:
         await asyncio.sleep(BEGIN_S)
+        # A little longer than the bound, so that the figure says by how much; longer in a long attack.
+        bound_s = min(scene.state[name], CALM_S) + SLOWER_S
+        deadline_s = max(bound_s + 0.5, scene.place.seconds)
     began = time.perf_counter()
     took: float | None = None
     with contextlib.suppress(OSError, TimeoutError):
@@ -37,7 +42,7 @@ async def timed(scene: Scene, name: str, work: Callable[[], Awaitable[bool]], de
         return
     calm = scene.state[name]
     scene.figures.did[f"calm {name}"] = f"{calm:.2f} s"
-    scene.add(Probe.below(name, took, round(min(calm, CALM_S) + SLOWER_S, 2)))
+    scene.add(Probe.below(name, took, round(bound_s, 2)))
 
 
 async def fill(scene: Scene, document: str, characters: int) -> None:
@@ -66,7 +71,7 @@ async def rename(scene: Scene) -> None:
         path = "/api/documents/team%2Frenamed"
         return (await rest(scene.place.port, "PATCH", path, title, token=token, address=VICTIM))[0] == 200
 
-    await timed(scene, "rename by another", work, deadline_s=scene.place.seconds + 5)
+    await timed(scene, "rename by another", work)
 
 
 async def paste(scene: Scene) -> None:
@@ -82,7 +87,7 @@ async def paste(scene: Scene) -> None:
             wire.end()
         return True
 
-    await timed(scene, "paste by another", work, deadline_s=scene.place.seconds + 5)
+    await timed(scene, "paste by another", work)
 
 
 async def rename_and_paste(scene: Scene) -> None:
@@ -99,4 +104,4 @@ async def upload(scene: Scene) -> None:
         path = "/api/documents/team%2Fpictures/files"
         return (await rest(scene.place.port, "POST", path, PNG, token=token, address=VICTIM))[0] == 201
 
-    await timed(scene, "upload by another", work, deadline_s=scene.place.seconds + 5)
+    await timed(scene, "upload by another", work)

@@ -56,7 +56,7 @@ async def ask(enemy: Enemy, sessions: int, question: Callable[[], bytes], pause_
     await enemy.all(*(go() for _ in range(sessions)))
 
 
-@attack("14-vectors natural", kind=KIND, grant=GRANT, prepare=prepare_natural, short=True)
+@attack("14-vectors natural", kind=KIND, grant=GRANT, prepare=prepare_natural)
 async def natural_(enemy: Enemy) -> None:
     """Ten readers of an honest document ask with ever other state vectors, nine times a second."""
     chosen = random.Random(1)

@@ -92,7 +92,7 @@ async def kill(scene: Scene) -> None:
     scene.add(Probe.below(f"end of {len(workers)} workers after SIGKILL", took, ORPHAN_S))
 
 
-@attack("11-worker orphan", kind=KIND, grant=GRANT, prepare=prepare, after=kill, seconds=4, short=True)
+@attack("11-worker orphan", kind=KIND, grant=GRANT, prepare=prepare, after=kill, seconds=3, short=True)
 async def orphan(enemy: Enemy) -> None:
     """A worker is busy with such a document, and the server is killed."""
     await again(enemy, "PATCH", "/api/documents/own%2Fevil", {"title": "x"}, 1)
