@@ -1,0 +1,73 @@
+"""Published clients that come back, hide, or bring too much: nobody is locked out of their own document."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.interop.clients_of_npm import HOCUSPOCUS, Y_WEBSOCKET, Client, drivers, new_document
+from tests.support.server import RaffiaServer
+
+NEWEST = [next(v for v in Y_WEBSOCKET if v.startswith("y-websocket-3.1")), HOCUSPOCUS[-1]]
+USER = {"user": {"name": "Zoë 😀"}}
+
+
+async def left(client: Client, other: Client) -> bool:
+    """Whether `other` has ever disappeared for `client`."""
+    return any(event["type"] == "left" and event.get("id") == other.id for event in await client.call("events"))
+
+
+@pytest.mark.parametrize("version", NEWEST)
+async def test_a_client_that_reconnects_sees_the_others_at_once(server: RaffiaServer, version: str) -> None:
+    """Its awareness keeps their clocks over the reconnect, and would ignore them until they renew, 15 s later."""
+    document = new_document("returns")
+    async with drivers(NEWEST) as nodes:
+        mover = await nodes[version].open("mover", server.ws, document, presence=USER)
+        others = [await node.open("other", server.ws, document, presence=USER) for node in nodes.values()]
+        for other in others:
+            await mover.until("present", other.id)
+            await other.until("present", mover.id)
+        for _ in range(3):
+            await mover.call("disconnect")
+            for other in others:
+                await other.until("absent", mover.id)
+            await mover.until("connected", False)
+            await mover.call("connect")
+            for other in others:
+                await mover.until("present", other.id, ms=3000)
+                await other.until("present", mover.id, ms=3000)
+        assert not await left(others[0], others[1])
+        assert not await left(others[1], others[0])
+
+
+@pytest.mark.parametrize("version", NEWEST)
+async def test_after_a_restart_everybody_sees_everybody_at_once(server: RaffiaServer, version: str) -> None:
+    document = new_document("restart")
+    async with drivers([version]) as nodes:
+        clients = [await nodes[version].open(name, server.ws, document, presence=USER) for name in ("a", "b", "c")]
+        for one in clients:
+            for other in clients:
+                await one.until("present", other.id)
+        server.kill()
+        for client in clients:
+            await client.until("connected", False)
+        server.start()
+        for client in clients:
+            await client.until("connected", ms=20_000)
+        for one in clients:
+            for other in clients:
+                await one.until("present", other.id, ms=5000)
+
+
+@pytest.mark.parametrize("version", NEWEST)
+async def test_a_person_with_a_huge_presence_goes_on_editing(server: RaffiaServer, version: str) -> None:
+    document = new_document("huge")
+    async with drivers([version]) as nodes:
+        first = await nodes[version].open("first", server.ws, document, presence=USER)
+        second = await nodes[version].open("second", server.ws, document, presence=USER)
+        await second.until("present", first.id)
+        await first.call("setPresence", state={**USER, "avatar": "data:image/png;base64," + "é" * 100_000})
+        await first.insert("written with a large avatar")
+        await second.until("text", "written with a large avatar")
+        await first.call("setPresence", state={**USER, "cursor": 7})
+        await second.until("state", {"id": first.id, "key": "cursor", "is": 7})
+        assert (await first.status())["sockets"] == 1
