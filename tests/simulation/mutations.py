@@ -23,7 +23,7 @@ Patch = pytest.MonkeyPatch
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """One mistake; the seeds, from `first` on, within which it has to be found; whether that takes losses of the log."""
+    """One mistake; the seeds from `first` on within which it must be found; whether that takes losses of the log."""
 
     name: str
     make: Callable[[Patch], None]
