@@ -14,7 +14,6 @@ from raffia.crdt.update import read_update, write_update
 from raffia.errors import CrdtError
 from raffia.rooms.fanout import Fanout
 from raffia.rooms.outbound.flush import Pacer
-from raffia.rooms.presence import room_presence
 from raffia.rooms.session import step1_body
 from raffia.types import EMPTY_UPDATE, Access, Grant
 from raffia.wire import hocuspocus, ywebsocket
@@ -563,43 +562,6 @@ async def test_presence_that_is_too_large_ends_no_session(caplog: pytest.LogCapt
         assert bo.transport.take() == [b"\x00\x02" + write_buf(update), presence(5, 3, "{}")]
         assert w.metrics.refusals["presence-too-large"] == w.metrics.presence_dropped == 2
         assert len([r for r in caplog.records if r.message.startswith("presence dropped")]) == 1  # one for a session
-
-
-async def test_a_client_that_returns_sees_the_others_at_once() -> None:
-    async with world() as w:
-        ana, bo = await w.yws(), await w.yws()
-        ana.send(presence(5, 3, "{}"))
-        await w.flushed()
-        bo.send(presence(6, 2, '{"user":"Bo é"}'))
-        await w.flushed()
-        (known,) = [entry for entry in w.hub.rooms[DOCUMENT]._presence.table._live.values() if entry.client == 6]
-        ana.connection.closed(1006)
-        await w.flushed()
-        bo.transport.take()
-        again = await w.yws(synced=False)
-        again.send(step1_body(b"\x00"))
-        again.send(presence(5, 3, "{}"))
-        await w.flushed()
-        assert any(presence(6, known.clock + 1, '{"user":"Bo é"}')[3:] in said for said in again.transport.take())
-        assert len(bo.transport.take()) == 1  # one message, in which nobody disappears
-
-
-async def test_everybody_is_announced_again_only_so_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room_presence, "WELCOME_PAUSE_S", 0.1)
-    async with world() as w:
-        bo = await w.yws()
-        bo.send(presence(6, 2, "{}"))
-        table = w.hub.rooms[DOCUMENT]._presence.table
-        for _ in range(20):
-            ana = await w.yws()
-            ana.send(presence(5, 3, "{}"))
-            await w.flushed()
-            ana.connection.closed(1006)
-            await w.flushed()
-        clock = table._live[6].clock
-        assert clock < 10
-        await until(lambda: table._live[6].clock > clock)  # for the last one, when it may
-        assert not table.has_returned
 
 
 async def test_silent_connections_are_kept_alive_and_busy_ones_are_not_bothered() -> None:

@@ -17,11 +17,6 @@ from raffia.runtime.logs import get_logger
 
 log = get_logger("raffia.rooms.presence.room_presence")
 
-FRESH_S = 60.0  # clients that lost their server are back within this time
-# To announce everybody again costs as much as if everybody renewed, which happens every 15 s anyway.
-WELCOME_PAUSE_S = 0.005  # for each state, between two times
-MAX_WELCOME_PAUSE_S = 5.0
-
 
 def _ignore() -> None:
     """No-op callback until the room subscribes."""
@@ -40,9 +35,7 @@ class RoomPresence:
         services = context.services
         self._max_state_bytes = services.settings.max_presence_bytes
         limits = PresenceLimits(max_state_bytes=self._max_state_bytes)
-        self.table = PresenceTable(limits, fresh_until_s=monotonic() + FRESH_S)
-        self._welcome_handle: asyncio.TimerHandle | None = None
-        self._welcome_not_before_s = 0.0
+        self.table = PresenceTable(limits)
         self._late = LateStates(max_ids=limits.max_ids_per_owner, max_bytes=limits.max_room_bytes)
         self._late_handle: asyncio.TimerHandle | None = None
         self.broadcasts = 0
@@ -83,27 +76,6 @@ class RoomPresence:
             self._relay.tell(applied.moved)
         if applied.entries:
             self.on_change()
-        self._welcome(now_s)
-
-    # -- those who return --------------------------------------------------------------------------------------------
-
-    def _welcome(self, now_s: float) -> None:
-        """Announce the others again if somebody has returned who would ignore them (P12)."""
-        if self.table.has_returned and self._welcome_handle is None:
-            wait_s = self._welcome_not_before_s - now_s
-            if wait_s > 0:
-                self._welcome_handle = asyncio.get_running_loop().call_later(wait_s, self._raise_unchanged)
-            else:
-                self._raise_unchanged()
-
-    def _raise_unchanged(self) -> None:
-        self._welcome_handle = None
-        now_s = monotonic()
-        if self.table.raise_unchanged(now_s):
-            self._welcome_not_before_s = now_s + min(len(self.table) * WELCOME_PAUSE_S, MAX_WELCOME_PAUSE_S)
-            self.on_change()
-
-    # -- those who send too fast -------------------------------------------------------------------------------------
 
     def _schedule_late(self, wait_s: float) -> None:
         if self._late and self._late_handle is None:
@@ -184,9 +156,8 @@ class RoomPresence:
 
     def close(self) -> None:
         """Stop exchanging presence with other replicas."""
-        for handle in (self._late_handle, self._welcome_handle):
-            if handle is not None:
-                handle.cancel()
+        if self._late_handle is not None:
+            self._late_handle.cancel()
         if self._relay is not None:
             self._relay.close()
             self._relay = None
@@ -197,15 +168,13 @@ class RoomPresence:
 
     def take(self, entries: list[PresenceEntry]) -> None:
         """Take entries that another replica has accepted; announce states again that have moved here (P10)."""
-        now_s = monotonic()
-        applied = self.table.merge(entries, now_s)
+        applied = self.table.merge(entries, monotonic())
         if applied.answers:
             owners = {session.owner for session in self._fanout}
             for entry in applied.answers:
                 if entry.owner in owners:
-                    self.table.raise_above(entry.client, entry.clock, now_s)
+                    self.table.raise_above(entry.client, entry.clock)
         if applied.gone and self._relay is not None:
             self._relay.deny(applied.gone)
-        self._welcome(now_s)
         if self.table.is_dirty:
             self.on_change()
