@@ -200,3 +200,20 @@ async def test_the_end_leaves_nothing_behind(server: RedisServer, ears: Ears) ->
     await until(lambda: "name=raffia" not in server.command("CLIENT", "LIST").decode(), "the connection is closed")
     await until(lambda: asyncio.all_tasks() == {asyncio.current_task()}, "no task is left")
     assert "disconnected" not in ears.told
+
+
+async def test_e4_a_failure_of_its_own_does_not_end_a_subscription(server: RedisServer) -> None:
+    """A task that ended here would leave its replica without presence for ever."""
+
+    class Failing(Ears):
+        def reconnected(self, server: str) -> None:
+            super().reconnected(server)
+            if len(self.servers) == 1:
+                raise RuntimeError("for once")
+
+    ears = Failing()
+    async with open_engine(server.url, timeout_s=TIMEOUT_S) as engine:
+        engine.listen(ears)
+        engine.subscribe("é")
+        await ears.confirmation("é")
+        assert len(ears.servers) == 2

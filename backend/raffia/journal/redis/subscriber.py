@@ -115,25 +115,39 @@ class Subscriber:
         loop = asyncio.get_running_loop()
         attempt = 0
         while True:
-            server, replication = await self._link.run(QUESTIONS, loop.time() + self._timeout_s)
-            if isinstance(replication, ResponseError | bytes):
-                began_s = loop.time()
-                lineage = read_info(server).get("run_id", ""), read_info(replication).get("master_replid", "")
-                self._listener.reconnected("/".join(lineage))
-                self._is_connected = True
-                self._unconfirmed.clear()
-                self._send(b"subscribe", list(self.wanted))
-                why = await self._hear()
-                log.debug("the connection that hears what is published was lost", place=self._link.place, why=why)
-                self._is_connected = False
+            began_s = loop.time()
+            try:
+                was_open = await self._connect_and_hear()
+            except Exception:
+                # Whatever went wrong once: a replica that gave its subscriptions up would hear nothing for ever.
+                log.exception("a subscription failed", place=self._link.place)
                 await self._link.close()
+                was_open = self._is_connected
+            if was_open:
+                self._is_connected = False
                 self._listener.disconnected()
                 attempt = 0 if loop.time() - began_s >= STEADY_S else attempt
-            else:
-                log.debug("no connection to hear what is published", why=str(replication))
             self._on_lost()
             await asyncio.sleep(pause_s(attempt))
             attempt += 1
+
+    async def _connect_and_hear(self) -> bool:
+        """Subscribe to everything wanted and pass on messages until the connection is lost; whether there was one."""
+        deadline_s = asyncio.get_running_loop().time() + self._timeout_s
+        server, replication = await self._link.run(QUESTIONS, deadline_s)
+        if not isinstance(replication, ResponseError | bytes):
+            log.debug("no connection to hear what is published", why=str(replication))
+            return False
+        lineage = read_info(server).get("run_id", ""), read_info(replication).get("master_replid", "")
+        self._listener.reconnected("/".join(lineage))
+        self._is_connected = True
+        self._unconfirmed.clear()
+        self._send(b"subscribe", list(self.wanted))
+        why = await self._hear()
+        log.debug("the connection that hears what is published was lost", place=self._link.place, why=why)
+        self._is_connected = False
+        await self._link.close()
+        return True
 
     async def _hear(self) -> str:
         """Pass on messages until the connection is lost; returns the reason."""
