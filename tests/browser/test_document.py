@@ -52,7 +52,7 @@ async def test_undo_takes_back_ones_own_words_only(scene: Scene) -> None:
     await ben.press("Enter")
     await ben.page.keyboard.type("Bens Zeile")
     await ana.sees("Anas Satz und Bens\nBens Zeile")
-    # What was typed within half a second is one step, so the number of steps in a sentence depends on the machine's speed.
+    # What was typed within half a second is one step, so how many steps a sentence has depends on the machine.
     # More key presses than there are steps must not undo what the other one wrote.
     everything = len("Anas Satz und Bens Bens Zeile")
     await ana.press(*["Control+z"] * everything)
