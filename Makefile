@@ -115,7 +115,8 @@ docs: setup  ## write what is made from the code: docs/settings.md
 map:  ## folders, arrows between them, circles, sizes; another checkout: ARGS=../other
 	@$(PYTHON) tools/map.py $(ARGS)
 
-screenshots: setup  ## pictures of every page and state of the app, into docs/screenshots
+screenshots: setup system-tools  ## pictures of every page and state of the app, into docs/screenshots
+	infra/system-tools.sh fonts-noto-color-emoji
 	$(BIN)/python -m tools.screens
 
 dist: setup  ## build the wheel and the source archive into dist/
