@@ -9,7 +9,7 @@ import pytest
 from redis.crc import key_slot
 from redis.exceptions import ResponseError
 from tests.support.hearing import Ears, until
-from tests.support.redis import RedisCluster, RedisServer
+from tests.support.redis import RedisCluster, RedisServer, fresh_port
 
 from raffia.errors import JournalUnavailableError
 from raffia.journal.redis.client import Engine, open_engine
@@ -79,7 +79,7 @@ async def test_re3_commands_go_to_the_owners(cluster: RedisCluster, engine: Engi
     for name in NAMES:
         engine.subscribe(f"{{{name}}}:channel")
     await until(lambda: len(ears.channels) == len(NAMES), "all are confirmed")
-    assert len(ears.servers) == 3
+    assert all(node.command("PUBSUB", "SHARDCHANNELS") for node in cluster.masters)
     assert await append(engine, NAMES, ["a", "b"]) == [1, 2] * len(NAMES)
     await until(lambda: len(ears.messages) == 2 * len(NAMES), "all is heard")
     for name in NAMES:
@@ -190,7 +190,11 @@ class Redirections(Topology):
     def __init__(self) -> None:
         self.targets: list[str] = []
 
-    async def moved(self, refusal: str, place: Place) -> Place:
+    def owner(self, slot: int) -> Place | None:
+        return ("a", 1)
+
+    async def redirect(self, refusal: str, place: Place) -> Place:
+        assert place == ("a", 1)
         self.targets.append(refusal)
         return ("b", 2)
 
@@ -198,7 +202,7 @@ class Redirections(Topology):
 async def test_re3_the_first_refused_command_decides_and_none_is_overtaken() -> None:
     topology = Redirections()
     engine = Engine(topology)
-    slots = [1, 1, 2, 2, 3, 3, 4]
+    sent = {1: [0, 1], 2: [2, 3], 3: [4, 5], 4: [6], 5: [7, 8]}
     replies: list[object] = [
         ResponseError("ASK 1 b:2"),
         ResponseError("TRYAGAIN later"),
@@ -207,9 +211,11 @@ async def test_re3_the_first_refused_command_decides_and_none_is_overtaken() -> 
         ResponseError("TRYAGAIN later"),
         JournalUnavailableError("lost"),  # a later one may have got through
         ResponseError("MOVED 4 c:3"),
+        6,
+        ResponseError("TRYAGAIN later"),  # nothing of the slot is behind it
     ]
-    again, elsewhere = await engine._refused(("a", 1), range(7), slots, replies)
-    assert again == [0, 1, 6]
+    again, elsewhere = await engine._refused(sent, {}, replies)
+    assert again == {1: [0, 1], 4: [6], 5: [8]}
     assert elsewhere == {1: ("b", 2)}
     assert topology.targets == ["ASK 1 b:2", "MOVED 4 c:3"]
 
@@ -237,6 +243,21 @@ async def test_a_cluster_that_cannot_be_found(ears: Ears) -> None:
         async with open_engine(f"redis+cluster://{single.place}", timeout_s=0.3) as engine:
             [error] = await engine.run([Command("{a}", ("GET", "{a}"))])
             assert isinstance(error, JournalUnavailableError)
+
+
+async def test_re5_a_cluster_that_is_made_later_is_found() -> None:
+    """Its nodes run, as they do when everything is started together, but none of them has a slot yet."""
+    options = {"cluster_enabled": "yes", "cluster_port": fresh_port(), "cluster_require_full_coverage": "no"}
+    with RedisServer(**options) as node:
+        async with open_engine(f"redis+cluster://{node.place}", timeout_s=0.3) as engine:
+            [error] = await engine.run([Command("{a}", ("GET", "{a}"))])
+            assert isinstance(error, JournalUnavailableError)
+            node.command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            began_s = asyncio.get_running_loop().time()
+            replies: list[object] = []
+            while replies != [None]:
+                assert asyncio.get_running_loop().time() < began_s + 10
+                replies = await engine.run([Command("{a}", ("GET", "{a}"))])
 
 
 async def test_re5_e5_a_master_that_fails_is_replaced_by_its_replica(

@@ -176,13 +176,16 @@ async def test_rx4_what_was_not_sent_does_not_stay(server: RedisServer, engine: 
     """Neither in memory, when a large append is tried again and again, nor until Redis goes on."""
     assert await engine.run([run("PING")], lane=Lane.APPEND) == [b"PONG"]
     server.pause()
-    writers = []
-    for _ in range(3):
-        replies = await engine.run([run("APPEND", "k", b"x" * 30_000_000)], lane=Lane.APPEND)
-        assert unavailable(replies, 1)
-        (one,) = engine._servers.values()
-        writers.append(one._links[Lane.APPEND][0]._writer)
-    assert sum(writer.transport.get_write_buffer_size() for writer in writers if writer is not None) == 0
+    (pool,) = engine._pools.values()
+    appending = asyncio.create_task(engine.run([run("APPEND", "k", b"x" * 30_000_000)], lane=Lane.APPEND))
+    await until(lambda: pool._in_use_connections, "it is sent")
+    [connection] = pool._in_use_connections
+    transport = connection._writer.transport
+    assert transport.get_write_buffer_size() > 10_000_000
+    assert unavailable(await appending, 1)
+    await until(lambda: transport.get_write_buffer_size() == 0, "what was not sent is gone")
+    for _ in range(2):
+        assert unavailable(await engine.run([run("APPEND", "k", b"x" * 30_000_000)], lane=Lane.APPEND), 1)
     server.resume()
     assert await engine.run([run("STRLEN", "k")]) == [0]
 
@@ -307,8 +310,9 @@ async def test_re1_a_read_that_takes_long_holds_up_no_append(server: RedisServer
 async def test_tcp_keeps_an_idle_connection_alive(server: RedisServer, engine: Engine) -> None:
     """A firewall forgets one otherwise, without a word: the next call would wait for its deadline."""
     assert await engine.run([run("PING")]) == [b"PONG"]
-    (one,) = engine._servers.values()
-    [sock] = [link._writer.get_extra_info("socket") for link in one._links[Lane.READ] if link._writer is not None]
+    (pool,) = engine._pools.values()
+    [connection] = pool._available_connections
+    sock = connection._writer.get_extra_info("socket")
     assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
     assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= 60
 

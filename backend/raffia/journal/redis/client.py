@@ -25,18 +25,21 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import suppress
 from itertools import takewhile
 from types import TracebackType
 from typing import Self
 
-from redis.exceptions import RedisClusterException, RedisError, ResponseError
+from redis.asyncio.connection import BlockingConnectionPool
+from redis.exceptions import RedisClusterException, RedisError
 
 from raffia.errors import JournalUnavailableError
+from raffia.journal.redis import pipeline
 from raffia.journal.redis.address import read_url
-from raffia.journal.redis.engine import Argument, Command, Lane, Listener, Reply, Script
-from raffia.journal.redis.link import Link, code_of
+from raffia.journal.redis.engine import Argument, Command, Lane, Listener, Reply
+from raffia.journal.redis.pipeline import code_of
+from raffia.journal.redis.scripts import Script
 from raffia.journal.redis.setup_check import QUESTIONS, judge
 from raffia.journal.redis.subscriber import Subscriber, end
 from raffia.journal.redis.topology import Cluster, Place, Primary, Topology
@@ -49,42 +52,9 @@ READ_PAUSE_S = 0.2
 TRY_AGAIN_S = 0.05
 ROUNDS = 16
 CONNECTIONS = {Lane.APPEND: 1, Lane.READ: 4}
-REFUSED = ("MOVED", "ASK", "TRYAGAIN")
-NOT_NOW = frozenset(
-    {"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOAUTH", "NOREPLICAS", "OOM", "READONLY", *REFUSED}
-)
-
-
-class Server:
-    """The connections to one server, for commands (RE1)."""
-
-    def __init__(self, topology: Topology, place: Place) -> None:
-        self._links = {lane: [topology.link(place) for _ in range(count)] for lane, count in CONNECTIONS.items()}
-        self._free: dict[Lane, asyncio.LifoQueue[Link]] = {lane: asyncio.LifoQueue() for lane in CONNECTIONS}
-        for lane, links in self._links.items():
-            for link in links:
-                self._free[lane].put_nowait(link)
-
-    async def run(
-        self, commands: Sequence[Command], lane: Lane, deadline_s: float, *, asking: bool = False
-    ) -> list[Reply]:
-        """Run commands in one round trip; raises nothing except cancellation."""
-        free = self._free[lane]
-        try:
-            async with asyncio.timeout_at(deadline_s if free.empty() else None):
-                link = await free.get()
-        except TimeoutError:
-            return [JournalUnavailableError("Redis: no connection became free in time") for _ in commands]
-        try:
-            return await link.run(commands, deadline_s, asking=asking)
-        finally:
-            free.put_nowait(link)
-
-    async def close(self) -> None:
-        """Close all connections; the next calls open new ones."""
-        for links in self._links.values():
-            for link in links:
-                await link.close()
+REFUSED = frozenset({"MOVED", "ASK", "TRYAGAIN"})
+STALE = frozenset({"CLUSTERDOWN", "MOVED", "READONLY"})
+NOT_NOW = REFUSED | STALE | {"BUSY", "LOADING", "MASTERDOWN", "MISCONF", "NOAUTH", "NOREPLICAS", "OOM"}
 
 
 class Engine:
@@ -99,9 +69,9 @@ class Engine:
         self._topology, self._timeout_s = topology, timeout_s
         self._end_by_s = math.inf
         self._listener: Listener | None = None
-        self._servers: dict[Place, Server] = {}
+        self._pools: dict[tuple[Place, Lane], BlockingConnectionPool] = {}
         self._silent: set[Place] = set()  # did not answer last time (RE4)
-        self._homeless: set[str] = set()  # channels that no known server serves
+        self._channels: dict[str, Place | None] = {}  # where each is subscribed; None if no known server serves it
         self._subscribers: dict[Place, Subscriber] = {}
         self._problem = ""  # of the last reading of the topology
         self._is_stale, self._was_read = asyncio.Event(), asyncio.Event()
@@ -127,12 +97,9 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await end(self._reader)
-        while self._subscribers:
-            await self._subscribers.popitem()[1].close()
-        while self._servers:
-            await self._servers.popitem()[1].close()
+        self._channels.clear()
+        await self._drop(set())
         await self._topology.close()
-        self._homeless.clear()
         self._end_by_s = math.inf
 
     def hurry(self) -> None:
@@ -150,10 +117,10 @@ class Engine:
         if not commands:
             return []
         replies = await self._run(commands, lane, self._deadline_s())
-        for i, reply in enumerate(replies):
-            if type(reply) is ResponseError and code_of(reply) in NOT_NOW:
-                replies[i] = JournalUnavailableError(f"Redis takes no command now: {reply}")
-        return replies
+        return [
+            JournalUnavailableError(f"Redis takes no command now: {reply}") if code_of(reply) in NOT_NOW else reply
+            for reply in replies
+        ]
 
     async def run_script(
         self, script: Script, keys: Sequence[str], args: Sequence[Argument], *, lane: Lane = Lane.READ
@@ -180,26 +147,30 @@ class Engine:
     def subscribe(self, channel: str) -> None:
         """Subscribe to a channel (E4); a channel of a cluster carries the hash tag of its document."""
         place = self._topology.owner(self._topology.slot(channel))
-        self._homeless.discard(channel)
-        for other, subscriber in self._subscribers.items():
-            if other != place:
-                subscriber.unsubscribe(channel)
+        if self._channels.get(channel) != place:
+            self.unsubscribe(channel)
+        self._channels[channel] = place
         if place is None:
-            self._given_up(channel)
+            self._is_stale.set()
             return
         if place not in self._subscribers:
             assert self._listener is not None, "say who listens first"
+            connection = self._topology.pool(place, 1).make_connection()  # type: ignore[no-untyped-call]
             given_up = self._given_up if self.is_cluster else None
             self._subscribers[place] = Subscriber(
-                self._topology.link(place), self._listener, self._timeout_s, self._is_stale.set, given_up
+                connection, self._listener, self._timeout_s, self._is_stale.set, given_up
             )
         self._subscribers[place].subscribe(channel)
 
     def unsubscribe(self, channel: str) -> None:
         """Unsubscribe from a channel."""
-        self._homeless.discard(channel)
-        for subscriber in self._subscribers.values():
-            subscriber.unsubscribe(channel)
+        if (place := self._channels.pop(channel, None)) is not None:
+            self._subscribers[place].unsubscribe(channel)
+
+    def _given_up(self, channel: str) -> None:
+        """The server of a channel serves it no more."""
+        self._channels[channel] = None
+        self._is_stale.set()
 
     async def warnings(self) -> list[str]:
         """What is wrong with how Redis is set up, in whole sentences with what to do: persistence off, an eviction
@@ -209,7 +180,7 @@ class Engine:
         questions = [Command("", question) for question in QUESTIONS]
         found = []
         for host, port in sorted(self._topology.places):
-            replies = await self._server((host, port)).run(questions, Lane.READ, deadline_s)
+            replies = await pipeline.run(self._pool((host, port), Lane.READ), questions, deadline_s)
             found += judge(f"{host}:{port}" if port else host, replies, as_cluster=self.is_cluster)
         return found
 
@@ -217,35 +188,31 @@ class Engine:
 
     async def _run(self, commands: Sequence[Command], lane: Lane, deadline_s: float) -> list[Reply]:
         """Replies as Redis sent them, in order; raises nothing except cancellation (RE3)."""
-        topology = self._topology
+        topology, time = self._topology, asyncio.get_running_loop().time
         await self._read_by(deadline_s)
-        if not self.is_cluster:
-            return await self._ask(topology.owner(0), commands, lane, deadline_s)
-        slots = [topology.slot(command.key) for command in commands]
         replies: list[Reply] = [None] * len(commands)
-        pending: Sequence[int] = range(len(commands))
+        pending: dict[int, list[int]] = {}  # by slot, what is to be sent
+        for i, command in enumerate(commands):
+            pending.setdefault(topology.slot(command.key), []).append(i)
         asked: dict[int, Place] = {}  # slots whose commands are sent elsewhere for once
         for number in range(ROUNDS):
             groups: dict[tuple[Place | None, bool], list[int]] = {}
-            for i in pending:
-                slot = slots[i]
-                groups.setdefault((asked.get(slot) or topology.owner(slot), slot in asked), []).append(i)
+            for slot, some in pending.items():
+                groups.setdefault((asked.get(slot) or topology.owner(slot), slot in asked), []).extend(some)
             sent = [
                 self._ask(place, [commands[i] for i in some], lane, deadline_s, asking=asking)
                 for (place, asking), some in groups.items()
             ]
             answers = await asyncio.gather(*sent) if len(sent) > 1 else [await sent[0]]
-            pending, asked = [], {}
-            for ((place, _), some), answered in zip(groups.items(), answers, strict=True):
+            for some, answered in zip(groups.values(), answers, strict=True):
                 for i, reply in zip(some, answered, strict=True):
                     replies[i] = reply
-                if place is not None and any(code_of(reply) in REFUSED for reply in answered):
-                    again, elsewhere = await self._refused(place, some, slots, replies)
-                    pending += again
-                    asked |= elsewhere
-            if not pending or asyncio.get_running_loop().time() + TRY_AGAIN_S >= deadline_s:
+            if not self.is_cluster:
                 break
-            if number > 1 or any(code_of(replies[i]) == "TRYAGAIN" for i in pending):  # nodes may disagree for a while
+            pending, asked = await self._refused(pending, asked, replies)
+            if not pending or time() + TRY_AGAIN_S >= deadline_s:
+                break
+            if number:  # nodes may disagree for a while
                 await asyncio.sleep(TRY_AGAIN_S)
         return replies
 
@@ -255,58 +222,54 @@ class Engine:
         """Send commands to one server, and note whether it answers (RE4, RE5)."""
         if place is None:
             self._is_stale.set()
-            return [
-                JournalUnavailableError(f"Redis: no known server takes this key; {self._problem}") for _ in commands
-            ]
+            why = f"Redis: no known server takes this key; {self._problem}"
+            return [JournalUnavailableError(why) for _ in commands]
         if self.is_cluster and place in self._silent:
             deadline_s = min(deadline_s, asyncio.get_running_loop().time() + self._timeout_s / 4)
-        replies = await self._server(place).run(commands, lane, deadline_s, asking=asking)
+        replies = await pipeline.run(self._pool(place, lane), commands, deadline_s, asking=asking)
+        codes = {code_of(reply) for reply in replies}
+        if "READONLY" in codes:  # it may be a replica now: whoever connects again is told (RS1)
+            for each in Lane:
+                await self._pool(place, each).disconnect()
         self._silent.discard(place)
-        for error in [reply for reply in replies if isinstance(reply, Exception)]:
-            if isinstance(error, JournalUnavailableError):
-                self._silent.add(place)
-                self._is_stale.set()
-            elif code_of(error) in ("CLUSTERDOWN", "READONLY"):
-                self._is_stale.set()
-                if code_of(error) == "READONLY":  # it may be a replica now: whoever connects again is told (RS1)
-                    await self._server(place).close()
+        if any(isinstance(reply, JournalUnavailableError) for reply in replies):
+            self._silent.add(place)
+        if place in self._silent or codes & STALE:
+            self._is_stale.set()
         return replies
 
     async def _refused(
-        self, place: Place, some: Sequence[int], slots: Sequence[int], replies: Sequence[Reply]
-    ) -> tuple[list[int], dict[int, Place]]:
-        """The commands to resend, in order, and the slots for which they go to another server (RE3)."""
-        again: list[int] = []
+        self, sent: dict[int, list[int]], asked: dict[int, Place], replies: Sequence[Reply]
+    ) -> tuple[dict[int, list[int]], dict[int, Place]]:
+        """By slot, the commands to resend, and the servers that are asked for once (RE3)."""
+        again: dict[int, list[int]] = {}
         elsewhere: dict[int, Place] = {}
-        for slot in {slots[i] for i in some}:
-            last = reversed([i for i in some if slots[i] == slot])
-            refused = list(takewhile(lambda i: code_of(replies[i]) in REFUSED, last))
+        for slot, some in sent.items():
+            refused = list(takewhile(lambda i: code_of(replies[i]) in REFUSED, reversed(some)))[::-1]
             if not refused:
                 continue
-            again += refused
-            first = replies[refused[-1]]  # decides for all of the slot
-            if code_of(first) == "TRYAGAIN":
-                continue
-            target = await self._topology.moved(str(first), place)
-            if code_of(first) == "ASK":
-                elsewhere[slot] = target
-            else:
-                self._is_stale.set()
-        return sorted(again), elsewhere
+            again[slot] = refused
+            first = str(replies[refused[0]])  # decides for all of the slot
+            place = asked.get(slot) or self._topology.owner(slot)
+            if place is not None and not first.startswith("TRYAGAIN"):
+                target = await self._topology.redirect(first, place)
+                if first.startswith("ASK"):
+                    elsewhere[slot] = target
+        return again, elsewhere
 
-    def _server(self, place: Place) -> Server:
-        if place not in self._servers:
-            self._servers[place] = Server(self._topology, place)
-        return self._servers[place]
+    def _pool(self, place: Place, lane: Lane) -> BlockingConnectionPool:
+        if (place, lane) not in self._pools:
+            self._pools[place, lane] = self._topology.pool(place, CONNECTIONS[lane])
+        return self._pools[place, lane]
 
     # -- the topology
 
     async def _read_by(self, deadline_s: float) -> None:
-        """Wait until the topology is known."""
-        if self._topology.is_known:
+        """Wait until the topology is known; if it is not by then, the caller sees that it knows no server."""
+        if self._topology.places:
             return
         self._is_stale.set()
-        with suppress(TimeoutError):  # the caller sees that it knows no server
+        with suppress(TimeoutError):
             async with asyncio.timeout_at(deadline_s):
                 await self._was_read.wait()
 
@@ -317,14 +280,13 @@ class Engine:
             try:
                 await self._topology.read(next(iter(self._silent), None))
                 self._problem = ""
+                self._was_read.set()
             except (RedisError, RedisClusterException, OSError) as error:
                 self._problem = str(error)
                 log.debug("nobody says which Redis server to use", why=self._problem)
             await self._settle()
-            self._was_read.set()
-            self._was_read = asyncio.Event()
             await asyncio.sleep(READ_PAUSE_S)
-            if not self._problem and not self._homeless:
+            if not self._problem and None not in self._channels.values():
                 with suppress(TimeoutError):
                     async with asyncio.timeout(read_s * random.uniform(0.8, 1.2)):  # noqa: S311 - spreads load
                         await self._is_stale.wait()
@@ -332,27 +294,23 @@ class Engine:
     async def _settle(self) -> None:
         """Move channels to their owners (RE6), and drop servers without channels and servers that have left."""
         topology = self._topology
-        strays = [
-            channel
-            for place, subscriber in self._subscribers.items()
-            for channel in subscriber.wanted.values()
-            if topology.owner(topology.slot(channel)) not in (None, place)
-        ]
-        for channel in (*self._homeless, *strays):
-            self.subscribe(channel)
-        if strays and self._listener is not None:
+        owners = {channel: topology.owner(topology.slot(channel)) for channel in self._channels}
+        moved = {channel for channel, owner in owners.items() if owner not in (None, self._channels[channel])}
+        if any(self._channels[channel] is not None for channel in moved) and self._listener is not None:
             self._listener.disconnected()
-        for place, subscriber in list(self._subscribers.items()):
-            if not subscriber.wanted:
-                await self._subscribers.pop(place).close()
-        for place in self._servers.keys() - topology.places:
-            self._silent.discard(place)
-            await self._servers.pop(place).close()
+        for channel in moved:
+            self.subscribe(channel)
+        await self._drop(topology.places)
 
-    def _given_up(self, channel: str) -> None:
-        """A channel has no known server."""
-        self._homeless.add(channel)
-        self._is_stale.set()
+    async def _drop(self, places: Set[Place]) -> None:
+        """Close what no channel needs, and connections to other servers than these."""
+        for place in list(self._subscribers):
+            if place not in self._channels.values():
+                await self._subscribers.pop(place).close()
+        for place, lane in list(self._pools):
+            if place not in places:
+                self._silent.discard(place)
+                await self._pools.pop((place, lane)).disconnect()
 
 
 def open_engine(url: str, *, timeout_s: float = TIMEOUT_S) -> Engine:
