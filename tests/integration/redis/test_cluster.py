@@ -12,10 +12,11 @@ from tests.support.hearing import Ears, until
 from tests.support.redis import RedisCluster, RedisServer, fresh_port
 
 from raffia.errors import JournalUnavailableError
+from raffia.journal.redis.address import read_url
 from raffia.journal.redis.client import Engine, open_engine
 from raffia.journal.redis.engine import Command, Lane
 from raffia.journal.redis.scripts import make_script
-from raffia.journal.redis.topology import Place, Topology
+from raffia.journal.redis.topology import Cluster, Route, Topology
 
 TIMEOUT_S = 1.2
 
@@ -185,18 +186,14 @@ async def test_e2_order_is_kept_while_slots_move_to_and_fro(cluster: RedisCluste
 
 
 class Redirections(Topology):
-    """Says where a redirection leads, and that `{x}`, `{y}` ... have slots of their own."""
+    """Says where a redirection leads."""
 
     def __init__(self) -> None:
-        self.targets: list[str] = []
+        self.targets: list[tuple[int, str]] = []
 
-    def owner(self, slot: int) -> Place | None:
-        return ("a", 1)
-
-    async def redirect(self, refusal: str, place: Place) -> Place:
-        assert place == ("a", 1)
-        self.targets.append(refusal)
-        return ("b", 2)
+    async def redirect(self, refusal: str, slot: int) -> Route:
+        self.targets.append((slot, refusal))
+        return ("b", slot), False
 
 
 async def test_re3_the_first_refused_command_decides_and_none_is_overtaken() -> None:
@@ -214,10 +211,23 @@ async def test_re3_the_first_refused_command_decides_and_none_is_overtaken() -> 
         6,
         ResponseError("TRYAGAIN later"),  # nothing of the slot is behind it
     ]
-    again, elsewhere = await engine._refused(sent, {}, replies)
+    again, routes = await engine._refused(sent, replies)
     assert again == {1: [0, 1], 4: [6], 5: [8]}
-    assert elsewhere == {1: ("b", 2)}
-    assert topology.targets == ["ASK 1 b:2", "MOVED 4 c:3"]
+    assert routes == {slot: (("b", slot), False) for slot in (1, 4, 5)}
+    assert topology.targets == [(1, "ASK 1 b:2"), (4, "MOVED 4 c:3"), (5, "TRYAGAIN later")]
+
+
+async def test_re3_where_refused_commands_go(cluster: RedisCluster) -> None:
+    """An ASK leads elsewhere for once, a MOVED from now on; an empty host means the node that was asked."""
+    topology = Cluster(read_url(cluster.url))
+    await topology.read()
+    before = topology.owner(1)
+    assert await topology.redirect("TRYAGAIN later", 1) == (before, False)
+    assert await topology.redirect("ASK 1 10.0.0.1:7", 1) == (("10.0.0.1", 7), True)
+    assert topology.owner(1) == before
+    assert await topology.redirect("MOVED 1 :7", 1) == (("127.0.0.1", 7), False)
+    assert topology.owner(1) == ("127.0.0.1", 7)
+    await topology.close()
 
 
 async def test_rx5_scripts_on_nodes_that_do_not_know_them(cluster: RedisCluster, engine: Engine) -> None:

@@ -17,7 +17,7 @@ from tests.support.server import free_port
 from raffia.errors import JournalUnavailableError
 from raffia.journal.redis.client import Engine, open_engine
 from raffia.journal.redis.engine import Command, Lane, Reply
-from raffia.journal.redis.scripts import make_script
+from raffia.journal.redis.scripts import Script, make_script
 
 TIMEOUT_S = 0.4
 ADD = make_script("add", "return redis.call('INCRBY', KEYS[1], ARGV[1])")
@@ -60,6 +60,11 @@ def clients(server: RedisServer) -> list[str]:
     return [line for line in server.command("CLIENT", "LIST").decode().splitlines() if "name=raffia" in line]
 
 
+async def script(engine: Engine, what: Script, args: list[int]) -> Reply:
+    (reply,) = await engine.run_scripts([(what, ["k"], args)])
+    return reply
+
+
 # -- E1
 
 
@@ -82,7 +87,7 @@ async def test_e1_a_redis_that_is_away_is_an_error_in_every_place(server: RedisS
     [error] = await engine.run([run("PING")], lane=Lane.APPEND)
     assert server.place in str(error)
     assert "Connection refused" in str(error) or "Connect call failed" in str(error)
-    reply = await engine.run_script(ADD, ["k"], [1])
+    reply = await script(engine, ADD, [1])
     assert isinstance(reply, JournalUnavailableError)
     server.start()
     assert await engine.run([run("PING")]) == [b"PONG"]
@@ -113,7 +118,7 @@ async def test_re2_what_redis_does_not_take_now_is_unavailable(server: RedisServ
     server.command("CONFIG", "SET", "maxmemory", 1)
     try:
         [error] = await engine.run([run("SET", "k", "1")])
-        script_error = await engine.run_script(ADD, ["k"], [1])
+        script_error = await script(engine, ADD, [1])
     finally:
         server.command("CONFIG", "SET", "maxmemory", 0)
     for refused in (error, script_error):
@@ -122,13 +127,13 @@ async def test_re2_what_redis_does_not_take_now_is_unavailable(server: RedisServ
     with RedisServer(replicaof=f"127.0.0.1 {server.port}") as replica:
         async with open_engine(replica.url, timeout_s=TIMEOUT_S) as other:
             assert "READONLY" in str((await other.run([run("SET", "k", "1")]))[0])
-            assert isinstance(await other.run_script(ADD, ["k"], [1]), JournalUnavailableError)
+            assert isinstance(await script(other, ADD, [1]), JournalUnavailableError)
     assert server.command("GET", "k") is None
 
 
 async def test_re2_a_script_s_own_error_keeps_its_code(engine: Engine) -> None:
-    script = make_script("refuse", "return redis.error_reply('BEHIND the log is shorter')")
-    error = await engine.run_script(script, ["k"], [])
+    refuse = make_script("refuse", "return redis.error_reply('BEHIND the log is shorter')")
+    error = await script(engine, refuse, [])
     assert isinstance(error, ResponseError)
     assert str(error) == "BEHIND the log is shorter"
 
@@ -321,7 +326,7 @@ async def test_tcp_keeps_an_idle_connection_alive(server: RedisServer, engine: E
 
 
 async def test_rx5_scripts_are_loaded_and_run_in_order(server: RedisServer, engine: Engine) -> None:
-    assert await engine.run_script(ADD, ["k"], [5]) == 5
+    assert await script(engine, ADD, [5]) == 5
     assert server.command("SCRIPT", "FLUSH") == b"OK"
     calls = [(PUSH, ["l"], [number]) for number in range(20)]
     assert await engine.run_scripts([*calls, (ADD, ["k"], [1])]) == [*range(1, 21), 6]
@@ -331,11 +336,11 @@ async def test_rx5_scripts_are_loaded_and_run_in_order(server: RedisServer, engi
     server.kill()
     server.start()
     await engine.run([run("PING")])
-    assert await engine.run_script(ADD, ["k"], [1]) == 7
+    assert await script(engine, ADD, [1]) == 7
 
 
 async def test_rx5_a_script_that_cannot_be_compiled_is_an_error(engine: Engine) -> None:
-    error = await engine.run_script(make_script("bad", "this is no Lua"), ["k"], [])
+    error = await script(engine, make_script("bad", "this is no Lua"), [])
     assert isinstance(error, ResponseError)
     assert "compiling script" in str(error)
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
+from redis.backoff import ConstantBackoff
 from tests.support.freezing import FreezingProxy
 from tests.support.hearing import Ears, until
 from tests.support.journals import Reader
@@ -26,7 +27,7 @@ TIMEOUT_S = 0.5
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hundred losses one after the other would take a second each."""
-    monkeypatch.setattr(subscriber, "PAUSE_MOST_S", 0.05)
+    monkeypatch.setattr(subscriber, "PAUSE", ConstantBackoff(0.05))
 
 
 @pytest.fixture

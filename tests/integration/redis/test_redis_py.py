@@ -67,7 +67,6 @@ def test_the_interfaces_that_are_used() -> None:
     assert {"timeout", "disconnect_on_error"} <= parameters(AbstractConnection.read_response)
     assert "nowait" in parameters(AbstractConnection.disconnect)
     assert {"startup_nodes", "require_full_coverage", "connection_kwargs"} <= parameters(NodesManager.__init__)
-    assert "last_failed_node_name" in parameters(NodesManager.initialize)
     assert {"e"} <= parameters(NodesManager.move_slot)
     assert {"sentinels", "sentinel_kwargs"} <= parameters(Sentinel.__init__)
     assert "service_name" in parameters(Sentinel.discover_master)

@@ -7,7 +7,7 @@ from typing import Any
 
 from raffia.errors import JournalUnavailableError
 from raffia.journal.redis.client import Engine
-from raffia.journal.redis.engine import Argument, Command, Lane, Reply
+from raffia.journal.redis.engine import Argument, Command, Reply
 from raffia.journal.redis.keys import FORMAT, Keys
 from raffia.journal.redis.replies import all_checked, checked, parts, status, too_new
 from raffia.journal.redis.scripts import load_script
@@ -89,7 +89,8 @@ class Base:
 
     async def script(self, name: str, keys: Sequence[str], args: Sequence[Argument]) -> Reply:
         """Run a script; raise its error."""
-        return checked(await self.engine.run_script(load_script(name), keys, args, lane=Lane.READ))
+        (reply,) = await self.engine.run_scripts([(load_script(name), keys, args)])
+        return checked(reply)
 
     async def ask(
         self, name: str, document: DocumentId, keys: Sequence[str], args: Sequence[Argument] = ()

@@ -42,7 +42,7 @@ from raffia.journal.redis.pipeline import code_of
 from raffia.journal.redis.scripts import Script
 from raffia.journal.redis.setup_check import QUESTIONS, judge
 from raffia.journal.redis.subscriber import Subscriber, end
-from raffia.journal.redis.topology import Cluster, Place, Primary, Topology
+from raffia.journal.redis.topology import Cluster, Place, Primary, Route, Topology
 from raffia.runtime.logs import get_logger
 
 log = get_logger("raffia.journal.redis")
@@ -122,12 +122,6 @@ class Engine:
             for reply in replies
         ]
 
-    async def run_script(
-        self, script: Script, keys: Sequence[str], args: Sequence[Argument], *, lane: Lane = Lane.READ
-    ) -> Reply:
-        """Run one script, loading it on servers that do not know it; returns the reply or the error (E1)."""
-        return (await self.run_scripts([(script, keys, args)], lane=lane))[0]
-
     async def run_scripts(
         self, calls: Sequence[tuple[Script, Sequence[str], Sequence[Argument]]], *, lane: Lane = Lane.READ
     ) -> list[Reply]:
@@ -191,33 +185,30 @@ class Engine:
         topology, time = self._topology, asyncio.get_running_loop().time
         await self._read_by(deadline_s)
         replies: list[Reply] = [None] * len(commands)
-        pending: dict[int, list[int]] = {}  # by slot, what is to be sent
+
+        async def send(route: Route, some: list[int]) -> None:
+            answers = await self._ask(*route, [commands[i] for i in some], lane, deadline_s)
+            for i, reply in zip(some, answers, strict=True):
+                replies[i] = reply
+
+        pending: dict[int, list[int]] = {}  # the commands of each slot
         for i, command in enumerate(commands):
             pending.setdefault(topology.slot(command.key), []).append(i)
-        asked: dict[int, Place] = {}  # slots whose commands are sent elsewhere for once
+        routes = {slot: (topology.owner(slot), False) for slot in pending}
         for number in range(ROUNDS):
-            groups: dict[tuple[Place | None, bool], list[int]] = {}
+            groups: dict[Route, list[int]] = {}
             for slot, some in pending.items():
-                groups.setdefault((asked.get(slot) or topology.owner(slot), slot in asked), []).extend(some)
-            sent = [
-                self._ask(place, [commands[i] for i in some], lane, deadline_s, asking=asking)
-                for (place, asking), some in groups.items()
-            ]
-            answers = await asyncio.gather(*sent) if len(sent) > 1 else [await sent[0]]
-            for some, answered in zip(groups.values(), answers, strict=True):
-                for i, reply in zip(some, answered, strict=True):
-                    replies[i] = reply
-            if not self.is_cluster:
-                break
-            pending, asked = await self._refused(pending, asked, replies)
-            if not pending or time() + TRY_AGAIN_S >= deadline_s:
+                groups.setdefault(routes[slot], []).extend(some)
+            await asyncio.gather(*[send(route, some) for route, some in groups.items()])
+            pending, routes = await self._refused(pending, replies)
+            if not pending or not self.is_cluster or time() + TRY_AGAIN_S >= deadline_s:
                 break
             if number:  # nodes may disagree for a while
                 await asyncio.sleep(TRY_AGAIN_S)
         return replies
 
     async def _ask(
-        self, place: Place | None, commands: Sequence[Command], lane: Lane, deadline_s: float, *, asking: bool = False
+        self, place: Place | None, asking: bool, commands: Sequence[Command], lane: Lane, deadline_s: float
     ) -> list[Reply]:
         """Send commands to one server, and note whether it answers (RE4, RE5)."""
         if place is None:
@@ -239,23 +230,17 @@ class Engine:
         return replies
 
     async def _refused(
-        self, sent: dict[int, list[int]], asked: dict[int, Place], replies: Sequence[Reply]
-    ) -> tuple[dict[int, list[int]], dict[int, Place]]:
-        """By slot, the commands to resend, and the servers that are asked for once (RE3)."""
+        self, sent: dict[int, list[int]], replies: Sequence[Reply]
+    ) -> tuple[dict[int, list[int]], dict[int, Route]]:
+        """By slot, the commands to resend, and where to (RE3)."""
         again: dict[int, list[int]] = {}
-        elsewhere: dict[int, Place] = {}
+        routes: dict[int, Route] = {}
         for slot, some in sent.items():
             refused = list(takewhile(lambda i: code_of(replies[i]) in REFUSED, reversed(some)))[::-1]
-            if not refused:
-                continue
-            again[slot] = refused
-            first = str(replies[refused[0]])  # decides for all of the slot
-            place = asked.get(slot) or self._topology.owner(slot)
-            if place is not None and not first.startswith("TRYAGAIN"):
-                target = await self._topology.redirect(first, place)
-                if first.startswith("ASK"):
-                    elsewhere[slot] = target
-        return again, elsewhere
+            if refused:
+                again[slot] = refused
+                routes[slot] = await self._topology.redirect(str(replies[refused[0]]), slot)  # the first decides
+        return again, routes
 
     def _pool(self, place: Place, lane: Lane) -> BlockingConnectionPool:
         if (place, lane) not in self._pools:
@@ -278,7 +263,7 @@ class Engine:
         while True:
             self._is_stale.clear()
             try:
-                await self._topology.read(next(iter(self._silent), None))
+                await self._topology.read()
                 self._problem = ""
                 self._was_read.set()
             except (RedisError, RedisClusterException, OSError) as error:

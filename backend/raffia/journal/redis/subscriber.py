@@ -19,12 +19,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-import random
 from collections import deque
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 from redis.asyncio.connection import AbstractConnection
+from redis.backoff import EqualJitterBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from raffia.journal.redis.engine import Listener
@@ -34,16 +34,11 @@ from raffia.runtime.logs import get_logger
 log = get_logger("raffia.journal.redis")
 
 PING_S, TICK_S = 1.0, 0.2
-PAUSE_FIRST_S, PAUSE_MOST_S = 0.05, 1.0
+PAUSE_MOST_S = 1.0
+PAUSE = EqualJitterBackoff(PAUSE_MOST_S, base=0.05)
 STEADY_S = 5.0  # a connection that stood for so long starts with the shortest pause again
 END_S = 0.05
 CHANNELS_PER_COMMAND = 500
-
-
-def pause_s(attempt: int) -> float:
-    """How long to wait before attempt number `attempt`, counted from 0 (RSU4)."""
-    longest_s = min(PAUSE_MOST_S, PAUSE_FIRST_S * (1 << min(attempt, 10)))
-    return longest_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
 
 
 async def end(task: asyncio.Task[Any] | None) -> None:
@@ -143,8 +138,8 @@ class Subscriber:
                 self._listener.disconnected()
                 attempt = 0 if loop.time() - began_s >= STEADY_S else attempt
             self._on_lost()
-            await asyncio.sleep(pause_s(attempt))
-            attempt += 1
+            await asyncio.sleep(PAUSE.compute(attempt))
+            attempt = min(attempt + 1, 10)  # redis-py's powers of two overflow
 
     def _watch(self, heard: int, silent: int) -> None:
         """Once a tick: ping a connection that is silent, and abort it if that does not help (RSU3)."""

@@ -33,6 +33,8 @@ ASKING: dict[str, Any] = {
 }
 Place = tuple[str, int]
 """Host and port; the path of a socket and 0."""
+Route = tuple[Place | None, bool]
+"""Where commands go, if that is known, and whether with ASKING, since their slot is on its way there."""
 
 
 async def greet_primary(connection: AbstractConnection) -> None:
@@ -76,12 +78,12 @@ class Topology:
         """The server that owns a slot."""
         return next(iter(self.places), None)
 
-    async def read(self, silent: Place | None) -> None:
-        """Read the topology again; raises what redis-py raises. `silent` has not answered lately and is asked last."""
+    async def read(self) -> None:
+        """Read the topology again; raises what redis-py raises."""
 
-    async def redirect(self, refusal: str, place: Place) -> Place:
-        """The server that a MOVED (which is noted) or an ASK of `place` names."""
-        raise NotImplementedError
+    async def redirect(self, refusal: str, slot: int) -> Route:
+        """Where commands of a slot go that were refused with TRYAGAIN, MOVED (which is noted) or ASK."""
+        return self.owner(slot), False
 
     async def close(self) -> None:
         """Close its own connections."""
@@ -100,7 +102,7 @@ class Primary(Topology):
         options |= {"ssl": address.options["connection_class"] is SSLConnection, **address.sentinel_options}
         self._sentinel = Sentinel(address.places, sentinel_kwargs=options)  # type: ignore[no-untyped-call]
 
-    async def read(self, silent: Place | None) -> None:
+    async def read(self) -> None:
         """Ask the sentinels."""
         place = await self._sentinel.discover_master(self._name)
         if place not in self.places:
@@ -134,23 +136,26 @@ class Cluster(Topology):
         nodes = self._nodes.slots_cache.get(slot)
         return (nodes[0].host, int(nodes[0].port)) if nodes else None
 
-    async def read(self, silent: Place | None) -> None:
+    async def read(self) -> None:
         """Ask one node after the other, including those of the URL, until one answers."""
         self._nodes.startup_nodes |= self._seeds
         try:
-            await self._nodes.initialize(last_failed_node_name=f"{silent[0]}:{silent[1]}" if silent else None)
+            await self._nodes.initialize()
         except IndexError:  # of redis-py, which looks for a primary in an empty map
             raise RedisClusterException("no node of the cluster has a slot") from None
         self.places = {(node.host, int(node.port)) for node in self._nodes.get_nodes_by_server_type(PRIMARY)}
 
-    async def redirect(self, refusal: str, place: Place) -> Place:
-        """The server that a MOVED or an ASK names; an empty host means the node that was asked."""
+    async def redirect(self, refusal: str, slot: int) -> Route:
+        """Where refused commands go; an empty host means the node that was asked."""
         code, _, target = refusal.partition(" ")
+        if code == "TRYAGAIN":
+            return self.owner(slot), False
         error = AskError(target)
-        error.host = error.host or place[0]
-        if code == "MOVED" and error.slot_id in self._nodes.slots_cache:
+        if not error.host and (asked := self.owner(slot)):
+            error.host = asked[0]
+        if code == "MOVED" and slot in self._nodes.slots_cache:
             await self._nodes.move_slot(error)
-        return error.host, error.port
+        return (error.host, error.port), code == "ASK"
 
     async def close(self) -> None:
         """Close its own connections."""
