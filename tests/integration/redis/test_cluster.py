@@ -54,7 +54,7 @@ def ears() -> Ears:
 async def engine(cluster: RedisCluster, ears: Ears) -> AsyncIterator[Engine]:
     async with open_engine(cluster.url, timeout_s=TIMEOUT_S) as engine:
         assert engine.is_cluster
-        engine.listen(ears)
+        engine.listener = ears
         yield engine
     for node in cluster.nodes:
         if node.running:
@@ -244,7 +244,7 @@ async def test_one_node_of_a_cluster_is_no_redis_to_use_alone(cluster: RedisClus
 
 async def test_a_cluster_that_cannot_be_found(ears: Ears) -> None:
     async with open_engine("redis+cluster://127.0.0.1:1", timeout_s=0.3) as engine:
-        engine.listen(ears)
+        engine.listener = ears
         engine.subscribe("{a}")
         [error] = await engine.run([Command("{a}", ("GET", "{a}"))])
         assert isinstance(error, JournalUnavailableError)
@@ -315,7 +315,7 @@ async def test_re5_e5_a_master_that_fails_is_replaced_by_its_replica(
 
 async def test_the_end_leaves_nothing_behind(cluster: RedisCluster, ears: Ears) -> None:
     async with open_engine(cluster.url) as engine:
-        engine.listen(ears)
+        engine.listener = ears
         engine.subscribe("{a}")
         await ears.confirmation("{a}")
     await until(lambda: asyncio.all_tasks() == {asyncio.current_task()}, "no task is left")

@@ -74,7 +74,7 @@ async def test_e5_a_subscriber_that_alone_is_frozen_is_noticed(server: RedisServ
         FreezingProxy(server.port) as proxy,
         open_engine(f"redis://127.0.0.1:{proxy.port}", timeout_s=TIMEOUT_S) as engine,
     ):
-        engine.listen(ears)
+        engine.listener = ears
         engine.subscribe("c")
         await ears.confirmation("c")
         assert await engine.run([Command("k", ("INCR", "k"))], lane=Lane.APPEND) == [1]

@@ -40,7 +40,7 @@ async def test_re5_a_primary_that_is_killed_is_replaced(sentinels: RedisSentinel
     ears = Ears()
     url = sentinels.url.replace("redis+sentinel://", "redis+sentinel://:secret@")
     async with open_engine(url, timeout_s=2) as engine:
-        engine.listen(ears)
+        engine.listener = ears
         engine.subscribe("c")
         await ears.confirmation("c")
         assert await engine.run([SET, GET]) == [b"OK", b"v"]
@@ -69,7 +69,7 @@ async def test_rs1_re5_readonly_drops_connections_and_sentinels_are_watched(monk
             port = await stack.enter_async_context(obedient_sentinel("main", lambda: named[0].port))
             url = f"redis+sentinel://127.0.0.1:{free_port()},127.0.0.1:{port}/main"
             engine = await stack.enter_async_context(open_engine(url, timeout_s=1))
-            engine.listen(ears)
+            engine.listener = ears
             engine.subscribe("c")
             await ears.confirmation("c")
             assert await engine.run([SET]) == [b"OK"]

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from redis.backoff import NoBackoff
 from tests.support.hearing import Ears, until
 from tests.support.redis import RedisServer
 
+from raffia.journal.redis import subscriber
 from raffia.journal.redis.client import Engine, open_engine
 from raffia.journal.redis.subscriber import PAUSE, PAUSE_MOST_S, PING_S
 
@@ -38,7 +40,7 @@ def ears() -> Ears:
 @pytest.fixture
 async def engine(server: RedisServer, ears: Ears) -> AsyncIterator[Engine]:
     async with open_engine(server.url, timeout_s=TIMEOUT_S) as engine:
-        engine.listen(ears)
+        engine.listener = ears
         yield engine
 
 
@@ -128,7 +130,7 @@ async def test_e4_after_a_restart_all_is_confirmed_again(server: RedisServer, en
 async def test_e4_a_redis_that_is_away_at_first_is_found_later(server: RedisServer, ears: Ears) -> None:
     server.kill()
     async with open_engine(server.url, timeout_s=TIMEOUT_S) as engine:
-        engine.listen(ears)
+        engine.listener = ears
         engine.subscribe("c")
         server.start()
         await ears.confirmation("c")
@@ -186,9 +188,29 @@ async def test_rsu4_pauses_double_up_to_a_second_and_are_jittered() -> None:
         assert len(set(pauses)) > 100
 
 
+async def test_rsu4_a_long_absence_does_not_overflow(
+    server: RedisServer, engine: Engine, ears: Ears, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """redis-py raises two to the power of the attempts, which no float holds after a thousand."""
+    attempts: list[int] = []
+
+    class Short(NoBackoff):
+        def compute(self, failures: int) -> float:
+            attempts.append(failures)
+            return PAUSE.compute(failures) / 100
+
+    monkeypatch.setattr(subscriber, "PAUSE", Short())
+    server.kill()
+    engine.subscribe("c")
+    await until(lambda: len(attempts) > 20, "it tries again and again")
+    server.start()
+    await ears.confirmation("c")
+    assert max(attempts) == 10
+
+
 async def test_the_end_leaves_nothing_behind(server: RedisServer, ears: Ears) -> None:
     async with open_engine(server.url) as engine:
-        engine.listen(ears)
+        engine.listener = ears
         engine.subscribe("c")
         await ears.confirmation("c")
     await until(lambda: "name=raffia" not in server.command("CLIENT", "LIST").decode(), "the connection is closed")
@@ -207,7 +229,7 @@ async def test_e4_a_failure_of_its_own_does_not_end_a_subscription(server: Redis
 
     ears = Failing()
     async with open_engine(server.url, timeout_s=TIMEOUT_S) as engine:
-        engine.listen(ears)
+        engine.listener = ears
         engine.subscribe("é")
         await until(lambda: len(ears.channels) == 2, "it is confirmed again")
         assert ears.told == ["confirmed é", "disconnected", "confirmed é"]

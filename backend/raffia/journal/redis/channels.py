@@ -51,7 +51,7 @@ class Channels:
         self._held: dict[str, tuple[DocumentId, list[DocumentListener]]] = {}
         self._confirmed: set[str] = set()
         self._listeners: list[DocumentListener] = []
-        engine.listen(self)
+        engine.listener = self
 
     def add(self, listener: DocumentListener) -> None:
         """Report lost connections to a listener."""

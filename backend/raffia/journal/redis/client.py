@@ -28,7 +28,6 @@ import random
 from collections.abc import Sequence, Set
 from contextlib import suppress
 from itertools import takewhile
-from types import TracebackType
 from typing import Self
 
 from redis.asyncio.connection import BlockingConnectionPool
@@ -63,12 +62,16 @@ class Engine:
     Args:
         topology: which server serves what.
         timeout_s: longest time of a call, connecting and redirections included.
+
+    Attributes:
+        listener: hears what is published; set before the first `subscribe`.
     """
+
+    listener: Listener
 
     def __init__(self, topology: Topology, *, timeout_s: float = TIMEOUT_S) -> None:
         self._topology, self._timeout_s = topology, timeout_s
         self._end_by_s = math.inf
-        self._listener: Listener | None = None
         self._pools: dict[tuple[Place, Lane], BlockingConnectionPool] = {}
         self._silent: set[Place] = set()  # did not answer last time (RE4)
         self._channels: dict[str, Place | None] = {}  # where each is subscribed; None if no known server serves it
@@ -93,9 +96,7 @@ class Engine:
             self._reader = asyncio.get_running_loop().create_task(self._keep_reading(read_s))
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await end(self._reader)
         self._channels.clear()
         await self._drop(set())
@@ -114,76 +115,8 @@ class Engine:
 
         One call at a time on `Lane.APPEND`, by the one task that writes.
         """
-        if not commands:
-            return []
-        replies = await self._run(commands, lane, self._deadline_s())
-        return [
-            JournalUnavailableError(f"Redis takes no command now: {reply}") if code_of(reply) in NOT_NOW else reply
-            for reply in replies
-        ]
-
-    async def run_scripts(
-        self, calls: Sequence[tuple[Script, Sequence[str], Sequence[Argument]]], *, lane: Lane = Lane.READ
-    ) -> list[Reply]:
-        """Run many scripts in one round trip for each node, two where one is not known yet. Calls with the same key run
-        the same script."""
-        commands = [
-            Command(keys[0] if keys else "", ("EVALSHA", script.sha, len(keys), *keys, *args), script)
-            for script, keys, args in calls
-        ]
-        return await self.run(commands, lane=lane)
-
-    def listen(self, listener: Listener) -> None:
-        """Set the listener; once, before the first `subscribe`."""
-        assert self._listener is None, "one listener"
-        self._listener = listener
-
-    def subscribe(self, channel: str) -> None:
-        """Subscribe to a channel (E4); a channel of a cluster carries the hash tag of its document."""
-        place = self._topology.owner(self._topology.slot(channel))
-        if self._channels.get(channel) != place:
-            self.unsubscribe(channel)
-        self._channels[channel] = place
-        if place is None:
-            self._is_stale.set()
-            return
-        if place not in self._subscribers:
-            assert self._listener is not None, "say who listens first"
-            connection = self._topology.pool(place, 1).make_connection()  # type: ignore[no-untyped-call]
-            given_up = self._given_up if self.is_cluster else None
-            self._subscribers[place] = Subscriber(
-                connection, self._listener, self._timeout_s, self._is_stale.set, given_up
-            )
-        self._subscribers[place].subscribe(channel)
-
-    def unsubscribe(self, channel: str) -> None:
-        """Unsubscribe from a channel."""
-        if (place := self._channels.pop(channel, None)) is not None:
-            self._subscribers[place].unsubscribe(channel)
-
-    def _given_up(self, channel: str) -> None:
-        """The server of a channel serves it no more."""
-        self._channels[channel] = None
-        self._is_stale.set()
-
-    async def warnings(self) -> list[str]:
-        """What is wrong with how Redis is set up, in whole sentences with what to do: persistence off, an eviction
-        policy that may drop documents, a version below 7.0. Empty when all is well, or when it does not answer."""
-        deadline_s = self._deadline_s()
-        await self._read_by(deadline_s)
-        questions = [Command("", question) for question in QUESTIONS]
-        found = []
-        for host, port in sorted(self._topology.places):
-            replies = await pipeline.run(self._pool((host, port), Lane.READ), questions, deadline_s)
-            found += judge(f"{host}:{port}" if port else host, replies, as_cluster=self.is_cluster)
-        return found
-
-    # -- commands
-
-    async def _run(self, commands: Sequence[Command], lane: Lane, deadline_s: float) -> list[Reply]:
-        """Replies as Redis sent them, in order; raises nothing except cancellation (RE3)."""
         topology, time = self._topology, asyncio.get_running_loop().time
-        await self._read_by(deadline_s)
+        deadline_s = await self._begin()
         replies: list[Reply] = [None] * len(commands)
 
         async def send(route: Route, some: list[int]) -> None:
@@ -205,7 +138,61 @@ class Engine:
                 break
             if number:  # nodes may disagree for a while
                 await asyncio.sleep(TRY_AGAIN_S)
-        return replies
+        return [
+            JournalUnavailableError(f"Redis takes no command now: {reply}") if code_of(reply) in NOT_NOW else reply
+            for reply in replies
+        ]
+
+    async def run_scripts(
+        self, calls: Sequence[tuple[Script, Sequence[str], Sequence[Argument]]], *, lane: Lane = Lane.READ
+    ) -> list[Reply]:
+        """Run many scripts in one round trip for each node, two where one is not known yet. Calls with the same key run
+        the same script."""
+        commands = [
+            Command(keys[0] if keys else "", ("EVALSHA", script.sha, len(keys), *keys, *args), script)
+            for script, keys, args in calls
+        ]
+        return await self.run(commands, lane=lane)
+
+    def subscribe(self, channel: str) -> None:
+        """Subscribe to a channel (E4); a channel of a cluster carries the hash tag of its document."""
+        place = self._topology.owner(self._topology.slot(channel))
+        if self._channels.get(channel) != place:
+            self.unsubscribe(channel)
+        self._channels[channel] = place
+        if place is None:
+            self._is_stale.set()
+            return
+        if place not in self._subscribers:
+            connection = self._topology.pool(place, 1).make_connection()  # type: ignore[no-untyped-call]
+            given_up = self._given_up if self.is_cluster else None
+            self._subscribers[place] = Subscriber(
+                connection, self.listener, self._timeout_s, self._is_stale.set, given_up
+            )
+        self._subscribers[place].subscribe(channel)
+
+    def unsubscribe(self, channel: str) -> None:
+        """Unsubscribe from a channel."""
+        if (place := self._channels.pop(channel, None)) is not None:
+            self._subscribers[place].unsubscribe(channel)
+
+    def _given_up(self, channel: str) -> None:
+        """The server of a channel serves it no more."""
+        self._channels[channel] = None
+        self._is_stale.set()
+
+    async def warnings(self) -> list[str]:
+        """What is wrong with how Redis is set up, in whole sentences with what to do: persistence off, an eviction
+        policy that may drop documents, a version below 7.0. Empty when all is well, or when it does not answer."""
+        deadline_s = await self._begin()
+        questions = [Command("", question) for question in QUESTIONS]
+        found = []
+        for host, port in sorted(self._topology.places):
+            replies = await pipeline.run(self._pool((host, port), Lane.READ), questions, deadline_s)
+            found += judge(f"{host}:{port}" if port else host, replies, as_cluster=self.is_cluster)
+        return found
+
+    # -- commands
 
     async def _ask(
         self, place: Place | None, asking: bool, commands: Sequence[Command], lane: Lane, deadline_s: float
@@ -249,14 +236,15 @@ class Engine:
 
     # -- the topology
 
-    async def _read_by(self, deadline_s: float) -> None:
-        """Wait until the topology is known; if it is not by then, the caller sees that it knows no server."""
-        if self._topology.places:
-            return
-        self._is_stale.set()
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(deadline_s):
-                await self._was_read.wait()
+    async def _begin(self) -> float:
+        """Wait until the topology is known, but not longer than the deadline of a call, which is returned."""
+        deadline_s = self._deadline_s()
+        if not self._topology.places:
+            self._is_stale.set()
+            with suppress(TimeoutError):  # the caller sees that it knows no server
+                async with asyncio.timeout_at(deadline_s):
+                    await self._was_read.wait()
+        return deadline_s
 
     async def _keep_reading(self, read_s: float) -> None:
         """Read the topology whenever it may be out of date, and apply it (RE5)."""
@@ -281,8 +269,8 @@ class Engine:
         topology = self._topology
         owners = {channel: topology.owner(topology.slot(channel)) for channel in self._channels}
         moved = {channel for channel, owner in owners.items() if owner not in (None, self._channels[channel])}
-        if any(self._channels[channel] is not None for channel in moved) and self._listener is not None:
-            self._listener.disconnected()
+        if any(self._channels[channel] is not None for channel in moved):
+            self.listener.disconnected()
         for channel in moved:
             self.subscribe(channel)
         await self._drop(topology.places)

@@ -84,7 +84,7 @@ async def test_large_entries_are_only_announced(journals: Journals) -> None:
     one, two = await journals.open(), await journals.open()
     ears = Ears()
     async with open_engine(journals.server.url) as engine, Reader(two) as reader:
-        engine.listen(ears)
+        engine.listener = ears
         engine.subscribe(KEYS.channel(DOCUMENT))
         await until(lambda: ears.is_open, "subscribed")
         large = random.Random(1).randbytes(3_000_000)
