@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 import pytest
 from redis.crc import key_slot
@@ -14,9 +14,9 @@ from tests.support.redis import RedisCluster, RedisServer, fresh_port
 from raffia.errors import JournalUnavailableError
 from raffia.journal.redis.address import read_url
 from raffia.journal.redis.client import Engine, open_engine
-from raffia.journal.redis.engine import Command, Lane
+from raffia.journal.redis.engine import Command, Lane, Reply
 from raffia.journal.redis.scripts import make_script
-from raffia.journal.redis.topology import Cluster, Route, Topology
+from raffia.journal.redis.topology import Cluster, Place, Route, Topology
 
 TIMEOUT_S = 1.2
 
@@ -186,21 +186,39 @@ async def test_e2_order_is_kept_while_slots_move_to_and_fro(cluster: RedisCluste
 
 
 class Redirections(Topology):
-    """Says where a redirection leads."""
+    """Keys are the numbers of their slots; a redirection leads to a port with that number."""
+
+    is_cluster = True
 
     def __init__(self) -> None:
-        self.targets: list[tuple[int, str]] = []
+        self.places = {("a", 1)}
+        self.seen: list[str] = []
+
+    def slot(self, key: str) -> int:
+        return int(key)
 
     async def redirect(self, refusal: str, slot: int) -> Route:
-        self.targets.append((slot, refusal))
+        self.seen.append(refusal)
         return ("b", slot), False
 
 
+class Scripted(Engine):
+    """Gives the replies that are listed, and then says what was executed where."""
+
+    def __init__(self, topology: Topology, replies: list[Reply]) -> None:
+        super().__init__(topology)
+        self._replies = replies
+
+    async def _ask(
+        self, place: Place | None, asking: bool, commands: Sequence[Command], lane: Lane, deadline_s: float
+    ) -> list[Reply]:
+        if place == ("a", 1):
+            return self._replies
+        return [(place, *command.args) for command in commands]
+
+
 async def test_re3_the_first_refused_command_decides_and_none_is_overtaken() -> None:
-    topology = Redirections()
-    engine = Engine(topology)
-    sent = {1: [0, 1], 2: [2, 3], 3: [4, 5], 4: [6], 5: [7, 8]}
-    replies: list[object] = [
+    replies: list[Reply] = [
         ResponseError("ASK 1 b:2"),
         ResponseError("TRYAGAIN later"),
         ResponseError("TRYAGAIN later"),
@@ -211,10 +229,15 @@ async def test_re3_the_first_refused_command_decides_and_none_is_overtaken() -> 
         6,
         ResponseError("TRYAGAIN later"),  # nothing of the slot is behind it
     ]
-    again, routes = await engine._refused(sent, replies)
-    assert again == {1: [0, 1], 4: [6], 5: [8]}
-    assert routes == {slot: (("b", slot), False) for slot in (1, 4, 5)}
-    assert topology.targets == [(1, "ASK 1 b:2"), (4, "MOVED 4 c:3"), (5, "TRYAGAIN later")]
+    topology = Redirections()
+    engine = Scripted(topology, list(replies))
+    commands = [Command(slot, (number,)) for number, slot in enumerate("112233455")]
+    told = await engine.run(commands)
+    assert topology.seen == ["ASK 1 b:2", "MOVED 4 c:3", "TRYAGAIN later"]
+    assert told[:2] == [(("b", 1), 0), (("b", 1), 1)]
+    assert [type(one) for one in told[2:6]] == [JournalUnavailableError, int, *[JournalUnavailableError] * 2]
+    assert "TRYAGAIN" in str(told[2])
+    assert told[6:] == [(("b", 4), 6), 6, (("b", 5), 8)]
 
 
 async def test_re3_where_refused_commands_go(cluster: RedisCluster) -> None:

@@ -132,10 +132,17 @@ class Engine:
             groups: dict[Route, list[int]] = {}
             for slot, some in pending.items():
                 groups.setdefault(routes[slot], []).extend(some)
-            await asyncio.gather(*[send(route, some) for route, some in groups.items()])
-            pending, routes = await self._refused(pending, replies)
+            sent = [send(route, some) for route, some in groups.items()]
+            await (sent[0] if len(sent) == 1 else asyncio.gather(*sent))
+            ends = {
+                slot: list(takewhile(lambda i: code_of(replies[i]) in REFUSED, reversed(some)))[::-1]
+                for slot, some in pending.items()
+            }
+            pending = {slot: some for slot, some in ends.items() if some}
             if not pending or not self.is_cluster or time() + TRY_AGAIN_S >= deadline_s:
                 break
+            # The first that was refused decides for all of its slot.
+            routes = {slot: await topology.redirect(str(replies[some[0]]), slot) for slot, some in pending.items()}
             if number:  # nodes may disagree for a while
                 await asyncio.sleep(TRY_AGAIN_S)
         return [
@@ -215,19 +222,6 @@ class Engine:
         if place in self._silent or codes & STALE:
             self._is_stale.set()
         return replies
-
-    async def _refused(
-        self, sent: dict[int, list[int]], replies: Sequence[Reply]
-    ) -> tuple[dict[int, list[int]], dict[int, Route]]:
-        """By slot, the commands to resend, and where to (RE3)."""
-        again: dict[int, list[int]] = {}
-        routes: dict[int, Route] = {}
-        for slot, some in sent.items():
-            refused = list(takewhile(lambda i: code_of(replies[i]) in REFUSED, reversed(some)))[::-1]
-            if refused:
-                again[slot] = refused
-                routes[slot] = await self._topology.redirect(str(replies[refused[0]]), slot)  # the first decides
-        return again, routes
 
     def _pool(self, place: Place, lane: Lane) -> BlockingConnectionPool:
         if (place, lane) not in self._pools:
