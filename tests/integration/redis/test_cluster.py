@@ -278,6 +278,28 @@ async def test_a_cluster_that_cannot_be_found(ears: Ears) -> None:
             assert isinstance(error, JournalUnavailableError)
 
 
+async def test_re5_a_failure_of_its_own_does_not_end_the_reading(caplog: pytest.LogCaptureFixture) -> None:
+    """A task that ended here would never see another server again."""
+
+    class Failing(Topology):
+        read_s = 0.01
+        attempts = 0
+
+        def __init__(self) -> None:
+            self.places = set()
+
+        async def read(self) -> None:
+            self.attempts += 1
+            if self.attempts < 3:
+                raise RuntimeError("for once")
+            self.places = {("a", 1)}
+
+    topology = Failing()
+    async with Engine(topology):
+        await until(lambda: topology.places, "it is read again")
+    assert sum("topology" in record.getMessage() for record in caplog.records) == 1
+
+
 async def test_re5_a_cluster_that_is_made_later_is_found() -> None:
     """Its nodes run, as they do when everything is started together, but none of them has a slot yet."""
     options = {"cluster_enabled": "yes", "cluster_port": fresh_port(), "cluster_require_full_coverage": "no"}

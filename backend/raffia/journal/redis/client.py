@@ -246,12 +246,17 @@ class Engine:
             self._is_stale.clear()
             try:
                 await self._topology.read()
+                await self._settle()
                 self._problem = ""
                 self._was_read.set()
             except (RedisError, RedisClusterException, OSError) as error:
                 self._problem = str(error)
                 log.debug("nobody says which Redis server to use", why=self._problem)
-            await self._settle()
+            except Exception as error:
+                # Whatever went wrong once: a replica that did not read again would never see another server.
+                if self._problem != repr(error):
+                    log.exception("reading the topology of Redis failed")
+                self._problem = repr(error)
             await asyncio.sleep(READ_PAUSE_S)
             if not self._problem and None not in self._channels.values():
                 with suppress(TimeoutError):
