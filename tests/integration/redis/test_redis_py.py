@@ -28,7 +28,7 @@ from redis.asyncio.connection import (
 )
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
-from redis.backoff import NoBackoff
+from redis.backoff import EqualJitterBackoff, NoBackoff
 from redis.crc import key_slot
 from redis.exceptions import AskError, ResponseError
 from tests.support.hearing import until
@@ -66,6 +66,8 @@ def test_the_interfaces_that_are_used() -> None:
         assert issubclass(made, AbstractConnection)
     assert {"timeout", "disconnect_on_error"} <= parameters(AbstractConnection.read_response)
     assert "nowait" in parameters(AbstractConnection.disconnect)
+    assert {"max_connections", "timeout", "connection_class"} <= parameters(BlockingConnectionPool.__init__)
+    assert {"cap", "base"} <= parameters(EqualJitterBackoff.__init__)
     assert {"startup_nodes", "require_full_coverage", "connection_kwargs"} <= parameters(NodesManager.__init__)
     assert {"e"} <= parameters(NodesManager.move_slot)
     assert {"sentinels", "sentinel_kwargs"} <= parameters(Sentinel.__init__)

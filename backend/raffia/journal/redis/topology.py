@@ -57,11 +57,10 @@ class Topology:
 
     is_cluster = False
     read_s: float | None = None
-    greet = staticmethod(greet)
 
     def __init__(self, address: Address) -> None:
-        self._options = {**address.options, **OPTIONS, "redis_connect_func": self.greet}
-        self._options["connection_class"] = aborting(address.options["connection_class"])
+        made = aborting(address.options["connection_class"])
+        self._options = {**address.options, **OPTIONS, "connection_class": made}
         self.places = {address.places[0]}
 
     def pool(self, place: Place, size: int) -> BlockingConnectionPool:
@@ -93,10 +92,10 @@ class Primary(Topology):
     """The primary that sentinels name."""
 
     read_s = 2.0
-    greet = staticmethod(greet_primary)
 
     def __init__(self, address: Address) -> None:
         super().__init__(address)
+        self._options["redis_connect_func"] = greet_primary
         self.places, self._name = set(), address.primary
         options = {name: value for name, value in address.options.items() if name.startswith("ssl")} | ASKING
         options |= {"ssl": address.options["connection_class"] is SSLConnection, **address.sentinel_options}
