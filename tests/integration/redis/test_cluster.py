@@ -15,6 +15,7 @@ from raffia.errors import JournalUnavailableError
 from raffia.journal.redis.address import read_url
 from raffia.journal.redis.client import Engine, open_engine
 from raffia.journal.redis.engine import Command, Lane, Reply
+from raffia.journal.redis.replies import error_of
 from raffia.journal.redis.scripts import make_script
 from raffia.journal.redis.topology import Cluster, Place, Route, Topology
 
@@ -148,7 +149,8 @@ async def test_re3_a_slot_on_its_way(cluster: RedisCluster, engine: Engine) -> N
     cluster.begin_move(slot, target)
     cluster.move_keys(source, target, [f"{{{name}}}:log".encode()])
     one, two, three = await append(engine, [name], ["g"]) + await append(engine, ["other"], ["x", "y"])
-    assert isinstance(one, JournalUnavailableError)
+    assert isinstance(one, ResponseError)
+    assert isinstance(error_of(one), JournalUnavailableError)
     assert "TRYAGAIN" in str(one)
     assert (two, three) == (5, 6)
     cluster.move_keys(source, target, [f"{{{name}}}:count".encode()])
@@ -168,7 +170,11 @@ async def test_e2_order_is_kept_while_slots_move_to_and_fro(cluster: RedisCluste
             number += 20
             replies = await append(engine, ["fro"], texts)
             taken.extend(text for text, reply in zip(texts, replies, strict=True) if isinstance(reply, int))
-            assert all(isinstance(reply, int | JournalUnavailableError) for reply in replies)
+            for reply in replies:
+                if isinstance(reply, Exception):
+                    assert isinstance(error_of(reply), JournalUnavailableError)
+                else:
+                    assert isinstance(reply, int)
 
     task = asyncio.create_task(write())
     slot = slot_of("{fro}")
@@ -235,8 +241,7 @@ async def test_re3_the_first_refused_command_decides_and_none_is_overtaken() -> 
     told = await engine.run(commands)
     assert topology.seen == ["ASK 1 b:2", "MOVED 4 c:3", "TRYAGAIN later"]
     assert told[:2] == [(("b", 1), 0), (("b", 1), 1)]
-    assert [type(one) for one in told[2:6]] == [JournalUnavailableError, int, *[JournalUnavailableError] * 2]
-    assert "TRYAGAIN" in str(told[2])
+    assert told[2:6] == replies[2:6]
     assert told[6:] == [(("b", 4), 6), 6, (("b", 5), 8)]
 
 
@@ -344,7 +349,8 @@ async def test_re5_e5_a_master_that_fails_is_replaced_by_its_replica(
         waits.append(loop.time() - at_s)
         if isinstance(mine, int):
             break
-        assert isinstance(mine, JournalUnavailableError)
+        assert isinstance(mine, Exception)
+        assert isinstance(error_of(mine), JournalUnavailableError)
         assert isinstance(theirs, int) or "CLUSTERDOWN" in str(theirs)
         assert loop.time() - began_s < 12
         await asyncio.sleep(0.02)

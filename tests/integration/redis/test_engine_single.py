@@ -17,6 +17,7 @@ from tests.support.server import free_port
 from raffia.errors import JournalUnavailableError
 from raffia.journal.redis.client import Engine, open_engine
 from raffia.journal.redis.engine import Command, Lane, Reply
+from raffia.journal.redis.replies import error_of
 from raffia.journal.redis.scripts import Script, make_script
 
 TIMEOUT_S = 0.4
@@ -122,12 +123,15 @@ async def test_re2_what_redis_does_not_take_now_is_unavailable(server: RedisServ
     finally:
         server.command("CONFIG", "SET", "maxmemory", 0)
     for refused in (error, script_error):
-        assert isinstance(refused, JournalUnavailableError)
+        assert isinstance(refused, ResponseError)
+        assert isinstance(error_of(refused), JournalUnavailableError)
         assert "OOM" in str(refused)
     with RedisServer(replicaof=f"127.0.0.1 {server.port}") as replica:
         async with open_engine(replica.url, timeout_s=TIMEOUT_S) as other:
             assert "READONLY" in str((await other.run([run("SET", "k", "1")]))[0])
-            assert isinstance(await script(other, ADD, [1]), JournalUnavailableError)
+            refused = await script(other, ADD, [1])
+            assert isinstance(refused, ResponseError)
+            assert isinstance(error_of(refused), JournalUnavailableError)
     assert server.command("GET", "k") is None
 
 

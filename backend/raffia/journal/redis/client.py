@@ -6,9 +6,7 @@ in turn (tests/integration/redis/test_redis_py.py shows both), so routing is don
 Rules (tests quote these ids):
     RE1  Each server has one connection for appends and four for reads, so that an append never waits behind a large
          read. A call waits for a free connection within its own deadline, and fails if there is none.
-    RE2  If Redis cannot accept a command at the moment (`NOT_NOW`), the call gets a `JournalUnavailableError` with the
-         text of Redis: the command was not executed, and retrying can help. Every other error takes the place of its
-         reply.
+    RE2  A refusal takes the place of its reply, as Redis words it; `replies.error_of` knows which of them pass.
     RE3  Commands go to the owner of their slot, one pipeline for each node. Commands refused with MOVED, ASK or
          TRYAGAIN were not executed and are resent, in order, at most `ROUNDS` times and within the deadline: one
          document whose slot is moving must not delay the others for long. Commands of one slot never overtake each
@@ -53,7 +51,6 @@ ROUNDS = 16
 CONNECTIONS = {Lane.APPEND: 1, Lane.READ: 4}
 REFUSED = frozenset({"MOVED", "ASK", "TRYAGAIN"})
 STALE = frozenset({"CLUSTERDOWN", "MOVED", "READONLY"})
-NOT_NOW = REFUSED | STALE | {"BUSY", "LOADING", "MASTERDOWN", "MISCONF", "NOAUTH", "NOREPLICAS", "OOM"}
 
 
 class Engine:
@@ -145,10 +142,7 @@ class Engine:
             routes = {slot: await topology.redirect(str(replies[some[0]]), slot) for slot, some in pending.items()}
             if number:  # nodes may disagree for a while
                 await asyncio.sleep(TRY_AGAIN_S)
-        return [
-            JournalUnavailableError(f"Redis takes no command now: {reply}") if code_of(reply) in NOT_NOW else reply
-            for reply in replies
-        ]
+        return replies
 
     async def run_scripts(
         self, calls: Sequence[tuple[Script, Sequence[str], Sequence[Argument]]], *, lane: Lane = Lane.READ

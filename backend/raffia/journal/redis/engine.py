@@ -22,9 +22,9 @@ from raffia.journal.redis.scripts import Script
 Argument = bytes | str | int
 Reply = object
 """bytes, int, None, a list of replies, or an exception in the place of one: `redis.exceptions.ResponseError` when Redis
-answered with an error, `JournalUnavailableError` when it is unknown whether the command was executed, and also when it
-was not executed because Redis takes none now (it loads its log, is a replica, is full, moves the slot): in both cases
-the same thing is to be done. The text of a `ResponseError` begins with its code, also that of `redis.error_reply`."""
+answered with an error, `JournalUnavailableError` when it is unknown whether the command was executed. The text of a
+`ResponseError` begins with its code, also that of `redis.error_reply`; `replies.error_of` makes an error of ours of it,
+which is a `JournalUnavailableError` too if Redis takes no command now (it loads its log, is a replica, is full)."""
 
 
 class Lane(Enum):
