@@ -15,7 +15,8 @@ from raffia.journal.protocol import (
     Loaded,
     Snapshot,
 )
-from raffia.journal.sqlite.database import SLICE_BYTES, Database, Steps, not_there
+from raffia.journal.sqlite.database import SLICE_BYTES, Database, Steps, deleted, not_there
+from raffia.journal.sqlite.rows import SEALED, checked, entry_is_whole
 from raffia.types import START, DocumentId, Position
 
 T = TypeVar("T")
@@ -51,14 +52,14 @@ class Tail:
 
 
 def head_of(database: Database, document: DocumentId) -> Head | None:
-    """Read a document's row; None if it never existed. Raises if it is deleted."""
-    known = database.living(document)
-    if known is None:
+    """Read a document's row, checked; None if it never existed. Raises if it is deleted."""
+    row = database.document(document)
+    if row is None:
         return None
-    key, last, folded, folded_ms, complete_from = database.rows(
-        "SELECT key, last, folded, folded_ms, complete_from FROM documents WHERE key = ?", (known.key,)
-    )[0]
-    return Head(key, last, BaseSnapshot(folded, folded_ms), complete_from)
+    if row.deleted_ms is not None:
+        raise deleted(document)
+    folded = BaseSnapshot(Position(row.folded), row.folded_ms)
+    return Head(row.key, Position(row.last), folded, Position(row.complete_from))
 
 
 def steady(database: Database, document: DocumentId, read: Callable[[Head], Steps[T]]) -> Steps[T]:
@@ -117,48 +118,61 @@ def _snapshot(database: Database, head: Head) -> Steps[Snapshot | None]:
     if not head.folded.upto:
         return None
     row = database.row(
-        "SELECT state, state_bytes, aside, aside_bytes FROM snapshots WHERE document = ? AND upto = ?",
+        f"SELECT checksum, {SEALED['snapshots']} FROM snapshots WHERE document = ? AND upto = ?",  # noqa: S608 - our own columns
         (head.key, head.folded.upto),
     )
     if row is None:
         raise QuarantinedError(f"the snapshot up to position {head.folded.upto} is missing")
-    state, state_bytes, aside, aside_bytes = row
-    state = yield from database.read_blob(state, state_bytes)
-    aside = yield from database.read_blob(aside, aside_bytes)
+    *_, state, state_bytes, aside, aside_bytes = checked("snapshots", f"the snapshot up to {head.folded.upto}", row)
+    state = yield from database.read_blob(head.key, state, state_bytes)
+    aside = yield from database.read_blob(head.key, aside, aside_bytes)
     return Snapshot(state, aside)
 
 
 def entries(
     database: Database, key: int, position: Position, upto: Position, take: Callable[[list[Entry]], None]
 ) -> Steps[None]:
-    """Pass the entries in (position, upto] to `take`, a slice at a time."""
+    """Pass the entries in (position, upto] to `take`, a slice at a time.
+
+    Raises:
+        QuarantinedError: one of them is missing or damaged.
+    """
+    if position >= upto:
+        # What a damaged `last` or a lost snapshot would hide.
+        found_last = database.row("SELECT max(position) FROM entries WHERE document = ?", (key,))
+        if found_last is not None and (found_last[0] or START) > max(position, upto):
+            raise QuarantinedError(f"there are entries up to {found_last[0]} in a log that ends at {upto}")
     while position < upto:
         cursor = database.execute(
-            "SELECT position, body FROM entries WHERE document = ? AND position > ? AND position <= ?"
-            " ORDER BY position LIMIT ?",
+            "SELECT position, checksum, time_ms, body FROM entries"
+            " WHERE document = ? AND position > ? AND position <= ? ORDER BY position LIMIT ?",
             (key, position, upto, _ROWS),
         )
-        room, found = SLICE_BYTES, []
-        for place, body in cursor:
+        room, found, expected = SLICE_BYTES, [], int(position)
+        for place, sealed, time_ms, body in cursor:
+            expected += 1
+            if place != expected:
+                raise QuarantinedError(f"entry {expected} of the log is missing")
+            if not entry_is_whole(sealed, key, place, time_ms, body):
+                raise QuarantinedError(f"entry {place} of the log is damaged: it does not match its checksum")
             found.append(Entry(place, decode_batch(body)))
             room -= len(body)
             if room <= 0:
                 break
         cursor.close()
         if not found:
-            return
+            raise QuarantinedError(f"entry {position + 1} of the log is missing")
         take(found)
-        position = found[-1].position
+        position = Position(found[-1].position)
         if position < upto:
             yield
 
 
 def base_snapshots(database: Database, key: int) -> list[BaseSnapshot]:
     """Read which snapshots are kept, including the current one."""
-    return [
-        BaseSnapshot(*row)
-        for row in database.rows("SELECT upto, time_ms FROM snapshots WHERE document = ? ORDER BY upto", (key,))
-    ]
+    sql = f"SELECT checksum, {SEALED['snapshots']} FROM snapshots WHERE document = ? ORDER BY upto"  # noqa: S608 - our own columns
+    rows = [checked("snapshots", "a kept snapshot", row) for row in database.rows(sql, (key,))]
+    return [BaseSnapshot(row[1], row[2]) for row in rows]
 
 
 def tail(
@@ -175,7 +189,7 @@ def tail(
     splitter = Splitter(head.folded.time_ms)
     yield from entries(database, head.key, head.folded.upto, upto, splitter.add)
     segments = splitter.segments() if retention_ms else []
-    (created_ms,) = database.rows("SELECT created_ms FROM documents WHERE key = ?", (head.key,))[0]
+    created_ms = database.check_row(head.key).created_ms
     older = max(
         (one for one in base_snapshots(database, head.key) if one.upto < head.folded.upto),
         key=lambda one: one.upto,
@@ -197,13 +211,14 @@ def segments_of(
 ) -> Steps[None]:
     """Read the segments of some windows that go beyond a position."""
     rows = database.rows(
-        "SELECT id, first, last, window_ms, author, blob, bytes FROM segments"
+        f"SELECT id, checksum, {SEALED['segments']} FROM segments"  # noqa: S608 - our own columns
         " WHERE document = ? AND window_ms BETWEEN ? AND ? AND last > ? ORDER BY window_ms, id",
         (key, from_ms, to_ms, position),
     )
     room = SLICE_BYTES
-    for id_, first, last, window_ms, author, blob, size in rows:
-        body = yield from database.read_blob(blob, size)
+    for id_, *row in rows:
+        _, first, last, window_ms, author, blob, size = checked("segments", "a part of the history", tuple(row))
+        body = yield from database.read_blob(key, blob, size)
         into[id_] = Segment(first, last, window_ms, author, decode_updates(body))
         room -= size + 4096
         if room <= 0:
