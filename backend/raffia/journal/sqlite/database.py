@@ -289,12 +289,13 @@ class Database:
 
     def row(self, sql: str, values: Iterable[object] = ()) -> tuple[Any, ...] | None:
         """Run one statement and read its only row."""
-        rows = self.execute(sql, values).fetchall()
+        rows = self.rows(sql, values)
         return rows[0] if rows else None
 
     def rows(self, sql: str, values: Iterable[object] = ()) -> list[tuple[Any, ...]]:
         """Run one statement and read its rows."""
-        return self.execute(sql, values).fetchall()
+        with closing(self.execute(sql, values)) as cursor:  # an error that is kept would keep it open, and the lock
+            return cursor.fetchall()
 
     def begin(self) -> None:
         """Begin a transaction unless one is open."""
@@ -375,7 +376,14 @@ class Database:
             raise QuarantinedError(f"{document}: {error}") from error
         if row.name != document:
             raise QuarantinedError(f"the number of {document} is taken by another document")
+        (last,) = self.row("SELECT max(position) FROM entries WHERE document = ?", (key,)) or (None,)
+        if (last or 0) > row.last or (row.last > row.folded and last != row.last):
+            raise QuarantinedError(f"the log of {document} ends at {row.last}, but its last entry is {last}")
         return row
+
+    def has_cached(self, document: DocumentId) -> bool:
+        """Return whether `known` needs no reading."""
+        return document in self._known
 
     def create(self, document: DocumentId, time_ms: int) -> Known:
         """Create a document's row."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from raffia.errors import QuarantinedError
 from raffia.journal.checksum import corrected
-from raffia.journal.sqlite.database import Database, Steps, not_there
+from raffia.journal.sqlite.database import Database, Steps
 from raffia.journal.sqlite.rows import (
     ROW,
     SEALED,
@@ -12,6 +12,7 @@ from raffia.journal.sqlite.rows import (
     document_row,
     entry_is_whole,
     is_whole,
+    key_of,
     piece_is_whole,
     seal_entry,
     seal_piece,
@@ -64,9 +65,7 @@ def problems(database: Database) -> Steps[list[str]]:
 
 def mend(database: Database, document: DocumentId) -> Steps[list[str]]:
     """Correct single changed bits in entries and blobs of a document; return what was corrected, a line each."""
-    row = database.document(document)
-    if row is None:
-        raise not_there(document)
+    row = database.check_row(key_of(document))
     key = row.key
     done = []
     sql = "SELECT position, checksum, time_ms, body FROM entries WHERE document = ? ORDER BY position"
@@ -105,9 +104,7 @@ def _mend_piece(database: Database, key: int, place: int) -> list[str]:
 
 def damaged_versions(database: Database, document: DocumentId) -> Steps[list[tuple[int, str]]]:
     """Return the versions of a document that cannot be read: their numbers, and why."""
-    row = database.document(document)
-    if row is None:
-        raise not_there(document)
+    row = database.check_row(key_of(document))
     found = []
     sql = f"SELECT id, checksum, {SEALED['versions']} FROM versions WHERE document = ?"  # noqa: S608 - our own columns
     for number, sealed, *values in database.rows(sql, (row.key,)):

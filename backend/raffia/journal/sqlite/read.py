@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -137,11 +138,6 @@ def entries(
     Raises:
         QuarantinedError: one of them is missing or damaged.
     """
-    if position >= upto:
-        # What a damaged `last` or a lost snapshot would hide.
-        found_last = database.row("SELECT max(position) FROM entries WHERE document = ?", (key,))
-        if found_last is not None and (found_last[0] or START) > max(position, upto):
-            raise QuarantinedError(f"there are entries up to {found_last[0]} in a log that ends at {upto}")
     while position < upto:
         cursor = database.execute(
             "SELECT position, checksum, time_ms, body FROM entries"
@@ -149,17 +145,17 @@ def entries(
             (key, position, upto, _ROWS),
         )
         room, found, expected = SLICE_BYTES, [], int(position)
-        for place, sealed, time_ms, body in cursor:
-            expected += 1
-            if place != expected:
-                raise QuarantinedError(f"entry {expected} of the log is missing")
-            if not entry_is_whole(sealed, key, place, time_ms, body):
-                raise QuarantinedError(f"entry {place} of the log is damaged: it does not match its checksum")
-            found.append(Entry(place, decode_batch(body)))
-            room -= len(body)
-            if room <= 0:
-                break
-        cursor.close()
+        with closing(cursor):  # an error that is kept would keep it open, and the lock on the file
+            for place, sealed, time_ms, body in cursor:
+                expected += 1
+                if place != expected:
+                    raise QuarantinedError(f"entry {expected} of the log is missing")
+                if not entry_is_whole(sealed, key, place, time_ms, body):
+                    raise QuarantinedError(f"entry {place} of the log is damaged: it does not match its checksum")
+                found.append(Entry(place, decode_batch(body)))
+                room -= len(body)
+                if room <= 0:
+                    break
         if not found:
             raise QuarantinedError(f"entry {position + 1} of the log is missing")
         take(found)

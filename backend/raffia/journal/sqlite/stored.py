@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from raffia.journal.sqlite.database import PIECE_BITS, PIECE_MASK, SLICE_BYTES, Database, Steps, not_there
-from raffia.journal.sqlite.rows import SEALED, entry_is_whole, is_whole, piece_is_whole
+from raffia.journal.sqlite.database import PIECE_BITS, PIECE_MASK, SLICE_BYTES, Database, Steps
+from raffia.journal.sqlite.rows import SEALED, entry_is_whole, is_whole, key_of, piece_is_whole
 from raffia.types import DocumentId, Position
 
 _ROWS = 256
@@ -69,9 +69,7 @@ class Stored:
 
 def stored(database: Database, document: DocumentId) -> Steps[Stored]:
     """Read everything there is, damaged or not, without decoding it."""
-    row = database.document(document)
-    if row is None:
-        raise not_there(document)
+    row = database.check_row(key_of(document))
     key = row.key
     found = Stored(document, Position(row.last), Position(row.folded), Position(row.complete_from), [], [], [])
     sql = f"SELECT checksum, {SEALED['snapshots']} FROM snapshots WHERE document = ? ORDER BY upto"  # noqa: S608

@@ -11,7 +11,7 @@ from raffia.journal.history import Segment
 from raffia.journal.protocol import Snapshot
 from raffia.journal.sqlite.database import Database, Putter, Steps
 from raffia.journal.sqlite.read import Tail, base_snapshots, head_of
-from raffia.journal.sqlite.rows import SEALED, seal
+from raffia.journal.sqlite.rows import SEALED, key_of, seal
 from raffia.types import START, DocumentId, Position
 
 _ROWS = 500  # rows deleted in one slice
@@ -73,14 +73,13 @@ def replace_all(database: Database, document: DocumentId, snapshot: Snapshot) ->
     yield from database.drop_abandoned()
     putter = Putter(database)
     try:
-        key = database.there(document)
+        key = database.check_row(key_of(document)).key
         state = yield from putter.put(key, snapshot.state)
         aside = yield from putter.put(key, snapshot.index)
         # From here to the yield is one transaction: the old state or the new one.
-        key = database.there(document)
+        row = database.check_row(key)
         putter.keep()
-        last, time_ms = database.rows("SELECT last, max(updated_ms, folded_ms) FROM documents WHERE key = ?", (key,))[0]
-        upto = Position(last + 1)
+        upto, time_ms = Position(row.last + 1), max(row.updated_ms, row.folded_ms)
         doomed = _drop_all(database, key)
         _put_snapshot(database, key, upto, time_ms, (state, len(snapshot.state), aside, len(snapshot.index)))
         database.execute(

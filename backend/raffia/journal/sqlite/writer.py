@@ -238,6 +238,10 @@ class Writer:
         for item in writes:
             try:
                 if isinstance(item, Append):
+                    if not database.has_cached(item.document):  # what it reads has to be complete
+                        database.begin()
+                        self._insert(values)
+                        values = []
                     row, position = self._place(item)
                     values += row
                     documents.add(row[0])
