@@ -207,6 +207,7 @@ async def _trouble(journal: SqliteJournal, document: DocumentId, keep_deleted: b
         damaged = sum(not one.is_whole for one in stored.snapshots) + sum(not one.is_whole for one in stored.segments)
         if damaged:
             return f"{damaged} parts of its history are damaged"
+        await journal.history.windows(document)
         versions = await journal.damaged_versions(document)
         if versions:
             return "; ".join(f"version {number} is damaged: {why}" for number, why in versions)

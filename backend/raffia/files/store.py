@@ -13,9 +13,9 @@ Rules (tests quote these ids):
     FL6  Every document has its own files, also a copy of another one: when a document is purged, all its files are
          removed, and no other document lacks one.
     FL7  A file is read in parts of `PART_BYTES` as the client takes them, so that slow clients take no memory.
-    FL8  The name of a file is its checksum. A file in a folder is checked before any of it is served; of one in an object
-         store the last part is held back until the others are known to match. A damaged file is not copied either,
-         is logged once, and is replaced when the same bytes are uploaded again.
+    FL8  The name of a file is its checksum. A file in a folder is checked before any of it is served; of one in an
+         object store the last part is held back until the whole is known to match. A damaged file is not copied
+         either, is logged once, and is replaced when the same bytes are uploaded again.
 """
 
 from __future__ import annotations

@@ -147,7 +147,7 @@ class Compaction:
             written.base.time_ms,
             written.size_bytes,
             size,
-            write_base(written),
+            write_base(document, written),
             "1" if stays else "0",
             base.publish,
             keys.channel(document),
@@ -196,6 +196,7 @@ class Compaction:
         blobs = await write_blobs(self._base, document, [[body] for body in encoded])
         added = [
             write_segment(
+                document,
                 first=segment.first,
                 last=segment.last,
                 window_ms=segment.window_ms,
@@ -224,7 +225,7 @@ async def trim(base: Base, document: DocumentId, fence: int | None = None) -> in
 async def segments_of(base: Base, document: DocumentId, from_ms: int | str, to_ms: int | str) -> list[SegmentRecord]:
     """Read the records of the segments of some windows, by window."""
     (reply,) = await base.run(("ZRANGEBYSCORE", base.keys.segments(document), from_ms, to_ms))
-    return [read_segment(member) for member in texts(reply)]
+    return [read_segment(document, member) for member in texts(reply)]
 
 
 async def read_segments(base: Base, document: DocumentId, records: Sequence[SegmentRecord]) -> list[list[bytes]]:

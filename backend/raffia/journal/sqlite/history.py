@@ -6,7 +6,7 @@ from raffia.journal import history
 from raffia.journal.history import Segment, Splitter
 from raffia.journal.protocol import Entry, History, Window
 from raffia.journal.sqlite.database import Database, Steps
-from raffia.journal.sqlite.read import Head, base_snapshots, entries, segments_of, steady
+from raffia.journal.sqlite.read import Head, base_snapshots, check_segments, entries, segments_of, steady
 from raffia.journal.sqlite.rows import SEALED, checked
 from raffia.journal.sqlite.thread import DatabaseThread
 from raffia.types import START, DocumentId
@@ -31,6 +31,7 @@ def at(database: Database, document: DocumentId, time_ms: int) -> Steps[list[byt
     """Read what merges to a moment (J9)."""
 
     def read(head: Head) -> Steps[list[bytes]]:
+        check_segments(database, head)
         start = history.start_of(base_snapshots(database, head.key), time_ms)
         if start is None and head.complete_from:
             raise history.out_of_reach(document, time_ms)
@@ -59,6 +60,7 @@ def windows(database: Database, document: DocumentId, since_ms: int) -> Steps[li
     """List who edited when."""
 
     def read(head: Head) -> Steps[list[Window]]:
+        check_segments(database, head)
         rows = database.rows(
             f"SELECT checksum, {SEALED['segments']} FROM segments WHERE document = ? AND window_ms >= ?",  # noqa: S608
             (head.key, since_ms),

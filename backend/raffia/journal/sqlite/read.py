@@ -33,6 +33,7 @@ class Head:
     last: Position
     folded: BaseSnapshot
     complete_from: Position
+    segments: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def head_of(database: Database, document: DocumentId) -> Head | None:
     if row.deleted_ms is not None:
         raise deleted(document)
     folded = BaseSnapshot(Position(row.folded), row.folded_ms)
-    return Head(row.key, Position(row.last), folded, Position(row.complete_from))
+    return Head(row.key, Position(row.last), folded, Position(row.complete_from), row.segments)
 
 
 def steady(database: Database, document: DocumentId, read: Callable[[Head], Steps[T]]) -> Steps[T]:
@@ -165,10 +166,28 @@ def entries(
 
 
 def base_snapshots(database: Database, key: int) -> list[BaseSnapshot]:
-    """Read which snapshots are kept, including the current one."""
+    """Read which snapshots are kept, including the current one; without damaged ones, from which nothing starts."""
     sql = f"SELECT checksum, {SEALED['snapshots']} FROM snapshots WHERE document = ? ORDER BY upto"  # noqa: S608 - our own columns
-    rows = [checked("snapshots", "a kept snapshot", row) for row in database.rows(sql, (key,))]
-    return [BaseSnapshot(row[1], row[2]) for row in rows]
+    found = []
+    for row in database.rows(sql, (key,)):
+        try:
+            _, upto, time_ms, *_ = checked("snapshots", f"the snapshot up to {row[2]!r} of document {key}", row)
+        except QuarantinedError as error:
+            database.report(str(error), error)
+        else:
+            found.append(BaseSnapshot(upto, time_ms))
+    return found
+
+
+def check_segments(database: Database, head: Head) -> None:
+    """Check that all segments of a document can be found.
+
+    Raises:
+        QuarantinedError: there are more or fewer than its row says.
+    """
+    (count,) = database.row("SELECT count(*) FROM segments WHERE document = ?", (head.key,)) or (0,)
+    if count != head.segments:
+        raise QuarantinedError(f"{count} of {head.segments} parts of the history can be found")
 
 
 def tail(
@@ -197,7 +216,12 @@ def tail(
         # Times never go back (J10), so the previous compaction can only have begun the first window.
         begun: dict[int, Segment] = {}
         start_ms = segments[0].window_ms
-        yield from segments_of(database, head.key, from_ms=start_ms, to_ms=start_ms, position=boundary, into=begun)
+        try:
+            yield from segments_of(database, head.key, from_ms=start_ms, to_ms=start_ms, position=boundary, into=begun)
+        except QuarantinedError as error:
+            # What is damaged is not joined with anything new (CS2).
+            database.report(f"the history of {document}", error)
+            begun = {}
         segments = [history.take_in(segment, begun, boundary) for segment in segments]
     return Tail(head, splitter.latest_ms, segments, stays)
 

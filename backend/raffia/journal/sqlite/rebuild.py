@@ -201,7 +201,7 @@ class _Writer:
         row |= {"key": key, "name": name, "created_ms": min(times), "updated_ms": max(times), "edited_ms": max(times)}
         row |= {"deleted_ms": deleted_ms, "purged": int(deleted_ms is not None and not entries and not snapshots)}
         row |= {"folded": folded, "folded_ms": folded_ms, "complete_from": folded, "last": folded}
-        row |= {"last_inverted": ~folded, "links_generation": generation, "cleared": 0}
+        row |= {"last_inverted": ~folded, "segments": 0, "links_generation": generation, "cleared": 0}
         return row | {"checksum": b"", "edited_checksum": b""}
 
     def _blob(self, key: int, blob: object) -> None:

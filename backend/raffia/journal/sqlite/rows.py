@@ -21,8 +21,8 @@ from raffia.journal.search import EDITED_MS
 
 SEALED = {
     "documents": (
-        "key, name, created_ms, deleted_ms, purged, title, kind, folded, folded_ms, complete_from, schema,"
-        " links_generation, link_read_ms, link_edit_ms, cleared"
+        "key, name, created_ms, deleted_ms, purged, title, kind, folded, folded_ms, complete_from, segments,"
+        " schema, links_generation, link_read_ms, link_edit_ms, cleared"
     ),
     "edits": "key, edited_ms, updated_by",
     "snapshots": "document, upto, time_ms, state, state_bytes, aside, aside_bytes",
@@ -103,6 +103,7 @@ class DocumentRow(NamedTuple):
     folded: int
     folded_ms: int
     complete_from: int
+    segments: int
     schema: int | None
     links_generation: int
     link_read_ms: int | None

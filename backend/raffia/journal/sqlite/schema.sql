@@ -18,6 +18,7 @@ CREATE TABLE documents (
     folded         INTEGER NOT NULL DEFAULT 0,         -- position the present snapshot goes up to; 0: there is none
     folded_ms      INTEGER NOT NULL DEFAULT 0,         -- time of the last folded edit, never going back
     complete_from  INTEGER NOT NULL DEFAULT 0,         -- the history before this position is gone
+    segments       INTEGER NOT NULL DEFAULT 0,         -- how many there are: an index that is damaged may hide some
     history_ms     INTEGER,                            -- window of the oldest segment; NULL: there is none
     snapshot_bytes INTEGER NOT NULL DEFAULT 0,
     tail_bytes     INTEGER NOT NULL DEFAULT 0,         -- bodies of the entries after `folded`

@@ -11,7 +11,7 @@ from raffia.journal.history import Segment
 from raffia.journal.protocol import Snapshot
 from raffia.journal.sqlite.database import Database, Putter, Steps
 from raffia.journal.sqlite.read import Tail, base_snapshots, head_of
-from raffia.journal.sqlite.rows import SEALED, key_of, seal
+from raffia.journal.sqlite.rows import SEALED, is_whole, key_of, seal
 from raffia.types import START, DocumentId, Position
 
 _ROWS = 500  # rows deleted in one slice
@@ -50,9 +50,13 @@ def compact(
         putter.keep()
         _put_snapshot(database, key, upto, tail.latest_ms, (state, len(snapshot.state), aside, len(snapshot.index)))
         doomed = _swap_segments(database, key, tail.segments, bodies, blobs)
+        added = len(tail.segments) - sum(len(segment.replaces) for segment in tail.segments)
         if not tail.stays and head.folded.upto > START:
             doomed += _drop_snapshots(database, key, [head.folded.upto])
-        database.execute("UPDATE documents SET folded = ?, folded_ms = ? WHERE key = ?", (upto, tail.latest_ms, key))
+        database.execute(
+            "UPDATE documents SET folded = ?, folded_ms = ?, segments = segments + ? WHERE key = ?",
+            (upto, tail.latest_ms, added, key),
+        )
         doomed += _prune_rows(database, key, horizon_ms, keeps)
         database.seal(key)
         count_bytes(database, key)
@@ -83,7 +87,8 @@ def replace_all(database: Database, document: DocumentId, snapshot: Snapshot) ->
         doomed = _drop_all(database, key)
         _put_snapshot(database, key, upto, time_ms, (state, len(snapshot.state), aside, len(snapshot.index)))
         database.execute(
-            "UPDATE documents SET last = ?, last_inverted = ?, folded = ?, folded_ms = ?, complete_from = ?"
+            "UPDATE documents SET last = ?, last_inverted = ?, folded = ?, folded_ms = ?, complete_from = ?,"
+            " segments = 0"
             " WHERE key = ?",
             (upto, ~upto, upto, time_ms, upto, key),
         )
@@ -200,10 +205,17 @@ def _prune_rows(database: Database, key: int, horizon_ms: int, keeps: bool) -> l
     base = history.base_of(kept, horizon_ms) if keeps else max(kept, key=lambda one: one.upto, default=None)
     if base is None:
         return []
-    rows = database.rows("SELECT id FROM segments WHERE document = ? AND last <= ?", (key, base.upto))
-    doomed = _drop_segments(database, [id_ for (id_,) in rows])
+    rows = database.rows(
+        f"SELECT id, checksum, {SEALED['segments']} FROM segments WHERE document = ? AND last <= ?",  # noqa: S608
+        (key, base.upto),
+    )
+    old = [id_ for id_, sealed, *values in rows if is_whole("segments", sealed, *values)]  # damaged ones stay
+    doomed = _drop_segments(database, old)
     doomed += _drop_snapshots(database, key, [one.upto for one in kept if one.upto < base.upto])
-    database.execute("UPDATE documents SET complete_from = max(complete_from, ?) WHERE key = ?", (base.upto, key))
+    database.execute(
+        "UPDATE documents SET complete_from = max(complete_from, ?), segments = segments - ? WHERE key = ?",
+        (base.upto, len(old), key),
+    )
     return doomed
 
 
@@ -213,7 +225,7 @@ def _purge(database: Database, key: int) -> Steps[None]:
     database.execute("DELETE FROM versions WHERE document = ?", (key,))
     database.execute(
         "UPDATE documents SET purged = 1, title = NULL, kind = NULL, schema = NULL, updated_by = NULL, folded = last,"
-        " complete_from = last WHERE key = ?",
+        " segments = 0, complete_from = last WHERE key = ?",
         (key,),
     )
     (edited_ms,) = database.rows("SELECT edited_ms FROM documents WHERE key = ?", (key,))[0]
