@@ -117,7 +117,11 @@ def _one_seed(written: Written, place: Path, seed: int, counts: Counter[str]) ->
         again, said_again = check(start)
         if not well or not again:
             wrong.append(f"not repaired: {said} {said_again}")
-        after = asyncio.run(read_all(start))
+        try:
+            after = asyncio.run(read_all(start))
+        except DamagedStoreError as error:
+            wrong.append(f"not started after repair: {error} {said}")
+            continue
         for name, seen in after.items():
             complete = _is_complete(seen, whole[name])
             counts["not complete"] += not complete and start is untouched

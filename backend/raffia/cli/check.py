@@ -130,7 +130,10 @@ async def _check_folder(settings: Settings, *, repair: bool, report: Report) -> 
     except DataFolderInUseError as error:
         who = str(error).rpartition(";")[0]
         raise DataFolderInUseError(f"{who}; stop it first: a check needs exclusive access to the folder") from error
-    except DamagedStoreError:
+    except DamagedStoreError as error:
+        if not findings.file_damage:  # it was not found by the first look
+            report(str(error))
+            findings.file_damage += 1
         report(_summary(findings, repair))
         return findings
 
@@ -183,16 +186,11 @@ async def check_journal(
         if not trouble:
             continue
         findings.damaged += 1
-        info = await journal.directory.info(document)
-        sizes = (
-            ""
-            if info is None
-            else (
-                f" (snapshot {info.snapshot_bytes} bytes, log {info.tail_bytes} bytes, "
-                f"history {info.history_bytes} bytes, position {info.position})"
-            )
+        row = await journal.row(document)
+        report(
+            f"{document}: {trouble} (snapshot {row.snapshot_bytes} bytes, log {row.tail_bytes} bytes, "
+            f"history {row.history_bytes} bytes, position {row.last})"
         )
-        report(f"{document}: {trouble}{sizes}")
         if repair and await _repair(journal, document, keep_deleted, report):
             findings.repaired += 1
     report(_summary(findings, repair))

@@ -16,7 +16,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from raffia.errors import ForbiddenError, InternalError, RaffiaError
+from raffia.errors import ForbiddenError, InternalError, QuarantinedError, RaffiaError
 from raffia.journal import history
 from raffia.journal.entries import decode_updates, encode_updates
 from raffia.journal.protocol import Snapshot
@@ -184,8 +184,13 @@ class Compaction:
         if not segments:
             return [], []
         # Times never go back (J10), so the previous compaction can only have begun the first window.
-        begun = await segments_of(self._base, document, segments[0].window_ms, segments[0].window_ms)
-        bodies = await read_segments(self._base, document, begun)
+        try:
+            begun = await segments_of(self._base, document, segments[0].window_ms, segments[0].window_ms)
+            bodies = await read_segments(self._base, document, begun)
+        except QuarantinedError as error:
+            # What is damaged is not joined with anything new (CS2).
+            self._base.report(f"the history of {document}", error)
+            begun, bodies = [], []
         old = {
             index: history.Segment(record.first, record.last, record.window_ms, record.author, updates)
             for index, (record, updates) in enumerate(zip(begun, bodies, strict=True))

@@ -94,7 +94,12 @@ async def base_at(base: Base, document: DocumentId, upto: Position) -> BaseRecor
 
 
 async def base_snapshots(base: Base, document: DocumentId) -> list[BaseRecord]:
-    """Read the records of all kept snapshots, by position."""
+    """Read the records of all kept snapshots, by position; without damaged ones, from which nothing starts."""
     (reply,) = await base.run(("HGETALL", base.keys.base_snapshots(document)))
-    found = [read_base(document, upto, line) for upto, line in pairs(reply).items()]
+    found = []
+    for upto, line in pairs(reply).items():
+        try:
+            found.append(read_base(document, upto, line))
+        except QuarantinedError as error:
+            base.report(f"the snapshot at {upto!r} of {document}", error)
     return sorted(found, key=lambda record: record.base.upto)

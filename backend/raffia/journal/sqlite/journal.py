@@ -33,6 +33,7 @@ from raffia.journal.sqlite.directory import SqliteDirectory
 from raffia.journal.sqlite.history import SqliteHistory
 from raffia.journal.sqlite.links import SqliteShareLinks
 from raffia.journal.sqlite.revocations import SqliteRevocations
+from raffia.journal.sqlite.rows import DocumentRow, key_of
 from raffia.journal.sqlite.stored import Stored, stored
 from raffia.journal.sqlite.thread import DatabaseThread
 from raffia.journal.sqlite.versions import SqliteVersions
@@ -212,6 +213,10 @@ class SqliteJournal(Journal):
     async def names(self) -> list[DocumentId]:
         """Read the names of all documents that are not deleted; for `raffia check`."""
         return await self._thread.job(mend.names, writes=False)
+
+    async def row(self, document: DocumentId) -> DocumentRow:
+        """Read a document's row; for `raffia check`."""
+        return await self._thread.call(lambda database: database.check_row(key_of(document)))
 
     async def mend(self, document: DocumentId) -> list[str]:
         """Correct single changed bits of a document; for `raffia check`."""

@@ -341,11 +341,11 @@ def _record(payload: bytes) -> list[Any] | None:
 
 
 def _rowids_before(page: bytes, at: int) -> Iterator[int]:
-    """Return the row ids that can end before a record: of 9 bytes, or shorter by the highest bits of the bytes."""
-    if at >= 9:
-        yield _varint(page, at - 9)[0]
+    """Return the row ids that can end before a record: as long as the highest bits of the bytes say, or of 9 bytes."""
     start = at - 1
     while start > 0 and at - start < 8 and page[start - 1] >= 128:
         start -= 1
     if start >= 0:
         yield _varint(page, start)[0]
+    if at >= 9:
+        yield _varint(page, at - 9)[0]
