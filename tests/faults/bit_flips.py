@@ -68,8 +68,8 @@ async def write(folder: Path, copy_to: Path) -> None:
         for number in range(8):
             content = random.Random(number).randbytes(2_000 << number % 4)
             await files.put(document(number), name_of(content, "png"), content)
-        for _ in range(3):
-            await journal.append(LAST, (Edit(None, BEGIN_MS, b"\x00\x00"),))
+        for client in range(3):  # each stands on its own
+            await journal.append(LAST, (Edit(None, BEGIN_MS, Typist(100 + client).type(token(99, client))),))
         shutil.copytree(folder, copy_to)
 
 

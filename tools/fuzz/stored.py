@@ -87,7 +87,8 @@ class Records:
                 DOCUMENT, records.BaseRecord(BaseSnapshot(position_of("1-5"), 5), "b", 3, 4)
             ),
             b"1" + records.write_segment(
-                DOCUMENT, first=relay_position(1), last=relay_position(9), window_ms=1, author="é", blob="b", blob_bytes=3,
+                DOCUMENT,
+                first=relay_position(1), last=relay_position(9), window_ms=1, author="é", blob="b", blob_bytes=3,
                 size_bytes=2,
             ).member,
             b"2" + records.write_version(DOCUMENT, 5, ("é", "😀"), "b", 7),
