@@ -345,7 +345,7 @@ class Database:
         """Look up a document, in the cache or in its row; None if it never existed.
 
         Raises:
-            QuarantinedError: its row is damaged or lost (RW3).
+            QuarantinedError: its row is damaged or lost (ROW3).
         """
         known = self._known.get(document)
         if known is None:
@@ -361,7 +361,7 @@ class Database:
         """Read a document's row; None if it never existed.
 
         Raises:
-            QuarantinedError: its row is damaged or lost (RW3).
+            QuarantinedError: its row is damaged or lost (ROW3).
         """
         key = key_of(document)
         found = self.row(_ROW, (key,))
@@ -397,7 +397,7 @@ class Database:
         return self._remember(document, Known(key, 0, False, time_ms, None))
 
     def seal(self, key: int) -> None:
-        """Renew the checksum of a document's row, after each change of a column that it covers (RW1)."""
+        """Renew the checksum of a document's row, after each change of a column that it covers (ROW1)."""
         (values,) = self.rows(_SEALED, (key,))
         self.execute("UPDATE documents SET checksum = ? WHERE key = ?", (seal("documents", *values), key))
 
@@ -585,7 +585,7 @@ _TRACES: tuple[tuple[str, Callable[[DocumentId], object]], ...] = (
     ("SELECT position FROM entries WHERE document = ? LIMIT 1", key_of),
     ("SELECT upto FROM snapshots WHERE document = ? LIMIT 1", key_of),
 )
-"""What else there may be of a document whose row is lost (RW3)."""
+"""What else there may be of a document whose row is lost (ROW3)."""
 
 
 def is_corrupt(error: Exception) -> bool:

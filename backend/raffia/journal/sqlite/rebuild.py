@@ -1,12 +1,12 @@
 """Building a new database file from the rows that a scan of a damaged one finds.
 
 Rules (tests quote these ids):
-    RB1  The damaged file and its WAL are kept in `quarantine/` until an operator removes them.
-    RB2  The new file takes the place of the old one in one step. A marker file says that this is under way: while it is
+    RBD1  The damaged file and its WAL are kept in `quarantine/` until an operator removes them.
+    RBD2  The new file takes the place of the old one in one step. A marker file says that this is under way: while it is
          there no server opens the folder, and a repair begins again with the files that were set aside.
-    RB3  Everything that was found is in the new file, except what a document no longer refers to. What is missing is
+    RBD3  Everything that was found is in the new file, except what a document no longer refers to. What is missing is
          left for the repair of the single documents, which reports it.
-    RB4  A document whose row is lost, and whose name is known from an index, gets a new row: without title and kind
+    RBD4  A document whose row is lost, and whose name is known from an index, gets a new row: without title and kind
          until it is next edited, without share links, and its history starts over.
 """
 
@@ -53,7 +53,7 @@ def rebuild(folder: Path) -> list[str]:
 
 
 def _set_aside(folder: Path) -> Path:
-    """Keep the damaged files (RB1), or find those of a repair that was interrupted (RB2)."""
+    """Keep the damaged files (RBD1), or find those of a repair that was interrupted (RBD2)."""
     marker = folder / MARKER
     if marker.exists():
         return folder / QUARANTINE / marker.read_text().strip()
@@ -88,7 +88,7 @@ def _scan(folder: Path) -> Salvaged:
 
 
 def _take_over(folder: Path, new: Path) -> None:
-    """Put the new file in the place of the old one (RB2)."""
+    """Put the new file in the place of the old one (RBD2)."""
     (folder / WAL).unlink(missing_ok=True)
     (folder / f"{DATABASE}-shm").unlink(missing_ok=True)
     (new / DATABASE).replace(folder / DATABASE)
@@ -172,7 +172,7 @@ class _Writer:
         count_bytes(self._database, key)
 
     def _lost(self, key: int, parts: dict[str, list[Row]]) -> Row | None:
-        """Make up the row of a document that has lost it (RB4); None if its name is not known."""
+        """Make up the row of a document that has lost it (RBD4); None if its name is not known."""
         name = self._found.names.get(key)
         entries, snapshots = parts.get("entries", []), parts.get("snapshots", [])
         if name is None:

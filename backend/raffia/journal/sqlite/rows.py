@@ -1,12 +1,12 @@
 """What the checksum of each table's rows covers, and the number that a document has in the database.
 
 Rules (tests quote these ids):
-    RW1  Every row has a checksum of the columns in `SEALED`, which contain its key, and of its bytes if it has some.
-         Columns that every append changes are left out; a damaged one is noticed in another way (RW2) or does no harm:
+    ROW1  Every row has a checksum of the columns in `SEALED`, which contain its key, and of its bytes if it has some.
+         Columns that every append changes are left out; a damaged one is noticed in another way (ROW2) or does no harm:
          sizes, and the order in which history is pruned.
-    RW2  `last` is stored twice, the second time inverted, and all entries from the snapshot to `last` have to be there.
+    ROW2  `last` is stored twice, the second time inverted, and all entries from the snapshot to `last` have to be there.
          `updated_ms` is at most `EDITED_MS` after `edited_ms`, which has a checksum of its own.
-    RW3  A document's number follows from its name. A row that cannot be found although something else of the document
+    ROW3  A document's number follows from its name. A row that cannot be found although something else of the document
          is stored has been lost: such a document is quarantined, never taken for a new one.
 """
 
@@ -34,7 +34,7 @@ SEALED = {
 
 
 def key_of(name: str) -> int:
-    """Return the number of a document (RW3): between 2**62 and 2**63."""
+    """Return the number of a document (ROW3): between 2**62 and 2**63."""
     digest = hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "little") & ((1 << 62) - 1) | 1 << 62
 
@@ -125,7 +125,7 @@ def document_row(row: tuple[Any, ...]) -> DocumentRow:
     """Read the columns `ROW` of a row.
 
     Raises:
-        QuarantinedError: something of it is damaged (RW1, RW2).
+        QuarantinedError: something of it is damaged (ROW1, ROW2).
     """
     values = row[1 : 1 + _SEALED_COLUMNS]
     edited_checksum, edited_ms, updated_by, updated_ms, last, inverted, *sizes = row[1 + _SEALED_COLUMNS :]

@@ -1,13 +1,13 @@
 """Finding rows in a damaged database file without its schema, its indexes and the inner pages of its trees.
 
-Every row has a checksum that covers its table and its key (RW1), so a row is recognised wherever it is. A page is read
+Every row has a checksum that covers its table and its key (ROW1), so a row is recognised wherever it is. A page is read
 by its cell pointers and, where these lead to something else, searched for record headers as schema.sql makes them.
 
 Rules (tests quote these ids):
     SV1  A row counts if it matches its checksum, as it is or with one bit changed. Nothing else does.
     SV2  Pages that the free list and the page map both call free are skipped. A row found by a search, not by a cell
          pointer, may be an old copy: one found by a pointer is preferred, then the one folded and edited last.
-    SV3  Names in the indexes count if the number that follows from them (RW3) is that of the row.
+    SV3  Names in the indexes count if the number that follows from them (ROW3) is that of the row.
 """
 
 from __future__ import annotations

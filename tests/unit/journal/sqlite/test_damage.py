@@ -1,4 +1,4 @@
-"""A damaged database file: what the server does with it, and what a rebuild finds (DB5, RW1-RW3, WL1, WL2, RB1-RB4)."""
+"""A damaged database file: what the server does with it, and what a rebuild finds (DB5, ROW1-ROW3, WL1, WL2, RBD1-RBD4)."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def everything(folder: Path) -> list[object]:
 
 
 @pytest.mark.parametrize("place", ["header", "schema", "indexes", "inner"])
-async def test_rb3_nothing_is_lost_with_the_schema_or_an_index(tmp_path: Path, place: str) -> None:
+async def test_rbd3_nothing_is_lost_with_the_schema_or_an_index(tmp_path: Path, place: str) -> None:
     await write(tmp_path)
     whole = await everything(tmp_path)
     with contextlib.closing(sqlite3.connect(tmp_path / DATABASE)) as connection:
@@ -87,10 +87,10 @@ async def test_rb3_nothing_is_lost_with_the_schema_or_an_index(tmp_path: Path, p
     said = rebuild(tmp_path)
     assert "found 2 documents" in said[1], said
     assert await everything(tmp_path) == whole
-    assert (tmp_path / QUARANTINE / "database-1" / DATABASE).read_bytes() == before  # RB1
+    assert (tmp_path / QUARANTINE / "database-1" / DATABASE).read_bytes() == before  # RBD1
 
 
-async def test_rb2_a_repair_that_was_interrupted_begins_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rbd2_a_repair_that_was_interrupted_begins_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     await write(tmp_path)
     whole = await everything(tmp_path)
     overwrite(tmp_path, 100, b"\xff" * 500)
@@ -111,7 +111,7 @@ async def test_rb2_a_repair_that_was_interrupted_begins_again(tmp_path: Path, mo
     assert await everything(tmp_path) == whole
 
 
-async def test_rb4_a_lost_row_is_made_again_without_links_and_deleted_stays_deleted(tmp_path: Path) -> None:
+async def test_rbd4_a_lost_row_is_made_again_without_links_and_deleted_stays_deleted(tmp_path: Path) -> None:
     await write(tmp_path)
     async with SqliteJournal(tmp_path) as journal:
         before = await content(journal)
@@ -147,7 +147,7 @@ async def test_rb4_a_lost_row_is_made_again_without_links_and_deleted_stays_dele
         ("UPDATE pieces SET document = document + 1, bytes = x'00'", "is damaged"),
     ],
 )
-async def test_rw1_whatever_is_changed_the_document_is_quarantined_and_the_other_is_not(
+async def test_row1_whatever_is_changed_the_document_is_quarantined_and_the_other_is_not(
     tmp_path: Path, statement: str, message: str
 ) -> None:
     _, other = await write(tmp_path)
@@ -158,7 +158,7 @@ async def test_rw1_whatever_is_changed_the_document_is_quarantined_and_the_other
         assert await content(journal, OTHER) == other
 
 
-async def test_rw3_a_row_in_the_wrong_place_is_not_taken_for_another(tmp_path: Path) -> None:
+async def test_row3_a_row_in_the_wrong_place_is_not_taken_for_another(tmp_path: Path) -> None:
     await write(tmp_path)
     change(
         tmp_path,
