@@ -36,7 +36,17 @@ from raffia.errors import (
     QuarantinedError,
     SettingsError,
 )
-from raffia.journal.sqlite.rows import ROW, SEALED, DocumentRow, document_row, key_of, piece_is_whole, seal, seal_piece
+from raffia.journal.sqlite.rows import (
+    ROW,
+    SEALED,
+    DocumentRow,
+    document_row,
+    key_of,
+    piece_is_whole,
+    seal,
+    seal_edit,
+    seal_piece,
+)
 from raffia.journal.sqlite.wal import PAGE_BYTES, read_wal
 from raffia.runtime.logs import get_logger
 from raffia.types import DocumentId
@@ -107,6 +117,7 @@ class Database:
         self._connection: sqlite3.Connection | None = None
         self._known: dict[DocumentId, Known] = {}
         self._next_blob = 1
+        self._has_opened = False
 
     # opening and closing
 
@@ -129,7 +140,8 @@ class Database:
             raise self._damaged("a repair was interrupted")
         if path.exists() and path.stat().st_size:
             self._peek(path)
-            self._check_wal(path)
+            if not self._has_opened:  # later the WAL is this process's own
+                self._check_wal(path)
         connection = self._opener(path)
         try:
             self._prepare(connection, path)
@@ -150,6 +162,7 @@ class Database:
             connection.close()
             raise
         self._connection = connection
+        self._has_opened = True
         self._known.clear()
         (top,) = self.row(
             "SELECT max(coalesce((SELECT max(id) FROM pieces), 0) >> ?, coalesce((SELECT max(blob) FROM staging), 0))",
@@ -429,7 +442,7 @@ class Database:
         known.edited_ms, known.author = max(known.edited_ms, time_ms), author
         self.execute(
             "UPDATE documents SET edited_ms = ?, updated_by = ?, edited_checksum = ? WHERE key = ?",
-            (known.edited_ms, author, seal("edits", known.key, known.edited_ms, author), known.key),
+            (known.edited_ms, author, seal_edit(known.key, known.edited_ms, author), known.key),
         )
 
     def forget(self, document: DocumentId) -> None:

@@ -2,8 +2,8 @@
 
 Rules (tests quote these ids):
     RBD1  The damaged file and its WAL are kept in `quarantine/` until an operator removes them.
-    RBD2  The new file takes the place of the old one in one step. A marker file says that this is under way: while it is
-         there no server opens the folder, and a repair begins again with the files that were set aside.
+    RBD2  The new file takes the place of the old one in one step. A marker file says that this is under way: while it
+          is there no server opens the folder, and a repair begins again with the files that were set aside.
     RBD3  Everything that was found is in the new file, except what a document no longer refers to. What is missing is
          left for the repair of the single documents, which reports it.
     RBD4  A document whose row is lost, and whose name is known from an index, gets a new row: without title and kind

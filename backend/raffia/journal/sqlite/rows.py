@@ -4,7 +4,7 @@ Rules (tests quote these ids):
     ROW1  Every row has a checksum of the columns in `SEALED`, which contain its key, and of its bytes if it has some.
          Columns that every append changes are left out; a damaged one is noticed in another way (ROW2) or does no harm:
          sizes, and the order in which history is pruned.
-    ROW2  `last` is stored twice, the second time inverted, and all entries from the snapshot to `last` have to be there.
+    ROW2  `last` is stored twice, the second time inverted, and all entries from the snapshot to it have to be there.
          `updated_ms` is at most `EDITED_MS` after `edited_ms`, which has a checksum of its own.
     ROW3  A document's number follows from its name. A row that cannot be found although something else of the document
          is stored has been lost: such a document is quarantined, never taken for a new one.
@@ -13,6 +13,8 @@ Rules (tests quote these ids):
 from __future__ import annotations
 
 import hashlib
+import json
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from raffia.errors import QuarantinedError
@@ -59,6 +61,16 @@ def checked(table: str, what: str, row: tuple[Any, ...]) -> tuple[Any, ...]:
     if not matches(found, table, *values):
         raise QuarantinedError(f"{what} is damaged: the row does not match its checksum")
     return tuple(values)
+
+
+def seal_edit(document: int, edited_ms: int, author: str | None) -> bytes:
+    """Return `seal("edits", ...)`, quickly: it is renewed by most appends."""
+    return checksum_after(b'["edits",%d,%d,%b]' % (document, edited_ms, _json(author)), b"")
+
+
+@lru_cache(1024)
+def _json(author: str | None) -> bytes:
+    return json.dumps(author).encode()
 
 
 def seal_entry(document: int, position: int, time_ms: int, body: bytes) -> bytes:

@@ -8,7 +8,8 @@ Rules:
          called before the event loop knew of the failure (J6): each call carries the stamp of the last failure known
          when it was made.
     SW3  Disk full: the connection stays open, the WAL is moved into the file to make room, and the next call tries
-         again. Any other disk error: the connection is closed, and the next call opens a new one.
+         again. A damaged page (SW6) changes nothing. Any other disk error: the connection is closed, and the next call
+         opens a new one.
     SW4  A long write that fails affects no other item.
     SW5  Neither does a bug of Raffia (a batch that cannot be encoded, a row that cannot be read): it is logged, and is
          the `InternalError` of that one item. Only disk errors affect the others.
@@ -367,6 +368,7 @@ class Writer:
         """Repair the connection after an error (SW3); return the message for it."""
         database = self._database
         full = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+        kept = is_corrupt(error)  # the disk works, and opening the file for each reader of a page delays others
         try:
             database.rollback()
             if full:
@@ -374,9 +376,11 @@ class Writer:
         except sqlite3.Error as second:
             # Full again: reading goes on over this connection. Anything else: open a new one.
             full = full and second.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL
+            kept = kept and second.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CORRUPT
         if full:
             return f"no room left for {database.folder}: {error}"
-        database.abandon()
+        if not kept:
+            database.abandon()
         if is_corrupt(error):
             return f"{database.folder / DATABASE} is damaged ({error}); see raffia check"
         return f"cannot write to {database.folder}: {error}"
