@@ -1,4 +1,4 @@
-"""A damaged database file: what the server does with it, and what a rebuild finds (DB5, ROW1-ROW3, WL1, WL2, RBD1-RBD4)."""
+"""A damaged database file: what the server does with it, what a rebuild finds (DB5, ROW1-ROW3, WL1, WL2, RBD1-RBD4)."""
 
 from __future__ import annotations
 

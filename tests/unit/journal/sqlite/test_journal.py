@@ -481,3 +481,13 @@ async def test_a_thread_that_dies_tells_everybody(tmp_path: Path) -> None:
 @pytest.fixture
 def clock() -> Clock:
     return Clock(BEGIN_MS)
+
+
+async def test_j1_a_document_that_leaves_the_cache_within_a_round_keeps_its_positions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raffia.journal.sqlite.database._KNOWN", 1)
+    async with SqliteJournal(tmp_path) as journal:
+        names = [DOCUMENT, OTHER] * 5
+        positions = await asyncio.gather(*[journal.append(name, BATCH) for name in names])
+        assert positions == [Position(1 + index // 2) for index in range(10)]
