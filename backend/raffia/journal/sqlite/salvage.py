@@ -33,10 +33,9 @@ _FREE = 2
 _HEADER_BYTES = 64  # no header is longer
 _FLIPPED_BYTES = 1200  # of a cell in which each bit is tried
 # The header of a record: its own length, the types of the key, the type of the checksum (a blob of 4 bytes).
-_ROWID_HEADER = re.compile(rb"(?=[\x05-\x40]\x00\x14)", re.DOTALL)
-_KEYED_HEADER = re.compile(
-    rb"(?=[\x06-\x0b](?:\x06[\x01-\x09]|[\x0d-\x7f](?:[\x0d-\x7f]|[\x80-\xff][\x00-\x7f]))\x14)", re.DOTALL
-)
+_ROWID_HEADER = re.compile(rb"[\x05-\x40]\x00\x14")
+_KEYED_HEADER = re.compile(rb"[\x06-\x0b](?:\x06[\x01-\x09]|[\x0d-\x7f](?:[\x0d-\x7f]|[\x80-\xff][\x00-\x7f]))\x14")
+
 
 Row = dict[str, Any]
 
@@ -170,16 +169,19 @@ class Scan:
     def _search(self, number: int) -> None:
         """Search a page for record headers."""
         page = self._page(number)
-        for pattern, is_table in ((_ROWID_HEADER, True), (_KEYED_HEADER, False)):
-            for match in pattern.finditer(page):
-                start = match.start()
-                size = _size(page, start)
-                if size is None:
-                    continue
-                payload = self._payload(page, start, size, is_table=is_table)
-                for rowid in _rowids_before(page, start) if is_table else (None,):
-                    if self._take(payload, rowid, by_pointer=False):
-                        break
+        for match in _ROWID_HEADER.finditer(page):
+            self._found_header(page, match.start(), is_table=True)
+        for match in _KEYED_HEADER.finditer(page):
+            self._found_header(page, match.start(), is_table=False)
+
+    def _found_header(self, page: bytes, start: int, *, is_table: bool) -> None:
+        size = _size(page, start)
+        if size is None:
+            return
+        payload = self._payload(page, start, size, is_table=is_table)
+        for rowid in _rowids_before(page, start) if is_table else (None,):
+            if self._take(payload, rowid, by_pointer=False):
+                return
 
     def _payload(self, page: bytes, at: int, size: int, *, is_table: bool) -> bytes | None:
         """Read a payload of `size` bytes that begins on this page; None if it is not there."""
