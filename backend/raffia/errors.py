@@ -228,3 +228,15 @@ class FormatTooNewError(SettingsError):
     """The data was written by a newer version of Raffia."""
 
     reason: ClassVar[str] = "format-too-new"
+
+
+class FormatTooOldError(SettingsError):
+    """The data was written by an older version of Raffia, whose format this one does not read."""
+
+    reason: ClassVar[str] = "format-too-old"
+
+
+class DamagedStoreError(SettingsError):
+    """The file of the journal is damaged so that it cannot be opened safely; see `raffia check --repair`."""
+
+    reason: ClassVar[str] = "damaged-store"

@@ -9,7 +9,8 @@ from raffia.journal import Journal
 from raffia.journal.protocol import RETENTION_MS
 from raffia.journal.redis.client import open_engine
 from raffia.journal.redis.journal import RedisJournal
-from raffia.journal.testing.contract import Clock, JournalContract
+from raffia.journal.testing.contract import Clock, IntegrityContract, JournalContract
+from raffia.types import DocumentId
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +19,7 @@ def server() -> Iterator[RedisServer]:
         yield server
 
 
-class TestRedisJournal(JournalContract):
+class TestRedisJournal(JournalContract, IntegrityContract):
     failing = ("maxmemory", "1", "0")
 
     @pytest.fixture
@@ -27,6 +28,14 @@ class TestRedisJournal(JournalContract):
         server.command("FLUSHALL")
         async with RedisJournal(open_engine(server.url), now_ms=clock, retention_ms=RETENTION_MS) as journal:
             yield journal
+
+    async def damage(self, journal: Journal, document: DocumentId) -> None:
+        key = f"raffia:{{{document}}}:log"
+        (id_, (field, payload)), *others = self.server.command("XRANGE", key, "-", "+")
+        self.server.command("DEL", key)
+        self.server.command("XADD", key, id_, field, payload[:-9] + bytes([payload[-9] ^ 1]) + payload[-8:])
+        for other, fields in others:
+            self.server.command("XADD", key, other, *fields)
 
     def fail(self, journal: Journal) -> None:
         option, bad, _ = self.failing

@@ -8,11 +8,14 @@ import pytest
 from tests.support.disk import Disk
 
 from raffia.journal import Journal
+from raffia.journal.sqlite.database import Database
 from raffia.journal.sqlite.journal import SqliteJournal
-from raffia.journal.testing.contract import Clock, JournalContract
+from raffia.journal.sqlite.rows import key_of
+from raffia.journal.testing.contract import Clock, IntegrityContract, JournalContract
+from raffia.types import DocumentId
 
 
-class TestSqliteJournal(JournalContract):
+class TestSqliteJournal(JournalContract, IntegrityContract):
     code = sqlite3.SQLITE_FULL
 
     @pytest.fixture
@@ -24,6 +27,17 @@ class TestSqliteJournal(JournalContract):
         self.disk = disk
         async with SqliteJournal(tmp_path / "däta", now_ms=clock, connect=disk.connect) as journal:
             yield journal
+
+    async def damage(self, journal: Journal, document: DocumentId) -> None:
+        assert isinstance(journal, SqliteJournal)
+
+        def change(database: Database) -> None:
+            of = (key_of(document),)
+            ((body,),) = database.rows("SELECT body FROM entries WHERE document = ? AND position = 1", of)
+            changed = body[:-1] + bytes([body[-1] ^ 1])
+            database.execute("UPDATE entries SET body = ? WHERE document = ? AND position = 1", (changed, *of))
+
+        await journal._thread.call(change)
 
     def fail(self, journal: Journal) -> None:
         self.disk.fail(self.code)

@@ -12,12 +12,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from raffia.errors import QuarantinedError, RaffiaError, WireError
+from raffia.journal.checksum import sealed
+from raffia.journal.entries import encode_batch
 from raffia.journal.protocol import Entry, Followed, Gap, Reset
 from raffia.journal.redis.base import Base, Seen
 from raffia.journal.redis.bus import RedisBus
 from raffia.journal.redis.channels import Channels
 from raffia.journal.redis.feeds import Feeds
-from raffia.journal.redis.keys import Keys, id_of, position_at, position_of
+from raffia.journal.redis.keys import FORMAT, Keys, id_of, nonce_of, position_at, position_of
+from raffia.journal.redis.records import encode_entry
 from raffia.rooms.presence.relay import decode
 from raffia.types import START, DocumentId
 from tools.fuzz.corpus import Corpus
@@ -30,8 +33,7 @@ from tools.fuzz.targets import check
 DOCUMENT = DocumentId("é/1")
 KEYS = Keys("raffia")
 LOG = [position_at(number, 1000 + number) for number in range(1, 6)]
-PAYLOAD = bytes.fromhex("0100000000")  # an empty batch
-NEXT = b"Er2 5-1005 6-1006\n" + PAYLOAD
+NEXT = b"Er2 5-1005 6-1006\n" + encode_entry(DOCUMENT, 1006, ())
 
 
 class Engine:
@@ -40,7 +42,7 @@ class Engine:
     is_cluster = False
 
     def __init__(self) -> None:
-        self.entries = [(position, PAYLOAD) for position in LOG]
+        self.entries = [(position, encode_entry(DOCUMENT, nonce_of(position), ())) for position in LOG]
         self.readings = 0
 
     def subscribe(self, channel: str) -> None: ...
@@ -60,7 +62,7 @@ class Engine:
                 for position, payload in self.entries
                 if position > first or (position == first and not begin.startswith("("))
             ]
-            replies.append([b"1", None, last, b"1", None, b"0", stored])
+            replies.append([str(FORMAT).encode(), None, last, b"1", None, b"0", stored])
         return replies
 
 
@@ -89,7 +91,8 @@ class Channel:
             head = (
                 f"{rng.choice('EEA')}{rng.choice(('r1', 'r2'))} {number}-{1000 + number} {number + 1}-{1001 + number}\n"
             )
-            return head.encode() + (batches(rng, self._updates) if rng.random() < 0.5 else PAYLOAD)
+            batch = batches(rng, self._updates) if rng.random() < 0.5 else encode_batch(())
+            return head.encode() + sealed(batch, "entries", DOCUMENT, 1001 + number)
         if kind == 3:
             return f"{rng.choice('FDL')}r2 {number}-{1000 + number}\n".encode()
         said = bytes.fromhex("0101") + b"\x02r2\x00"

@@ -6,18 +6,27 @@ import json
 import random
 
 from raffia.errors import QuarantinedError, WireError
+from raffia.journal.checksum import checksum
 from raffia.journal.entries import decode_batch, decode_updates, encode_batch, encode_updates, salvage_batch
+from raffia.journal.history import BaseSnapshot
 from raffia.journal.redis import records
+from raffia.journal.redis.keys import position_of
 from raffia.rooms.presence import relay
 from raffia.rooms.presence.entries import PresenceLimits, make_entry
 from raffia.rooms.presence.table import PresenceTable
-from raffia.types import Edit
+from raffia.types import DocumentId, Edit
 from raffia.wire import awareness
 from tools.fuzz.corpus import Corpus
 from tools.fuzz.mutate import mutate_one, mutate_payload
 from tools.fuzz.parts import join, mutate_parts, split
 from tools.fuzz.targets import check
 
+DOCUMENT = DocumentId("notes/é")
+PLACES = {
+    b"0": ("stones", DOCUMENT, "1-5"),
+    b"1": ("segments", DOCUMENT),
+    b"2": ("versions", DOCUMENT),
+}
 AUTHORS = (None, "", "ana", "zoë 😀")
 
 
@@ -74,12 +83,15 @@ class Records:
 
     def __init__(self, corpus: Corpus) -> None:
         self._seeds = [
-            b"0" + b'{"v":1,"time_ms":5,"blob":"b","state_bytes":3,"index_bytes":4}',
+            b"0" + records.write_base(
+                DOCUMENT, records.BaseRecord(BaseSnapshot(position_of("1-5"), 5), "b", 3, 4)
+            ),
             b"1" + records.write_segment(
+                DOCUMENT,
                 first=relay_position(1), last=relay_position(9), window_ms=1, author="é", blob="b", blob_bytes=3,
                 size_bytes=2,
             ).member,
-            b"2" + records.write_version(5, ("é", "😀"), "b", 7),
+            b"2" + records.write_version(DOCUMENT, 5, ("é", "😀"), "b", 7),
         ]  # fmt: skip
 
     def make(self, rng: random.Random) -> bytes:
@@ -92,8 +104,10 @@ class Records:
             fields = json.loads(data[1:])
             name = rng.choice(list(fields))
             fields[name] = rng.choice((None, True, -1, 1 << 80, 1e308, "", "x", "1-1", [], ["é"], {"a": 1}, "\ud83d"))
-            return data[:1] + json.dumps(fields).encode()
-        except (ValueError, TypeError, IndexError):
+            fields.pop("sum", None)
+            line = json.dumps(fields).encode()[:-1]  # with the right checksum, so that the rest is read too
+            return data[:1] + line + b',"sum":"' + checksum(*PLACES[data[:1]], content=line).hex().encode() + b'"}'
+        except (ValueError, TypeError, IndexError, KeyError, AttributeError):
             return mutate_one(rng, data)
 
     def seeds(self) -> list[bytes]:
@@ -103,13 +117,13 @@ class Records:
         kind, line = data[:1], data[1:]
         records.blob_of(line)
         if kind == b"0":
-            record = records.read_base(b"1-5", line)
+            record = records.read_base(DOCUMENT, b"1-5", line)
             check(record.size_bytes == record.state_bytes + record.index_bytes, "sizes do not add up")
         elif kind == b"1":
-            found = records.read_segment(line)
+            found = records.read_segment(DOCUMENT, line)
             check(found.first >= 0, "a position below the start")
         else:
-            records.read_version(1, line, line[:3])
+            records.read_version(DOCUMENT, 1, line, line[:3])
 
 
 def relay_position(sequence: int) -> int:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from raffia.embed import Raffia
-from raffia.errors import InternalError, MalformedError, RaffiaError
+from raffia.errors import InternalError, MalformedError, QuarantinedError, RaffiaError
 from raffia.runtime.logs import get_logger
 
 log = get_logger("raffia.api")
@@ -61,7 +61,11 @@ def answer(error: RaffiaError) -> JSONResponse:
         headers["www-authenticate"] = "Bearer"
     elif error.http_status == 503:
         headers["retry-after"] = "1"
-    message = str(error) if not isinstance(error, InternalError) else "internal error; the server's log has details"
+    message = str(error)
+    if isinstance(error, QuarantinedError):
+        message = "this is damaged and not served; the server's log and raffia check have details"
+    elif isinstance(error, InternalError):
+        message = "internal error; the server's log has details"
     return JSONResponse({"error": {"reason": error.reason, "message": message}}, error.http_status, headers=headers)
 
 
@@ -77,7 +81,7 @@ async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, RaffiaError)
     raffia: Raffia = request.app.state.raffia
     raffia.metrics.refusals[error.reason] += 1
-    if isinstance(error, InternalError):
+    if isinstance(error, InternalError) and not isinstance(error, QuarantinedError):  # those are logged once (HU3)
         log.error("request failed", path=request.url.path, detail=str(error))
     return answer(error)
 

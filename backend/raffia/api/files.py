@@ -103,6 +103,7 @@ async def download(raffia: RaffiaDep, files: FilesDep, caller: CallerDep, docume
     size_bytes = await files.size(name, file) if is_name(file) else None
     if size_bytes is None:
         raise ForbiddenError(NO_ACCESS)
+    await files.check(name, file)
     return StreamingResponse(
         files.parts(name, file, size_bytes),
         media_type=MIME_TYPES[file.rpartition(".")[2]],

@@ -2,17 +2,22 @@
 
 Rules (tests quote these ids):
     CK1  A document is read as the hub reads it, and then its bytes are read on their own: the strict reader accepts
-        them, they are gap-free, and their clocks and deletes are those in the snapshot's index.
+        them, they are gap-free, and their clocks and deletes are those in the snapshot's index. Its history and its
+        versions are checked too.
     CK2  A damaged document does not end the check: each one is reported, with the error and its sizes.
     CK4  A repaired document is read back like any other before it is stored. A document of which nothing can be read
         is left as it is: replacing it by an empty one would not help.
-    CK5  A repair ends the document's history; versions are kept. What was kept and what was left out is reported.
+    CK5  Single changed bits are corrected in place, which loses nothing. Any other repair ends the document's history;
+        versions that can be read are kept. What was kept and what was left out is reported.
+    CK6  Damage to the file itself (its header, schema, pages, indexes, rows of its tables) is reported first. A repair
+        rebuilds the file from every row that can be found, before the documents are checked.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -20,18 +25,26 @@ import typer
 
 from raffia.cli.failure import reported
 from raffia.cli.quarantine import set_aside
-from raffia.cli.repair import repair as rebuild
+from raffia.cli.repair import repair as rebuild_document
 from raffia.crdt.document import Document
-from raffia.errors import DataFolderInUseError, RaffiaError, SettingsError, UpdateError
-from raffia.journal import DocumentInfo, Loaded
-from raffia.journal.sqlite.database import DATABASE
+from raffia.errors import (
+    DamagedStoreError,
+    DataFolderInUseError,
+    JournalUnavailableError,
+    RaffiaError,
+    SettingsError,
+    UpdateError,
+)
+from raffia.files.store import FOLDER
+from raffia.files.verify import check_files, drop_file
+from raffia.journal import Loaded
+from raffia.journal.sqlite.database import DATABASE, MARKER
 from raffia.journal.sqlite.journal import SqliteJournal
+from raffia.journal.sqlite.rebuild import rebuild
 from raffia.rooms.durable.loading import build_document
 from raffia.runtime.logs import configure_logging
 from raffia.settings import Settings, load_settings
 from raffia.types import DocumentId
-
-PAGE = 200
 
 Report = Callable[[str], None]
 
@@ -44,16 +57,20 @@ class Findings:
         documents: number of documents that were checked; deleted ones are not.
         damaged: how many of them could not be read.
         repaired: how many of those were repaired.
+        file_damage: what is wrong with the file itself, and was not repaired.
+        files: damaged uploaded files that are still in their place.
     """
 
     documents: int = 0
     damaged: int = 0
     repaired: int = 0
+    file_damage: int = 0
+    files: int = 0
 
     @property
     def is_well(self) -> bool:
-        """Whether every document can be read now."""
-        return self.damaged == self.repaired
+        """Whether everything can be read now."""
+        return self.damaged == self.repaired and not self.file_damage and not self.files
 
 
 def check(
@@ -91,56 +108,122 @@ def check_folder(settings: Settings, *, repair: bool, report: Report) -> Finding
         SettingsError: there is no data folder, or a server is using it.
         JournalUnavailableError: the journal cannot be opened, or cannot list its documents.
     """
-    if not (settings.data / DATABASE).is_file():
+    if not any((settings.data / name).is_file() for name in (DATABASE, MARKER)):
         raise SettingsError(f"there is no {DATABASE} in {settings.data}; name the data folder with --data")
     return asyncio.run(_check_folder(settings, repair=repair, report=report))
 
 
 async def _check_folder(settings: Settings, *, repair: bool, report: Report) -> Findings:
-    journal = SqliteJournal(settings.data)
     try:
-        async with journal:
-            return await check_journal(journal, keep_deleted=settings.keep_deleted, repair=repair, report=report)
+        problems = await _problems(settings)
+        for line in problems:
+            report(line)
+        findings = Findings(file_damage=len(problems))
+        if problems and repair:
+            _rebuild(settings, report)
+            findings.file_damage = 0
+        await _check_files(settings, findings, repair, report)
+        async with SqliteJournal(settings.data) as journal:
+            return await check_journal(
+                journal, keep_deleted=settings.keep_deleted, repair=repair, report=report, findings=findings
+            )
     except DataFolderInUseError as error:
         who = str(error).rpartition(";")[0]
         raise DataFolderInUseError(f"{who}; stop it first: a check needs exclusive access to the folder") from error
+    except DamagedStoreError as error:
+        if not findings.file_damage:  # it was not found by the first look
+            report(str(error))
+            findings.file_damage += 1
+        report(_summary(findings, repair))
+        return findings
 
 
-async def check_journal(journal: SqliteJournal, *, keep_deleted: bool, repair: bool, report: Report) -> Findings:
+async def _problems(settings: Settings) -> list[str]:
+    """Return what is wrong with the file itself (CK6)."""
+    try:
+        async with SqliteJournal(settings.data) as journal:
+            return await journal.problems()
+    except DataFolderInUseError:
+        raise
+    except DamagedStoreError as error:
+        return [str(error)]
+    except RaffiaError as error:
+        if isinstance(error, SettingsError | JournalUnavailableError):
+            raise
+        return [str(error)]
+
+
+def _rebuild(settings: Settings, report: Report) -> None:
+    try:
+        for line in rebuild(settings.data):
+            report(f"  {line}")
+    except (OSError, sqlite3.Error) as error:
+        raise JournalUnavailableError(f"the file cannot be rebuilt: {error}") from error
+
+
+async def _check_files(settings: Settings, findings: Findings, repair: bool, report: Report) -> None:
+    """Check the uploaded files that lie in the data folder."""
+    folder = settings.data / FOLDER
+    for path, why in check_files(folder):
+        findings.files += 1
+        report(f"{path.relative_to(settings.data)}: {why}")
+        if repair:
+            try:
+                report(f"  {drop_file(path, settings.data)}")
+                findings.files -= 1
+            except OSError as error:
+                report(f"  not repaired: {error}")
+
+
+async def check_journal(
+    journal: SqliteJournal, *, keep_deleted: bool, repair: bool, report: Report, findings: Findings | None = None
+) -> Findings:
     """Check all documents of an open journal, as `check_folder` does."""
-    findings = Findings()
-    async for info in _documents(journal):
+    findings = Findings() if findings is None else findings
+    for document in await journal.names():
         findings.documents += 1
-        try:
-            examine(await journal.load(info.document), keep_deleted=keep_deleted)
-        except RaffiaError as error:  # CK2
-            findings.damaged += 1
-            report(
-                f"{info.document}: {error} (snapshot {info.snapshot_bytes} bytes, log {info.tail_bytes} bytes, "
-                f"history {info.history_bytes} bytes, position {info.position})"
-            )
-            if repair and await _repair(journal, info.document, keep_deleted, report):
-                findings.repaired += 1
+        trouble = await _trouble(journal, document, keep_deleted)
+        if not trouble:
+            continue
+        findings.damaged += 1
+        row = await journal.row(document)
+        report(
+            f"{document}: {trouble} (snapshot {row.snapshot_bytes} bytes, log {row.tail_bytes} bytes, "
+            f"history {row.history_bytes} bytes, position {row.last})"
+        )
+        if repair and await _repair(journal, document, keep_deleted, report):
+            findings.repaired += 1
     report(_summary(findings, repair))
     return findings
 
 
-async def _documents(journal: SqliteJournal) -> AsyncIterator[DocumentInfo]:
-    after: str | None = ""
-    while after is not None:
-        listing = await journal.directory.documents(after=after, limit=PAGE)
-        for info in listing.documents:
-            yield info
-        after = listing.following
+async def _trouble(journal: SqliteJournal, document: DocumentId, keep_deleted: bool) -> str | None:
+    """Return what is wrong with a document (CK1); None if nothing is."""
+    try:
+        examine(await journal.load(document), keep_deleted=keep_deleted)
+        stored = await journal.stored(document)
+        damaged = sum(not one.is_whole for one in stored.snapshots) + sum(not one.is_whole for one in stored.segments)
+        if damaged:
+            return f"{damaged} parts of its history are damaged"
+        await journal.history.windows(document)
+        versions = await journal.damaged_versions(document)
+        if versions:
+            return "; ".join(f"version {number} is damaged: {why}" for number, why in versions)
+    except RaffiaError as error:  # CK2
+        return str(error)
+    return None
 
 
 def _summary(findings: Findings, repair: bool) -> str:
     count = f"{findings.documents} document{'' if findings.documents == 1 else 's'} checked"
+    if findings.file_damage:
+        return f"{count}: {DATABASE} is damaged; raffia check --repair rebuilds it from what can be read"
+    files = f"; {findings.files} uploaded files damaged" if findings.files else ""
     if not findings.damaged:
-        return f"{count}: all can be read"
+        return f"{count}: all can be read{files}"
     if repair:
-        return f"{count}: {findings.damaged} damaged, {findings.repaired} of them repaired"
-    return f"{count}: {findings.damaged} damaged; raffia check --repair recovers what can be read"
+        return f"{count}: {findings.damaged} damaged, {findings.repaired} of them repaired{files}"
+    return f"{count}: {findings.damaged} damaged; raffia check --repair recovers what can be read{files}"
 
 
 def examine(loaded: Loaded, *, keep_deleted: bool) -> Document:
@@ -161,12 +244,21 @@ def examine(loaded: Loaded, *, keep_deleted: bool) -> Document:
 
 
 async def _repair(journal: SqliteJournal, document: DocumentId, keep_deleted: bool, report: Report) -> bool:
-    """Copy what is stored, rebuild the document and store it; returns whether it can be read now."""
+    """Copy what is stored, mend or rebuild the document and store it; returns whether it can be read now."""
     try:
         stored = await journal.stored(document)
         folder = set_aside(stored, journal.folder)
         report(f"  the original data is in {folder}")
-        rescued = rebuild(stored, keep_deleted=keep_deleted)
+        for line in await journal.mend(document):
+            report(f"  corrected: {line}")
+        for number, why in await journal.damaged_versions(document):
+            report(f"  left out: version {number}: {why}")
+            await journal.drop_version(number)
+        if await _trouble(journal, document, keep_deleted) is None:
+            report("  repaired")
+            return True
+        stored = await journal.stored(document)
+        rescued = rebuild_document(stored, keep_deleted=keep_deleted)
         for line in rescued.kept:
             report(f"  kept: {line}")
         for line in rescued.lost:

@@ -3,10 +3,10 @@
 Rules (tests quote these ids):
     RPR1  Everything passes the gate: updates that cannot be read, and those that depend on missing content, are left
           out and listed. What is kept is gap-free.
-    RPR2  A snapshot whose checksum matches its index is trusted. Otherwise the history is preferred: an older snapshot
-          that can be trusted (or the very beginning), and the segments after it.
-    RPR3  A snapshot that can be read but not trusted only fills in what the history lacks, and this is reported.
-    RPR4  Damaged bytes that still read as an update cannot be detected: entries and segments have no checksum.
+    RPR2  A snapshot that matches its checksums is trusted. Otherwise the document is rebuilt from the history: an older
+          snapshot that can be trusted (or the very beginning), and the segments after it.
+    RPR3  What does not match its checksum is left out and listed, however well it reads: entries, segments, snapshots.
+          So are entries that are missing.
 """
 
 from __future__ import annotations
@@ -64,9 +64,11 @@ def repair(stored: Stored, *, keep_deleted: bool) -> Repaired:
         gate.begin(believed, _said(present))
     elif stored.folded:
         _from_history(gate, stored, present)
-    edits = [(name, update) for entry in stored.entries for name, update in _edits(entry, gate.rescued)]
+    _name_missing(gate.rescued, stored)
+    entries = [entry for entry in stored.entries if entry.position > stored.folded]
+    edits = [(name, update) for entry in entries for name, update in _edits(entry, gate.rescued)]
     if edits:
-        gate.take_all(edits, f"{len(edits)} edits of {len(stored.entries)} entries")
+        gate.take_all(edits, f"{len(edits)} edits of {len(entries)} entries")
     return gate.rescued
 
 
@@ -112,33 +114,41 @@ class _Gate:
 
 
 def _from_history(gate: _Gate, stored: Stored, present: StoredSnapshot | None) -> None:
-    """Start from an older snapshot and the segments after it; fill in from the damaged one (RPR2, RPR3)."""
+    """Start from an older snapshot and the segments after it; fill in from the damaged one (RPR2)."""
     document = gate.rescued.document
     lost = gate.rescued.lost
     lost.append("the snapshot is missing" if present is None else f"{_said(present)} is damaged")
     older = [one for one in stored.snapshots if one.upto < stored.folded]
-    start, reaches = START, not stored.complete_from
+    start = START
     for stone in reversed(older):
         believed = _trusted(stone, document.keep_deleted)
         if believed is not None:
             gate.begin(believed, f"the older {_said(stone)}")
-            start, reaches = stone.upto, True
+            start = stone.upto
             break
     segments = [segment for segment in stored.segments if segment.last > start]
     updates = [(name, update) for segment in segments for name, update in _updates(segment, gate.rescued)]
-    before = len(lost)
-    whole = gate.take_all(updates, f"{len(segments)} segments of the history") if updates else not segments
-    if present is None or (reaches and whole and len(lost) == before and _covers(gate.rescued.document, present)):
-        return
-    rest = gate.rescued.document.version
-    try:
-        Document.from_state(present.state)
-    except RaffiaError as error:
-        lost.append(f"content that only {_said(present)} has: {error}")
-        return
-    gate.take_all([("the damaged snapshot", present.state)], f"content that only the damaged {_said(present)} has")
-    if gate.rescued.document.version != rest:
-        lost.append("its checksum does not match: some characters of it may be wrong")
+    if updates:
+        gate.take_all(updates, f"{len(segments)} segments of the history")
+    if present is not None and not _covers(gate.rescued.document, present):
+        lost.append(f"content that only {_said(present)} has")
+
+
+def _name_missing(rescued: Repaired, stored: Stored) -> None:
+    """List the entries that are gone (RPR3)."""
+    there = {entry.position for entry in stored.entries}
+    missing = [position for position in range(stored.folded + 1, stored.position + 1) if position not in there]
+    for first, last in _runs(missing):
+        rescued.lost.append(f"entry {first}: missing" if first == last else f"entries {first} to {last}: missing")
+
+
+def _runs(numbers: list[int]) -> Iterator[tuple[int, int]]:
+    """Group numbers that follow each other."""
+    first = 0
+    for index, number in enumerate(numbers):
+        if index + 1 == len(numbers) or numbers[index + 1] != number + 1:
+            yield numbers[first], number
+            first = index + 1
 
 
 def _covers(document: Document, present: StoredSnapshot) -> bool:
@@ -150,8 +160,8 @@ def _covers(document: Document, present: StoredSnapshot) -> bool:
 
 
 def _trusted(snapshot: StoredSnapshot, keep_deleted: bool) -> Document | None:
-    """The document of a snapshot whose checksum matches, read from its state alone; None otherwise (RPR2)."""
-    if not Document.is_index_of(snapshot.index, snapshot.state):
+    """The document of a snapshot that matches its checksums, read from its state alone; None otherwise (RPR2)."""
+    if not snapshot.is_whole:
         return None
     try:
         return Document.from_state(snapshot.state, keep_deleted=keep_deleted)
@@ -161,6 +171,9 @@ def _trusted(snapshot: StoredSnapshot, keep_deleted: bool) -> Document | None:
 
 def _updates(segment: StoredSegment, rescued: Repaired) -> Iterator[tuple[str, bytes]]:
     name = f"history of {_who(segment.author)} at {_when(segment.window_ms)}"
+    if not segment.is_whole:
+        rescued.lost.append(f"{name}: {len(segment.body)} bytes do not match their checksum")
+        return
     try:
         updates = decode_updates(segment.body)
     except QuarantinedError as error:
@@ -170,6 +183,9 @@ def _updates(segment: StoredSegment, rescued: Repaired) -> Iterator[tuple[str, b
 
 
 def _edits(entry: StoredEntry, rescued: Repaired) -> Iterator[tuple[str, bytes]]:
+    if not entry.is_whole:
+        rescued.lost.append(f"entry {entry.position}: {len(entry.body)} bytes do not match their checksum")
+        return
     try:
         batch = decode_batch(entry.body)
     except QuarantinedError as error:

@@ -13,6 +13,9 @@ Rules (tests quote these ids):
     FL6  Every document has its own files, also a copy of another one: when a document is purged, all its files are
          removed, and no other document lacks one.
     FL7  A file is read in parts of `PART_BYTES` as the client takes them, so that slow clients take no memory.
+    FL8  The name of a file is its checksum. A file in a folder is checked before any of it is served; of one in an
+         object store the last part is held back until the whole is known to match. A damaged file is not copied
+         either, is logged once, and is replaced when the same bytes are uploaded again.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 from weakref import WeakValueDictionary
 
-from raffia.errors import LaterError, NotConfiguredError, SettingsError, TooLargeError
+from raffia.errors import LaterError, NotConfiguredError, QuarantinedError, SettingsError, TooLargeError
 from raffia.files.images import MIME_TYPES
 from raffia.runtime.logs import get_logger
 from raffia.settings import Settings
@@ -53,6 +56,11 @@ def is_name(name: str) -> bool:
     return len(digest) == 64 and set(digest) <= set("0123456789abcdef") and extension in MIME_TYPES
 
 
+def digest_of(name: str) -> str:
+    """The SHA-256 that a file of this name has (FL1)."""
+    return name.partition(".")[0]
+
+
 def directory_of(document: DocumentId) -> str:
     """The folder of a document's files (FL1)."""
     return hashlib.sha256(document.encode()).hexdigest()
@@ -68,6 +76,7 @@ class FileStore(ABC):
     def __init__(self, max_document_bytes: int) -> None:
         self._max_document_bytes = max_document_bytes
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._reported: set[tuple[str, str]] = set()
 
     async def put(self, document: DocumentId, name: str, data: bytes) -> None:
         """Store a file (FL2).
@@ -81,8 +90,9 @@ class FileStore(ABC):
         lock = self._locks.setdefault(directory, asyncio.Lock())
         async with lock:
             sizes = await self._sizes(directory)
-            if name in sizes:
+            if sizes.get(name) == len(data) and await self._digest(directory, name) == digest_of(name):
                 return
+            sizes.pop(name, None)  # it is damaged (FL8)
             total = sum(sizes.values())
             if total + len(data) > self._max_document_bytes:
                 raise TooLargeError(
@@ -92,8 +102,31 @@ class FileStore(ABC):
             await self._write(directory, name, data)
 
     async def get(self, document: DocumentId, name: str) -> bytes | None:
-        """Read a file; None if there is none."""
-        return await self._read(directory_of(document), name)
+        """Read a file; None if there is none.
+
+        Raises:
+            QuarantinedError: it is damaged (FL8).
+        """
+        directory = directory_of(document)
+        data = await self._read(directory, name)
+        if data is not None and hashlib.sha256(data).hexdigest() != digest_of(name):
+            raise self._damaged(directory, name)
+        return data
+
+    async def check(self, document: DocumentId, name: str) -> None:
+        """Check a file before it is served, as far as that needs no second transfer (FL8).
+
+        Raises:
+            QuarantinedError: it is damaged.
+            LaterError: it cannot be read.
+        """
+        return
+
+    def _damaged(self, directory: str, name: str) -> QuarantinedError:
+        if (directory, name) not in self._reported:
+            self._reported.add((directory, name))
+            log.error("file quarantined: its bytes do not match its name", folder=directory, file=name)
+        return QuarantinedError("this file is damaged, and not served; upload it again")
 
     async def size(self, document: DocumentId, name: str) -> int | None:
         """The size of a file in bytes; None if there is none."""
@@ -104,12 +137,17 @@ class FileStore(ABC):
 
         Raises:
             LaterError: it cannot be read, or was removed meanwhile.
+            QuarantinedError: it is damaged (FL8).
         """
+        digest = hashlib.sha256()
         for start in range(0, size_bytes, PART_BYTES):
             wanted = min(PART_BYTES, size_bytes - start)
             part = await self._part(directory_of(document), name, start, wanted)
             if part is None or len(part) != wanted:
                 raise LaterError("the file was removed while it was being read")
+            digest.update(part)
+            if start + wanted == size_bytes and digest.hexdigest() != digest_of(name):
+                raise self._damaged(directory_of(document), name)
             yield part
 
     async def copy(self, document: DocumentId, to: DocumentId) -> None:
@@ -117,7 +155,9 @@ class FileStore(ABC):
         source, target = directory_of(document), directory_of(to)
         for name in await self._sizes(source):
             data = await self._read(source, name)
-            if data is not None:
+            if data is not None and hashlib.sha256(data).hexdigest() != digest_of(name):
+                self._damaged(source, name)  # logged; the copy lacks it
+            elif data is not None:
                 await self._write(target, name, data)
 
     async def remove(self, document: DocumentId) -> None:
@@ -143,6 +183,11 @@ class FileStore(ABC):
     @abstractmethod
     async def _size(self, directory: str, name: str) -> int | None:
         """The size of one file in bytes."""
+
+    async def _digest(self, directory: str, name: str) -> str | None:
+        """The SHA-256 of one file, in hexadecimal digits."""
+        data = await self._read(directory, name)
+        return None if data is None else hashlib.sha256(data).hexdigest()
 
     @abstractmethod
     async def _part(self, directory: str, name: str, start: int, count: int) -> bytes | None:
@@ -195,6 +240,22 @@ class FolderFiles(FileStore):
                 return None
 
         return await self._away(read)
+
+    async def check(self, document: DocumentId, name: str) -> None:
+        """Read the whole file once (FL8)."""
+        directory = directory_of(document)
+        if await self._digest(directory, name) not in (None, digest_of(name)):
+            raise self._damaged(directory, name)
+
+    async def _digest(self, directory: str, name: str) -> str | None:
+        def digest() -> str | None:
+            try:
+                with (self._folder / directory / name).open("rb") as file:
+                    return hashlib.file_digest(file, "sha256").hexdigest()
+            except FileNotFoundError:
+                return None
+
+        return await self._away(digest)
 
     async def _remove(self, directory: str) -> None:
         def remove() -> None:

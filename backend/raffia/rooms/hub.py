@@ -4,8 +4,8 @@ Rules (tests quote these ids):
     HU1  A document is loaded once, however many clients ask for it at the same time; no client sees it half loaded.
     HU2  A room is closed when it has been unused for `room_idle_s` and everything in it is durable. A client that joins
          while it closes, or after it was lost, waits for a new room.
-    HU3  A document whose stored bytes cannot be read is quarantined: sessions are closed with 1011, the bytes are kept
-         as they are, and the error is logged.
+    HU3  A document whose stored bytes are damaged or cannot be read is quarantined: sessions are closed with 1011, the
+         bytes are kept as they are, and the error is logged: one line per document, however often clients try again.
     HU4  Draining: no new rooms or sessions; everything is made durable, then sockets are closed with 1012 in a jittered
          spread.
     HU5  A document that is deleted while it is being opened is loaded again, and then found deleted.
@@ -24,6 +24,7 @@ from raffia.errors import CrdtError, DrainingError, QuarantinedError, RaffiaErro
 from raffia.journal import Journal
 from raffia.rooms.durable.loading import build
 from raffia.rooms.pruning import prune_forever
+from raffia.rooms.quarantine import Quarantine
 from raffia.rooms.rate_limits import RateLimits
 from raffia.rooms.room import Room
 from raffia.rooms.services import Services
@@ -73,7 +74,8 @@ class Hub:
         self.settings = settings
         self.metrics = metrics
         self.rate_limits = RateLimits(settings)
-        self._services = Services(journal, workers, settings, metrics, journal.bus)
+        self._quarantine = Quarantine(metrics)
+        self._services = Services(journal, workers, settings, metrics, self._quarantine, journal.bus)
         self.connections: set[OpenConnection] = set()
         self._rooms: dict[DocumentId, Room] = {}
         self._idle: dict[DocumentId, Room] = {}  # unused rooms, longest idle first
@@ -225,7 +227,11 @@ class Hub:
         return room
 
     async def _load_once(self, document: DocumentId) -> Room:
-        loaded = await self.journal.load(document)
+        try:
+            loaded = await self.journal.load(document)
+        except QuarantinedError as error:
+            self._quarantine.add(document, error)
+            raise
         size = sum(len(edit.update) for entry in loaded.entries for edit in entry.batch)
         is_shared, keep_deleted = self.journal.is_shared, self.settings.keep_deleted
         try:
@@ -234,10 +240,7 @@ class Hub:
             else:
                 built, waiting = build(loaded, is_shared=is_shared, keep_deleted=keep_deleted)
         except (UpdateError, CrdtError) as error:
-            self.metrics.quarantined += 1
-            log.exception(
-                "document quarantined: its stored bytes cannot be read; see `raffia check`", document=document
-            )
+            self._quarantine.add(document, error)
             raise QuarantinedError(
                 f"document {document} is quarantined: its stored bytes cannot be read ({error})"
             ) from error

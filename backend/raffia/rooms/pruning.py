@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from raffia.errors import JournalUnavailableError
+from raffia.errors import RaffiaError
 from raffia.journal import Journal
 from raffia.runtime.logs import get_logger
 
@@ -19,7 +19,7 @@ async def prune_forever(journal: Journal) -> None:
         await asyncio.sleep(PRUNE_EVERY_S)
         try:
             await journal.prune()
-        except JournalUnavailableError as error:
+        except RaffiaError as error:
             log.warning("history not pruned", detail=str(error))
         except Exception:
             log.exception("history not pruned")

@@ -22,11 +22,12 @@ from raffia.cli.repair import repair
 from raffia.crdt.document import Document
 from raffia.crdt.merge import merge
 from raffia.crdt.view import read_text
-from raffia.errors import UpdateError
+from raffia.errors import QuarantinedError, UpdateError
 from raffia.journal import Loaded, Snapshot
 from raffia.journal.entries import encode_batch, salvage_batch
 from raffia.journal.sqlite.database import DATABASE
 from raffia.journal.sqlite.journal import SqliteJournal
+from raffia.journal.sqlite.rows import SEALED, seal
 from raffia.journal.sqlite.stored import Stored
 from raffia.journal.testing.contract import BEGIN_MS, Clock
 from raffia.rooms.durable.loading import build_document
@@ -64,6 +65,10 @@ def change(folder: Path, sql: str, change_bytes: Callable[[bytes], bytes] | None
         if change_bytes is not None:
             connection.create_function("damage", 1, change_bytes)
         assert connection.execute(sql).rowcount > 0
+        # The row of the document is whole; something else is damaged.
+        for (key,) in connection.execute("SELECT key FROM documents").fetchall():
+            (row,) = connection.execute(f"SELECT {SEALED['documents']} FROM documents WHERE key = ?", (key,))
+            connection.execute("UPDATE documents SET checksum = ? WHERE key = ?", (seal("documents", *row), key))
 
 
 KEY = f"(SELECT key FROM documents WHERE name = '{DOCUMENT}')"
@@ -71,6 +76,7 @@ STATE = f"UPDATE pieces SET bytes = damage(bytes) WHERE id >> 20 = (SELECT state
 INDEX = f"UPDATE pieces SET bytes = damage(bytes) WHERE id >> 20 = (SELECT aside FROM snapshots WHERE document = {KEY})"
 ENTRY = f"UPDATE entries SET body = damage(body) WHERE document = {KEY}"
 NO_HISTORY = f"UPDATE documents SET complete_from = folded WHERE key = {KEY}"
+SEGMENT = "UPDATE pieces SET bytes = damage(bytes) WHERE id >> 20 = (SELECT min(blob) FROM segments)"
 NO_SEGMENTS = f"DELETE FROM segments WHERE document = {KEY}"
 
 
@@ -101,8 +107,7 @@ async def test_ck1_a_folder_in_which_all_is_well(tmp_path: Path) -> None:
     assert not (tmp_path / QUARANTINE).exists()
 
 
-async def test_ck1_every_page_of_the_listing_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("raffia.cli.check.PAGE", 3)
+async def test_ck1_every_document_is_read(tmp_path: Path) -> None:
     async with SqliteJournal(tmp_path) as journal:
         for number in range(7):
             await journal.append(DocumentId(f"d{number}"), (Edit(None, BEGIN_MS, Author(8).type("é")),))
@@ -174,7 +179,7 @@ async def test_rpr1_an_edit_that_cannot_be_read_is_left_out_and_named(tmp_path: 
     change(tmp_path, ENTRY, cut)
     well, said = await run(tmp_path, repair=True)
     assert well, said
-    assert any(line.startswith("  left out: entry 3, all but 0 edits of it: ") for line in said), said
+    assert any(line.startswith("  left out: entry 3: 39 bytes do not match their checksum") for line in said), said
     assert await text(tmp_path) == FIRST + SECOND
 
 
@@ -198,18 +203,56 @@ async def test_rpr1_what_refers_to_a_lost_edit_is_left_out_too_and_the_rest_is_k
     assert "drei" not in kept
 
 
-async def test_rpr3_without_history_a_snapshot_that_reads_is_kept_and_doubted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sql", [STATE, ENTRY, SEGMENT], ids=["snapshot", "entry", "history"])
+async def test_ck5_one_changed_bit_is_corrected_and_nothing_is_lost(tmp_path: Path, sql: str) -> None:
     await write(tmp_path)
-    change(tmp_path, NO_HISTORY)
-    change(tmp_path, NO_SEGMENTS)
-    change(tmp_path, STATE, lambda state: state.replace(b"alles", b"allez"))
+    async with SqliteJournal(tmp_path) as journal:
+        before = await journal.history.windows(DOCUMENT)
+    change(tmp_path, sql, flip(25))
+    well, said = await run(tmp_path)
+    assert not well
     well, said = await run(tmp_path, repair=True)
     assert well, said
-    assert "  left out: its checksum does not match: some characters of it may be wrong" in said
-    assert await text(tmp_path) == FIRST.replace("alles", "allez") + SECOND + THIRD
+    assert any(line.startswith("  corrected: one bit of ") for line in said), said
+    assert not any("left out" in line for line in said)
+    assert await text(tmp_path) == FIRST + SECOND + THIRD
+    async with SqliteJournal(tmp_path) as journal:
+        assert await journal.history.windows(DOCUMENT) == before
 
 
-async def test_rpr3_history_with_a_hole_is_filled_in_from_the_snapshot(tmp_path: Path) -> None:
+async def test_rpr3_a_snapshot_that_reads_but_was_changed_is_left_out(tmp_path: Path) -> None:
+    await write(tmp_path)
+    first = f"id = (SELECT min(id) FROM segments WHERE document = {KEY})"
+    change(tmp_path, f"DELETE FROM segments WHERE {first}")
+    change(tmp_path, STATE, lambda state: state.replace(b"alles", b"allez"))
+    well, said = await run(tmp_path, repair=True)
+    assert not well, said
+    assert any("snapshot of 45 bytes up to position 2 is damaged" in line for line in said), said
+    with pytest.raises(QuarantinedError, match="blob 1 is damaged"):
+        await text(tmp_path)
+
+
+async def test_ck5_a_version_that_cannot_be_read_is_dropped_and_named(tmp_path: Path) -> None:
+    await write(tmp_path)
+    async with SqliteJournal(tmp_path) as journal:
+        for state in (b"one", b"two"):
+            await journal.versions.save(DOCUMENT, state, time_ms=BEGIN_MS)
+    change(tmp_path, "UPDATE pieces SET bytes = x'fffefd' WHERE id >> 20 = (SELECT blob FROM versions WHERE id = 1)")
+    async with SqliteJournal(tmp_path) as journal:
+        with pytest.raises(QuarantinedError, match="is damaged"):
+            await journal.versions.get(DOCUMENT, 1)
+    well, said = await run(tmp_path)
+    assert not well
+    assert said[0].startswith(f"{DOCUMENT}: version 1 is damaged: 3 bytes: ")
+    well, said = await run(tmp_path, repair=True)
+    assert well, said
+    async with SqliteJournal(tmp_path) as journal:
+        assert [version.id for version in await journal.versions.all(DOCUMENT)] == [2]
+        assert (await journal.versions.get(DOCUMENT, 2)).state == b"two"
+        assert len(await journal.history.windows(DOCUMENT)) == 3
+
+
+async def test_rpr2_history_with_a_hole_does_not_matter_to_a_snapshot_whose_index_is_damaged(tmp_path: Path) -> None:
     await write(tmp_path)
     first = f"id = (SELECT min(id) FROM segments WHERE document = {KEY})"
     change(tmp_path, f"DELETE FROM segments WHERE {first}")

@@ -11,9 +11,20 @@ from typing import Any
 import pytest
 from obstore.store import LocalStore, MemoryStore
 
-from raffia.errors import LaterError, NotConfiguredError, SettingsError, TooLargeError
+from raffia.errors import LaterError, NotConfiguredError, QuarantinedError, SettingsError, TooLargeError
 from raffia.files import store as module
-from raffia.files.store import FileStore, FolderFiles, NoFiles, ObjectFiles, directory_of, is_name, name_of, open_files
+from raffia.files.store import (
+    PART_BYTES,
+    FileStore,
+    FolderFiles,
+    NoFiles,
+    ObjectFiles,
+    directory_of,
+    is_name,
+    name_of,
+    open_files,
+)
+from raffia.files.verify import check_files, drop_file
 from raffia.settings import Settings
 from raffia.types import DocumentId
 
@@ -180,3 +191,44 @@ async def test_fl5_a_store_that_is_away_is_later() -> None:
     with pytest.raises(LaterError):
         await store.get(DOCUMENT, name_of(b"x", "png"))
     assert module.FOLDER == "files"
+
+
+async def test_fl8_a_damaged_file_is_not_served_not_copied_and_replaced_by_an_upload(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = FolderFiles(tmp_path, 1 << 20)
+    data = bytes(range(256)) * 3000  # several parts
+    name = name_of(data, "png")
+    await store.put(DOCUMENT, name, data)
+    path = tmp_path / directory_of(DOCUMENT) / name
+    path.write_bytes(data[:-1] + b"x")
+    for _ in range(2):
+        with pytest.raises(QuarantinedError, match="upload it again"):
+            await store.check(DOCUMENT, name)
+        with pytest.raises(QuarantinedError):
+            await store.get(DOCUMENT, name)
+        parts = store.parts(DOCUMENT, name, len(data))
+        for start in range(0, len(data) - PART_BYTES, PART_BYTES):
+            assert await anext(parts) == data[start : start + PART_BYTES]
+        with pytest.raises(QuarantinedError):  # the last part
+            await anext(parts)
+    assert sum("quarantined" in record.getMessage() for record in caplog.records) == 1
+    await store.copy(DOCUMENT, OTHER)
+    assert await store.size(OTHER, name) is None
+    await store.put(DOCUMENT, name, data)
+    await store.check(DOCUMENT, name)
+    assert await store.get(DOCUMENT, name) == data
+    assert list(check_files(tmp_path)) == []
+
+
+async def test_fv1_a_check_finds_damaged_files_and_moves_them_aside(tmp_path: Path) -> None:
+    store = FolderFiles(tmp_path / "files", 1 << 20)
+    for letter in (b"a", b"b"):
+        await store.put(DOCUMENT, name_of(letter, "png"), letter)
+    path = tmp_path / "files" / directory_of(DOCUMENT) / name_of(b"a", "png")
+    path.write_bytes(b"A")
+    ((found, why),) = check_files(tmp_path / "files")
+    assert (found, why) == (path, "is damaged: its 1 bytes do not match its name")
+    assert "left out: 1 bytes, now in " in drop_file(found, tmp_path)
+    assert list(check_files(tmp_path / "files")) == []
+    assert await store.size(DOCUMENT, name_of(b"b", "png")) == 1

@@ -234,7 +234,7 @@ def _gapped() -> bytes:
     ids=["no index", "index cut short", "index of a newer format", "entry of garbage", "entry with a gap"],
 )
 async def test_hu3_a_document_that_cannot_be_read_is_quarantined_and_others_are_not(
-    loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with world() as w:
         await edited(w, OTHER, "é")
@@ -251,6 +251,30 @@ async def test_hu3_a_document_that_cannot_be_read_is_quarantined_and_others_are_
         await until(lambda: client.transport.closed is not None)
         assert client.transport.closed == (1011, "quarantined")
         assert await text_in(w, OTHER) == "é"
+        lines = [record for record in caplog.records if "quarantined" in record.getMessage()]
+        assert [line.exc_info for line in lines] == [None], "one line for all attempts, without a traceback"
+
+
+async def test_hu3_what_the_journal_finds_damaged_is_logged_once_and_again_after_an_hour(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now_s = [1000.0]
+    monkeypatch.setattr("raffia.rooms.quarantine.monotonic", lambda: now_s[0])
+    async with world() as w:
+
+        async def damaged(document: DocumentId) -> Loaded:
+            raise QuarantinedError(f"entry 5 of {document} is damaged")
+
+        monkeypatch.setattr(w.hub.journal, "load", damaged)
+        for document, count in ((DOCUMENT, 1), (DOCUMENT, 1), (OTHER, 2)):
+            with pytest.raises(QuarantinedError):
+                await w.hub.open(document)
+            assert sum("quarantined" in record.getMessage() for record in caplog.records) == count
+        now_s[0] += 3600.0
+        with pytest.raises(QuarantinedError):
+            await w.hub.open(DOCUMENT)
+        assert sum("quarantined" in record.getMessage() for record in caplog.records) == 3
+        assert w.metrics.quarantined == 4
 
 
 def test_hu3_whatever_is_stored_it_is_read_or_quarantined() -> None:

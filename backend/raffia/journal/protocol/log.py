@@ -24,6 +24,8 @@ Rules (tests quote these ids):
          returned from it (through `load`, `follow` or `append`), because the entry would leave a gap. LogReaders
          then get a `Reset`. Appends to that document are accepted again only from the moment a follower takes the
          `Reset`, and none that was called earlier.
+    J23  What is read is what was written: `load`, `follow`, `compact` and the history check stored bytes and raise
+         `QuarantinedError` for a document in which some have changed, and for no other. Nothing damaged is folded.
 """
 
 from __future__ import annotations
@@ -126,7 +128,7 @@ class DocumentLog(Protocol):
 
         Raises:
             DocumentDeletedError: see J14.
-            QuarantinedError: its stored bytes cannot be read.
+            QuarantinedError: its stored bytes are damaged or cannot be read (J23).
         """
         ...
 

@@ -9,9 +9,12 @@ from raffia.errors import JournalUnavailableError
 from raffia.journal.redis.client import Engine
 from raffia.journal.redis.engine import Argument, Command, Reply
 from raffia.journal.redis.keys import FORMAT, Keys
-from raffia.journal.redis.replies import all_checked, checked, parts, status, too_new
+from raffia.journal.redis.replies import all_checked, check_format, checked, parts, status
 from raffia.journal.redis.scripts import load_script
+from raffia.runtime.logs import get_logger
 from raffia.types import START, DocumentId, Position
+
+log = get_logger("raffia.journal")
 
 KEEP_MS = 60_000  # folded entries stay in the log this long for readers behind, dropped blobs for reads under way
 
@@ -63,7 +66,7 @@ class Base:
         stats: counters.
     """
 
-    __slots__ = ("engine", "is_open", "keys", "now_ms", "publish", "replica", "stats")
+    __slots__ = ("_reported", "engine", "is_open", "keys", "now_ms", "publish", "replica", "stats")
 
     def __init__(self, engine: Engine, keys: Keys, now_ms: Callable[[], int], replica: str) -> None:
         self.engine = engine
@@ -73,6 +76,13 @@ class Base:
         self.publish = "SPUBLISH" if engine.is_cluster else "PUBLISH"
         self.is_open = False
         self.stats = RedisStats()
+        self._reported: set[str] = set()
+
+    def report(self, what: str, error: Exception) -> None:
+        """Log damage, once for each `what`."""
+        if what not in self._reported:
+            self._reported.add(what)
+            log.error("damaged, and left out", what=what, detail=str(error))
 
     def check_open(self) -> None:
         """Raise unless the journal is entered.
@@ -102,12 +112,11 @@ class Base:
         """Read fields of a document's meta.
 
         Raises:
-            FormatTooNewError: it was written by a newer Raffia.
+            FormatTooNewError, FormatTooOldError: it was written by a newer or an older Raffia.
         """
         (reply,) = await self.run(("HMGET", self.keys.meta(document), "format", *fields))
         form, *found = parts(reply)
-        if form is not None and int(form) > FORMAT:
-            raise too_new(document, form)
+        check_format(document, form)
         return found
 
 

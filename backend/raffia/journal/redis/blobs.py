@@ -1,8 +1,9 @@
 """Large values in pieces: snapshots, history segments, the states of versions.
 
 Rules (tests quote these ids):
-    RB1  A blob is a hash: field `<n>` is a piece of at most 1 MiB, preceded by its CRC-32 (4 bytes, little-endian). Its
-         name is random and never reused, so pieces of two blobs cannot be mixed.
+    RB1  A blob is a hash: field `<n>` is a piece of at most 1 MiB, preceded by its checksum (CS1), which also covers
+         the names of document and blob, and its number. A blob's name is random and never reused, so pieces of two
+         blobs cannot be mixed.
     RB2  A blob is written first and referred to afterwards. Until a script refers to it, it expires: a writer that was
          killed leaves nothing behind.
     RB3  Readers know the sizes. A missing piece is a `GoneError`: the blob may have been replaced in the meantime, and
@@ -13,10 +14,10 @@ Rules (tests quote these ids):
 from __future__ import annotations
 
 import secrets
-import zlib
 from collections.abc import Sequence
 
 from raffia.errors import QuarantinedError
+from raffia.journal.checksum import CHECKSUM_BYTES, checksum, matches
 from raffia.journal.redis.base import Base
 from raffia.journal.redis.engine import Command
 from raffia.journal.redis.replies import all_checked, checked
@@ -26,7 +27,6 @@ PIECE_BYTES = 1024 * 1024
 STAGED_MS = 600_000  # after this long a blob that nothing refers to expires
 _TRIP_BYTES = 4 * 1024 * 1024
 _TRIP_BLOBS = 256
-_CRC_BYTES = 4
 
 
 class GoneError(Exception):
@@ -52,8 +52,7 @@ async def write_blobs(base: Base, document: DocumentId, blobs: Sequence[Sequence
             view = memoryview(content)
             for start in range(0, len(view), PIECE_BYTES):
                 piece = view[start : start + PIECE_BYTES]
-                crc = zlib.crc32(piece).to_bytes(_CRC_BYTES, "little")
-                commands.append(Command(key, ("HSET", key, number, b"".join((crc, piece)))))
+                commands.append(Command(key, ("HSET", key, number, _stored(document, name, number, piece))))
                 if number == 0:
                     commands.append(Command(key, ("PEXPIRE", key, STAGED_MS)))
                 number += 1
@@ -63,8 +62,8 @@ async def write_blobs(base: Base, document: DocumentId, blobs: Sequence[Sequence
                     commands, size = [], 0
         if number == 0:
             # An empty value: a hash without fields does not exist.
-            crc = zlib.crc32(b"").to_bytes(_CRC_BYTES, "little")
-            commands += (Command(key, ("HSET", key, 0, crc)), Command(key, ("PEXPIRE", key, STAGED_MS)))
+            empty = _stored(document, name, 0, memoryview(b""))
+            commands += (Command(key, ("HSET", key, 0, empty)), Command(key, ("PEXPIRE", key, STAGED_MS)))
         if len(commands) >= 2 * _TRIP_BLOBS:
             all_checked(await base.engine.run(commands))
             commands, size = [], 0
@@ -117,12 +116,17 @@ async def read_blobs(base: Base, document: DocumentId, blobs: Sequence[tuple[str
     return found
 
 
+def _stored(document: DocumentId, name: str, number: int, piece: memoryview) -> bytes:
+    content = bytes(piece)
+    return checksum("pieces", document, name, number, content=content) + content
+
+
 def _checked_piece(document: DocumentId, stored: object, name: str, number: int, size: int) -> bytes:
     if stored is None:
         raise GoneError(f"{document}: piece {number} of {name} is missing")
     assert isinstance(stored, bytes)
-    piece = stored[_CRC_BYTES:]
-    if len(piece) != size or zlib.crc32(piece).to_bytes(_CRC_BYTES, "little") != stored[:_CRC_BYTES]:
+    piece = stored[CHECKSUM_BYTES:]
+    if len(piece) != size or not matches(stored[:CHECKSUM_BYTES], "pieces", document, name, number, content=piece):
         raise QuarantinedError(
             f"{document}: piece {number} of {name} is damaged ({len(piece)} bytes where {size} were stored)"
         )

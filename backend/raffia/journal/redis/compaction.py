@@ -16,7 +16,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from raffia.errors import ForbiddenError, InternalError, RaffiaError
+from raffia.errors import ForbiddenError, InternalError, QuarantinedError, RaffiaError
 from raffia.journal import history
 from raffia.journal.entries import decode_updates, encode_updates
 from raffia.journal.protocol import Snapshot
@@ -147,7 +147,7 @@ class Compaction:
             written.base.time_ms,
             written.size_bytes,
             size,
-            write_base(written),
+            write_base(document, written),
             "1" if stays else "0",
             base.publish,
             keys.channel(document),
@@ -184,8 +184,13 @@ class Compaction:
         if not segments:
             return [], []
         # Times never go back (J10), so the previous compaction can only have begun the first window.
-        begun = await segments_of(self._base, document, segments[0].window_ms, segments[0].window_ms)
-        bodies = await read_segments(self._base, document, begun)
+        try:
+            begun = await segments_of(self._base, document, segments[0].window_ms, segments[0].window_ms)
+            bodies = await read_segments(self._base, document, begun)
+        except QuarantinedError as error:
+            # What is damaged is not joined with anything new (CS2).
+            self._base.report(f"the history of {document}", error)
+            begun, bodies = [], []
         old = {
             index: history.Segment(record.first, record.last, record.window_ms, record.author, updates)
             for index, (record, updates) in enumerate(zip(begun, bodies, strict=True))
@@ -196,6 +201,7 @@ class Compaction:
         blobs = await write_blobs(self._base, document, [[body] for body in encoded])
         added = [
             write_segment(
+                document,
                 first=segment.first,
                 last=segment.last,
                 window_ms=segment.window_ms,
@@ -224,7 +230,7 @@ async def trim(base: Base, document: DocumentId, fence: int | None = None) -> in
 async def segments_of(base: Base, document: DocumentId, from_ms: int | str, to_ms: int | str) -> list[SegmentRecord]:
     """Read the records of the segments of some windows, by window."""
     (reply,) = await base.run(("ZRANGEBYSCORE", base.keys.segments(document), from_ms, to_ms))
-    return [read_segment(member) for member in texts(reply)]
+    return [read_segment(document, member) for member in texts(reply)]
 
 
 async def read_segments(base: Base, document: DocumentId, records: Sequence[SegmentRecord]) -> list[list[bytes]]:

@@ -21,7 +21,6 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from time import monotonic
 
 from raffia.errors import InternalError, JournalUnavailableError, QuarantinedError, RaffiaError
-from raffia.journal.entries import decode_batch
 from raffia.journal.protocol import Entry, Folded, Followed, Gap, Reset
 from raffia.journal.redis.base import Base, Seen
 from raffia.journal.redis.channels import Channels
@@ -29,6 +28,7 @@ from raffia.journal.redis.engine import Command, Reply
 from raffia.journal.redis.feed import Feed, FeedReader
 from raffia.journal.redis.keys import nonce_of, position_of, sequence_of
 from raffia.journal.redis.pages import Page, judge, reading
+from raffia.journal.redis.records import decode_entry
 from raffia.journal.redis.replies import deleted, parts
 from raffia.runtime.logs import get_logger
 from raffia.types import START, Batch, DocumentId, Position
@@ -179,7 +179,8 @@ class Feeds:
                 self._tell(feed, Folded(position_of(words[1])))
             else:
                 self._take_entry(feed, kind, words, message, is_late=is_late)
-        except (ValueError, IndexError):
+        except (ValueError, IndexError, QuarantinedError):
+            # Damaged on its way, or in the log too: that is found when it is read.
             log.warning("a message cannot be read", document=feed.document, size_bytes=len(message))
             self._must_read(feed)
         except RaffiaError as error:
@@ -219,7 +220,7 @@ class Feeds:
             batch = own[0]
         else:
             assert payload is not None
-            batch = _decoded(feed.document, position, payload)
+            batch = decode_entry(feed.document, position, payload)
         feed.cursor = position
         if not feed.is_reset:
             self._seen.advance(feed.document, position)
@@ -445,14 +446,7 @@ class Feeds:
                 yield self._told(feed, reader, turn)
             for position, payload in page.entries:
                 own = feed.own.get(nonce_of(position))
-                batch = own[0] if own is not None else _decoded(feed.document, position, payload)
+                batch = own[0] if own is not None else decode_entry(feed.document, position, payload)
                 yield self._told(feed, reader, Entry(position, batch))
             if not page.has_more:
                 return
-
-
-def _decoded(document: DocumentId, position: Position, payload: bytes) -> Batch:
-    try:
-        return decode_batch(payload)
-    except QuarantinedError as error:
-        raise QuarantinedError(f"{document}: entry {position} cannot be read: {error}") from error

@@ -36,7 +36,7 @@ from raffia.journal.redis.history import RedisHistory
 from raffia.journal.redis.keys import FORMAT, Keys, sequence_of
 from raffia.journal.redis.links import RedisShareLinks
 from raffia.journal.redis.loading import load
-from raffia.journal.redis.replies import checked, error_of, too_new
+from raffia.journal.redis.replies import check_format, checked, error_of
 from raffia.journal.redis.revocations import RedisRevocations
 from raffia.journal.redis.versions import RedisVersions
 from raffia.journal.redis.writer import Writer
@@ -161,8 +161,7 @@ class RedisJournal(Journal):
         if isinstance(found, bytes):
             if not found.isdigit():
                 raise SettingsError(f"{key} in Redis does not belong to Raffia; choose another prefix")
-            if int(found) > FORMAT:
-                raise too_new("what is stored", found)
+            check_format("what is stored", found)
             return
         # If Redis refuses writes now, the first replica that can write does it.
         (reply,) = await self._engine.run([Command(key, ("SET", key, FORMAT, "NX"))])

@@ -18,7 +18,7 @@ import secrets
 from raffia.errors import SettingsError
 from raffia.types import DocumentId, Position
 
-FORMAT = 1  # of everything that this package stores; in the meta of each document and in the global key `format`
+FORMAT = 2  # of everything that this package stores; in the meta of each document and in the global key `format`
 NONCE_BITS = 48
 PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,64}")  # no brace: the first one begins the hash tag (RKY1)
 _NONCE = (1 << NONCE_BITS) - 1

@@ -11,14 +11,14 @@ Rules (tests quote these ids):
 
 from __future__ import annotations
 
-from raffia.errors import DocumentDeletedError, ForbiddenError, JournalUnavailableError, RaffiaError
+from raffia.errors import DocumentDeletedError, ForbiddenError, JournalUnavailableError, QuarantinedError, RaffiaError
 from raffia.journal.protocol import Clear, DocumentInfo, cleared
 from raffia.journal.redis.base import Base, optional
 from raffia.journal.redis.engine import Argument, Command
-from raffia.journal.redis.keys import FORMAT, position_of
+from raffia.journal.redis.keys import position_of
 from raffia.journal.redis.links import links_of
 from raffia.journal.redis.records import blob_of
-from raffia.journal.redis.replies import all_checked, pairs, parts, texts, too_new
+from raffia.journal.redis.replies import all_checked, check_format, pairs, parts, texts
 from raffia.runtime.logs import get_logger
 from raffia.types import START, DocumentId
 
@@ -69,7 +69,15 @@ class RedisListing:
         """Look documents up."""
         names = [self._base.keys.meta(document) for document in documents]
         replies = await self._base.run(*[("HMGET", name, *_INFO) for name in names]) if names else []
-        return [_info(document, parts(reply)) for document, reply in zip(documents, replies, strict=True)]
+        return [self._info(document, parts(reply)) for document, reply in zip(documents, replies, strict=True)]
+
+    def _info(self, document: DocumentId, found: list[bytes | None]) -> DocumentInfo | None:
+        """Read a meta; None, as if it did not exist, if it is damaged."""
+        try:
+            return _info(document, found)
+        except (ValueError, QuarantinedError) as error:
+            self._base.report(f"the meta of {document}", error)
+            return None
 
     # deletion
 
@@ -184,8 +192,7 @@ class RedisListing:
 def _info(document: DocumentId, found: list[bytes | None]) -> DocumentInfo | None:
     form, created_ms, updated_ms, deleted_ms, purged, title, kind, last, *rest = found
     snapshot, tail, history, updated_by, schema, *links = rest
-    if form is not None and int(form) > FORMAT:
-        raise too_new(document, form)
+    check_format(document, form)
     if created_ms is None:
         return None
     return DocumentInfo(

@@ -11,13 +11,12 @@ from __future__ import annotations
 import asyncio
 
 from raffia.errors import QuarantinedError
-from raffia.journal.entries import decode_batch
 from raffia.journal.protocol import Entry, Loaded, Snapshot
 from raffia.journal.redis.base import Base
 from raffia.journal.redis.blobs import GoneError, read_blob
 from raffia.journal.redis.keys import id_of, position_of, sequence_of
 from raffia.journal.redis.pages import read, reading
-from raffia.journal.redis.records import BaseRecord, read_base
+from raffia.journal.redis.records import BaseRecord, decode_entry, read_base
 from raffia.journal.redis.replies import deleted, pairs
 from raffia.types import START, DocumentId, Position
 
@@ -34,8 +33,8 @@ async def load(base: Base, document: DocumentId) -> Loaded:
     for attempt in range(TRIES):
         try:
             return await _load(base, document)
-        except (GoneError, UnsteadyError, QuarantinedError) as error:
-            reason = error
+        except (GoneError, UnsteadyError, QuarantinedError, ValueError) as error:
+            reason = error  # ValueError: a number or an id in its meta is damaged
         await asyncio.sleep(0.01 * attempt)
     raise QuarantinedError(f"document {document} cannot be read: {reason}") from reason
 
@@ -72,7 +71,7 @@ async def read_entries(
             expected += 1
             if sequence_of(position) != expected:
                 raise UnsteadyError(f"entry {expected} of the log is missing")
-            entries.append(Entry(position, decode_batch(payload)))
+            entries.append(Entry(position, decode_entry(document, position, payload)))
         if not found.has_more:
             break
         after = found.entries[-1][0]
@@ -91,11 +90,16 @@ async def base_at(base: Base, document: DocumentId, upto: Position) -> BaseRecor
     if line is None:
         raise GoneError(f"the snapshot at {upto} is missing")
     assert isinstance(line, bytes)
-    return read_base(id_of(upto).encode(), line)
+    return read_base(document, id_of(upto).encode(), line)
 
 
 async def base_snapshots(base: Base, document: DocumentId) -> list[BaseRecord]:
-    """Read the records of all kept snapshots, by position."""
+    """Read the records of all kept snapshots, by position; without damaged ones, from which nothing starts."""
     (reply,) = await base.run(("HGETALL", base.keys.base_snapshots(document)))
-    found = [read_base(upto, line) for upto, line in pairs(reply).items()]
+    found = []
+    for upto, line in pairs(reply).items():
+        try:
+            found.append(read_base(document, upto, line))
+        except QuarantinedError as error:
+            base.report(f"the snapshot at {upto!r} of {document}", error)
     return sorted(found, key=lambda record: record.base.upto)

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from raffia.journal.protocol import Gap, Reset
 from raffia.journal.redis.engine import Argument, Reply
-from raffia.journal.redis.keys import FORMAT, Keys, id_of, position_of, sequence_of
-from raffia.journal.redis.replies import deleted, parts, too_new
+from raffia.journal.redis.keys import Keys, id_of, position_of, sequence_of
+from raffia.journal.redis.replies import check_format, deleted, parts
 from raffia.journal.redis.scripts import Script, load_script
 from raffia.types import START, DocumentId, Position
 
@@ -85,8 +85,7 @@ def read(document: DocumentId, reply: Reply) -> Stretch:
     """
     found: list[Any] = parts(reply)
     form, deleted_ms, last, floor, folded, more, stored = found
-    if form is not None and int(form) > FORMAT:
-        raise too_new(document, form)
+    check_format(document, form)
     entries = []
     for name, fields in stored:
         if len(fields) == 2 and fields[0] == b"u":

@@ -1,8 +1,10 @@
-"""What Redis holds besides entries and pieces: base snapshots, segments and versions, each a line of JSON. Pure.
+"""What Redis holds besides pieces: entries, and base snapshots, segments and versions as lines of JSON. Pure.
 
-Rules:
-    RR1  Each has its format in `v`. A format that this code does not know quarantines the document.
+Rules (tests quote these ids):
+    RR1  Each line has its format in `v`. A format that this code does not know quarantines the document.
     RR2  Unknown fields are skipped.
+    RR3  Each ends with its checksum (CS1): a line in its last field `sum`, an entry and the name of a version in its
+         last 4 bytes. An entry's place is its nonce (RKY3): Redis gives it the sequence, which has to be without gaps.
 """
 
 from __future__ import annotations
@@ -12,12 +14,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from raffia.errors import QuarantinedError
+from raffia.journal.checksum import CHECKSUM_BYTES, checksum, sealed, unsealed
+from raffia.journal.entries import decode_batch, encode_batch
 from raffia.journal.history import BaseSnapshot
 from raffia.journal.protocol import VersionInfo
-from raffia.journal.redis.keys import id_of, position_of
-from raffia.types import Position
+from raffia.journal.redis.keys import id_of, nonce_of, position_of
+from raffia.types import Batch, DocumentId, Position
 
-FORMAT = 1
+FORMAT = 2
+_SUM = b',"sum":"'
+_SUM_BYTES = len(_SUM) + 2 * CHECKSUM_BYTES + len(b'"}')
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +55,43 @@ class SegmentRecord:
     size_bytes: int
 
 
-def write_base(record: BaseRecord) -> bytes:
+def encode_entry(document: DocumentId, nonce: int, batch: Batch) -> bytes:
+    """Encode an entry of a log."""
+    return sealed(encode_batch(batch), "entries", document, nonce)
+
+
+def decode_entry(document: DocumentId, position: Position, payload: bytes) -> Batch:
+    """Read what `encode_entry` wrote.
+
+    Raises:
+        QuarantinedError: it is damaged.
+    """
+    try:
+        return decode_batch(unsealed(payload, "it", "entries", document, nonce_of(position)))
+    except QuarantinedError as error:
+        raise QuarantinedError(f"{document}: entry {position} cannot be read: {error}") from error
+
+
+def encode_name(document: DocumentId, name: str) -> bytes:
+    """Encode the name of a version."""
+    return sealed(name.encode(), "names", document)
+
+
+def write_base(document: DocumentId, record: BaseRecord) -> bytes:
     """Encode a base snapshot; its position is the name of the field."""
     return _line(
-        time_ms=record.base.time_ms, blob=record.blob, state_bytes=record.state_bytes, index_bytes=record.index_bytes
+        ("stones", document, id_of(record.base.upto)),
+        time_ms=record.base.time_ms,
+        blob=record.blob,
+        state_bytes=record.state_bytes,
+        index_bytes=record.index_bytes,
     )
 
 
-def read_base(upto: bytes, line: bytes) -> BaseRecord:
+def read_base(document: DocumentId, upto: bytes, line: bytes) -> BaseRecord:
     """Read what `write_base` wrote."""
     try:
-        found = _fields(line)
+        found = _fields(("stones", document, upto.decode()), line)
         base = BaseSnapshot(position_of(upto), int(found["time_ms"]))
         return BaseRecord(base, str(found["blob"]), int(found["state_bytes"]), int(found["index_bytes"]))
     except (ValueError, KeyError, TypeError, OverflowError) as error:
@@ -67,10 +99,19 @@ def read_base(upto: bytes, line: bytes) -> BaseRecord:
 
 
 def write_segment(
-    *, first: Position, last: Position, window_ms: int, author: str | None, blob: str, blob_bytes: int, size_bytes: int
+    document: DocumentId,
+    *,
+    first: Position,
+    last: Position,
+    window_ms: int,
+    author: str | None,
+    blob: str,
+    blob_bytes: int,
+    size_bytes: int,
 ) -> SegmentRecord:
     """Build the record of a new segment, with its member."""
     member = _line(
+        ("segments", document),
         first=id_of(first),
         last=id_of(last),
         window_ms=window_ms,
@@ -82,10 +123,10 @@ def write_segment(
     return SegmentRecord(member, first, last, window_ms, author, blob, blob_bytes, size_bytes)
 
 
-def read_segment(member: bytes) -> SegmentRecord:
+def read_segment(document: DocumentId, member: bytes) -> SegmentRecord:
     """Read a member of the sorted set."""
     try:
-        found = _fields(member)
+        found = _fields(("segments", document), member)
         author = found["author"]
         return SegmentRecord(
             member,
@@ -101,17 +142,17 @@ def read_segment(member: bytes) -> SegmentRecord:
         raise _damaged("segment", member, error) from error
 
 
-def write_version(time_ms: int, authors: tuple[str, ...], blob: str, size_bytes: int) -> bytes:
+def write_version(document: DocumentId, time_ms: int, authors: tuple[str, ...], blob: str, size_bytes: int) -> bytes:
     """Encode a version without its name, which is stored beside it."""
-    return _line(time_ms=time_ms, authors=list(authors), blob=blob, bytes=size_bytes)
+    return _line(("versions", document), time_ms=time_ms, authors=list(authors), blob=blob, bytes=size_bytes)
 
 
-def read_version(number: int, line: bytes, name: bytes | None) -> tuple[VersionInfo, str]:
+def read_version(document: DocumentId, number: int, line: bytes, name: bytes | None) -> tuple[VersionInfo, str]:
     """Read a version and the name of its blob."""
     try:
-        found = _fields(line)
+        found = _fields(("versions", document), line)
         authors = tuple(str(author) for author in found["authors"])
-        called = None if name is None else name.decode()
+        called = None if name is None else unsealed(name, f"the name of version {number}", "names", document).decode()
         return VersionInfo(number, int(found["time_ms"]), authors, called, int(found["bytes"])), str(found["blob"])
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise _damaged("version", line, error) from error
@@ -125,11 +166,18 @@ def blob_of(line: bytes) -> str | None:
         return None
 
 
-def _line(**fields: object) -> bytes:
-    return json.dumps({"v": FORMAT, **fields}, ensure_ascii=False, separators=(",", ":")).encode()
+def _line(place: tuple[str, ...], **fields: object) -> bytes:
+    line = json.dumps({"v": FORMAT, **fields}, ensure_ascii=False, separators=(",", ":")).encode()[:-1]
+    return line + _SUM + checksum(*place, content=line).hex().encode() + b'"}'
 
 
-def _fields(line: bytes) -> dict[str, Any]:
+def _fields(place: tuple[str, ...], line: bytes) -> dict[str, Any]:
+    content, rest = line[:-_SUM_BYTES], line[-_SUM_BYTES:]
+    if rest != _SUM + checksum(*place, content=content).hex().encode() + b'"}':
+        newer = json.loads(line).get("v")
+        if isinstance(newer, int) and newer != FORMAT:
+            raise ValueError(f"format {newer}; this Raffia reads format {FORMAT}")
+        raise ValueError("it does not match its checksum")
     found: dict[str, Any] = json.loads(line)
     if found["v"] != FORMAT:
         raise ValueError(f"format {found['v']}; this Raffia reads format {FORMAT}: update Raffia")

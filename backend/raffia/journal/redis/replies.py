@@ -12,7 +12,15 @@ from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
 
-from raffia.errors import DocumentDeletedError, FormatTooNewError, InternalError, JournalUnavailableError, RaffiaError
+from raffia.errors import (
+    DocumentDeletedError,
+    FormatTooNewError,
+    FormatTooOldError,
+    InternalError,
+    JournalUnavailableError,
+    QuarantinedError,
+    RaffiaError,
+)
 from raffia.journal.redis.engine import Reply
 from raffia.journal.redis.keys import FORMAT
 from raffia.types import DocumentId
@@ -119,6 +127,28 @@ def status(reply: Reply, document: DocumentId) -> tuple[bytes, list[Any]]:
 def deleted(document: DocumentId) -> DocumentDeletedError:
     """The error for a document with a tombstone."""
     return DocumentDeletedError(f"document {document} was deleted")
+
+
+def check_format(what: str, found: bytes | None) -> None:
+    """Check the format that is recorded with something.
+
+    Raises:
+        FormatTooNewError, FormatTooOldError: a newer or an older Raffia has written it.
+        QuarantinedError: it is damaged.
+    """
+    if found is None or found == str(FORMAT).encode():
+        return
+    if not found.isdigit():
+        raise QuarantinedError(f"the format of {what} is damaged: {found[:20]!r}")
+    raise too_new(what, found) if int(found) > FORMAT else too_old(what, found)
+
+
+def too_old(what: str, found: bytes) -> FormatTooOldError:
+    """The error for data that an early build of Raffia has written."""
+    return FormatTooOldError(
+        f"{what} is of format {found.decode()} in Redis, of an early build; this Raffia reads format {FORMAT} and "
+        "converts nothing: export the documents with the older Raffia, or choose another prefix"
+    )
 
 
 def too_new(what: str, found: bytes | None) -> FormatTooNewError:

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from raffia.errors import ForbiddenError, InternalError, JournalUnavailableError, QuarantinedError
 from raffia.journal.protocol import Version, VersionInfo, Versions
-from raffia.journal.redis.base import KEEP_MS, Base, optional
+from raffia.journal.redis.base import KEEP_MS, Base
 from raffia.journal.redis.blobs import GoneError, read_blob, write_blob
 from raffia.journal.redis.engine import Argument
-from raffia.journal.redis.records import read_version, write_version
+from raffia.journal.redis.records import encode_name, read_version, write_version
 from raffia.journal.redis.replies import deleted, pairs, parts
 from raffia.types import DocumentId
 
@@ -28,9 +28,9 @@ class RedisVersions(Versions):
         await self._check(document)
         keys = self._base.keys
         blob = await write_blob(self._base, document, state)
-        line = write_version(time_ms, tuple(authors), blob, len(state))
+        line = write_version(document, time_ms, tuple(authors), blob, len(state))
         names = [keys.meta(document), keys.versions(document), keys.blob(document, blob)]
-        word, rest = await self._base.ask("save_version", document, names, [line, optional(name)])
+        word, rest = await self._base.ask("save_version", document, names, [line, _optional(document, name)])
         if word == b"missing":
             raise ForbiddenError(f"there is no document {document}")
         if word != b"ok":
@@ -45,11 +45,13 @@ class RedisVersions(Versions):
         await self._check(document)
         (reply,) = await self._base.run(("HGETALL", self._base.keys.versions(document)))
         found = pairs(reply)
-        infos = [
-            read_version(int(field), line, found.get(field + b":name"))[0]
-            for field, line in found.items()
-            if field.isdigit()
-        ]
+        infos = []
+        for field, line in found.items():
+            if field.isdigit():
+                try:
+                    infos.append(read_version(document, int(field), line, found.get(field + b":name"))[0])
+                except QuarantinedError as error:
+                    self._base.report(f"version {int(field)} of {document}", error)
         return sorted(infos, key=lambda info: (info.time_ms, info.id), reverse=True)
 
     async def get(self, document: DocumentId, version: int) -> Version:
@@ -65,7 +67,7 @@ class RedisVersions(Versions):
     async def rename(self, document: DocumentId, version: int, name: str | None) -> VersionInfo:
         """Set the name of a version."""
         info, blob = await self._look_up(document, version)
-        await self._change(document, version, blob, ["name", optional(name)])
+        await self._change(document, version, blob, ["name", _optional(document, name)])
         return replace(info, name=name)
 
     async def delete(self, document: DocumentId, version: int) -> None:
@@ -86,7 +88,7 @@ class RedisVersions(Versions):
         line, name = parts(reply)
         if line is None:
             raise ForbiddenError(f"{document} has no version {number}")
-        return read_version(number, line, name)
+        return read_version(document, number, line, name)
 
     async def _check(self, document: DocumentId) -> None:
         """Raise unless the document exists.
@@ -102,3 +104,8 @@ class RedisVersions(Versions):
             raise deleted(document)
         if created_ms is None:
             raise ForbiddenError(f"there is no document {document}")
+
+
+def _optional(document: DocumentId, name: str | None) -> bytes:
+    """Encode a name that may be missing, for scripts."""
+    return b"0" if name is None else b"1" + encode_name(document, name)

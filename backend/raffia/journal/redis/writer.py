@@ -19,13 +19,13 @@ from collections import deque
 from time import monotonic
 
 from raffia.errors import InternalError, JournalUnavailableError, LogLostError, RaffiaError
-from raffia.journal.entries import encode_batch
 from raffia.journal.protocol import JournalStats
 from raffia.journal.redis.base import Base, Seen
 from raffia.journal.redis.edited_index import EditedIndex
 from raffia.journal.redis.engine import Argument, Command, Lane, Reply
 from raffia.journal.redis.feeds import Feeds
 from raffia.journal.redis.keys import FORMAT, id_of, new_nonce, position_at, position_of, sequence_of
+from raffia.journal.redis.records import encode_entry
 from raffia.journal.redis.replies import error_of, status
 from raffia.journal.redis.scripts import Script, load_script
 from raffia.runtime.logs import get_logger
@@ -42,15 +42,13 @@ _OVERHEAD_BYTES = 256  # of one append, besides its payload
 class _Append:
     __slots__ = ("batch", "document", "future", "lineage", "nonce", "payload", "update_bytes")
 
-    def __init__(
-        self, document: DocumentId, batch: Batch, payload: bytes, future: asyncio.Future[Position], lineage: int
-    ) -> None:
+    def __init__(self, document: DocumentId, batch: Batch, future: asyncio.Future[Position], lineage: int) -> None:
         self.document = document
         self.batch = batch
-        self.payload = payload
         self.future = future
         self.lineage = lineage
         self.nonce = new_nonce()
+        self.payload = encode_entry(document, self.nonce, batch)
         self.update_bytes = sum([len(edit.update) for edit in batch])
 
 
@@ -94,7 +92,7 @@ class Writer:
             future.set_exception(JournalUnavailableError("the journal is closed"))
             return future
         try:
-            append = _Append(document, batch, encode_batch(batch), future, self._seen.lineage(document))
+            append = _Append(document, batch, future, self._seen.lineage(document))
         except Exception as error:
             log.exception("a write failed because of a bug", document=document)
             future.set_exception(InternalError(f"cannot be stored: {error!r}"))

@@ -10,6 +10,9 @@ Rules:
         behind such a hole, acknowledged or not, would be lost with it.
     DB4  A blob is written in pieces of 256 KiB and lives as long as a row refers to it. A job that writes or drops one
         over several transactions records it in `staging` first, so that a crash leaves nothing behind.
+    DB5  A file whose schema is not the one in schema.sql, or whose WAL is damaged before its last transaction, is not
+        opened: what SQLite would read or overwrite by a wrong schema or after a lost commit is not known. Nothing is
+        changed, so that `raffia check --repair` finds everything.
 """
 
 from __future__ import annotations
@@ -17,29 +20,50 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
 from raffia.errors import (
+    DamagedStoreError,
     DataFolderInUseError,
     DocumentDeletedError,
     ForbiddenError,
     FormatTooNewError,
+    FormatTooOldError,
     QuarantinedError,
+    SettingsError,
 )
-from raffia.journal.search import EDITED_MS
+from raffia.journal.sqlite.rows import (
+    ROW,
+    SEALED,
+    DocumentRow,
+    document_row,
+    key_of,
+    piece_is_whole,
+    seal,
+    seal_edit,
+    seal_piece,
+)
+from raffia.journal.sqlite.wal import PAGE_BYTES, read_wal
+from raffia.runtime.logs import get_logger
 from raffia.types import DocumentId
 
-FORMAT = 1
+log = get_logger("raffia.journal")
+
+FORMAT = 2
 APPLICATION_ID = 0x52616666  # "Raff"
 DATABASE = "raffia.sqlite"
+WAL = "raffia.sqlite-wal"
 PID_FILE = "raffia.pid"
+MARKER = "raffia.rebuilding"  # while `raffia check --repair` replaces the file
 
 PIECE_BYTES = 256 * 1024
 SLICE_BYTES = 1024 * 1024  # what one slice of a long job reads or writes: about a millisecond of reading
-_PIECE_BITS = 20
+PIECE_BITS = 20
+PIECE_MASK = (1 << PIECE_BITS) - 1
 _KNOWN = 4096  # documents whose row is cached
 
 T = TypeVar("T")
@@ -52,7 +76,14 @@ Connect = Callable[[Path], sqlite3.Connection]
 
 def connect(path: Path, factory: type[sqlite3.Connection] = sqlite3.Connection) -> sqlite3.Connection:
     """Open a database file the way `Database` expects it: no implicit transactions, no waiting for locks."""
-    return sqlite3.connect(path, timeout=0, isolation_level=None, cached_statements=256, factory=factory)
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None, cached_statements=256, factory=factory)
+    connection.text_factory = _text
+    return connection
+
+
+def _text(stored: bytes) -> str:
+    """Decode a text, damaged or not: what is damaged does not match its checksum."""
+    return stored.decode(errors="surrogateescape")
 
 
 class Known:
@@ -80,11 +111,13 @@ class Database:
         self.folder = folder
         self.wal_bytes = 0  # an estimate of what the next checkpoint has to move
         self.suspect = False  # the WAL may hold pages that never reached the disk (DB3)
+        self.reported: set[object] = set()  # damage that has been logged
         self.abandoned: list[int] = []  # blobs of writes that failed; dropped by the next long write
         self._opener = opener
         self._connection: sqlite3.Connection | None = None
         self._known: dict[DocumentId, Known] = {}
         self._next_blob = 1
+        self._has_opened = False
 
     # opening and closing
 
@@ -97,28 +130,43 @@ class Database:
         """Open or create the database (DB1, DB2, J16).
 
         Raises:
-            DataFolderInUseError, FormatTooNewError; sqlite3.Error, OSError when the disk refuses.
+            DataFolderInUseError, FormatTooNewError, FormatTooOldError.
+            DamagedStoreError: the file is damaged (DB5).
+            sqlite3.Error, OSError: the disk refuses.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / DATABASE
+        if (self.folder / MARKER).exists():
+            raise self._damaged("a repair was interrupted")
         if path.exists() and path.stat().st_size:
             self._peek(path)
+            if not self._has_opened:  # later the WAL is this process's own
+                self._check_wal(path)
         connection = self._opener(path)
         try:
-            self._prepare(connection)
+            self._prepare(connection, path)
         except sqlite3.OperationalError as error:
             connection.close()
-            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+            if code == sqlite3.SQLITE_BUSY:
                 raise self._in_use() from error
+            if code == sqlite3.SQLITE_ERROR or (code == sqlite3.SQLITE_READONLY and os.access(path, os.W_OK)):
+                raise self._damaged(str(error)) from error
             raise
-        except (sqlite3.Error, FormatTooNewError):
+        except sqlite3.DatabaseError as error:
+            connection.close()
+            if is_corrupt(error):
+                raise self._damaged(str(error)) from error
+            raise
+        except (sqlite3.Error, SettingsError):
             connection.close()
             raise
         self._connection = connection
+        self._has_opened = True
         self._known.clear()
         (top,) = self.row(
             "SELECT max(coalesce((SELECT max(id) FROM pieces), 0) >> ?, coalesce((SELECT max(blob) FROM staging), 0))",
-            (_PIECE_BITS,),
+            (PIECE_BITS,),
         ) or (0,)
         self._next_blob = max(self._next_blob, top + 1)
         self.abandoned = [blob for (blob,) in self.rows("SELECT blob FROM staging")]
@@ -137,15 +185,66 @@ class Database:
         finally:
             peek.close()
 
+    def _check_wal(self, path: Path) -> None:
+        """Refuse a WAL of which SQLite would silently leave out commits (DB5)."""
+        try:
+            wal = read_wal(path.with_name(WAL).read_bytes())
+        except FileNotFoundError:
+            return
+        if not wal.damaged:
+            return
+        # Before it is opened for writing: closing that connection would move what it can read and remove the rest.
+        probe = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0)
+        try:
+            probe.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+                raise self._in_use() from error
+        except sqlite3.DatabaseError:
+            pass  # that will be said as well
+        finally:
+            probe.close()
+        if wal.lost_commits > 1:
+            raise self._damaged(f"{wal.lost_commits} transactions in {WAL} follow a damaged one")
+        log.error(
+            "the last transaction of the write-ahead log is not whole and is left out; after a power cut it was never "
+            "acknowledged, otherwise it is damaged",
+            file=str(path.with_name(WAL)),
+        )
+
+    def _check_schema(self, connection: sqlite3.Connection, path: Path) -> None:
+        """Refuse a damaged header or schema (DB5)."""
+        if not expected_schema() <= set(connection.execute(_SCHEMA)):
+            raise self._damaged("its schema is not that of this format")
+        header = {name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in _HEADER}
+        if header["encoding"] != "UTF-8" or header["auto_vacuum"] != 2 or header["page_size"] != PAGE_BYTES:
+            raise self._damaged(f"its header says {header}")
+        wal = path.with_name(WAL)
+        has_wal = wal.exists() and wal.stat().st_size > 0
+        pages = path.stat().st_size // PAGE_BYTES
+        if header["freelist_count"] >= header["page_count"] or (not has_wal and header["page_count"] != pages):
+            raise self._damaged(f"its header says {header}, but it has {pages} pages")
+
+    def _damaged(self, what: str) -> DamagedStoreError:
+        return DamagedStoreError(
+            f"{self.folder / DATABASE} is damaged ({what}); nothing was changed: "
+            f"run raffia check --repair --data {self.folder}"
+        )
+
     def _check_format(self, connection: sqlite3.Connection) -> int:
         (form,) = connection.execute("PRAGMA user_version").fetchone()
+        if 0 < form < FORMAT:
+            raise FormatTooOldError(
+                f"data folder {self.folder} has format {form}, of an early build; this Raffia reads format {FORMAT} "
+                "and converts nothing: export the documents with the older Raffia, or start with a new folder"
+            )
         if form > FORMAT:
             raise FormatTooNewError(
                 f"data folder {self.folder} has format {form}; this Raffia reads up to {FORMAT}: start the newer Raffia"
             )
         return int(form)
 
-    def _prepare(self, connection: sqlite3.Connection) -> None:
+    def _prepare(self, connection: sqlite3.Connection, path: Path) -> None:
         execute = connection.execute
         execute("PRAGMA locking_mode=EXCLUSIVE").fetchall()
         form = self._check_format(connection)
@@ -160,14 +259,9 @@ class Database:
         # The writer checkpoints between commits, after it has acknowledged; this is for estimates that fail.
         execute("PRAGMA wal_autocheckpoint=8192").fetchall()
         if form == 0:
-            execute("BEGIN IMMEDIATE")
-            for statement in _statements():
-                execute(statement)
-            execute(f"PRAGMA application_id={APPLICATION_ID}")
-            execute(f"PRAGMA user_version={FORMAT}")
-            execute("COMMIT")
+            create_tables(connection)
         else:
-            _add_columns(connection)
+            self._check_schema(connection, path)
         # Takes the lock, and writes nothing: a folder on a full disk can be opened and read.
         execute("SELECT count(*) FROM staging").fetchall()
 
@@ -208,12 +302,13 @@ class Database:
 
     def row(self, sql: str, values: Iterable[object] = ()) -> tuple[Any, ...] | None:
         """Run one statement and read its only row."""
-        rows = self.execute(sql, values).fetchall()
+        rows = self.rows(sql, values)
         return rows[0] if rows else None
 
     def rows(self, sql: str, values: Iterable[object] = ()) -> list[tuple[Any, ...]]:
         """Run one statement and read its rows."""
-        return self.execute(sql, values).fetchall()
+        with closing(self.execute(sql, values)) as cursor:  # an error that is kept would keep it open, and the lock
+            return cursor.fetchall()
 
     def begin(self) -> None:
         """Begin a transaction unless one is open."""
@@ -260,25 +355,81 @@ class Database:
     # documents
 
     def known(self, document: DocumentId) -> Known | None:
-        """Look up a document, in the cache or in its row; None if it never existed."""
+        """Look up a document, in the cache or in its row; None if it never existed.
+
+        Raises:
+            QuarantinedError: its row is damaged or lost (ROW3).
+        """
         known = self._known.get(document)
         if known is None:
-            found = self.rows(
-                "SELECT key, last, deleted_ms IS NOT NULL, edited_ms, updated_by FROM documents WHERE name = ?",
-                (document,),
-            )
-            if not found:
+            row = self.document(document)
+            if row is None:
                 return None
-            known = self._remember(document, Known(*found[0]))
+            known = self._remember(
+                document, Known(row.key, row.last, row.deleted_ms is not None, row.edited_ms, row.updated_by)
+            )
         return known
+
+    def document(self, document: DocumentId) -> DocumentRow | None:
+        """Read a document's row; None if it never existed.
+
+        Raises:
+            QuarantinedError: its row is damaged or lost (ROW3).
+        """
+        key = key_of(document)
+        found = self.row(_ROW, (key,))
+        if found is None:
+            for sql, value in _TRACES:
+                if self.row(sql, (value(document),)) is not None:
+                    raise QuarantinedError(f"the row of {document} is lost")
+            return None
+        try:
+            row = document_row(found)
+        except QuarantinedError as error:
+            raise QuarantinedError(f"{document}: {error}") from error
+        if row.name != document:
+            raise QuarantinedError(f"the number of {document} is taken by another document")
+        (last,) = self.row("SELECT max(position) FROM entries WHERE document = ?", (key,)) or (None,)
+        if (last or 0) > row.last or (row.last > row.folded and last != row.last):
+            raise QuarantinedError(f"the log of {document} ends at {row.last}, but its last entry is {last}")
+        return row
+
+    def has_cached(self, document: DocumentId) -> bool:
+        """Return whether `known` needs no reading."""
+        return document in self._known
 
     def create(self, document: DocumentId, time_ms: int) -> Known:
         """Create a document's row."""
-        cursor = self.execute(
-            "INSERT INTO documents (name, created_ms, updated_ms, edited_ms) VALUES (?, ?, ?, ?)",
-            (document, time_ms, time_ms, time_ms),
+        key = key_of(document)
+        self.execute(
+            "INSERT INTO documents (key, checksum, edited_checksum, name, created_ms, updated_ms, edited_ms)"
+            " VALUES (?, x'', ?, ?, ?, ?, ?)",
+            (key, seal("edits", key, time_ms, None), document, time_ms, time_ms, time_ms),
         )
-        return self._remember(document, Known(cursor.lastrowid or 0, 0, False, time_ms, None))
+        self.seal(key)
+        return self._remember(document, Known(key, 0, False, time_ms, None))
+
+    def seal(self, key: int) -> None:
+        """Renew the checksum of a document's row, after each change of a column that it covers (ROW1)."""
+        (values,) = self.rows(_SEALED, (key,))
+        self.execute("UPDATE documents SET checksum = ? WHERE key = ?", (seal("documents", *values), key))
+
+    def check_row(self, key: int) -> DocumentRow:
+        """Read the row with this number.
+
+        Raises:
+            QuarantinedError: it is damaged or lost.
+        """
+        found = self.row(_ROW, (key,))
+        if found is None:
+            raise QuarantinedError(f"the row of document number {key} is lost")
+        return document_row(found)
+
+    def report(self, what: object, error: Exception) -> None:
+        """Log damage, once for each `what`."""
+        if what not in self.reported:
+            self.reported.add(what)
+            log.error("damaged, and left out; see raffia check", what=str(what), detail=str(error))
 
     def _remember(self, document: DocumentId, known: Known) -> Known:
         if len(self._known) >= _KNOWN:
@@ -290,7 +441,8 @@ class Database:
         """Record who edited a document last, and roughly when."""
         known.edited_ms, known.author = max(known.edited_ms, time_ms), author
         self.execute(
-            "UPDATE documents SET edited_ms = ?, updated_by = ? WHERE key = ?", (known.edited_ms, author, known.key)
+            "UPDATE documents SET edited_ms = ?, updated_by = ?, edited_checksum = ? WHERE key = ?",
+            (known.edited_ms, author, seal_edit(known.key, known.edited_ms, author), known.key),
         )
 
     def forget(self, document: DocumentId) -> None:
@@ -319,28 +471,35 @@ class Database:
         self._next_blob += 1
         return blob
 
-    def put_piece(self, blob: int, number: int, piece: bytes) -> None:
+    def put_piece(self, document: int, blob: int, number: int, piece: bytes) -> None:
         """Write one piece."""
-        self.execute("INSERT INTO pieces (id, bytes) VALUES (?, ?)", (blob << _PIECE_BITS | number, piece))
+        place = blob << PIECE_BITS | number
+        self.execute(
+            "INSERT INTO pieces (id, checksum, document, bytes) VALUES (?, ?, ?, ?)",
+            (place, seal_piece(place, document, piece), document, piece),
+        )
         self.wal_bytes += len(piece)
 
-    def read_blob(self, blob: int, size: int) -> Steps[bytes]:
-        """Read a blob, a slice at a time.
+    def read_blob(self, document: int, blob: int, size: int) -> Steps[bytes]:
+        """Read a blob of a document, a slice at a time.
 
         Raises:
-            QuarantinedError: pieces are missing.
+            QuarantinedError: pieces are missing or damaged.
         """
         parts: list[bytes] = []
-        at = blob << _PIECE_BITS
+        at = blob << PIECE_BITS
         got = 0
         while got < size:
             found = self.rows(
-                "SELECT bytes FROM pieces WHERE id BETWEEN ? AND ? ORDER BY id",
+                "SELECT id, checksum, bytes FROM pieces WHERE id BETWEEN ? AND ? ORDER BY id",
                 (at, at + SLICE_BYTES // PIECE_BYTES - 1),
             )
             if not found:
                 break
-            parts += (piece for (piece,) in found)
+            for number, (place, sealed, piece) in enumerate(found):
+                if place != at + number or not piece_is_whole(sealed, place, document, piece):
+                    raise QuarantinedError(f"piece {(at + number) & PIECE_MASK} of blob {blob} is damaged")
+                parts.append(piece)
             got = sum(map(len, parts))
             at += len(found)
             if got < size:
@@ -356,7 +515,7 @@ class Database:
             while True:
                 pieces = self.rows(
                     "SELECT id, length(bytes) FROM pieces WHERE id BETWEEN ? AND ? LIMIT 4",
-                    (blob << _PIECE_BITS, (blob + 1 << _PIECE_BITS) - 1),
+                    (blob << PIECE_BITS, (blob + 1 << PIECE_BITS) - 1),
                 )
                 for piece, length in pieces:
                     self.execute("DELETE FROM pieces WHERE id = ?", (piece,))
@@ -388,8 +547,11 @@ class Putter:
         self._fresh: list[int] = []
         self.staged: list[int] = []
 
-    def put(self, content: bytes) -> Steps[int]:
-        """Write one blob and return its number: 0 if it is empty, since a number without pieces would be reused."""
+    def put(self, document: int, content: bytes) -> Steps[int]:
+        """Write one blob of a document and return its number.
+
+        It is 0 if the blob is empty, since a number without pieces would be reused.
+        """
         if not content:
             return 0
         blob = self._database.new_blob()
@@ -398,15 +560,15 @@ class Putter:
             if self._room <= 0:
                 yield from self.pause()
             piece = content[at : at + PIECE_BYTES]
-            self._database.put_piece(blob, number, piece)
+            self._database.put_piece(document, blob, number, piece)
             self._room -= len(piece) + 4096
         return blob
 
-    def put_all(self, contents: Iterable[bytes]) -> Steps[list[int]]:
+    def put_all(self, document: int, contents: Iterable[bytes]) -> Steps[list[int]]:
         """Write several blobs."""
         blobs = []
         for content in contents:
-            blob = yield from self.put(content)
+            blob = yield from self.put(document, content)
             blobs.append(blob)
         return blobs
 
@@ -429,6 +591,22 @@ class Putter:
         self._database.abandoned += self.staged
 
 
+_ROW = f"SELECT {ROW} FROM documents WHERE key = ?"  # noqa: S608 - our own columns
+_SEALED = f"SELECT {SEALED['documents']} FROM documents WHERE key = ?"  # noqa: S608 - our own columns
+_TRACES: tuple[tuple[str, Callable[[DocumentId], object]], ...] = (
+    ("SELECT key FROM documents WHERE name = ?", str),
+    ("SELECT position FROM entries WHERE document = ? LIMIT 1", key_of),
+    ("SELECT upto FROM snapshots WHERE document = ? LIMIT 1", key_of),
+)
+"""What else there may be of a document whose row is lost (ROW3)."""
+
+
+def is_corrupt(error: Exception) -> bool:
+    """Return whether SQLite has found damage in its file."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
 def deleted(document: DocumentId) -> DocumentDeletedError:
     """Build the error for a deleted document (J14)."""
     return DocumentDeletedError(f"document {document} was deleted")
@@ -437,6 +615,29 @@ def deleted(document: DocumentId) -> DocumentDeletedError:
 def not_there(document: DocumentId) -> ForbiddenError:
     """Build the error for a document that never existed."""
     return ForbiddenError(f"there is no document {document}")
+
+
+_HEADER = ("encoding", "auto_vacuum", "page_size", "page_count", "freelist_count")
+_SCHEMA = "SELECT type, name, tbl_name, rootpage, sql FROM sqlite_schema"
+
+
+def create_tables(connection: sqlite3.Connection) -> None:
+    """Create everything in schema.sql, in one transaction."""
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in _statements():
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version={FORMAT}")
+    connection.execute("COMMIT")
+
+
+@cache
+def expected_schema() -> frozenset[tuple[Any, ...]]:
+    """Return what the schema of an undamaged file contains: SQLite creates the tables in the same pages each time."""
+    with closing(connect(Path(":memory:"))) as connection:
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL").fetchall()
+        create_tables(connection)
+        return frozenset(connection.execute(_SCHEMA))
 
 
 def _statements() -> list[str]:
@@ -457,32 +658,3 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-_ADDED = {
-    "updated_by": "TEXT",
-    "edited_ms": "INTEGER NOT NULL DEFAULT 0",
-    "schema": "INTEGER",
-    "links_generation": "INTEGER NOT NULL DEFAULT 0",
-    "link_read_ms": "INTEGER",
-    "link_edit_ms": "INTEGER",
-    "cleared": "INTEGER NOT NULL DEFAULT 0",
-}
-"""Columns of `documents` that the first servers of format 1 did not have; they still work without them."""
-
-
-def _add_columns(connection: sqlite3.Connection) -> None:
-    """Bring a file of an older server up to date; write nothing if there is nothing to do."""
-    there = {name for _, name, *_ in connection.execute("PRAGMA table_info(documents)")}
-    missing = [name for name in _ADDED if name not in there]
-    if missing:
-        connection.execute("BEGIN IMMEDIATE")
-        for name in missing:
-            connection.execute(f"ALTER TABLE documents ADD COLUMN {name} {_ADDED[name]}")
-        connection.execute("CREATE INDEX IF NOT EXISTS documents_edited ON documents (edited_ms, name)")
-        connection.execute("COMMIT")
-    # What an older server has written since. On a full disk the order of the listing stays as it is.
-    stale = f"updated_ms > edited_ms + {2 * EDITED_MS}"
-    with suppress(sqlite3.OperationalError):
-        if connection.execute(f"SELECT 1 FROM documents WHERE {stale} LIMIT 1").fetchone():  # noqa: S608 - our own text
-            connection.execute(f"UPDATE documents SET edited_ms = updated_ms WHERE {stale}")  # noqa: S608 - our own text

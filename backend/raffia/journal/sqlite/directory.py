@@ -10,7 +10,8 @@ from raffia.journal.follow import LogReaders
 from raffia.journal.protocol import Clear, Directory, DocumentInfo, Listing, cleared
 from raffia.journal.search import Order, Where
 from raffia.journal.sqlite.database import Database, Steps, not_there
-from raffia.journal.sqlite.listing import INFO, Pages, info_of
+from raffia.journal.sqlite.listing import Pages, info_of
+from raffia.journal.sqlite.rows import key_of
 from raffia.journal.sqlite.thread import DatabaseThread
 from raffia.types import DocumentId
 
@@ -76,9 +77,9 @@ class SqliteDirectory(Directory):
 
 def info(database: Database, document: DocumentId) -> Steps[DocumentInfo | None]:
     """Look up a document."""
-    rows = database.rows(f"SELECT {INFO} FROM documents WHERE name = ?", (document,))  # noqa: S608 - our own columns
+    row = database.document(document)
     yield
-    return info_of(rows[0]) if rows else None
+    return None if row is None else info_of(row)
 
 
 def set_info(
@@ -91,6 +92,7 @@ def set_info(
         database.execute(
             "UPDATE documents SET title = ?, kind = ?, schema = ? WHERE key = ?", (title, kind, schema, known.key)
         )
+        database.seal(known.key)
 
     return run
 
@@ -103,6 +105,7 @@ def delete(document: DocumentId, now_ms: int) -> Callable[[Database], None]:
         database.execute(
             "UPDATE documents SET deleted_ms = ? WHERE key = ? AND deleted_ms IS NULL", (now_ms, known.key)
         )
+        database.seal(known.key)
         known.deleted = True
 
     return run
@@ -118,6 +121,7 @@ def restore(document: DocumentId) -> Callable[[Database], None]:
         if database.rows("SELECT purged FROM documents WHERE key = ?", (known.key,)) == [(1,)]:
             raise DocumentDeletedError(f"document {document} was deleted, and its content has been purged")
         database.execute("UPDATE documents SET deleted_ms = NULL WHERE key = ?", (known.key,))
+        database.seal(known.key)
         known.deleted = False
 
     return run
@@ -131,9 +135,10 @@ def purged(database: Database, *, key: int) -> Steps[list[tuple[int, DocumentId]
         (key, _ROWS),
     )
     yield
-    return [(row[0], DocumentId(row[1])) for row in rows]
+    return [(key, DocumentId(name)) for key, name in rows if key == key_of(name)]
 
 
 def mark_cleared(database: Database, *, key: int) -> None:
     """Record that nothing is kept elsewhere for a purged document any more (J22)."""
     database.execute("UPDATE documents SET cleared = 1 WHERE key = ?", (key,))
+    database.seal(key)

@@ -6,7 +6,8 @@ from raffia.journal import history
 from raffia.journal.history import Segment, Splitter
 from raffia.journal.protocol import Entry, History, Window
 from raffia.journal.sqlite.database import Database, Steps
-from raffia.journal.sqlite.read import Head, base_snapshots, entries, segments_of, steady
+from raffia.journal.sqlite.read import Head, base_snapshots, check_segments, entries, segments_of, steady
+from raffia.journal.sqlite.rows import SEALED, checked
 from raffia.journal.sqlite.thread import DatabaseThread
 from raffia.types import START, DocumentId
 
@@ -30,6 +31,7 @@ def at(database: Database, document: DocumentId, time_ms: int) -> Steps[list[byt
     """Read what merges to a moment (J9)."""
 
     def read(head: Head) -> Steps[list[bytes]]:
+        check_segments(database, head)
         start = history.start_of(base_snapshots(database, head.key), time_ms)
         if start is None and head.complete_from:
             raise history.out_of_reach(document, time_ms)
@@ -39,8 +41,8 @@ def at(database: Database, document: DocumentId, time_ms: int) -> Steps[list[byt
             position = start.upto
             state, size = database.rows(
                 "SELECT state, state_bytes FROM snapshots WHERE document = ? AND upto = ?", (head.key, position)
-            )[0]
-            updates.append((yield from database.read_blob(state, size)))
+            )[0]  # `base_snapshots` has checked the row
+            updates.append((yield from database.read_blob(head.key, state, size)))
         kept: dict[int, Segment] = {}
         yield from segments_of(
             database, head.key, from_ms=0, to_ms=history.window(time_ms), position=position, into=kept
@@ -58,13 +60,15 @@ def windows(database: Database, document: DocumentId, since_ms: int) -> Steps[li
     """List who edited when."""
 
     def read(head: Head) -> Steps[list[Window]]:
-        found = [
-            Window(*row)
-            for row in database.rows(
-                "SELECT window_ms, author, bytes FROM segments WHERE document = ? AND window_ms >= ?",
-                (head.key, since_ms),
-            )
-        ]
+        check_segments(database, head)
+        rows = database.rows(
+            f"SELECT checksum, {SEALED['segments']} FROM segments WHERE document = ? AND window_ms >= ?",  # noqa: S608
+            (head.key, since_ms),
+        )
+        found = []
+        for row in rows:
+            _, _, _, window_ms, author, _, size = checked("segments", "a part of the history", row)
+            found.append(Window(window_ms, author, size))
         splitter = Splitter(head.folded.time_ms)
         yield from entries(database, head.key, head.folded.upto, head.last, splitter.add)
         return history.windows(found, splitter.segments(), since_ms)

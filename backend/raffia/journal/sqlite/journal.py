@@ -27,12 +27,13 @@ from raffia.journal.protocol import (
     Loaded,
     Snapshot,
 )
-from raffia.journal.sqlite import read, write
+from raffia.journal.sqlite import mend, read, write
 from raffia.journal.sqlite.database import Connect, connect
 from raffia.journal.sqlite.directory import SqliteDirectory
 from raffia.journal.sqlite.history import SqliteHistory
 from raffia.journal.sqlite.links import SqliteShareLinks
 from raffia.journal.sqlite.revocations import SqliteRevocations
+from raffia.journal.sqlite.rows import DocumentRow, key_of
 from raffia.journal.sqlite.stored import Stored, stored
 from raffia.journal.sqlite.thread import DatabaseThread
 from raffia.journal.sqlite.versions import SqliteVersions
@@ -204,6 +205,30 @@ class SqliteJournal(Journal):
         )
         if done:
             self.stats.compactions += 1
+
+    async def problems(self) -> list[str]:
+        """Look for damage that needs a scan of the whole file; for `raffia check`."""
+        return await self._thread.job(mend.problems, writes=False)
+
+    async def names(self) -> list[DocumentId]:
+        """Read the names of all documents that are not deleted; for `raffia check`."""
+        return await self._thread.job(mend.names, writes=False)
+
+    async def row(self, document: DocumentId) -> DocumentRow:
+        """Read a document's row; for `raffia check`."""
+        return await self._thread.call(lambda database: database.check_row(key_of(document)))
+
+    async def mend(self, document: DocumentId) -> list[str]:
+        """Correct single changed bits of a document; for `raffia check`."""
+        return await self._thread.job(lambda database: mend.mend(database, document), writes=True)
+
+    async def damaged_versions(self, document: DocumentId) -> list[tuple[int, str]]:
+        """Return the numbers of the versions that cannot be read, and why; for `raffia check`."""
+        return await self._thread.job(lambda database: mend.damaged_versions(database, document), writes=False)
+
+    async def drop_version(self, number: int) -> None:
+        """Drop a version that cannot be read; for `raffia check`."""
+        await self._thread.call(lambda database: mend.drop_version(database, number))
 
     async def stored(self, document: DocumentId) -> Stored:
         """Read everything that is stored of a document, damaged or not; for `raffia check`."""

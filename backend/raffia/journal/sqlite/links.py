@@ -36,6 +36,7 @@ def add_link(document: DocumentId, can: Literal["read", "edit"], time_ms: int) -
     def run(database: Database) -> Links:
         key = database.there(document)
         database.execute(sql, (time_ms, key))
+        database.seal(key)
         return Links(*database.rows(_LINKS, (key,))[0])
 
     return run
@@ -51,6 +52,7 @@ def reset_links(document: DocumentId) -> Callable[[Database], Links]:
             " WHERE key = ?",
             (key,),
         )
+        database.seal(key)
         return Links(*database.rows(_LINKS, (key,))[0])
 
     return run

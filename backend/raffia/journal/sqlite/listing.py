@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from raffia.errors import QuarantinedError
 from raffia.journal.protocol import DocumentInfo, Links, Listing
 from raffia.journal.search import CHUNK, Order, Where, cursor_of, read_cursor
 from raffia.journal.sqlite.database import Database, Steps
-
-INFO = (
-    "name, created_ms, updated_ms, deleted_ms, purged, title, kind, last, snapshot_bytes, tail_bytes, history_bytes, "
-    "updated_by, schema, links_generation, link_read_ms, link_edit_ms"
-)
+from raffia.journal.sqlite.rows import ROW, DocumentRow, document_row
+from raffia.types import DocumentId, Position
 
 
 class Pages:
@@ -43,7 +41,10 @@ class Pages:
             most = limit + 1 if where is None else min(CHUNK, where.most - looked)
             rows = self._rows(database, cursor, most)
             for row in rows:
-                info = info_of(row[1:])
+                info = self._info(database, row)
+                if info is None:
+                    cursor = self._cursor(row, cursor)
+                    continue
                 cursor = info.document if self._by_name else cursor_of(row[0], info.document)
                 if matches is None or matches((info.document, info.title, info.kind)):
                     if len(found) == limit:
@@ -66,18 +67,36 @@ class Pages:
         total = looked = 0
         cursor = ""
         while looked < where.most:
-            rows = self._rows(database, cursor, min(CHUNK, where.most - looked), "name, title, kind")
+            rows = self._rows(database, cursor, min(CHUNK, where.most - looked))
             if not rows:
                 break
-            total += sum(matches(row[1:]) for row in rows)
+            for row in rows:
+                info = self._info(database, row)
+                total += info is not None and matches((info.document, info.title, info.kind))
+                cursor = self._cursor(row, cursor)
             looked += len(rows)
-            cursor = rows[-1][1] if self._by_name else cursor_of(*rows[-1][:2])
             yield
         return total
 
-    def _rows(self, database: Database, after: str, count: int, columns: str = INFO) -> list[tuple[Any, ...]]:
-        """Read the rows after a cursor: the time, then the columns."""
-        select = f"SELECT {self._time}, {columns} FROM documents WHERE {self._chosen}"  # noqa: S608 - no values
+    @staticmethod
+    def _info(database: Database, row: tuple[Any, ...]) -> DocumentInfo | None:
+        """Return what is shown of a row; None if it is damaged (CS2)."""
+        try:
+            return info_of(document_row(row[1:]))
+        except QuarantinedError as error:
+            database.report(f"document {row[3]!r} ({row[2]!r})", error)
+            return None
+
+    def _cursor(self, row: tuple[Any, ...], before: str) -> str:
+        """Return the cursor of a page that ends with this row, which may be damaged."""
+        time_ms, name = row[0], row[3]
+        if not isinstance(name, str) or not isinstance(time_ms, int):
+            return before
+        return name if self._by_name else cursor_of(time_ms, name)
+
+    def _rows(self, database: Database, after: str, count: int) -> list[tuple[Any, ...]]:
+        """Read the rows after a cursor: the time, then the columns of `ROW`."""
+        select = f"SELECT {self._time}, {ROW} FROM documents WHERE {self._chosen}"  # noqa: S608 - no values
         values: tuple[object, ...] = self._range
         if self._by_name:
             values = (*values, after, count)
@@ -88,23 +107,21 @@ class Pages:
         return database.rows(f"{select} ORDER BY {self._time} DESC, name DESC LIMIT ?", (*values, count))
 
 
-def info_of(row: tuple[Any, ...]) -> DocumentInfo:
-    """Read a row of `INFO`."""
-    name, created_ms, updated_ms, deleted_ms, purged, title, kind, last, *rest = row
-    snapshot, tail_, history_, updated_by, schema, *links = rest
+def info_of(row: DocumentRow) -> DocumentInfo:
+    """Return what is shown of a document."""
     return DocumentInfo(
-        document=name,
-        created_ms=created_ms,
-        updated_ms=updated_ms,
-        deleted_ms=deleted_ms,
-        purged=bool(purged),
-        title=title,
-        kind=kind,
-        position=last,
-        snapshot_bytes=snapshot,
-        tail_bytes=tail_,
-        history_bytes=history_,
-        updated_by=updated_by,
-        schema=schema,
-        links=Links(*links),
+        document=DocumentId(row.name),
+        created_ms=row.created_ms,
+        updated_ms=row.updated_ms,
+        deleted_ms=row.deleted_ms,
+        purged=bool(row.purged),
+        title=row.title,
+        kind=row.kind,
+        position=Position(row.last),
+        snapshot_bytes=row.snapshot_bytes,
+        tail_bytes=row.tail_bytes,
+        history_bytes=row.history_bytes,
+        updated_by=row.updated_by,
+        schema=row.schema,
+        links=Links(row.links_generation, row.link_read_ms, row.link_edit_ms),
     )

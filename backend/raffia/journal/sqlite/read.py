@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -15,7 +16,8 @@ from raffia.journal.protocol import (
     Loaded,
     Snapshot,
 )
-from raffia.journal.sqlite.database import SLICE_BYTES, Database, Steps, not_there
+from raffia.journal.sqlite.database import SLICE_BYTES, Database, Steps, deleted, not_there
+from raffia.journal.sqlite.rows import SEALED, checked, entry_is_whole
 from raffia.types import START, DocumentId, Position
 
 T = TypeVar("T")
@@ -31,6 +33,7 @@ class Head:
     last: Position
     folded: BaseSnapshot
     complete_from: Position
+    segments: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +54,14 @@ class Tail:
 
 
 def head_of(database: Database, document: DocumentId) -> Head | None:
-    """Read a document's row; None if it never existed. Raises if it is deleted."""
-    known = database.living(document)
-    if known is None:
+    """Read a document's row, checked; None if it never existed. Raises if it is deleted."""
+    row = database.document(document)
+    if row is None:
         return None
-    key, last, folded, folded_ms, complete_from = database.rows(
-        "SELECT key, last, folded, folded_ms, complete_from FROM documents WHERE key = ?", (known.key,)
-    )[0]
-    return Head(key, last, BaseSnapshot(folded, folded_ms), complete_from)
+    if row.deleted_ms is not None:
+        raise deleted(document)
+    folded = BaseSnapshot(Position(row.folded), row.folded_ms)
+    return Head(row.key, Position(row.last), folded, Position(row.complete_from), row.segments)
 
 
 def steady(database: Database, document: DocumentId, read: Callable[[Head], Steps[T]]) -> Steps[T]:
@@ -117,48 +120,74 @@ def _snapshot(database: Database, head: Head) -> Steps[Snapshot | None]:
     if not head.folded.upto:
         return None
     row = database.row(
-        "SELECT state, state_bytes, aside, aside_bytes FROM snapshots WHERE document = ? AND upto = ?",
+        f"SELECT checksum, {SEALED['snapshots']} FROM snapshots WHERE document = ? AND upto = ?",  # noqa: S608 - our own columns
         (head.key, head.folded.upto),
     )
     if row is None:
         raise QuarantinedError(f"the snapshot up to position {head.folded.upto} is missing")
-    state, state_bytes, aside, aside_bytes = row
-    state = yield from database.read_blob(state, state_bytes)
-    aside = yield from database.read_blob(aside, aside_bytes)
+    *_, state, state_bytes, aside, aside_bytes = checked("snapshots", f"the snapshot up to {head.folded.upto}", row)
+    state = yield from database.read_blob(head.key, state, state_bytes)
+    aside = yield from database.read_blob(head.key, aside, aside_bytes)
     return Snapshot(state, aside)
 
 
 def entries(
     database: Database, key: int, position: Position, upto: Position, take: Callable[[list[Entry]], None]
 ) -> Steps[None]:
-    """Pass the entries in (position, upto] to `take`, a slice at a time."""
+    """Pass the entries in (position, upto] to `take`, a slice at a time.
+
+    Raises:
+        QuarantinedError: one of them is missing or damaged.
+    """
     while position < upto:
         cursor = database.execute(
-            "SELECT position, body FROM entries WHERE document = ? AND position > ? AND position <= ?"
-            " ORDER BY position LIMIT ?",
+            "SELECT position, checksum, time_ms, body FROM entries"
+            " WHERE document = ? AND position > ? AND position <= ? ORDER BY position LIMIT ?",
             (key, position, upto, _ROWS),
         )
-        room, found = SLICE_BYTES, []
-        for place, body in cursor:
-            found.append(Entry(place, decode_batch(body)))
-            room -= len(body)
-            if room <= 0:
-                break
-        cursor.close()
+        room, found, expected = SLICE_BYTES, [], int(position)
+        with closing(cursor):  # an error that is kept would keep it open, and the lock on the file
+            for place, sealed, time_ms, body in cursor:
+                expected += 1
+                if place != expected:
+                    raise QuarantinedError(f"entry {expected} of the log is missing")
+                if not entry_is_whole(sealed, key, place, time_ms, body):
+                    raise QuarantinedError(f"entry {place} of the log is damaged: it does not match its checksum")
+                found.append(Entry(place, decode_batch(body)))
+                room -= len(body)
+                if room <= 0:
+                    break
         if not found:
-            return
+            raise QuarantinedError(f"entry {position + 1} of the log is missing")
         take(found)
-        position = found[-1].position
+        position = Position(found[-1].position)
         if position < upto:
             yield
 
 
 def base_snapshots(database: Database, key: int) -> list[BaseSnapshot]:
-    """Read which snapshots are kept, including the current one."""
-    return [
-        BaseSnapshot(*row)
-        for row in database.rows("SELECT upto, time_ms FROM snapshots WHERE document = ? ORDER BY upto", (key,))
-    ]
+    """Read which snapshots are kept, including the current one; without damaged ones, from which nothing starts."""
+    sql = f"SELECT checksum, {SEALED['snapshots']} FROM snapshots WHERE document = ? ORDER BY upto"  # noqa: S608 - our own columns
+    found = []
+    for row in database.rows(sql, (key,)):
+        try:
+            _, upto, time_ms, *_ = checked("snapshots", f"the snapshot up to {row[2]!r} of document {key}", row)
+        except QuarantinedError as error:
+            database.report(str(error), error)
+        else:
+            found.append(BaseSnapshot(upto, time_ms))
+    return found
+
+
+def check_segments(database: Database, head: Head) -> None:
+    """Check that all segments of a document can be found.
+
+    Raises:
+        QuarantinedError: there are more or fewer than its row says.
+    """
+    (count,) = database.row("SELECT count(*) FROM segments WHERE document = ?", (head.key,)) or (0,)
+    if count != head.segments:
+        raise QuarantinedError(f"{count} of {head.segments} parts of the history can be found")
 
 
 def tail(
@@ -175,7 +204,7 @@ def tail(
     splitter = Splitter(head.folded.time_ms)
     yield from entries(database, head.key, head.folded.upto, upto, splitter.add)
     segments = splitter.segments() if retention_ms else []
-    (created_ms,) = database.rows("SELECT created_ms FROM documents WHERE key = ?", (head.key,))[0]
+    created_ms = database.check_row(head.key).created_ms
     older = max(
         (one for one in base_snapshots(database, head.key) if one.upto < head.folded.upto),
         key=lambda one: one.upto,
@@ -187,7 +216,12 @@ def tail(
         # Times never go back (J10), so the previous compaction can only have begun the first window.
         begun: dict[int, Segment] = {}
         start_ms = segments[0].window_ms
-        yield from segments_of(database, head.key, from_ms=start_ms, to_ms=start_ms, position=boundary, into=begun)
+        try:
+            yield from segments_of(database, head.key, from_ms=start_ms, to_ms=start_ms, position=boundary, into=begun)
+        except QuarantinedError as error:
+            # What is damaged is not joined with anything new (CS2).
+            database.report(f"the history of {document}", error)
+            begun = {}
         segments = [history.take_in(segment, begun, boundary) for segment in segments]
     return Tail(head, splitter.latest_ms, segments, stays)
 
@@ -197,13 +231,14 @@ def segments_of(
 ) -> Steps[None]:
     """Read the segments of some windows that go beyond a position."""
     rows = database.rows(
-        "SELECT id, first, last, window_ms, author, blob, bytes FROM segments"
+        f"SELECT id, checksum, {SEALED['segments']} FROM segments"  # noqa: S608 - our own columns
         " WHERE document = ? AND window_ms BETWEEN ? AND ? AND last > ? ORDER BY window_ms, id",
         (key, from_ms, to_ms, position),
     )
     room = SLICE_BYTES
-    for id_, first, last, window_ms, author, blob, size in rows:
-        body = yield from database.read_blob(blob, size)
+    for id_, *row in rows:
+        _, first, last, window_ms, author, blob, size = checked("segments", "a part of the history", tuple(row))
+        body = yield from database.read_blob(key, blob, size)
         into[id_] = Segment(first, last, window_ms, author, decode_updates(body))
         room -= size + 4096
         if room <= 0:

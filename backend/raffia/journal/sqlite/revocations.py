@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from raffia.journal.protocol import Revocations, RevocationStore, too_many_revocations
 from raffia.journal.sqlite.database import Database, Steps
+from raffia.journal.sqlite.rows import SEALED, checked, seal
 from raffia.journal.sqlite.thread import DatabaseThread
 from raffia.types import MAX_REVOCATIONS, Revocation, Revoked
 
-# Created when it is first needed: folders of earlier builds have none, and opening a folder writes nothing.
-_TABLE = """CREATE TABLE IF NOT EXISTS revocations (
-    kind      TEXT    NOT NULL,
-    subject   TEXT    NOT NULL,
-    before_ms INTEGER NOT NULL,
-    until_ms  INTEGER,
-    PRIMARY KEY (kind, subject)
-) WITHOUT ROWID"""
-_COLUMNS = "kind, subject, before_ms, until_ms"
+_COLUMNS = SEALED["revocations"]
 
 
 class SqliteRevocations(RevocationStore):
@@ -48,19 +42,18 @@ def revoke(revocation: Revocation) -> Callable[[Database], None]:
     """Keep a revocation."""
 
     def run(database: Database) -> None:
-        database.execute(_TABLE)
         key = (revocation.kind.value, revocation.subject)
-        found = database.row(f"SELECT {_COLUMNS} FROM revocations WHERE kind = ? AND subject = ?", key)  # noqa: S608
+        found = database.row(f"SELECT checksum, {_COLUMNS} FROM revocations WHERE kind = ? AND subject = ?", key)  # noqa: S608
         kept = revocation
         if found is not None:
-            kept = revocation.merged(_of(*found))
+            kept = revocation.merged(_checked(found))
         else:
             (count,) = database.rows("SELECT count(*) FROM revocations")[0]
             if count >= MAX_REVOCATIONS:
                 raise too_many_revocations(count)
         database.execute(
-            f"INSERT OR REPLACE INTO revocations ({_COLUMNS}) VALUES (?,?,?,?)",  # noqa: S608 - columns of ours
-            (*key, kept.before_ms, kept.until_ms),
+            f"INSERT OR REPLACE INTO revocations (checksum, {_COLUMNS}) VALUES (?,?,?,?,?)",  # noqa: S608 - columns of ours
+            (seal("revocations", *key, kept.before_ms, kept.until_ms), *key, kept.before_ms, kept.until_ms),
         )
 
     return run
@@ -69,26 +62,24 @@ def revoke(revocation: Revocation) -> Callable[[Database], None]:
 def revocations(database: Database) -> Steps[list[Revocation]]:
     """Read all that are kept."""
     yield from ()
-    if not _is_there(database):
-        return []
-    known = {kind.value for kind in Revoked}
-    rows = database.rows(f"SELECT {_COLUMNS} FROM revocations")  # noqa: S608 - columns of ours
-    return [_of(*row) for row in rows if row[0] in known]
+    rows = database.rows(f"SELECT checksum, {_COLUMNS} FROM revocations")  # noqa: S608 - columns of ours
+    return [_checked(row) for row in rows]
 
 
 def prune(now_ms: int) -> Callable[[Database], None]:
     """Drop those that have expired."""
 
     def run(database: Database) -> None:
-        if _is_there(database):
-            database.execute("DELETE FROM revocations WHERE until_ms <= ?", (now_ms,))
+        database.execute("DELETE FROM revocations WHERE until_ms <= ?", (now_ms,))
 
     return run
 
 
-def _is_there(database: Database) -> bool:
-    return bool(database.rows("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'revocations'"))
+def _checked(row: tuple[Any, ...]) -> Revocation:
+    """Read a row that begins with its checksum.
 
-
-def _of(kind: str, subject: str, before_ms: int, until_ms: int | None) -> Revocation:
+    Raises:
+        QuarantinedError: it is damaged. None is left out silently: it would no longer be revoked.
+    """
+    kind, subject, before_ms, until_ms = checked("revocations", f"the revocation of {row[1]!r} {row[2]!r}", row)
     return Revocation(Revoked(kind), subject, before_ms, until_ms)

@@ -1,16 +1,17 @@
 """What the SQLite journal stores for one document, byte by byte: for `raffia check`, which trusts nothing.
 
-`load` refuses a document with one damaged byte. This reads everything that is left of it, and refuses nothing.
+`load` refuses a document with one damaged byte. This reads everything that is left of it, and refuses nothing: what
+does not match its checksum is marked as not whole.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from raffia.journal.sqlite.database import SLICE_BYTES, Database, Steps
+from raffia.journal.sqlite.database import PIECE_BITS, PIECE_MASK, SLICE_BYTES, Database, Steps
+from raffia.journal.sqlite.rows import SEALED, entry_is_whole, is_whole, key_of, piece_is_whole
 from raffia.types import DocumentId, Position
 
-_PIECE_BITS = 20
 _ROWS = 256
 
 
@@ -22,6 +23,7 @@ class StoredSnapshot:
     time_ms: int
     state: bytes
     index: bytes
+    is_whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class StoredSegment:
     window_ms: int
     author: str | None
     body: bytes
+    is_whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class StoredEntry:
 
     position: Position
     body: bytes
+    is_whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,51 +69,55 @@ class Stored:
 
 def stored(database: Database, document: DocumentId) -> Steps[Stored]:
     """Read everything there is, damaged or not, without decoding it."""
-    key = database.there(document)
-    last, folded, complete_from = database.rows(
-        "SELECT last, folded, complete_from FROM documents WHERE key = ?", [key]
-    )[0]
-    snapshots = []
-    for upto, time_ms, state, aside in database.rows(
-        "SELECT upto, time_ms, state, aside FROM snapshots WHERE document = ? ORDER BY upto", (key,)
-    ):
-        state_bytes = yield from _pieces(database, state)
-        index_bytes = yield from _pieces(database, aside)
-        snapshots.append(StoredSnapshot(upto, time_ms, state_bytes, index_bytes))
-    segments = []
-    for first, end, window_ms, author, blob in database.rows(
-        "SELECT first, last, window_ms, author, blob FROM segments WHERE document = ? ORDER BY first, id", (key,)
-    ):
-        body = yield from _pieces(database, blob)
-        segments.append(StoredSegment(first, end, window_ms, author, body))
-    entries: list[StoredEntry] = []
+    row = database.check_row(key_of(document))
+    key = row.key
+    found = Stored(document, Position(row.last), Position(row.folded), Position(row.complete_from), [], [], [])
+    sql = f"SELECT checksum, {SEALED['snapshots']} FROM snapshots WHERE document = ? ORDER BY upto"  # noqa: S608
+    for sealed, *values in database.rows(sql, (key,)):
+        _, upto, time_ms, state, state_bytes, aside, _ = values
+        state, whole = yield from _pieces(database, key, state)
+        index, _ = yield from _pieces(database, key, aside)
+        whole = whole and len(state) == state_bytes and is_whole("snapshots", sealed, *values)
+        found.snapshots.append(StoredSnapshot(upto, time_ms, state, index, whole))
+    sql = f"SELECT checksum, {SEALED['segments']} FROM segments WHERE document = ? ORDER BY first, id"  # noqa: S608
+    for sealed, *values in database.rows(sql, (key,)):
+        _, first, end, window_ms, author, blob, size = values
+        body, whole = yield from _pieces(database, key, blob)
+        whole = whole and len(body) == size and is_whole("segments", sealed, *values)
+        found.segments.append(StoredSegment(first, end, window_ms, author, body, whole))
     position = -1
-    while True:
-        found = database.rows(
-            "SELECT position, body FROM entries WHERE document = ? AND position > ? ORDER BY position LIMIT ?",
-            (key, position, _ROWS),
-        )
-        if not found:
-            return Stored(document, last, folded, complete_from, snapshots, segments, entries)
-        entries += (StoredEntry(*row) for row in found)
-        position = found[-1][0]
+    while rows := database.rows(
+        "SELECT position, checksum, time_ms, body FROM entries WHERE document = ? AND position > ?"
+        " ORDER BY position LIMIT ?",
+        (key, position, _ROWS),
+    ):
+        for place, sealed, time_ms, body in rows:
+            whole = entry_is_whole(sealed, key, place, time_ms, body)
+            found.entries.append(StoredEntry(place, body if isinstance(body, bytes) else b"", whole))
+        position = rows[-1][0]
         yield
+    return found
 
 
-def _pieces(database: Database, blob: int) -> Steps[bytes]:
-    """Read the pieces of a blob that exist, joined."""
-    if not blob:
-        return b""
+def _pieces(database: Database, key: int, blob: object) -> Steps[tuple[bytes, bool]]:
+    """Read the pieces of a blob that exist, joined, and whether all of these are whole."""
+    if not isinstance(blob, int) or not blob:
+        return b"", blob == 0
     parts: list[bytes] = []
-    room = SLICE_BYTES
-    for (piece,) in database.rows("SELECT id FROM pieces WHERE id BETWEEN ? AND ? ORDER BY id", _range(blob)):
-        parts += (content for (content,) in database.rows("SELECT bytes FROM pieces WHERE id = ?", (piece,)))
-        room -= len(parts[-1])
+    whole, room = True, SLICE_BYTES
+    for place in piece_ids(database, blob):
+        for sealed, piece in database.rows("SELECT checksum, bytes FROM pieces WHERE id = ?", (place,)):
+            whole = whole and piece_is_whole(sealed, place, key, piece)
+            parts.append(piece if isinstance(piece, bytes) else b"")
+            room -= len(parts[-1])
         if room <= 0:
             yield
             room = SLICE_BYTES
-    return b"".join(parts)
+    return b"".join(parts), whole
 
 
-def _range(blob: int) -> tuple[int, int]:
-    return blob << _PIECE_BITS, (blob + 1 << _PIECE_BITS) - 1
+def piece_ids(database: Database, blob: int) -> list[int]:
+    """Return the ids of the pieces of a blob that exist."""
+    first = blob << PIECE_BITS
+    sql = "SELECT id FROM pieces WHERE id BETWEEN ? AND ? ORDER BY id"
+    return [place for (place,) in database.rows(sql, (first, first | PIECE_MASK))]

@@ -10,6 +10,7 @@ from typing import Any
 from raffia.errors import ForbiddenError, QuarantinedError
 from raffia.journal.protocol import Version, VersionInfo, Versions
 from raffia.journal.sqlite.database import Database, Putter, Steps
+from raffia.journal.sqlite.rows import SEALED, checked, key_of, seal
 from raffia.journal.sqlite.thread import DatabaseThread
 from raffia.journal.sqlite.write import stage
 from raffia.types import DocumentId
@@ -51,16 +52,17 @@ def save_version(
     database: Database, document: DocumentId, state: bytes, *, time_ms: int, authors: Sequence[str], name: str | None
 ) -> Steps[VersionInfo]:
     """Keep a state (J12)."""
-    database.there(document)
+    key = database.there(document)
     putter = Putter(database)
     try:
-        blob = yield from putter.put(state)
+        blob = yield from putter.put(key, state)
         key = database.there(document)
         putter.keep()
         cursor = database.execute(
-            "INSERT INTO versions (document, time_ms, authors, name, blob, bytes) VALUES (?,?,?,?,?,?)",
+            "INSERT INTO versions (checksum, document, time_ms, authors, name, blob, bytes) VALUES (x'',?,?,?,?,?,?)",
             (key, time_ms, json.dumps(list(authors)), name, blob, len(state)),
         )
+        _seal(database, cursor.lastrowid or 0)
         yield  # the commit: when it fails, the job is closed here
     except BaseException:
         putter.failed()
@@ -72,7 +74,7 @@ def read_version(database: Database, document: DocumentId, number: int) -> Steps
     """Read a version with its bytes."""
     info, blob = version_row(database, document, number)
     try:
-        state = yield from database.read_blob(blob, info.size_bytes)
+        state = yield from database.read_blob(key_of(document), blob, info.size_bytes)
     except QuarantinedError:
         version_row(database, document, number)  # deleted in the meantime: report that instead
         raise
@@ -82,26 +84,41 @@ def read_version(database: Database, document: DocumentId, number: int) -> Steps
 def version_row(database: Database, document: DocumentId, number: int) -> tuple[VersionInfo, int]:
     """Look up a version and its blob."""
     rows = database.rows(
-        "SELECT id, time_ms, authors, name, bytes, blob FROM versions WHERE document = ? AND id = ?",
+        f"{_SELECT} WHERE document = ? AND id = ?",
         (database.there(document), number),
     )
     if not rows:
         raise ForbiddenError(f"{document} has no version {number}")
-    return _version_info(rows[0]), rows[0][5]
+    return _version_info(document, rows[0]), rows[0][6]
 
 
 def versions(database: Database, document: DocumentId) -> Steps[list[VersionInfo]]:
     """List the versions, newest first."""
     rows = database.rows(
-        "SELECT id, time_ms, authors, name, bytes FROM versions WHERE document = ? ORDER BY time_ms DESC, id DESC",
+        f"{_SELECT} WHERE document = ? ORDER BY time_ms DESC, id DESC",
         (database.there(document),),
     )
     yield
-    return [_version_info(row) for row in rows]
+    infos = []
+    for row in rows:
+        try:
+            infos.append(_version_info(document, row))
+        except QuarantinedError as error:
+            database.report(f"a version of {document}", error)
+    return infos
 
 
-def _version_info(row: tuple[Any, ...]) -> VersionInfo:
-    return VersionInfo(row[0], row[1], tuple(json.loads(row[2])), row[3], row[4])
+_SELECT = f"SELECT checksum, {SEALED['versions']} FROM versions"  # noqa: S608 - our own columns
+
+
+def _version_info(document: DocumentId, row: tuple[Any, ...]) -> VersionInfo:
+    number, _, time_ms, authors, name, _, size = checked("versions", f"version {row[1]} of {document}", row)
+    return VersionInfo(number, time_ms, tuple(json.loads(authors)), name, size)
+
+
+def _seal(database: Database, number: int) -> None:
+    (values,) = database.rows(f"SELECT {SEALED['versions']} FROM versions WHERE id = ?", (number,))  # noqa: S608
+    database.execute("UPDATE versions SET checksum = ? WHERE id = ?", (seal("versions", *values), number))
 
 
 def rename_version(document: DocumentId, number: int, name: str | None) -> Callable[[Database], VersionInfo]:
@@ -110,6 +127,7 @@ def rename_version(document: DocumentId, number: int, name: str | None) -> Calla
     def run(database: Database) -> VersionInfo:
         found, _ = version_row(database, document, number)
         database.execute("UPDATE versions SET name = ? WHERE id = ?", (name, number))
+        _seal(database, number)
         return replace(found, name=name)
 
     return run

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from raffia.errors import QuarantinedError
 from raffia.journal import history
 from raffia.journal.entries import encode_updates
 from raffia.journal.history import Segment
 from raffia.journal.protocol import Snapshot
 from raffia.journal.sqlite.database import Database, Putter, Steps
 from raffia.journal.sqlite.read import Tail, base_snapshots, head_of
+from raffia.journal.sqlite.rows import SEALED, is_whole, key_of, seal
 from raffia.types import START, DocumentId, Position
 
 _ROWS = 500  # rows deleted in one slice
@@ -35,10 +37,10 @@ def compact(
     yield from database.drop_abandoned()
     putter = Putter(database)
     try:
-        state = yield from putter.put(snapshot.state)
-        aside = yield from putter.put(snapshot.index)
+        state = yield from putter.put(tail.head.key, snapshot.state)
+        aside = yield from putter.put(tail.head.key, snapshot.index)
         bodies = [encode_updates(segment.updates) for segment in tail.segments]
-        blobs = yield from putter.put_all(bodies)
+        blobs = yield from putter.put_all(tail.head.key, bodies)
         head = head_of(database, document)
         if head is None or head.folded != tail.head.folded:
             putter.failed()
@@ -48,11 +50,16 @@ def compact(
         putter.keep()
         _put_snapshot(database, key, upto, tail.latest_ms, (state, len(snapshot.state), aside, len(snapshot.index)))
         doomed = _swap_segments(database, key, tail.segments, bodies, blobs)
+        added = len(tail.segments) - sum(len(segment.replaces) for segment in tail.segments)
         if not tail.stays and head.folded.upto > START:
             doomed += _drop_snapshots(database, key, [head.folded.upto])
-        database.execute("UPDATE documents SET folded = ?, folded_ms = ? WHERE key = ?", (upto, tail.latest_ms, key))
+        database.execute(
+            "UPDATE documents SET folded = ?, folded_ms = ?, segments = segments + ? WHERE key = ?",
+            (upto, tail.latest_ms, added, key),
+        )
         doomed += _prune_rows(database, key, horizon_ms, keeps)
-        _count(database, key)
+        database.seal(key)
+        count_bytes(database, key)
         yield  # the commit: if it fails, the job is closed here
     except BaseException:
         putter.failed()
@@ -70,20 +77,23 @@ def replace_all(database: Database, document: DocumentId, snapshot: Snapshot) ->
     yield from database.drop_abandoned()
     putter = Putter(database)
     try:
-        state = yield from putter.put(snapshot.state)
-        aside = yield from putter.put(snapshot.index)
+        key = database.check_row(key_of(document)).key
+        state = yield from putter.put(key, snapshot.state)
+        aside = yield from putter.put(key, snapshot.index)
         # From here to the yield is one transaction: the old state or the new one.
-        key = database.there(document)
+        row = database.check_row(key)
         putter.keep()
-        last, time_ms = database.rows("SELECT last, max(updated_ms, folded_ms) FROM documents WHERE key = ?", (key,))[0]
-        upto = Position(last + 1)
+        upto, time_ms = Position(row.last + 1), max(row.updated_ms, row.folded_ms)
         doomed = _drop_all(database, key)
         _put_snapshot(database, key, upto, time_ms, (state, len(snapshot.state), aside, len(snapshot.index)))
         database.execute(
-            "UPDATE documents SET last = ?, folded = ?, folded_ms = ?, complete_from = ? WHERE key = ?",
-            (upto, upto, time_ms, upto, key),
+            "UPDATE documents SET last = ?, last_inverted = ?, folded = ?, folded_ms = ?, complete_from = ?,"
+            " segments = 0"
+            " WHERE key = ?",
+            (upto, ~upto, upto, time_ms, upto, key),
         )
-        _count(database, key)
+        database.seal(key)
+        count_bytes(database, key)
         database.forget(document)
         yield  # the commit: if it fails, the job is closed here
     except BaseException:
@@ -97,14 +107,15 @@ def _drop_all(database: Database, key: int) -> list[int]:
     """Drop the rows of all snapshots and segments; return their blobs, which are then in `staging`."""
     rows = database.rows("SELECT id FROM segments WHERE document = ?", (key,))
     doomed = _drop_segments(database, [id_ for (id_,) in rows])
-    return doomed + _drop_snapshots(database, key, [one.upto for one in base_snapshots(database, key)])
+    found = database.rows("SELECT upto FROM snapshots WHERE document = ?", (key,))
+    return doomed + _drop_snapshots(database, key, [upto for (upto,) in found])
 
 
 def _put_snapshot(database: Database, key: int, upto: Position, time_ms: int, blobs: tuple[int, int, int, int]) -> None:
+    values = (key, upto, time_ms, *blobs)
     database.execute(
-        "INSERT INTO snapshots (document, upto, time_ms, state, state_bytes, aside, aside_bytes)"
-        " VALUES (?,?,?,?,?,?,?)",
-        (key, upto, time_ms, *blobs),
+        f"INSERT INTO snapshots (checksum, {SEALED['snapshots']}) VALUES (?,?,?,?,?,?,?,?)",  # noqa: S608 - our own columns
+        (seal("snapshots", *values), *values),
     )
 
 
@@ -115,9 +126,10 @@ def _swap_segments(
     doomed = []
     for segment, body, blob in zip(segments, bodies, blobs, strict=True):
         doomed += _drop_segments(database, segment.replaces)
+        values = (key, segment.first, segment.last, segment.window_ms, segment.author, blob, len(body))
         database.execute(
-            "INSERT INTO segments (document, first, last, window_ms, author, blob, bytes) VALUES (?,?,?,?,?,?,?)",
-            (key, segment.first, segment.last, segment.window_ms, segment.author, blob, len(body)),
+            f"INSERT INTO segments (checksum, {SEALED['segments']}) VALUES (?,?,?,?,?,?,?,?)",  # noqa: S608 - our own columns
+            (seal("segments", *values), *values),
         )
     return doomed
 
@@ -151,9 +163,15 @@ def prune(database: Database, retention_ms: int, trash_ms: int, now_ms: int) -> 
         if not found:
             break
         key = found[0][0]
-        doomed = _prune_rows(database, key, horizon_ms, retention_ms > 0)
+        try:
+            database.check_row(key)
+            doomed = _prune_rows(database, key, horizon_ms, retention_ms > 0)
+        except QuarantinedError as error:
+            database.report(f"document {key}", error)  # its history stays until it is repaired
+            continue
         if doomed:
-            _count(database, key)
+            database.seal(key)
+            count_bytes(database, key)
             yield
             yield from _clean(database, key, START, doomed)
         yield
@@ -162,6 +180,11 @@ def prune(database: Database, retention_ms: int, trash_ms: int, now_ms: int) -> 
     for (key,) in gone:
         # Other items ran in between, and one may have restored it.
         if database.row(f"SELECT 1 FROM documents WHERE key = ? AND {due}", (key, now_ms - trash_ms)):  # noqa: S608
+            try:
+                database.check_row(key)
+            except QuarantinedError as error:
+                database.report(f"document {key}", error)  # whether it was deleted is not certain
+                continue
             yield from _purge(database, key)
     # Give the file's free pages back to the disk, a few at a time.
     while _free_pages(database) > _SPARE_PAGES:
@@ -182,10 +205,17 @@ def _prune_rows(database: Database, key: int, horizon_ms: int, keeps: bool) -> l
     base = history.base_of(kept, horizon_ms) if keeps else max(kept, key=lambda one: one.upto, default=None)
     if base is None:
         return []
-    rows = database.rows("SELECT id FROM segments WHERE document = ? AND last <= ?", (key, base.upto))
-    doomed = _drop_segments(database, [id_ for (id_,) in rows])
+    rows = database.rows(
+        f"SELECT id, checksum, {SEALED['segments']} FROM segments WHERE document = ? AND last <= ?",  # noqa: S608
+        (key, base.upto),
+    )
+    old = [id_ for id_, sealed, *values in rows if is_whole("segments", sealed, *values)]  # damaged ones stay
+    doomed = _drop_segments(database, old)
     doomed += _drop_snapshots(database, key, [one.upto for one in kept if one.upto < base.upto])
-    database.execute("UPDATE documents SET complete_from = max(complete_from, ?) WHERE key = ?", (base.upto, key))
+    database.execute(
+        "UPDATE documents SET complete_from = max(complete_from, ?), segments = segments - ? WHERE key = ?",
+        (base.upto, len(old), key),
+    )
     return doomed
 
 
@@ -195,10 +225,15 @@ def _purge(database: Database, key: int) -> Steps[None]:
     database.execute("DELETE FROM versions WHERE document = ?", (key,))
     database.execute(
         "UPDATE documents SET purged = 1, title = NULL, kind = NULL, schema = NULL, updated_by = NULL, folded = last,"
-        " complete_from = last WHERE key = ?",
+        " segments = 0, complete_from = last WHERE key = ?",
         (key,),
     )
-    _count(database, key)
+    (edited_ms,) = database.rows("SELECT edited_ms FROM documents WHERE key = ?", (key,))[0]
+    database.execute(
+        "UPDATE documents SET edited_checksum = ? WHERE key = ?", (seal("edits", key, edited_ms, None), key)
+    )
+    database.seal(key)
+    count_bytes(database, key)
     (last,) = database.rows("SELECT last FROM documents WHERE key = ?", (key,))[0]
     yield
     yield from _clean(database, key, last, doomed)
@@ -230,7 +265,7 @@ def _drop_snapshots(database: Database, key: int, uptos: Sequence[Position]) -> 
     return doomed
 
 
-def _count(database: Database, key: int) -> None:
+def count_bytes(database: Database, key: int) -> None:
     """Update the sizes in a document's row."""
     database.execute(
         """UPDATE documents SET

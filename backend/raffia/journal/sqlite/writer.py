@@ -8,10 +8,13 @@ Rules:
          called before the event loop knew of the failure (J6): each call carries the stamp of the last failure known
          when it was made.
     SW3  Disk full: the connection stays open, the WAL is moved into the file to make room, and the next call tries
-         again. Any other disk error: the connection is closed, and the next call opens a new one.
+         again. A damaged page (SW6) changes nothing. Any other disk error: the connection is closed, and the next call
+         opens a new one.
     SW4  A long write that fails affects no other item.
     SW5  Neither does a bug of Raffia (a batch that cannot be encoded, a row that cannot be read): it is logged, and is
          the `InternalError` of that one item. Only disk errors affect the others.
+    SW6  A damaged page of the file is an error of the documents on it (`QuarantinedError`), not of the disk: when a
+         commit meets one, the items of each document are written on their own.
 """
 
 from __future__ import annotations
@@ -27,7 +30,8 @@ from typing import Any
 from raffia.errors import InternalError, JournalUnavailableError, QuarantinedError, RaffiaError
 from raffia.journal.entries import encode_batch
 from raffia.journal.search import EDITED_MS
-from raffia.journal.sqlite.database import Database, Steps
+from raffia.journal.sqlite.database import DATABASE, Database, Steps, is_corrupt
+from raffia.journal.sqlite.rows import seal_entry
 from raffia.runtime.logs import get_logger
 from raffia.types import Batch, DocumentId, Position
 
@@ -39,8 +43,9 @@ IDLE_CHECKPOINT_BYTES = 512 * 1024
 IDLE_S = 1.0
 _ROWS = 64  # appends in one statement
 
-_INSERT = "INSERT INTO entries (document, position, time_ms, body) VALUES "
-_INSERTS = {count: _INSERT + ",".join(["(?,?,?,?)"] * count) for count in range(1, _ROWS + 1)}
+_COLUMNS = 5
+_INSERT = "INSERT INTO entries (document, position, checksum, time_ms, body) VALUES "
+_INSERTS = {count: _INSERT + ",".join(["(?,?,?,?,?)"] * count) for count in range(1, _ROWS + 1)}
 
 
 class Append:
@@ -198,10 +203,29 @@ class Writer:
             self._database.trust()
             outcomes = self._transact(writes)
         except (sqlite3.Error, OSError) as error:
+            if is_corrupt(error) and self._apart(writes, error):
+                return
             self._refused_below = writes[-1].stamp + 1
             self._refuse(writes, self._fail(error), failed=True)
             return
         self._deliver(Delivery(outcomes, perf_counter() - began, False, self._refused_below))
+
+    def _apart(self, writes: list[Append | Call], error: Exception) -> bool:
+        """Write each document's items on their own; return whether that made a difference (SW6)."""
+        self._fail(error)
+        groups: dict[object, list[Append | Call]] = {}
+        for item in writes:
+            groups.setdefault(item.document if isinstance(item, Append) else item, []).append(item)
+        if len(groups) == 1 and isinstance(writes[0], Append):
+            self._refused_below = max(self._refused_below, writes[-1].stamp + 1)  # none of later ones overtakes them
+            outcomes: list[Outcome] = [(item, None, QuarantinedError(f"it is damaged: {error}")) for item in writes]
+            self._deliver(Delivery(outcomes, None, False, self._refused_below))
+            return True
+        if len(groups) == 1:
+            return False
+        for items in groups.values():
+            self._commit(items)
+        return True
 
     def _refuse(self, items: list[Append | Call], why: str, *, failed: bool) -> None:
         outcomes: list[Outcome] = [(item, None, JournalUnavailableError(why)) for item in items]
@@ -215,11 +239,15 @@ class Writer:
         for item in writes:
             try:
                 if isinstance(item, Append):
+                    if not database.has_cached(item.document):  # what it reads has to be complete
+                        database.begin()
+                        self._insert(values)
+                        values = []
                     row, position = self._place(item)
                     values += row
                     documents.add(row[0])
                     outcomes.append((item, position, None))
-                    if len(values) == 4 * _ROWS:
+                    if len(values) == _COLUMNS * _ROWS:
                         database.begin()
                         self._insert(values)
                         values = []
@@ -242,7 +270,7 @@ class Writer:
         database.wal_bytes += 8192 + 8192 * len(documents) + sum(item.size for item in writes)
         return outcomes
 
-    def _place(self, item: Append) -> tuple[tuple[int, int, int, bytes], Position]:
+    def _place(self, item: Append) -> tuple[tuple[int, int, bytes, int, bytes], Position]:
         batch = item.batch
         body = encode_batch(batch)
         known = self._database.living(item.document)
@@ -254,11 +282,12 @@ class Writer:
             # Not in the trigger: an index that every append writes to would cost each of them a page (JS1).
             self._database.begin()
             self._database.edited(known, batch[-1].time_ms, batch[-1].author)
-        return (known.key, known.last, batch[-1].time_ms, body), Position(known.last)
+        key, last, time_ms = known.key, known.last, batch[-1].time_ms
+        return (key, last, seal_entry(key, last, time_ms, body), time_ms, body), Position(last)
 
     def _insert(self, values: list[object]) -> None:
         if values:
-            self._database.execute(_INSERTS[len(values) // 4], values)
+            self._database.execute(_INSERTS[len(values) // _COLUMNS], values)
 
     # long work
 
@@ -275,9 +304,7 @@ class Writer:
                 outcome = self._step(job)
             except sqlite3.DatabaseError as error:
                 # SQLITE_CORRUPT: a page of this document; the others are still served.
-                corrupt = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT
-                why = self._fail(error)
-                outcome = (job, None, QuarantinedError(why) if corrupt else JournalUnavailableError(why))
+                outcome = (job, None, self._error(error))
             except OSError as error:
                 outcome = (job, None, JournalUnavailableError(self._fail(error)))
             if outcome is not None:
@@ -300,7 +327,7 @@ class Writer:
                 self._database.commit()
                 self._database.wal_bytes += 64 * 1024
         except (sqlite3.Error, OSError) as error:
-            outcome = (job, None, JournalUnavailableError(self._fail(error)))
+            outcome = (job, None, self._error(error))
             if job.steps is not None:
                 job.steps.close()
         if outcome is not None:
@@ -332,10 +359,16 @@ class Writer:
             except RaffiaError as error:
                 raise OSError(str(error)) from error
 
+    def _error(self, error: Exception) -> RaffiaError:
+        """Repair the connection after an error; return the one to report (SW6)."""
+        why = self._fail(error)
+        return QuarantinedError(why) if is_corrupt(error) else JournalUnavailableError(why)
+
     def _fail(self, error: Exception) -> str:
         """Repair the connection after an error (SW3); return the message for it."""
         database = self._database
         full = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+        kept = is_corrupt(error)  # the disk works, and opening the file for each reader of a page delays others
         try:
             database.rollback()
             if full:
@@ -343,9 +376,13 @@ class Writer:
         except sqlite3.Error as second:
             # Full again: reading goes on over this connection. Anything else: open a new one.
             full = full and second.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL
+            kept = kept and second.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CORRUPT
         if full:
             return f"no room left for {database.folder}: {error}"
-        database.abandon()
+        if not kept:
+            database.abandon()
+        if is_corrupt(error):
+            return f"{database.folder / DATABASE} is damaged ({error}); see raffia check"
         return f"cannot write to {database.folder}: {error}"
 
     def _checkpoint(self) -> None:

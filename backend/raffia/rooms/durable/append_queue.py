@@ -27,7 +27,7 @@ import contextlib
 from collections.abc import Callable
 from time import monotonic
 
-from raffia.errors import DocumentDeletedError, JournalUnavailableError, LogLostError, RaffiaError
+from raffia.errors import DocumentDeletedError, JournalUnavailableError, LogLostError, QuarantinedError, RaffiaError
 from raffia.journal import Loaded
 from raffia.rooms.context import RoomContext
 from raffia.rooms.session import Ticket
@@ -76,6 +76,7 @@ class AppendQueue:
         "_moved",
         "_pause_s",
         "_put",
+        "_quarantine",
         "_queue",
         "_stir",
         "_task",
@@ -94,6 +95,7 @@ class AppendQueue:
         self._clients = context.clients
         self._journal = context.services.journal
         self._metrics = context.services.metrics
+        self._quarantine = context.services.quarantine
         self._pause_s = context.services.settings.append_pause_s
         self.on_saved: Callable[[list[Ticket]], None] = _ignore
         self.on_log_lost: Callable[[], None] = _ignore
@@ -270,6 +272,9 @@ class AppendQueue:
                 if edits:
                     await asyncio.sleep(self._pause_s)
         except DocumentDeletedError as error:
+            self.lose(error)
+        except QuarantinedError as error:
+            self._quarantine.add(self._document, error)
             self.lose(error)
         except Exception as error:
             # These edits are never acknowledged. The room ends its sessions, and their clients keep their copies.

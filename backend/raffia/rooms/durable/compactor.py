@@ -24,7 +24,13 @@ from raffia.crdt.document import Deletes, Document, Fold
 from raffia.crdt.implied import implied_deletes
 from raffia.crdt.merge import diff, merge
 from raffia.crdt.ranges import IdRanges
-from raffia.errors import DocumentDeletedError, InternalError, JournalUnavailableError, RaffiaError
+from raffia.errors import (
+    DocumentDeletedError,
+    InternalError,
+    JournalUnavailableError,
+    QuarantinedError,
+    RaffiaError,
+)
 from raffia.journal import Snapshot
 from raffia.rooms.context import RoomContext
 from raffia.rooms.durable.append_queue import AppendQueue
@@ -86,6 +92,7 @@ class Compactor:
         "_not_before_s",
         "_patience",
         "_pending",
+        "_quarantine",
         "_settings",
         "_stopped",
         "_tail",
@@ -105,6 +112,7 @@ class Compactor:
         self._workers = services.workers
         self._settings = services.settings
         self._metrics = services.metrics
+        self._quarantine = services.quarantine
         self._answers: dict[bytes, bytes] = {}
         self._answers_version = -1
         self._frames: dict[bytes, tuple[bytes, Frame]] = {}
@@ -357,9 +365,12 @@ class Compactor:
             await self._journal.compact(self._document_id, snapshot, position)
             append_queue.compacted(*saved)
             self._metrics.compactions += 1
-        except (JournalUnavailableError, DocumentDeletedError) as error:
-            # Nothing is lost: the log is still complete.
-            log.warning("snapshot not made", document=self._document_id, detail=str(error))
+        except (JournalUnavailableError, DocumentDeletedError, QuarantinedError) as error:
+            # Nothing is lost: the log is still complete, or damaged (CS2).
+            if isinstance(error, QuarantinedError):
+                self._quarantine.add(self._document_id, error)
+            else:
+                log.warning("snapshot not made", document=self._document_id, detail=str(error))
             append_queue.folded = min(append_queue.folded, folded)  # or START, if the log was cut meanwhile
             self._not_before_s = monotonic() + COMPACT_AGAIN_S
         except BaseException:

@@ -10,11 +10,11 @@ import pytest
 from tests.support.journals import Journals
 
 from raffia.errors import JournalUnavailableError
-from raffia.journal.entries import encode_batch
 from raffia.journal.protocol import Snapshot
 from raffia.journal.redis import keys, records
 from raffia.journal.redis.client import open_engine
 from raffia.journal.redis.journal import RedisJournal
+from raffia.journal.redis.records import encode_entry
 from raffia.journal.testing.contract import DOCUMENT, Clock, edit
 from raffia.types import DocumentId
 
@@ -55,7 +55,7 @@ async def test_every_key_and_field_is_described(journals: Journals, clock: Clock
         for field in json.loads(line):
             assert f"`{field}`" in TEXT, f"field {field} is not described"
     (entry,) = server.command("XRANGE", f"raffia:{{{DOCUMENT}}}:log", "-", "+")[-1:]
-    assert entry[1] == [b"u", encode_batch((last,))]
+    assert entry[1] == [b"u", encode_entry(DOCUMENT, int(entry[0].split(b"-")[1]), (last,))]
 
 
 def test_the_formats_are_the_ones_in_the_code() -> None:

@@ -14,8 +14,10 @@ import pytest
 from tests.support.disk import Disk
 
 from raffia.errors import (
+    DamagedStoreError,
     DataFolderInUseError,
     FormatTooNewError,
+    FormatTooOldError,
     InternalError,
     JournalUnavailableError,
     QuarantinedError,
@@ -23,6 +25,7 @@ from raffia.errors import (
 from raffia.journal import Snapshot
 from raffia.journal.sqlite.database import DATABASE, Database, Steps
 from raffia.journal.sqlite.journal import SqliteJournal
+from raffia.journal.sqlite.rows import seal
 from raffia.journal.testing.contract import BEGIN_MS, DOCUMENT, OTHER, Clock, Typist, canonical, content, edit
 from raffia.types import START, DocumentId, Position
 
@@ -87,7 +90,7 @@ async def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
 
 async def test_a_file_that_is_no_database_is_said_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / DATABASE).write_text("é" * 1000)
-    with pytest.raises(JournalUnavailableError):
+    with pytest.raises(DamagedStoreError, match="run raffia check --repair"):
         await SqliteJournal(tmp_path).__aenter__()
     assert (tmp_path / DATABASE).read_text() == "é" * 1000
 
@@ -98,12 +101,17 @@ async def test_a_file_that_is_no_database_is_said_and_left_alone(tmp_path: Path)
 async def test_j16_a_newer_format_is_refused_untouched(tmp_path: Path) -> None:
     async with SqliteJournal(tmp_path) as journal:
         await journal.append(DOCUMENT, BATCH)
-    change(tmp_path, "PRAGMA user_version = 2")
+    change(tmp_path, "PRAGMA user_version = 3")
     before = (tmp_path / DATABASE).read_bytes()
-    with pytest.raises(FormatTooNewError, match="has format 2; this Raffia reads up to 1"):
+    with pytest.raises(FormatTooNewError, match="has format 3; this Raffia reads up to 2"):
         await SqliteJournal(tmp_path).__aenter__()
     assert (tmp_path / DATABASE).read_bytes() == before
     change(tmp_path, "PRAGMA user_version = 1")
+    before = (tmp_path / DATABASE).read_bytes()
+    with pytest.raises(FormatTooOldError, match="has format 1, of an early build; this Raffia reads format 2"):
+        await SqliteJournal(tmp_path).__aenter__()
+    assert (tmp_path / DATABASE).read_bytes() == before
+    change(tmp_path, "PRAGMA user_version = 2")
     async with SqliteJournal(tmp_path) as journal:
         assert len((await journal.load(DOCUMENT)).entries) == 1
 
@@ -114,7 +122,7 @@ async def test_db2_the_database_is_as_durable_as_promised(tmp_path: Path) -> Non
     pragmas = ("journal_mode", "synchronous", "locking_mode", "application_id", "user_version", "auto_vacuum")
     found = [database.rows(f"PRAGMA {name}")[0][0] for name in pragmas]
     database.close()
-    assert found == ["wal", 2, "exclusive", 0x52616666, 1, 2]
+    assert found == ["wal", 2, "exclusive", 0x52616666, 2, 2]
 
 
 # failing disks (J6, J7, SW2, SW3)
@@ -223,7 +231,9 @@ async def test_db4_a_start_finds_what_a_cut_short_write_left(tmp_path: Path) -> 
     async with SqliteJournal(tmp_path) as journal:
         position = await journal.append(DOCUMENT, BATCH)
     change(tmp_path, "INSERT INTO staging VALUES (77)")
-    change(tmp_path, "INSERT INTO pieces SELECT (77 << 20) + value, zeroblob(100) FROM json_each('[0,1,2,3,4,5]')")
+    change(
+        tmp_path, "INSERT INTO pieces SELECT (77 << 20) + value, x'', 0, zeroblob(100) FROM json_each('[0,1,2,3,4,5]')"
+    )
     async with SqliteJournal(tmp_path) as journal:
         await journal.compact(DOCUMENT, Snapshot(b"state", b"i"), position)
         await journal.prune()
@@ -435,7 +445,9 @@ async def test_sw5_a_row_that_cannot_be_read_fails_who_asks(tmp_path: Path) -> N
     async with SqliteJournal(tmp_path) as journal:
         await journal.append(DOCUMENT, BATCH)
         await journal.versions.save(DOCUMENT, b"\x00\x00", time_ms=BEGIN_MS, authors=["zoë"])
-    change(tmp_path, "UPDATE versions SET authors = 'no JSON'")
+    ((key, blob),) = rows(tmp_path, "SELECT document, blob FROM versions")
+    sealed = seal("versions", 1, key, BEGIN_MS, "no JSON", None, blob, 2).hex()
+    change(tmp_path, f"UPDATE versions SET authors = 'no JSON', checksum = x'{sealed}'")
     async with SqliteJournal(tmp_path) as journal:
         with pytest.raises(InternalError, match="JSONDecodeError"):
             await journal.versions.all(DOCUMENT)
@@ -469,3 +481,13 @@ async def test_a_thread_that_dies_tells_everybody(tmp_path: Path) -> None:
 @pytest.fixture
 def clock() -> Clock:
     return Clock(BEGIN_MS)
+
+
+async def test_j1_a_document_that_leaves_the_cache_within_a_round_keeps_its_positions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raffia.journal.sqlite.database._KNOWN", 1)
+    async with SqliteJournal(tmp_path) as journal:
+        names = [DOCUMENT, OTHER] * 5
+        positions = await asyncio.gather(*[journal.append(name, BATCH) for name in names])
+        assert positions == [Position(1 + index // 2) for index in range(10)]

@@ -13,15 +13,17 @@
 
 A journal that leaves out optional nouns inherits the contracts of the others instead of `JournalContract`: every
 journal `LogContract` and `DirectoryContract`, and as many of `HistoryContract`, `VersionsContract`, `LinksContract` and
-`RevocationsContract` as it has nouns.
+`RevocationsContract` as it has nouns. A journal that stores bytes inherits `IntegrityContract` too, and overrides
+`damage`.
 
-The suite needs pytest and pytest-asyncio, which Raffia itself does not. Tests quote the rules J1-J22 of
+The suite needs pytest and pytest-asyncio, which Raffia itself does not. Tests quote the rules J1-J23 of
 `raffia.journal.protocol`.
 """
 
 from raffia.journal.testing.contract.base import Contract
 from raffia.journal.testing.contract.directory import DirectoryContract
 from raffia.journal.testing.contract.history import HistoryContract
+from raffia.journal.testing.contract.integrity import IntegrityContract
 from raffia.journal.testing.contract.links import LinksContract
 from raffia.journal.testing.contract.log import LogContract
 from raffia.journal.testing.contract.revocations import RevocationsContract
@@ -56,6 +58,7 @@ __all__ = [
     "Contract",
     "DirectoryContract",
     "HistoryContract",
+    "IntegrityContract",
     "JournalContract",
     "LinksContract",
     "LogContract",

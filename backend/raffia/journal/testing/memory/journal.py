@@ -9,9 +9,10 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from raffia.errors import DocumentDeletedError, InternalError, JournalUnavailableError, LogLostError
+from raffia.errors import DocumentDeletedError, InternalError, JournalUnavailableError, LogLostError, QuarantinedError
 from raffia.journal import history
 from raffia.journal.bus import Bus
+from raffia.journal.checksum import checksum, matches
 from raffia.journal.entries import encode_batch
 from raffia.journal.follow import FOLLOW_ENTRIES, LogReaders
 from raffia.journal.protocol import (
@@ -190,7 +191,7 @@ class MemoryJournal(Journal):
         self.connection.check()
         if self.is_shared and lineage != self._lineage(document):
             raise LogLostError(f"the log of {document} has lost entries that this replica had seen")
-        encode_batch(batch)  # fails where a journal with a disk would
+        body = encode_batch(batch)  # fails where a journal with a disk would
         kept = self.connection.living(document)
         if kept is None:
             kept = self.connection.create(document, batch[0].time_ms)
@@ -199,6 +200,7 @@ class MemoryJournal(Journal):
         kept.updated_by = batch[-1].author
         entry = Entry(kept.last, batch)
         kept.entries.append(entry)
+        kept.checksums[kept.last] = checksum("entries", document, kept.last, content=body)
         self.stats.appends += 1
         self.stats.append_bytes += sum(len(edit.update) for edit in batch)
         for connection in self.store.connections:
@@ -216,7 +218,16 @@ class MemoryJournal(Journal):
         self._known_lineage(document)
         if kept is None:
             return Loaded(None, [], START)
-        return Loaded(kept.snapshot, list(kept.entries), kept.last)
+        return Loaded(kept.snapshot, self._checked(kept, kept.entries), kept.last)
+
+    @staticmethod
+    def _checked(kept: StoredDocument, entries: list[Entry]) -> list[Entry]:
+        """Return entries that match their checksums (J23)."""
+        for entry in entries:
+            content = encode_batch(entry.batch)
+            if not matches(kept.checksums.get(entry.position), "entries", kept.name, entry.position, content=content):
+                raise QuarantinedError(f"entry {entry.position} of {kept.name} does not match its checksum")
+        return list(entries)
 
     def follow(self, document: DocumentId, after: Position) -> AsyncIterator[Followed]:
         """Yield the entries after a position."""
@@ -232,7 +243,7 @@ class MemoryJournal(Journal):
             return START, Loaded(None, [], Position(min(kept.last, after - 1)))
         if self.is_shared:
             self._renew(document)
-        entries = [entry for entry in kept.entries if entry.position > after]
+        entries = self._checked(kept, [entry for entry in kept.entries if entry.position > after])
         return kept.folded.upto, Loaded(None, entries, kept.last)
 
     # compaction and history
@@ -246,7 +257,7 @@ class MemoryJournal(Journal):
         if upto > kept.last:
             raise InternalError(f"{document} cannot be compacted up to {upto}: its last entry is {kept.last}")
         before = kept.folded
-        folded = [entry for entry in kept.entries if entry.position <= upto]
+        folded = self._checked(kept, [entry for entry in kept.entries if entry.position <= upto])
         edits = list(history.timed(folded, before.time_ms))
         older = self._base_before(kept)
         stays = before.upto > START and history.stays_as_base(before, older, self._retention_ms, self._now_ms())
@@ -264,6 +275,7 @@ class MemoryJournal(Journal):
                 del kept.segments[taken]
             kept.segments[self.store.next_id()] = segment
         kept.entries = [entry for entry in kept.entries if entry.position > upto]
+        kept.checksums = {position: kept.checksums[position] for position in kept.checksums if position > upto}
         if not stays:
             kept.snapshots.pop(before.upto, None)
         kept.folded = history.BaseSnapshot(upto, edits[-1][1])

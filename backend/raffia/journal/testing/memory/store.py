@@ -39,6 +39,7 @@ class StoredDocument:
     snapshots: dict[Position, tuple[history.BaseSnapshot, Snapshot]] = field(default_factory=dict)
     segments: dict[int, history.Segment] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
+    checksums: dict[Position, bytes] = field(default_factory=dict)  # of the entries
     versions: dict[int, Version] = field(default_factory=dict)
 
     @property
