@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
+
 import pytest
 
-from tests.interop.clients_of_npm import HOCUSPOCUS, Y_WEBSOCKET, Client, drivers, new_document
+from tests.interop.clients_of_npm import HOCUSPOCUS, Y_WEBSOCKET, Client, driver, drivers, new_document
 from tests.support.server import RaffiaServer
 
 NEWEST = [next(v for v in Y_WEBSOCKET if v.startswith("y-websocket-3.1")), HOCUSPOCUS[-1]]
@@ -71,3 +74,26 @@ async def test_a_person_with_a_huge_presence_goes_on_editing(server: RaffiaServe
         await first.call("setPresence", state={**USER, "cursor": 7})
         await second.until("state", {"id": first.id, "key": "cursor", "is": 7})
         assert (await first.status())["sockets"] == 1
+
+
+@pytest.mark.slow
+async def test_a_background_tab_stays_and_a_frozen_one_disappears(server: RaffiaServer) -> None:
+    document = new_document("background")
+    async with drivers(NEWEST) as nodes:
+        watcher = await nodes[NEWEST[0]].open("watcher", server.ws, document, presence=USER)
+        tabs = [await node.open("tab", server.ws, document, presence=USER) for node in nodes.values()]
+        async with driver(NEWEST[0]) as asleep:
+            frozen = await asleep.open("frozen", server.ws, document, presence=USER)
+            for other in (*tabs, frozen):
+                await watcher.until("present", other.id)
+            for tab in tabs:
+                await tab.call("throttle")
+            asleep.node.signal(signal.SIGSTOP)
+            await watcher.until("absent", frozen.id, ms=45_000)
+            await asyncio.sleep(20)  # in all more than two expiries
+            for tab in tabs:
+                assert not await left(watcher, tab)
+                await tab.call("setPresence", state={**USER, "cursor": 7})
+                await watcher.until("state", {"id": tab.id, "key": "cursor", "is": 7}, ms=3000)
+            asleep.node.signal(signal.SIGCONT)
+            await watcher.until("present", frozen.id)

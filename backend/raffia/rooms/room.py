@@ -255,7 +255,7 @@ class Room:
                 heard = self._flush.last_s > cutoff_s
             if not heard and session.behind is None:
                 self._fanout.send(session, session.prefix + KEEP_ALIVE)
-        self._presence.expire(now_s)
+        self._presence.tick(now_s)
         self._intake.retry_parked()
         self._compactor.tick(now_s)
 

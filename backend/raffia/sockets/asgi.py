@@ -117,6 +117,7 @@ class AsgiTransport:
         "_readable",
         "_receive",
         "_send",
+        "_silent",
         "_told",
         "_wake",
         "congested",
@@ -135,6 +136,7 @@ class AsgiTransport:
         self._readable = asyncio.Event()
         self._readable.set()
         self._over: asyncio.Timeout | None = None  # ends `run`
+        self._silent = False  # nothing has arrived since the last `probe`
         self.congested = False
 
     # Outlet
@@ -171,6 +173,14 @@ class AsgiTransport:
             self._hurry(self._limits.close_timeout_s)
             # Not from within: whoever closes is seldom ready to be told so in the middle of it.
             asyncio.get_running_loop().call_soon(self._finish, code)
+
+    def probe(self) -> None:
+        """Wait for the peer's next message: pings are the server's own affair."""
+        self._silent = True
+
+    def answered(self) -> bool:
+        """Whether a message has arrived since the last `probe`."""
+        return not self._silent
 
     def pause_reading(self) -> None:
         """Deliver no message until `resume_reading`; the server feels it once its own queue is full."""
@@ -216,6 +226,7 @@ class AsgiTransport:
                 return int(message.get("code") or 1005)
             if self._closing is not None:
                 continue
+            self._silent = False
             payload, text = message.get("bytes"), message.get("text")
             size = len(payload) if payload is not None else len((text or "").encode())
             if size > self._limits.message_bytes:

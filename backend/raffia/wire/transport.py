@@ -104,6 +104,12 @@ class Transport(Protocol):
     def close(self, code: int, reason: str = "") -> None:
         """Close after what was written; a reason longer than 123 bytes of UTF-8 is cut. A second close does nothing."""
 
+    def probe(self) -> None:
+        """Ask the peer for a sign of life, such as a pong."""
+
+    def answered(self) -> bool:
+        """Whether anything has arrived from the peer since the last `probe`."""
+
     def pause_reading(self) -> None:
         """Deliver no message until `resume_reading`; the peer feels it through TCP."""
 

@@ -104,6 +104,9 @@ const ops = {
   delete: ({ client, index, length }) => { adapter.text(get(client).doc).delete(index, length) },
   text: ({ client }) => text(get(client)),
 
+  // A background tab: its timers are so slow that it neither renews its presence nor lets go of that of others
+  throttle: ({ client }) => { clearInterval(get(client).facade.awareness._checkInterval) },
+
   setPresence: ({ client, state }) => { get(client).facade.awareness.setLocalState(state) },
   presence: ({ client }) => states(get(client).facade),
   status: ({ client }) => status(get(client)),

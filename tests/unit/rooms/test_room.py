@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from time import monotonic
 
 import pytest
 from pycrdt import Doc, Map
@@ -600,6 +601,38 @@ async def test_everybody_is_announced_again_only_so_often(monkeypatch: pytest.Mo
         assert clock < 10
         await until(lambda: table._live[6].clock > clock)  # for the last one, when it may
         assert not table.has_returned
+
+
+async def test_a_quiet_client_stays_present_while_its_socket_answers() -> None:
+    async with world() as w:
+        ana, bo = await w.yws(), await w.yws()
+        ana.send(presence(5, 3, "{}"))
+        await w.flushed()
+        room = w.hub.rooms[DOCUMENT]
+        bo.transport.take()
+        now_s = monotonic()
+
+        async def heard_after(seconds: float) -> list[bytes]:
+            room.tick(now_s + seconds)
+            await w.flushed()
+            return [said for said in bo.transport.take() if said != b"\x01\x01\x00"]
+
+        assert await heard_after(16) == []
+        assert ana.transport.is_answered
+        assert await heard_after(18) == []
+        assert not ana.transport.is_answered
+        ana.transport.is_answered = True  # a pong
+        assert await heard_after(23) == [presence(5, 4, "{}")]
+        assert await heard_after(39) == []
+        assert await heard_after(41) == []
+        assert not ana.transport.is_answered  # this time it says nothing
+        assert await heard_after(46) == []
+        assert await heard_after(51) == []
+        assert await heard_after(54) == [presence(5, 4, "null")]
+        assert w.metrics.presence_renewed == 1
+        ana.send(presence(5, 4, '{"back":1}'))  # its own clock: it has read nothing meanwhile
+        await w.flushed()
+        assert bo.transport.take() == [presence(5, 5, '{"back":1}')]
 
 
 async def test_silent_connections_are_kept_alive_and_busy_ones_are_not_bothered() -> None:

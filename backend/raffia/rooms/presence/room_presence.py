@@ -8,7 +8,7 @@ from time import monotonic
 
 from raffia.errors import PresenceError
 from raffia.rooms.context import RoomContext
-from raffia.rooms.presence.entries import PresenceEntry, PresenceLimits, encode
+from raffia.rooms.presence.entries import Owner, PresenceEntry, PresenceLimits, encode
 from raffia.rooms.presence.late_states import LateStates
 from raffia.rooms.presence.relay import Relay
 from raffia.rooms.presence.table import PresenceTable
@@ -21,6 +21,9 @@ FRESH_S = 60.0  # clients that lost their server are back within this time
 # To announce everybody again costs as much as if everybody renewed, which happens every 15 s anyway.
 WELCOME_PAUSE_S = 0.005  # for each state, between two times
 MAX_WELCOME_PAUSE_S = 5.0
+# Owners renew after 15 to 18 s, and peers drop a state after 30 s. Rooms look every 5 s.
+PROBE_S = 17.0  # a client that has not renewed for so long is asked for a sign of life
+RENEW_S = 20.0  # after so long its state is renewed for it, if it gave one
 
 
 def _ignore() -> None:
@@ -42,6 +45,7 @@ class RoomPresence:
         limits = PresenceLimits(max_state_bytes=self._max_state_bytes)
         self.table = PresenceTable(limits, fresh_until_s=monotonic() + FRESH_S)
         self._welcome_handle: asyncio.TimerHandle | None = None
+        self._probed: set[Owner] = set()  # the sessions whose clients were asked for a sign of life
         self._welcome_not_before_s = 0.0
         self._late = LateStates(max_ids=limits.max_ids_per_owner, max_bytes=limits.max_room_bytes)
         self._late_handle: asyncio.TimerHandle | None = None
@@ -177,10 +181,32 @@ class RoomPresence:
         if self.table.remove_where(lambda owner: isinstance(owner, tuple) and owner[0] in gone, monotonic()):
             self.on_change()
 
-    def expire(self, now_s: float) -> None:
-        """Remove states that were not renewed in time."""
-        if self.table.expire(now_s):
+    # -- those who are quiet -----------------------------------------------------------------------------------------
+
+    def tick(self, now_s: float) -> None:
+        """Renew the states of clients that are there but quiet, and remove the others; called every few seconds."""
+        quiet = self.table.quiet(now_s - PROBE_S)
+        if quiet or self._probed:
+            self._renew(quiet, now_s)
+        if self.table.expire(now_s) or self.table.is_dirty:
             self.on_change()
+
+    def _renew(self, quiet: list[PresenceEntry], now_s: float) -> None:
+        """Renew those of `quiet` whose sockets have answered, and probe the others (P13)."""
+        sessions = {session.owner: session for session in self._fanout}
+        probed, self._probed = self._probed, set()
+        for entry in quiet:
+            session = sessions.get(entry.owner)
+            if session is None:
+                continue
+            transport = self._fanout.transport(session)
+            if entry.owner not in probed:
+                transport.probe()
+            elif transport.answered() and now_s - entry.seen_s >= RENEW_S:
+                self.table.renew(entry.client, now_s)
+                self._metrics.presence_renewed += 1
+                continue
+            self._probed.add(entry.owner)
 
     def close(self) -> None:
         """Stop exchanging presence with other replicas."""

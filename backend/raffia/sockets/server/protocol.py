@@ -50,6 +50,7 @@ EARLY_BYTES = 64 * 1024
 SHORT_BYTES = 125  # the longest message that `data_received` reads by itself
 BROKEN = "A WebSocket listener failed; its connection is closed with 1011"  # WP5
 TCP_BYTES_ACKED = slice(120, 128) if sys.platform == "linux" else None  # of `struct tcp_info`, since Linux 4.1
+PROBED = 2  # the bit of `silent` that stands for `probe`
 SHUTDOWN_S = 1.0  # how long a peer has to answer our close when the server stops
 LINGER_S = 1.0  # how long a peer over TLS, which knows no half-close, has to read our close frame after a broken rule
 
@@ -129,7 +130,7 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         self._pong: bytes | None = None  # what is still to be answered (WP7)
         self._ended: asyncio.Future[None] | None = None
         self.congested = False
-        self.silent = False  # nothing has arrived since the last ping
+        self.silent = 0  # bits of the pings since which nothing has arrived: UNANSWERED, PROBED
 
     # What uvicorn and the transport call
 
@@ -140,7 +141,7 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read what arrived: the request's head first, frames later."""
-        self.silent = False
+        self.silent = 0
         if self._reader is None and self._stage is Stage.OPEN and self._reading:
             # One whole binary message of at most 125 bytes, which is what typing is: 0x82, 0x80 + size, mask, payload.
             size = len(data)
@@ -239,6 +240,15 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         self._timer = self._loop.call_later(self._limits.close_timeout_s, self.transport.abort)
         # Not from within: whoever closes is seldom ready to be told so in the middle of it.
         self._loop.call_soon(self._finish, code)
+
+    def probe(self) -> None:
+        """Ping the peer, beside the keepalive's pings."""
+        self.silent |= PROBED
+        self.send_ping()
+
+    def answered(self) -> bool:
+        """Whether anything has arrived since the last `probe`."""
+        return not self.silent & PROBED
 
     def pause_reading(self) -> None:
         """Deliver no message until `resume_reading`."""
