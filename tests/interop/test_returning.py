@@ -97,3 +97,23 @@ async def test_a_background_tab_stays_and_a_frozen_one_disappears(server: Raffia
                 await watcher.until("state", {"id": tab.id, "key": "cursor", "is": 7}, ms=3000)
             asleep.node.signal(signal.SIGCONT)
             await watcher.until("present", frozen.id)
+
+
+@pytest.mark.parametrize("version", NEWEST)
+async def test_at_synced_a_newcomer_has_everything_that_was_saved(server: RaffiaServer, version: str) -> None:
+    """Over 1 MiB too, where the latest edits are not folded into the base yet."""
+    document = new_document("synced")
+    async with drivers(NEWEST) as nodes:
+        writer = await nodes[HOCUSPOCUS[-1]].open("writer", server.ws, document)
+        length = 0
+        for number in range(6):
+            await writer.insert(f"{number}" * 512 * 1024)
+            length += 512 * 1024
+        for number in range(10):
+            await writer.insert("<é>")
+            length += 3
+            await writer.until("unsynced", 0)
+            newcomer = await nodes[version].open(f"newcomer {number}", server.ws, document)
+            synced = next(event for event in await newcomer.call("events") if event["type"] == "sync")
+            assert synced["length"] == length
+            await newcomer.call("close")

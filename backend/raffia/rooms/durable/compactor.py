@@ -3,12 +3,14 @@
 Rules (tests quote these ids):
     L1  Small documents are folded in place, larger ones in another process while edits go on into the tail.
     L2  Folds run one at a time; all who need a fold meanwhile share the next one.
-    L3  A newcomer gets squashed bytes, without content that was deleted before it asked.
+    L3  A newcomer gets squashed bytes, without content that was deleted before it asked. Its step 2 holds everything
+        that was in the document when it asked: editors act on the first one, whatever comes after it.
     L4  A snapshot goes to the journal when the log after the last one has grown past a fraction of its size, so that
         the cost per update stays flat. It covers only what is durable, and is made in a quiet moment if there is one in
         time. In a shared log it is written only when everything in it is durable: other replicas never hear of an edit
         that the log never gets, and their next snapshot would remove it although later edits refer to it.
-    L5  Answers to equal state vectors are computed and framed once per version of the document.
+    L5  Answers to equal state vectors are computed and framed once per version of the document. For a large document
+        that is done in another process, one job at a time for each state vector; all who ask meanwhile share the next.
     L6  Checks of readers' deletes are bounded: one runs at a time for all readers, and `MAX_ASKED` may wait.
 """
 
@@ -18,7 +20,7 @@ import asyncio
 import random
 from collections.abc import Callable, Coroutine
 from time import monotonic, perf_counter
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from raffia.crdt.document import Deletes, Document, Fold
 from raffia.crdt.implied import implied_deletes
@@ -38,6 +40,7 @@ log = get_logger("raffia.rooms.durable.compactor")
 INLINE_FOLD_BYTES = 24 * 1024  # folds in about 4 ms; a worker would not pay
 MAX_ANSWERS = 16
 MAX_FRAMES = 8
+MAX_WHOLES = 8  # large ones, dropped at every tick
 MAX_ASKED = 64
 OVERDUE = 4  # a log this many times too long is compacted even if the room is never quiet
 COMPACT_AGAIN_S = 10.0  # pause after a snapshot that could not be made
@@ -53,6 +56,26 @@ class Pending(Protocol):
     def flush(self) -> None:
         """Hand them to the append queue now."""
         ...
+
+
+class Whole(NamedTuple):
+    """What a client lacks of a large document, computed in a worker.
+
+    Attributes:
+        base, tail, version: the parts and the version of the document it was computed from.
+        step2: the answer.
+    """
+
+    base: bytes
+    tail: list[bytes]
+    version: int
+    step2: bytes
+
+
+def run_state(base: bytes, tail: list[bytes], state_vector: bytes) -> bytes:
+    """What a client with this state vector lacks of base and tail; pure, for a worker."""
+    part = base if state_vector == EMPTY_STATE_VECTOR else diff(base, state_vector)
+    return merge([part, *tail]) if tail else part  # the tail is short: what the client knows of it does no harm
 
 
 def run_fold(job: Fold, *, with_index: bool) -> tuple[bytes, bytes]:
@@ -73,7 +96,6 @@ class Compactor:
         "_asking",
         "_base_version",
         "_compacting",
-        "_diffs",
         "_document",
         "_document_id",
         "_fold",
@@ -81,6 +103,7 @@ class Compactor:
         "_frames",
         "_implied",
         "_implied_version",
+        "_jobs",
         "_journal",
         "_metrics",
         "_not_before_s",
@@ -88,8 +111,8 @@ class Compactor:
         "_pending",
         "_settings",
         "_stopped",
-        "_tail",
         "_tasks",
+        "_wholes",
         "_workers",
     )
 
@@ -110,8 +133,8 @@ class Compactor:
         self._frames: dict[bytes, tuple[bytes, Frame]] = {}
         self._fold: asyncio.Task[Snapshot] | None = None
         self._base_version = 0  # version of the document that is completely in its base
-        self._diffs: dict[tuple[int, bytes], asyncio.Task[bytes]] = {}
-        self._tail: tuple[bytes, int, bytes | None] | None = None
+        self._wholes: dict[bytes, Whole] = {}  # by state vector
+        self._jobs: dict[bytes, asyncio.Task[None]] = {}  # likewise, what is being computed
         self._implied = IdRanges()
         self._implied_version = -1
         self._asked: list[tuple[Deletes, Callable[[bool], None]]] = []
@@ -140,7 +163,7 @@ class Compactor:
 
         Args:
             state_vector: valid bytes.
-            give: called with a step 2, and with an update of the rest or None.
+            give: called with a step 2, and with an update of what was added while it was computed or None.
             fail: called with the error if the state cannot be computed; a client asks only once.
         """
         document = self._document
@@ -165,33 +188,38 @@ class Compactor:
         if not self._is_large:
             give(self._answer(state_vector), None)
             return
-        # Base and tail of a large document are sent separately, so that nothing takes long on the event loop. The base
-        # is never empty here, so no editor gets an empty document in its first step 2.
         if len(document.base) <= self._settings.worker_threshold_bytes:
             await self._folded()
-        base = None
-        while base is not document.base:  # a fold that finished meanwhile has moved content from the tail to the base
-            base = step2 = document.base
-            if state_vector != EMPTY_STATE_VECTOR:
-                step2 = await self._shared_diff(base, state_vector)
-        give(step2, self._merged_tail())
+        whole = await self._whole(state_vector)
+        covered = {id(update) for update in whole.tail}
+        # What came while the worker was busy goes after the step 2. `Document.pack` may have joined some of it with
+        # what is covered, which the client then gets twice, without harm.
+        later = [update for update in document.tail if id(update) not in covered]
+        give(whole.step2, merge(later) if later else None)
 
-    async def _shared_diff(self, base: bytes, state_vector: bytes) -> bytes:
-        """What the base holds beyond a state vector; equal questions at the same time share one job (L5)."""
-        key = (id(base), state_vector)  # the id stays valid: the job holds the base
-        task = self._diffs.get(key)
-        if task is None:
-            task = self._diffs[key] = asyncio.create_task(self._workers.run(diff, base, state_vector))
-            task.add_done_callback(lambda _: self._diffs.pop(key, None))
-        return await asyncio.shield(task)
+    async def _whole(self, state_vector: bytes) -> Whole:
+        """What a client lacks of a large document, with everything that is in it now (L5)."""
+        document, wanted = self._document, self._document.version
+        while True:
+            known = self._wholes.get(state_vector)
+            # A fold may have replaced the base: it drops deleted content without changing the version (L3).
+            if known is not None and known.base is document.base and known.version >= wanted:
+                return known
+            task = self._jobs.get(state_vector)
+            if task is None:
+                task = self._jobs[state_vector] = asyncio.create_task(self._compute_whole(state_vector))
+                task.add_done_callback(lambda _: self._jobs.pop(state_vector, None))
+            await asyncio.shield(task)
 
-    def _merged_tail(self) -> bytes | None:
+    async def _compute_whole(self, state_vector: bytes) -> None:
         document = self._document
-        # Keyed by the base too: a fold drops deleted content from the tail without changing the version (L3).
-        if self._tail is None or self._tail[0] is not document.base or self._tail[1] != document.version:
-            tail = document.tail
-            self._tail = (document.base, document.version, merge(tail) if tail else None)
-        return self._tail[2]
+        base, tail, version = document.base, document.tail, document.version
+        step2 = base
+        if tail or state_vector != EMPTY_STATE_VECTOR:
+            step2 = await self._workers.run(run_state, base, tail, state_vector)
+        if len(self._wholes) >= MAX_WHOLES:
+            self._wholes.clear()
+        self._wholes[state_vector] = Whole(base, tail, version, step2)
 
     def _answer(self, state_vector: bytes) -> bytes:
         document = self._document
@@ -223,7 +251,7 @@ class Compactor:
         """Drop cached answers, so that they do not stay in memory."""
         self._frames.clear()
         self._answers.clear()
-        self._tail = None
+        self._wholes.clear()
 
     # -- deletes by readers --------------------------------------------------------------------------------------
 
