@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Iterator
 
 import pytest
 
@@ -12,6 +13,14 @@ from tests.support.server import RaffiaServer
 
 NEWEST = [next(v for v in Y_WEBSOCKET if v.startswith("y-websocket-3.1")), HOCUSPOCUS[-1]]
 USER = {"user": {"name": "Zoë 😀"}}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RaffiaServer]:
+    """A server whose documents are soon full."""
+    env = {"RAFFIA_MAX_DOCUMENT_BYTES": "2MiB", "RAFFIA_MAX_UPDATE_BYTES": "1MiB"}
+    with RaffiaServer(tmp_path_factory.mktemp("small") / "data", env=env) as running:
+        yield running
 
 
 async def left(client: Client, other: Client) -> bool:
@@ -117,3 +126,28 @@ async def test_at_synced_a_newcomer_has_everything_that_was_saved(server: Raffia
             synced = next(event for event in await newcomer.call("events") if event["type"] == "sync")
             assert synced["length"] == length
             await newcomer.call("close")
+
+
+@pytest.mark.parametrize("version", NEWEST)
+async def test_whoever_filled_a_document_gets_in_after_deleting(small: RaffiaServer, version: str) -> None:
+    document = new_document("full")
+    async with drivers([version]) as nodes:
+        node = nodes[version]
+        writer = await node.open("writer", small.ws, document)
+        for number in range(21):
+            await writer.insert(chr(97 + number) * 100 * 1024)
+        if node.hocuspocus:
+            await writer.until("event", {"type": "closed"}, ms=20_000)
+        else:
+            await writer.until("event", {"type": "close", "code": 4413}, ms=20_000)
+        await writer.delete(0, 19 * 100 * 1024)
+        if not node.hocuspocus:  # its provider does not connect by itself any more
+            await writer.call("connect")
+        await writer.insert("and goes on")
+        await writer.until("synced", ms=20_000)
+        expected = await writer.text()
+        async with drivers([version]) as others:
+            newcomer = await others[version].open("newcomer", small.ws, document)
+            await newcomer.until("text", expected, ms=20_000)
+            await newcomer.insert("seen by the writer")
+            await writer.until("contains", "seen by the writer")

@@ -7,7 +7,7 @@ from time import monotonic
 
 import pytest
 from pycrdt import Doc, Map
-from tests.unit.world import DOCUMENT, READ, Author, text_of, turns, until, world
+from tests.unit.world import DOCUMENT, READ, Author, Client, World, text_of, turns, until, world
 
 from raffia.crdt.document import Document
 from raffia.crdt.merge import merge
@@ -228,6 +228,112 @@ async def test_documents_have_a_limit() -> None:
         assert ana.transport.closed[0] == 4413
         await w.flushed()
         assert text_of(w.hub.rooms[DOCUMENT].document.merged()) == "é" * 1000
+
+
+FULL = {"max_document_bytes": 100_000, "max_update_bytes": 100_000}
+
+
+async def filled(w: World, author: Author, pieces: int = 9) -> Client:
+    """A writer whose document has room for about 10,000 bytes more."""
+    ana = await w.yws()
+    for number in range(pieces):
+        ana.update(author.type(str(number) * 10_000))
+    await w.flushed()
+    return ana
+
+
+@pytest.mark.parametrize("threshold", [1 << 20, 4096])
+async def test_ov2_whoever_filled_a_document_gets_in_after_deleting(threshold: int) -> None:
+    """The deletes come with what was refused, in one step 2."""
+    async with world(**FULL, worker_threshold_bytes=threshold) as w:
+        author = Author(1)
+        ana = await filled(w, author)
+        ana.update(author.type("x" * 20_000))
+        await until(lambda: ana.transport.closed is not None)
+        assert ana.transport.closed is not None
+        assert ana.transport.closed[0] == 4413
+        assert "delete something" in ana.transport.closed[1]
+        ana.connection.closed(4413)
+        author.delete(0, 80_000)
+        again = await w.hocuspocus()
+        again.send(hp(DOCUMENT, b"\x02\x00\x00"))
+        await until(lambda: bool(again.transport.sent))
+        again.transport.take()
+        again.send(hp(DOCUMENT, b"\x00\x01" + write_buf(author.doc.get_update())))
+        await until(lambda: hocuspocus.sync_status(DOCUMENT, ok=True) in again.transport.sent)
+        assert text_of(w.hub.rooms[DOCUMENT].document.merged()) == str(author.text) == "8" * 10_000 + "x" * 20_000
+        assert again.transport.closed is None
+
+
+async def test_ov1_deletes_are_taken_even_if_the_rest_is_refused() -> None:
+    async with world(**FULL) as w:
+        author = Author(1)
+        ana = await filled(w, author)
+        await w.yws()
+        bo = Author(2)
+        bo.hear([author.doc.get_update()])
+        bo.delete(0, 10_000)
+        bo.type("y" * 50_000)
+        late = await w.hocuspocus()
+        late.send(hp(DOCUMENT, b"\x02\x00\x00"))
+        await until(lambda: bool(late.transport.sent))
+        ana.transport.take()
+        known = w.hub.rooms[DOCUMENT].document.state_vector()
+        late.send(hp(DOCUMENT, b"\x00\x01" + write_buf(bo.doc.get_update(known))))
+        await until(lambda: hocuspocus.sync_status(DOCUMENT, ok=False) in late.transport.sent)
+        await w.flushed()
+        (step,) = ana.updates()
+        assert not read_update(step).sections
+        assert text_of(w.hub.rooms[DOCUMENT].document.merged()) == str(author.text)[10_000:]
+        assert w.metrics.refusals["too-large"] == 1
+        # What is left counts, not what was deleted: there is room for the deleted part again.
+        ana.update(author.type("z" * 15_000))
+        await w.flushed()
+        assert ana.transport.closed is None
+
+
+async def test_ov1_a_full_document_is_emptied_live() -> None:
+    async with world(**FULL) as w:
+        author = Author(1)
+        ana = await filled(w, author)
+        for _ in range(8000):
+            ana.update(author.delete(0, 5))
+            ana.update(author.delete(5, 10))
+        await w.flushed()
+        assert ana.transport.closed is None
+        assert text_of(w.hub.rooms[DOCUMENT].document.merged()) == str(author.text)
+
+
+async def test_ov2_a_full_document_is_folded_once_and_not_for_each_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world(**FULL, compact_tail_bytes=10**7, compact_tail_updates=10**6) as w:
+        author = Author(1)
+        await filled(w, author)
+        runs = []
+        run = w.hub.workers.run
+        monkeypatch.setattr(
+            w.hub.workers, "run", lambda work, *a, **k: (runs.append(work.__name__), run(work, *a, **k))[1]
+        )
+        for _ in range(5):
+            bo = await w.yws()
+            bo.update(Author(2).type("y" * 30_000))
+            await until(lambda bo=bo: bo.transport.closed is not None)  # type: ignore[misc]
+            bo.connection.closed(4413)
+        assert runs == ["run_fold"]
+
+
+async def test_ov3_held_updates_are_bounded_and_leave_with_their_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world(**FULL) as w:
+        author = Author(1)
+        await filled(w, author)
+        overflow = w.hub.rooms[DOCUMENT]._intake._overflow
+        clients = [await w.yws() for _ in range(4)]
+        for number, client in enumerate(clients):
+            client.update(Author(2 + number).type("y" * 30_000))
+        assert 90_000 < overflow.size_bytes <= 100_000
+        assert [client.transport.closed is None for client in clients] == [True, True, True, False]
+        for client in clients:
+            client.connection.closed(1005)
+        assert overflow.size_bytes == 0
 
 
 async def test_r5_a_session_reads_only_after_it_has_been_given_the_state() -> None:

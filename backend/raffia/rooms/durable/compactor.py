@@ -20,19 +20,19 @@ import asyncio
 import random
 from collections.abc import Callable, Coroutine
 from time import monotonic, perf_counter
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from raffia.crdt.document import Deletes, Document, Fold
 from raffia.crdt.implied import implied_deletes
-from raffia.crdt.merge import diff, merge
 from raffia.crdt.ranges import IdRanges
 from raffia.errors import DocumentDeletedError, InternalError, JournalUnavailableError, RaffiaError
 from raffia.journal import Snapshot
 from raffia.rooms.context import RoomContext
 from raffia.rooms.durable.append_queue import AppendQueue
+from raffia.rooms.durable.large_states import LargeStates
 from raffia.rooms.durable.log_follower import LogFollower
 from raffia.runtime.logs import get_logger
-from raffia.types import EMPTY_STATE_VECTOR, Position
+from raffia.types import Position
 from raffia.wire.transport import Frame
 
 log = get_logger("raffia.rooms.durable.compactor")
@@ -40,7 +40,6 @@ log = get_logger("raffia.rooms.durable.compactor")
 INLINE_FOLD_BYTES = 24 * 1024  # folds in about 4 ms; a worker would not pay
 MAX_ANSWERS = 16
 MAX_FRAMES = 8
-MAX_WHOLES = 8  # large ones, dropped at every tick
 MAX_ASKED = 64
 OVERDUE = 4  # a log this many times too long is compacted even if the room is never quiet
 COMPACT_AGAIN_S = 10.0  # pause after a snapshot that could not be made
@@ -56,26 +55,6 @@ class Pending(Protocol):
     def flush(self) -> None:
         """Hand them to the append queue now."""
         ...
-
-
-class Whole(NamedTuple):
-    """What a client lacks of a large document, computed in a worker.
-
-    Attributes:
-        base, tail, version: the parts and the version of the document it was computed from.
-        step2: the answer.
-    """
-
-    base: bytes
-    tail: list[bytes]
-    version: int
-    step2: bytes
-
-
-def run_state(base: bytes, tail: list[bytes], state_vector: bytes) -> bytes:
-    """What a client with this state vector lacks of base and tail; pure, for a worker."""
-    part = base if state_vector == EMPTY_STATE_VECTOR else diff(base, state_vector)
-    return merge([part, *tail]) if tail else part  # the tail is short: what the client knows of it does no harm
 
 
 def run_fold(job: Fold, *, with_index: bool) -> tuple[bytes, bytes]:
@@ -103,8 +82,8 @@ class Compactor:
         "_frames",
         "_implied",
         "_implied_version",
-        "_jobs",
         "_journal",
+        "_large_states",
         "_metrics",
         "_not_before_s",
         "_patience",
@@ -112,7 +91,6 @@ class Compactor:
         "_settings",
         "_stopped",
         "_tasks",
-        "_wholes",
         "_workers",
     )
 
@@ -126,6 +104,7 @@ class Compactor:
         self._patience = 1.0
         self._journal = services.journal
         self._workers = services.workers
+        self._large_states = LargeStates(context.document, services.workers)
         self._settings = services.settings
         self._metrics = services.metrics
         self._answers: dict[bytes, bytes] = {}
@@ -133,8 +112,6 @@ class Compactor:
         self._frames: dict[bytes, tuple[bytes, Frame]] = {}
         self._fold: asyncio.Task[Snapshot] | None = None
         self._base_version = 0  # version of the document that is completely in its base
-        self._wholes: dict[bytes, Whole] = {}  # by state vector
-        self._jobs: dict[bytes, asyncio.Task[None]] = {}  # likewise, what is being computed
         self._implied = IdRanges()
         self._implied_version = -1
         self._asked: list[tuple[Deletes, Callable[[bool], None]]] = []
@@ -190,36 +167,8 @@ class Compactor:
             return
         if len(document.base) <= self._settings.worker_threshold_bytes:
             await self._folded()
-        whole = await self._whole(state_vector)
-        covered = {id(update) for update in whole.tail}
-        # What came while the worker was busy goes after the step 2. `Document.pack` may have joined some of it with
-        # what is covered, which the client then gets twice, without harm.
-        later = [update for update in document.tail if id(update) not in covered]
-        give(whole.step2, merge(later) if later else None)
-
-    async def _whole(self, state_vector: bytes) -> Whole:
-        """What a client lacks of a large document, with everything that is in it now (L5)."""
-        document, wanted = self._document, self._document.version
-        while True:
-            known = self._wholes.get(state_vector)
-            # A fold may have replaced the base: it drops deleted content without changing the version (L3).
-            if known is not None and known.base is document.base and known.version >= wanted:
-                return known
-            task = self._jobs.get(state_vector)
-            if task is None:
-                task = self._jobs[state_vector] = asyncio.create_task(self._compute_whole(state_vector))
-                task.add_done_callback(lambda _: self._jobs.pop(state_vector, None))
-            await asyncio.shield(task)
-
-    async def _compute_whole(self, state_vector: bytes) -> None:
-        document = self._document
-        base, tail, version = document.base, document.tail, document.version
-        step2 = base
-        if tail or state_vector != EMPTY_STATE_VECTOR:
-            step2 = await self._workers.run(run_state, base, tail, state_vector)
-        if len(self._wholes) >= MAX_WHOLES:
-            self._wholes.clear()
-        self._wholes[state_vector] = Whole(base, tail, version, step2)
+        state = await self._large_states.state(state_vector)
+        give(state.step2, state.later(document))
 
     def _answer(self, state_vector: bytes) -> bytes:
         document = self._document
@@ -251,7 +200,7 @@ class Compactor:
         """Drop cached answers, so that they do not stay in memory."""
         self._frames.clear()
         self._answers.clear()
-        self._wholes.clear()
+        self._large_states.clear()
 
     # -- deletes by readers --------------------------------------------------------------------------------------
 
@@ -307,14 +256,18 @@ class Compactor:
         """Wait until everything in the document now has been folded (L2)."""
         version = self._document.version
         while self._base_version < version and (self._document.needs_fold_for_newcomers or self._is_large):
-            task = self._fold
-            if task is None:
-                task = self._fold = asyncio.create_task(self._fold_away(with_index=False))
-            try:
-                await asyncio.shield(task)
-            finally:
-                if self._fold is task and task.done():
-                    self._fold = None
+            await self._fold_once()
+
+    async def _fold_once(self) -> None:
+        """Wait for the fold that is under way, or for a new one."""
+        task = self._fold
+        if task is None:
+            task = self._fold = asyncio.create_task(self._fold_away(with_index=False))
+        try:
+            await asyncio.shield(task)
+        finally:
+            if self._fold is task and task.done():
+                self._fold = None
 
     async def _fold_away(self, *, with_index: bool) -> Snapshot:
         started_s = perf_counter()
@@ -325,6 +278,26 @@ class Compactor:
             self._base_version = version
         self._metrics.squash_s.observe(perf_counter() - started_s)
         return Snapshot(base, index)
+
+    def can_shrink(self) -> bool:
+        """Whether something has come since the last fold, so that another one would change the document's size."""
+        return bool(self._document.tail)
+
+    def shrink(self, done: Callable[[], None]) -> None:
+        """Fold everything that is in the document now, then call `done`, whether or not that succeeded."""
+        if self._document.size_bytes <= INLINE_FOLD_BYTES and self._fold is None:
+            self._fold_in_place()
+            done()
+        else:
+            self._start(self._shrunk(done))
+
+    async def _shrunk(self, done: Callable[[], None]) -> None:
+        version = self._document.version
+        try:
+            while self._base_version < version:
+                await self._fold_once()
+        finally:
+            done()
 
     # -- snapshots -----------------------------------------------------------------------------------------------
 
