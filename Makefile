@@ -49,12 +49,12 @@ test: setup system-tools  ## all checks and all tests, with the time of each sta
 check: setup  ## the quick part: format, lint, types, the app, unit and contract tests
 	@tools/stages.sh format lint types app quick
 
+# Tests that wait run beside tests that compute. Tests that break things come after them, and tests that measure times run
+# alone at the end. tests/conftest.py says which tests share a process.
+PARALLEL := $(BIN)/pytest -q --dist loadscope --no-loadscope-reorder
 quick: setup
-	$(BIN)/pytest -q -n $(WORKERS) -m "not slow" tests/unit tests/contract
+	$(PARALLEL) -n $(WORKERS) -m "not slow" tests/unit tests/contract
 
-# Tests that wait run beside tests that compute. Tests that break machines' parts come after them, and those that measure
-# times run alone at the end. tests/conftest.py says which tests share a process.
-PARALLEL := $(BIN)/pytest -q --dist loadgroup --no-loadscope-reorder
 together: setup
 	$(PARALLEL) -n $(WORKERS) -m "not thorough" tests --ignore tests/faults --ignore tests/bench
 

@@ -47,9 +47,9 @@ function offlineWorker(): Plugin {
       const entry = chunks.find(({ isEntry }) => isEntry)?.fileName ?? "";
       const list = JSON.stringify([...files].sort());
       const source = readFileSync("src/offline/worker.js", "utf8")
-        .replace("%BUILD%", createHash("sha256").update(list).digest("hex").slice(0, 12))
-        .replace("%ENTRY%", entry)
-        .replace("%FILES%", list);
+        .replace("%BUILD%", () => createHash("sha256").update(list).digest("hex").slice(0, 12))
+        .replace("%ENTRY%", () => entry)
+        .replace("%FILES%", () => list);
       this.emitFile({ type: "asset", fileName: "sw.js", source });
     },
   };

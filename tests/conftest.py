@@ -2,40 +2,56 @@
 
 Rules:
     CNF1  Where everything has to run (`make test` sets `NO_SKIPS`), a skipped test is a failure.
-    CNF2  With `--dist loadgroup`, tests that share servers share a process: browser tests by the place they use, others
-          by module or class. Tests that take long or mostly wait go to any process.
-    CNF3  Browser tests start first, then what goes to any process; short tests fill the end.
+    CNF2  With `--dist loadscope`, tests that share servers share a process: browser tests by the place they use, others
+          by module or class. Tests in `SPREAD` go to any process, except those in `TOGETHER`.
+    CNF3  In several processes, browser tests start first, then those in `SPREAD`; short tests fill the end.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Generator
-from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
-HERE = Path(__file__).parent
 # Tests that take seconds each, and servers that start within one: not worth a process of their own.
 SPREAD = {"docs", "faults", "fuzz", "interop", "simulation"}
+# Except where a fixture takes long.
+TOGETHER = {"tests/interop/judge/test_squash.py"}
+
+
+def group(test: str) -> str:
+    """What a test, given by its node id, shares a process with (CNF2)."""
+    if folder(test) == "browser":
+        return "browser replicas" if "[replicas" in test else "browser alone"
+    module_or_class = test.split("[", maxsplit=1)[0].rpartition("::")[0]
+    return test if folder(test) in SPREAD and module_or_class not in TOGETHER else module_or_class
+
+
+def folder(test: str) -> str:
+    """The folder of `tests` that a test is in."""
+    return test.split("/")[1]
+
+
+class Groups(LoadScopeScheduling):
+    """Gives each group to one process. (The groups of `--dist loadgroup` have no effect with pytest 9.2.)"""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups | None:
+    """Distribute by group (CNF2)."""
+    return Groups(config, log) if config.getoption("dist") == "loadscope" else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Group and order the tests (CNF2, CNF3)."""
-    if not config.getoption("loadgroup", default=False):
-        return
-    ranks: dict[pytest.Item, int] = {}
-    for item in items:
-        folder = item.path.relative_to(HERE).parts[0]
-        if folder == "browser":
-            item.add_marker(pytest.mark.xdist_group("browser replicas" if "replicas" in item.name else "browser alone"))
-            ranks[item] = 0
-        elif folder in SPREAD or item.get_closest_marker("slow"):
-            ranks[item] = 1
-        else:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.split("[")[0].rpartition("::")[0]))
-            ranks[item] = 2
-    items.sort(key=ranks.__getitem__)
+    """Order the tests (CNF3)."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: (folder(item.nodeid) != "browser", folder(item.nodeid) not in SPREAD))
 
 
 @pytest.hookimpl(wrapper=True)

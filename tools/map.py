@@ -138,6 +138,10 @@ def circles(graph: Graph) -> list[list[str]]:
     return sorted(sorted(circle) for circle in found if len(circle) > 1)
 
 
+def _nested(one: str, other: str) -> bool:
+    return one.startswith(f"{other}/") or other.startswith(f"{one}/")
+
+
 def report(root: Path) -> Iterator[str]:
     """The lines that are printed."""
     package = Package(next(path.parent for path in sorted((root / "backend").glob("*/__init__.py"))))
@@ -153,7 +157,10 @@ def report(root: Path) -> Iterator[str]:
         ends = ", ".join(f"{end} {number}" for end, number in sorted(arrows.get(folder, {}).items()))
         yield f"  {folder:20}{count:3}{'  -> ' + ends if ends else ''}"
     yield "\ncircles, annotations counted"
-    levels: dict[str, Graph] = {"folders": {start: set(ends) for start, ends in arrows.items()}}
+    # The files of a folder use what is in its subfolders, and those stand on some of its files: that is one concept.
+    levels: dict[str, Graph] = {
+        "folders": {start: {end for end in ends if not _nested(start, end)} for start, ends in arrows.items()}
+    }
     levels["modules"] = package.imports
     for level, graph in levels.items():
         loops = circles(graph)

@@ -297,6 +297,11 @@ class Settings(BaseSettings):
         return self.max_update_bytes + FRAME_OVERHEAD_BYTES
 
     @property
+    def max_preauth_frame_bytes(self) -> int:
+        """Largest WebSocket message before sign-in: what may wait for one document and a token, with its overhead."""
+        return min(self.preauth_bytes + self.max_token_bytes + FRAME_OVERHEAD_BYTES, self.max_frame_bytes)
+
+    @property
     def max_outbox_bytes(self) -> int:
         """Limit of unsent bytes for one reader, which is disconnected beyond it: four documents of the largest size."""
         return 4 * self.max_document_bytes

@@ -1,4 +1,4 @@
-"""Mistakes on purpose: the simulation has to notice each of them, or it would prove nothing."""
+"""Deliberate mistakes: the simulation has to notice each of them, or it would prove nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Patch = pytest.MonkeyPatch
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """One mistake, within how many seeds from `first` on it has to be found, and whether the log is cut for that."""
+    """One mistake; the seeds from `first` on within which it must be found; whether that takes losses of the log."""
 
     name: str
     make: Callable[[Patch], None]

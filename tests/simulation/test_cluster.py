@@ -1,4 +1,4 @@
-"""Replicas and their clients through faults, from one seed each (I1-I5 of `tests.simulation.cluster`)."""
+"""Replicas and clients under faults, each run from one seed (I1-I5 of `tests.simulation.cluster`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server and four clients through faults, from one seed each (I1-I3 of `tests.simulation.world`)."""
+"""A server and four clients under faults, each run from one seed (I1-I3 of `tests.simulation.world`)."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from raffia.types import Access, DocumentId, Grant
 from raffia.wire import ywebsocket
 from raffia.wire.lib0 import write_buf
 from raffia.wire.messages import Step2, Update
-from raffia.wire.transport import Frame
+from raffia.wire.transport import Frame, Holds
 
 EDIT = Grant(Access.EDIT, user="ana")
 READ = Grant(Access.READ, user="bo")
@@ -43,6 +43,11 @@ class KeptOutlet:
         self.closed: tuple[int, str] | None = None
         self.reading = True
         self.is_answered = True
+        self.limits: list[int] = []
+
+    @property
+    def limit_bytes(self) -> int:
+        return self.limits[-1]
 
     def buffered(self) -> int:
         return self.waiting_bytes
@@ -66,6 +71,12 @@ class KeptOutlet:
 
     def answered(self) -> bool:
         return self.is_answered
+
+    def abort(self) -> None:
+        self.close(1013)
+
+    def limit_messages(self, size_bytes: int, holds: Holds | None = None) -> None:
+        self.limits.append(size_bytes)
 
     def pause_reading(self) -> None:
         self.reading = False

@@ -1,4 +1,4 @@
-"""What an append to the SQLite journal costs the event loop, and how long an acknowledgement takes.
+"""The cost of an append to the SQLite journal for the event loop, and the time until it is acknowledged.
 
     python tools/bench/journal.py FOLDER [SECONDS]
 
@@ -51,7 +51,7 @@ class Appender:
         return future
 
     async def steadily(self, seconds: float, busy: Callable[[], bool] = lambda: False) -> None:
-        """Append at the rate for so long, or while something else is busy."""
+        """Append at the rate for some seconds, or while something else is busy."""
         began_s, number, last = time.perf_counter(), 0, None
         while number < seconds * RATE or busy():
             last = self.append(number)
@@ -62,7 +62,7 @@ class Appender:
 
 
 async def load(journal: SqliteJournal, document: DocumentId) -> None:
-    """Load and let go: a million entries kept would measure the garbage collector."""
+    """Load and discard: keeping a million entries would measure the garbage collector."""
     await journal.load(document)
 
 

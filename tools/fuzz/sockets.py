@@ -1,4 +1,4 @@
-"""Targets of what a socket brings: the Hocuspocus conversation by itself, and both dialects in front of real rooms."""
+"""Targets for what arrives on a socket: the Hocuspocus conversation alone, and both dialects with real rooms."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PREAUTH_BYTES = 600
 
 
 def _frame(rng: random.Random, corpus: Corpus) -> bytes:
-    """A frame of Hocuspocus, more often than not one that matters to a conversation."""
+    """A Hocuspocus frame, usually one that matters to a conversation."""
     address = hocuspocus.prefix(rng.choice(("d", "e", "é/😀", "d\0s1")))
     kind = rng.randrange(6)
     if kind == 0:
@@ -47,9 +47,9 @@ def _frame(rng: random.Random, corpus: Corpus) -> bytes:
 
 
 class Conversation:
-    """The conversation's state machine: its counts are right, its bounds hold, what is kept comes out in order.
+    """The conversation's state machine: counts are right, bounds hold, and kept messages come out in order.
 
-    A part is an operation: a byte, then a frame, or which of the addresses it is about.
+    A part is an operation: a byte, then a frame or the choice of an address.
     """
 
     def __init__(self, corpus: Corpus) -> None:
@@ -127,18 +127,18 @@ class Conversation:
 
 
 class Here(Workers):
-    """Does at once what others would do in another process."""
+    """Does at once what the server does in a worker process."""
 
     async def run(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         return work(*args, **kwargs)
 
 
 class Sockets:
-    """Clients of both dialects at one document: whatever they send, nothing of it is our fault (X1), who may only read
-    changes nothing, and what is left can be loaded.
+    """Clients of both dialects on one document: whatever they send is not the server's fault (X1), readers change
+    nothing, and the result can be loaded.
 
-    A part is a byte that says which client, then its frame. Clients: 0 and 1 edit and read (y-websocket), 2 edits, 3
-    reads, 4 is let in with the token "tk" only (Hocuspocus).
+    A part is a byte for the client, then its frame. Client 0 edits and 1 reads (y-websocket); 2 edits, 3 reads, and
+    4 needs the token "tk" (Hocuspocus).
     """
 
     def __init__(self, corpus: Corpus) -> None:

@@ -1,7 +1,7 @@
 """`make screenshots`: pictures of every page and state of the app, into docs/screenshots.
 
-Reruns change only the pictures of what looks different. Less of it: the names of parts (home, document, board),
-DEVICE=phone or desktop, ONLY=share,menu for pictures with that in their names.
+A rerun changes only pictures that look different. To take fewer: the names of parts (home, document, board),
+DEVICE=phone or desktop, ONLY=share,menu for pictures with these words in their names.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ LETTERS = "() => [...document.fonts].some((font) => /Excalifont/.test(font.famil
 
 
 async def lettered(person: Person) -> None:
-    """Wait until the board's letters have come: until then it draws with others."""
+    """Wait until the board's fonts are loaded: until then it draws with others."""
     await person.until(LETTERS)
 
 

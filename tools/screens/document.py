@@ -49,7 +49,7 @@ async def written(stage: Stage, zoe: Person) -> str:
 
 
 async def place_cursor(person: Person, text: str, *, select: int = 0) -> None:
-    """Put the cursor behind a text, and select some letters before it."""
+    """Place the cursor after a text, and select some letters before it."""
     await person.page.evaluate(
         """([text, select]) => {
             const walker = document.createTreeWalker(document.querySelector(".bn-editor"), NodeFilter.SHOW_TEXT);
@@ -67,14 +67,14 @@ async def place_cursor(person: Person, text: str, *, select: int = 0) -> None:
 
 
 async def move(person: Person, text: str, *, select: int = 0) -> None:
-    """To a place by way of another one: the name at a cursor shows for two seconds after it has moved."""
+    """Move to a place via another one: a cursor shows its name for two seconds after it has moved."""
     await place_cursor(person, text[:-1])
     await person.page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done, 60)))")
     await place_cursor(person, text, select=select)
 
 
 async def named(viewer: Person, moves: dict[str, Callable[[], Awaitable[None]]]) -> None:
-    """Move others' cursors until their names stand beside them."""
+    """Move others' cursors until their names are shown."""
 
     async def shown() -> bool:
         await asyncio.gather(*(move() for move in moves.values()))
@@ -189,7 +189,7 @@ async def tools(stage: Stage, zoe: Person) -> None:
 
 
 async def trouble(stage: Stage, zoe: Person, plan: str) -> None:
-    """What the page says when something is wrong."""
+    """The page's messages when something is wrong."""
     page = zoe.page
     await page.mouse.move(*ASIDE)
     await page.evaluate("scrollTo(0, 0)")
@@ -247,7 +247,7 @@ async def templates(stage: Stage, zoe: Person) -> None:
 
 
 async def ways_in(stage: Stage) -> None:
-    """A server with tokens: links, a reader, and somebody without one."""
+    """A server with tokens: links, a reader, and a visitor without a token."""
     plan = await stage.create("document", TITLE, stage.closed, template="plan")
     zoe = await stage.visitor(server=stage.closed)
     await zoe.open(plan, fragment=f"#token={token(raffia={'*': 'admin'})}")

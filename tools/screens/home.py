@@ -25,7 +25,7 @@ LIST: list[tuple[str, str, float, str]] = [
 
 
 async def steady_times(page: Page) -> None:
-    """The list as the server gives it, with the times and authors of `LIST` (SC1)."""
+    """The server's list, with the times and authors of `LIST` (SCR1)."""
 
     async def answer(route: Route) -> None:
         response = await route.fetch()
@@ -99,7 +99,7 @@ async def take(stage: Stage) -> None:
 
 
 async def states(stage: Stage) -> None:
-    """While the list loads, when it does not come, and where the server does not give it."""
+    """While the list loads, when loading fails, and where the server does not offer it."""
     zoe = await stage.visitor(server=stage.home)
     page = zoe.page
     held = asyncio.Event()

@@ -1,4 +1,4 @@
-"""`GET /api/templates` and `GET /api/config`: what a page has to know before it knows anything."""
+"""`GET /api/config` and `GET /api/templates`: what a page needs before anyone signs in."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ router = APIRouter(prefix="/api", tags=["config"], dependencies=[Depends(caller_
 
 @router.get("/config", responses=refusals())
 async def config(raffia: RaffiaDep, files: FilesDep) -> Config:
-    """Whether tokens are needed, what is taken, which schema documents have."""
+    """Whether tokens are needed, the limits, and the schema of new documents."""
     return Config(
         auth="open" if raffia.is_open else "token",
         limits=Limits(max_file_bytes=raffia.settings.max_file_bytes),
@@ -29,7 +29,7 @@ async def config(raffia: RaffiaDep, files: FilesDep) -> Config:
 
 @router.get("/templates", responses=refusals())
 async def templates() -> list[Template]:
-    """What a new document can begin with."""
+    """The templates for new documents."""
     return [
         Template(id=seed.id, kind=seed.kind, title=seed.title, description=seed.description)  # type: ignore[arg-type]
         for seed in SEEDS

@@ -1,4 +1,4 @@
-"""What route functions ask FastAPI for: this app's parts, who asks, and which document."""
+"""Dependencies of route functions: parts of the app, the caller, and the document."""
 
 from __future__ import annotations
 
@@ -32,7 +32,11 @@ async def caller_of(request: Request) -> Caller:
 
 
 async def document_of(document: str) -> DocumentId:
-    """The document that the path names."""
+    """The document named in the path.
+
+    Raises:
+        MalformedError: not a document id.
+    """
     return id_of(document)
 
 

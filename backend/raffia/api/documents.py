@@ -1,10 +1,11 @@
-"""`/api/documents`: list, make, rename, duplicate, delete and restore.
+"""`/api/documents`: list, create, rename, duplicate, delete and restore.
 
 Rules (tests quote these ids):
-    DO2  The server makes ids: 16 random characters, behind a folder where that is said or all that one may write in.
-    DO3  What is answered is durable: made, renamed, copied, deleted.
-    DO4  Deleting ends live sessions with 4404. It can be undone for as long as the journal keeps what was deleted.
-    DO5  A copy is squashed, and has a title of its own; files come with it.
+    DO2  The server chooses ids: 16 random characters, prefixed with the folder of the request, or else with the one
+         in which the caller may write.
+    DO3  When a request succeeds, its change is durable.
+    DO4  Deleting ends live sessions with 4404. It can be undone for as long as the journal keeps the content.
+    DO5  A copy is squashed, has a title of its own, and gets copies of the files.
 """
 
 from __future__ import annotations
@@ -42,14 +43,14 @@ async def list_documents(
     raffia: RaffiaDep,
     caller: CallerDep,
     *,
-    search: Annotated[str, Query(max_length=MAX_TITLE, description="Part of the title.")] = "",
+    search: Annotated[str, Query(max_length=MAX_TITLE, description="Text that the title contains.")] = "",
     kind: Annotated[Kind | None, Query()] = None,
-    after: Annotated[str, Query(max_length=300, description="Where the last page ended.")] = "",
+    after: Annotated[str, Query(max_length=300, description="`following` of the previous page.")] = "",
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    deleted: Annotated[bool, Query(description="Those that can be restored.")] = False,
+    deleted: Annotated[bool, Query(description="List deleted documents that can be restored instead.")] = False,
     order: Annotated[Literal["edited", "name"], Query()] = "edited",
 ) -> DocumentPage:
-    """What you may read, newest first or by name."""
+    """The documents you may read, newest first or by id."""
     visibility = await caller.visibility()
     query = ListingQuery(raffia.hub.journal, visibility, search, kind, deleted=deleted, order=order)
     return await query.page(after, limit)
@@ -59,7 +60,7 @@ async def list_documents(
 async def make_document(
     raffia: RaffiaDep, caller: CallerDep, asked: Annotated[NewDocument, Depends(json_of(NewDocument))]
 ) -> Document:
-    """Make a document, blank or from a template."""
+    """Create a document, blank or from a template."""
     seed = seed_of(asked.template, asked.kind)
     folder = f"{asked.folder.rstrip('/')}/" if asked.folder else await caller.folder()
     document = new_id(folder)
@@ -81,7 +82,7 @@ async def get_document(raffia: RaffiaDep, caller: CallerDep, document: DocumentD
 async def rename_document(
     raffia: RaffiaDep, caller: CallerDep, document: DocumentDep, asked: Annotated[Rename, Depends(json_of(Rename))]
 ) -> Document:
-    """Give a document another title; everybody in it sees it at once."""
+    """Rename a document; everyone who has it open sees the new title at once."""
     grant = await caller.grant(document, Access.EDIT)
     await info_of(raffia.hub.journal, document)
     await editing.change(raffia.hub, document, partial(set_meta, fields={"title": asked.title}), author=grant.user)
@@ -90,7 +91,7 @@ async def rename_document(
 
 @router.delete("/documents/{document}", status_code=204, response_class=Response, responses=refusals())
 async def delete_document(raffia: RaffiaDep, caller: CallerDep, document: DocumentDep) -> None:
-    """Delete a document; it can be restored for some weeks."""
+    """Delete a document; it can be restored for 30 days."""
     await caller.grant(document, Access.ADMIN)
     hub = raffia.hub
     await info_of(hub.journal, document, deleted=True)
@@ -106,7 +107,7 @@ async def delete_document(raffia: RaffiaDep, caller: CallerDep, document: Docume
 
 @router.post("/documents/{document}/restore", responses=refusals())
 async def restore_document(raffia: RaffiaDep, caller: CallerDep, document: DocumentDep) -> Document:
-    """Take a deletion back."""
+    """Restore a deleted document."""
     grant = await caller.grant(document, Access.ADMIN)
     await info_of(raffia.hub.journal, document, deleted=True)
     await raffia.hub.journal.directory.restore(document)
@@ -115,7 +116,7 @@ async def restore_document(raffia: RaffiaDep, caller: CallerDep, document: Docum
 
 @router.post("/documents/{document}/duplicate", status_code=201, responses=refusals(413))
 async def duplicate_document(raffia: RaffiaDep, files: FilesDep, caller: CallerDep, document: DocumentDep) -> Document:
-    """Make a copy of what the document holds now."""
+    """Create a copy of the current content, including files."""
     await caller.grant(document)
     info = await info_of(raffia.hub.journal, document)
     to, grant = await _place_of_copy(caller, document)

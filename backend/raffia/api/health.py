@@ -1,9 +1,9 @@
-"""Whether the process lives, and whether it should get new connections.
+"""Health checks: whether the process is alive, and whether it should get new connections.
 
 Rules (tests quote these ids):
-    HL1  `/healthz` is 200 as long as the event loop turns.
-    HL2  `/readyz` is 503 when the journal has been away for `ready_grace_s`, and while the process starts or stops;
-        its body says why. It goes on serving those who are connected.
+    HL1  `/healthz` is 200 as long as the event loop runs.
+    HL2  `/readyz` is 503 when the journal has been unavailable for `ready_grace_s`, and while the process starts or
+        stops; its body gives the reason. Clients that are connected are still served.
 """
 
 from __future__ import annotations

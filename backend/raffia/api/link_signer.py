@@ -1,11 +1,11 @@
 """The tokens of share links.
 
 Rules (tests quote these ids):
-    LI2  A link is a token that names this one document, with the claims `lnk` and `jti`; it signs nobody in. It is in
-         the URL's fragment, which browsers send to no server.
-    LI4  A link lasts `LINK_S`, or as long as a token may where that is limited: then each answer has a fresh one, made
-         at that moment, since a token may not last longer from its `iat` on either.
-    LI6  Making a link needs a key that signs; without one the answer says what to set.
+    LI2  A link is a token for this one document, with the claims `lnk` and `jti` and without a user. It is in the
+         URL's fragment, which browsers do not send to any server.
+    LI4  A link is valid for `LINK_S`, or for `auth_max_lifetime_s` if that is set. In the latter case every response
+         has a fresh token, issued at that moment, because the limit counts from `iat` as well.
+    LI6  Making a link needs a signing key; without one the error says what to set.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ LinkAccess = Literal["read", "edit"]
 
 
 class LinkSigner:
-    """Makes the tokens of links.
+    """Makes the tokens of share links.
 
     Args:
-        settings: name the key file, and what tokens are checked against.
+        settings: name the key file and what tokens are checked against.
 
     Raises:
         SettingsError: the key file cannot be read.
@@ -54,12 +54,12 @@ class LinkSigner:
             now_s: Unix time in seconds.
 
         Raises:
-            NotConfiguredError: there is no key that signs (LI6).
+            NotConfiguredError: there is no signing key (LI6).
         """
         if self._keys is None:
             raise NotConfiguredError(
-                "share links need a key that signs: set --auth-key-file (RAFFIA_AUTH_KEY_FILE) to a secret or a "
-                "private key, see `raffia new-key`"
+                "share links need a signing key: set --auth-key-file (RAFFIA_AUTH_KEY_FILE) to a secret or a "
+                "private key (see `raffia new-key`)"
             )
         rules = self._rules
         made = f"{document}\n{links.generation}\n{can}\n{created_ms}"

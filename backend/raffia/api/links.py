@@ -1,11 +1,11 @@
 """`/api/documents/{id}/links`: "anyone with the link can view, or edit".
 
 Rules (tests quote these ids):
-    LI1  There is at most one link for reading and one for editing; asking again gives the same one, and the same URL.
-    LI3  Resetting takes back every link of the document, everywhere and for live sessions too (REV2, REV3, REV5 of
-         revocation.py); what is made afterwards is good. A link that was taken back, by whatever way, is not there: it
-         is neither listed nor given again.
-    LI5  In open mode links are plain URLs: whoever reaches the server may edit anyway.
+    LI1  There is at most one link for reading and one for editing; asking again returns the same one with the same URL.
+    LI3  Resetting revokes every link of the document on all replicas and ends its live sessions (REV2, REV3, REV5 of
+         revocation.py); links made afterwards are valid. A link that was revoked in whatever way does not exist any
+         more: it is neither listed nor returned again.
+    LI5  In open mode links are plain URLs: anyone who can reach the server may edit anyway.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from raffia.types import DocumentId, Revoked
 
 
 class LinkView:
-    """Links as REST shows them to whoever makes one request."""
+    """Links as REST shows them to one caller."""
 
     def __init__(self, raffia: Raffia, signer: LinkSigner, pages_url: str) -> None:
         self._is_open = raffia.is_open
@@ -36,10 +36,10 @@ class LinkView:
         self._pages_url = pages_url
 
     def check(self, document: DocumentId, can: LinkAccess, links: Links) -> None:
-        """Make sure that a link could be signed.
+        """Check that a link can be signed.
 
         Raises:
-            NotConfiguredError: it could not (LI6 of link_signer.py).
+            NotConfiguredError: it cannot (LI6 of link_signer.py).
         """
         if not self._is_open:
             now_s = time.time()
@@ -57,7 +57,7 @@ class LinkView:
 
 
 async def link_view_of(request: Request, raffia: RaffiaDep, caller: CallerDep) -> LinkView:
-    """Links as this app shows them to the caller, whose Host their URLs have."""
+    """The view for this request; its URLs begin with the Host that the caller used."""
     root = request.scope.get("root_path", "").rstrip("/")
     return LinkView(raffia, request.app.state.link_signer, f"{caller.scheme}://{caller.host}{root}")
 
@@ -69,7 +69,7 @@ router = APIRouter(prefix="/api", tags=["links"])
 
 @router.get("/documents/{document}/links", responses=refusals())
 async def list_links(raffia: RaffiaDep, caller: CallerDep, view: LinkViewDep, document: DocumentDep) -> list[Link]:
-    """The links that there are."""
+    """The existing links of a document."""
     await caller.sharer(document)
     info = await info_of(raffia.hub.journal, document)
     links = _valid(raffia, document, info.links)
@@ -86,7 +86,7 @@ async def make_link(
     document: DocumentDep,
     asked: Annotated[NewLink, Depends(json_of(NewLink))],
 ) -> Link:
-    """Make a link, or get the one that there is (LI1)."""
+    """Create a link, or get the existing one (LI1)."""
     await caller.sharer(document)
     journal = raffia.hub.journal
     info = await info_of(journal, document)
@@ -102,7 +102,7 @@ async def make_link(
 
 @router.delete("/documents/{document}/links", status_code=204, response_class=Response, responses=refusals())
 async def reset_links(raffia: RaffiaDep, caller: CallerDep, document: DocumentDep) -> None:
-    """Take back all links of the document (LI3)."""
+    """Revoke all links of a document (LI3)."""
     await caller.sharer(document)
     await info_of(raffia.hub.journal, document)
     await raffia.revocations.revoke(Revoked.LINKS, document)

@@ -1,9 +1,9 @@
 """Pages of the listing: the documents that one caller may see.
 
 Rules (tests quote these ids):
-    DO1  A listing shows what may be read and nothing else, not even in its numbers; a page costs a bounded amount of
-         work (JS3 of journal/search.py), and with a hook at most `MAX_ASKED` questions. Only where all that this
-         allows was looked at and nothing of it may be shown, `following` names the last that was (JS2).
+    DO1  A listing reveals only what may be read, also in its counts. A page costs a bounded amount of work (JS3 of
+         journal/search.py), and with a hook at most `MAX_ASKED` calls. Only when that bound is reached without any
+         document that may be shown, `following` names the last one examined (JS2).
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from raffia.journal.search import cursor_of, read_cursor
 from raffia.types import Access, DocumentId
 
 MAX_ASKED = 200
-MAX_NAMED = 500  # documents that a token names one by one and that are looked up for a listing
+MAX_NAMED = 500  # of the documents that a token names one by one, so many are looked up for a listing
 
 
 def _when(info: DocumentInfo) -> tuple[int, str]:
-    """Where a document stands in the order by time."""
+    """The sort key of a document in the order by time."""
     return info.deleted_ms or info.updated_ms, info.document
 
 
 class ListingQuery:
-    """One way to list, for one visitor (DO1)."""
+    """One listing with its filters, for one caller (DO1)."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class ListingQuery:
         self._order: Literal["edited", "name"] = order
 
     async def page(self, after: str, limit: int) -> DocumentPage:
-        """One page."""
+        """One page of at most `limit` documents, after the cursor `after`."""
         if self._sight.access is None:
             return await self._asked(after, limit)
         claims = self._sight.claims
@@ -60,7 +60,7 @@ class ListingQuery:
             if len(claims.patterns) == 1 and "lnk" not in claims.kept:
                 prefix, is_all = wide[0][:-1], True
         access = self._sight.access
-        # All that may be seen, and nothing sought: the journal need not look at any of it.
+        # When everything may be seen and nothing is searched for, the journal need not filter.
         where = None
         if not is_all or self._search or self._kind is not None:
             where = self._where(lambda name: access(name) is not None)
@@ -78,7 +78,7 @@ class ListingQuery:
         )
 
     async def _named(self, names: list[str], after: str, limit: int) -> DocumentPage:
-        """Those that a token names one by one, in pages as the journal's (JS1, JS2)."""
+        """Documents that a token names one by one, in pages like the journal's (JS1, JS2)."""
         access = self._sight.access
         assert access is not None
         matches = self._where().filter()
@@ -92,25 +92,25 @@ class ListingQuery:
                 found.append((info, level))
         if self._order == "name":
             found.sort(key=lambda one: one[0].document)
-            found_behind = [one for one in found if one[0].document > after]
+            rest = [one for one in found if one[0].document > after]
         else:
             found.sort(key=lambda one: _when(one[0]), reverse=True)
             last = read_cursor(after) if after else None
-            found_behind = [one for one in found if last is None or _when(one[0]) < last]
-        page = found_behind[:limit]
+            rest = [one for one in found if last is None or _when(one[0]) < last]
+        page = rest[:limit]
         following = None
-        if page and len(found_behind) > limit:
+        if page and len(rest) > limit:
             end = page[-1][0]
             following = end.document if self._order == "name" else cursor_of(*_when(end))
         return DocumentPage(documents=[shown(*one) for one in page], total=len(found), following=following)
 
     async def _asked(self, after: str, limit: int) -> DocumentPage:
-        """A hook is asked about each; numbers say only what was found."""
+        """Documents that a hook allows: it is called for each, and `total` counts only those on the page."""
         documents: list[Document] = []
         asked, cursor, end = 0, after, ""
         where = self._where() if self._search or self._kind is not None else None
         while True:
-            # No more at once than the page has room for: so the page ends where what was asked about does.
+            # Ask about no more documents than fit on the page, so that the page ends with the last one asked about.
             listing = await self._list("", cursor, min(limit - len(documents), MAX_ASKED - asked), where)
             levels = await self._sight.of([info.document for info in listing.documents])
             asked += len(levels)
@@ -119,7 +119,7 @@ class ListingQuery:
             documents += [shown(info, level) for _, info, level in allowed]
             following = listing.following
             if following is not None and allowed:
-                # The page is to end with what it shows: a cursor names a document (DO1).
+                # A cursor names a document, so it has to be the last one that is shown (DO1).
                 number = allowed[-1][0]
                 end = (
                     following

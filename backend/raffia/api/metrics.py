@@ -1,6 +1,6 @@
-"""`/metrics` in Prometheus's text form: Raffia's own numbers and the process's.
+"""`/metrics` in Prometheus's text format: Raffia's metrics and those of the process.
 
-With `metrics_token` set it asks for `Authorization: Bearer <token>`; with `metrics` off it is not there.
+With `metrics_token` set, it needs `Authorization: Bearer <token>`; with `metrics` off, the route does not exist.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ router = APIRouter(tags=["metrics"])
 
 
 def metrics_registry(raffia: Raffia) -> CollectorRegistry:
-    """What `/metrics` of one Raffia exposes."""
+    """The registry that `/metrics` of one Raffia exposes."""
     registry = CollectorRegistry()
     registry.register(MetricsCollector(raffia.metrics))
     ProcessCollector(registry=registry)

@@ -1,4 +1,4 @@
-"""REST for the browser app and for programs: its routers, the form of its errors, and ids in paths."""
+"""The REST API as a whole: what its routes need, its routers and its errors."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from raffia.files.store import open_files
 
 
 def add_rest(app: FastAPI, raffia: Raffia) -> None:
-    """Put REST into an app whose `state.raffia` is this Raffia; its routes find the rest of what they need beside it.
+    """Add the REST API to an app whose `state.raffia` is this Raffia; `state` gets the other parts that routes need.
 
     Raises:
-        SettingsError: a place for files, or keys, that cannot be.
+        SettingsError: the place for files, or the keys, cannot be used.
     """
     app.state.files = open_files(raffia.settings)
     app.state.link_signer = LinkSigner(raffia.settings)
     app.state.upload_turns = Turns(files.AT_ONCE, files.EACH)
-    raffia.clear = app.state.files.remove  # of what has been purged (FL6)
+    raffia.clear = app.state.files.remove  # removes the files of purged documents (FL6)
     say_errors(app)
     for resource in (config, documents, links, files, revocations):
         app.include_router(resource.router)
@@ -31,7 +31,7 @@ def add_rest(app: FastAPI, raffia: Raffia) -> None:
 
 
 def _say_no_422(app: FastAPI) -> None:
-    """FastAPI names 422 for whatever has parameters; what does not fit is answered with 400 here (AE1 of errors.py)."""
+    """Remove 422, which FastAPI lists for every route with parameters: invalid ones get 400 here (AE1 of errors.py)."""
     whole = app.openapi
 
     def openapi() -> dict[str, Any]:

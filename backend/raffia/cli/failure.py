@@ -1,7 +1,9 @@
-"""How a command fails.
+"""How commands report errors.
 
 Rules (tests quote these ids):
     CL1  What an operator has to fix is printed as one line on standard error, without a traceback, with exit status 2.
+         An error that may go away by itself is printed likewise, with exit status 1: a supervisor starts the process
+         again.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from contextlib import contextmanager
 
 import typer
 
-from raffia.errors import RaffiaError
+from raffia.errors import LaterError, RaffiaError
 
 
 @contextmanager
@@ -21,4 +23,4 @@ def reported() -> Iterator[None]:
         yield
     except RaffiaError as error:
         typer.echo(f"raffia: {error}", err=True)
-        raise typer.Exit(2) from None
+        raise typer.Exit(1 if isinstance(error, LaterError) else 2) from None

@@ -17,7 +17,7 @@ from raffia.cli.failure import reported
 from raffia.errors import SettingsError
 
 
-def new_key(path: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; must not be there yet.")]) -> None:
+def new_key(path: Annotated[Path, typer.Argument(metavar="FILE", help="File to create; must not exist.")]) -> None:
     """Write a new secret for --auth-key-file into a file."""
     with reported():
         write_secret(path)
@@ -35,6 +35,6 @@ def write_secret(path: Path) -> None:
         with os.fdopen(handle, "w") as file:
             file.write(new_secret() + "\n")
     except FileExistsError:
-        raise SettingsError(f"{path} is there already; name a new file, or add a line to it to rotate") from None
+        raise SettingsError(f"{path} exists; name a new file, or add a line to it to rotate keys") from None
     except OSError as error:
         raise SettingsError(f"cannot write {path}: {error.strerror}") from error

@@ -1,7 +1,7 @@
-"""A copy of all that is stored of a document, made before it is repaired.
+"""Copies of everything that is stored of a document, made before it is repaired.
 
 Rules (tests quote these ids):
-    CK3  Before a document is repaired, all that is stored of it is copied into `DATA/quarantine` and synced to disk.
+    CK3  Before a document is repaired, everything stored of it is copied into `DATA/quarantine` and synced to disk.
 """
 
 from __future__ import annotations
@@ -21,9 +21,12 @@ _NAME_CHARACTERS = 80
 
 
 def set_aside(stored: Stored, data: Path) -> Path:
-    """Copy all that is stored of a document into a new folder below `data`, and return that when it is on disk (CK3).
+    """Copy everything that is stored of a document into a new folder below `data` (CK3).
 
-    `stored.json` names the document and says what lies where in the other files.
+    `stored.json` names the document and describes what the other files contain.
+
+    Returns:
+        The new folder, once its content is on disk.
 
     Raises:
         OSError: it cannot be written.
@@ -53,7 +56,7 @@ def set_aside(stored: Stored, data: Path) -> Path:
 
 
 def _new_folder(quarantine: Path, document: DocumentId) -> Path:
-    """A folder of its own for each repair. The name alone would not do: too long, or one but for upper case."""
+    """A new folder for each repair; its name has a digest, since ids can be too long or differ only in case."""
     digest = hashlib.sha256(document.encode()).hexdigest()[:16]
     name = f"{quote(document, safe='')[:_NAME_CHARACTERS]}-{digest}"
     for number in itertools.count(1):

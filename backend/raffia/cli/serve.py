@@ -3,6 +3,8 @@
 Rules (tests quote these ids):
     CL2  An unknown `RAFFIA_*` variable is a warning, not an error: it may be a typing error, but orchestrators set some
          of their own.
+    CL3  A replica waits for a Redis that is absent, loading or paused: it listens, `/readyz` answers 503, and it logs
+         one line when it begins to wait and one when Redis is there.
 """
 
 from __future__ import annotations
@@ -11,9 +13,12 @@ import asyncio
 import difflib
 import gc
 import os
+import random
 import socket
 import sys
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import uvicorn
@@ -21,12 +26,15 @@ import uvicorn
 from raffia.app import create_app
 from raffia.cli.failure import reported
 from raffia.embed import Raffia
-from raffia.errors import SettingsError
+from raffia.errors import JournalUnavailableError, SettingsError
 from raffia.runtime.logs import configure_logging, get_logger
 from raffia.settings import ENV_PREFIX, Settings, load_settings
+from raffia.sockets.server.places import Places
 from raffia.sockets.server.run import RaffiaServer, make_config
 
 log = get_logger("raffia.cli.serve")
+
+WAIT_S = 1.0  # between two attempts to reach Redis, up to half of it less, at random
 
 
 def serve(**flags: Any) -> None:
@@ -48,8 +56,15 @@ def run(settings: Settings) -> None:
         JournalUnavailableError: the journal cannot be opened.
     """
     asgi = create_app(settings)
+    raffia: Raffia = asgi.state.raffia
     config = make_config(
         asgi,
+        places=Places(
+            raffia.addresses,
+            settings.max_connections,
+            lambda: raffia.metrics.connections,
+            settings.forwarded_allow_ips,
+        ),
         message_bytes=settings.max_frame_bytes,
         lifespan="off",  # entered in _serve, so that its errors are reported as any other (CL1)
         log_config=None,
@@ -63,21 +78,50 @@ def run(settings: Settings) -> None:
         listen(settings.host, settings.port) as listener,
         asyncio.Runner(loop_factory=config.get_loop_factory()) as runner,
     ):
-        runner.run(_serve(asgi.state.raffia, config, listener))
+        runner.run(_serve(raffia, config, listener))
 
 
 async def _serve(raffia: Raffia, config: uvicorn.Config, listener: socket.socket) -> None:
     settings = raffia.settings
-    async with raffia:
-        server = RaffiaServer(config, drain=raffia.drain, drain_s=settings.drain_s)
+    server = RaffiaServer(config, drain=raffia.drain, drain_s=settings.drain_s)
+    async with AsyncExitStack() as stack:
+        waiting: asyncio.Task[None] | None = None
+        try:
+            await stack.enter_async_context(raffia)
+        except JournalUnavailableError as error:
+            if settings.redis is None:
+                raise
+            log.warning("waiting for Redis", detail=str(error))
+            waiting = asyncio.create_task(_wait_for_redis(raffia, stack, server))
         tune_garbage_collection()
         host, port = listener.getsockname()[:2]
         scheme = "https" if settings.tls_certificate else "http"
         url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{settings.root_path}"
         log.info("listening", url=url, data=str(settings.data), open=raffia.is_open, replica_pid=os.getpid())
         if raffia.is_open and not settings.on_loopback:
-            log.warning("everybody who reaches this address may edit every document", url=url)
+            log.warning("anyone who can reach this address may edit every document", url=url)
         await server.serve(sockets=[listener])
+        if waiting is not None:
+            waiting.cancel()
+            with suppress(asyncio.CancelledError):
+                await waiting
+
+
+async def _wait_for_redis(raffia: Raffia, stack: AsyncExitStack, server: uvicorn.Server) -> None:
+    """Start Raffia as soon as Redis is there (CL3); any other error ends the server and is raised."""
+    began_s = monotonic()
+    while True:
+        await asyncio.sleep(WAIT_S * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, guards nothing
+        try:
+            await stack.enter_async_context(raffia)
+        except JournalUnavailableError as error:
+            log.debug("still waiting for Redis", detail=str(error))
+        except BaseException:
+            server.should_exit = True
+            raise
+        else:
+            log.info("Redis is there", waited_s=round(monotonic() - began_s, 3))
+            return
 
 
 def tune_garbage_collection() -> None:

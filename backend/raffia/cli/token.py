@@ -26,15 +26,15 @@ _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def span_s(text: str) -> float:
-    """Read `90`, `90s`, `15m`, `1h` or `7d` into seconds.
+    """Parse `90`, `90s`, `15m`, `1h` or `7d` into seconds.
 
     Raises:
-        SettingsError: not of this form, or nothing.
+        SettingsError: not of this form, or zero.
     """
     match = _SPAN.fullmatch(text.strip().lower())
     span = float(match[1]) * _UNITS_S[match[2]] if match else 0.0
     if span <= 0:
-        raise SettingsError(f"--for: {text!r} is no span of time; write 90s, 15m, 1h or 7d")
+        raise SettingsError(f"--for: {text!r} is not a time span; write 90s, 15m, 1h or 7d")
     return span
 
 
@@ -63,29 +63,29 @@ def mint(
     """Make a token with the settings' key.
 
     Args:
-        settings: name the key file, and what tokens are checked against.
+        settings: name the key file and what tokens are checked against.
         documents: ids and patterns.
         level: one of `LEVELS`, for all of them.
-        lifetime_s: how long it is good for.
+        lifetime_s: how long the token is valid.
         now_s: Unix time in seconds.
-        texts: claims that are texts (`sub`, `name`, `color`); None for none.
+        texts: string claims (`sub`, `name`, `color`); None to leave one out.
 
     Raises:
-        SettingsError: no key to sign with, or the server would refuse the token.
+        SettingsError: there is no signing key, or the server would refuse the token.
     """
     if settings.auth_key_file is None:
-        raise SettingsError("no key to sign with; set --auth-key-file (RAFFIA_AUTH_KEY_FILE), see `raffia new-key`")
+        raise SettingsError("no key to sign with; set --auth-key-file (RAFFIA_AUTH_KEY_FILE); see `raffia new-key`")
     for document in documents:
         if not is_pattern(document):
             raise SettingsError(
-                f"--document: {document!r} is neither a document's id nor a pattern such as team/*, or * for all"
+                f"--document: {document!r} is neither a document id nor a pattern such as team/*, or * for all"
             )
     if level not in LEVELS:
         raise SettingsError(f"--can: {level!r} is not one of {', '.join(LEVELS)}")
     now = int(now_s)
     claims: dict[str, object] = {
         settings.auth_claim: dict.fromkeys(documents, level),
-        # To the millisecond: one that is made in the second of a revocation, and behind it, is good.
+        # In milliseconds, so that a token made after a revocation but in the same second is valid.
         "iat": round(now_s, 3),
         "exp": now + max(1, round(lifetime_s)),
         "jti": secrets.token_urlsafe(12),
@@ -102,16 +102,18 @@ def mint(
 def token(
     *,
     document: Annotated[
-        list[str], typer.Option("--document", metavar="ID", help="Document or pattern (team/*); may be repeated.")
+        list[str], typer.Option("--document", metavar="ID", help="Document id or pattern (team/*); can be repeated.")
     ],
-    can: Annotated[str, typer.Option("--can", metavar="|".join(LEVELS), help="What it allows.")] = "read",
-    lifetime: Annotated[str, typer.Option("--for", metavar="SPAN", help="How long: 90s, 15m, 1h, 7d.")] = "1h",
+    can: Annotated[str, typer.Option("--can", metavar="|".join(LEVELS), help="Level of access.")] = "read",
+    lifetime: Annotated[
+        str, typer.Option("--for", metavar="SPAN", help="How long it is valid: 90s, 15m, 1h, 7d.")
+    ] = "1h",
     user: Annotated[str | None, typer.Option("--user", help="Stable id of the person, agent or device.")] = None,
-    name: Annotated[str | None, typer.Option("--name", help="Name that others see.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name shown to others.")] = None,
     color: Annotated[str | None, typer.Option("--color", help="Colour of the cursor.")] = None,
     auth_key_file: Annotated[
         str | None,
-        typer.Option("--auth-key-file", metavar="PATH", help="As for raffia serve; a secret or private key."),
+        typer.Option("--auth-key-file", metavar="PATH", help="As in raffia serve; a secret or a private key."),
     ] = None,
 ) -> None:
     """Print a token for documents, signed with the key file of the settings."""

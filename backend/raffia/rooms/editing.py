@@ -2,7 +2,8 @@
 
 Rules (tests quote these ids):
     ED1  They pass the document's room and its gate, as a client's edits do, and are broadcast to its sessions.
-    ED2  They are computed from the document's current bytes: in place for small documents, in a worker for larger ones.
+    ED2  They are computed from the document's current bytes: in this process for small documents, in a worker process
+         for larger ones.
     ED3  When `change` returns, the edit is durable and the listing matches the document's metadata. After an error the
          edit may or may not have been made; it is safe to make it again.
 """

@@ -81,6 +81,7 @@ class Hub:
         self._deleted: set[DocumentId] = set()  # deleted while they are being opened (HU5)
         self._closing: dict[DocumentId, asyncio.Task[None]] = {}
         self.draining = False
+        self._stop_by_s: float | None = None
         self._owners = 0
         self._trimmer = Trimmer(TRIM_EVERY_ROOMS)
         self._replica = journal.bus.replica if journal.bus is not None else random.getrandbits(64).to_bytes(8).hex()
@@ -96,6 +97,7 @@ class Hub:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.draining = True
+        self._left_s()
         for connection in tuple(self.connections):
             connection.close(DrainingError("this server is stopping; connect again"))
         for task in self._tasks:
@@ -109,10 +111,17 @@ class Hub:
                 log.error("a room did not close cleanly", detail=repr(result))
         self.metrics.rooms -= len(rooms)
 
+    def _left_s(self, deadline_s: float | None = None) -> float:
+        """How long stopping may take still; the first who asks begins it (U4)."""
+        now_s = asyncio.get_running_loop().time()
+        if self._stop_by_s is None:
+            self._stop_by_s = now_s + (self.settings.drain_s if deadline_s is None else deadline_s)
+        return max(0.0, self._stop_by_s - now_s)
+
     async def _await_tasks(self, tasks: list[asyncio.Task[Room] | asyncio.Task[None]]) -> None:
         """Wait for rooms that are being opened or closed; cancel those that take longer than `drain_s`."""
         if tasks:
-            _, late = await asyncio.wait(tasks, timeout=self.settings.drain_s)
+            _, late = await asyncio.wait(tasks, timeout=self._left_s())
             for task in late:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -129,7 +138,7 @@ class Hub:
     async def _finish(self, room: Room) -> None:
         """Close a room within `drain_s`; edits that are not durable by then were never acknowledged."""
         try:
-            async with asyncio.timeout(self.settings.drain_s):
+            async with asyncio.timeout(self._left_s()):
                 await self._close(room)
         except TimeoutError:
             log.exception(
@@ -301,7 +310,7 @@ class Hub:
         """Refuse new sessions, make everything durable, then close the sockets (HU4)."""
         self.draining = True
         try:
-            async with asyncio.timeout(deadline_s / 2):
+            async with asyncio.timeout(min(deadline_s / 2, self._left_s(deadline_s))):
                 rooms = tuple(self._rooms.values())
                 for result in await asyncio.gather(*(room.settled() for room in rooms), return_exceptions=True):
                     if isinstance(result, Exception):

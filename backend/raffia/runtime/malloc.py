@@ -1,4 +1,4 @@
-"""Memory that has been freed goes back to the system, where the allocator does not do so by itself."""
+"""Return freed memory to the system, if the allocator does not do so by itself."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ def _malloc_trim() -> Callable[[int], int] | None:
         return None
     try:
         trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
-    except (AttributeError, OSError):  # not glibc: musl and others have none, and need none
+    except (AttributeError, OSError):  # not glibc; musl and others do not have it, and do not need it
         return None
     return trim
 
 
 def give_back() -> bool:
-    """Let the C library return what is free to the system; says whether it could.
+    """Make the C library return free memory to the system; returns whether it released any.
 
-    glibc keeps freed blocks below its top for ever: after 10,000 documents a process held four times what it used.
-    Releases the GIL and takes milliseconds for hundreds of megabytes: call it from a thread.
+    glibc never returns freed blocks that are not at the top of the heap: after 10,000 documents, a process held four
+    times the memory that it used. This releases the GIL and takes milliseconds for hundreds of megabytes, so call it
+    from a thread.
     """
     trim = _malloc_trim()
     return trim is not None and bool(trim(0))

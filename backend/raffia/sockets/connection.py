@@ -1,4 +1,4 @@
-"""One WebSocket between its client and rooms: order, rate limits, back-pressure, errors.
+"""One WebSocket between its client and the rooms: order, rate limits, back-pressure, errors.
 
 A connection has a dialect (ywebsocket.py, hocuspocus.py), which decodes what the client sends and encodes what is said
 to it about its sessions.
@@ -179,7 +179,7 @@ class Connection:
 
     def text(self, payload: str) -> None:
         """One text message (X4)."""
-        self.fail(MalformedError(f"a text frame of {len(payload)} characters came; send binary frames"))
+        self.fail(MalformedError(f"received a text frame of {len(payload)} characters; send binary frames"))
 
     def congested(self) -> None:
         """The peer reads too slowly (X3)."""
@@ -232,6 +232,12 @@ class Connection:
         """Close the socket without counting or logging it: nobody made a mistake (a restart)."""
         if self._transport is not None:
             self._transport.close(error.close_code, error.reason)
+
+    def abort(self, error: RaffiaError) -> None:
+        """End the socket without a closing handshake, because of an error (X8 of hocuspocus.py)."""
+        self.count_refusal(error)
+        log.info("connection aborted", reason=error.reason, detail=str(error))
+        self.transport.abort()
 
     def count_refusal(self, error: RaffiaError) -> None:
         """Count an error that a client is told, by its reason."""
@@ -388,7 +394,7 @@ class Connection:
             return
         if budget.strained_s(now_s) > self._rate_limits.patience_s:
             raise TooFastError(
-                f"too much was sent for {self._rate_limits.patience_s:g} s; send less, or ask for a higher limit"
+                f"over the rate limit for {self._rate_limits.patience_s:g} s; send less, or ask for a higher limit"
             )
         if self._resting is None:
             self.hub.metrics.delays += 1

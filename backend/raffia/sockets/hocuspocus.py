@@ -2,11 +2,14 @@
 
 `conversation.py` says what each frame asks for; this file does it.
 
-Rules (tests quote these ids; X1 to X5 and X7 stand in connection.py):
+Rules (tests quote these ids; X1 to X5 and X7 are in connection.py):
     X6  A fresh token that is accepted replaces the grant. The client is told only if its right to write changes. If the
         token is rejected the session ends, with a denial and a CLOSE. If nobody can decide, the old grant stands (EX3
         of expiry.py).
-    X8  A session that ended because something was too large leaves its grant behind, and what its client has been sent.
+    X8  Until its first session is open, a connection sends messages of at most `preauth_bytes`, one token and their
+        envelope. What it keeps, in messages that wait and in an unfinished one, counts for the budget of preauth.py; so
+        do messages that wait for further sessions. A connection over the budget is aborted.
+    X9  A session that ended because something was too large leaves its grant behind, and what its client has been sent.
         Providers go on sending without another Auth or step 1: what they send opens the session again, and it reads on.
         Their answer to our step 1 holds what they have deleted since.
 """
@@ -23,6 +26,7 @@ from raffia.runtime.logs import get_logger
 from raffia.settings import Settings
 from raffia.sockets.connection import Connection
 from raffia.sockets.conversation import Authorise, Deliver, Detach, Effect, HocuspocusConversation, Renew
+from raffia.sockets.preauth import PreauthBudget, PreauthShare
 from raffia.sockets.refusals import close_reason, refusal
 from raffia.types import DocumentId, Grant, document_id
 from raffia.wire import hocuspocus
@@ -41,7 +45,8 @@ class HocuspocusDialect:
 
     Args:
         ask: decides about a token and a document.
-        settings: the bounds of a conversation.
+        settings: limits of the conversation.
+        share: what the connection holds of the process's budget; by default of one of its own.
     """
 
     __slots__ = (
@@ -51,24 +56,24 @@ class HocuspocusDialect:
         "_deadline",
         "_deciding",
         "_left",
-        "_max_left",
         "_open",
-        "_preauth_s",
+        "_settings",
+        "_share",
     )
 
-    def __init__(self, ask: Ask, settings: Settings) -> None:
+    def __init__(self, ask: Ask, settings: Settings, share: PreauthShare | None = None) -> None:
         self._connection: Connection
         self._ask = ask
         self._open: dict[str, tuple[Session, Room]] = {}
-        self._left: dict[str, tuple[Grant, bytes]] = {}  # grants and states that were left behind (X8), by address
+        self._left: dict[str, tuple[Grant, bytes]] = {}  # grants and states that were left behind (X9), by address
         self._deciding: dict[str, asyncio.Task[None]] = {}
         self._conversation = HocuspocusConversation(
             max_documents=settings.max_documents_per_connection,
             preauth_documents=settings.preauth_documents,
             preauth_bytes=settings.preauth_bytes,
         )
-        self._preauth_s = settings.preauth_s
-        self._max_left = settings.max_documents_per_connection
+        self._settings = settings
+        self._share = PreauthShare(PreauthBudget()) if share is None else share
         self._deadline: asyncio.TimerHandle | None = None  # for the first sign-in
 
     # -- what a connection calls --------------------------------------------------------------------------------------
@@ -81,17 +86,22 @@ class HocuspocusDialect:
     def opened(self, connection: Connection) -> None:
         """Wait for the client to sign in, for a limited time."""
         self._connection = connection
-        self._deadline = asyncio.get_running_loop().call_later(self._preauth_s, self._too_late)
+        connection.transport.limit_messages(self._settings.max_preauth_frame_bytes, self._share.unfinished)  # X8
+        self._deadline = asyncio.get_running_loop().call_later(self._settings.preauth_s, self._too_late)
 
     def _too_late(self) -> None:
         self._deadline = None
         if not self._open:
-            self._connection.fail(LaterError(f"nobody signed in within {self._preauth_s:g} s; connect again to do so"))
+            preauth_s = self._settings.preauth_s
+            self._connection.fail(LaterError(f"no sign-in within {preauth_s:g} s; connect again to sign in"))
 
     def receive(self, payload: bytes) -> None:
         """Decode one frame and do what it asks for."""
         for effect in self._conversation.receive(payload):
             self._apply(effect)
+        if not self._share.keep(self._conversation.kept_bytes):
+            self._connection.abort(LaterError("too many bytes wait for sign-ins"))
+            return
         if self._conversation.is_full:
             # An editor with many documents asks for all of them at once: decide about some, then read on.
             self._connection.transport.pause_reading()
@@ -127,7 +137,7 @@ class HocuspocusDialect:
             self._conversation.ended(address)
             if isinstance(error, TooLargeError):
                 self._left[address] = (session.grant, known)
-                if len(self._left) > self._max_left:
+                if len(self._left) > self._settings.max_documents_per_connection:
                     del self._left[next(iter(self._left))]
         if payload is not None:
             self._connection.transport.send(payload)
@@ -140,6 +150,7 @@ class HocuspocusDialect:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+        self._share.release()
 
     # -- what the conversation asks for -------------------------------------------------------------------------------
 
@@ -189,8 +200,11 @@ class HocuspocusDialect:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+            self._connection.transport.limit_messages(self._settings.max_frame_bytes)  # X8
+            self._share.unfinished(0)
         self._open[address] = (session, room)
         messages = self._conversation.opened(address)
+        self._share.keep(self._conversation.kept_bytes)
         if left is not None and not any(isinstance(message, Step1) for message in messages):
             room.resume(session, left[1])
         for message in messages:
@@ -209,6 +223,7 @@ class HocuspocusDialect:
         if not waits:
             self._connection.transport.send(hocuspocus.denied(address, close_reason(error)))
         self._conversation.denied(address, wait_for_auth=waits)
+        self._share.keep(self._conversation.kept_bytes)
 
     async def _renew(self, address: str, token: str) -> None:
         """Decide about a fresh token (X6)."""
@@ -219,7 +234,7 @@ class HocuspocusDialect:
         try:
             grant = await self._ask(token, session.document)
         except (AuthUnavailableError, TooFastError) as error:
-            log.info("a fresh token could not be decided about", document=session.document, detail=str(error))
+            log.info("could not check a fresh token", document=session.document, detail=str(error))
             self._connection.count_refusal(error)
             self._connection.expiry.undecided(session)
         except RaffiaError as error:

@@ -37,6 +37,7 @@ class YWebsocketDialect:
         """Join the document's room, without reading the socket meanwhile (S1)."""
         self._connection = connection
         connection.transport.pause_reading()
+        connection.transport.limit_messages(connection.hub.settings.max_preauth_frame_bytes)
         connection.start(self._join())
 
     async def _join(self) -> None:
@@ -44,6 +45,7 @@ class YWebsocketDialect:
             document, grant = self._admitted
             self._session, self._room = await self._connection.join(document, grant)
             self._admitted = None
+            self._connection.transport.limit_messages(self._connection.hub.settings.max_frame_bytes)
             self._connection.read_on()
 
     def receive(self, payload: bytes) -> None:

@@ -12,7 +12,13 @@ export function download(name: string, content: Blob): void {
 
 /** A file name made from a title, without characters that file systems reject. */
 export function fileName(title: string, extension: string): string {
-  const safe = title.replace(/[\p{C}\\/:*?"<>|]+/gu, " ").replace(/\s+/g, " ").replace(/^[. ]+|[. ]+$/g, "").slice(0, 80);
+  // Cut first, and dots and spaces taken off one by one: a pattern for the end would read a long title again and again.
+  const words = title.slice(0, 1000).replace(/[\p{C}\\/:*?"<>|]+/gu, " ").split(/\s+/).filter(Boolean).join(" ").slice(0, 80);
+  const isEdge = (at: number): boolean => words[at] === "." || words[at] === " ";
+  let [start, end] = [0, words.length];
+  while (start < end && isEdge(start)) start += 1;
+  while (start < end && isEdge(end - 1)) end -= 1;
+  const safe = words.slice(start, end);
   return `${safe || "untitled"}.${extension}`;
 }
 

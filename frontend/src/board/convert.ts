@@ -34,8 +34,13 @@ export const toPng = (api: Api): Promise<Blob> =>
 export async function toSvg(api: Api): Promise<Blob> {
   const svg = await svgOf({ elements: api.getSceneElements(), files: api.getFiles(), exportPadding: 16,
     appState: { ...api.getAppState(), exportBackground: true, exportWithDarkMode: false } });
-  return new Blob([svg.outerHTML], { type: "image/svg+xml" });
+  return new Blob([serialize(svg)], { type: "image/svg+xml" });
 }
+
+/** A node as XML. As HTML, a no-break space would be an entity that XML lacks, and XML has no control characters. */
+const serialize = (svg: SVGSVGElement): string =>
+  // eslint-disable-next-line no-control-regex -- these are the characters to take out
+  new XMLSerializer().serializeToString(svg).replace(/[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]|\p{Cs}/gu, "");
 
 class TooLargeError extends Error {}
 class UnreadableError extends Error {}

@@ -5,11 +5,15 @@
  *   UX1  A conversion contacts no other host and runs no scripts: image URLs are replaced by inert placeholders, and files
  *       are parsed in a document without a window.
  *   UX2  Exported HTML embeds its images; Markdown contains their absolute URLs. Importing either restores the images.
+ *   UX3  Text that people wrote is never a pattern, a template or markup: HTML is made of DOM nodes, Markdown is escaped
+ *        (markdown.ts), and a URL that could run a script is replaced. Exported HTML forbids scripts by its own policy.
  */
 import { api, ownFilePath } from "../app/api";
 import type { DocumentSession } from "../connection/session";
 import type { DocumentEditor } from "./editor";
+import { escapeBlocks, escapeUrl, unescapeBlocks } from "./markdown";
 import { upload } from "./upload";
+import { safeUrl } from "./urls";
 
 type Block = DocumentEditor["document"][number];
 
@@ -22,18 +26,27 @@ function mapUrls(blocks: Block[], change: (url: string) => string): Block[] {
   });
 }
 
-/** The blocks with placeholders instead of URLs, the URLs, and a function that replaces the placeholders (UX1). */
-function withPlaceholders(blocks: Block[]): { blocks: Block[]; urls: string[]; restore: (text: string, urls: string[]) => string } {
+interface Placed {
+  blocks: Block[];
+  urls: string[];
+  /** A text with the URLs' replacements in place of the placeholders. */
+  fill: (text: string, replacements: string[]) => string;
+}
+
+/** The blocks with placeholders instead of URLs (UX1). */
+function withPlaceholders(blocks: Block[]): Placed {
   const urls: string[] = [];
   // Unique, so it does not occur in the document, and a URL that is never fetched.
-  const name = (at: number): string => `data:,raffia-file-${at}-${nonce}.`;
-  const nonce = crypto.randomUUID();
-  const changed = mapUrls(blocks, (url) => name(urls.push(url) - 1));
-  return {
-    blocks: changed,
-    urls,
-    restore: (text, filled) => filled.reduce((done, url, at) => done.replaceAll(name(at), url), text),
+  const prefix = `data:,raffia-file-${crypto.randomUUID()}-`;
+  const changed = mapUrls(blocks, (url) => `${prefix}${urls.push(url) - 1}.`);
+  const fill = (text: string, replacements: string[]): string => {
+    const [first = "", ...rest] = text.split(prefix);
+    return first + rest.map((part) => {
+      const end = part.indexOf(".");
+      return `${replacements[Number(part.slice(0, end))] ?? ""}${part.slice(end + 1)}`;
+    }).join("");
   };
+  return { blocks: changed, urls, fill };
 }
 
 /** Remove empty blocks at the end, which exist only to be typed into. */
@@ -46,26 +59,54 @@ function trimTrailing(blocks: Block[]): Block[] {
 const fullUrl = (url: string): string => ownFilePath(url) === null ? url : new URL(url, location.href).href;
 
 export function toMarkdown(editor: DocumentEditor): string {
-  const { blocks, urls, restore } = withPlaceholders(trimTrailing(editor.document));
-  return restore(editor.blocksToMarkdownLossy(blocks), urls.map(fullUrl));
+  const { blocks, urls, fill } = withPlaceholders(trimTrailing(editor.document));
+  return fill(editor.blocksToMarkdownLossy(escapeBlocks(blocks)), urls.map((url) => escapeUrl(fullUrl(url))));
 }
 
-const escape = (text: string): string =>
-  text.replace(/[&<>"]/g, (char) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[char] ?? char);
-
+/** No scripts, no frames, no plugins. Images, videos and audio of other hosts are shown, as their authors wanted. */
+const POLICY = "default-src 'none'; img-src data: http: https:; media-src data: http: https:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 const STYLE = "body { max-width: 46rem; margin: 2rem auto; padding: 0 1rem; font: 16px/1.6 system-ui, sans-serif } img { max-width: 100% } " +
   "table { border-collapse: collapse } td, th { border: 1px solid #bbb; padding: .3rem .6rem } pre { overflow: auto; padding: 1rem; background: #f3f1ed; color: #21201e }";
 
 export async function toHtml(editor: DocumentEditor, session: DocumentSession, title: string): Promise<string> {
-  const { blocks, urls, restore } = withPlaceholders(trimTrailing(editor.document));
-  const body = editor.blocksToHTMLLossy(blocks);
-  const filled = await Promise.all(urls.map(async (url) => {
+  const { blocks, urls, fill } = withPlaceholders(trimTrailing(editor.document));
+  const shown = urls.map(fullUrl);
+  const embedded = await Promise.all(urls.map(async (url, at) => {
     const path = ownFilePath(url);
-    if (path === null) return escape(url);
-    return dataUrl(await api.download(session.id, path)); // UX2
+    return path === null ? shown[at] ?? "" : dataUrl(await api.download(session.id, path)); // UX2
   }));
-  return `<!doctype html>\n<html>\n<head>\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">\n` +
-    `<title>${escape(title)}</title>\n<style>${STYLE}</style>\n</head>\n<body>\n${restore(body, filled)}\n</body>\n</html>\n`;
+  // A document without a window: it loads nothing and runs nothing.
+  const page = document.implementation.createHTMLDocument(title);
+  page.body.innerHTML = editor.blocksToHTMLLossy(blocks);
+  fillPage(page, (text) => fill(text, embedded), (text) => fill(text, shown));
+  page.head.prepend(
+    metaOf(page, { charset: "utf-8" }),
+    // Before anything that it has to hold for.
+    metaOf(page, { "http-equiv": "Content-Security-Policy", content: POLICY }),
+    metaOf(page, { name: "viewport", content: "width=device-width" }),
+  );
+  const style = page.createElement("style");
+  style.textContent = STYLE;
+  page.head.append(style);
+  return `<!doctype html>\n${page.documentElement.outerHTML}\n`;
+}
+
+function metaOf(page: Document, attributes: Record<string, string>): HTMLMetaElement {
+  const meta = page.createElement("meta");
+  for (const [name, value] of Object.entries(attributes)) meta.setAttribute(name, value);
+  return meta;
+}
+
+/** Replace the placeholders in a page's attributes and texts, and the URLs that could run a script (UX3). */
+function fillPage(page: Document, attribute: (text: string) => string, text: (text: string) => string): void {
+  for (const element of page.body.querySelectorAll("*")) {
+    for (const { name, value } of [...element.attributes]) {
+      const filled = attribute(value);
+      element.setAttribute(name, name === "href" || name === "src" ? safeUrl(filled) : filled);
+    }
+  }
+  const texts = page.createTreeWalker(page.body, NodeFilter.SHOW_TEXT);
+  for (let node = texts.nextNode(); node; node = texts.nextNode()) node.nodeValue = text(node.nodeValue ?? "");
 }
 
 function dataUrl(blob: Blob): Promise<string> {
@@ -93,10 +134,10 @@ async function parse(editor: DocumentEditor, file: File): Promise<Block[]> {
     return editor.tryParseHTMLToBlocks(new DOMParser().parseFromString(text, "text/html").body.innerHTML);
   }
   if (/\.txt$/i.test(file.name)) {
-    const lines = text.replace(/\s+$/, "").split(/\r?\n/);
+    const lines = text.trimEnd().split(/\r?\n/);
     return text.trim() === "" ? [] : lines.map((line) => ({ type: "paragraph", content: line, children: [], props: {}, id: "" }) as unknown as Block);
   }
-  return editor.tryParseMarkdownToBlocks(text);
+  return unescapeBlocks(editor.tryParseMarkdownToBlocks(text));
 }
 
 /** Upload a file's embedded images. One that cannot be uploaded is omitted; `upload` has told the user why. */

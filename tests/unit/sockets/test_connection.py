@@ -128,7 +128,7 @@ async def test_x1_what_one_session_did_wrong_does_not_end_the_others_of_its_sock
         assert hocuspocus.sync_status(DOCUMENT, ok=False) not in client.transport.sent
 
 
-async def test_x8_a_session_that_ended_for_its_size_is_opened_again_by_what_its_provider_sends() -> None:
+async def test_x9_a_session_that_ended_for_its_size_is_opened_again_by_what_its_provider_sends() -> None:
     """Where tokens are needed as well: a provider sends no Auth after a CLOSE in band."""
 
     async def ask(token: str | None, document: DocumentId) -> Grant:
@@ -158,7 +158,7 @@ async def test_x8_a_session_that_ended_for_its_size_is_opened_again_by_what_its_
         assert not w.hub.rooms[DOCUMENT].sessions
 
 
-async def test_x8_the_grants_that_are_kept_are_bounded() -> None:
+async def test_x9_the_grants_that_are_kept_are_bounded() -> None:
     async with world(max_update_bytes=1024, max_documents_per_connection=2) as w:
         documents = [DocumentId(f"d{number}") for number in range(4)]
         client = await w.hocuspocus()
@@ -204,7 +204,7 @@ async def test_x4_text_is_refused() -> None:
     async with world() as w:
         client = await w.hocuspocus()
         client.connection.text("é")
-        assert client.transport.closed == (4400, "malformed: a text frame of 1 characters came; send binary frames")
+        assert client.transport.closed == (4400, "malformed: received a text frame of 1 characters; send binary frames")
 
 
 # -- X2: order ----------------------------------------------------------------------------------------------------

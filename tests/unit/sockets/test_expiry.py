@@ -278,7 +278,10 @@ async def test_ex1_yws_ends_with_4401_and_others_go_on(clock: Clock) -> None:
         ending, staying = await yws(w, expiry, grant(100)), await yws(w, expiry, EDIT)
         clock.now_s += 100
         expiry.tick(clock.now_s)
-        assert ending.transport.closed == (4401, "unauthenticated: access has ended; sign in again with a fresh token")
+        assert ending.transport.closed == (
+            4401,
+            "unauthenticated: access has expired; sign in again with a fresh token",
+        )
         ending.connection.closed(4401)
         assert staying.transport.closed is None
         assert w.metrics.sessions == 1
@@ -318,7 +321,7 @@ async def test_ex1_hocuspocus_what_comes_too_late_is_answered_with_no(clock: Clo
         await talk.join(grant(100))
         clock.now_s += 100
         talk.client.send(hp_update(DOCUMENT, Author(1).type("zu spät")))
-        reason = "unauthenticated: access has ended; sign in again with a fresh token"
+        reason = "unauthenticated: access has expired; sign in again with a fresh token"
         assert talk.take()[-3:] == [
             hocuspocus.sync_status(DOCUMENT, ok=False),
             hocuspocus.denied(DOCUMENT, reason),
@@ -377,7 +380,7 @@ async def test_ex1_hocuspocus_ends_that_document_alone(clock: Clock) -> None:
         await talk.join(EDIT, OTHER)
         clock.now_s += 100
         expiry.tick(clock.now_s)
-        said = hocuspocus.close(DOCUMENT, "unauthenticated: access has ended; sign in again with a fresh token")
+        said = hocuspocus.close(DOCUMENT, "unauthenticated: access has expired; sign in again with a fresh token")
         assert talk.take()[-1] == said
         assert talk.client.transport.closed is None
         talk.client.send(hp_update(OTHER, Author(1).type("é")))

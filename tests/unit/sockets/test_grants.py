@@ -180,7 +180,10 @@ async def test_a_grant_that_ends_while_the_document_is_loaded_opens_nothing(dial
         if dialect == "y-websocket":
             yws = Client(Connection(w.hub, YWebsocketDialect(DOCUMENT, given), expiry))
             await until(lambda: yws.transport.closed is not None)
-            assert yws.transport.closed == (4401, "unauthenticated: access has ended; sign in again with a fresh token")
+            assert yws.transport.closed == (
+                4401,
+                "unauthenticated: access has expired; sign in again with a fresh token",
+            )
             assert yws.transport.sent == []
             yws.connection.closed(4401)
         else:

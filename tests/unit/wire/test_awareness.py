@@ -134,7 +134,7 @@ def test_aw3_depth() -> None:
 
     assert awareness.check_state(nested(32))
     for state in (nested(33), nested(2500), b'{"a":' + b"[" * 16_000, b'{"a":' + b"[" * 8000 + b"]" * 8000 + b"}"):
-        with pytest.raises(PresenceError, match="32 deep"):
+        with pytest.raises(PresenceError, match="32 levels deep"):
             awareness.check_state(state)
 
 

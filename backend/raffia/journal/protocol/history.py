@@ -1,4 +1,4 @@
-"""The history of a document: what it was at any moment, and who edited it when.
+"""The history of a document: what it contained at any moment, and who edited it when.
 
 Rules (tests quote these ids):
     J9   `at(document, t)` returns updates that merge to the document with exactly those edits whose 10 s window

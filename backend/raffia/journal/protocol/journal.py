@@ -2,7 +2,7 @@
 
 The log is the journal itself (`append`, `load`, `follow`, `compact`); the other nouns are attributes:
 `journal.history.at(...)`, `journal.versions.save(...)`, `journal.directory.info(...)`, `journal.links.add(...)`,
-`journal.revocations.read()`. Their rules, J1-J22, stand in the module of each noun; these are the rules of the whole.
+`journal.revocations.read()`. Their rules, J1-J22, are in the module of each noun; these are the rules of the whole.
 `raffia.journal.testing.contract` checks all of them that are visible from outside.
 
 Rules (tests quote these ids):

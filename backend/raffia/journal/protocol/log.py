@@ -21,7 +21,7 @@ Rules (tests quote these ids):
          `InternalError`; nothing of it is kept, and all other appends go on.
     J20  A shared journal (`Journal.is_shared`) has other writers: `follow` yields their entries and your own, in the
          order of the log. `append` fails with `LogLostError` while the log lacks or contradicts what this journal has
-         returned from it (through `load`, `follow` or `append`), because the entry would stand behind a gap. LogReaders
+         returned from it (through `load`, `follow` or `append`), because the entry would leave a gap. LogReaders
          then get a `Reset`. Appends to that document are accepted again only from the moment a follower takes the
          `Reset`, and none that was called earlier.
 """
@@ -76,7 +76,7 @@ class Loaded:
 class Gap:
     """The entries after `after`, up to and including `upto`, do not come through this iterator: `load` has them.
 
-    The reader was too slow, or they were folded into the snapshot. The iterator goes on after `upto`.
+    The reader was too slow, or they were folded into the snapshot. The iterator continues after `upto`.
     """
 
     after: Position
@@ -87,7 +87,7 @@ class Gap:
 class Reset:
     """The log no longer holds what the reader has seen: it ends at `position`, before the reader's.
 
-    Forget positions, load, and append again what the log lacks. The iterator goes on after `position`.
+    Forget positions, load, and append again what the log lacks. The iterator continues after `position`.
     """
 
     position: Position

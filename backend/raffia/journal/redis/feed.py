@@ -85,16 +85,16 @@ class FeedReader:
 
 
 class Feed:
-    """Where one document stands.
+    """How far the log of one document has been passed on.
 
     Attributes:
-        cursor: position up to which the log has been handed on; None until the first follower has read.
+        cursor: position up to which the log has been passed on; None until the first reader has read it.
         is_reading: whether the log is being read from there.
-        is_reset: whether a `Reset` is on its way to the followers, who act on the log that is gone until they have it.
-        is_doubtful: whether the last reading said nothing (RP3).
-        was_confirmed: whether the channel has been; what the first follower read may be older than that.
-        kept, kept_bytes: messages that came meanwhile (RF3).
-        own: by nonce, batches under way and when they were sent (RF4).
+        is_reset: whether a `Reset` is queued for the readers; until one takes it they act on the log that was lost.
+        is_doubtful: whether the last read was undecided (RP3).
+        was_confirmed: whether the subscription has been confirmed; what the first reader read may be older.
+        kept, kept_bytes: messages received during a read (RF3).
+        own: by nonce, batches being appended and when they were sent (RF4).
     """
 
     __slots__ = (

@@ -1,14 +1,13 @@
-"""The journal of many replicas. Every document is a log in Redis; replicas tell each other of entries on its channel.
+"""The journal of many replicas. Every document is a log in Redis, and its channel tells the replicas of new entries.
 
-Modules: `writer` appends, `feeds` hands on what comes, `loading` reads whole documents, `compaction` and `history` fold
-and keep history, the other nouns do what their names say, `bus` carries presence. Rules: J1-J20 of
+Modules: `writer` appends, `feeds` passes new entries on, `loading` reads whole documents, `compaction` and `history`
+fold entries and keep history, the other nouns are what their names say, `bus` carries presence. Rules: J1-J20 of
 `raffia.journal.protocol`, RKY1-RKY3 of `keys`, and those at the heads of these modules.
 
 Rules (tests quote these ids):
-    RJ1  What is stored says its format, the whole store and each document; a newer one is refused before anything is
-         written (J16).
-    RJ2  Redis that refuses (read-only, full, loading, too few replicas) is "away": nothing is acknowledged, and
-         everything goes on by itself when it takes writes again (J7).
+    RJ1  The store and each document record their format; a newer one is refused before anything is written (J16).
+    RJ2  A Redis that refuses writes (read-only, full, loading, too few replicas) counts as away: nothing is
+         acknowledged, and everything resumes without intervention when it accepts writes again (J7).
 """
 
 from __future__ import annotations
@@ -27,10 +26,11 @@ from raffia.journal.protocol import TRASH_MS, Followed, Journal, JournalStats, L
 from raffia.journal.redis.base import Base, RedisStats, Seen
 from raffia.journal.redis.bus import BEAT_S, RedisBus
 from raffia.journal.redis.channels import Channels
+from raffia.journal.redis.client import Engine
 from raffia.journal.redis.compaction import Compaction
 from raffia.journal.redis.directory import RedisDirectory
 from raffia.journal.redis.edited_index import EditedIndex
-from raffia.journal.redis.engine import Command, Engine
+from raffia.journal.redis.engine import Command
 from raffia.journal.redis.feeds import Feeds
 from raffia.journal.redis.history import RedisHistory
 from raffia.journal.redis.keys import FORMAT, Keys, sequence_of
@@ -63,11 +63,11 @@ class RedisJournal(Journal):
         now_ms: the clock of documents, Unix time in milliseconds.
         retention_ms: how long history is kept (J11); 0 keeps none.
         trash_ms: how long a deleted document can be restored (J14).
-        fold: makes segments small; see `history.Fold`.
-        follow_entries: how many entries may wait for one follower (J15).
-        check_s: seconds between two comparisons of what was handed on with the ends of the logs.
-        beat_s: seconds between two signs of life.
-        replica: this replica's name, which no other may ever have; random by default.
+        fold: makes segments smaller; see `history.Fold`.
+        follow_entries: how many entries are queued for one reader (J15).
+        check_s: seconds between two comparisons of what readers got with the ends of the logs.
+        beat_s: seconds between two heartbeats.
+        replica: this replica's name, unique and never reused; random by default.
     """
 
     def __init__(
@@ -147,27 +147,28 @@ class RedisJournal(Journal):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Append what waits, and close (J17)."""
+        """Append what is queued, and close (J17)."""
         stack, self._stack = self._stack, None
         self._base.is_open = False
         if stack is not None:
+            self._engine.hurry()
             await stack.aclose()
         self._seen.clear()
 
     async def _check_format(self) -> None:
-        """Refuse a store that a newer Raffia has written (RJ1)."""
+        """Refuse a store written by a newer Raffia (RJ1)."""
         key = self._base.keys.format
         (found,) = await self._base.run(("GET", key))
         if isinstance(found, bytes):
             if not found.isdigit():
-                raise SettingsError(f"{key} in Redis is not Raffia's; choose another prefix")
+                raise SettingsError(f"{key} in Redis does not belong to Raffia; choose another prefix")
             if int(found) > FORMAT:
                 raise too_new("what is stored", found)
             return
-        # Redis may refuse to write now; then the first replica that can does it.
+        # If Redis refuses writes now, the first replica that can write does it.
         (reply,) = await self._engine.run([Command(key, ("SET", key, FORMAT, "NX"))])
         if isinstance(reply, BaseException):
-            log.warning("Redis takes no writes", detail=str(error_of(reply)))
+            log.warning("Redis accepts no writes", detail=str(error_of(reply)))
 
     async def healthy(self) -> None:
         """Write something (RJ2)."""
@@ -192,11 +193,11 @@ class RedisJournal(Journal):
         return loaded
 
     def _note(self, document: DocumentId, before: Position | None, loaded: Loaded) -> None:
-        """What was handed out counts (J20), if it is of the log that was handed out before.
+        """Record what was returned (J20), if it is from the same log as what was returned before.
 
         Args:
             document: which one.
-            before: what had been seen when the reading began.
+            before: what had been seen when reading began.
             loaded: what was read.
         """
         now = self._seen.get(document)
@@ -204,15 +205,15 @@ class RedisJournal(Journal):
         if not now or now == position or any(entry.position == now for entry in loaded.entries):
             self._seen.set(document, position)
         elif self._feeds.follows(document):
-            # It may be another log. Its followers find out, and until one of them has been told appends are refused.
+            # It may be another log. Its readers find out, and appends are refused until one of them has been told.
             self._feeds.check(document)
         elif now != before:
-            self._seen.advance(document, position)  # one's own append meanwhile, or another load
+            self._seen.advance(document, position)  # an append of ours in the meantime, or another load
         elif sequence_of(position) > sequence_of(now):
-            self._seen.reset(document, position)  # it may be another log, and whoever loads takes it as it is
+            self._seen.reset(document, position)  # it may be another log, and a load accepts it as it is
         else:
             self._seen.reset(document, position)
-            log.warning("the log lacks what was seen of it", document=document, position=position)
+            log.warning("the log lacks entries that this replica had seen", document=document, position=position)
 
     def follow(self, document: DocumentId, after: Position) -> AsyncIterator[Followed]:
         """Yield the entries after a position."""
@@ -224,13 +225,13 @@ class RedisJournal(Journal):
             yield item
 
     async def compact(self, document: DocumentId, snapshot: Snapshot, upto: Position) -> None:
-        """Put a snapshot in the place of entries."""
+        """Replace entries by a snapshot."""
         self._base.check_open()
         if await self._compactor.compact(document, snapshot, upto):
             self.stats.compactions += 1
             await self.history.prune(document)
         else:
-            self._feeds.check(document)  # perhaps because the log was cut
+            self._feeds.check(document)  # perhaps the log was cut
 
     async def prune(self) -> None:
         """Drop what is past its retention."""

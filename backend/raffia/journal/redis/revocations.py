@@ -1,11 +1,11 @@
-"""Revocations in Redis: one hash, and a word on the channel of all replicas.
+"""Revocations in Redis: one hash, and a message on the channel of all replicas.
 
 Rules (tests quote these ids):
-    RV1  The hash has a mark, which each revocation replaces by a random one; whoever has seen it need read no more. A
-         Redis that has lost something has another mark, or none, so it is read anew.
-    RV2  The word on the channel, and each confirmation of the channel, has everybody read. A word that is lost is
-         caught by whoever asks from time to time (J21).
-    RV3  What a newer Raffia has added (kinds, words behind those that are known) is passed over.
+    RV1  The hash has a mark, which each revocation replaces by a random one; while the mark is the same there is
+         nothing new to read. A Redis that has lost data has another mark, or none, so it is read again.
+    RV2  The message on the channel, and each confirmation of the channel, makes every replica read. Reading from time
+         to time makes up for a message that is lost (J21).
+    RV3  What a newer Raffia has added (kinds, words after the known ones) is skipped.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from raffia.types import MAX_REVOCATIONS, DocumentId, Revocation, Revoked
 log = get_logger("raffia.journal")
 
 _REVOKED = ord("R")
-_EVERYBODY = DocumentId("-")  # stands for the channel of all replicas; no document can be called so
+_ALL_REPLICAS = DocumentId("-")  # stands for the channel of all replicas; no document can have this name
 
 
 class RedisRevocations(RevocationStore):
@@ -37,11 +37,11 @@ class RedisRevocations(RevocationStore):
         self._heard: Callable[[], None] | None = None
 
     def start(self) -> None:
-        """Begin to hear."""
-        self._channels.open(self._base.keys.replica_channel, _EVERYBODY, self)
+        """Subscribe to the channel of all replicas."""
+        self._channels.open(self._base.keys.replica_channel, _ALL_REPLICAS, self)
 
     def stop(self) -> None:
-        """Hear no more."""
+        """Unsubscribe."""
         self._channels.close(self._base.keys.replica_channel, self)
 
     def on_added(self, heard: Callable[[], None]) -> None:
@@ -88,26 +88,26 @@ class RedisRevocations(RevocationStore):
         return Revocations(now_mark, [one for one in kept if one is not None])
 
     async def forget(self) -> None:
-        """Drop those whose time is over."""
+        """Drop those that have expired."""
         args: list[Argument] = [FORMAT, self._base.now_ms()]
         await self._base.script("forget_revocations", [self._base.keys.revocations], args)
 
     # what the channel says (RV2)
 
     def heard(self, document: DocumentId, kind: int, words: list[bytes], message: bytes) -> None:
-        """Somebody has revoked something."""
+        """Notice that another replica has revoked something."""
         if kind == _REVOKED:
             self._tell()
 
     def confirmed(self, document: DocumentId) -> None:
-        """Something may have been said before."""
+        """Notice that messages may have been missed."""
         self._tell()
 
     def disconnected(self) -> None:
-        """The next confirmation counts."""
+        """Do nothing: the next confirmation counts."""
 
     def reconnected(self, server: str) -> None:
-        """The next confirmation counts."""
+        """Do nothing: the next confirmation counts."""
 
     def _tell(self) -> None:
         if self._heard is not None:

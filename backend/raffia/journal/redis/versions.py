@@ -1,4 +1,4 @@
-"""Versions on Redis: kept states, by number (J12)."""
+"""Versions on Redis, by number (J12)."""
 
 from __future__ import annotations
 

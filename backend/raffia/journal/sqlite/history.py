@@ -6,7 +6,7 @@ from raffia.journal import history
 from raffia.journal.history import Segment, Splitter
 from raffia.journal.protocol import Entry, History, Window
 from raffia.journal.sqlite.database import Database, Steps
-from raffia.journal.sqlite.read import Head, entries, segments_of, steady, stones
+from raffia.journal.sqlite.read import Head, base_snapshots, entries, segments_of, steady
 from raffia.journal.sqlite.thread import DatabaseThread
 from raffia.types import START, DocumentId
 
@@ -30,7 +30,7 @@ def at(database: Database, document: DocumentId, time_ms: int) -> Steps[list[byt
     """Read what merges to a moment (J9)."""
 
     def read(head: Head) -> Steps[list[bytes]]:
-        start = history.start_of(stones(database, head.key), time_ms)
+        start = history.start_of(base_snapshots(database, head.key), time_ms)
         if start is None and head.complete_from:
             raise history.out_of_reach(document, time_ms)
         updates: list[bytes] = []

@@ -50,13 +50,13 @@ class SqliteJournal(Journal):
     """`Journal` in a data folder. Belongs to the event loop that entered it.
 
     Args:
-        folder: made when it is not there.
+        folder: created if it does not exist.
         now_ms: the clock, Unix time in milliseconds.
         retention_ms: how long history is kept (J11); 0 keeps none.
         trash_ms: how long a deleted document can be restored (J14).
-        fold: makes history segments small, see `history.Fold`; give one that uses another process for large documents.
-        queue_bytes: more updates than this do not wait; further appends fail with `JournalUnavailableError`.
-        follow_entries: how many entries may wait for one follower (J15).
+        fold: makes segments smaller, see `history.Fold`; for large documents give one that uses another process.
+        queue_bytes: largest queue, in bytes of updates; further appends fail with `JournalUnavailableError`.
+        follow_entries: how many entries are queued for one reader (J15).
         connect: opens the database file; a seam for tests of a failing disk.
     """
 
@@ -101,7 +101,7 @@ class SqliteJournal(Journal):
             self._readers.end(JournalUnavailableError("the journal is closed"))
 
     async def healthy(self) -> None:
-        """Ask the thread; after a failed commit, with a write."""
+        """Ask the thread to read; after a failed commit, to write."""
         if self._trouble is not None:
             await self._thread.call(write.probe)
         else:
@@ -121,11 +121,11 @@ class SqliteJournal(Journal):
         elif not batch:
             future.set_exception(InternalError("an empty batch cannot be appended"))
         elif stats.queued_bytes + size > self._queue_bytes and stats.queued:
-            # What is refused here was not taken: appends behind it must not be, either, until the caller knows (J6).
-            # The caller knows at once, since its future is done.
+            # Appends after a refused one must be refused too, until the caller knows (J6). The caller knows at once,
+            # since its future is done.
             future.set_exception(
                 JournalUnavailableError(
-                    f"{stats.queued_bytes} bytes wait to be written; the limit is {self._queue_bytes}"
+                    f"{stats.queued_bytes} bytes are queued to be written; the limit is {self._queue_bytes}"
                 )
             )
         else:
@@ -153,7 +153,7 @@ class SqliteJournal(Journal):
                     if item.document in self._readers:
                         self._readers.tell(item.document, Entry(value, item.batch))
             future = item.future
-            if not future.done():  # its waiter may have been cancelled (J3)
+            if not future.done():  # the wait may have been cancelled (J3)
                 if error is None:
                     future.set_result(value)
                 else:
@@ -179,8 +179,8 @@ class SqliteJournal(Journal):
     async def compact(self, document: DocumentId, snapshot: Snapshot, upto: Position) -> None:
         """Fold entries into a snapshot and keep them as history.
 
-        The thread reads and sorts the tail in slices; merging and squashing happens in `fold`, on no time of the
-        thread's; the thread writes the result in slices.
+        The thread reads and sorts the tail in slices, `fold` merges and squashes elsewhere, and the thread writes the
+        result in slices.
         """
         now_ms, retention_ms = self._now_ms(), self._retention_ms
         tail = await self._thread.job(
@@ -210,7 +210,7 @@ class SqliteJournal(Journal):
         return await self._thread.job(lambda database: stored(database, document), writes=False)
 
     async def replace_all(self, document: DocumentId, snapshot: Snapshot) -> Position:
-        """Put a snapshot in the place of all that is stored of a document, its history too; for `raffia check`."""
+        """Replace everything stored of a document, including its history, by a snapshot; for `raffia check`."""
         return await self._thread.job(lambda database: write.replace_all(database, document, snapshot), writes=True)
 
     async def prune(self) -> None:

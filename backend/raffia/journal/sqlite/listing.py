@@ -15,13 +15,13 @@ INFO = (
 
 
 class Pages:
-    """One way to list (JS1-JS4 of search.py).
+    """Pages of one listing (JS1-JS4 of search.py).
 
     Args:
-        prefix: what names begin with. A range, not LIKE or GLOB: no character of it is special.
-        deleted: the deleted ones in place of the living.
+        prefix: what names begin with. A range, not LIKE or GLOB: no character in it is special.
+        deleted: list the deleted documents instead of the others.
         order: by name or by time.
-        where: what they have to be; None for all.
+        where: only those that match; None for all.
     """
 
     def __init__(self, prefix: str, *, deleted: bool, order: Order, where: Where | None) -> None:
@@ -33,7 +33,7 @@ class Pages:
         self._range = (prefix, prefix + "\U0010ffff")
 
     def page(self, database: Database, after: str, limit: int) -> Steps[Listing]:
-        """One page."""
+        """Read one page."""
         where, matches = self._where, self._matches
         total = yield from self._count(database)
         found: list[DocumentInfo] = []
@@ -76,7 +76,7 @@ class Pages:
         return total
 
     def _rows(self, database: Database, after: str, count: int, columns: str = INFO) -> list[tuple[Any, ...]]:
-        """Rows behind a cursor: the time, then the columns."""
+        """Read the rows after a cursor: the time, then the columns."""
         select = f"SELECT {self._time}, {columns} FROM documents WHERE {self._chosen}"  # noqa: S608 - no values
         values: tuple[object, ...] = self._range
         if self._by_name:

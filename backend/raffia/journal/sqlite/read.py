@@ -9,7 +9,7 @@ from typing import TypeVar
 from raffia.errors import InternalError, QuarantinedError
 from raffia.journal import history
 from raffia.journal.entries import decode_batch, decode_updates
-from raffia.journal.history import Segment, Splitter, Stone
+from raffia.journal.history import BaseSnapshot, Segment, Splitter
 from raffia.journal.protocol import (
     Entry,
     Loaded,
@@ -25,11 +25,11 @@ _ROWS = 256  # rows of one slice; their sizes count too
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A document's row, as far as reading needs it; two equal ones mean that nothing was folded in between."""
+    """The part of a document's row that reading needs; if two are equal, nothing was folded in between."""
 
     key: int
     last: Position
-    folded: Stone
+    folded: BaseSnapshot
     complete_from: Position
 
 
@@ -41,7 +41,7 @@ class Tail:
         head: the document as it was.
         latest_ms: the time of the last edit that is folded.
         segments: what becomes history, not merged yet.
-        stays: the present snapshot becomes a stepping stone (H3).
+        stays: the current snapshot is kept as a base snapshot (H3).
     """
 
     head: Head
@@ -51,18 +51,18 @@ class Tail:
 
 
 def head_of(database: Database, document: DocumentId) -> Head | None:
-    """Read a living document's row; None when it was never there."""
+    """Read a document's row; None if it never existed. Raises if it is deleted."""
     known = database.living(document)
     if known is None:
         return None
     key, last, folded, folded_ms, complete_from = database.rows(
         "SELECT key, last, folded, folded_ms, complete_from FROM documents WHERE key = ?", (known.key,)
     )[0]
-    return Head(key, last, Stone(folded, folded_ms), complete_from)
+    return Head(key, last, BaseSnapshot(folded, folded_ms), complete_from)
 
 
 def steady(database: Database, document: DocumentId, read: Callable[[Head], Steps[T]]) -> Steps[T]:
-    """Read in slices; once more from the start when a compaction has come between them.
+    """Read in slices, and start again if a compaction came in between.
 
     Raises:
         ForbiddenError: there is no such document.
@@ -82,7 +82,7 @@ def steady(database: Database, document: DocumentId, read: Callable[[Head], Step
 
 
 def _same(one: Head, other: Head | None) -> bool:
-    # More entries may have come; they lie after those that were read.
+    # There may be more entries now; they come after those that were read.
     return other is not None and (one.folded, one.complete_from) == (other.folded, other.complete_from)
 
 
@@ -121,7 +121,7 @@ def _snapshot(database: Database, head: Head) -> Steps[Snapshot | None]:
         (head.key, head.folded.upto),
     )
     if row is None:
-        raise QuarantinedError(f"the snapshot up to position {head.folded.upto} is not there")
+        raise QuarantinedError(f"the snapshot up to position {head.folded.upto} is missing")
     state, state_bytes, aside, aside_bytes = row
     state = yield from database.read_blob(state, state_bytes)
     aside = yield from database.read_blob(aside, aside_bytes)
@@ -131,7 +131,7 @@ def _snapshot(database: Database, head: Head) -> Steps[Snapshot | None]:
 def entries(
     database: Database, key: int, position: Position, upto: Position, take: Callable[[list[Entry]], None]
 ) -> Steps[None]:
-    """Hand over the entries in (position, upto], a slice at a time."""
+    """Pass the entries in (position, upto] to `take`, a slice at a time."""
     while position < upto:
         cursor = database.execute(
             "SELECT position, body FROM entries WHERE document = ? AND position > ? AND position <= ?"
@@ -153,10 +153,10 @@ def entries(
             yield
 
 
-def stones(database: Database, key: int) -> list[Stone]:
-    """The snapshots that are kept, the present one among them."""
+def base_snapshots(database: Database, key: int) -> list[BaseSnapshot]:
+    """Read which snapshots are kept, including the current one."""
     return [
-        Stone(*row)
+        BaseSnapshot(*row)
         for row in database.rows("SELECT upto, time_ms FROM snapshots WHERE document = ? ORDER BY upto", (key,))
     ]
 
@@ -164,7 +164,7 @@ def stones(database: Database, key: int) -> list[Stone]:
 def tail(
     database: Database, document: DocumentId, upto: Position, retention_ms: int, now_ms: int
 ) -> Steps[Tail | None]:
-    """Read and sort what a compaction folds; None when it is stale (J8)."""
+    """Read and sort the entries that a compaction folds; None if it is stale (J8)."""
     head = head_of(database, document)
     if head is None:
         raise not_there(document)
@@ -177,14 +177,14 @@ def tail(
     segments = splitter.segments() if retention_ms else []
     (created_ms,) = database.rows("SELECT created_ms FROM documents WHERE key = ?", (head.key,))[0]
     older = max(
-        (stone for stone in stones(database, head.key) if stone.upto < head.folded.upto),
-        key=lambda stone: stone.upto,
-        default=Stone(START, created_ms),
+        (one for one in base_snapshots(database, head.key) if one.upto < head.folded.upto),
+        key=lambda one: one.upto,
+        default=BaseSnapshot(START, created_ms),
     )
-    stays = head.folded.upto > START and history.is_stone(head.folded, older, retention_ms, now_ms)
+    stays = head.folded.upto > START and history.stays_as_base(head.folded, older, retention_ms, now_ms)
     boundary = head.folded.upto if stays else older.upto
     if segments:
-        # Times do not go back (J10): only the first window can have been begun by the compaction before.
+        # Times never go back (J10), so the previous compaction can only have begun the first window.
         begun: dict[int, Segment] = {}
         start_ms = segments[0].window_ms
         yield from segments_of(database, head.key, from_ms=start_ms, to_ms=start_ms, position=boundary, into=begun)
@@ -195,7 +195,7 @@ def tail(
 def segments_of(
     database: Database, key: int, *, from_ms: int, to_ms: int, position: Position, into: dict[int, Segment]
 ) -> Steps[None]:
-    """Read the segments of some windows that hold something after a position."""
+    """Read the segments of some windows that go beyond a position."""
     rows = database.rows(
         "SELECT id, first, last, window_ms, author, blob, bytes FROM segments"
         " WHERE document = ? AND window_ms BETWEEN ? AND ? AND last > ? ORDER BY window_ms, id",

@@ -74,7 +74,7 @@ def read_version(database: Database, document: DocumentId, number: int) -> Steps
     try:
         state = yield from database.read_blob(blob, info.size_bytes)
     except QuarantinedError:
-        version_row(database, document, number)  # dropped meanwhile: say that instead
+        version_row(database, document, number)  # deleted in the meantime: report that instead
         raise
     return Version(info, state)
 

@@ -9,7 +9,7 @@ from raffia.journal.entries import encode_updates
 from raffia.journal.history import Segment
 from raffia.journal.protocol import Snapshot
 from raffia.journal.sqlite.database import Database, Putter, Steps
-from raffia.journal.sqlite.read import Tail, head_of, stones
+from raffia.journal.sqlite.read import Tail, base_snapshots, head_of
 from raffia.types import START, DocumentId, Position
 
 _ROWS = 500  # rows deleted in one slice
@@ -25,10 +25,10 @@ def compact(
     horizon_ms: int,
     keeps: bool,
 ) -> Steps[bool]:
-    """Put a snapshot and segments in the place of entries (J8); False when another compaction was quicker.
+    """Replace entries by a snapshot and segments (J8); False if another compaction was faster.
 
     Args:
-        tail: what `sqlite_read.tail` found, its segments merged.
+        tail: what `read.tail` returned, with its segments merged.
         horizon_ms: history older than this can go.
         keeps: whether history is kept at all.
     """
@@ -43,7 +43,7 @@ def compact(
         if head is None or head.folded != tail.head.folded:
             putter.failed()
             return False
-        # From here to the yield is one transaction, with the last slice of the blobs: the old or the new.
+        # From here to the yield is one transaction, with the last slice of the blobs: the old state or the new one.
         key = head.key
         putter.keep()
         _put_snapshot(database, key, upto, tail.latest_ms, (state, len(snapshot.state), aside, len(snapshot.index)))
@@ -53,7 +53,7 @@ def compact(
         database.execute("UPDATE documents SET folded = ?, folded_ms = ? WHERE key = ?", (upto, tail.latest_ms, key))
         doomed += _prune_rows(database, key, horizon_ms, keeps)
         _count(database, key)
-        yield  # the commit: when it fails, the job is closed here
+        yield  # the commit: if it fails, the job is closed here
     except BaseException:
         putter.failed()
         raise
@@ -62,17 +62,17 @@ def compact(
 
 
 def replace_all(database: Database, document: DocumentId, snapshot: Snapshot) -> Steps[Position]:
-    """Put a snapshot in the place of all that is stored of a document, its history too; its versions stay.
+    """Replace everything stored of a document, including its history, by a snapshot; its versions stay.
 
-    Nothing of what was there is read: this is how a damaged document is mended. The snapshot gets a position of its
-    own, behind the last entry.
+    No stored content is decoded, because this is how a damaged document is repaired. The snapshot gets a new
+    position, after the last entry.
     """
     yield from database.drop_abandoned()
     putter = Putter(database)
     try:
         state = yield from putter.put(snapshot.state)
         aside = yield from putter.put(snapshot.index)
-        # From here to the yield is one transaction: the old or the new.
+        # From here to the yield is one transaction: the old state or the new one.
         key = database.there(document)
         putter.keep()
         last, time_ms = database.rows("SELECT last, max(updated_ms, folded_ms) FROM documents WHERE key = ?", (key,))[0]
@@ -85,7 +85,7 @@ def replace_all(database: Database, document: DocumentId, snapshot: Snapshot) ->
         )
         _count(database, key)
         database.forget(document)
-        yield  # the commit: when it fails, the job is closed here
+        yield  # the commit: if it fails, the job is closed here
     except BaseException:
         putter.failed()
         raise
@@ -94,10 +94,10 @@ def replace_all(database: Database, document: DocumentId, snapshot: Snapshot) ->
 
 
 def _drop_all(database: Database, key: int) -> list[int]:
-    """Drop the rows of all snapshots and segments; returns their blobs, which are in `staging` then."""
+    """Drop the rows of all snapshots and segments; return their blobs, which are then in `staging`."""
     rows = database.rows("SELECT id FROM segments WHERE document = ?", (key,))
     doomed = _drop_segments(database, [id_ for (id_,) in rows])
-    return doomed + _drop_snapshots(database, key, [stone.upto for stone in stones(database, key)])
+    return doomed + _drop_snapshots(database, key, [one.upto for one in base_snapshots(database, key)])
 
 
 def _put_snapshot(database: Database, key: int, upto: Position, time_ms: int, blobs: tuple[int, int, int, int]) -> None:
@@ -111,7 +111,7 @@ def _put_snapshot(database: Database, key: int, upto: Position, time_ms: int, bl
 def _swap_segments(
     database: Database, key: int, segments: Sequence[Segment], bodies: Sequence[bytes], blobs: Sequence[int]
 ) -> list[int]:
-    """Write the rows of new segments in the place of those they take in; returns the blobs of those."""
+    """Replace segments by the new ones that take them in; return the blobs of the old ones."""
     doomed = []
     for segment, body, blob in zip(segments, bodies, blobs, strict=True):
         doomed += _drop_segments(database, segment.replaces)
@@ -160,7 +160,7 @@ def prune(database: Database, retention_ms: int, trash_ms: int, now_ms: int) -> 
     due = "deleted_ms <= ? AND NOT purged"
     gone = database.rows(f"SELECT key FROM documents WHERE {due}", (now_ms - trash_ms,))  # noqa: S608 - our own text
     for (key,) in gone:
-        # Others have had their turn meanwhile, and may have restored it.
+        # Other items ran in between, and one may have restored it.
         if database.row(f"SELECT 1 FROM documents WHERE key = ? AND {due}", (key, now_ms - trash_ms)):  # noqa: S608
             yield from _purge(database, key)
     # Give the file's free pages back to the disk, a few at a time.
@@ -169,7 +169,7 @@ def prune(database: Database, retention_ms: int, trash_ms: int, now_ms: int) -> 
         yield
 
 
-_SPARE_PAGES = 4096  # 16 MiB stay for what comes next
+_SPARE_PAGES = 4096  # 16 MiB are kept for reuse
 
 
 def _free_pages(database: Database) -> int:
@@ -177,14 +177,14 @@ def _free_pages(database: Database) -> int:
 
 
 def _prune_rows(database: Database, key: int, horizon_ms: int, keeps: bool) -> list[int]:
-    """Drop a document's rows of history before the horizon; their blobs are in `staging` then."""
-    kept = stones(database, key)
-    base = history.base_of(kept, horizon_ms) if keeps else max(kept, key=lambda stone: stone.upto, default=None)
+    """Drop the rows of a document's history before the horizon; return their blobs, which are then in `staging`."""
+    kept = base_snapshots(database, key)
+    base = history.base_of(kept, horizon_ms) if keeps else max(kept, key=lambda one: one.upto, default=None)
     if base is None:
         return []
     rows = database.rows("SELECT id FROM segments WHERE document = ? AND last <= ?", (key, base.upto))
     doomed = _drop_segments(database, [id_ for (id_,) in rows])
-    doomed += _drop_snapshots(database, key, [stone.upto for stone in kept if stone.upto < base.upto])
+    doomed += _drop_snapshots(database, key, [one.upto for one in kept if one.upto < base.upto])
     database.execute("UPDATE documents SET complete_from = max(complete_from, ?) WHERE key = ?", (base.upto, key))
     return doomed
 
@@ -231,7 +231,7 @@ def _drop_snapshots(database: Database, key: int, uptos: Sequence[Position]) -> 
 
 
 def _count(database: Database, key: int) -> None:
-    """Bring the sizes in a document's row up to date."""
+    """Update the sizes in a document's row."""
     database.execute(
         """UPDATE documents SET
              history_ms = (SELECT min(window_ms) FROM segments WHERE document = key),
@@ -248,5 +248,5 @@ def _count(database: Database, key: int) -> None:
 
 
 def probe(database: Database) -> None:
-    """Write something, so that its commit says whether the disk takes it."""
+    """Write something: its commit shows whether the disk can be written."""
     database.execute("UPDATE probe SET count = count + 1")

@@ -12,7 +12,7 @@ Rules (tests quote these ids):
     V5  After an append the next one waits a little: a commit costs as much as twenty deliveries, and edits that arrive
         meanwhile share it.
     V6  Beyond `max_unsaved_bytes` the room refuses edits with "later".
-    V7  After a failure other than "away" nothing more is appended, because it would stand behind a gap.
+    V7  After a failure other than "away" nothing more is appended, because it would leave a gap.
     V8  While the log lacks entries that this room has seen (it was cut, or another Redis took over), nothing is
         appended and no ticket is answered "stored". Then the missing content is queued in front of everything else. It
         includes the queued edits, so their tickets wait for it.

@@ -29,7 +29,7 @@ ROOM_FACTOR = 4  # a room's bounds, as a multiple of a session's
 
 
 class Waiting:
-    """One update that waits, or part of which waits.
+    """One update that waits, in whole or in part.
 
     Attributes:
         update: the whole update; parts that are known by then are cut off at the next try.

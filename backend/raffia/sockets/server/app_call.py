@@ -1,10 +1,10 @@
 """The ASGI app's side of a WebSocket: its scope, and one call of the app that lasts as long as the connection.
 
 Rules (tests quote these ids):
-    AQ1  An app that raises ends its own connection: 500 before the handshake is answered, else 1011. One that returns
-         without an answer is answered for with 500; one that is cancelled closes with 1012.
-    AQ2  An app that attaches a listener of its own pays for no `Channel`: there is one from the first `receive` or
-         `send` on.
+    AQ1  When the app raises, its own connection ends: with 500 before the handshake is answered, else with 1011. If the
+         app returns without answering the handshake the answer is 500; if it is cancelled the close code is 1012.
+    AQ2  An app that attaches a listener of its own does not pay for a `Channel`: the first `receive` or `send` creates
+         it.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ def websocket_scope(
 
     Args:
         handshake: the request.
-        config: says the root path and the ASGI version.
-        transport: says both addresses.
+        config: gives the root path and the ASGI version.
+        transport: gives both addresses.
         app_state: the state of the app's lifespan.
-        socket: what an app may attach a listener to, see `raffia.sockets.asgi`.
+        socket: apps may attach a listener to it, see `raffia.sockets.asgi`.
     """
     raw_path, _, query = handshake.target.partition("?")
     return {
@@ -61,7 +61,11 @@ def websocket_scope(
 
 
 class AppCall:
-    """One call of the app, for one connection."""
+    """One call of the app, for one connection.
+
+    Args:
+        socket: the connection.
+    """
 
     __slots__ = ("_channel", "_socket")
 
@@ -74,7 +78,7 @@ class AppCall:
         try:
             await app(scope, self._receive, self._send)
         except ClientDisconnected:
-            log.debug("The app sent to a WebSocket whose peer had gone")
+            log.debug("The app sent to a WebSocket whose peer had disconnected")
         except Exception:
             log.exception("Exception in ASGI application")
             self._abandon(1011)
@@ -87,12 +91,12 @@ class AppCall:
             self._abandon(1000)
 
     def closed(self, code: int) -> None:
-        """Tell the app that the connection is over, if it wants to hear of it."""
+        """Tell the app that the connection is over, if it has called `receive` or `send`."""
         if self._channel is not None:
             self._channel.closed(code)
 
     def _abandon(self, code: int) -> None:
-        """The app has left: so does the connection."""
+        """The app has ended, so end the connection."""
         if self._socket.is_asked:
             self._socket.respond(500, [], b"Internal Server Error\n")
         else:

@@ -1,11 +1,12 @@
-"""Plain ASGI over our protocol, for apps that know nothing of `raffia.wire.transport`: a listener with a queue.
+"""Plain ASGI over our protocol, for apps that don't use `raffia.wire.transport`: a listener with a queue.
 
 Rules (tests quote these ids):
-    CH1  The ASGI WebSocket specification 2.4, with `websocket.http.response`.
-    CH2  At most one message waits for the app; then the socket is not read.
-    CH3  `send` waits while the outlet is congested, and raises `ClientDisconnected` (an OSError) when the peer has
-         gone.
-    CH4  A close code that may not stand in a close frame (RFC 6455, 7.4) is the app's mistake: ValueError, hence 1011.
+    CH1  It implements the ASGI WebSocket specification 2.4, with `websocket.http.response`.
+    CH2  At most one message waits for the app; meanwhile the socket is not read.
+    CH3  `send` waits while the transport is congested, and raises `ClientDisconnected` (an OSError) if the peer has
+         disconnected.
+    CH4  A close code that is not allowed in a close frame (RFC 6455, 7.4) is the app's mistake: ValueError, and so
+         1011.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ if TYPE_CHECKING:
 
 
 class Socket(Transport, Protocol):
-    """What plain ASGI needs of a WebSocket besides a `Transport`."""
+    """A `Transport` with what plain ASGI also needs."""
 
     @property
     def is_asked(self) -> bool:
-        """Whether the app has still to decide about the handshake."""
+        """Whether the app has not answered the handshake yet."""
 
     @property
     def is_open(self) -> bool:
@@ -40,7 +41,7 @@ class Socket(Transport, Protocol):
 
     @property
     def is_ended(self) -> bool:
-        """Whether nothing can be sent any more."""
+        """Whether the connection is over or about to be, and nothing can be sent."""
 
     def attach(
         self, listener: Listener, subprotocol: str | None = None, *, headers: Iterable[tuple[bytes, bytes]] = ...
@@ -48,10 +49,10 @@ class Socket(Transport, Protocol):
         """Accept the handshake and deliver to `listener` from now on."""
 
     def respond(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        """Refuse the handshake with an HTTP response; nothing happens when the peer has gone."""
+        """Refuse the handshake with an HTTP response; does nothing if the connection is over."""
 
     def send_frame(self, opcode: int, payload: bytes) -> None:
-        """Send one whole frame of any kind but close."""
+        """Send one whole frame of any kind except close."""
 
 
 class Channel:
@@ -69,7 +70,7 @@ class Channel:
         self._response: tuple[int, list[tuple[str, str]], bytearray] | None = None
 
     async def receive(self) -> ASGIReceiveEvent:
-        """The next event; `websocket.disconnect` again and again once the peer has gone."""
+        """Return the next event; always `websocket.disconnect` once the connection is over."""
         while not self._events:
             if self._gone is not None:
                 return cast("ASGIReceiveEvent", self._gone)
@@ -81,12 +82,12 @@ class Channel:
         return cast("ASGIReceiveEvent", event)
 
     async def send(self, message: ASGISendEvent) -> None:
-        """Do what the app says.
+        """Handle an event of the app.
 
         Raises:
-            ClientDisconnected: the peer has gone.
-            RuntimeError: an event that does not belong here.
-            ValueError: a close code that cannot be sent (CH4).
+            ClientDisconnected: the peer has disconnected.
+            RuntimeError: the event is not allowed here.
+            ValueError: the close code cannot be sent (CH4).
         """
         socket = self._socket
         kind = message["type"]
@@ -111,7 +112,7 @@ class Channel:
             try:
                 Close(code, reason).check()
             except ProtocolError:
-                raise ValueError(f"close code {code} may not be sent; use 1000 or one of 3000 to 4999") from None
+                raise ValueError(f"close code {code} cannot be sent; use 1000 or a code from 3000 to 4999") from None
             socket.close(code, reason)
         else:
             raise RuntimeError(f"Expected ASGI message 'websocket.send' or 'websocket.close', but got '{kind}'.")
@@ -141,7 +142,7 @@ class Channel:
     # Listener
 
     def opened(self, transport: Transport) -> None:
-        """Nothing to do: the app knows, it has accepted."""
+        """Do nothing: the app has accepted the connection, so it knows."""
 
     def message(self, payload: bytes) -> None:
         """Queue a message for the app (CH2)."""
@@ -152,14 +153,14 @@ class Channel:
         self._add({"type": "websocket.receive", "text": payload})
 
     def congested(self) -> None:
-        """`send` sees it itself."""
+        """Do nothing: `send` checks for congestion itself."""
 
     def drained(self) -> None:
-        """Let `send` go on."""
+        """Let `send` continue."""
         self._wake()
 
     def closed(self, code: int) -> None:
-        """Tell the app."""
+        """Queue `websocket.disconnect` for the app."""
         if self._gone is None:
             self._gone = {"type": "websocket.disconnect", "code": code, "reason": ""}
         self._wake()

@@ -20,7 +20,7 @@ from raffia.types import DocumentId, Position
 
 EMPTY = b"\x00\x00"
 KEYS = Keys("raffia")
-META, LOG, STONES = KEYS.meta(DOCUMENT), KEYS.log(DOCUMENT), KEYS.stones(DOCUMENT)
+META, LOG, STONES = KEYS.meta(DOCUMENT), KEYS.log(DOCUMENT), KEYS.base_snapshots(DOCUMENT)
 
 
 class Barrier:
@@ -456,7 +456,7 @@ async def test_two_prefixes_share_one_redis(journals: Journals) -> None:
 
 
 def test_rky1_keys_of_a_document_carry_its_tag_and_nothing_else_does() -> None:
-    names = ("meta", "log", "channel", "lease", "stones", "segments", "versions")
+    names = ("meta", "log", "channel", "lease", "base_snapshots", "segments", "versions")
     keys = [getattr(KEYS, name)(DOCUMENT) for name in names] + [KEYS.blob(DOCUMENT, "x")]
     assert all(key.startswith("raffia:{team:e/notes}:") for key in keys)
     assert len(set(keys)) == len(keys)

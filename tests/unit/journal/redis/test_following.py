@@ -12,7 +12,7 @@ from tests.support.redis import RedisServer
 
 from raffia.errors import DocumentDeletedError, JournalUnavailableError, LogLostError, QuarantinedError
 from raffia.journal.protocol import Entry, Folded, Gap, Reset, Snapshot
-from raffia.journal.redis.connections import SingleEngine
+from raffia.journal.redis.client import open_engine
 from raffia.journal.redis.journal import RedisJournal
 from raffia.journal.redis.keys import Keys, id_of, sequence_of
 from raffia.journal.redis.writer import ANNOUNCE_BYTES
@@ -85,7 +85,7 @@ async def test_rf4_ones_own_batches_come_back_as_the_same_objects(journals: Jour
 async def test_large_entries_are_only_announced(journals: Journals) -> None:
     one, two = await journals.open(), await journals.open()
     ears = Ears()
-    async with SingleEngine(journals.server.url) as engine, Reader(two) as reader:
+    async with open_engine(journals.server.url) as engine, Reader(two) as reader:
         engine.listen(ears)
         engine.subscribe(KEYS.channel(DOCUMENT))
         await until(lambda: ears.is_open, "subscribed")

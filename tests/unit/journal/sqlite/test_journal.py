@@ -338,7 +338,7 @@ async def test_a_full_queue_refuses_and_says_so(tmp_path: Path) -> None:
         first = journal.append(DOCUMENT, (edit(b"x" * 5000),))  # a single one may be larger
         second = journal.append(DOCUMENT, BATCH)
         assert second.done()
-        with pytest.raises(JournalUnavailableError, match="5000 bytes wait"):
+        with pytest.raises(JournalUnavailableError, match="5000 bytes are queued"):
             await second
         await first
         await journal.append(DOCUMENT, BATCH)

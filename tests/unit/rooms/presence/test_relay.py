@@ -274,4 +274,4 @@ async def test_a_room_that_closes_says_its_last_word() -> None:
         a.hub._evict(a.room.document_id, a.room)
         await until(lambda: present(b) == {})
         await until(lambda: not a.hub._closing)
-        assert not a.bus._ears
+        assert not a.bus._listeners

@@ -15,21 +15,21 @@ class Contract:
 
     @pytest.fixture
     def clock(self) -> Clock:
-        """The journal's clock."""
+        """The clock of the journal."""
         return Clock()
 
     @pytest.fixture
     def journal(self, clock: Clock) -> Journal:
-        """An entered, empty journal with the default retentions, left after the test."""
+        """An empty journal with the default retentions, entered before the test and left after it."""
         raise NotImplementedError("override the fixture `journal`")
 
     async def reopen(self, journal: Journal) -> Journal:
-        """Leave a journal and enter it again, as after a restart; override it where another object is needed."""
+        """Leave a journal and enter it again, as after a restart; override it if that needs a new object."""
         await journal.__aexit__(None, None, None)
         return await journal.__aenter__()
 
     def fail(self, journal: Journal) -> None:
-        """From now on nothing can be written: a full disk, a server that is away."""
+        """Make all writes fail, as a full disk or a server that is away does."""
         raise NotImplementedError("override `fail`")
 
     def mend(self, journal: Journal) -> None:

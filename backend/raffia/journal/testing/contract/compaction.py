@@ -18,7 +18,7 @@ from raffia.types import DocumentId, Position
 
 
 class CompactionContract(Contract):
-    """What every journal with `compact` keeps to."""
+    """The contract of `compact`."""
 
     async def test_j8_a_compaction_that_fails_leaves_the_old(self, journal: Journal) -> None:
         typist = Typist(1)

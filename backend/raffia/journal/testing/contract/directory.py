@@ -30,7 +30,7 @@ from raffia.types import START, DocumentId
 
 
 class DirectoryContract(Contract):
-    """What every journal with `Journal.directory` keeps to."""
+    """The contract of `Journal.directory`."""
 
     async def test_j13_the_listing_shows_what_there_is(self, journal: Journal, clock: Clock) -> None:
         typist = Typist(1)
@@ -119,10 +119,10 @@ class DirectoryContract(Contract):
 
     @staticmethod
     async def _listed(journal: Journal, wanted: list[DocumentId]) -> None:
-        """The order by time may be late (JS1)."""
+        """Wait for an order by time, which may lag (JS1)."""
         async with asyncio.timeout(2 * EDITED_MS / 1000):
             while [info.document for info in (await journal.directory.documents(order="edited")).documents] != wanted:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)  # nothing says when
+                await asyncio.sleep(0.05)  # there is no event to wait for
 
     @pytest.mark.parametrize("order", ["name", "edited"])
     async def test_js4_search_by_title_kind_and_permission(self, journal: Journal, order: Order) -> None:
@@ -259,7 +259,7 @@ class DirectoryContract(Contract):
             try:
                 await journal.directory.restore(name)
             except DocumentDeletedError:
-                continue  # it was too late
+                continue  # too late
             restored.append(name)
         await pruning
         for name in restored:
@@ -276,7 +276,7 @@ class DirectoryContract(Contract):
         async def clear(document: DocumentId) -> None:
             info = await journal.directory.info(document)
             assert info is not None
-            assert info.purged  # nobody can restore it any more
+            assert info.purged  # it can no longer be restored
             told.append(document)
             if document in failing:
                 raise LaterError("the store of files is away")

@@ -17,7 +17,7 @@ from raffia.types import Position
 
 
 class HistoryContract(Contract):
-    """What every journal with `Journal.history` keeps to."""
+    """The contract of `Journal.history`."""
 
     @pytest.mark.parametrize("seed", range(6))
     async def test_j9_every_moment_can_be_rebuilt(self, journal: Journal, clock: Clock, seed: int) -> None:
@@ -136,7 +136,7 @@ class HistoryContract(Contract):
 
 
 class Session:
-    """Some people writing one document, and what it was at every moment."""
+    """Several people editing one document, and what it was at every moment."""
 
     def __init__(self, chance: random.Random, clock: Clock) -> None:
         self._chance = chance
@@ -147,12 +147,12 @@ class Session:
         self._batches: list[list[tuple[int, bytes]]] = []
 
     async def append(self, journal: Journal) -> None:
-        """One batch of one to three edits, now; sometimes with a clock that is behind."""
+        """Append a batch of one to three edits, now; sometimes with a clock that is behind."""
         batch = []
         for _ in range(self._chance.randrange(1, 4)):
             typist = self._chance.choice(self._typists)
             if typist.clock > 4 and self._chance.random() < 0.2:
-                # A whole "é🦊é": never half a character.
+                # A whole "é🦊é", never half a character.
                 update = typist.delete(4 * self._chance.randrange(typist.clock // 4), 4)
             else:
                 update = typist.type("é🦊é")
@@ -163,17 +163,17 @@ class Session:
         self.updates += [one.update for one in batch]
 
     async def compact(self, journal: Journal, index: int) -> None:
-        """Fold up to one of the batches."""
+        """Compact up to one of the batches."""
         updates = [update for batch in self._batches[: index + 1] for _, update in batch]
         await journal.compact(DOCUMENT, Snapshot(canonical(updates), b""), self.positions[index])
 
     def moments(self) -> list[int]:
-        """A time in every window in which something happened, and between."""
+        """Return a time in every window in which something happened, and times between."""
         times = {time_ms for batch in self._batches for time_ms, _ in batch if time_ms >= BEGIN_MS}
         return sorted(times | {time_ms + WINDOW_MS // 2 for time_ms in times})
 
     def until(self, moment_ms: int) -> list[bytes]:
-        """What belongs to a moment (J9, J10)."""
+        """Return the updates that belong to a moment (J9, J10)."""
         end_ms = moment_ms - moment_ms % WINDOW_MS + WINDOW_MS
         latest_ms, updates = 0, []
         for batch in self._batches:

@@ -14,7 +14,7 @@ from raffia.journal.testing.contract.tools import DOCUMENT, OTHER, edit
 
 
 class LinksContract(Contract):
-    """What every journal with `Journal.links` keeps to."""
+    """The contract of `Journal.links`."""
 
     async def test_links_are_noted_once_and_reset(self, journal: Journal) -> None:
         await journal.append(DOCUMENT, (edit(b"\x00\x00"),))

@@ -27,7 +27,7 @@ from raffia.types import START, Batch, DocumentId, Edit, Position
 
 
 class LogContract(CompactionContract):
-    """What every journal with `append`, `load`, `follow` and `compact` keeps to."""
+    """The contract of `append`, `load`, `follow` and `compact`."""
 
     async def test_j1_positions_of_a_document_grow_in_the_order_of_the_calls(self, journal: Journal) -> None:
         typist = Typist(1)
@@ -150,7 +150,7 @@ class LogContract(CompactionContract):
             await journal.append(DOCUMENT, batch)
         await journal.healthy()
         loaded = await journal.load(DOCUMENT)
-        # It may hold something twice (J6); what counts is that nothing is missing and nothing is out of order.
+        # Something may be in it twice (J6), but nothing may be missing or out of order.
         assert canonical(updates_of(loaded.entries)) == canonical([Typist(1).type("abcd")])
 
     async def test_j6_nothing_overtakes_what_failed(self, journal: Journal) -> None:

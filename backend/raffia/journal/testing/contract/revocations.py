@@ -15,7 +15,7 @@ from raffia.types import Revocation, Revoked
 
 
 class RevocationsContract(Contract):
-    """What every journal with `Journal.revocations` keeps to."""
+    """The contract of `Journal.revocations`."""
 
     async def test_j21_revocations_are_kept_and_the_latest_counts(self, journal: Journal, clock: Clock) -> None:
         nothing = await journal.revocations.read()

@@ -1,4 +1,4 @@
-"""What the contract suite works with: a clock, real updates, and short names for what tests say often."""
+"""Tools of the contract suite: a clock, real updates, and short names for common steps."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ DEADLINE_S = 10
 
 
 class Clock:
-    """A clock that only moves when told; call it for the time in Unix milliseconds."""
+    """A clock that moves only when told to; call it for the time in Unix milliseconds."""
 
     def __init__(self, now_ms: int = BEGIN_MS) -> None:
         self.now_ms = now_ms
 
     def __call__(self) -> int:
-        """The time."""
+        """Return the time."""
         return self.now_ms
 
     def advance(self, by_ms: int) -> None:
-        """Move it on."""
+        """Advance the clock."""
         self.now_ms += by_ms
 
 
@@ -43,9 +43,9 @@ class Typist:
         self.clock = 0
 
     def type(self, text: str) -> bytes:
-        """Insert a text behind this client's last one."""
+        """Insert a text after this client's last one."""
         content = text.encode()
-        # A string that is the root type's "t" first child, or stands right of the last character.
+        # A string that is the first child of the root type "t", or is to the right of the last character.
         head = b"\x84" + bytes([self.client]) + _varuint(self.clock - 1) if self.clock else b"\x04\x01\x01t"
         update = bytes([1, 1, self.client]) + _varuint(self.clock) + head + _varuint(len(content)) + content + b"\x00"
         self.clock += len(text.encode("utf-16-le")) // 2
@@ -66,28 +66,28 @@ def _varuint(number: int) -> bytes:
 
 
 def edit(update: bytes, time_ms: int = BEGIN_MS, author: str | None = "zoë 🦊") -> Edit:
-    """An edit with defaults."""
+    """Make an edit, with defaults."""
     return Edit(author, time_ms, update)
 
 
 def canonical(updates: Sequence[bytes]) -> bytes:
-    """What updates merge to, in one form: equal bytes mean an equal document, nothing missing, nothing more."""
+    """Merge updates into one form: equal bytes mean equal documents, with nothing missing and nothing extra."""
     return squash(merge(updates)) if updates else EMPTY_UPDATE
 
 
 def updates_of(entries: Sequence[Entry]) -> list[bytes]:
-    """All updates of some entries, in order."""
+    """Return all updates of some entries, in order."""
     return [one.update for entry in entries for one in entry.batch]
 
 
 async def content(journal: Journal, document: DocumentId = DOCUMENT) -> bytes:
-    """The document that `load` gives, in canonical form."""
+    """Load a document and return it in canonical form."""
     loaded = await journal.load(document)
     snapshot = [loaded.snapshot.state] if loaded.snapshot is not None else []
     return canonical([*snapshot, *updates_of(loaded.entries)])
 
 
 async def take(iterator: AsyncIterator[Followed], count: int) -> list[Followed]:
-    """The next items of a follower, with a deadline."""
+    """Take the next items of a `follow`, with a deadline."""
     async with asyncio.timeout(DEADLINE_S):
         return [await anext(iterator) for _ in range(count)]

@@ -15,7 +15,7 @@ from raffia.types import DocumentId
 
 
 class VersionsContract(Contract):
-    """What every journal with `Journal.versions` keeps to."""
+    """The contract of `Journal.versions`."""
 
     async def test_j12_versions_come_back_exactly(self, journal: Journal) -> None:
         await journal.append(DOCUMENT, (edit(b"\x00\x00"),))

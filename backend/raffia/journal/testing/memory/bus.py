@@ -16,7 +16,7 @@ class MemoryNetwork:
 
     Attributes:
         buses: those that are open, by replica.
-        messages: how many were sent, whoever heard them.
+        messages: how many were sent, whether received or not.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class MemoryNetwork:
                 asyncio.get_running_loop().call_soon(bus.hear, document, payload)
 
     def die(self, replica: str) -> None:
-        """A replica is gone; the others find out (BS4)."""
+        """Remove a replica and report it to the others (BS4)."""
         if self.buses.pop(replica, None) is not None:
             for bus in tuple(self.buses.values()):
                 bus.lose(frozenset((replica,)))
@@ -41,66 +41,66 @@ class MemoryBus:
     """`Bus` over a `MemoryNetwork`.
 
     Attributes:
-        is_cut: whether nothing comes or goes.
+        is_cut: whether it neither sends nor receives.
     """
 
     def __init__(self, network: MemoryNetwork, replica: str) -> None:
         self.replica = replica
         self.is_cut = False
         self._network = network
-        self._ears: dict[DocumentId, ChannelListener] = {}
+        self._listeners: dict[DocumentId, ChannelListener] = {}
         self._gone: Callable[[frozenset[str]], None] = lambda _: None
 
     async def __aenter__(self) -> Self:
-        """Be there."""
+        """Join the network."""
         self._network.buses[self.replica] = self
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave; the others are told at once."""
+        """Leave the network; the others are told at once."""
         self._network.die(self.replica)
 
-    def join(self, document: DocumentId, ear: ChannelListener) -> None:
-        """Hear of a document."""
-        self._ears[document] = ear
+    def join(self, document: DocumentId, listener: ChannelListener) -> None:
+        """Subscribe to the messages of others about a document."""
+        self._listeners[document] = listener
         asyncio.get_running_loop().call_soon(self._connect, document)
 
     def _connect(self, document: DocumentId) -> None:
-        ear = self._ears.get(document)
-        if ear is not None and not self.is_cut:
-            ear.connected()
+        listener = self._listeners.get(document)
+        if listener is not None and not self.is_cut:
+            listener.connected()
 
     def leave(self, document: DocumentId) -> None:
-        """Hear no more of it."""
-        self._ears.pop(document, None)
+        """Unsubscribe."""
+        self._listeners.pop(document, None)
 
     def publish(self, document: DocumentId, payload: bytes) -> None:
-        """Tell all others."""
+        """Send a message to all others."""
         if not self.is_cut:
             self._network.send(self.replica, document, payload)
 
     def on_gone(self, gone: Callable[[frozenset[str]], None]) -> None:
-        """Say who is told."""
+        """Set the callback that gets the names of replicas that are gone."""
         self._gone = gone
 
     def hear(self, document: DocumentId, payload: bytes) -> None:
-        """Another replica has said something."""
-        ear = self._ears.get(document)
-        if ear is not None:
-            ear.heard(payload)
+        """Receive a message of another replica."""
+        listener = self._listeners.get(document)
+        if listener is not None:
+            listener.heard(payload)
 
     def lose(self, gone: frozenset[str]) -> None:
-        """Replicas are gone."""
+        """Report replicas that are gone."""
         self._gone(gone)
 
     def cut(self) -> None:
-        """Close the way."""
+        """Cut the connection to the network."""
         self.is_cut = True
 
     def heal(self) -> None:
-        """Open it again."""
+        """Restore the connection."""
         self.is_cut = False
-        for document in tuple(self._ears):
+        for document in tuple(self._listeners):
             self._connect(document)

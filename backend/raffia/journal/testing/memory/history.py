@@ -19,7 +19,7 @@ class MemoryHistory(History):
         """Rebuild a moment."""
         self._connection.check_open()
         kept = self._connection.there(document)
-        start = history.start_of([stone for stone, _ in kept.snapshots.values()], time_ms)
+        start = history.start_of([one for one, _ in kept.snapshots.values()], time_ms)
         if start is None and kept.complete_from:
             raise history.out_of_reach(document, time_ms)
         updates = []
@@ -41,8 +41,8 @@ class MemoryHistory(History):
 
     def prune(self, kept: StoredDocument) -> None:
         """Drop the history of a document past the retention."""
-        stones = [stone for stone, _ in kept.snapshots.values()]
-        base = history.base_of(stones, self._connection.now_ms() - self._retention_ms)
+        bases = [one for one, _ in kept.snapshots.values()]
+        base = history.base_of(bases, self._connection.now_ms() - self._retention_ms)
         if not self._retention_ms and kept.folded.upto:
             base = kept.folded
         if base is None:

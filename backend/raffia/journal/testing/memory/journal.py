@@ -1,4 +1,4 @@
-"""The journal over a memory store: the log; the other nouns stand in the files beside this one."""
+"""The journal over a memory store: the log; the other nouns are in the files beside this one."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class MemoryJournal(Journal):
         now_ms: the clock, Unix time in milliseconds.
         retention_ms: how long history is kept (J11); 0 keeps none.
         trash_ms: how long a deleted document can be restored (J14).
-        fold: makes segments small; see `history.Fold`.
-        follow_entries: how many entries may wait for one follower (J15).
+        fold: makes segments smaller; see `history.Fold`.
+        follow_entries: how many entries are queued for one reader (J15).
         shared: whether other journals write to the store at the same time (J20).
         bus: the channel to the replicas behind those.
 
@@ -101,7 +101,7 @@ class MemoryJournal(Journal):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Write what waits, also what is held, and close (J17)."""
+        """Write what is queued, even what the store holds back, and close (J17)."""
         if self.bus is not None:
             await self.bus.__aexit__(kind, error, trace)
         self._write()
@@ -112,11 +112,11 @@ class MemoryJournal(Journal):
     # faults of a shared journal
 
     def cut(self) -> None:
-        """Close the way to the store."""
+        """Cut the connection to the store."""
         self.connection.is_cut = True
 
     def heal(self) -> None:
-        """Open it again; followers have missed what came meanwhile."""
+        """Restore the connection; readers have missed what was appended in the meantime."""
         self.connection.is_cut = False
         for document, kept in self.store.documents.items():
             if self._known_lineage(document) == kept.lineage:
@@ -132,7 +132,7 @@ class MemoryJournal(Journal):
         return self._lineages.setdefault(document, self._lineage(document)) if self.is_shared else 0
 
     def _renew(self, document: DocumentId) -> None:
-        """A follower takes the log as it is now: appends that are called from here on are let through (J20)."""
+        """Note that a reader takes the log as it is: appends called from here on are accepted (J20)."""
         self._lineages[document] = self._lineage(document)
 
     async def healthy(self) -> None:
@@ -158,7 +158,7 @@ class MemoryJournal(Journal):
         return future
 
     def flush(self) -> None:
-        """Write what waits, unless the store holds it back."""
+        """Write what is queued, unless the store holds it back."""
         if not self.store.held:
             self._write()
 
@@ -179,7 +179,7 @@ class MemoryJournal(Journal):
                     future.set_exception(error)
                 continue
             except Exception as error:
-                log.exception("a write failed by our fault", document=document)
+                log.exception("a write failed because of a bug", document=document)
                 if not future.done():
                     future.set_exception(InternalError(f"cannot be stored: {error!r}"))
                 continue
@@ -189,7 +189,7 @@ class MemoryJournal(Journal):
     def _append(self, document: DocumentId, batch: Batch, lineage: int) -> Position:
         self.connection.check()
         if self.is_shared and lineage != self._lineage(document):
-            raise LogLostError(f"the log of {document} has lost what was seen of it")
+            raise LogLostError(f"the log of {document} has lost entries that this replica had seen")
         encode_batch(batch)  # fails where a journal with a disk would
         kept = self.connection.living(document)
         if kept is None:
@@ -228,7 +228,7 @@ class MemoryJournal(Journal):
         if kept is None:
             return START, Loaded(None, [], START)
         if self.is_shared and not kept.has(after):
-            # Seen as shorter than what the reader has, it gives a Reset; the entries come with the load after that.
+            # Shown as shorter than what the reader has, so that it gets a Reset; it loads the entries after that.
             return START, Loaded(None, [], Position(min(kept.last, after - 1)))
         if self.is_shared:
             self._renew(document)
@@ -248,13 +248,13 @@ class MemoryJournal(Journal):
         before = kept.folded
         folded = [entry for entry in kept.entries if entry.position <= upto]
         edits = list(history.timed(folded, before.time_ms))
-        older = self._stone_before(kept)
-        stays = before.upto > START and history.is_stone(before, older, self._retention_ms, self._now_ms())
+        older = self._base_before(kept)
+        stays = before.upto > START and history.stays_as_base(before, older, self._retention_ms, self._now_ms())
         boundary = before.upto if stays else older.upto
         segments = history.split(folded, before.time_ms) if self._retention_ms else []
         segments = [history.take_in(segment, kept.segments, boundary) for segment in segments]
         segments = [replace(segment, updates=await self._fold(segment.updates)) for segment in segments]
-        # From here on nothing awaits: the swap is one step (J8).
+        # No await from here on: the swap is one step (J8).
         self.connection.check()
         self.connection.there(document)
         if kept.folded is not before or self.store.documents.get(document) is not kept or not kept.has(upto):
@@ -266,7 +266,7 @@ class MemoryJournal(Journal):
         kept.entries = [entry for entry in kept.entries if entry.position > upto]
         if not stays:
             kept.snapshots.pop(before.upto, None)
-        kept.folded = history.Stone(upto, edits[-1][1])
+        kept.folded = history.BaseSnapshot(upto, edits[-1][1])
         kept.snapshots[upto] = (kept.folded, snapshot)
         self.stats.compactions += 1
         self.history.prune(kept)
@@ -274,9 +274,9 @@ class MemoryJournal(Journal):
             if connection.is_shared and not connection.is_cut:
                 connection.readers.folded(document, upto)
 
-    def _stone_before(self, kept: StoredDocument) -> history.Stone:
-        older = [stone for stone, _ in kept.snapshots.values() if stone.upto < kept.folded.upto]
-        return max(older, key=lambda stone: stone.upto, default=history.Stone(START, kept.created_ms))
+    def _base_before(self, kept: StoredDocument) -> history.BaseSnapshot:
+        older = [one for one, _ in kept.snapshots.values() if one.upto < kept.folded.upto]
+        return max(older, key=lambda one: one.upto, default=history.BaseSnapshot(START, kept.created_ms))
 
     async def prune(self) -> None:
         """Drop what is past its retention."""

@@ -13,7 +13,7 @@ from raffia.journal.protocol import NO_LINKS, Entry, Links, Snapshot, Version
 from raffia.types import START, DocumentId, Position, Revocation
 
 LINEAGE_BITS = 16  # in the low bits of a position, so that what comes after a loss is not taken for what was lost
-BIRTH = history.Stone(START, 0)
+BIRTH = history.BaseSnapshot(START, 0)
 
 
 @dataclass(slots=True)
@@ -34,20 +34,20 @@ class StoredDocument:
     last: Position = START  # (number << LINEAGE_BITS) + lineage
     lineage: int = 0
     cuts: list[tuple[int, Position]] = field(default_factory=list)  # (the lineage it began, where the log ended)
-    folded: history.Stone = BIRTH
+    folded: history.BaseSnapshot = BIRTH
     complete_from: Position = START  # the history before this position is gone
-    snapshots: dict[Position, tuple[history.Stone, Snapshot]] = field(default_factory=dict)
+    snapshots: dict[Position, tuple[history.BaseSnapshot, Snapshot]] = field(default_factory=dict)
     segments: dict[int, history.Segment] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
     versions: dict[int, Version] = field(default_factory=dict)
 
     @property
     def snapshot(self) -> Snapshot | None:
-        """The present one."""
+        """The current snapshot; None before the first compaction."""
         return self.snapshots[self.folded.upto][1] if self.folded.upto else None
 
     def has(self, position: Position) -> bool:
-        """Whether the log holds, or held before it was folded, what this position stood for when it was given."""
+        """Return whether the log holds, or held before folding, the entry that this position was given for."""
         lineage = position & (1 << LINEAGE_BITS) - 1
         return position <= self.last and all(position <= end for begun, end in self.cuts if begun > lineage)
 
@@ -56,7 +56,7 @@ class MemoryStore:
     """What memory journals keep, and the faults of the "disk".
 
     Attributes:
-        failing: why nothing can be written at the moment; None while all is well.
+        failing: why nothing can be written at the moment; None while it can.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class MemoryStore:
         self.documents: dict[DocumentId, StoredDocument] = {}
         self.last_id = 0
         self.revocations: dict[tuple[str, str], Revocation] = {}
-        self.revoked = 0  # how often something was
+        self.revoked = 0  # how many revocations were added
         self.connections: list[StoreConnection] = []
 
     def hold(self) -> None:
@@ -73,23 +73,23 @@ class MemoryStore:
         self.held = True
 
     def release(self) -> None:
-        """Let the appends that wait become durable."""
+        """Let the queued appends become durable."""
         self.held = False
         for connection in self.connections:
             connection.flush()
 
     def lose(self, document: DocumentId, count: int) -> None:
-        """Cut the last entries of a log off, as a Redis does that restarts with an older file; snapshots stay."""
+        """Cut off the last entries of a log, like a Redis that restarts with an older file; snapshots stay."""
         kept = self.documents[document]
         del kept.entries[max(0, len(kept.entries) - count) :]
         self._cut(kept)
 
     def copy(self, document: DocumentId) -> StoredDocument:
-        """What a lagging replica of the store holds from now on, for `fail_over`."""
+        """Return what a lagging replica of the store holds from now on, for `fail_over`."""
         return deepcopy(self.documents[document])
 
     def fail_over(self, document: DocumentId, copy: StoredDocument) -> None:
-        """Let an older copy take the place of a document, as when a lagging replica of the store takes over."""
+        """Replace a document by an older copy, as when a lagging replica of the store takes over."""
         older = deepcopy(copy)
         older.lineage, older.cuts = self.documents[document].lineage, list(self.documents[document].cuts)
         self.documents[document] = older
@@ -103,7 +103,7 @@ class MemoryStore:
             connection.lost(kept.name)
 
     def next_id(self) -> int:
-        """A number that nothing else in the store has."""
+        """Return a number that is unique in the store."""
         self.last_id += 1
         return self.last_id
 
