@@ -95,6 +95,7 @@ def test_a_body_that_is_not_read_ends_with_its_response(monkeypatch: pytest.Monk
         client.send(SIZED % (b"x", 1_000_000))
         client.response()
         assert client.status == 404
+        assert client.headers["connection"] == "close", "or the client would send its next request here"
         client.end()
         until(lambda: server.connections == 0)
 
@@ -106,6 +107,7 @@ def test_a_body_that_arrives_with_its_head_leaves_the_connection_open(running: R
             client.send(SIZED % (b"x", 5) + b"12345")
             client.response()
             assert client.status == 404
+            assert "connection" not in client.headers
 
 
 def test_a_slow_body_is_refused(monkeypatch: pytest.MonkeyPatch):

@@ -13,7 +13,8 @@ Rules (tests quote these ids):
          would end up among its frames. The connection is closed after the responses, which tells the client that the
          rest was not read.
     HT6  A response that is complete before the request's body ends the connection: the rest of the body is not read,
-         and the client has `LINGER_S` seconds to read the response.
+         and the client has `LINGER_S` seconds to read the response. A response that starts before the end of the body
+         says `connection: close`, so that no client sends its next request there.
     HT7  A body arrives with at least `BODY_BYTES` in every `BODY_S` seconds; otherwise 408. Time in which this side
          does not read, because the app has not taken what arrived, does not count.
     HT8  Bytes that start no request, such as empty lines, don't keep an idle connection open: the next head is due
@@ -31,10 +32,24 @@ import asyncio
 from typing import ClassVar, cast
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGISendEvent
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from raffia.sockets.server.handshake import response_bytes
 from raffia.sockets.server.places import Place, Places
+
+
+class _Cycle(RequestResponseCycle):
+    """One request and its response."""
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Send a part of the response; its head says `connection: close` if the body is not complete (HT6)."""
+        is_early = not self.response_started and self.more_body
+        keeps_alive = self.keep_alive
+        self.keep_alive = keeps_alive and not is_early
+        await super().send(message)
+        if is_early:  # the protocol closes by itself, in a way that lets the client read the response
+            self.keep_alive = keeps_alive
 
 
 class RaffiaHttpProtocol(HttpToolsProtocol):
@@ -127,6 +142,8 @@ class RaffiaHttpProtocol(HttpToolsProtocol):
         if self._crowded:
             return
         super().on_headers_complete()
+        if self.cycle is not None:  # uvicorn names the class of its cycles in the middle of a method
+            self.cycle.__class__ = _Cycle
         if len(self.pipeline) > self.PIPELINED:  # HT9
             self._reads_on = False
             self.transport.abort()
