@@ -316,7 +316,8 @@ class PresenceTable:
             return "stale"
         if not speaks:
             return "foreign"
-        if ahead > self._limits.max_clock_step or entry.clock > MAX_CLOCK:
+        # Steps count from the clock that the sender knows, so raising a state gives its owner no longer one.
+        if entry.said - known.said > self._limits.max_clock_step or entry.clock > MAX_CLOCK:
             return "clock"
         if entry.state is None:
             result.entries.append(self._remove(known, entry.clock, entry.seen_s))

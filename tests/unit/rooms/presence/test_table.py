@@ -503,6 +503,11 @@ def test_p11_an_owner_far_below_is_heard(table: PresenceTable) -> None:
     assert seen(table.apply(message((7, 10, ZOE)), "a", 1.4).entries) == [(7, 10, ZOE)]
 
 
+def test_p11_steps_of_clocks_count_from_the_owners_own(raised: PresenceTable) -> None:
+    assert raised.apply(message((7, 4 + (1 << 20), BOB)), "a", 1.1).refused == {"clock": 1}
+    assert len(raised.apply(message((7, 3 + (1 << 20), BOB)), "a", 1.1).entries) == 1
+
+
 def test_p11_an_owner_goes_back_to_the_state_that_was_announced_for_it(raised: PresenceTable) -> None:
     raised.apply(message((7, 4, BOB)), "a", 1.1)
     assert seen(raised.apply(message((7, 5, ZOE)), "a", 1.2).entries) == [(7, 6, ZOE)]
