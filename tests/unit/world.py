@@ -42,6 +42,7 @@ class KeptOutlet:
         self.sent: list[bytes] = []
         self.closed: tuple[int, str] | None = None
         self.reading = True
+        self.is_answered = True
         self.limits: list[int] = []
 
     @property
@@ -64,6 +65,12 @@ class KeptOutlet:
 
     def close(self, code: int, reason: str = "") -> None:
         self.closed = self.closed or (code, reason)
+
+    def probe(self) -> None:
+        self.is_answered = False
+
+    def answered(self) -> bool:
+        return self.is_answered
 
     def abort(self) -> None:
         self.close(1013)

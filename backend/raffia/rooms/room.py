@@ -169,6 +169,22 @@ class Room:
         elif isinstance(message, SyncStatusRequest):
             self._intake.barrier(session, message.payload)
 
+    def known_to(self, session: Session) -> bytes:
+        """The state vector of what a session has been sent, for `resume`."""
+        return self._catch_up.known_to(session)
+
+    def resume(self, session: Session, state_vector: bytes) -> None:
+        """Let a Hocuspocus session that has been opened again read on: its provider does not send another step 1.
+
+        Args:
+            session: the new session.
+            state_vector: what `known_to` returned for the old one.
+
+        Raises:
+            TooFastError: see `receive`.
+        """
+        self._catch_up.ask_state(session, state_vector, counted=False)
+
     def refuse(self, session: Session, message: Update | Step2) -> None:
         """Answer "refused" to an update that its connection does not pass to `receive`."""
         self._intake.refuse_update(session, is_step2=isinstance(message, Step2))
@@ -255,7 +271,7 @@ class Room:
                 heard = self._flush.last_s > cutoff_s
             if not heard and session.behind is None:
                 self._fanout.send(session, session.prefix + KEEP_ALIVE)
-        self._presence.expire(now_s)
+        self._presence.tick(now_s)
         self._intake.retry_parked()
         self._compactor.tick(now_s)
 

@@ -122,6 +122,7 @@ class AsgiTransport:
         "_readable",
         "_receive",
         "_send",
+        "_silent",
         "_told",
         "_wake",
         "congested",
@@ -141,6 +142,7 @@ class AsgiTransport:
         self._readable = asyncio.Event()
         self._readable.set()
         self._over: asyncio.Timeout | None = None  # ends `run`
+        self._silent = False  # nothing has arrived since the last `probe`
         self.congested = False
 
     # Transport
@@ -177,6 +179,14 @@ class AsgiTransport:
             self._hurry(self._limits.close_timeout_s)
             # Not within this call: the caller is rarely prepared for `closed` before `close` returns.
             asyncio.get_running_loop().call_soon(self._finish, code)
+
+    def probe(self) -> None:
+        """Wait for the peer's next message: pings are the server's own affair."""
+        self._silent = True
+
+    def answered(self) -> bool:
+        """Whether a message has arrived since the last `probe`."""
+        return not self._silent
 
     def abort(self) -> None:
         """End the connection at once, as far as the server allows: without what waits, and with 1013."""
@@ -233,6 +243,7 @@ class AsgiTransport:
                 return int(message.get("code") or 1005)
             if self._closing is not None:
                 continue
+            self._silent = False
             payload, text = message.get("bytes"), message.get("text")
             size = len(payload) if payload is not None else len((text or "").encode())
             if size > max(self._limit_bytes, self._limits.message_bytes):

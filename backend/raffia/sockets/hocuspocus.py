@@ -9,6 +9,9 @@ Rules (tests quote these ids; X1 to X5 and X7 are in connection.py):
     X8  Until its first session is open, a connection sends messages of at most `preauth_bytes`, one token and their
         envelope. What it keeps, in messages that wait and in an unfinished one, counts for the budget of preauth.py; so
         do messages that wait for further sessions. A connection over the budget is aborted.
+    X9  A session that ended because something was too large leaves its grant behind, and what its client has been sent.
+        Providers go on sending without another Auth or step 1: what they send opens the session again, and it reads on.
+        Their answer to our step 1 holds what they have deleted since.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
-from raffia.errors import AuthUnavailableError, LaterError, RaffiaError, TooFastError
+from raffia.errors import AuthUnavailableError, LaterError, RaffiaError, TooFastError, TooLargeError
 from raffia.rooms.room import Room
 from raffia.rooms.session import Session
 from raffia.runtime.logs import get_logger
@@ -27,6 +30,7 @@ from raffia.sockets.preauth import PreauthBudget, PreauthShare
 from raffia.sockets.refusals import close_reason, refusal
 from raffia.types import DocumentId, Grant, document_id
 from raffia.wire import hocuspocus
+from raffia.wire.messages import Step1
 
 log = get_logger("raffia.sockets.hocuspocus")
 
@@ -45,12 +49,23 @@ class HocuspocusDialect:
         share: what the connection holds of the process's budget; by default of one of its own.
     """
 
-    __slots__ = ("_ask", "_connection", "_conversation", "_deadline", "_deciding", "_open", "_settings", "_share")
+    __slots__ = (
+        "_ask",
+        "_connection",
+        "_conversation",
+        "_deadline",
+        "_deciding",
+        "_left",
+        "_open",
+        "_settings",
+        "_share",
+    )
 
     def __init__(self, ask: Ask, settings: Settings, share: PreauthShare | None = None) -> None:
         self._connection: Connection
         self._ask = ask
         self._open: dict[str, tuple[Session, Room]] = {}
+        self._left: dict[str, tuple[Grant, bytes]] = {}  # grants and states that were left behind (X9), by address
         self._deciding: dict[str, asyncio.Task[None]] = {}
         self._conversation = HocuspocusConversation(
             max_documents=settings.max_documents_per_connection,
@@ -104,12 +119,14 @@ class HocuspocusDialect:
         address = next((address for address, (other, _) in self._open.items() if other is session), None)
         if address is None:
             return
+        _, room = self._open[address]
         payload, close_code = refusal(error, address)
         if close_code is not None:
             self._connection.fail(error)
             return
         self._connection.count_refusal(error)
         log.info("session ended", document=session.document, reason=error.reason, detail=str(error))
+        known = room.known_to(session) if isinstance(error, TooLargeError) else b""
         self._detach(address)
         if error.close_code in SIGN_IN_CODES:
             # v2 providers throw on a CLOSE. All of them know a denial, and it tells newer ones to sign in again. What
@@ -118,12 +135,17 @@ class HocuspocusDialect:
             self._conversation.denied(address, wait_for_auth=False)
         else:
             self._conversation.ended(address)
+            if isinstance(error, TooLargeError):
+                self._left[address] = (session.grant, known)
+                if len(self._left) > self._settings.max_documents_per_connection:
+                    del self._left[next(iter(self._left))]
         if payload is not None:
             self._connection.transport.send(payload)
 
     def closed(self) -> None:
         """Forget all sessions."""
         self._open.clear()
+        self._left.clear()
         self._deciding.clear()
         if self._deadline is not None:
             self._deadline.cancel()
@@ -144,6 +166,7 @@ class HocuspocusDialect:
             self._connection.charge_sign_in()
             self._decide(effect.address, self._renew(effect.address, effect.token))
         elif isinstance(effect, Detach):
+            self._left.pop(effect.address, None)
             self._detach(effect.address)
         else:
             self._connection.transport.send(effect.payload)
@@ -167,7 +190,8 @@ class HocuspocusDialect:
     async def _sign_in(self, address: str, token: str | None) -> None:
         try:
             document = document_id(hocuspocus.split_address(address)[0])
-            grant = await self._ask(token, document)
+            left = self._left.pop(address, None) if token is None else None
+            grant = await self._ask(token, document) if left is None else left[0]
             session, room = await self._connection.join(document, grant, address)
         except RaffiaError as error:
             self._deny(address, error, had_token=token is not None)
@@ -181,6 +205,8 @@ class HocuspocusDialect:
         self._open[address] = (session, room)
         messages = self._conversation.opened(address)
         self._share.keep(self._conversation.kept_bytes)
+        if left is not None and not any(isinstance(message, Step1) for message in messages):
+            room.resume(session, left[1])
         for message in messages:
             opened = self._open.get(address)
             if opened is not None:  # one of the messages may have ended the session

@@ -130,6 +130,12 @@ class Transport(Protocol):
             holds: called whenever part of a message has arrived and is kept, and with 0 afterwards.
         """
 
+    def probe(self) -> None:
+        """Ask the peer for a sign of life, such as a pong."""
+
+    def answered(self) -> bool:
+        """Whether anything has arrived from the peer since the last `probe`."""
+
     def pause_reading(self) -> None:
         """Deliver no messages until `resume_reading`; TCP slows the peer down meanwhile."""
 

@@ -111,6 +111,17 @@ async def test_messages_both_ways(pair):
     assert listener.notes[-1] == ("closed", 1001)
 
 
+async def test_a_message_after_a_probe_is_a_sign_of_life(pair):
+    peer, listener = pair
+    assert listener.transport.answered()
+    listener.transport.probe()
+    await turns()
+    assert not listener.transport.answered()
+    peer.inbox.put_nowait({"type": "websocket.receive", "bytes": b"in"})
+    await turns()
+    assert listener.transport.answered()
+
+
 async def test_congestion(pair):
     """O3"""
     peer, listener = pair

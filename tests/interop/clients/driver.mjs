@@ -73,8 +73,10 @@ const ops = {
   open: ({ client: name, url, document, token, params, socket = 'ws', presence = {} }) => {
     if (clients.has(name)) throw new Error(`client ${name} exists`)
     const events = []
-    const log = (event) => events.push({ at: Date.now(), ...event })
     const doc = new Y.Doc()
+    const log = (event) => events.push({
+      at: Date.now(), ...event, ...(event.type === 'sync' ? { length: adapter.text(doc).length } : {})
+    })
     const facade = adapter.open({ url, document, doc, token, params, Socket: logged(socket, log) })
     facade.listen(log)
     facade.awareness.setLocalState(presence)
@@ -103,6 +105,9 @@ const ops = {
   },
   delete: ({ client, index, length }) => { adapter.text(get(client).doc).delete(index, length) },
   text: ({ client }) => text(get(client)),
+
+  // A background tab: its timers are so slow that it neither renews its presence nor lets go of that of others
+  throttle: ({ client }) => { clearInterval(get(client).facade.awareness._checkInterval) },
 
   setPresence: ({ client, state }) => { get(client).facade.awareness.setLocalState(state) },
   presence: ({ client }) => states(get(client).facade),

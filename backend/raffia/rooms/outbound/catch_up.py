@@ -15,6 +15,7 @@ from raffia.rooms.durable.compactor import Compactor
 from raffia.rooms.outbound.flush import Flush
 from raffia.rooms.presence.room_presence import RoomPresence
 from raffia.rooms.session import Session, step1_body, step2_body, update_body
+from raffia.types import EMPTY_STATE_VECTOR
 
 
 class CatchUp:
@@ -39,8 +40,13 @@ class CatchUp:
 
     # -- state ---------------------------------------------------------------------------------------------------
 
-    def ask_state(self, session: Session, state_vector: bytes) -> None:
+    def ask_state(self, session: Session, state_vector: bytes, *, counted: bool = True) -> None:
         """Answer a SyncStep1.
+
+        Args:
+            session: who asks.
+            state_vector: what it has.
+            counted: whether a Hocuspocus provider counts its answer to our step 1 (S7).
 
         Raises:
             UpdateError: the bytes are not a state vector (closes 4400).
@@ -53,16 +59,24 @@ class CatchUp:
         read_state_vector(state_vector)
         self._compactor.state(
             state_vector,
-            lambda step2, tail: self._give_state(session, step2, tail),
+            lambda step2, tail: self._give_state(session, step2, tail, counted=counted),
             lambda error: self._clients.end(session, error),
         )
 
-    def _give_state(self, session: Session, step2: bytes, tail: bytes | None) -> None:
+    def known_to(self, session: Session) -> bytes:
+        """The state vector of what a session has been sent; less than that if it is not known."""
+        if not session.reading or self._flush.is_flushing:
+            return EMPTY_STATE_VECTOR
+        if session.behind is None:
+            self._flush.flush_pending()
+        return self._document.state_vector() if session.behind is None else write_state_vector(session.behind)
+
+    def _give_state(self, session: Session, step2: bytes, tail: bytes | None, *, counted: bool) -> None:
         """Send the state to a session, which receives broadcasts from now on (R5)."""
         if session not in self._fanout:
             return
         if session.hocuspocus:
-            session.expect_step2(counted=True)
+            session.expect_step2(counted=counted)
             self._fanout.send(session, session.prefix + step1_body(self._document.state_vector()))
         self._fanout.transport(session).write(self._compactor.frame(session.prefix, step2_body, step2))
         self._metrics.frames_out += 1

@@ -53,6 +53,7 @@ EARLY_BYTES = 64 * 1024
 SHORT_BYTES = 125  # the longest message that `data_received` reads without a reader
 BROKEN = "A WebSocket listener failed; closing its connection with 1011"  # WP5
 TCP_BYTES_ACKED = slice(120, 128) if sys.platform == "linux" else None  # of `struct tcp_info`, since Linux 4.1
+PROBED = 2  # the bit of `silent` that stands for `probe`
 SHUTDOWN_S = 1.0  # how long a peer has to answer our close when the server stops
 LINGER_S = 1.0  # how long a peer over TLS, which has no half-close, has to read our close frame after a violation
 
@@ -136,7 +137,7 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         self._pong: bytes | None = None  # the payload of a pong that has to wait (WP7)
         self._ended: asyncio.Future[None] | None = None
         self.congested = False
-        self.silent = False  # nothing has arrived since the last ping
+        self.silent = 0  # bits of the pings since which nothing has arrived: UNANSWERED, PROBED
 
     # Called by uvicorn and the transport
 
@@ -147,7 +148,7 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read data from the peer: first the request's head, then frames."""
-        self.silent = False
+        self.silent = 0
         if self._reader is None and self._stage is Stage.OPEN and self._reading:
             # Fast path for typing: one whole binary message of at most 125 bytes (0x82, 0x80 + size, mask, payload).
             size = len(data)
@@ -253,6 +254,15 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         self._timer = self._loop.call_later(self._limits.close_timeout_s, self.transport.abort)
         # Not within this call: the caller is rarely prepared for `closed` before `close` returns.
         self._loop.call_soon(self._finish, code)
+
+    def probe(self) -> None:
+        """Ping the peer, beside the keepalive's pings."""
+        self.silent |= PROBED
+        self.send_ping()
+
+    def answered(self) -> bool:
+        """Whether anything has arrived since the last `probe`."""
+        return not self.silent & PROBED
 
     def abort(self) -> None:
         """End the connection at once: `closed(1013)`."""
