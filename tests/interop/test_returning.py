@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.interop.clients_of_npm import HOCUSPOCUS, Y_WEBSOCKET, Client, driver, drivers, new_document
+from tests.support.redis import RedisServer
 from tests.support.server import RaffiaServer
 
 NEWEST = [next(v for v in Y_WEBSOCKET if v.startswith("y-websocket-3.1")), HOCUSPOCUS[-1]]
@@ -49,6 +51,46 @@ async def test_a_client_that_reconnects_sees_the_others_at_once(server: RaffiaSe
                 await other.until("present", mover.id, ms=3000)
         assert not await left(others[0], others[1])
         assert not await left(others[1], others[0])
+
+
+@pytest.mark.parametrize("version", NEWEST)
+async def test_a_client_that_reconnects_sees_those_at_another_replica_at_once(tmp_path: Path, version: str) -> None:
+    document = new_document("replicas")
+    with RedisServer(tmp_path / "redis", appendonly="yes") as redis:
+        env = {"RAFFIA_REDIS": redis.url}
+        with RaffiaServer(tmp_path / "one", env=env) as one, RaffiaServer(tmp_path / "two", env=env) as two:
+            async with drivers(NEWEST) as nodes:
+                mover = await nodes[version].open("mover", one.ws, document, presence=USER)
+                others = [await node.open("other", two.ws, document, presence=USER) for node in nodes.values()]
+                for other in others:
+                    await mover.until("present", other.id)
+                    await other.until("present", mover.id)
+                for _ in range(3):
+                    await mover.call("disconnect")
+                    for other in others:
+                        await other.until("absent", mover.id)
+                    await mover.until("connected", False)
+                    await mover.call("connect")
+                    for other in others:
+                        await mover.until("present", other.id, ms=3000)
+                        await other.until("present", mover.id, ms=3000)
+                assert not await left(others[0], others[1])
+
+
+@pytest.mark.parametrize("version", NEWEST)
+@pytest.mark.parametrize("count", [59, 60, 61, 500])
+async def test_the_last_state_of_a_burst_arrives(server: RaffiaServer, version: str, count: int) -> None:
+    """Whatever the rate limit, which is 60 a second."""
+    document = new_document("burst")
+    async with drivers(NEWEST) as nodes:
+        watchers = [await node.open("watcher", server.ws, document, presence=USER) for node in nodes.values()]
+        mover = await nodes[version].open("mover", server.ws, document, presence={"n": -1})
+        for watcher in watchers:
+            await watcher.until("present", mover.id)
+        await mover.call("presenceBurst", count=count)
+        for watcher in watchers:
+            await watcher.until("state", {"id": mover.id, "key": "n", "is": count}, ms=5000)
+        assert (await mover.status())["sockets"] == 1
 
 
 @pytest.mark.parametrize("version", NEWEST)
@@ -129,18 +171,22 @@ async def test_at_synced_a_newcomer_has_everything_that_was_saved(server: Raffia
 
 
 @pytest.mark.parametrize("version", NEWEST)
-async def test_whoever_filled_a_document_gets_in_after_deleting(small: RaffiaServer, version: str) -> None:
+@pytest.mark.parametrize(("pieces", "deleted"), [(21, 1), (21, 19), (21, 21), (25, 8), (25, 25)], ids=str)
+async def test_whoever_filled_a_document_gets_in_after_deleting(
+    small: RaffiaServer, version: str, pieces: int, deleted: int
+) -> None:
+    """20 of the pieces fit; one or several are refused. After deleting as many as that, or all, everything fits."""
     document = new_document("full")
     async with drivers([version]) as nodes:
         node = nodes[version]
         writer = await node.open("writer", small.ws, document)
-        for number in range(21):
+        for number in range(pieces):
             await writer.insert(chr(97 + number) * 100 * 1024)
         if node.hocuspocus:
             await writer.until("event", {"type": "closed"}, ms=20_000)
         else:
             await writer.until("event", {"type": "close", "code": 4413}, ms=20_000)
-        await writer.delete(0, 19 * 100 * 1024)
+        await writer.delete(0, deleted * 100 * 1024)
         if not node.hocuspocus:  # its provider does not connect by itself any more
             await writer.call("connect")
         await writer.insert("and goes on")

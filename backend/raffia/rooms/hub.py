@@ -22,6 +22,7 @@ from typing import Protocol, Self
 from raffia.auth.revocation import Holder, RevocationList
 from raffia.errors import CrdtError, DrainingError, QuarantinedError, RaffiaError, UpdateError
 from raffia.journal import Journal
+from raffia.rooms.backoff import Backoff
 from raffia.rooms.durable.loading import build
 from raffia.rooms.pruning import prune_forever
 from raffia.rooms.rate_limits import RateLimits
@@ -73,6 +74,7 @@ class Hub:
         self.settings = settings
         self.metrics = metrics
         self.rate_limits = RateLimits(settings)
+        self.backoff = Backoff()
         self._services = Services(journal, workers, settings, metrics, journal.bus)
         self.connections: set[OpenConnection] = set()
         self._rooms: dict[DocumentId, Room] = {}

@@ -28,7 +28,7 @@ from raffia.rooms.outbound.catch_up import CatchUp
 from raffia.rooms.outbound.flush import Flush
 from raffia.rooms.presence.room_presence import RoomPresence
 from raffia.rooms.services import Services
-from raffia.rooms.session import KEEP_ALIVE, Session, Ticket, step1_body
+from raffia.rooms.session import KEEP_ALIVE, Session, Ticket
 from raffia.types import DocumentId
 from raffia.wire.messages import Awareness, Message, QueryAwareness, Step1, Step2, SyncStatusRequest, Update
 
@@ -121,7 +121,7 @@ class Room:
         self._metrics.sessions += 1
         session.last_sent_s = monotonic()
         if not session.hocuspocus:
-            self._fanout.send(session, step1_body(self.document.state_vector()))
+            self._catch_up.ask(session)
             self._presence.tell(session)
 
     def leave(self, session: Session) -> None:

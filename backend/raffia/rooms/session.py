@@ -128,9 +128,12 @@ class Session:
         presence_told: how many presence broadcasts there had been when it was last sent all states; -1 for never.
         last_sent_s: when it was last sent a payload of its own, monotonic seconds.
         budget: what it may still send.
+        read_only_was_logged: whether an update of it was refused because it may only read.
+        ask_after_s: before this monotonic time it is not asked for what we lack; see `raffia.rooms.backoff`.
     """
 
     __slots__ = (
+        "ask_after_s",
         "ask_rate",
         "behind",
         "behind_s",
@@ -148,6 +151,7 @@ class Session:
         "presence_rate",
         "presence_told",
         "presence_was_too_large",
+        "read_only_was_logged",
         "reading",
         "schema",
         "step1_rate",
@@ -180,15 +184,21 @@ class Session:
         self.last_sent_s = 0.0
         self.presence_told = -1
         self.presence_was_too_large = False
+        self.read_only_was_logged = False
         self.presence_rate = Rate(presence_per_s)
         self.step1_rate = Rate(step1_per_s)
         self.ask_rate = Rate(1)
+        self.ask_after_s = 0.0
         self.budget = Budget(now_s)
 
     @property
     def is_behind(self) -> bool:
         """Whether it is sent nothing until its transport has drained."""
         return self.behind is not None
+
+    def may_be_asked(self, now_s: float) -> bool:
+        """Take a token for an extra step 1 of ours; False when there is none, or it is too early."""
+        return now_s >= self.ask_after_s and self.ask_rate.take(now_s)
 
     def expect_step2(self, *, counted: bool) -> None:
         """Note that a step 1 was sent; `counted` says whether the provider counts its answer (S7)."""

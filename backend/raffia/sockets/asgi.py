@@ -23,7 +23,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Protocol
 
 from raffia.errors import RaffiaError
-from raffia.wire.transport import DEFAULT_LIMITS, Frame, Holds, Limits, Listener, close_payload
+from raffia.wire.transport import DEFAULT_LIMITS, START_BYTES, Frame, Holds, Limits, Listener, close_payload
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -163,6 +163,8 @@ class AsgiTransport:
         self._buffered += len(payload)
         self._wake.set()
         if self._buffered > self._limits.max_bytes:
+            reason = f"reads too slowly: {self._buffered} bytes wait, over the limit of {self._limits.max_bytes}"
+            self._call(self._listener.refused, 1013, reason)
             self._outbox.clear()
             self._buffered = 0
             self.close(1013, "reads too slowly")
@@ -246,12 +248,17 @@ class AsgiTransport:
             self._silent = False
             payload, text = message.get("bytes"), message.get("text")
             size = len(payload) if payload is not None else len((text or "").encode())
-            if size > max(self._limit_bytes, self._limits.message_bytes):
-                self.close(
-                    self._limits.too_large_code,
-                    f"message of {size} bytes is over the limit of {self._limits.message_bytes}",
-                )
+            limits = self._limits
+            if size > max(self._limit_bytes, limits.message_bytes):
+                if payload is not None and limits.skips_too_large and self._limit_bytes >= limits.message_bytes:
+                    self._call(self._listener.oversized, size, limits.message_bytes, payload[:START_BYTES])
+                else:
+                    reason = f"message of {size} bytes is over the limit of {limits.message_bytes}"
+                    self._call(self._listener.refused, limits.too_large_code, reason)
+                    self.close(limits.too_large_code, reason)
             elif size > self._limit_bytes:
+                reason = f"message of {size} bytes is over the limit of {self._limit_bytes}"
+                self._call(self._listener.refused, 1013, reason)
                 self.close(1013, "overloaded")
             elif payload is not None:
                 self._call(self._listener.message, payload)

@@ -2,7 +2,7 @@
 
 `conversation.py` says what each frame asks for; this file does it.
 
-Rules (tests quote these ids; X1 to X5 and X7 are in connection.py):
+Rules (tests quote these ids; X1 to X5, X7 and X10 are in connection.py):
     X6  A fresh token that is accepted replaces the grant. The client is told only if its right to write changes. If the
         token is rejected the session ends, with a denial and a CLOSE. If nobody can decide, the old grant stands (EX3
         of expiry.py).
@@ -12,6 +12,8 @@ Rules (tests quote these ids; X1 to X5 and X7 are in connection.py):
     X9  A session that ended because something was too large leaves its grant behind, and what its client has been sent.
         Providers go on sending without another Auth or step 1: what they send opens the session again, and it reads on.
         Their answer to our step 1 holds what they have deleted since.
+    X11 Of a message over the limit only the start is read. It ends the session that it is for, or is denied in band if
+        there is none; the socket and the other sessions stay.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
-from raffia.errors import AuthUnavailableError, LaterError, RaffiaError, TooFastError, TooLargeError
+from raffia.errors import AuthUnavailableError, LaterError, RaffiaError, TooFastError, TooLargeError, WireError
 from raffia.rooms.room import Room
 from raffia.rooms.session import Session
 from raffia.runtime.logs import get_logger
@@ -105,6 +107,23 @@ class HocuspocusDialect:
         if self._conversation.is_full:
             # An editor with many documents asks for all of them at once: decide about some, then read on.
             self._connection.transport.pause_reading()
+
+    def oversized(self, start: bytes, error: RaffiaError) -> None:
+        """Refuse a message over the limit in band (X11)."""
+        try:
+            address, answers = hocuspocus.decode_start(start)
+        except WireError:
+            raise error from None
+        opened = self._open.get(address)
+        if opened is None:
+            self._connection.count_refusal(error)
+            log.info("message dropped", reason=error.reason, detail=str(error))
+            self._connection.transport.send(hocuspocus.close(address, close_reason(error)))
+            return
+        session, room = opened
+        if answers is not None:
+            room.refuse(session, answers)
+        self._connection.end(session, error)
 
     def sessions(self) -> Sequence[tuple[Session, Room]]:
         """The sessions that have joined."""

@@ -54,6 +54,10 @@ class YWebsocketDialect:
         if self._session is not None and self._room is not None:
             self._connection.deliver(self._session, self._room, message)
 
+    def oversized(self, _start: bytes, error: RaffiaError) -> None:
+        """Close the socket: it has no other session."""
+        raise error
+
     def sessions(self) -> Sequence[tuple[Session, Room]]:
         """The one session, once it has joined."""
         return ((self._session, self._room),) if self._session is not None and self._room is not None else ()

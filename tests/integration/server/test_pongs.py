@@ -68,6 +68,12 @@ class Notes:
     def text(self, payload: str) -> None:
         self.notes.append(payload)
 
+    def oversized(self, size_bytes: int, limit_bytes: int, start: bytes) -> None:
+        self.notes.append(f"oversized {size_bytes} over {limit_bytes}: {start!r}")
+
+    def refused(self, code: int, reason: str) -> None:
+        self.notes.append(f"refused {code}: {reason}")
+
     def congested(self) -> None:
         self.notes.append("congested")
 

@@ -51,6 +51,7 @@ const conditions = {
   // sends the edits it had queued and counted before, under any server.
   stored: (client) => client.facade.unsynced() <= 0,
   text: (client, value) => text(client) === value,
+  length: (client, value) => adapter.text(client.doc).length === value,
   contains: (client, value) => [value].flat().every((part) => text(client).includes(part)),
   present: (client, value) => client.facade.awareness.getStates().has(value),
   absent: (client, value) => !client.facade.awareness.getStates().has(value),
@@ -103,6 +104,11 @@ const ops = {
     for (const part of parts) type.insert(type.length, part) // each is one update and one message
     return get(client).facade.unsynced()
   },
+  // As much text as a document may have, in so many updates; not as an argument, which would be a line of megabytes
+  fill: ({ client, letter, pieces, bytes }) => {
+    const type = adapter.text(get(client).doc)
+    for (let n = 0; n < pieces; n++) type.insert(type.length, letter.repeat(bytes))
+  },
   delete: ({ client, index, length }) => { adapter.text(get(client).doc).delete(index, length) },
   text: ({ client }) => text(get(client)),
 
@@ -110,6 +116,10 @@ const ops = {
   throttle: ({ client }) => { clearInterval(get(client).facade.awareness._checkInterval) },
 
   setPresence: ({ client, state }) => { get(client).facade.awareness.setLocalState(state) },
+  // As a drag does: far more states than the server relays in a second
+  presenceBurst: ({ client, count }) => {
+    for (let n = 0; n <= count; n++) get(client).facade.awareness.setLocalState({ n })
+  },
   presence: ({ client }) => states(get(client).facade),
   status: ({ client }) => status(get(client)),
   events: ({ client }) => get(client).events,

@@ -76,7 +76,11 @@ class Intake:
         settings = context.services.settings
         self.early_entries = EarlyEntries([] if early_entries is None else [Piece(early_entries, is_durable=True)])
         self.owners = ClientOwners(self._present_user, self._is_present, monotonic)
-        self.waiting = WaitingList(max_updates=settings.max_waiting_updates, max_bytes=settings.max_waiting_bytes)
+        self.waiting = WaitingList(
+            max_updates=settings.max_waiting_updates,
+            max_bytes=settings.max_waiting_bytes,
+            max_update_bytes=settings.max_step2_bytes,
+        )
         self._document_id = context.document_id
         self._document = context.document
         self._settings = settings
@@ -141,7 +145,8 @@ class Intake:
             self._acknowledgements.nothing_new(self._acknowledgements.ticket(session, None, is_step2=is_step2))
             return
         if facts is None:
-            facts = read_update(update, limit=self._settings.max_update_bytes)
+            settings = self._settings
+            facts = read_update(update, limit=settings.max_step2_bytes if is_step2 else settings.max_update_bytes)
         if not session.grant.may_write:
             self._take_from_reader(session, self._document.admit(update, facts), is_step2=is_step2)
             return
@@ -157,7 +162,7 @@ class Intake:
         """Take an update of a session that may write; `ticket` is given if it was held (OV2)."""
         split = self.owners.split(update, facts, self._document.clocks, session.grant.user)
         if split is not None:
-            self._take_guarded(session, update, split, is_step2=is_step2, ticket=ticket)
+            self._take_guarded(session, update, facts, split, is_step2=is_step2, ticket=ticket)
             return
         admission = self._document.admit(update, facts)
         # An echo of a step 2 that is already known would tell a y-websocket client nothing; of one that repeats a whole
@@ -215,11 +220,20 @@ class Intake:
             self._clients.end(session, error)
 
     def _take_guarded(
-        self, session: Session, update: bytes, split: Split, *, is_step2: bool, ticket: Ticket | None
+        self,
+        session: Session,
+        update: bytes,
+        facts: UpdateFacts,
+        split: Split,
+        *,
+        is_step2: bool,
+        ticket: Ticket | None,
     ) -> None:
         """Take an update with structs under guarded ids; those are parked (R9)."""
-        self._check_room_for(len(update))
-        self._check_unsaved(len(update))
+        whole = self._document.admit(update, facts)
+        size_bytes = len(whole.ready or b"") + len(whole.waiting or b"")  # only what is new
+        self._check_room_for(size_bytes)
+        self._check_unsaved(size_bytes)
         self.waiting.check(session, update, split.needs)
         user = session.grant.user
         ticket = self._ticket(session, None if is_step2 else update, ticket, is_step2=is_step2)
@@ -237,7 +251,7 @@ class Intake:
         self._metrics.parked_updates += 1
         self._await(Waiting(split.parked, read_update(split.parked), ticket, user, is_parked=True), split.needs)
         for owner, name in self._users.items():
-            if name in split.owners and owner.ask_rate.take(monotonic()):
+            if name in split.owners and owner.may_be_asked(monotonic()):
                 owner.expect_step2(counted=False)
                 self._fanout.send(owner, owner.prefix + step1_body(self._document.state_vector()))
         self._advanced(ends)
@@ -267,8 +281,15 @@ class Intake:
         if implied:
             self._acknowledgements.nothing_new(ticket)
         else:
-            self._metrics.refusals["read-only"] += 1
-            self._acknowledgements.refuse(ticket)
+            self._refuse_reader(ticket)
+
+    def _refuse_reader(self, ticket: Ticket) -> None:
+        session = ticket.session
+        self._metrics.refusals["read-only"] += 1
+        if not session.read_only_was_logged:  # an editor sends one with each key
+            session.read_only_was_logged = True
+            log.info("update refused: the session may only read", document=self._document_id, user=session.grant.user)
+        self._acknowledgements.refuse(ticket)
 
     def refuse_update(self, session: Session, *, is_step2: bool) -> None:
         """Answer "refused" to a Step2 or Update that was not taken."""
@@ -281,7 +302,7 @@ class Intake:
 
     def _check_room_for(self, size_bytes: int) -> None:
         limit = self._settings.max_document_bytes
-        if self._document.size_bytes + size_bytes > limit:
+        if self._document.size_bytes - len(EMPTY_UPDATE) + size_bytes > limit:
             # A close reason has room for 123 bytes: the way out comes first.
             raise DocumentFullError(
                 f"the document is full; delete something (always accepted), then reconnect. It has "
@@ -291,7 +312,8 @@ class Intake:
 
     def _check_unsaved(self, size_bytes: int) -> None:
         unsaved = self._flush.unsaved_bytes
-        if unsaved + size_bytes > self._settings.max_unsaved_bytes:
+        # One update is always taken, however large: otherwise a small limit would refuse a document for ever.
+        if unsaved and unsaved + size_bytes > self._settings.max_unsaved_bytes:
             raise JournalUnavailableError(
                 f"{unsaved} bytes wait for the journal, which is away or slow; the limit is "
                 f"{self._settings.max_unsaved_bytes}; try again when it is back"
@@ -386,7 +408,7 @@ class Intake:
     def _wait(self, waiting: Waiting, needs: list[tuple[int, int]]) -> None:
         session = waiting.ticket.session
         self._await(waiting, needs)
-        if session.ask_rate.take(monotonic()):
+        if session.may_be_asked(monotonic()):
             session.expect_step2(counted=False)
             self._fanout.send(session, session.prefix + step1_body(self._document.state_vector()))
 
@@ -421,8 +443,7 @@ class Intake:
         ticket = waiting.ticket
         if not ticket.session.grant.may_write:
             self._wait_no_more(waiting)
-            self._metrics.refusals["read-only"] += 1
-            self._acknowledgements.refuse(ticket)
+            self._refuse_reader(ticket)
             return []
         split = self.owners.split(waiting.update, waiting.facts, self._document.clocks, waiting.author)
         if split is not None:
