@@ -8,6 +8,7 @@ addresses, tokens.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import NamedTuple
 
 from raffia.errors import LaterError, RoomFullError
@@ -91,11 +92,13 @@ class _Line:
         state: "asking" (a decision is under way), "open", "waiting" (for an Auth, S5) or "denied".
         token: the one that is being decided about; None for a client that has sent none.
         inbox: messages that wait until it is open; None if it is open or denied.
+        is_returning: see `HocuspocusConversation`.
     """
 
-    __slots__ = ("inbox", "state", "token")
+    __slots__ = ("inbox", "is_returning", "state", "token")
 
-    def __init__(self, token: str | None) -> None:
+    def __init__(self, token: str | None, *, is_returning: bool = False) -> None:
+        self.is_returning = is_returning
         self.state = "asking"
         self.token = token
         self.inbox: Inbox | None = Inbox()
@@ -108,6 +111,8 @@ class HocuspocusConversation:
         max_documents: how many addresses it may have.
         preauth_documents: how many of them may wait for a decision.
         preauth_bytes: how many bytes of messages each of them may keep meanwhile.
+        returning: addresses whose sessions will be opened again by what their clients send; these are then asked for
+            everything, so what exceeds `preauth_bytes` is dropped instead of closing the connection.
 
     Attributes:
         kept_bytes: what all messages that wait take, as PB1 of preauth.py counts it.
@@ -119,11 +124,15 @@ class HocuspocusConversation:
         "_max_documents",
         "_preauth_bytes",
         "_preauth_documents",
+        "_returning",
         "_undecided",
         "kept_bytes",
     )
 
-    def __init__(self, *, max_documents: int, preauth_documents: int, preauth_bytes: int) -> None:
+    def __init__(
+        self, *, max_documents: int, preauth_documents: int, preauth_bytes: int, returning: Container[str] = ()
+    ) -> None:
+        self._returning = returning
         self._lines: dict[str, _Line] = {}
         self._max_documents = max_documents
         self._preauth_documents = preauth_documents
@@ -189,6 +198,8 @@ class HocuspocusConversation:
 
     def _keep(self, line: _Line, message: Message, size_bytes: int) -> None:
         assert line.inbox is not None  # only open and denied lines have none
+        if line.is_returning and line.inbox.size_bytes + size_bytes > self._preauth_bytes:
+            return
         line.inbox.keep(message, size_bytes, self._preauth_bytes)
         self.kept_bytes += size_bytes + MESSAGE_BYTES
 
@@ -213,7 +224,7 @@ class HocuspocusConversation:
             )
         self._asking += 1
         self._undecided += 1
-        line = self._lines[address] = _Line(token)
+        line = self._lines[address] = _Line(token, is_returning=token is None and address in self._returning)
         return line
 
     def _turn(self, line: _Line, state: str) -> None:

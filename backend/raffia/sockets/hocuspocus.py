@@ -11,7 +11,7 @@ Rules (tests quote these ids; X1 to X5, X7 and X10 are in connection.py):
         do messages that wait for further sessions. A connection over the budget is aborted.
     X9  A session that ended because something was too large leaves its grant behind, and what its client has been sent.
         Providers go on sending without another Auth or step 1: what they send opens the session again, and it reads on.
-        Their answer to our step 1 holds what they have deleted since.
+        Their answer to our step 1 holds what they have deleted since, and what was too much to keep until then.
     X11 Of a message over the limit only the start is read. It ends the session that it is for, or is denied in band if
         there is none; the socket and the other sessions stay.
 """
@@ -73,6 +73,7 @@ class HocuspocusDialect:
             max_documents=settings.max_documents_per_connection,
             preauth_documents=settings.preauth_documents,
             preauth_bytes=settings.preauth_bytes,
+            returning=self._left,
         )
         self._settings = settings
         self._share = PreauthShare(PreauthBudget()) if share is None else share

@@ -112,6 +112,9 @@ const ops = {
   delete: ({ client, index, length }) => { adapter.text(get(client).doc).delete(index, length) },
   text: ({ client }) => text(get(client)),
 
+  // As in a browser, where an exception in a handler ends nothing: 2.15 throws when its document is closed in band
+  tolerate: () => { process.on('uncaughtException', (error) => console.error(error)) },
+
   // A background tab: its timers are so slow that it neither renews its presence nor lets go of that of others
   throttle: ({ client }) => { clearInterval(get(client).facade.awareness._checkInterval) },
 

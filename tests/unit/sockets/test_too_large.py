@@ -285,3 +285,29 @@ async def test_two_people_bring_back_the_document_that_they_wrote_together() -> 
         await w.flushed()
         assert [client.transport.closed for client in clients] == [None, None]
         assert not w.metrics.refusals
+
+
+async def test_x9_what_is_on_the_way_when_a_session_ends_does_not_end_the_socket() -> None:
+    """More than a document may keep before sign-in: it is dropped, and asked for when the session is open again."""
+    author = Author(1)
+    async with world(**SIZES, preauth_bytes=1000) as w:
+        client = await signed_in(w, DOCUMENT, OTHER)
+        client.send(hp(DOCUMENT, UPDATE + write_buf(author.type("é" * 20_000))))
+        await until(lambda: w.metrics.refusals["too-large"] == 1)
+        client.transport.take()
+        for text in ("a", "b" * 10_000, "c" * 10_000, "d"):
+            client.send(hp(DOCUMENT, UPDATE + write_buf(author.type(text))))
+        await until(lambda: asked(client))
+        assert client.transport.closed is None
+        client.send(hp(DOCUMENT, STEP2 + write_buf(author.doc.get_update())))
+        await until(lambda: text_of(w.hub.rooms[DOCUMENT].document.merged()) == str(author.text))
+        assert len(w.hub.rooms[OTHER].sessions) == 1
+        assert w.metrics.waiting_updates == 0
+
+
+async def test_s1_a_first_sign_in_keeps_no_more_than_before() -> None:
+    async with world(**SIZES, preauth_bytes=1000) as w:
+        client = await w.hocuspocus()
+        client.send(hp(DOCUMENT, UPDATE + write_buf(Author(1).type("a" * 10_000))))
+        assert client.transport.closed is not None
+        assert client.transport.closed[0] == 1013
