@@ -141,7 +141,7 @@ async def test_under_another_server_its_limit_counts(tmp_path: Path, version: st
             await fill(client, mib, "c")
             await client.call("connect")
             await asyncio.sleep(WATCHED_S)
-            assert (await client.status())["sockets"] <= 6
+            assert (await client.status())["sockets"] <= 8  # 13 if each came back after half a second
             assert server.metrics()['raffia_refusals_total{reason="too-large"}'] >= 1
             assert "connection closed" in server.log(10_000)
             server.stop()

@@ -175,13 +175,14 @@ async def test_closing_while_congested_ends_in_time(pair):
 
 
 async def test_an_outbox_is_bounded(pair):
-    """O4"""
+    """O4, O7"""
     peer, listener = pair
     for _ in range(11):
         listener.transport.send(b"x" * 100)
     assert listener.transport.buffered() == 0
     await turns()
-    assert listener.notes == ["opened", "congested", ("closed", 1013)]
+    reason = "reads too slowly: 1100 bytes wait, over the limit of 1000"
+    assert listener.notes == ["opened", "congested", ("refused", 1013, reason), ("closed", 1013)]
     peer.take(5)
     await asyncio.wait_for(peer.task, 1)
     assert peer.sent[-1]["code"] == 1013
