@@ -197,3 +197,4 @@ async def test_whoever_filled_a_document_gets_in_after_deleting(
             await newcomer.until("text", expected, ms=20_000)
             await newcomer.insert("seen by the writer")
             await writer.until("contains", "seen by the writer")
+        await writer.until("stored", ms=20_000)

@@ -16,6 +16,8 @@ Rules (tests quote these ids):
     S6  Rates are token buckets with time as an argument.
     S7  A Hocuspocus provider counts its updates and the step 2 of each sync that it begins. It does not count a step 2
         that answers an extra step 1 of ours: a status for that one would mean "saved" for something else.
+    S8  A Hocuspocus provider goes on counting an update that is refused. An answer to an extra step 1 of ours holds the
+        updates that were refused before it; when it is durable, "stored" is sent once for each of them.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -72,10 +74,11 @@ class Ticket:
         parts: how many parts of the update are not durable yet.
         taken_s: when the update was accepted, monotonic seconds.
         is_silent: whether the client does not count this answer (S7).
+        settles: how many refused updates its content includes, which the client still counts (S8).
         followers: tickets that wait for this one as for one of their parts.
     """
 
-    __slots__ = ("echo", "followers", "is_silent", "parts", "session", "taken_s")
+    __slots__ = ("echo", "followers", "is_silent", "parts", "session", "settles", "taken_s")
 
     def __init__(self, session: Session, echo: bytes | None, taken_s: float) -> None:
         self.session = session
@@ -83,6 +86,7 @@ class Ticket:
         self.parts = 1
         self.taken_s = taken_s
         self.is_silent = False
+        self.settles = 0
         self.followers: list[Ticket] | None = None
 
     def stored(self) -> bytes | None:
@@ -128,6 +132,7 @@ class Session:
         presence_told: how many presence broadcasts there had been when it was last sent all states; -1 for never.
         last_sent_s: when it was last sent a payload of its own, monotonic seconds.
         budget: what it may still send.
+        refused: how many updates were refused that the provider still counts (S8).
         read_only_was_logged: whether an update of it was refused because it may only read.
         ask_after_s: before this monotonic time it is not asked for what we lack; see `raffia.rooms.backoff`.
     """
@@ -153,6 +158,7 @@ class Session:
         "presence_was_too_large",
         "read_only_was_logged",
         "reading",
+        "refused",
         "schema",
         "step1_rate",
     )
@@ -185,6 +191,7 @@ class Session:
         self.presence_told = -1
         self.presence_was_too_large = False
         self.read_only_was_logged = False
+        self.refused = 0
         self.presence_rate = Rate(presence_per_s)
         self.step1_rate = Rate(step1_per_s)
         self.ask_rate = Rate(1)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from raffia.errors import LaterError, RoomFullError
 from raffia.sockets.preauth import MESSAGE_BYTES
 from raffia.wire import hocuspocus
-from raffia.wire.messages import Auth, CloseDocument, Message, Ping, Pong, Stateless
+from raffia.wire.messages import Auth, CloseDocument, Message, Ping, Pong, Stateless, Step2, Update
 
 
 class Authorise(NamedTuple):
@@ -93,12 +93,14 @@ class _Line:
         token: the one that is being decided about; None for a client that has sent none.
         inbox: messages that wait until it is open; None if it is open or denied.
         is_returning: see `HocuspocusConversation`.
+        dropped: how many updates were dropped for that reason.
     """
 
-    __slots__ = ("inbox", "is_returning", "state", "token")
+    __slots__ = ("dropped", "inbox", "is_returning", "state", "token")
 
     def __init__(self, token: str | None, *, is_returning: bool = False) -> None:
         self.is_returning = is_returning
+        self.dropped = 0
         self.state = "asking"
         self.token = token
         self.inbox: Inbox | None = Inbox()
@@ -199,6 +201,7 @@ class HocuspocusConversation:
     def _keep(self, line: _Line, message: Message, size_bytes: int) -> None:
         assert line.inbox is not None  # only open and denied lines have none
         if line.is_returning and line.inbox.size_bytes + size_bytes > self._preauth_bytes:
+            line.dropped += isinstance(message, (Step2, Update))
             return
         line.inbox.keep(message, size_bytes, self._preauth_bytes)
         self.kept_bytes += size_bytes + MESSAGE_BYTES
@@ -249,6 +252,11 @@ class HocuspocusConversation:
             return []
         self._turn(line, "open")
         return self._drop_inbox(line)
+
+    def dropped(self, address: str) -> int:
+        """How many updates of an address that is open were dropped while it was opened again."""
+        line = self._lines.get(address)
+        return 0 if line is None else line.dropped
 
     def denied(self, address: str, *, wait_for_auth: bool) -> None:
         """The session of this address is denied for now; its messages are dropped, or wait for an Auth (S5)."""

@@ -42,6 +42,23 @@ Ask = Callable[[str | None, DocumentId], Awaitable[Grant]]
 """Decides about a token and a document; raises a `RaffiaError` to deny."""
 
 
+class _Left:
+    """What a session leaves behind that ended because something was too large (X9).
+
+    Attributes:
+        grant: the session's.
+        known: the state vector of what its client has been sent.
+        refused: how many updates were refused that its provider still counts (S8).
+    """
+
+    __slots__ = ("grant", "known", "refused")
+
+    def __init__(self, session: Session, known: bytes) -> None:
+        self.grant = session.grant
+        self.known = known
+        self.refused = session.refused
+
+
 class HocuspocusDialect:
     """Sessions by address.
 
@@ -67,7 +84,7 @@ class HocuspocusDialect:
         self._connection: Connection
         self._ask = ask
         self._open: dict[str, tuple[Session, Room]] = {}
-        self._left: dict[str, tuple[Grant, bytes]] = {}  # grants and states that were left behind (X9), by address
+        self._left: dict[str, _Left] = {}  # by address
         self._deciding: dict[str, asyncio.Task[None]] = {}
         self._conversation = HocuspocusConversation(
             max_documents=settings.max_documents_per_connection,
@@ -117,6 +134,9 @@ class HocuspocusDialect:
             raise error from None
         opened = self._open.get(address)
         if opened is None:
+            left = self._left.get(address)
+            if left is not None and answers is not None:
+                left.refused += 1
             self._connection.count_refusal(error)
             log.info("message dropped", reason=error.reason, detail=str(error))
             self._connection.transport.send(hocuspocus.close(address, close_reason(error)))
@@ -156,7 +176,7 @@ class HocuspocusDialect:
         else:
             self._conversation.ended(address)
             if isinstance(error, TooLargeError):
-                self._left[address] = (session.grant, known)
+                self._left[address] = _Left(session, known)
                 if len(self._left) > self._settings.max_documents_per_connection:
                     del self._left[next(iter(self._left))]
         if payload is not None:
@@ -211,7 +231,7 @@ class HocuspocusDialect:
         try:
             document = document_id(hocuspocus.split_address(address)[0])
             left = self._left.pop(address, None) if token is None else None
-            grant = await self._ask(token, document) if left is None else left[0]
+            grant = await self._ask(token, document) if left is None else left.grant
             session, room = await self._connection.join(document, grant, address)
         except RaffiaError as error:
             self._deny(address, error, had_token=token is not None)
@@ -226,7 +246,8 @@ class HocuspocusDialect:
         messages = self._conversation.opened(address)
         self._share.keep(self._conversation.kept_bytes)
         if left is not None and not any(isinstance(message, Step1) for message in messages):
-            room.resume(session, left[1])
+            session.refused = left.refused + self._conversation.dropped(address)
+            room.resume(session, left.known)
         for message in messages:
             opened = self._open.get(address)
             if opened is not None:  # one of the messages may have ended the session

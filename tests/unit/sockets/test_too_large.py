@@ -303,6 +303,35 @@ async def test_x9_what_is_on_the_way_when_a_session_ends_does_not_end_the_socket
         await until(lambda: text_of(w.hub.rooms[DOCUMENT].document.merged()) == str(author.text))
         assert len(w.hub.rooms[OTHER].sessions) == 1
         assert w.metrics.waiting_updates == 0
+        # S8: the provider counts the one that was refused and the four that followed.
+        await w.flushed()
+        assert client.transport.sent.count(hocuspocus.sync_status(DOCUMENT, ok=True)) == 5
+
+
+async def test_s8_what_was_refused_is_settled_only_by_an_answer_that_came_later() -> None:
+    author = Author(1)
+    async with world(**SIZES) as w:
+        client = await signed_in(w, DOCUMENT)
+        client.send(hp(DOCUMENT, UPDATE + write_buf(author.type("é" * 20_000))))
+        await until(lambda: w.metrics.refusals["too-large"] == 1)
+        client.transport.take()
+        client.send(hp(DOCUMENT, b"\x01\x01\x00"))
+        await until(lambda: asked(client))
+        w.store.hold()
+        client.send(hp(DOCUMENT, STEP2 + write_buf(author.doc.get_update())))
+        await until(lambda: w.hub.rooms[DOCUMENT].document.size_bytes > 40_000)
+        client.transport.take()
+        client.send(hp(DOCUMENT, UPDATE + write_buf(author.type("x" * 30_000))))
+        await until(lambda: w.metrics.refusals["too-large"] == 2)
+        w.store.release()
+        await w.flushed()
+        assert hocuspocus.sync_status(DOCUMENT, ok=True) not in client.transport.take()  # that session has ended
+        client.send(hp(DOCUMENT, b"\x01\x01\x00"))
+        await until(lambda: asked(client))
+        client.send(hp(DOCUMENT, STEP2 + write_buf(author.doc.get_update())))
+        await until(lambda: w.hub.rooms[DOCUMENT].document.size_bytes > 70_000)
+        await w.flushed()
+        assert client.transport.sent.count(hocuspocus.sync_status(DOCUMENT, ok=True)) == 2
 
 
 async def test_s1_a_first_sign_in_keeps_no_more_than_before() -> None:
