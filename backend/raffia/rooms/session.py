@@ -16,8 +16,9 @@ Rules (tests quote these ids):
     S6  Rates are token buckets with time as an argument.
     S7  A Hocuspocus provider counts its updates and the step 2 of each sync that it begins. It does not count a step 2
         that answers an extra step 1 of ours: a status for that one would mean "saved" for something else.
-    S8  A Hocuspocus provider goes on counting an update that is refused. An answer to an extra step 1 of ours holds the
-        updates that were refused before it; when it is durable, "stored" is sent once for each of them.
+    S8  A Hocuspocus provider goes on counting an update that is refused, or that was not answered when its session
+        ended. An answer to an extra step 1 of ours holds what the client wrote before; when it is durable, "stored" is
+        sent once for each of those updates.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -132,7 +133,8 @@ class Session:
         presence_told: how many presence broadcasts there had been when it was last sent all states; -1 for never.
         last_sent_s: when it was last sent a payload of its own, monotonic seconds.
         budget: what it may still send.
-        refused: how many updates were refused that the provider still counts (S8).
+        counted: how many updates a Hocuspocus provider counts, because they were not answered or were refused.
+        refused: how many of them were refused (S8).
         read_only_was_logged: whether an update of it was refused because it may only read.
         ask_after_s: before this monotonic time it is not asked for what we lack; see `raffia.rooms.backoff`.
     """
@@ -144,6 +146,7 @@ class Session:
         "behind_s",
         "behind_version",
         "budget",
+        "counted",
         "document",
         "expected",
         "grant",
@@ -191,6 +194,7 @@ class Session:
         self.presence_told = -1
         self.presence_was_too_large = False
         self.read_only_was_logged = False
+        self.counted = 0
         self.refused = 0
         self.presence_rate = Rate(presence_per_s)
         self.step1_rate = Rate(step1_per_s)
@@ -220,6 +224,10 @@ class Session:
         counted, *rest = self.expected
         self.expected = rest or None
         return counted
+
+    def leaves_counted(self) -> int:
+        """How many updates the provider will still count once this session has ended: it is sent nothing more."""
+        return self.counted + (self.held or []).count(self.prefix + STORED)
 
     def hold(self, payload: bytes) -> None:
         """Keep an answer until the session has caught up. Its connection is not read until then, so there are few."""

@@ -48,7 +48,7 @@ class _Left:
     Attributes:
         grant: the session's.
         known: the state vector of what its client has been sent.
-        refused: how many updates were refused that its provider still counts (S8).
+        refused: how many updates its provider still counts, which were refused or will not be answered (S8).
     """
 
     __slots__ = ("grant", "known", "refused")
@@ -56,7 +56,7 @@ class _Left:
     def __init__(self, session: Session, known: bytes) -> None:
         self.grant = session.grant
         self.known = known
-        self.refused = session.refused
+        self.refused = session.leaves_counted()
 
 
 class HocuspocusDialect:
@@ -246,7 +246,7 @@ class HocuspocusDialect:
         messages = self._conversation.opened(address)
         self._share.keep(self._conversation.kept_bytes)
         if left is not None and not any(isinstance(message, Step1) for message in messages):
-            session.refused = left.refused + self._conversation.dropped(address)
+            session.refused = session.counted = left.refused + self._conversation.dropped(address)
             room.resume(session, left.known)
         for message in messages:
             opened = self._open.get(address)

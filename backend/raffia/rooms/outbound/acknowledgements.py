@@ -28,6 +28,8 @@ class Acknowledgements:
         ticket.is_silent = is_step2 and not session.counts_step2()
         if ticket.is_silent:
             ticket.settles = session.refused  # S8
+        else:
+            session.counted += 1
         return ticket
 
     def ride(self, ticket: Ticket) -> None:
@@ -47,6 +49,7 @@ class Acknowledgements:
             self._metrics.ack_s.observe(monotonic() - ticket.taken_s)
             self._metrics.acks["stored"] += 1
             self._close(ticket, ticket.stored())
+            ticket.session.counted -= not ticket.is_silent
             self._settle(ticket)
             for follower in ticket.followers or ():
                 self.part_saved(follower)
@@ -68,6 +71,7 @@ class Acknowledgements:
         """
         session.open_tickets += 1
         barrier = Barrier(session, payload, monotonic())
+        barrier.is_silent = True  # it is no update
         for ticket in waiting:
             barrier.parts += 1
             ticket.followers = [*(ticket.followers or ()), barrier]
@@ -78,6 +82,7 @@ class Acknowledgements:
         session = ticket.session
         settled = min(ticket.settles, session.refused)
         session.refused -= settled
+        session.counted -= settled
         for _ in range(settled):
             self._give(session, session.prefix + STORED)
 
