@@ -73,6 +73,9 @@ class Dialect(Protocol):
     def sessions(self) -> Sequence[tuple[Session, Room]]:
         """The sessions that have joined, each with its room."""
 
+    def dropped(self, session: Session) -> None:
+        """Note that an update which waited behind a large one will not be answered: its session has ended."""
+
     def ask_token(self, session: Session) -> None:
         """Ask the client for a fresh token, if the dialect can (EX2 of expiry.py)."""
 
@@ -98,6 +101,8 @@ class _Closed:
 
     def sessions(self) -> Sequence[tuple[Session, Room]]:
         return ()
+
+    def dropped(self, session: Session) -> None: ...
 
     def ask_token(self, session: Session) -> None: ...
 
@@ -400,6 +405,8 @@ class Connection:
         for entry in held or ():
             if entry[0] in entry[1].sessions:
                 self.deliver(*entry)  # if this is a large update too, it holds the rest again
+            elif isinstance(entry[2], UPDATES):
+                self._dialect.dropped(entry[0])
         self.read_on()
 
     async def _read_away(self, session: Session, room: Room, message: Update | Step2) -> UpdateFacts:

@@ -46,15 +46,16 @@ class _Left:
     """What a session leaves behind that ended because something was too large (X9).
 
     Attributes:
-        grant: the session's.
+        grant, owner: the session's.
         known: the state vector of what its client has been sent.
         refused: how many updates its provider still counts, which were refused or will not be answered (S8).
     """
 
-    __slots__ = ("grant", "known", "refused")
+    __slots__ = ("grant", "known", "owner", "refused")
 
     def __init__(self, session: Session, known: bytes) -> None:
         self.grant = session.grant
+        self.owner = session.owner
         self.known = known
         self.refused = session.leaves_counted()
 
@@ -149,6 +150,12 @@ class HocuspocusDialect:
     def sessions(self) -> Sequence[tuple[Session, Room]]:
         """The sessions that have joined."""
         return list(self._open.values())
+
+    def dropped(self, session: Session) -> None:
+        """Note that an update will not be answered (S8)."""
+        for left in self._left.values():
+            if left.owner == session.owner:
+                left.refused += 1
 
     def ask_token(self, session: Session) -> None:
         """Ask the provider for a fresh token; providers of v3 and v4 answer on their own."""

@@ -62,6 +62,9 @@ class YWebsocketDialect:
         """The one session, once it has joined."""
         return ((self._session, self._room),) if self._session is not None and self._room is not None else ()
 
+    def dropped(self, session: Session) -> None:
+        """Do nothing: the socket is closing."""
+
     def ask_token(self, session: Session) -> None:
         """Do nothing: this dialect has no message that asks for a token."""
 

@@ -340,3 +340,21 @@ async def test_s1_a_first_sign_in_keeps_no_more_than_before() -> None:
         client.send(hp(DOCUMENT, UPDATE + write_buf(Author(1).type("a" * 10_000))))
         assert client.transport.closed is not None
         assert client.transport.closed[0] == 1013
+
+
+async def test_s8_what_waited_behind_a_large_update_is_settled_too() -> None:
+    author = Author(1)
+    async with world(**SIZES) as w:
+        client = await signed_in(w, DOCUMENT)
+        client.send(hp(DOCUMENT, STEP2 + write_buf(author.type("x" * 200_000))))  # read elsewhere, and refused
+        for text in ("a", "b" * 15_000, "c"):
+            client.send(hp(DOCUMENT, UPDATE + write_buf(author.type(text))))
+        await until(lambda: w.metrics.refusals["too-large"] == 1)
+        author.delete(0, 200_000)
+        client.transport.take()
+        client.send(hp(DOCUMENT, b"\x01\x01\x00"))
+        await until(lambda: asked(client))
+        client.send(hp(DOCUMENT, STEP2 + write_buf(author.doc.get_update())))
+        await until(lambda: text_of(w.hub.rooms[DOCUMENT].document.merged()) == str(author.text))
+        await w.flushed()
+        assert client.transport.sent.count(hocuspocus.sync_status(DOCUMENT, ok=True)) == 4
