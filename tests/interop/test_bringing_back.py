@@ -34,8 +34,10 @@ async def stored(client: Client, mib: int) -> None:
 
 
 async def comes_to_a_newcomer(version: str, url: str, document: str, mib: int) -> None:
-    """At "synced", not some time later."""
+    """At "synced", not some time later, once the server has it: y-websocket clients cannot say when that is."""
     async with drivers([version]) as nodes:
+        first = await nodes[version].open("first", url, document, synced=False)
+        await first.until("length", mib * MIB, ms=LARGE_MS)
         newcomer = await nodes[version].open("newcomer", url, document, synced=False)
         await newcomer.until("synced", ms=LARGE_MS)
         synced = next(event for event in await newcomer.call("events") if event["type"] == "sync")

@@ -32,7 +32,7 @@ from raffia.sockets.preauth import PreauthBudget, PreauthShare
 from raffia.sockets.refusals import close_reason, refusal
 from raffia.types import DocumentId, Grant, document_id
 from raffia.wire import hocuspocus
-from raffia.wire.messages import Step1
+from raffia.wire.messages import Step1, Step2, Update
 
 log = get_logger("raffia.sockets.hocuspocus")
 
@@ -259,6 +259,8 @@ class HocuspocusDialect:
             opened = self._open.get(address)
             if opened is not None:  # one of the messages may have ended the session
                 self._connection.deliver(*opened, message)
+            elif isinstance(message, (Step2, Update)):
+                self.dropped(session)
 
     def _deny(self, address: str, error: RaffiaError, *, had_token: bool) -> None:
         if error.close_code == 1012:
