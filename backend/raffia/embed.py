@@ -47,6 +47,11 @@ from raffia.types import Revoked
 
 log = get_logger("raffia")
 
+LARGEST_MESSAGE = (
+    "a client may bring back a whole document in one WebSocket message; let the ASGI server accept that many bytes "
+    "(uvicorn: --ws-max-size; Hypercorn: websocket_max_message_size)"
+)
+
 
 class Raffia:
     """One collaboration server, as an ASGI app to mount.
@@ -58,6 +63,7 @@ class Raffia:
             `settings.data` unless they name a Redis. Raffia enters and exits it.
 
     Attributes:
+        is_hosted: whether the ASGI server may be another one than ours, whose limits are not known.
         clear: called when a document is purged, to delete what is stored elsewhere for it (J22); None if nothing is.
 
     Raises:
@@ -73,6 +79,7 @@ class Raffia:
         self.is_open = is_open(self.settings, authorize)
         self.expiry = Expiry(self.settings.auth_refresh_s)
         self._journal = journal
+        self.is_hosted = True
         self.clear: Clear | None = None
         self._hub: Hub | None = None
         self._watch: JournalHealth | None = None
@@ -123,6 +130,8 @@ class Raffia:
             stack.push_async_callback(self.authorizer.close)  # not before: who waits for the journal enters again
             if self.clear is not None:
                 journal.directory.on_purged(self.clear)
+            if self.is_hosted:
+                log.info(LARGEST_MESSAGE, bytes=self.settings.max_frame_bytes)
             for warning in await journal.warnings():
                 log.warning("the journal may lose documents", detail=warning)
             self._watch = await stack.enter_async_context(JournalHealth(journal))

@@ -123,6 +123,10 @@ class TooLargeError(RaffiaError):
     reason: ClassVar[str] = "too-large"
 
 
+class DocumentFullError(TooLargeError):
+    """An edit for which the document has no room; deletes are always taken."""
+
+
 class LaterError(RaffiaError):
     """Not now: retrying later can help."""
 

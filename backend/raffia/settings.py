@@ -160,7 +160,9 @@ class Settings(BaseSettings):
     )
 
     max_update_bytes: Size = Field(
-        16 * MIB, description="Largest update; the first one after offline work can be large."
+        16 * MIB,
+        description="Largest update of a live session. What a client brings back when it connects, after offline work "
+        "or when the server has lost it, may be as large as a document.",
     )
     max_document_bytes: Size = Field(64 * MIB, description="Largest document; edits that would exceed it are refused.")
     max_presence_bytes: Size = Field(16 * KIB, description="Largest presence state of one client, as JSON.")
@@ -293,8 +295,13 @@ class Settings(BaseSettings):
 
     @property
     def max_frame_bytes(self) -> int:
-        """Largest WebSocket message that is accepted: the largest update plus its overhead, in bytes."""
-        return self.max_update_bytes + FRAME_OVERHEAD_BYTES
+        """Largest WebSocket message that is accepted: the largest step 2 plus its overhead, in bytes."""
+        return self.max_step2_bytes + FRAME_OVERHEAD_BYTES
+
+    @property
+    def max_step2_bytes(self) -> int:
+        """Largest step 2: a client may bring back a whole document, in bytes."""
+        return max(self.max_update_bytes, self.max_document_bytes)
 
     @property
     def max_preauth_frame_bytes(self) -> int:

@@ -40,7 +40,7 @@ async def test_what_is_too_large_ends_its_sender(small: Place, dialect: str) -> 
         attacker.update(insert(66, UPDATE_BYTES - 100, BAD * (UPDATE_BYTES // 5), UPDATE_BYTES - 101))
         assert await ending(attacker) in {"close 4413", "CLOSE too-large"}
         attacker = await enter(small.attacker, victims.document, dialect)
-        attacker.send(b"\x00" * (UPDATE_BYTES * 2))
+        attacker.send(b"\x00" * (DOCUMENT_BYTES * 2))
         assert await ending(attacker) == "close 4413"
         memory = small.rss_bytes()
         path = f"/sync/{victims.document}" if dialect == "y-websocket" else "/sync"

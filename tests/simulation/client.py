@@ -72,6 +72,12 @@ class Link:
             self.is_open = False
             asyncio.get_running_loop().call_soon(self.connection.closed, code)
 
+    def probe(self) -> None:
+        self.is_answered = False
+
+    def answered(self) -> bool:
+        return self.is_answered
+
     def abort(self) -> None:
         self.close(1013)
 

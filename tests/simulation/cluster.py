@@ -491,9 +491,11 @@ class Cluster:
             link.end()
             await self._quiet()
             assert self._now_s < began_s + 6  # in that time no state was renewed, except by chance
-            # (The client that moves ignores those who have not renewed since: its copy of clocks outlives its socket.)
             blind = [c.number for c in self.clients if client.number + 1 not in c.awareness.states]
             assert not blind, f"client {client.number} moved and clients {blind} do not see it"
+            # Its copy of their clocks outlives its socket, but they are announced again above these (P12).
+            lost = [c.number for c in self.clients if c.awareness.own() and c.number + 1 not in client.awareness.states]
+            assert not lost, f"client {client.number} moved and does not see clients {lost}"
             await asyncio.sleep(20.0)
             await self._quiet()
             self._check_presence()

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import shutil
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -57,6 +58,11 @@ class NodeProcess:
         """Kill the process, like a crash."""
         if self._process is not None:
             self._process.kill()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the process a signal, such as SIGSTOP."""
+        if self._process is not None:
+            self._process.send_signal(number)
 
     async def _read(self) -> None:
         process = self._process

@@ -42,6 +42,7 @@ class KeptOutlet:
         self.sent: list[bytes] = []
         self.closed: tuple[int, str] | None = None
         self.reading = True
+        self.is_answered = True
         self.limits: list[int] = []
 
     @property
@@ -64,6 +65,12 @@ class KeptOutlet:
 
     def close(self, code: int, reason: str = "") -> None:
         self.closed = self.closed or (code, reason)
+
+    def probe(self) -> None:
+        self.is_answered = False
+
+    def answered(self) -> bool:
+        return self.is_answered
 
     def abort(self) -> None:
         self.close(1013)
@@ -125,9 +132,16 @@ class World:
         self.hub = hub
         self.store = store
         self.metrics = hub.metrics
+        self._peers = 0  # each client has an address of its own, so that none waits for another (backoff.py)
 
-    async def yws(self, grant: Grant = EDIT, document: DocumentId = DOCUMENT, *, synced: bool = True) -> Client:
-        client = Client(Connection(self.hub, YWebsocketDialect(document, grant)))
+    def _next_peer(self) -> str:
+        self._peers += 1
+        return f"peer {self._peers}"
+
+    async def yws(
+        self, grant: Grant = EDIT, document: DocumentId = DOCUMENT, *, synced: bool = True, peer: str | None = None
+    ) -> Client:
+        client = Client(Connection(self.hub, YWebsocketDialect(document, grant), peer=peer or self._next_peer()))
         await until(lambda: client.transport.reading and bool(client.transport.sent))
         if synced:
             client.send(b"\x00\x00\x01\x00")
@@ -135,11 +149,12 @@ class World:
             client.transport.take()
         return client
 
-    async def hocuspocus(self, grant: Grant = EDIT, ask: Ask | None = None) -> Client:
+    async def hocuspocus(self, grant: Grant = EDIT, ask: Ask | None = None, *, peer: str | None = None) -> Client:
         async def authorize(token: str | None, document: DocumentId) -> Grant:
             return grant
 
-        return Client(Connection(self.hub, HocuspocusDialect(ask or authorize, self.hub.settings)))
+        dialect = HocuspocusDialect(ask or authorize, self.hub.settings)
+        return Client(Connection(self.hub, dialect, peer=peer or self._next_peer()))
 
     async def flushed(self, document: DocumentId = DOCUMENT) -> None:
         """Wait until nothing is pending in the document's room and, unless the journal is held, all is durable."""

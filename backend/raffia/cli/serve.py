@@ -57,6 +57,7 @@ def run(settings: Settings) -> None:
     """
     asgi = create_app(settings)
     raffia: Raffia = asgi.state.raffia
+    raffia.is_hosted = False  # `message_bytes` below
     config = make_config(
         asgi,
         places=Places(

@@ -178,6 +178,11 @@ class Document:
             ready,
         )
 
+    def admit_deletes(self, facts: UpdateFacts) -> Admission | None:
+        """Of an update, the new deletes of known structs alone; None when there are none. Changes nothing."""
+        ready, _, _ = self._sort_deletes(facts.deletes, {})
+        return Admission(write_update([], ready), None, [], [], ready) if ready else None
+
     def _sort_deletes(
         self, deletes: Deletes, ends: Mapping[int, int]
     ) -> tuple[Deletes, Deletes, list[tuple[int, int]]]:

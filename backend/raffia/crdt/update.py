@@ -123,7 +123,8 @@ def read_update(update: bytes, *, limit: int | None = None) -> UpdateFacts:
     size = len(update)
     if limit is not None and size > limit:
         raise TooLargeError(
-            f"update of {size} bytes is over the limit of {limit}; split the paste or raise RAFFIA_MAX_UPDATE_BYTES"
+            f"update of {size} bytes is over the limit of {limit}; split the paste or raise RAFFIA_MAX_UPDATE_BYTES; "
+            "what a client brings back when it connects is limited by RAFFIA_MAX_DOCUMENT_BYTES"
         )
     # An IndexError means that the update is truncated; checking each index would take a quarter of the time.
     try:

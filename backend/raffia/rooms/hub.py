@@ -22,6 +22,7 @@ from typing import Protocol, Self
 from raffia.auth.revocation import Holder, RevocationList
 from raffia.errors import CrdtError, DrainingError, QuarantinedError, RaffiaError, UpdateError
 from raffia.journal import Journal
+from raffia.rooms.backoff import Backoff
 from raffia.rooms.durable.loading import build
 from raffia.rooms.pruning import prune_forever
 from raffia.rooms.quarantine import Quarantine
@@ -74,6 +75,7 @@ class Hub:
         self.settings = settings
         self.metrics = metrics
         self.rate_limits = RateLimits(settings)
+        self.backoff = Backoff()
         self._quarantine = Quarantine(metrics)
         self._services = Services(journal, workers, settings, metrics, self._quarantine, journal.bus)
         self.connections: set[OpenConnection] = set()

@@ -28,7 +28,7 @@ from raffia.rooms.outbound.catch_up import CatchUp
 from raffia.rooms.outbound.flush import Flush
 from raffia.rooms.presence.room_presence import RoomPresence
 from raffia.rooms.services import Services
-from raffia.rooms.session import KEEP_ALIVE, Session, Ticket, step1_body
+from raffia.rooms.session import KEEP_ALIVE, Session, Ticket
 from raffia.types import DocumentId
 from raffia.wire.messages import Awareness, Message, QueryAwareness, Step1, Step2, SyncStatusRequest, Update
 
@@ -121,7 +121,7 @@ class Room:
         self._metrics.sessions += 1
         session.last_sent_s = monotonic()
         if not session.hocuspocus:
-            self._fanout.send(session, step1_body(self.document.state_vector()))
+            self._catch_up.ask(session)
             self._presence.tell(session)
 
     def leave(self, session: Session) -> None:
@@ -168,6 +168,22 @@ class Room:
             self._presence.tell(session)
         elif isinstance(message, SyncStatusRequest):
             self._intake.barrier(session, message.payload)
+
+    def known_to(self, session: Session) -> bytes:
+        """The state vector of what a session has been sent, for `resume`."""
+        return self._catch_up.known_to(session)
+
+    def resume(self, session: Session, state_vector: bytes) -> None:
+        """Let a Hocuspocus session that has been opened again read on: its provider does not send another step 1.
+
+        Args:
+            session: the new session.
+            state_vector: what `known_to` returned for the old one.
+
+        Raises:
+            TooFastError: see `receive`.
+        """
+        self._catch_up.ask_state(session, state_vector, counted=False)
 
     def refuse(self, session: Session, message: Update | Step2) -> None:
         """Answer "refused" to an update that its connection does not pass to `receive`."""
@@ -255,7 +271,7 @@ class Room:
                 heard = self._flush.last_s > cutoff_s
             if not heard and session.behind is None:
                 self._fanout.send(session, session.prefix + KEEP_ALIVE)
-        self._presence.expire(now_s)
+        self._presence.tick(now_s)
         self._intake.retry_parked()
         self._compactor.tick(now_s)
 

@@ -16,6 +16,9 @@ Rules (tests quote these ids):
     S6  Rates are token buckets with time as an argument.
     S7  A Hocuspocus provider counts its updates and the step 2 of each sync that it begins. It does not count a step 2
         that answers an extra step 1 of ours: a status for that one would mean "saved" for something else.
+    S8  A Hocuspocus provider goes on counting an update that is refused, or that was not answered when its session
+        ended. An answer to an extra step 1 of ours holds what the client wrote before; when it is durable, "stored" is
+        sent once for each of those updates.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -72,10 +75,11 @@ class Ticket:
         parts: how many parts of the update are not durable yet.
         taken_s: when the update was accepted, monotonic seconds.
         is_silent: whether the client does not count this answer (S7).
+        settles: how many refused updates its content includes, which the client still counts (S8).
         followers: tickets that wait for this one as for one of their parts.
     """
 
-    __slots__ = ("echo", "followers", "is_silent", "parts", "session", "taken_s")
+    __slots__ = ("echo", "followers", "is_silent", "parts", "session", "settles", "taken_s")
 
     def __init__(self, session: Session, echo: bytes | None, taken_s: float) -> None:
         self.session = session
@@ -83,6 +87,7 @@ class Ticket:
         self.parts = 1
         self.taken_s = taken_s
         self.is_silent = False
+        self.settles = 0
         self.followers: list[Ticket] | None = None
 
     def stored(self) -> bytes | None:
@@ -128,14 +133,20 @@ class Session:
         presence_told: how many presence broadcasts there had been when it was last sent all states; -1 for never.
         last_sent_s: when it was last sent a payload of its own, monotonic seconds.
         budget: what it may still send.
+        counted: how many updates a Hocuspocus provider counts, because they were not answered or were refused.
+        refused: how many of them were refused (S8).
+        read_only_was_logged: whether an update of it was refused because it may only read.
+        ask_after_s: before this monotonic time it is not asked for what we lack; see `raffia.rooms.backoff`.
     """
 
     __slots__ = (
+        "ask_after_s",
         "ask_rate",
         "behind",
         "behind_s",
         "behind_version",
         "budget",
+        "counted",
         "document",
         "expected",
         "grant",
@@ -148,7 +159,9 @@ class Session:
         "presence_rate",
         "presence_told",
         "presence_was_too_large",
+        "read_only_was_logged",
         "reading",
+        "refused",
         "schema",
         "step1_rate",
     )
@@ -180,15 +193,23 @@ class Session:
         self.last_sent_s = 0.0
         self.presence_told = -1
         self.presence_was_too_large = False
+        self.read_only_was_logged = False
+        self.counted = 0
+        self.refused = 0
         self.presence_rate = Rate(presence_per_s)
         self.step1_rate = Rate(step1_per_s)
         self.ask_rate = Rate(1)
+        self.ask_after_s = 0.0
         self.budget = Budget(now_s)
 
     @property
     def is_behind(self) -> bool:
         """Whether it is sent nothing until its transport has drained."""
         return self.behind is not None
+
+    def may_be_asked(self, now_s: float) -> bool:
+        """Take a token for an extra step 1 of ours; False when there is none, or it is too early."""
+        return now_s >= self.ask_after_s and self.ask_rate.take(now_s)
 
     def expect_step2(self, *, counted: bool) -> None:
         """Note that a step 1 was sent; `counted` says whether the provider counts its answer (S7)."""
@@ -203,6 +224,10 @@ class Session:
         counted, *rest = self.expected
         self.expected = rest or None
         return counted
+
+    def leaves_counted(self) -> int:
+        """How many updates the provider will still count once this session has ended: it is sent nothing more."""
+        return self.counted + (self.held or []).count(self.prefix + STORED)
 
     def hold(self, payload: bytes) -> None:
         """Keep an answer until the session has caught up. Its connection is not read until then, so there are few."""

@@ -106,6 +106,9 @@ class Metrics:
     updates_known: int = _counter("Updates received that contained nothing new")
     presence_in: int = _counter("Presence messages received")
     presence_out: int = _counter("Presence messages written, one per receiver")
+    presence_renewed: int = _counter(
+        "Presence states renewed for a client that is there but quiet, as background tabs are"
+    )
     presence_dropped: int = _counter("Presence states not relayed: foreign, too large or too many")
     acks: Labelled = field(
         default_factory=_labelled,

@@ -23,7 +23,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Protocol
 
 from raffia.errors import RaffiaError
-from raffia.wire.transport import DEFAULT_LIMITS, Frame, Holds, Limits, Listener, close_payload
+from raffia.wire.transport import DEFAULT_LIMITS, START_BYTES, Frame, Holds, Limits, Listener, close_payload
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -122,6 +122,7 @@ class AsgiTransport:
         "_readable",
         "_receive",
         "_send",
+        "_silent",
         "_told",
         "_wake",
         "congested",
@@ -141,6 +142,7 @@ class AsgiTransport:
         self._readable = asyncio.Event()
         self._readable.set()
         self._over: asyncio.Timeout | None = None  # ends `run`
+        self._silent = False  # nothing has arrived since the last `probe`
         self.congested = False
 
     # Transport
@@ -161,6 +163,8 @@ class AsgiTransport:
         self._buffered += len(payload)
         self._wake.set()
         if self._buffered > self._limits.max_bytes:
+            reason = f"reads too slowly: {self._buffered} bytes wait, over the limit of {self._limits.max_bytes}"
+            self._call(self._listener.refused, 1013, reason)
             self._outbox.clear()
             self._buffered = 0
             self.close(1013, "reads too slowly")
@@ -177,6 +181,14 @@ class AsgiTransport:
             self._hurry(self._limits.close_timeout_s)
             # Not within this call: the caller is rarely prepared for `closed` before `close` returns.
             asyncio.get_running_loop().call_soon(self._finish, code)
+
+    def probe(self) -> None:
+        """Wait for the peer's next message: pings are the server's own affair."""
+        self._silent = True
+
+    def answered(self) -> bool:
+        """Whether a message has arrived since the last `probe`."""
+        return not self._silent
 
     def abort(self) -> None:
         """End the connection at once, as far as the server allows: without what waits, and with 1013."""
@@ -233,14 +245,20 @@ class AsgiTransport:
                 return int(message.get("code") or 1005)
             if self._closing is not None:
                 continue
+            self._silent = False
             payload, text = message.get("bytes"), message.get("text")
             size = len(payload) if payload is not None else len((text or "").encode())
-            if size > max(self._limit_bytes, self._limits.message_bytes):
-                self.close(
-                    self._limits.too_large_code,
-                    f"message of {size} bytes is over the limit of {self._limits.message_bytes}",
-                )
+            limits = self._limits
+            if size > max(self._limit_bytes, limits.message_bytes):
+                if payload is not None and limits.skips_too_large and self._limit_bytes >= limits.message_bytes:
+                    self._call(self._listener.oversized, size, limits.message_bytes, payload[:START_BYTES])
+                else:
+                    reason = f"message of {size} bytes is over the limit of {limits.message_bytes}"
+                    self._call(self._listener.refused, limits.too_large_code, reason)
+                    self.close(limits.too_large_code, reason)
             elif size > self._limit_bytes:
+                reason = f"message of {size} bytes is over the limit of {self._limit_bytes}"
+                self._call(self._listener.refused, 1013, reason)
                 self.close(1013, "overloaded")
             elif payload is not None:
                 self._call(self._listener.message, payload)

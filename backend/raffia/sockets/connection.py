@@ -14,6 +14,8 @@ Rules (tests quote these ids):
         message on, and to messages that were waiting or being read in another process.
     X7  A client that sends too fast is not read for a while; one that keeps doing so is told "later" (PC3, PC4 of
         rate_limits.py).
+    X10 Whatever is refused has a log line and is counted by its reason. When a session ends because something was too
+        large or comes too early, the client's next session is asked later for what we lack (`Hub.backoff`).
 """
 
 from __future__ import annotations
@@ -25,14 +27,14 @@ from typing import Protocol
 
 from raffia.auth.revocation import Judge
 from raffia.crdt.update import UpdateFacts, read_update
-from raffia.errors import InternalError, MalformedError, RaffiaError, TooFastError
+from raffia.errors import InternalError, MalformedError, RaffiaError, TooFastError, TooLargeError
 from raffia.rooms.hub import Hub
 from raffia.rooms.rate_limits import Budget
 from raffia.rooms.room import Room
 from raffia.rooms.session import Session
 from raffia.runtime.logs import get_logger
 from raffia.sockets.expiry import Expiry
-from raffia.sockets.refusals import close_reason
+from raffia.sockets.refusals import close_reason, comes_again, transport_error
 from raffia.types import DocumentId, Grant
 from raffia.wire.messages import Message, Step2, Update
 from raffia.wire.transport import Transport
@@ -61,8 +63,18 @@ class Dialect(Protocol):
             RaffiaError: closes the socket with this error.
         """
 
+    def oversized(self, start: bytes, error: RaffiaError) -> None:
+        """Refuse a message over the limit, of which only the start is known.
+
+        Raises:
+            RaffiaError: closes the socket with this error.
+        """
+
     def sessions(self) -> Sequence[tuple[Session, Room]]:
         """The sessions that have joined, each with its room."""
+
+    def dropped(self, session: Session) -> None:
+        """Note that an update which waited behind a large one will not be answered: its session has ended."""
 
     def ask_token(self, session: Session) -> None:
         """Ask the client for a fresh token, if the dialect can (EX2 of expiry.py)."""
@@ -85,8 +97,12 @@ class _Closed:
 
     def receive(self, payload: bytes) -> None: ...
 
+    def oversized(self, start: bytes, error: RaffiaError) -> None: ...
+
     def sessions(self) -> Sequence[tuple[Session, Room]]:
         return ()
+
+    def dropped(self, session: Session) -> None: ...
 
     def ask_token(self, session: Session) -> None: ...
 
@@ -106,6 +122,7 @@ class Connection:
         dialect: speaks with the client.
         expiry: ends sessions when their grants expire; by default one that does not tick.
         schema: the schema version that the client's editor knows; None if it did not say.
+        peer: the client's address, for `Hub.backoff`.
 
     Attributes:
         hub: see above.
@@ -116,6 +133,7 @@ class Connection:
         "_budget",
         "_dialect",
         "_held",
+        "_peer",
         "_rate_limits",
         "_resting",
         "_schema",
@@ -125,11 +143,14 @@ class Connection:
         "hub",
     )
 
-    def __init__(self, hub: Hub, dialect: Dialect, expiry: Expiry | None = None, *, schema: int | None = None) -> None:
+    def __init__(
+        self, hub: Hub, dialect: Dialect, expiry: Expiry | None = None, *, schema: int | None = None, peer: str = ""
+    ) -> None:
         self.hub = hub
         self.expiry = Expiry() if expiry is None else expiry
         self._dialect = dialect
         self._schema = schema
+        self._peer = peer
         self._transport: Transport | None = None
         self._tasks: set[asyncio.Task[None]] | None = None
         # Messages behind a large update while that is being read (X2); None when none is being read.
@@ -177,6 +198,31 @@ class Connection:
             log.exception("connection failed")
             self.fail(InternalError("internal error"))
 
+    def oversized(self, size_bytes: int, limit_bytes: int, start: bytes) -> None:
+        """A binary message over the limit, which is not kept (X10)."""
+        self.hub.metrics.bytes_in += size_bytes
+        self._budget.left_s -= self._rate_limits.message_byte_s * size_bytes
+        try:
+            if self._budget.left_s < 0:
+                self._slow_down(self._budget)
+            is_ours = limit_bytes >= self.hub.settings.max_frame_bytes
+            setting = "RAFFIA_MAX_DOCUMENT_BYTES" if is_ours else "the ASGI server's limit, such as --ws-max-size"
+            reason = f"message of {size_bytes} bytes is over the limit of {limit_bytes}; delete something"
+            self._dialect.oversized(start, TooLargeError(f"{reason}, or raise {setting}"))
+        except RaffiaError as error:
+            self.fail(error)
+        except Exception:
+            log.exception("connection failed")
+            self.fail(InternalError("internal error"))
+
+    def refused(self, code: int, reason: str) -> None:
+        """The transport closes the connection because of what the client did (X10)."""
+        error = transport_error(code, reason)
+        self.count_refusal(error)
+        log.info("connection closed", reason=error.reason, code=code, detail=reason)
+        for session, _ in self._dialect.sessions():
+            self._note_refusal(session, error)
+
     def text(self, payload: str) -> None:
         """One text message (X4)."""
         self.fail(MalformedError(f"received a text frame of {len(payload)} characters; send binary frames"))
@@ -193,8 +239,10 @@ class Connection:
             room.caught_up(session)
         self.read_on()
 
-    def closed(self, _code: int) -> None:
+    def closed(self, code: int) -> None:
         """The connection is over: its sessions leave their rooms."""
+        if code == 1009:  # our own server closes with 4413
+            self.refused(code, "a message is too large for the ASGI server or for the client; see docs/embedding.md")
         dialect, self._dialect = self._dialect, _CLOSED
         self.hub.connections.discard(self)
         for task in tuple(self._tasks or ()):
@@ -210,6 +258,7 @@ class Connection:
 
     def end(self, session: Session, error: RaffiaError) -> None:
         """End one session with an error."""
+        self._note_refusal(session, error)
         self._dialect.end(session, error)
 
     def end_those(self, judge: Judge) -> int:
@@ -232,6 +281,15 @@ class Connection:
         """Close the socket without counting or logging it: nobody made a mistake (a restart)."""
         if self._transport is not None:
             self._transport.close(error.close_code, error.reason)
+
+    def _note_refusal(self, session: Session, error: RaffiaError) -> None:
+        if comes_again(error):
+            wait_s = self.hub.backoff.refused(self._client(session.document, session.grant), monotonic())
+            if wait_s:
+                log.info("refused again", document=session.document, reason=error.reason, asked_again_in_s=wait_s)
+
+    def _client(self, document: DocumentId, grant: Grant) -> tuple[DocumentId, str | None, str]:
+        return document, grant.user, self._peer
 
     def abort(self, error: RaffiaError) -> None:
         """End the socket without a closing handshake, because of an error (X8 of hocuspocus.py)."""
@@ -273,6 +331,7 @@ class Connection:
                 now_s=monotonic(),
             )
             session.schema = self._schema
+            session.ask_after_s = self.hub.backoff.ask_after_s(self._client(document, grant))
             room.join(session, self)
             self.expiry.watch(session, self._dialect)
         except BaseException:
@@ -346,12 +405,16 @@ class Connection:
         for entry in held or ():
             if entry[0] in entry[1].sessions:
                 self.deliver(*entry)  # if this is a large update too, it holds the rest again
+            elif isinstance(entry[2], UPDATES):
+                self._dialect.dropped(entry[0])
         self.read_on()
 
     async def _read_away(self, session: Session, room: Room, message: Update | Step2) -> UpdateFacts:
         """Read an update in another process, then check the grant again (X5)."""
         try:
-            facts = await self.hub.workers.run(read_update, message.update, limit=self.hub.settings.max_update_bytes)
+            settings = self.hub.settings
+            limit = settings.max_step2_bytes if isinstance(message, Step2) else settings.max_update_bytes
+            facts = await self.hub.workers.run(read_update, message.update, limit=limit)
             if session in room.sessions:
                 self.expiry.check(session.grant, session)
         except RaffiaError:

@@ -8,12 +8,13 @@ addresses, tokens.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import NamedTuple
 
 from raffia.errors import LaterError, RoomFullError
 from raffia.sockets.preauth import MESSAGE_BYTES
 from raffia.wire import hocuspocus
-from raffia.wire.messages import Auth, CloseDocument, Message, Ping, Pong, Stateless
+from raffia.wire.messages import Auth, CloseDocument, Message, Ping, Pong, Stateless, Step2, Update
 
 
 class Authorise(NamedTuple):
@@ -91,11 +92,15 @@ class _Line:
         state: "asking" (a decision is under way), "open", "waiting" (for an Auth, S5) or "denied".
         token: the one that is being decided about; None for a client that has sent none.
         inbox: messages that wait until it is open; None if it is open or denied.
+        is_returning: see `HocuspocusConversation`.
+        dropped: how many updates were dropped for that reason.
     """
 
-    __slots__ = ("inbox", "state", "token")
+    __slots__ = ("dropped", "inbox", "is_returning", "state", "token")
 
-    def __init__(self, token: str | None) -> None:
+    def __init__(self, token: str | None, *, is_returning: bool = False) -> None:
+        self.is_returning = is_returning
+        self.dropped = 0
         self.state = "asking"
         self.token = token
         self.inbox: Inbox | None = Inbox()
@@ -108,6 +113,8 @@ class HocuspocusConversation:
         max_documents: how many addresses it may have.
         preauth_documents: how many of them may wait for a decision.
         preauth_bytes: how many bytes of messages each of them may keep meanwhile.
+        returning: addresses whose sessions will be opened again by what their clients send; these are then asked for
+            everything, so what exceeds `preauth_bytes` is dropped instead of closing the connection.
 
     Attributes:
         kept_bytes: what all messages that wait take, as PB1 of preauth.py counts it.
@@ -119,11 +126,15 @@ class HocuspocusConversation:
         "_max_documents",
         "_preauth_bytes",
         "_preauth_documents",
+        "_returning",
         "_undecided",
         "kept_bytes",
     )
 
-    def __init__(self, *, max_documents: int, preauth_documents: int, preauth_bytes: int) -> None:
+    def __init__(
+        self, *, max_documents: int, preauth_documents: int, preauth_bytes: int, returning: Container[str] = ()
+    ) -> None:
+        self._returning = returning
         self._lines: dict[str, _Line] = {}
         self._max_documents = max_documents
         self._preauth_documents = preauth_documents
@@ -189,6 +200,9 @@ class HocuspocusConversation:
 
     def _keep(self, line: _Line, message: Message, size_bytes: int) -> None:
         assert line.inbox is not None  # only open and denied lines have none
+        if line.is_returning and line.inbox.size_bytes + size_bytes > self._preauth_bytes:
+            line.dropped += isinstance(message, (Step2, Update))
+            return
         line.inbox.keep(message, size_bytes, self._preauth_bytes)
         self.kept_bytes += size_bytes + MESSAGE_BYTES
 
@@ -213,7 +227,7 @@ class HocuspocusConversation:
             )
         self._asking += 1
         self._undecided += 1
-        line = self._lines[address] = _Line(token)
+        line = self._lines[address] = _Line(token, is_returning=token is None and address in self._returning)
         return line
 
     def _turn(self, line: _Line, state: str) -> None:
@@ -238,6 +252,11 @@ class HocuspocusConversation:
             return []
         self._turn(line, "open")
         return self._drop_inbox(line)
+
+    def dropped(self, address: str) -> int:
+        """How many updates of an address that is open were dropped while it was opened again."""
+        line = self._lines.get(address)
+        return 0 if line is None else line.dropped
 
     def denied(self, address: str, *, wait_for_auth: bool) -> None:
         """The session of this address is denied for now; its messages are dropped, or wait for an Auth (S5)."""

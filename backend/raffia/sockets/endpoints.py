@@ -71,6 +71,9 @@ class SyncEndpoint(ABC):
 
     __slots__ = ("_limits", "_services")
 
+    SKIPS_TOO_LARGE = False
+    """Whether the dialect can refuse a message over the limit in band (O7 of transport.py)."""
+
     def __init__(self, services: EndpointServices) -> None:
         self._services = services
         settings = services.settings
@@ -80,6 +83,7 @@ class SyncEndpoint(ABC):
             low_bytes=settings.outbox_low_bytes,
             max_bytes=settings.max_outbox_bytes,
             too_large_code=TooLargeError.close_code,  # after 1009 y-websocket would resend the message forever
+            skips_too_large=self.SKIPS_TOO_LARGE,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -107,7 +111,13 @@ class SyncEndpoint(ABC):
         """Create the listener of a connection whose origin has been accepted."""
 
     def _connection(self, dialect: Dialect, handshake: Handshake) -> Connection:
-        return Connection(self._services.hub(), dialect, self._services.expiry, schema=schema_of(handshake))
+        return Connection(
+            self._services.hub(),
+            dialect,
+            self._services.expiry,
+            schema=schema_of(handshake),
+            peer=counted(handshake.address) or handshake.address,
+        )
 
     async def _admit(self, scope: Scope) -> Listener:
         limit = self._services.settings.max_connections
@@ -145,6 +155,8 @@ class HocuspocusEndpoint(SyncEndpoint):
     """`WS /sync`: the Hocuspocus protocol, many documents on one socket with an in-band sign-in for each."""
 
     __slots__ = ()
+
+    SKIPS_TOO_LARGE = True
 
     async def _listener(self, scope: Scope, handshake: Handshake) -> Listener:
         request = _Request(scope)

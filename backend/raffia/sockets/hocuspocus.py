@@ -2,13 +2,18 @@
 
 `conversation.py` says what each frame asks for; this file does it.
 
-Rules (tests quote these ids; X1 to X5 and X7 are in connection.py):
+Rules (tests quote these ids; X1 to X5, X7 and X10 are in connection.py):
     X6  A fresh token that is accepted replaces the grant. The client is told only if its right to write changes. If the
         token is rejected the session ends, with a denial and a CLOSE. If nobody can decide, the old grant stands (EX3
         of expiry.py).
     X8  Until its first session is open, a connection sends messages of at most `preauth_bytes`, one token and their
         envelope. What it keeps, in messages that wait and in an unfinished one, counts for the budget of preauth.py; so
         do messages that wait for further sessions. A connection over the budget is aborted.
+    X9  A session that ended because something was too large leaves its grant behind, and what its client has been sent.
+        Providers go on sending without another Auth or step 1: what they send opens the session again, and it reads on.
+        Their answer to our step 1 holds what they have deleted since, and what was too much to keep until then.
+    X11 Of a message over the limit only the start is read. It ends the session that it is for, or is denied in band if
+        there is none; the socket and the other sessions stay.
 """
 
 from __future__ import annotations
@@ -16,7 +21,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
-from raffia.errors import AuthUnavailableError, LaterError, RaffiaError, TooFastError
+from raffia.errors import AuthUnavailableError, LaterError, RaffiaError, TooFastError, TooLargeError, WireError
 from raffia.rooms.room import Room
 from raffia.rooms.session import Session
 from raffia.runtime.logs import get_logger
@@ -27,6 +32,7 @@ from raffia.sockets.preauth import PreauthBudget, PreauthShare
 from raffia.sockets.refusals import close_reason, refusal
 from raffia.types import DocumentId, Grant, document_id
 from raffia.wire import hocuspocus
+from raffia.wire.messages import Step1, Step2, Update
 
 log = get_logger("raffia.sockets.hocuspocus")
 
@@ -34,6 +40,24 @@ SIGN_IN_CODES = (4401, 4403)  # another token may help
 
 Ask = Callable[[str | None, DocumentId], Awaitable[Grant]]
 """Decides about a token and a document; raises a `RaffiaError` to deny."""
+
+
+class _Left:
+    """What a session leaves behind that ended because something was too large (X9).
+
+    Attributes:
+        grant, owner: the session's.
+        known: the state vector of what its client has been sent.
+        refused: how many updates its provider still counts, which were refused or will not be answered (S8).
+    """
+
+    __slots__ = ("grant", "known", "owner", "refused")
+
+    def __init__(self, session: Session, known: bytes) -> None:
+        self.grant = session.grant
+        self.owner = session.owner
+        self.known = known
+        self.refused = session.leaves_counted()
 
 
 class HocuspocusDialect:
@@ -45,17 +69,29 @@ class HocuspocusDialect:
         share: what the connection holds of the process's budget; by default of one of its own.
     """
 
-    __slots__ = ("_ask", "_connection", "_conversation", "_deadline", "_deciding", "_open", "_settings", "_share")
+    __slots__ = (
+        "_ask",
+        "_connection",
+        "_conversation",
+        "_deadline",
+        "_deciding",
+        "_left",
+        "_open",
+        "_settings",
+        "_share",
+    )
 
     def __init__(self, ask: Ask, settings: Settings, share: PreauthShare | None = None) -> None:
         self._connection: Connection
         self._ask = ask
         self._open: dict[str, tuple[Session, Room]] = {}
+        self._left: dict[str, _Left] = {}  # by address
         self._deciding: dict[str, asyncio.Task[None]] = {}
         self._conversation = HocuspocusConversation(
             max_documents=settings.max_documents_per_connection,
             preauth_documents=settings.preauth_documents,
             preauth_bytes=settings.preauth_bytes,
+            returning=self._left,
         )
         self._settings = settings
         self._share = PreauthShare(PreauthBudget()) if share is None else share
@@ -91,9 +127,35 @@ class HocuspocusDialect:
             # An editor with many documents asks for all of them at once: decide about some, then read on.
             self._connection.transport.pause_reading()
 
+    def oversized(self, start: bytes, error: RaffiaError) -> None:
+        """Refuse a message over the limit in band (X11)."""
+        try:
+            address, answers = hocuspocus.decode_start(start)
+        except WireError:
+            raise error from None
+        opened = self._open.get(address)
+        if opened is None:
+            left = self._left.get(address)
+            if left is not None and answers is not None:
+                left.refused += 1
+            self._connection.count_refusal(error)
+            log.info("message dropped", reason=error.reason, detail=str(error))
+            self._connection.transport.send(hocuspocus.close(address, close_reason(error)))
+            return
+        session, room = opened
+        if answers is not None:
+            room.refuse(session, answers)
+        self._connection.end(session, error)
+
     def sessions(self) -> Sequence[tuple[Session, Room]]:
         """The sessions that have joined."""
         return list(self._open.values())
+
+    def dropped(self, session: Session) -> None:
+        """Note that an update will not be answered (S8)."""
+        for left in self._left.values():
+            if left.owner == session.owner:
+                left.refused += 1
 
     def ask_token(self, session: Session) -> None:
         """Ask the provider for a fresh token; providers of v3 and v4 answer on their own."""
@@ -104,12 +166,14 @@ class HocuspocusDialect:
         address = next((address for address, (other, _) in self._open.items() if other is session), None)
         if address is None:
             return
+        _, room = self._open[address]
         payload, close_code = refusal(error, address)
         if close_code is not None:
             self._connection.fail(error)
             return
         self._connection.count_refusal(error)
         log.info("session ended", document=session.document, reason=error.reason, detail=str(error))
+        known = room.known_to(session) if isinstance(error, TooLargeError) else b""
         self._detach(address)
         if error.close_code in SIGN_IN_CODES:
             # v2 providers throw on a CLOSE. All of them know a denial, and it tells newer ones to sign in again. What
@@ -118,12 +182,17 @@ class HocuspocusDialect:
             self._conversation.denied(address, wait_for_auth=False)
         else:
             self._conversation.ended(address)
+            if isinstance(error, TooLargeError):
+                self._left[address] = _Left(session, known)
+                if len(self._left) > self._settings.max_documents_per_connection:
+                    del self._left[next(iter(self._left))]
         if payload is not None:
             self._connection.transport.send(payload)
 
     def closed(self) -> None:
         """Forget all sessions."""
         self._open.clear()
+        self._left.clear()
         self._deciding.clear()
         if self._deadline is not None:
             self._deadline.cancel()
@@ -144,6 +213,7 @@ class HocuspocusDialect:
             self._connection.charge_sign_in()
             self._decide(effect.address, self._renew(effect.address, effect.token))
         elif isinstance(effect, Detach):
+            self._left.pop(effect.address, None)
             self._detach(effect.address)
         else:
             self._connection.transport.send(effect.payload)
@@ -167,7 +237,8 @@ class HocuspocusDialect:
     async def _sign_in(self, address: str, token: str | None) -> None:
         try:
             document = document_id(hocuspocus.split_address(address)[0])
-            grant = await self._ask(token, document)
+            left = self._left.pop(address, None) if token is None else None
+            grant = await self._ask(token, document) if left is None else left.grant
             session, room = await self._connection.join(document, grant, address)
         except RaffiaError as error:
             self._deny(address, error, had_token=token is not None)
@@ -181,10 +252,15 @@ class HocuspocusDialect:
         self._open[address] = (session, room)
         messages = self._conversation.opened(address)
         self._share.keep(self._conversation.kept_bytes)
+        if left is not None and not any(isinstance(message, Step1) for message in messages):
+            session.refused = session.counted = left.refused + self._conversation.dropped(address)
+            room.resume(session, left.known)
         for message in messages:
             opened = self._open.get(address)
             if opened is not None:  # one of the messages may have ended the session
                 self._connection.deliver(*opened, message)
+            elif isinstance(message, (Step2, Update)):
+                self.dropped(session)
 
     def _deny(self, address: str, error: RaffiaError, *, had_token: bool) -> None:
         if error.close_code == 1012:

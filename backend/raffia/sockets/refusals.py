@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from raffia.errors import RaffiaError
+from raffia.errors import LaterError, RaffiaError, TooLargeError, WireError
 from raffia.wire import hocuspocus
 
 
@@ -40,3 +40,15 @@ def refusal(error: RaffiaError, address: str | None) -> Refusal:
 def close_reason(error: RaffiaError) -> str:
     """The reason that the client gets: the stable identifier, followed by the details if the client is at fault."""
     return f"{error.reason}: {error}" if error.fault == "client" else error.reason
+
+
+def transport_error(code: int, reason: str) -> RaffiaError:
+    """The error for which a transport closes with this code, because of what the client sent."""
+    if code in (1009, TooLargeError.close_code):
+        return TooLargeError(reason)
+    return LaterError(reason) if code == LaterError.close_code else WireError(reason)
+
+
+def comes_again(error: RaffiaError) -> bool:
+    """Whether a client that is told this error may soon send the same again."""
+    return isinstance(error, TooLargeError) or (isinstance(error, LaterError) and error.close_code != 1012)

@@ -54,9 +54,16 @@ class YWebsocketDialect:
         if self._session is not None and self._room is not None:
             self._connection.deliver(self._session, self._room, message)
 
+    def oversized(self, _start: bytes, error: RaffiaError) -> None:
+        """Close the socket: it has no other session."""
+        raise error
+
     def sessions(self) -> Sequence[tuple[Session, Room]]:
         """The one session, once it has joined."""
         return ((self._session, self._room),) if self._session is not None and self._room is not None else ()
+
+    def dropped(self, session: Session) -> None:
+        """Do nothing: the socket is closing."""
 
     def ask_token(self, session: Session) -> None:
         """Do nothing: this dialect has no message that asks for a token."""

@@ -105,6 +105,23 @@ def _decode(frame: bytes) -> tuple[str, Message]:
     return address, message
 
 
+def decode_start(start: bytes) -> tuple[str, Step2 | Update | None]:
+    """Read the start of a frame that is too large.
+
+    Returns:
+        The address, and an empty message of the frame's kind if clients expect an answer to that kind, otherwise None.
+
+    Raises:
+        WireError: there is no address.
+    """
+    size_bytes, at = read_varuint(start, 0, "address")
+    end = at + size_bytes
+    if not 0 < size_bytes <= MAX_ADDRESS_BYTES or end > len(start):
+        raise WireError(f"address has {size_bytes} bytes; 1 to {MAX_ADDRESS_BYTES} are allowed (byte 0)")
+    kinds: dict[bytes, Step2 | Update] = {b"\x00\x01": Step2(b""), b"\x00\x02": Update(b"")}
+    return _address(start, at, end), kinds.get(start[end : end + 2])
+
+
 def _decode_body(frame: bytes, start: int) -> tuple[Message, int]:
     kind, at = read_varuint(frame, start, "message type")
     if kind == SYNC:

@@ -13,6 +13,10 @@ Rules (tests quote these ids):
         refused with 1013 and "overloaded", because it may be sent later; one over `Limits.message_bytes` always with
         `too_large_code`. While `holds` is set, a connection that is closed keeps nothing of what its peer has sent, and
         one for which `holds` returns False is aborted.
+    O7  A listener is told why its connection is refused (`refused`) before `closed`. With `Limits.skips_too_large`, a
+        binary message over `message_bytes` does not close the connection: the listener is told its size and its first
+        `START_BYTES` (`oversized`), and the rest is read and dropped. This needs no memory, and it lets a dialect with
+        many sessions end only one of them. Beyond `SKIP_FACTOR` times the limit the connection is closed after all.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -25,6 +29,9 @@ from typing import Protocol
 
 KIB = 1024
 MIB = 1024 * KIB
+
+START_BYTES = 2048  # of an oversized message, for the listener (O7)
+SKIP_FACTOR = 16
 
 _FIN = 0x80
 _TEXT = 0x1
@@ -47,6 +54,7 @@ class Limits:
         max_bytes: when more than this waits, the connection is cut off. Must be larger than the largest document.
         close_timeout_s: how long the peer has to read what waits and to answer a close, in seconds.
         too_large_code: 1009 in RFC 6455; protocols whose clients reconnect after that may use a code of their own.
+        skips_too_large: whether the listener decides about binary messages over `message_bytes` (O7).
     """
 
     message_bytes: int = 16 * MIB
@@ -55,6 +63,7 @@ class Limits:
     max_bytes: int = 256 * MIB
     close_timeout_s: float = 10.0
     too_large_code: int = 1009
+    skips_too_large: bool = False
 
 
 DEFAULT_LIMITS = Limits()
@@ -130,6 +139,12 @@ class Transport(Protocol):
             holds: called whenever part of a message has arrived and is kept, and with 0 afterwards.
         """
 
+    def probe(self) -> None:
+        """Ask the peer for a sign of life, such as a pong."""
+
+    def answered(self) -> bool:
+        """Whether anything has arrived from the peer since the last `probe`."""
+
     def pause_reading(self) -> None:
         """Deliver no messages until `resume_reading`; TCP slows the peer down meanwhile."""
 
@@ -148,6 +163,18 @@ class Listener(Protocol):
 
     def text(self, payload: str) -> None:
         """One whole text message, valid UTF-8."""
+
+    def oversized(self, size_bytes: int, limit_bytes: int, start: bytes) -> None:
+        """A binary message over `Limits.message_bytes` is being dropped (O7); the listener may close the connection.
+
+        Args:
+            size_bytes: its size, as far as it is known: that of all fragments that were announced.
+            limit_bytes: the limit that it is over: the server's own may be lower than `Limits.message_bytes`.
+            start: its first `START_BYTES`, or fewer if the message or its first fragments are shorter.
+        """
+
+    def refused(self, code: int, reason: str) -> None:
+        """The transport closes the connection with this code because of what the peer did (O7)."""
 
     def congested(self) -> None:
         """More is sent to the peer than it reads (O3)."""

@@ -75,6 +75,12 @@ class Echo:
         assert self.transport is not None
         self.transport.send(b"text:" + payload.encode())
 
+    def oversized(self, size_bytes: int, limit_bytes: int, start: bytes) -> None:
+        self.notes.append(("oversized", size_bytes, start))
+
+    def refused(self, code: int, reason: str) -> None:
+        self.notes.append(("refused", code))
+
     def congested(self) -> None:
         self.notes.append("congested")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from tests.integration.server.raw import BINARY, Raw, close_frame, frame, head, 
 
 from raffia.errors import DrainingError, ForbiddenError
 from raffia.sockets.asgi import AsgiTransport, refuse, serve
-from raffia.wire.transport import Frame, Limits
+from raffia.wire.transport import START_BYTES, Frame, Limits
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # Starlette would rather have httpx2 than httpx
@@ -62,6 +63,12 @@ class Notes:
 
     def text(self, payload):
         self.notes.append(payload)
+
+    def oversized(self, size_bytes, limit_bytes, start):
+        self.notes.append(("oversized", size_bytes, limit_bytes, start))
+
+    def refused(self, code, reason):
+        self.notes.append(("refused", code, reason))
 
     def congested(self):
         self.notes.append("congested")
@@ -111,6 +118,17 @@ async def test_messages_both_ways(pair):
     assert listener.notes[-1] == ("closed", 1001)
 
 
+async def test_a_message_after_a_probe_is_a_sign_of_life(pair):
+    peer, listener = pair
+    assert listener.transport.answered()
+    listener.transport.probe()
+    await turns()
+    assert not listener.transport.answered()
+    peer.inbox.put_nowait({"type": "websocket.receive", "bytes": b"in"})
+    await turns()
+    assert listener.transport.answered()
+
+
 async def test_congestion(pair):
     """O3"""
     peer, listener = pair
@@ -157,13 +175,14 @@ async def test_closing_while_congested_ends_in_time(pair):
 
 
 async def test_an_outbox_is_bounded(pair):
-    """O4"""
+    """O4, O7"""
     peer, listener = pair
     for _ in range(11):
         listener.transport.send(b"x" * 100)
     assert listener.transport.buffered() == 0
     await turns()
-    assert listener.notes == ["opened", "congested", ("closed", 1013)]
+    reason = "reads too slowly: 1100 bytes wait, over the limit of 1000"
+    assert listener.notes == ["opened", "congested", ("refused", 1013, reason), ("closed", 1013)]
     peer.take(5)
     await asyncio.wait_for(peer.task, 1)
     assert peer.sent[-1]["code"] == 1013
@@ -193,6 +212,32 @@ async def test_bad_messages_close(pair, event, code):
     await asyncio.wait_for(peer.task, 1)
     assert peer.sent[-1]["code"] == code
     assert listener.notes[-1] == ("closed", code)
+    if code == 1009:
+        assert listener.notes[-2][:2] == ("refused", 1009)
+
+
+async def test_a_message_over_the_limit_may_be_the_listeners_to_judge():
+    """O7"""
+    listener = Notes()
+    peer = Peer(listener, replace(LIMITS, skips_too_large=True))
+    peer.take(5)
+    for event in ({"bytes": b"x" * 3000}, {"bytes": "é".encode()}, {"text": "x" * 101}):
+        peer.inbox.put_nowait({"type": "websocket.receive", **event})
+    await asyncio.wait_for(peer.task, 1)
+    assert listener.notes[:3] == ["opened", ("oversized", 3000, 100, b"x" * START_BYTES), "é".encode()]
+    assert [note[:2] for note in listener.notes[3:]] == [("refused", 1009), ("closed", 1009)]
+
+
+async def test_what_is_over_a_lower_limit_is_refused_with_later_and_told():
+    """O6, O7"""
+    listener = Notes()
+    peer = Peer(listener, replace(LIMITS, skips_too_large=True))
+    peer.take(5)
+    await turns()
+    listener.transport.limit_messages(50)
+    peer.inbox.put_nowait({"type": "websocket.receive", "bytes": b"x" * 51})
+    await asyncio.wait_for(peer.task, 1)
+    assert [note[:2] for note in listener.notes[1:]] == [("refused", 1013), ("closed", 1013)]
 
 
 @pytest.mark.parametrize("failure", [ConnectionResetError(), RuntimeError("Unexpected ASGI message")])

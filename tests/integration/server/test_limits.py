@@ -174,7 +174,7 @@ def test_x8_fragments_before_sign_in_add_up(guarded: RaffiaServer):
 
 def test_x8_a_message_that_is_always_too_large_has_its_own_code(guarded: RaffiaServer):
     with Raw(guarded.port, head("/sync")) as client:
-        client.send(b"\x82\xff" + (17 * MIB).to_bytes(8, "big"))
+        client.send(b"\x82\xff" + (65 * MIB).to_bytes(8, "big"))
         assert close_of(client)[0] == 4413
 
 

@@ -6,9 +6,10 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.integration.server.raw import BINARY, PING, frame, head
+from tests.integration.server.raw import BINARY, PING, PONG, frame, head
 from uvicorn.server import ServerState
 
+from raffia.sockets.server.keepalive import UNANSWERED
 from raffia.sockets.server.protocol import RaffiaWebSocketProtocol
 from raffia.sockets.server.run import make_config
 from raffia.wire.transport import Limits, Transport
@@ -67,6 +68,12 @@ class Notes:
     def text(self, payload: str) -> None:
         self.notes.append(payload)
 
+    def oversized(self, size_bytes: int, limit_bytes: int, start: bytes) -> None:
+        self.notes.append(f"oversized {size_bytes} over {limit_bytes}: {start!r}")
+
+    def refused(self, code: int, reason: str) -> None:
+        self.notes.append(f"refused {code}: {reason}")
+
     def congested(self) -> None:
         self.notes.append("congested")
 
@@ -124,3 +131,20 @@ async def test_a_pong_that_is_too_much_again_is_no_drain(pipe: Pipe):
     assert pipe.waiting.endswith(b"\x8a\x07at once")
     protocol.connection_lost(None)
     assert listener.notes[-1] == "closed 1006"
+
+
+async def test_a_probe_is_a_ping_that_the_keepalive_does_not_count(pipe: Pipe):
+    protocol = pipe.protocol
+    protocol.attach(Notes())
+    pipe.read(len(pipe.waiting))
+    assert protocol.answered()
+    protocol.silent |= UNANSWERED  # the keepalive's ping
+    protocol.probe()
+    assert pipe.waiting == b"\x89\x00"
+    assert not protocol.answered()
+    protocol.data_received(frame(PONG, b""))
+    assert protocol.answered()
+    assert not protocol.silent
+    protocol.probe()
+    assert not protocol.silent & UNANSWERED
+    protocol.connection_lost(None)

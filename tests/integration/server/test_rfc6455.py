@@ -244,4 +244,4 @@ def test_after_a_broken_rule_nothing_is_delivered(running: Running):
         client.send(frame(3) + frame(BINARY, b"x") * 1000)
         assert client.closed()[0] == 1002
         client.end()
-    until(lambda: notes == ["opened", ("closed", 1002), "served"])
+    until(lambda: notes == ["opened", ("refused", 1002), ("closed", 1002), "served"])

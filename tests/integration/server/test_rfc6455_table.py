@@ -93,8 +93,9 @@ def bounded(request: pytest.FixtureRequest) -> Iterator[Running]:
 @pytest.fixture(scope="module")
 def raffia(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RaffiaServer]:
     folder = tmp_path_factory.mktemp("rfc6455")
-    largest_update = str(LIMIT_BYTES - FRAME_OVERHEAD_BYTES)
-    with RaffiaServer(folder / "data", env={"RAFFIA_MAX_UPDATE_BYTES": largest_update}) as running:
+    largest = str(LIMIT_BYTES - FRAME_OVERHEAD_BYTES)
+    env = {"RAFFIA_MAX_UPDATE_BYTES": largest, "RAFFIA_MAX_DOCUMENT_BYTES": largest}
+    with RaffiaServer(folder / "data", env=env) as running:
         yield running
 
 

@@ -23,6 +23,8 @@ class Listener:
     def opened(self, outlet): outlets.append(outlet)
     def message(self, payload): pass
     def text(self, payload): pass
+    def oversized(self, size, limit, start): pass
+    def refused(self, code, reason): pass
     def congested(self): pass
     def drained(self): pass
     def closed(self, code): print("closed", code, flush=True)

@@ -51,6 +51,7 @@ const conditions = {
   // sends the edits it had queued and counted before, under any server.
   stored: (client) => client.facade.unsynced() <= 0,
   text: (client, value) => text(client) === value,
+  length: (client, value) => adapter.text(client.doc).length === value,
   contains: (client, value) => [value].flat().every((part) => text(client).includes(part)),
   present: (client, value) => client.facade.awareness.getStates().has(value),
   absent: (client, value) => !client.facade.awareness.getStates().has(value),
@@ -73,8 +74,10 @@ const ops = {
   open: ({ client: name, url, document, token, params, socket = 'ws', presence = {} }) => {
     if (clients.has(name)) throw new Error(`client ${name} exists`)
     const events = []
-    const log = (event) => events.push({ at: Date.now(), ...event })
     const doc = new Y.Doc()
+    const log = (event) => events.push({
+      at: Date.now(), ...event, ...(event.type === 'sync' ? { length: adapter.text(doc).length } : {})
+    })
     const facade = adapter.open({ url, document, doc, token, params, Socket: logged(socket, log) })
     facade.listen(log)
     facade.awareness.setLocalState(presence)
@@ -101,10 +104,25 @@ const ops = {
     for (const part of parts) type.insert(type.length, part) // each is one update and one message
     return get(client).facade.unsynced()
   },
+  // As much text as a document may have, in so many updates; not as an argument, which would be a line of megabytes
+  fill: ({ client, letter, pieces, bytes }) => {
+    const type = adapter.text(get(client).doc)
+    for (let n = 0; n < pieces; n++) type.insert(type.length, letter.repeat(bytes))
+  },
   delete: ({ client, index, length }) => { adapter.text(get(client).doc).delete(index, length) },
   text: ({ client }) => text(get(client)),
 
+  // As in a browser, where an exception in a handler ends nothing: 2.15 throws when its document is closed in band
+  tolerate: () => { process.on('uncaughtException', (error) => console.error(error)) },
+
+  // A background tab: its timers are so slow that it neither renews its presence nor lets go of that of others
+  throttle: ({ client }) => { clearInterval(get(client).facade.awareness._checkInterval) },
+
   setPresence: ({ client, state }) => { get(client).facade.awareness.setLocalState(state) },
+  // As a drag does: far more states than the server relays in a second
+  presenceBurst: ({ client, count }) => {
+    for (let n = 0; n <= count; n++) get(client).facade.awareness.setLocalState({ n })
+  },
   presence: ({ client }) => states(get(client).facade),
   status: ({ client }) => status(get(client)),
   events: ({ client }) => get(client).events,

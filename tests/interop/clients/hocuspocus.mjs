@@ -32,6 +32,7 @@ export const hocuspocus = ({ Y, HocuspocusProvider, HocuspocusProviderWebsocket 
         provider.on('synced', ({ state }) => log({ type: 'sync', state }))
         provider.on('authenticated', (event) => log({ type: 'authenticated', scope: event?.scope ?? null }))
         provider.on('authenticationFailed', ({ reason }) => log({ type: 'denied', reason }))
+        provider.on('close', ({ event }) => log({ type: 'closed', reason: event?.reason ?? null }))
         provider.on('stateless', ({ payload }) => log({ type: 'stateless', payload }))
         provider.on('unsyncedChanges', (event) => log({ type: 'unsynced', number: event?.number ?? event }))
       }

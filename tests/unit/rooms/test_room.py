@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from time import monotonic
 
 import pytest
 from pycrdt import Doc, Map
-from tests.unit.world import DOCUMENT, READ, Author, text_of, turns, until, world
+from tests.unit.world import DOCUMENT, READ, Author, Client, World, text_of, turns, until, world
 
 from raffia.crdt.document import Document
 from raffia.crdt.merge import merge
@@ -14,6 +15,7 @@ from raffia.crdt.update import read_update, write_update
 from raffia.errors import CrdtError
 from raffia.rooms.fanout import Fanout
 from raffia.rooms.outbound.flush import Pacer
+from raffia.rooms.presence import room_presence
 from raffia.rooms.session import step1_body
 from raffia.types import EMPTY_UPDATE, Access, Grant
 from raffia.wire import hocuspocus, ywebsocket
@@ -226,6 +228,112 @@ async def test_documents_have_a_limit() -> None:
         assert ana.transport.closed[0] == 4413
         await w.flushed()
         assert text_of(w.hub.rooms[DOCUMENT].document.merged()) == "é" * 1000
+
+
+FULL = {"max_document_bytes": 100_000, "max_update_bytes": 100_000}
+
+
+async def filled(w: World, author: Author, pieces: int = 9) -> Client:
+    """A writer whose document has room for about 10,000 bytes more."""
+    ana = await w.yws()
+    for number in range(pieces):
+        ana.update(author.type(str(number) * 10_000))
+    await w.flushed()
+    return ana
+
+
+@pytest.mark.parametrize("threshold", [1 << 20, 4096])
+async def test_ov2_whoever_filled_a_document_gets_in_after_deleting(threshold: int) -> None:
+    """The deletes come with what was refused, in one step 2."""
+    async with world(**FULL, worker_threshold_bytes=threshold) as w:
+        author = Author(1)
+        ana = await filled(w, author)
+        ana.update(author.type("x" * 20_000))
+        await until(lambda: ana.transport.closed is not None)
+        assert ana.transport.closed is not None
+        assert ana.transport.closed[0] == 4413
+        assert "delete something" in ana.transport.closed[1]
+        ana.connection.closed(4413)
+        author.delete(0, 80_000)
+        again = await w.hocuspocus()
+        again.send(hp(DOCUMENT, b"\x02\x00\x00"))
+        await until(lambda: bool(again.transport.sent))
+        again.transport.take()
+        again.send(hp(DOCUMENT, b"\x00\x01" + write_buf(author.doc.get_update())))
+        await until(lambda: hocuspocus.sync_status(DOCUMENT, ok=True) in again.transport.sent)
+        assert text_of(w.hub.rooms[DOCUMENT].document.merged()) == str(author.text) == "8" * 10_000 + "x" * 20_000
+        assert again.transport.closed is None
+
+
+async def test_ov1_deletes_are_taken_even_if_the_rest_is_refused() -> None:
+    async with world(**FULL) as w:
+        author = Author(1)
+        ana = await filled(w, author)
+        await w.yws()
+        bo = Author(2)
+        bo.hear([author.doc.get_update()])
+        bo.delete(0, 10_000)
+        bo.type("y" * 50_000)
+        late = await w.hocuspocus()
+        late.send(hp(DOCUMENT, b"\x02\x00\x00"))
+        await until(lambda: bool(late.transport.sent))
+        ana.transport.take()
+        known = w.hub.rooms[DOCUMENT].document.state_vector()
+        late.send(hp(DOCUMENT, b"\x00\x01" + write_buf(bo.doc.get_update(known))))
+        await until(lambda: hocuspocus.sync_status(DOCUMENT, ok=False) in late.transport.sent)
+        await w.flushed()
+        (step,) = ana.updates()
+        assert not read_update(step).sections
+        assert text_of(w.hub.rooms[DOCUMENT].document.merged()) == str(author.text)[10_000:]
+        assert w.metrics.refusals["too-large"] == 1
+        # What is left counts, not what was deleted: there is room for the deleted part again.
+        ana.update(author.type("z" * 15_000))
+        await w.flushed()
+        assert ana.transport.closed is None
+
+
+async def test_ov1_a_full_document_is_emptied_live() -> None:
+    async with world(**FULL) as w:
+        author = Author(1)
+        ana = await filled(w, author)
+        for _ in range(8000):
+            ana.update(author.delete(0, 5))
+            ana.update(author.delete(5, 10))
+        await w.flushed()
+        assert ana.transport.closed is None
+        assert text_of(w.hub.rooms[DOCUMENT].document.merged()) == str(author.text)
+
+
+async def test_ov2_a_full_document_is_folded_once_and_not_for_each_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world(**FULL, compact_tail_bytes=10**7, compact_tail_updates=10**6) as w:
+        author = Author(1)
+        await filled(w, author)
+        runs = []
+        run = w.hub.workers.run
+        monkeypatch.setattr(
+            w.hub.workers, "run", lambda work, *a, **k: (runs.append(work.__name__), run(work, *a, **k))[1]
+        )
+        for _ in range(5):
+            bo = await w.yws()
+            bo.update(Author(2).type("y" * 30_000))
+            await until(lambda bo=bo: bo.transport.closed is not None)  # type: ignore[misc]
+            bo.connection.closed(4413)
+        assert runs == ["run_fold"]
+
+
+async def test_ov3_held_updates_are_bounded_and_leave_with_their_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world(**FULL) as w:
+        author = Author(1)
+        await filled(w, author)
+        overflow = w.hub.rooms[DOCUMENT]._intake._overflow
+        clients = [await w.yws() for _ in range(4)]
+        for number, client in enumerate(clients):
+            client.update(Author(2 + number).type("y" * 30_000))
+        assert 90_000 < overflow.size_bytes <= 100_000
+        assert [client.transport.closed is None for client in clients] == [True, True, True, False]
+        for client in clients:
+            client.connection.closed(1005)
+        assert overflow.size_bytes == 0
 
 
 async def test_r5_a_session_reads_only_after_it_has_been_given_the_state() -> None:
@@ -562,6 +670,75 @@ async def test_presence_that_is_too_large_ends_no_session(caplog: pytest.LogCapt
         assert bo.transport.take() == [b"\x00\x02" + write_buf(update), presence(5, 3, "{}")]
         assert w.metrics.refusals["presence-too-large"] == w.metrics.presence_dropped == 2
         assert len([r for r in caplog.records if r.message.startswith("presence dropped")]) == 1  # one for a session
+
+
+async def test_a_client_that_returns_sees_the_others_at_once() -> None:
+    async with world() as w:
+        ana, bo = await w.yws(), await w.yws()
+        ana.send(presence(5, 3, "{}"))
+        await w.flushed()
+        bo.send(presence(6, 2, '{"user":"Bo é"}'))
+        await w.flushed()
+        (known,) = [entry for entry in w.hub.rooms[DOCUMENT]._presence.table._live.values() if entry.client == 6]
+        ana.connection.closed(1006)
+        await w.flushed()
+        bo.transport.take()
+        again = await w.yws(synced=False)
+        again.send(step1_body(b"\x00"))
+        again.send(presence(5, 3, "{}"))
+        await w.flushed()
+        assert any(presence(6, known.clock + 1, '{"user":"Bo é"}')[3:] in said for said in again.transport.take())
+        assert len(bo.transport.take()) == 1  # one message, in which nobody disappears
+
+
+async def test_everybody_is_announced_again_only_so_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room_presence, "WELCOME_PAUSE_S", 0.1)
+    async with world() as w:
+        bo = await w.yws()
+        bo.send(presence(6, 2, "{}"))
+        table = w.hub.rooms[DOCUMENT]._presence.table
+        for _ in range(20):
+            ana = await w.yws()
+            ana.send(presence(5, 3, "{}"))
+            await w.flushed()
+            ana.connection.closed(1006)
+            await w.flushed()
+        clock = table._live[6].clock
+        assert clock < 10
+        await until(lambda: table._live[6].clock > clock)  # for the last one, when it may
+        assert not table.has_returned
+
+
+async def test_a_quiet_client_stays_present_while_its_socket_answers() -> None:
+    async with world() as w:
+        ana, bo = await w.yws(), await w.yws()
+        ana.send(presence(5, 3, "{}"))
+        await w.flushed()
+        room = w.hub.rooms[DOCUMENT]
+        bo.transport.take()
+        now_s = monotonic()
+
+        async def heard_after(seconds: float) -> list[bytes]:
+            room.tick(now_s + seconds)
+            await w.flushed()
+            return [said for said in bo.transport.take() if said != b"\x01\x01\x00"]
+
+        assert await heard_after(16) == []
+        assert ana.transport.is_answered
+        assert await heard_after(18) == []
+        assert not ana.transport.is_answered
+        ana.transport.is_answered = True  # a pong
+        assert await heard_after(23) == [presence(5, 4, "{}")]
+        assert await heard_after(39) == []
+        assert await heard_after(41) == []
+        assert not ana.transport.is_answered  # this time it says nothing
+        assert await heard_after(46) == []
+        assert await heard_after(51) == []
+        assert await heard_after(54) == [presence(5, 4, "null")]
+        assert w.metrics.presence_renewed == 1
+        ana.send(presence(5, 4, '{"back":1}'))  # its own clock: it has read nothing meanwhile
+        await w.flushed()
+        assert bo.transport.take() == [presence(5, 5, '{"back":1}')]
 
 
 async def test_silent_connections_are_kept_alive_and_busy_ones_are_not_bothered() -> None:

@@ -128,6 +128,48 @@ async def test_x1_what_one_session_did_wrong_does_not_end_the_others_of_its_sock
         assert hocuspocus.sync_status(DOCUMENT, ok=False) not in client.transport.sent
 
 
+async def test_x9_a_session_that_ended_for_its_size_is_opened_again_by_what_its_provider_sends() -> None:
+    """Where tokens are needed as well: a provider sends no Auth after a CLOSE in band."""
+
+    async def ask(token: str | None, document: DocumentId) -> Grant:
+        if token is None:
+            raise UnauthenticatedError("a token is needed")
+        return EDIT
+
+    async with world(max_document_bytes=100_000, max_update_bytes=100_000) as w:
+        client = await w.hocuspocus(ask=ask)
+        client.send(auth(DOCUMENT))
+        client.send(hp(DOCUMENT, STEP1))
+        await until(lambda: hp(DOCUMENT, b"\x00\x00\x01\x00") in client.transport.sent)
+        author = Author(1)
+        client.send(hp_update(DOCUMENT, author.type("a" * 40_000)))
+        client.send(hp_update(DOCUMENT, author.type("x" * 80_000)))
+        await until(lambda: any(said.startswith(hp(DOCUMENT, b"\x07")) for said in client.transport.sent))
+        assert client.transport.closed is None
+        client.transport.take()
+        client.send(hp_update(DOCUMENT, author.delete(0, 30_000)))
+        await until(lambda: any(said.startswith(hp(DOCUMENT, b"\x00\x00")) for said in client.transport.sent))
+        client.send(hp(DOCUMENT, b"\x00\x01" + write_buf(author.doc.get_update())))
+        await until(lambda: text_of(w.hub.rooms[DOCUMENT].document.merged()) == str(author.text))
+        client.send(hp(DOCUMENT, b"\x07" + b"\x00"))  # the provider is done with it
+        await turns(3)
+        client.send(hp(DOCUMENT, STEP1))
+        await turns(5)
+        assert not w.hub.rooms[DOCUMENT].sessions
+
+
+async def test_x9_the_grants_that_are_kept_are_bounded() -> None:
+    async with world(max_update_bytes=1024, max_documents_per_connection=2) as w:
+        documents = [DocumentId(f"d{number}") for number in range(4)]
+        client = await w.hocuspocus()
+        for document in documents:
+            client.send(auth(document))
+            await until(lambda document=document: document in w.hub.rooms and bool(w.hub.rooms[document].sessions))
+            client.send(hp_update(document, Author(1).type("é" * 1024)))
+            await until(lambda document=document: not w.hub.rooms[document].sessions)
+        assert list(client.connection._dialect._left) == documents[2:]
+
+
 @pytest.mark.parametrize(
     ("payload", "code"),
     [

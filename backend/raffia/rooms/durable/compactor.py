@@ -3,12 +3,14 @@
 Rules (tests quote these ids):
     L1  Small documents are folded in place, larger ones in another process while edits go on into the tail.
     L2  Folds run one at a time; all who need a fold meanwhile share the next one.
-    L3  A newcomer gets squashed bytes, without content that was deleted before it asked.
+    L3  A newcomer gets squashed bytes, without content that was deleted before it asked. Its step 2 holds everything
+        that was in the document when it asked: editors act on the first one, whatever comes after it.
     L4  A snapshot goes to the journal when the log after the last one has grown past a fraction of its size, so that
         the cost per update stays flat. It covers only what is durable, and is made in a quiet moment if there is one in
         time. In a shared log it is written only when everything in it is durable: other replicas never hear of an edit
         that the log never gets, and their next snapshot would remove it although later edits refer to it.
-    L5  Answers to equal state vectors are computed and framed once per version of the document.
+    L5  Answers to equal state vectors are computed and framed once per version of the document. For a large document
+        that is done in another process, one job at a time for each state vector; all who ask meanwhile share the next.
     L6  Checks of readers' deletes are bounded: one runs at a time for all readers, and `MAX_ASKED` may wait.
 """
 
@@ -22,7 +24,6 @@ from typing import Protocol
 
 from raffia.crdt.document import Deletes, Document, Fold
 from raffia.crdt.implied import implied_deletes
-from raffia.crdt.merge import diff, merge
 from raffia.crdt.ranges import IdRanges
 from raffia.errors import (
     DocumentDeletedError,
@@ -34,9 +35,10 @@ from raffia.errors import (
 from raffia.journal import Snapshot
 from raffia.rooms.context import RoomContext
 from raffia.rooms.durable.append_queue import AppendQueue
+from raffia.rooms.durable.large_states import LargeStates
 from raffia.rooms.durable.log_follower import LogFollower
 from raffia.runtime.logs import get_logger
-from raffia.types import EMPTY_STATE_VECTOR, Position
+from raffia.types import Position
 from raffia.wire.transport import Frame
 
 log = get_logger("raffia.rooms.durable.compactor")
@@ -79,7 +81,6 @@ class Compactor:
         "_asking",
         "_base_version",
         "_compacting",
-        "_diffs",
         "_document",
         "_document_id",
         "_fold",
@@ -88,6 +89,7 @@ class Compactor:
         "_implied",
         "_implied_version",
         "_journal",
+        "_large_states",
         "_metrics",
         "_not_before_s",
         "_patience",
@@ -95,7 +97,6 @@ class Compactor:
         "_quarantine",
         "_settings",
         "_stopped",
-        "_tail",
         "_tasks",
         "_workers",
     )
@@ -110,6 +111,7 @@ class Compactor:
         self._patience = 1.0
         self._journal = services.journal
         self._workers = services.workers
+        self._large_states = LargeStates(context.document, services.workers)
         self._settings = services.settings
         self._metrics = services.metrics
         self._quarantine = services.quarantine
@@ -118,8 +120,6 @@ class Compactor:
         self._frames: dict[bytes, tuple[bytes, Frame]] = {}
         self._fold: asyncio.Task[Snapshot] | None = None
         self._base_version = 0  # version of the document that is completely in its base
-        self._diffs: dict[tuple[int, bytes], asyncio.Task[bytes]] = {}
-        self._tail: tuple[bytes, int, bytes | None] | None = None
         self._implied = IdRanges()
         self._implied_version = -1
         self._asked: list[tuple[Deletes, Callable[[bool], None]]] = []
@@ -148,7 +148,7 @@ class Compactor:
 
         Args:
             state_vector: valid bytes.
-            give: called with a step 2, and with an update of the rest or None.
+            give: called with a step 2, and with an update of what was added while it was computed or None.
             fail: called with the error if the state cannot be computed; a client asks only once.
         """
         document = self._document
@@ -173,33 +173,10 @@ class Compactor:
         if not self._is_large:
             give(self._answer(state_vector), None)
             return
-        # Base and tail of a large document are sent separately, so that nothing takes long on the event loop. The base
-        # is never empty here, so no editor gets an empty document in its first step 2.
         if len(document.base) <= self._settings.worker_threshold_bytes:
             await self._folded()
-        base = None
-        while base is not document.base:  # a fold that finished meanwhile has moved content from the tail to the base
-            base = step2 = document.base
-            if state_vector != EMPTY_STATE_VECTOR:
-                step2 = await self._shared_diff(base, state_vector)
-        give(step2, self._merged_tail())
-
-    async def _shared_diff(self, base: bytes, state_vector: bytes) -> bytes:
-        """What the base holds beyond a state vector; equal questions at the same time share one job (L5)."""
-        key = (id(base), state_vector)  # the id stays valid: the job holds the base
-        task = self._diffs.get(key)
-        if task is None:
-            task = self._diffs[key] = asyncio.create_task(self._workers.run(diff, base, state_vector))
-            task.add_done_callback(lambda _: self._diffs.pop(key, None))
-        return await asyncio.shield(task)
-
-    def _merged_tail(self) -> bytes | None:
-        document = self._document
-        # Keyed by the base too: a fold drops deleted content from the tail without changing the version (L3).
-        if self._tail is None or self._tail[0] is not document.base or self._tail[1] != document.version:
-            tail = document.tail
-            self._tail = (document.base, document.version, merge(tail) if tail else None)
-        return self._tail[2]
+        state = await self._large_states.state(state_vector)
+        give(state.step2, state.later(document))
 
     def _answer(self, state_vector: bytes) -> bytes:
         document = self._document
@@ -231,7 +208,7 @@ class Compactor:
         """Drop cached answers, so that they do not stay in memory."""
         self._frames.clear()
         self._answers.clear()
-        self._tail = None
+        self._large_states.clear()
 
     # -- deletes by readers --------------------------------------------------------------------------------------
 
@@ -287,14 +264,18 @@ class Compactor:
         """Wait until everything in the document now has been folded (L2)."""
         version = self._document.version
         while self._base_version < version and (self._document.needs_fold_for_newcomers or self._is_large):
-            task = self._fold
-            if task is None:
-                task = self._fold = asyncio.create_task(self._fold_away(with_index=False))
-            try:
-                await asyncio.shield(task)
-            finally:
-                if self._fold is task and task.done():
-                    self._fold = None
+            await self._fold_once()
+
+    async def _fold_once(self) -> None:
+        """Wait for the fold that is under way, or for a new one."""
+        task = self._fold
+        if task is None:
+            task = self._fold = asyncio.create_task(self._fold_away(with_index=False))
+        try:
+            await asyncio.shield(task)
+        finally:
+            if self._fold is task and task.done():
+                self._fold = None
 
     async def _fold_away(self, *, with_index: bool) -> Snapshot:
         started_s = perf_counter()
@@ -305,6 +286,26 @@ class Compactor:
             self._base_version = version
         self._metrics.squash_s.observe(perf_counter() - started_s)
         return Snapshot(base, index)
+
+    def can_shrink(self) -> bool:
+        """Whether something has come since the last fold, so that another one would change the document's size."""
+        return bool(self._document.tail)
+
+    def shrink(self, done: Callable[[], None]) -> None:
+        """Fold everything that is in the document now, then call `done`, whether or not that succeeded."""
+        if self._document.size_bytes <= INLINE_FOLD_BYTES and self._fold is None:
+            self._fold_in_place()
+            done()
+        else:
+            self._start(self._shrunk(done))
+
+    async def _shrunk(self, done: Callable[[], None]) -> None:
+        version = self._document.version
+        try:
+            while self._base_version < version:
+                await self._fold_once()
+        finally:
+            done()
 
     # -- snapshots -----------------------------------------------------------------------------------------------
 

@@ -6,7 +6,8 @@ Rules (tests quote these ids):
     R1  Only the room changes its document, and every update, from a session or from the journal, passes the gate.
     R4  A gap never gets into the document, the journal or a broadcast: waiting parts stay with their session.
     R6  A read-only session's update is answered "stored" if it contains nothing new, otherwise "refused".
-    R7  An update is refused as a whole, with one error, before any part of it has an effect.
+    R7  An update is refused as a whole, with one error, before any part of it has an effect. One exception: of an
+        update for which the document has no room, the deletes are taken (overflow.py).
     R8  Entries from the log are durable: they go to the readers, never back to the append queue. Entries whose
         dependencies are missing wait in the room, and no snapshot covers them.
     R9  New structs under a client id that is guarded for another user wait until the owner's own structs have arrived,
@@ -22,11 +23,12 @@ from time import monotonic, time_ns
 from raffia.crdt.document import Admission
 from raffia.crdt.merge import merge
 from raffia.crdt.update import UpdateFacts, read_update
-from raffia.errors import InternalError, JournalUnavailableError, RaffiaError, TooLargeError
+from raffia.errors import DocumentFullError, InternalError, JournalUnavailableError, RaffiaError
 from raffia.rooms.context import RoomContext
 from raffia.rooms.durable.compactor import Compactor
 from raffia.rooms.inbound.client_owners import GUARD_S, ClientOwners, Split
 from raffia.rooms.inbound.early_entries import EarlyEntries, Piece
+from raffia.rooms.inbound.overflow import Held, Overflow
 from raffia.rooms.inbound.waiting import Waiting, WaitingList
 from raffia.rooms.metadata import Metadata
 from raffia.rooms.outbound.acknowledgements import Acknowledgements
@@ -74,7 +76,11 @@ class Intake:
         settings = context.services.settings
         self.early_entries = EarlyEntries([] if early_entries is None else [Piece(early_entries, is_durable=True)])
         self.owners = ClientOwners(self._present_user, self._is_present, monotonic)
-        self.waiting = WaitingList(max_updates=settings.max_waiting_updates, max_bytes=settings.max_waiting_bytes)
+        self.waiting = WaitingList(
+            max_updates=settings.max_waiting_updates,
+            max_bytes=settings.max_waiting_bytes,
+            max_update_bytes=settings.max_step2_bytes,
+        )
         self._document_id = context.document_id
         self._document = context.document
         self._settings = settings
@@ -87,6 +93,12 @@ class Intake:
         self._metadata = metadata
         self._acknowledgements = acknowledgements
         self._users: dict[Session, str | None] = {}  # the users when their sessions joined
+        self._overflow = Overflow(
+            max_bytes=settings.max_document_bytes,
+            can_shrink=compactor.can_shrink,
+            shrink=compactor.shrink,
+            retry=self._retry_held,
+        )
 
     # -- sessions ------------------------------------------------------------------------------------------------
 
@@ -99,6 +111,7 @@ class Intake:
         """Handle a session that has left: drop its waiting updates."""
         for waiting in self.waiting.of(session):
             self._wait_no_more(waiting)
+        self._overflow.left(session)
         if self.owners.left(self._users.pop(session)):
             self.retry_parked()
 
@@ -123,7 +136,7 @@ class Intake:
 
         Raises:
             UpdateError: the bytes are not an update (closes 4400).
-            TooLargeError: the update, or the document with it, is too large (closes 4413).
+            TooLargeError: the update is too large, or the document has no room for it (closes 4413).
             WaitingFullError: too many updates would wait (closes 1013).
             JournalUnavailableError: too many edits wait for the journal (closes 1013).
         """
@@ -132,28 +145,39 @@ class Intake:
             self._acknowledgements.nothing_new(self._acknowledgements.ticket(session, None, is_step2=is_step2))
             return
         if facts is None:
-            facts = read_update(update, limit=self._settings.max_update_bytes)
+            settings = self._settings
+            facts = read_update(update, limit=settings.max_step2_bytes if is_step2 else settings.max_update_bytes)
         if not session.grant.may_write:
             self._take_from_reader(session, self._document.admit(update, facts), is_step2=is_step2)
             return
+        try:
+            self._take_from_writer(session, update, facts, is_step2=is_step2)
+        except DocumentFullError:
+            if not self._hold(session, update, facts, is_step2=is_step2):
+                raise
+
+    def _take_from_writer(
+        self, session: Session, update: bytes, facts: UpdateFacts, *, is_step2: bool, ticket: Ticket | None = None
+    ) -> None:
+        """Take an update of a session that may write; `ticket` is given if it was held (OV2)."""
         split = self.owners.split(update, facts, self._document.clocks, session.grant.user)
         if split is not None:
-            self._take_guarded(session, update, split, is_step2=is_step2)
+            self._take_guarded(session, update, facts, split, is_step2=is_step2, ticket=ticket)
             return
         admission = self._document.admit(update, facts)
+        # An echo of a step 2 that is already known would tell a y-websocket client nothing; of one that repeats a whole
+        # document, only the new part is echoed.
+        echo = admission.ready if is_step2 else update
         if admission.ready is None and admission.waiting is None:
-            # An echo of a step 2 that is already known would tell a y-websocket client nothing.
-            self._acknowledgements.nothing_new(
-                self._acknowledgements.ticket(session, None if is_step2 else update, is_step2=is_step2)
-            )
+            self._acknowledgements.nothing_new(self._ticket(session, echo, ticket, is_step2=is_step2))
             return
-        # Count only what is new: a step 2 may repeat a whole document, which is no reason to refuse one more word.
-        new_bytes = len(admission.ready or b"") + len(admission.waiting or b"")
-        self._check_room_for(new_bytes, only_deletes=not admission.ends and admission.waiting is None)
+        if admission.ends or admission.waiting is not None:  # deletes are always taken
+            # Count only what is new: a step 2 may repeat a whole document, which is no reason to refuse one more word.
+            self._check_room_for(len(admission.ready or b"") + len(admission.waiting or b""))
+        self._check_unsaved(len(admission.ready or b"") + len(admission.waiting or b""))
         if admission.waiting is not None:
             self.waiting.check(session, update, admission.needs)
-        # Echo only the new part of a step 2, which may repeat a whole document.
-        ticket = self._acknowledgements.ticket(session, admission.ready if is_step2 else update, is_step2=is_step2)
+        ticket = self._ticket(session, echo, ticket, is_step2=is_step2)
         if admission.waiting is not None:
             if admission.ready is not None:
                 ticket.parts += 1
@@ -162,12 +186,57 @@ class Intake:
             self._accept(admission, ticket, session.grant.user, is_live=not is_step2)
             self._advanced(admission.ends)
 
-    def _take_guarded(self, session: Session, update: bytes, split: Split, *, is_step2: bool) -> None:
+    def _ticket(self, session: Session, echo: bytes | None, ticket: Ticket | None, *, is_step2: bool) -> Ticket:
+        if ticket is None:
+            return self._acknowledgements.ticket(session, echo, is_step2=is_step2)
+        ticket.echo = echo
+        return ticket
+
+    def _hold(self, session: Session, update: bytes, facts: UpdateFacts, *, is_step2: bool) -> bool:
+        """Take the deletes of an update that does not fit, and hold the rest if folding may make room (OV1-OV3)."""
+        admission = self._document.admit_deletes(facts)
+        if admission is not None:
+            assert admission.ready is not None
+            self._check_unsaved(len(admission.ready))
+            self._absorb(session, admission, None, session.grant.user)
+        if not self._overflow.may_hold(len(update)):
+            return False
+        ticket = self._acknowledgements.ticket(session, None, is_step2=is_step2)
+        self._overflow.hold(Held(update, facts, ticket, is_step2))
+        return True
+
+    def _retry_held(self, held: Held) -> None:
+        """Judge a held update by what is left of the document after a fold (OV2)."""
+        session = held.ticket.session
+        if session not in self._users:
+            return
+        try:
+            if not session.grant.may_write:
+                self._answer_reader(held.ticket, implied=False)
+            else:
+                self._take_from_writer(session, held.update, held.facts, is_step2=held.is_step2, ticket=held.ticket)
+        except RaffiaError as error:
+            self._acknowledgements.refuse(held.ticket)
+            self._clients.end(session, error)
+
+    def _take_guarded(
+        self,
+        session: Session,
+        update: bytes,
+        facts: UpdateFacts,
+        split: Split,
+        *,
+        is_step2: bool,
+        ticket: Ticket | None,
+    ) -> None:
         """Take an update with structs under guarded ids; those are parked (R9)."""
-        self._check_room_for(len(update))
+        whole = self._document.admit(update, facts)
+        size_bytes = len(whole.ready or b"") + len(whole.waiting or b"")  # only what is new
+        self._check_room_for(size_bytes)
+        self._check_unsaved(size_bytes)
         self.waiting.check(session, update, split.needs)
         user = session.grant.user
-        ticket = self._acknowledgements.ticket(session, None if is_step2 else update, is_step2=is_step2)
+        ticket = self._ticket(session, None if is_step2 else update, ticket, is_step2=is_step2)
         ends: list[tuple[int, int]] = []
         if split.free is not None:
             facts = read_update(split.free)
@@ -182,7 +251,7 @@ class Intake:
         self._metrics.parked_updates += 1
         self._await(Waiting(split.parked, read_update(split.parked), ticket, user, is_parked=True), split.needs)
         for owner, name in self._users.items():
-            if name in split.owners and owner.ask_rate.take(monotonic()):
+            if name in split.owners and owner.may_be_asked(monotonic()):
                 owner.expect_step2(counted=False)
                 self._fanout.send(owner, owner.prefix + step1_body(self._document.state_vector()))
         self._advanced(ends)
@@ -212,8 +281,15 @@ class Intake:
         if implied:
             self._acknowledgements.nothing_new(ticket)
         else:
-            self._metrics.refusals["read-only"] += 1
-            self._acknowledgements.refuse(ticket)
+            self._refuse_reader(ticket)
+
+    def _refuse_reader(self, ticket: Ticket) -> None:
+        session = ticket.session
+        self._metrics.refusals["read-only"] += 1
+        if not session.read_only_was_logged:  # an editor sends one with each key
+            session.read_only_was_logged = True
+            log.info("update refused: the session may only read", document=self._document_id, user=session.grant.user)
+        self._acknowledgements.refuse(ticket)
 
     def refuse_update(self, session: Session, *, is_step2: bool) -> None:
         """Answer "refused" to a Step2 or Update that was not taken."""
@@ -224,17 +300,20 @@ class Intake:
         waiting = {waiting.ticket: None for waiting in self.waiting.of(session)}
         self._acknowledgements.barrier(session, payload, waiting)
 
-    def _check_room_for(self, size_bytes: int, *, only_deletes: bool = False) -> None:
+    def _check_room_for(self, size_bytes: int) -> None:
         limit = self._settings.max_document_bytes
-        if only_deletes:
-            limit += limit // 4  # otherwise a document that was filled to the last byte could never be emptied
-        if self._document.size_bytes + size_bytes > limit:
-            raise TooLargeError(
-                f"the document has {self._document.size_bytes} bytes and {size_bytes} more arrived; the limit is "
-                f"{limit}; split the document or raise RAFFIA_MAX_DOCUMENT_BYTES"
+        if self._document.size_bytes - len(EMPTY_UPDATE) + size_bytes > limit:
+            # A close reason has room for 123 bytes: the way out comes first.
+            raise DocumentFullError(
+                f"the document is full; delete something (always accepted), then reconnect. It has "
+                f"{self._document.size_bytes} bytes, {size_bytes} more arrived, and the limit is {limit} "
+                "(RAFFIA_MAX_DOCUMENT_BYTES)"
             )
+
+    def _check_unsaved(self, size_bytes: int) -> None:
         unsaved = self._flush.unsaved_bytes
-        if unsaved + size_bytes > self._settings.max_unsaved_bytes:
+        # One update is always taken, however large: otherwise a small limit would refuse a document for ever.
+        if unsaved and unsaved + size_bytes > self._settings.max_unsaved_bytes:
             raise JournalUnavailableError(
                 f"{unsaved} bytes wait for the journal, which is away or slow; the limit is "
                 f"{self._settings.max_unsaved_bytes}; try again when it is back"
@@ -242,7 +321,6 @@ class Intake:
 
     def _accept(self, admission: Admission, ticket: Ticket, author: str | None, *, is_live: bool) -> None:
         """Take the ready part of an admission into the document and the pending batch."""
-        assert admission.ready is not None
         session = ticket.session
         # A step 2 does not show who wrote it: after a loss of the log, any client brings back others' first structs.
         if is_live and author is not None and len(admission.ends) == 1:
@@ -253,6 +331,10 @@ class Intake:
             for client, end in admission.ends:
                 if session.behind.get(client, 0) == self._document.clocks.get(client, 0):
                     session.behind[client] = end
+        self._absorb(session, admission, ticket, author)
+
+    def _absorb(self, session: Session, admission: Admission, ticket: Ticket | None, author: str | None) -> None:
+        assert admission.ready is not None
         self._document.absorb(admission)
         edit = Edit(author, time_ns() // 1_000_000, admission.ready)
         self._flush.add(session, edit, ticket)
@@ -272,6 +354,7 @@ class Intake:
             self._acknowledgements.ride(ticket)
             return
         self._check_room_for(len(update))
+        self._check_unsaved(len(update))
         self._accept(admission, ticket, ticket.session.grant.user, is_live=False)
         self._advanced(admission.ends)
 
@@ -325,7 +408,7 @@ class Intake:
     def _wait(self, waiting: Waiting, needs: list[tuple[int, int]]) -> None:
         session = waiting.ticket.session
         self._await(waiting, needs)
-        if session.ask_rate.take(monotonic()):
+        if session.may_be_asked(monotonic()):
             session.expect_step2(counted=False)
             self._fanout.send(session, session.prefix + step1_body(self._document.state_vector()))
 
@@ -360,8 +443,7 @@ class Intake:
         ticket = waiting.ticket
         if not ticket.session.grant.may_write:
             self._wait_no_more(waiting)
-            self._metrics.refusals["read-only"] += 1
-            self._acknowledgements.refuse(ticket)
+            self._refuse_reader(ticket)
             return []
         split = self.owners.split(waiting.update, waiting.facts, self._document.clocks, waiting.author)
         if split is not None:

@@ -5,7 +5,9 @@ Rules (tests quote these ids):
         updates that wait for other clients.
     Q2  An update that can never become ready holds back no other update and costs other sessions nothing.
     Q3  Waiting updates are bounded, per session and per room, and so are the needs of one update. Beyond that the
-        session is closed with 1013, and nothing of the update is acknowledged.
+        session is closed with 1013, and nothing of the update is acknowledged. The bounds in bytes are for several
+        updates: a single one of a session may bring back a whole document, and two of a room may, because two people
+        who wrote it together each wait for the other's part.
     Q4  Waiting updates go when their session leaves. They are never relayed, journaled or counted as known.
     Q5  The author is the user at the time of sending. If the session may no longer write by then, the update is
         refused.
@@ -56,15 +58,29 @@ class Waiting:
 class WaitingList:
     """All waiting updates of one room.
 
+    Args:
+        max_updates, max_bytes: see Q3, per session.
+        max_update_bytes: the size of the largest update; 0 if it is not known.
+
     Attributes:
         size_bytes: their total size.
     """
 
-    __slots__ = ("_by_client", "_by_session", "_max_bytes", "_max_updates", "_order", "_updates", "size_bytes")
+    __slots__ = (
+        "_by_client",
+        "_by_session",
+        "_max_bytes",
+        "_max_room_bytes",
+        "_max_updates",
+        "_order",
+        "_updates",
+        "size_bytes",
+    )
 
-    def __init__(self, *, max_updates: int, max_bytes: int) -> None:
+    def __init__(self, *, max_updates: int, max_bytes: int, max_update_bytes: int = 0) -> None:
         self._max_updates = max_updates
         self._max_bytes = max_bytes
+        self._max_room_bytes = max(ROOM_FACTOR * max_bytes, 2 * max_update_bytes)
         self._by_session: dict[Session, dict[Waiting, None]] = {}
         # client -> heap of (clock that must be passed, order, generation, waiting update)
         self._by_client: dict[int, list[tuple[int, int, int, Waiting]]] = {}
@@ -93,9 +109,9 @@ class WaitingList:
         own_bytes = sum(len(waiting.update) for waiting in own)
         if (
             len(own) >= self._max_updates
-            or own_bytes + len(update) > self._max_bytes
+            or (own and own_bytes + len(update) > self._max_bytes)
             or self._updates >= ROOM_FACTOR * self._max_updates
-            or self.size_bytes + len(update) > ROOM_FACTOR * self._max_bytes
+            or self.size_bytes + len(update) > self._max_room_bytes
         ):
             raise WaitingFullError(
                 f"{len(own)} updates of {own_bytes} bytes wait for missing updates and {len(update)} bytes more "

@@ -7,7 +7,7 @@ from time import monotonic
 
 from raffia.rooms.context import RoomContext
 from raffia.rooms.outbound.flush import Flush
-from raffia.rooms.session import Barrier, Session, Ticket
+from raffia.rooms.session import STORED, Barrier, Session, Ticket
 
 
 class Acknowledgements:
@@ -26,6 +26,10 @@ class Acknowledgements:
         session.open_tickets += 1
         ticket = Ticket(session, echo, monotonic())
         ticket.is_silent = is_step2 and not session.counts_step2()
+        if ticket.is_silent:
+            ticket.settles = session.refused  # S8
+        else:
+            session.counted += 1
         return ticket
 
     def ride(self, ticket: Ticket) -> None:
@@ -44,14 +48,18 @@ class Acknowledgements:
         if ticket.parts == 0:
             self._metrics.ack_s.observe(monotonic() - ticket.taken_s)
             self._metrics.acks["stored"] += 1
-            self._give(ticket.session, ticket.stored())
+            self._close(ticket, ticket.stored())
+            ticket.session.counted -= not ticket.is_silent
+            self._settle(ticket)
             for follower in ticket.followers or ():
                 self.part_saved(follower)
 
     def refuse(self, ticket: Ticket) -> None:
         """Answer "refused": none of the rest will be taken."""
         self._metrics.acks["refused"] += 1
-        self._give(ticket.session, ticket.refused())
+        payload = ticket.refused()
+        ticket.session.refused += payload is not None
+        self._close(ticket, payload)
 
     def barrier(self, session: Session, payload: bytes, waiting: Iterable[Ticket]) -> None:
         """Send a payload back once everything that a session has sent is durable (y-sweet's sync status).
@@ -63,14 +71,28 @@ class Acknowledgements:
         """
         session.open_tickets += 1
         barrier = Barrier(session, payload, monotonic())
+        barrier.is_silent = True  # it is no update
         for ticket in waiting:
             barrier.parts += 1
             ticket.followers = [*(ticket.followers or ()), barrier]
         self.ride(barrier)
 
-    def _give(self, session: Session, payload: bytes | None) -> None:
-        session.open_tickets -= 1
-        if payload is None or session not in self._fanout:
+    def _settle(self, ticket: Ticket) -> None:
+        """Answer the updates that were refused before a step 2 that is durable now (S8)."""
+        session = ticket.session
+        settled = min(ticket.settles, session.refused)
+        session.refused -= settled
+        session.counted -= settled
+        for _ in range(settled):
+            self._give(session, session.prefix + STORED)
+
+    def _close(self, ticket: Ticket, payload: bytes | None) -> None:
+        ticket.session.open_tickets -= 1
+        if payload is not None:
+            self._give(ticket.session, payload)
+
+    def _give(self, session: Session, payload: bytes) -> None:
+        if session not in self._fanout:
             return
         if session.behind is not None:
             session.hold(payload)

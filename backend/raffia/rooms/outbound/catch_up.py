@@ -2,10 +2,12 @@
 
 Rules (tests quote these ids):
     R5  A session receives broadcasts only after it has been sent the state, which then is complete in that turn.
+    CU1 A session is asked for what we lack when it joins, or with the state; not before its `ask_after_s`.
 """
 
 from __future__ import annotations
 
+import asyncio
 from time import monotonic
 
 from raffia.crdt.update import read_state_vector, write_state_vector
@@ -15,6 +17,7 @@ from raffia.rooms.durable.compactor import Compactor
 from raffia.rooms.outbound.flush import Flush
 from raffia.rooms.presence.room_presence import RoomPresence
 from raffia.rooms.session import Session, step1_body, step2_body, update_body
+from raffia.types import EMPTY_STATE_VECTOR
 
 
 class CatchUp:
@@ -36,11 +39,44 @@ class CatchUp:
         self._metrics = context.services.metrics
         self._max_step1_per_s = context.services.settings.max_step1_per_s
         self._flush = flush
+        self._late_asks: dict[Session, asyncio.TimerHandle] = {}
+
+    # -- asking --------------------------------------------------------------------------------------------------
+
+    def ask(self, session: Session, *, counted: bool = True) -> None:
+        """Ask a session for what we lack (CU1).
+
+        Args:
+            session: whom to ask.
+            counted: whether a Hocuspocus provider counts its answer (S7).
+        """
+        wait_s = session.ask_after_s - monotonic()
+        if wait_s > 0:
+            self._drop_late_ask(session)
+            loop = asyncio.get_running_loop()
+            self._late_asks[session] = loop.call_later(wait_s, self._ask_now, session, counted)
+        else:
+            self._ask_now(session, counted)
+
+    def _ask_now(self, session: Session, counted: bool) -> None:
+        self._late_asks.pop(session, None)
+        session.expect_step2(counted=counted)
+        self._fanout.send(session, session.prefix + step1_body(self._document.state_vector()))
+
+    def _drop_late_ask(self, session: Session) -> None:
+        late_ask = self._late_asks.pop(session, None)
+        if late_ask is not None:
+            late_ask.cancel()
 
     # -- state ---------------------------------------------------------------------------------------------------
 
-    def ask_state(self, session: Session, state_vector: bytes) -> None:
+    def ask_state(self, session: Session, state_vector: bytes, *, counted: bool = True) -> None:
         """Answer a SyncStep1.
+
+        Args:
+            session: who asks.
+            state_vector: what it has.
+            counted: whether a Hocuspocus provider counts its answer to our step 1 (S7).
 
         Raises:
             UpdateError: the bytes are not a state vector (closes 4400).
@@ -53,17 +89,24 @@ class CatchUp:
         read_state_vector(state_vector)
         self._compactor.state(
             state_vector,
-            lambda step2, tail: self._give_state(session, step2, tail),
+            lambda step2, tail: self._give_state(session, step2, tail, counted=counted),
             lambda error: self._clients.end(session, error),
         )
 
-    def _give_state(self, session: Session, step2: bytes, tail: bytes | None) -> None:
+    def known_to(self, session: Session) -> bytes:
+        """The state vector of what a session has been sent; less than that if it is not known."""
+        if not session.reading or self._flush.is_flushing:
+            return EMPTY_STATE_VECTOR
+        if session.behind is None:
+            self._flush.flush_pending()
+        return self._document.state_vector() if session.behind is None else write_state_vector(session.behind)
+
+    def _give_state(self, session: Session, step2: bytes, tail: bytes | None, *, counted: bool) -> None:
         """Send the state to a session, which receives broadcasts from now on (R5)."""
         if session not in self._fanout:
             return
         if session.hocuspocus:
-            session.expect_step2(counted=True)
-            self._fanout.send(session, session.prefix + step1_body(self._document.state_vector()))
+            self.ask(session, counted=counted)
         self._fanout.transport(session).write(self._compactor.frame(session.prefix, step2_body, step2))
         self._metrics.frames_out += 1
         self._metrics.bytes_out += len(step2)
@@ -118,5 +161,6 @@ class CatchUp:
 
     def left(self, session: Session) -> None:
         """Handle a session that has left."""
+        self._drop_late_ask(session)
         if session.behind is not None:
             self._metrics.slow_readers -= 1

@@ -111,6 +111,11 @@ class Flush:
         return bool(self._items)
 
     @property
+    def is_flushing(self) -> bool:
+        """Whether a flush is under way in this turn."""
+        return self._flushing
+
+    @property
     def unsaved_bytes(self) -> int:
         """Size of all updates that are not durable: pending, queued or being appended."""
         return self._unsaved_bytes + self._append_queue.unsaved_bytes

@@ -54,6 +54,10 @@ class PresenceEntry(NamedTuple):
         owner: the session that sent it.
         user: the owner's user; None when anonymous.
         seen_s: when it was last renewed.
+        said: the highest clock that the owner itself has sent; `clock` is above it after the server raised it (P11).
+        changed_s: when `clock` last grew.
+        raised, raised_clock: the state that the server last announced by itself, and its clock then; None and 0 when it
+            did not, or when the owner is past it.
     """
 
     client: int
@@ -63,6 +67,10 @@ class PresenceEntry(NamedTuple):
     owner: Owner
     user: str | None
     seen_s: float
+    said: int = 0
+    changed_s: float = 0.0
+    raised: bytes | None = None
+    raised_clock: int = 0
 
 
 class Applied(NamedTuple):

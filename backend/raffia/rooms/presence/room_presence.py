@@ -8,7 +8,7 @@ from time import monotonic
 
 from raffia.errors import PresenceError
 from raffia.rooms.context import RoomContext
-from raffia.rooms.presence.entries import PresenceEntry, PresenceLimits, encode
+from raffia.rooms.presence.entries import Owner, PresenceEntry, PresenceLimits, encode
 from raffia.rooms.presence.late_states import LateStates
 from raffia.rooms.presence.relay import Relay
 from raffia.rooms.presence.table import PresenceTable
@@ -16,6 +16,14 @@ from raffia.rooms.session import Session, presence_body
 from raffia.runtime.logs import get_logger
 
 log = get_logger("raffia.rooms.presence.room_presence")
+
+FRESH_S = 60.0  # clients that lost their server are back within this time
+# To announce everybody again costs as much as if everybody renewed, which happens every 15 s anyway.
+WELCOME_PAUSE_S = 0.005  # for each state, between two times
+MAX_WELCOME_PAUSE_S = 5.0
+# Owners renew after 15 to 18 s, and peers drop a state after 30 s. Rooms look every 5 s.
+PROBE_S = 17.0  # a client that has not renewed for so long is asked for a sign of life
+RENEW_S = 20.0  # after so long its state is renewed for it, if it gave one
 
 
 def _ignore() -> None:
@@ -35,7 +43,10 @@ class RoomPresence:
         services = context.services
         self._max_state_bytes = services.settings.max_presence_bytes
         limits = PresenceLimits(max_state_bytes=self._max_state_bytes)
-        self.table = PresenceTable(limits)
+        self.table = PresenceTable(limits, fresh_until_s=monotonic() + FRESH_S)
+        self._welcome_handle: asyncio.TimerHandle | None = None
+        self._probed: set[Owner] = set()  # the sessions whose clients were asked for a sign of life
+        self._welcome_not_before_s = 0.0
         self._late = LateStates(max_ids=limits.max_ids_per_owner, max_bytes=limits.max_room_bytes)
         self._late_handle: asyncio.TimerHandle | None = None
         self.broadcasts = 0
@@ -76,6 +87,27 @@ class RoomPresence:
             self._relay.tell(applied.moved)
         if applied.entries:
             self.on_change()
+        self._welcome(now_s)
+
+    # -- those who return --------------------------------------------------------------------------------------------
+
+    def _welcome(self, now_s: float) -> None:
+        """Announce the others again if somebody has returned who would ignore them (P12)."""
+        if self.table.has_returned and self._welcome_handle is None:
+            wait_s = self._welcome_not_before_s - now_s
+            if wait_s > 0:
+                self._welcome_handle = asyncio.get_running_loop().call_later(wait_s, self._raise_unchanged)
+            else:
+                self._raise_unchanged()
+
+    def _raise_unchanged(self) -> None:
+        self._welcome_handle = None
+        now_s = monotonic()
+        if self.table.raise_unchanged(now_s):
+            self._welcome_not_before_s = now_s + min(len(self.table) * WELCOME_PAUSE_S, MAX_WELCOME_PAUSE_S)
+            self.on_change()
+
+    # -- those who send too fast -------------------------------------------------------------------------------------
 
     def _schedule_late(self, wait_s: float) -> None:
         if self._late and self._late_handle is None:
@@ -149,15 +181,38 @@ class RoomPresence:
         if self.table.remove_where(lambda owner: isinstance(owner, tuple) and owner[0] in gone, monotonic()):
             self.on_change()
 
-    def expire(self, now_s: float) -> None:
-        """Remove states that were not renewed in time."""
-        if self.table.expire(now_s):
+    # -- those who are quiet -----------------------------------------------------------------------------------------
+
+    def tick(self, now_s: float) -> None:
+        """Renew the states of clients that are there but quiet, and remove the others; called every few seconds."""
+        quiet = self.table.quiet(now_s - PROBE_S)
+        if quiet or self._probed:
+            self._renew(quiet, now_s)
+        if self.table.expire(now_s) or self.table.is_dirty:
             self.on_change()
+
+    def _renew(self, quiet: list[PresenceEntry], now_s: float) -> None:
+        """Renew those of `quiet` whose sockets have answered, and probe the others (P13)."""
+        sessions = {session.owner: session for session in self._fanout}
+        probed, self._probed = self._probed, set()
+        for entry in quiet:
+            session = sessions.get(entry.owner)
+            if session is None:
+                continue
+            transport = self._fanout.transport(session)
+            if entry.owner not in probed:
+                transport.probe()
+            elif transport.answered() and now_s - entry.seen_s >= RENEW_S:
+                self.table.renew(entry.client, now_s)
+                self._metrics.presence_renewed += 1
+                continue
+            self._probed.add(entry.owner)
 
     def close(self) -> None:
         """Stop exchanging presence with other replicas."""
-        if self._late_handle is not None:
-            self._late_handle.cancel()
+        for handle in (self._late_handle, self._welcome_handle):
+            if handle is not None:
+                handle.cancel()
         if self._relay is not None:
             self._relay.close()
             self._relay = None
@@ -168,13 +223,15 @@ class RoomPresence:
 
     def take(self, entries: list[PresenceEntry]) -> None:
         """Take entries that another replica has accepted; announce states again that have moved here (P10)."""
-        applied = self.table.merge(entries, monotonic())
+        now_s = monotonic()
+        applied = self.table.merge(entries, now_s)
         if applied.answers:
             owners = {session.owner for session in self._fanout}
             for entry in applied.answers:
                 if entry.owner in owners:
-                    self.table.raise_above(entry.client, entry.clock)
+                    self.table.raise_above(entry.client, entry.clock, now_s)
         if applied.gone and self._relay is not None:
             self._relay.deny(applied.gone)
+        self._welcome(now_s)
         if self.table.is_dirty:
             self.on_change()

@@ -38,6 +38,16 @@ Rules (tests quote these ids):
         receives it does not announce itself again. If a state arrives for an id that is removed here, at its last clock
         or below, the removal is reported back (`gone`): that replica did not know of it, and raises the state. Sessions
         of other replicas are remembered only while they own an id.
+    P11 A state may be announced at a clock above the one that its owner knows (P5, P10, P12, P13). Until the owner has
+        received that, what it sends above its own last clock (`said`) is news and is raised once more, and its removal
+        counts; the state that was announced for it is an echo.
+    P12 A client whose socket closes forgets the states of others but keeps their clocks, and ignores states at these
+        clocks until their owners renew. So when a home id returns (it was removed, or moved here from another session),
+        the states that have not changed since are announced again, one clock higher, each by the replica of its
+        session. After a restart nobody knows who returns: until `fresh_until_s`, everyone who joins others with a clock
+        above 0 may have, so its state is raised, and so are those that were announced before it and were not.
+    P13 A background tab renews its state only once a minute, but its socket answers. `quiet` lists the home states that
+        were not renewed in time, and `renew` announces one again for its owner.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -47,6 +57,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from math import inf
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -78,6 +89,7 @@ class _Gone(NamedTuple):
     user: str | None
     at_s: float
     encoded: bytes
+    owner: Owner
 
 
 class _Speaker:
@@ -96,6 +108,11 @@ def _home(raw: list[RawEntry]) -> int | None:
     return raw[0][0] if len(raw) == 1 and raw[0][2] != NULL else None
 
 
+def _is_echo(known: PresenceEntry, clock: int, owner: Owner) -> bool:
+    """Whether a state of a present id that is not the sender's home is not newer: one that everybody sends back."""
+    return clock <= known.clock and (clock <= known.said or known.owner != owner)
+
+
 def _at_clock(entry: PresenceEntry, clock: int) -> PresenceEntry:
     """The same state at another clock."""
     assert entry.state is not None
@@ -108,12 +125,31 @@ class PresenceTable:
     Args:
         limits: the bounds.
         stamp: sets the `user` field of states; None leaves the field to the clients.
+        fresh_until_s: until when it is not known who returns (P12).
     """
 
-    __slots__ = ("_bytes", "_dirty", "_echoes", "_gone", "_limits", "_live", "_snapshot", "_speakers", "_stamp")
+    __slots__ = (
+        "_bytes",
+        "_dirty",
+        "_echoes",
+        "_fresh_until_s",
+        "_gone",
+        "_limits",
+        "_live",
+        "_returned_at",
+        "_snapshot",
+        "_speakers",
+        "_stamp",
+        "_unraised",
+    )
 
-    def __init__(self, limits: PresenceLimits | None = None, *, stamp: Stamp | None = None) -> None:
+    def __init__(
+        self, limits: PresenceLimits | None = None, *, stamp: Stamp | None = None, fresh_until_s: float = -inf
+    ) -> None:
         self._limits = limits or PresenceLimits()
+        self._fresh_until_s = fresh_until_s
+        self._unraised: set[int] = set()  # ids of this replica that were announced before anybody else (P12)
+        self._returned_at: dict[int, float] = {}  # ids that have returned, and since when they may have missed changes
         self._stamp = stamp
         self._live: dict[int, PresenceEntry] = {}
         self._gone: OrderedDict[int, _Gone] = OrderedDict()  # oldest first
@@ -218,8 +254,8 @@ class PresenceTable:
                 refused["too-large"] = refused.get("too-large", 0) + 1
                 continue
             known = self._live.get(client)
-            if known is not None and clock <= known.clock and state != NULL and client != speaker.home:
-                stale += 1  # an echo, as most entries are
+            if known is not None and state != NULL and _is_echo(known, clock, owner) and client != speaker.home:
+                stale += 1  # as most entries are
                 continue
             if not may_speak and state != NULL and (known is None or state != known.state or clock > known.clock):
                 if known is None or known.owner == owner or client == speaker.home:
@@ -227,7 +263,8 @@ class PresenceTable:
                 else:
                     refused["foreign"] = refused.get("foreign", 0) + 1
                 continue
-            entry = PresenceEntry(client, clock, None if state == NULL else state, encoded, owner, user, now_s)
+            kept = None if state == NULL else state
+            entry = PresenceEntry(client, clock, kept, encoded, owner, user, now_s, clock, now_s)
             reason = self._judge(entry, known, speaker, result)
             if reason == "stale":
                 stale += 1
@@ -240,7 +277,9 @@ class PresenceTable:
         live = self._live
         for index, (client, clock, state, _) in enumerate(raw):
             known = live.get(client)
-            if state is None or state == NULL or (known is not None and clock <= known.clock and client != home):
+            if state is None or state == NULL:
+                continue
+            if known is not None and client != home and _is_echo(known, clock, owner):
                 continue
             value = check_state(state)
             if self._stamp is not None and (user := self._stamp(owner, value)) is not None:
@@ -261,37 +300,61 @@ class PresenceTable:
         owns = known.owner == entry.owner
         # Only the home id moves between sessions, and only between sessions of one user (P4).
         speaks = owns or (entry.client == speaker.home and known.user == entry.user)
+        if owns and entry.clock <= known.clock:
+            if entry.state is None and entry.clock > known.said:
+                entry = entry._replace(clock=known.clock)  # removed before it heard that it was raised (P11)
+            elif entry.state is not None and self._is_known(entry, known):
+                return "stale"
         ahead = entry.clock - known.clock
-        if entry.client == speaker.home and speaks and self._must_be_raised(entry, known, ahead, owns=owns):
+        if speaks and self._must_be_raised(entry, known, ahead, owns=owns, is_home=entry.client == speaker.home):
             if known.clock >= MAX_CLOCK:
                 return "clock"
             entry, ahead = _at_clock(entry, known.clock + 1), 1
+        if owns and entry.said <= known.raised_clock:
+            entry = entry._replace(raised=known.raised, raised_clock=known.raised_clock)
         if ahead < 0 or (ahead == 0 and (owns or not speaks) and entry.state is not None):
             return "stale"
         if not speaks:
             return "foreign"
-        if ahead > self._limits.max_clock_step or entry.clock > MAX_CLOCK:
+        # Steps count from the clock that the sender knows, so raising a state gives its owner no longer one.
+        if entry.said - known.said > self._limits.max_clock_step or entry.clock > MAX_CLOCK:
             return "clock"
         if entry.state is None:
             result.entries.append(self._remove(known, entry.clock, entry.seen_s))
         elif ahead == 0:
-            moved = known._replace(owner=entry.owner, seen_s=entry.seen_s)
+            moved = known._replace(owner=entry.owner, seen_s=entry.seen_s, said=entry.clock)
             self._put(moved, known, speaker)
             result.moved.append(moved)
+            self._note_return(entry.client, entry.seen_s)
         else:
             if self._bytes + len(entry.encoded) - len(known.encoded) > self._limits.max_room_bytes:
                 return "full"
             self._put(entry, known, speaker)
             self._mark(entry)
             result.entries.append(entry)
+            if self._unraised:
+                self._unraised.discard(entry.client)  # its clock is new to everyone
+            if not owns:
+                self._note_return(entry.client, entry.seen_s)
         return None
 
+    def _is_known(self, entry: PresenceEntry, known: PresenceEntry) -> bool:
+        """Whether an owner's state, not above the known clock, is the one that is announced, or was for it (P11)."""
+        was_raised = entry.clock <= known.raised_clock and entry.state == known.raised
+        if entry.state != known.state and not was_raised:
+            return False
+        if entry.clock > known.said:
+            self._live[entry.client] = known._replace(said=entry.clock, seen_s=entry.seen_s)
+        return True
+
     @staticmethod
-    def _must_be_raised(entry: PresenceEntry, known: PresenceEntry, ahead: int, *, owns: bool) -> bool:
-        """Whether a home state is news although its clock is not above the known one (P5)."""
+    def _must_be_raised(entry: PresenceEntry, known: PresenceEntry, ahead: int, *, owns: bool, is_home: bool) -> bool:
+        """Whether a state is news although its clock is not above the known one (P5, P11)."""
         if entry.state is None or ahead > 0:
             return False
-        return (ahead < 0 and not owns) or (ahead == 0 and entry.state != known.state)
+        if owns:
+            return entry.clock > known.said or (is_home and ahead == 0)
+        return is_home and (ahead < 0 or entry.state != known.state)
 
     def _judge_absent(self, entry: PresenceEntry, speaker: _Speaker, result: Applied) -> str | None:
         if entry.state is None:
@@ -308,6 +371,12 @@ class PresenceTable:
                 entry = _at_clock(entry, gone.clock + 1)
             if entry.clock - gone.clock > limits.max_clock_step:
                 return "clock"
+        elif entry.client == speaker.home and entry.clock > 0 and entry.seen_s < self._fresh_until_s:
+            if self._live:
+                entry = _at_clock(entry, entry.clock + 1)
+                self._raise_unraised(entry.seen_s)
+            else:
+                self._unraised.add(entry.client)
         if entry.clock > MAX_CLOCK:
             return "clock"
         if (
@@ -316,6 +385,8 @@ class PresenceTable:
             or self._bytes + len(entry.encoded) > limits.max_room_bytes
         ):
             return "full"
+        if gone is not None and gone.owner != entry.owner and entry.client == speaker.home:
+            self._note_return(entry.client, gone.at_s)
         self._put(entry, None, speaker)
         self._mark(entry)
         result.entries.append(entry)
@@ -329,7 +400,7 @@ class PresenceTable:
         removed: list[PresenceEntry] = []
         stale = foreign = 0
         for incoming in entries:
-            entry = incoming._replace(seen_s=now_s)
+            entry = incoming._replace(seen_s=now_s, said=incoming.clock, changed_s=now_s)
             known = self._live.get(entry.client)
             gone = self._gone.get(entry.client)
             if known is not None and entry.state is None and entry.clock >= known.clock:
@@ -344,11 +415,18 @@ class PresenceTable:
                 stale += 1
                 removed.append(entry._replace(clock=gone.clock, state=None, encoded=gone.encoded))
             elif known is None or entry.clock > known.clock:
+                if known is not None and known.owner != entry.owner:
+                    self._note_return(entry.client, now_s)
+                elif gone is not None and gone.owner != entry.owner:
+                    self._note_return(entry.client, gone.at_s)
+                elif known is None and now_s < self._fresh_until_s:
+                    self._raise_unraised(now_s)
                 self._put(entry, known, self._speaker(entry.owner))
                 self._mark(entry)
                 result.entries.append(entry)
             elif entry.clock == known.clock and entry.owner != known.owner:
                 self._put(entry, known, self._speaker(entry.owner))
+                self._note_return(entry.client, now_s)
             else:
                 stale += 1
         refused = {"foreign": foreign} if foreign else _NONE_REFUSED
@@ -360,14 +438,63 @@ class PresenceTable:
             speaker = self._speakers[owner] = _Speaker(None, is_remote=True)
         return speaker
 
-    def raise_above(self, client: int, clock: int) -> None:
+    # -- announcing states again -------------------------------------------------------------------------------------
+
+    def raise_above(self, client: int, clock: int, now_s: float) -> None:
         """Announce a present state again, above a clock at which other replicas may have removed it (P10)."""
         known = self._live.get(client)
-        if known is None or known.state is None or max(clock, known.clock) >= MAX_CLOCK:
+        if known is not None:
+            self._raise(known, max(clock, known.clock), now_s)
+
+    def _raise(self, known: PresenceEntry, clock: int, now_s: float) -> None:
+        if clock >= MAX_CLOCK:
             return
-        raised = _at_clock(known, max(clock, known.clock) + 1)
+        above = _at_clock(known, clock + 1)
+        raised = above._replace(changed_s=now_s, raised=known.state, raised_clock=clock + 1)
         self._put(raised, known, self._speakers[known.owner])
         self._mark(raised)
+
+    def _raise_unraised(self, now_s: float) -> None:
+        for client in self._unraised:
+            self.raise_above(client, 0, now_s)
+        self._unraised.clear()
+
+    def _note_return(self, client: int, since_s: float) -> None:
+        self._returned_at[client] = since_s
+        if len(self._returned_at) > self._limits.max_gone:
+            del self._returned_at[next(iter(self._returned_at))]
+
+    @property
+    def has_returned(self) -> bool:
+        """Whether somebody has returned since the last `raise_unchanged` (P12)."""
+        return bool(self._returned_at)
+
+    def raise_unchanged(self, now_s: float) -> int:
+        """Announce this replica's states that those who have returned would ignore; returns how many (P12)."""
+        returned, self._returned_at = self._returned_at, {}
+        speakers, latest_s = self._speakers, max(returned.values(), default=-inf)
+        unchanged = []
+        for entry in self._live.values():
+            if entry.changed_s > latest_s or speakers[entry.owner].is_remote:
+                continue
+            if entry.client not in returned or any(
+                entry.changed_s <= since_s for client, since_s in returned.items() if client != entry.client
+            ):
+                unchanged.append(entry)
+        for entry in unchanged:
+            self._raise(entry, entry.clock, now_s)
+        return len(unchanged)
+
+    def quiet(self, since_s: float) -> list[PresenceEntry]:
+        """The home states of this replica's sessions that were not renewed since then (P13)."""
+        speakers = self._speakers
+        return [e for e in self._live.values() if e.seen_s < since_s and speakers[e.owner].home == e.client]
+
+    def renew(self, client: int, now_s: float) -> None:
+        """Announce a present state again for its owner, who is there (P13)."""
+        known = self._live.get(client)
+        if known is not None:
+            self._raise(known._replace(seen_s=now_s), known.clock, now_s)
 
     # -- leaving -----------------------------------------------------------------------------------------------------
 
@@ -447,7 +574,8 @@ class PresenceTable:
         self._bytes -= len(known.encoded)
         self._snapshot = None
         self._disown(known)
-        self._gone[client] = _Gone(clock, known.user, now_s, removal.encoded)
+        self._gone[client] = _Gone(clock, known.user, now_s, removal.encoded, known.owner)
+        self._unraised.discard(client)
         if len(self._gone) > self._limits.max_gone:
             self._gone.popitem(last=False)
         self._echoes.clear()  # a state for a removed id is not stale but answered (P5)

@@ -152,6 +152,12 @@ class Channel:
         """Queue a text message for the app (CH2)."""
         self._add({"type": "websocket.receive", "text": payload})
 
+    def oversized(self, size_bytes: int, limit_bytes: int, start: bytes) -> None:
+        """Never called: plain ASGI apps don't set `skips_too_large`."""
+
+    def refused(self, code: int, reason: str) -> None:
+        """Do nothing: the app is told by `websocket.disconnect`."""
+
     def congested(self) -> None:
         """Do nothing: `send` checks for congestion itself."""
 

@@ -12,7 +12,8 @@ Rules (tests quote these ids; sections are those of RFC 6455):
          Violations close with 1002.
     FR4  A message, with all its fragments, has at most `limit_bytes`, which may change between frames. A larger one is
          refused (1009) when its length is announced, before any of it is kept. Empty fragments cost nothing, and many
-         small ones no more than one large one.
+         small ones no more than one large one. With `skips`, a binary message over the limit is dropped instead: an
+         OVERSIZED event tells its size and its start (O7 of transport.py), and nothing more of it is kept.
     FR5  Text is UTF-8 (8.1). It is checked as it arrives, across fragments and pieces of frames, and refused (1007) at
          the first byte that makes it invalid whatever follows.
     FR6  A close frame is empty, or holds a code that may be sent (7.4) and UTF-8. Violations close with 1002 or 1007.
@@ -23,16 +24,20 @@ from __future__ import annotations
 
 import codecs
 import io
-from typing import Literal
+from typing import Final, Literal
 
 from websockets.exceptions import ProtocolError
 from websockets.frames import Close
 
 from raffia.sockets.server.masking import apply_mask
+from raffia.wire.transport import SKIP_FACTOR, START_BYTES
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+OVERSIZED: Final = 0x100  # an event, not an opcode
 
-Event = tuple[Literal[1], str] | tuple[Literal[2, 8, 9, 10], bytes]
+Event = tuple[Literal[1], str] | tuple[Literal[2, 8, 9, 10], bytes] | tuple[Literal[0x100], tuple[int, bytes]]
+
+KEPT, DROPPED, TOLD = 0, 1, 2  # the current message: TOLD is dropped too, and its event has been returned
 
 _utf8 = codecs.getincrementaldecoder("utf-8")
 
@@ -68,6 +73,7 @@ class FrameReader:
 
     Args:
         limit_bytes: the largest message (FR4).
+        skips: whether a binary message over the limit is dropped; otherwise it is an error (FR4).
     """
 
     __slots__ = (
@@ -80,14 +86,18 @@ class FrameReader:
         "_mask",
         "_missing",
         "_size",
+        "_skipping",
         "_text",
         "_texts",
         "idle",
         "limit_bytes",
+        "skips",
     )
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, limit_bytes: int, *, skips: bool = False) -> None:
         self.limit_bytes = limit_bytes
+        self.skips = skips
+        self._skipping = KEPT
         self._buffer: bytes | bytearray = b""
         self._at = 0  # first byte of the buffer that has not been read
         self._mask = b""  # of the current data frame, rotated to its next byte; empty between frames
@@ -109,7 +119,7 @@ class FrameReader:
     @property
     def held_bytes(self) -> int:
         """Bytes of memory that the unfinished message and what waits behind it take, at most."""
-        here = self._size - self._missing
+        here = len(self._binary) if self._skipping else self._size - self._missing
         return self.waiting_bytes + (4 * here if self._kind == TEXT else here)  # Python has up to 4 bytes a character
 
     def feed(self, data: bytes) -> None:
@@ -121,19 +131,25 @@ class FrameReader:
         """Return the next message or control frame, or None if more bytes are needed.
 
         Returns:
-            `(TEXT, str)`, `(BINARY, bytes)`, `(PING, bytes)`, `(PONG, bytes)` or `(CLOSE, bytes)`. The payload of a
-            close has been checked and can be sent back as it is. Don't call `next` after it.
+            `(TEXT, str)`, `(BINARY, bytes)`, `(PING, bytes)`, `(PONG, bytes)`, `(CLOSE, bytes)` or, with `skips`,
+            `(OVERSIZED, (size, start))`. The payload of a close has been checked and can be sent back as it is. Don't
+            call `next` after it.
 
         Raises:
             FrameError: the client broke a rule. Don't call `next` after it.
         """
         while True:
             if self._mask:
-                if not self._payload():
+                whole = self._payload()
+                if self._skipping:
+                    event = self._skip(ends=whole and self._fin)
+                    if event is not None:
+                        return event
+                elif whole and self._fin:
+                    return self._message()
+                if not whole:
                     self._wait()
                     return None
-                if self._fin:
-                    return self._message()
                 continue
             opcode = self._head()
             if opcode is None:
@@ -190,7 +206,12 @@ class FrameReader:
                 raise FrameError(1002, "a length must be below 2^63")
         if self._size + size > self.limit_bytes:
             total = self._size + size
-            raise FrameError(1009, f"message of {total} bytes is over the limit of {self.limit_bytes}", total)
+            is_text = (opcode or self._kind) == TEXT
+            if is_text or not self.skips or total > SKIP_FACTOR * self.limit_bytes:
+                raise FrameError(1009, f"message of {total} bytes is over the limit of {self.limit_bytes}", total)
+            if left >= head and not self._skipping:
+                self._skipping = DROPPED
+                self._binary = self._binary[:START_BYTES]
         if left < head:
             return None
         self._size += size
@@ -207,7 +228,12 @@ class FrameReader:
         buffer, at, missing, mask = self._buffer, self._at, self._missing, self._mask
         here = min(len(buffer) - at, missing)
         whole = here == missing
-        if here or whole:
+        if self._skipping:
+            here_kept = min(here, START_BYTES - len(self._binary))
+            if here_kept > 0:
+                self._binary = _joined(self._binary, apply_mask(buffer[at : at + here_kept], mask))
+            self._at = at + here
+        elif here or whole:
             piece = apply_mask(buffer[at : at + here], mask)
             self._at = at + here
             if self._kind == TEXT:
@@ -222,6 +248,19 @@ class FrameReader:
         turn = here & 3
         self._mask = mask[turn:] + mask[:turn]
         return False
+
+    def _skip(self, *, ends: bool) -> Event | None:
+        """Return the event of a message that is dropped, once, as soon as its start has arrived."""
+        event: Event | None = None
+        if self._skipping == DROPPED and (ends or len(self._binary) == START_BYTES):
+            self._skipping = TOLD
+            event = OVERSIZED, (self._size, bytes(self._binary))
+        if ends:
+            self._skipping = KEPT
+            self._kind = CONTINUATION
+            self._size = 0
+            self._binary = b""
+        return event
 
     def _add_text(self, piece: bytes, *, final: bool) -> None:
         if self._decoder is None:

@@ -19,14 +19,15 @@ if TYPE_CHECKING:
     import asyncio
 
 
+UNANSWERED = 1  # the bit of `Pinged.silent` that stands for our ping
 PING_BYTES = 2  # an empty ping; that its own bytes reach the peer's machine says nothing about the peer
 
 
 class Pinged(Protocol):
     """A connection as the keepalive sees it."""
 
-    silent: bool
-    """Set here with each ping, cleared by the connection when anything arrives."""
+    silent: int
+    """`UNANSWERED` is set here with each ping; the connection clears all bits when anything arrives."""
 
     def taken(self) -> int:
         """A number that grows by the bytes that the peer accepts."""
@@ -98,7 +99,7 @@ class Keepalive:
     def _judge(self, connection: Pinged, before: int, now: float, pings: list[Pinged]) -> None:
         self._asked.pop(connection, None)
         timeout_s = self._timeout_s or 0.0
-        if connection.silent:
+        if connection.silent & UNANSWERED:
             taken = connection.taken()
             if taken - before <= PING_BYTES:
                 connection.keepalive_failed()
@@ -111,7 +112,7 @@ class Keepalive:
 
     def _ping(self, connection: Pinged, now: float) -> None:
         self._resting.pop(connection, None)
-        connection.silent = True
+        connection.silent |= UNANSWERED
         connection.send_ping()
         if self._timeout_s:
             self._asked[connection] = (now + self._timeout_s, connection.taken())

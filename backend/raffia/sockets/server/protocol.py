@@ -37,7 +37,17 @@ from weakref import WeakKeyDictionary
 from uvicorn.protocols.utils import get_remote_addr
 
 from raffia.sockets.server.app_call import AppCall, websocket_scope
-from raffia.sockets.server.frames import BINARY, CLOSE, PING, PONG, TEXT, Event, FrameError, FrameReader
+from raffia.sockets.server.frames import (
+    BINARY,
+    CLOSE,
+    OVERSIZED,
+    PING,
+    PONG,
+    TEXT,
+    Event,
+    FrameError,
+    FrameReader,
+)
 from raffia.sockets.server.handshake import Handshake, HandshakeError, read_handshake, response_bytes
 from raffia.sockets.server.keepalive import Keepalive
 from raffia.sockets.server.masking import apply_mask
@@ -53,6 +63,7 @@ EARLY_BYTES = 64 * 1024
 SHORT_BYTES = 125  # the longest message that `data_received` reads without a reader
 BROKEN = "A WebSocket listener failed; closing its connection with 1011"  # WP5
 TCP_BYTES_ACKED = slice(120, 128) if sys.platform == "linux" else None  # of `struct tcp_info`, since Linux 4.1
+PROBED = 2  # the bit of `silent` that stands for `probe`
 SHUTDOWN_S = 1.0  # how long a peer has to answer our close when the server stops
 LINGER_S = 1.0  # how long a peer over TLS, which has no half-close, has to read our close frame after a violation
 
@@ -136,7 +147,7 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         self._pong: bytes | None = None  # the payload of a pong that has to wait (WP7)
         self._ended: asyncio.Future[None] | None = None
         self.congested = False
-        self.silent = False  # nothing has arrived since the last ping
+        self.silent = 0  # bits of the pings since which nothing has arrived: UNANSWERED, PROBED
 
     # Called by uvicorn and the transport
 
@@ -147,7 +158,7 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read data from the peer: first the request's head, then frames."""
-        self.silent = False
+        self.silent = 0
         if self._reader is None and self._stage is Stage.OPEN and self._reading:
             # Fast path for typing: one whole binary message of at most 125 bytes (0x82, 0x80 + size, mask, payload).
             size = len(data)
@@ -254,6 +265,15 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         # Not within this call: the caller is rarely prepared for `closed` before `close` returns.
         self._loop.call_soon(self._finish, code)
 
+    def probe(self) -> None:
+        """Ping the peer, beside the keepalive's pings."""
+        self.silent |= PROBED
+        self.send_ping()
+
+    def answered(self) -> bool:
+        """Whether anything has arrived since the last `probe`."""
+        return not self.silent & PROBED
+
     def abort(self) -> None:
         """End the connection at once: `closed(1013)`."""
         if self._stage is Stage.OPEN:
@@ -267,11 +287,15 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         """Change the largest message that is accepted (O6)."""
         self._limit_bytes = size_bytes
         self._holds = holds
+        self._set_limit()
+
+    def _set_limit(self) -> None:
         limit_bytes = self._message_limit()
         if self._reader is not None:
             self._reader.limit_bytes = limit_bytes
+            self._reader.skips = self._skips()
         elif limit_bytes < SHORT_BYTES and self._stage is Stage.OPEN:
-            self._reader = FrameReader(limit_bytes)  # because the fast path does not check the limit
+            self._reader = self._new_reader()  # because the fast path does not check the limit
 
     def pause_reading(self) -> None:
         """Deliver no messages until `resume_reading`."""
@@ -327,12 +351,9 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
             self._reading = True
             self.transport.resume_reading()
         self._guarded(lambda: listener.opened(self))
-        limit_bytes = self._message_limit()
         if self._reader is not None:
-            self._reader.limit_bytes = limit_bytes
             self._loop.call_soon(self._deliver)
-        elif limit_bytes < SHORT_BYTES and self._stage is Stage.OPEN:
-            self._reader = FrameReader(limit_bytes)  # because the fast path does not check the limit
+        self._set_limit()
 
     async def wait_closed(self) -> None:
         """Wait until the connection is over."""
@@ -353,7 +374,7 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
             return
         reader = self._reader
         if reader is None:
-            reader = self._reader = FrameReader(self._message_limit())
+            reader = self._reader = self._new_reader()
         reader.feed(data)
         if stage is Stage.ASKED:
             if self._reading and reader.waiting_bytes > EARLY_BYTES:
@@ -365,6 +386,14 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
     def _message_limit(self) -> int:
         limit_bytes = self._limits.message_bytes if self._limit_bytes is None else self._limit_bytes
         return min(limit_bytes, self._config.ws_max_size)
+
+    def _skips(self) -> bool:
+        """Whether messages over the limit are dropped (O7); over a lower limit they are refused (O6)."""
+        limits = self._limits
+        return limits.skips_too_large and (self._limit_bytes is None or self._limit_bytes >= limits.message_bytes)
+
+    def _new_reader(self) -> FrameReader:
+        return FrameReader(self._message_limit(), skips=self._skips())
 
     def _deliver(self) -> None:
         """Handle what the reader has, until it needs more bytes or reading is paused."""
@@ -389,16 +418,26 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
 
     def _refuse_frame(self, error: FrameError) -> None:
         """Close with the code of a violation, or the one that a message over the limit has here (O6)."""
-        if error.code != 1009:
-            self._fail(error.code, error.reason)
-        elif error.size_bytes > min(max(self._limits.message_bytes, self._limit_bytes or 0), self._config.ws_max_size):
-            self._fail(self._limits.too_large_code, error.reason)
-        else:
-            self._fail(1013, "overloaded")
+        code, reason = error.code, error.reason
+        if code == 1009:
+            if error.size_bytes > min(
+                max(self._limits.message_bytes, self._limit_bytes or 0), self._config.ws_max_size
+            ):
+                code = self._limits.too_large_code
+            else:
+                code, reason = 1013, "overloaded"
+        listener = self._listener
+        if listener is not None and self._stage is Stage.OPEN:
+            self._guarded(lambda: listener.refused(code, error.reason))
+        self._fail(code, reason)
 
     def _handle(self, event: Event) -> None:
         opcode, payload = event
-        if opcode == CLOSE:
+        if opcode == OVERSIZED:
+            if self._stage is Stage.OPEN:
+                size_bytes, start = cast("tuple[int, bytes]", payload)
+                self._listener.oversized(size_bytes, self._message_limit(), start)  # type: ignore[union-attr]
+        elif opcode == CLOSE:
             self._peer_closed(cast("bytes", payload))
         elif self._stage is Stage.CLOSING:
             return
@@ -448,9 +487,14 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
             self.close(1011, "internal error")
 
     def _bound(self) -> None:
-        if self.transport.get_write_buffer_size() > self._limits.max_bytes:
+        size_bytes = self.transport.get_write_buffer_size()
+        if size_bytes > self._limits.max_bytes:
             self._stage = Stage.ENDED
             self._code = 1013
+            listener = self._listener
+            if listener is not None:
+                reason = f"reads too slowly: {size_bytes} bytes wait, over the limit of {self._limits.max_bytes}"
+                self._guarded(lambda: listener.refused(1013, reason))
             self.transport.abort()  # the loop then calls connection_lost, which tells the listener
 
     def send_ping(self) -> None:

@@ -17,7 +17,7 @@ from raffia.crdt.update import read_update, write_state_vector, write_update
 from raffia.errors import InternalError, JournalUnavailableError
 from raffia.journal import Snapshot
 from raffia.rooms.durable import compactor as compactor_module
-from raffia.rooms.durable.compactor import INLINE_FOLD_BYTES
+from raffia.rooms.durable.compactor import INLINE_FOLD_BYTES, Compactor
 from raffia.rooms.durable.loading import build_document
 from raffia.runtime.workers import Workers
 from raffia.sockets.connection import Connection
@@ -138,14 +138,68 @@ async def test_l1_folds_that_finish_while_a_state_is_computed_take_nothing_out_o
         late = await w.yws(synced=False)
         late.transport.take()
         late.send(b"\x00\x00" + write_buf(has))
-        await until(lambda: "diff" in gate.names)
+        await until(lambda: "run_state" in gate.names)
         await fold_meanwhile("one é ")
-        await gate.let("diff")
+        await gate.let("run_state")
         await fold_meanwhile("two 😀 ")
         while not late.transport.sent:
-            await gate.let("diff")
+            await gate.let("run_state")
         got = received(late)
         assert text_of(merge([kept, *got])) == str(author.text)
+
+
+async def test_l3_the_first_step_2_holds_everything_that_was_acknowledged_before() -> None:
+    async with world(worker_threshold_bytes=THRESHOLD, compact_tail_updates=10**6, compact_tail_bytes=10**7) as w:
+        author = Author(1)
+        ana = await typed(w, author, 200_000)
+        (await w.yws()).connection.closed(1000)  # folds: the base is large from here on
+        for number in range(20):
+            ana.update(author.type(f"é{number}"))
+            await w.flushed()
+            for state_vector in (b"\x00", write_state_vector({1: 100_000})):
+                late = await w.yws(synced=False)
+                late.transport.take()
+                late.send(b"\x00\x00" + write_buf(state_vector))
+                await until(lambda late=late: bool(late.transport.sent))  # type: ignore[misc]
+                got = received(late)
+                assert read_update(got[0]).sections[0].end == len(str(author.text).encode("utf-16-le")) // 2
+                late.connection.closed(1000)
+
+
+async def test_l5_newcomers_to_a_large_document_share_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world(worker_threshold_bytes=THRESHOLD, compact_tail_updates=10**6, compact_tail_bytes=10**7) as w:
+        author = Author(1)
+        ana = await typed(w, author, 200_000)
+        await w.yws()
+        gate = Gate(w, monkeypatch)
+        tick = Compactor.tick
+        monkeypatch.setattr(Compactor, "tick", lambda _compactor, _now_s: None)  # it drops what is kept
+
+        async def come() -> Client:
+            ana.update(author.type("é"))
+            await w.flushed()
+            late = await w.yws(synced=False)
+            late.transport.take()
+            late.send(STEP1)
+            await turns(3)
+            return late
+
+        first = await come()
+        others = [await come() for _ in range(5)]
+        await gate.let("run_state")
+        assert text_of(merge(received(first))) == str(author.text)
+        assert not any(late.transport.sent for late in others)
+        await gate.let("run_state")
+        for late in others:
+            (step2,) = received(late)
+            assert text_of(step2) == str(author.text)
+        again = await w.yws(synced=False)
+        again.send(STEP1)
+        await until(lambda: any(isinstance(ywebsocket.decode(p), Step2) for p in again.transport.sent))
+        assert len(gate.waiting) == 2
+        compactor = w.hub.rooms[DOCUMENT]._compactor
+        tick(compactor, monotonic())
+        assert not compactor._large_states._kept
 
 
 async def test_l3_deleted_text_of_a_large_document_is_not_in_what_a_newcomer_gets() -> None:
@@ -173,11 +227,11 @@ async def test_l3_a_tail_that_was_given_before_a_fold_is_not_given_after_it(monk
         assert len(room.document.base) > THRESHOLD
         gate = Gate(w, monkeypatch)
         first.send(b"\x00\x00" + write_buf(write_state_vector({1: 5})))
-        await until(lambda: gate.names == ["diff"])
+        await until(lambda: gate.names == ["run_state"])
         ana.update(author.type("the secret word"))
         ana.update(author.delete(100_004, 100_010))
         await w.flushed()
-        await gate.let("diff")
+        await gate.let("run_state")
         assert first.transport.sent
         late = await w.yws(synced=False)
         late.transport.take()
@@ -206,8 +260,10 @@ async def test_l2_newcomers_that_come_while_a_fold_runs_share_the_next(monkeypat
         await turns(5)
         assert gate.names == ["run_fold"]
         await gate.let("run_fold")
+        assert sorted(gate.names) == ["run_fold", "run_state"]  # the first one waits for what came after its fold
         await gate.let("run_fold")
-        assert [name for name, _ in gate.waiting] == ["run_fold", "run_fold"]
+        await gate.let("run_state")
+        assert len(gate.waiting) == 3
         for client in late:
             assert text_of(merge(received(client))) == str(author.text)
 

@@ -99,12 +99,12 @@ async def test_rly3_who_comes_or_hears_again_says_hello_and_is_answered() -> Non
         publish(ana, 7, 2)
         publish(bo, 8, 1)
         await quiet(a, b)
-        assert present(b) == {7: 1, 8: 1}
+        assert present(b) == {7: 1, 8: 2}  # whoever joins others in a new room may have been there before (P12)
         assert present(a) == {7: 2}
         network.messages = 0
         b.bus.heal()
         await quiet(a, b)
-        assert present(a) == present(b) == {7: 2, 8: 1}
+        assert present(a) == present(b) == {7: 2, 8: 2}
         assert network.messages == 2  # the hello and one answer
 
 
@@ -172,8 +172,8 @@ async def test_a_dead_replica_takes_the_presence_of_its_sessions_along() -> None
         heard(cy)
         network.die("r0")
         await quiet(b, c)
-        assert present(b) == present(c) == {8: 1}
-        assert heard(cy) == [(7, 1, awareness.NULL)]
+        assert present(b) == present(c) == {8: 2}
+        assert heard(cy) == [(7, 2, awareness.NULL)]
 
 
 async def moved(a: Replica, b: Replica, c: Replica) -> tuple[Yws, Yws, Yws]:
@@ -205,6 +205,25 @@ async def test_p4_a_client_that_moves_is_not_removed_by_its_half_open_socket() -
         await quiet(a, b, c)
         assert heard(watcher) == []
         assert present(a) == present(b) == present(c) == {7: 5}
+
+
+async def test_p12_a_client_that_returns_to_another_replica_is_told_of_everyone() -> None:
+    async with cluster(3) as (_, (a, b, c)):
+        ana, bo, cy = await a.yws(ZOE), await b.yws(), await c.yws()
+        for client, number in ((ana, 7), (bo, 8), (cy, 9)):
+            publish(client, number, 5)
+            await quiet(a, b, c)
+        known = {client: clock for client, clock in present(a).items() if client != 7}
+        ana.connection.closed(1006)
+        await quiet(a, b, c)
+        heard(bo)
+        again = await c.yws(ZOE)
+        publish(again, 7, 5)
+        await quiet(a, b, c)
+        seen = {client: clock for client, clock, _ in heard(again)}
+        assert all(seen[client] > clock for client, clock in known.items())
+        assert present(a) == present(b) == present(c)
+        assert not any(state == awareness.NULL for _, _, state in heard(bo))
 
 
 async def test_p10_a_client_that_moves_while_its_removal_is_under_way_stays() -> None:

@@ -415,12 +415,12 @@ def test_p10_a_state_is_raised_above_a_removal_that_others_may_have_heard_first(
     here = ("r1", 1)
     table.apply(message((7, 3, ZOE)), here, 0.0, user="zoë")
     table.take_dirty()
-    table.raise_above(7, 5)
+    table.raise_above(7, 5, 0.0)
     assert read(table.take_dirty()) == [(7, 6, ZOE)]
-    table.raise_above(7, 2)
+    table.raise_above(7, 2, 0.0)
     assert read(table.take_dirty()) == [(7, 7, ZOE)]
-    table.raise_above(8, 2)  # nobody
-    table.raise_above(7, MAX_CLOCK)
+    table.raise_above(8, 2, 0.0)  # nobody
+    table.raise_above(7, MAX_CLOCK, 0.0)
     assert table.take_dirty() is None
 
 
@@ -470,3 +470,168 @@ def test_the_server_may_stamp_the_user() -> None:
     assert seen(table.apply(message((8, 0, b'{"a":1}')), "b", 0.0).entries) == [(8, 0, b'{"a":1}')]
     with pytest.raises(PresenceError, match="too large for JSON"):
         table.apply(message((9, 0, b'{"user":1,"x":1e999}')), "c", 0.0)
+
+
+# -- P11: states above what their owners know ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def raised(table: PresenceTable) -> PresenceTable:
+    """7 has said 3 and is announced at 4."""
+    table.apply(message((7, 3, ZOE)), "a", 0.0)
+    table.raise_above(7, 0, 1.0)
+    assert read(table.take_dirty()) == [(7, 4, ZOE)]
+    return table
+
+
+def test_p11_what_an_owner_says_before_it_hears_that_it_was_raised_is_news(raised: PresenceTable) -> None:
+    assert seen(raised.apply(message((7, 4, BOB)), "a", 1.1).entries) == [(7, 5, BOB)]
+    assert seen(raised.apply(message((7, 5, ZOE)), "a", 1.2).entries) == [(7, 6, ZOE)]
+    assert seen(raised.apply(message((7, 7, BOB)), "a", 1.3).entries) == [(7, 7, BOB)]
+
+
+def test_p11_an_owner_far_below_is_heard(table: PresenceTable) -> None:
+    table.apply(message((7, 3, ZOE)), "a", 0.0)
+    for _ in range(5):
+        table.raise_above(7, 0, 1.0)
+    assert seen(table.apply(message((7, 4, BOB)), "a", 1.1).entries) == [(7, 9, BOB)]
+    # A frozen tab wakes up, says something, and only then reads and sends back what was announced for it.
+    for clock in (5, 6, 7, 8):
+        assert table.apply(message((7, clock, ZOE)), "a", 1.2).stale == 1
+    assert table.apply(message((7, 9, BOB)), "a", 1.3).stale == 1
+    assert read(table.snapshot()) == [(7, 9, BOB)]
+    assert seen(table.apply(message((7, 10, ZOE)), "a", 1.4).entries) == [(7, 10, ZOE)]
+
+
+def test_p11_steps_of_clocks_count_from_the_owners_own(raised: PresenceTable) -> None:
+    assert raised.apply(message((7, 4 + (1 << 20), BOB)), "a", 1.1).refused == {"clock": 1}
+    assert len(raised.apply(message((7, 3 + (1 << 20), BOB)), "a", 1.1).entries) == 1
+
+
+def test_p11_an_owner_goes_back_to_the_state_that_was_announced_for_it(raised: PresenceTable) -> None:
+    raised.apply(message((7, 4, BOB)), "a", 1.1)
+    assert seen(raised.apply(message((7, 5, ZOE)), "a", 1.2).entries) == [(7, 6, ZOE)]
+
+
+def test_p11_an_owner_removes_itself_below_what_was_announced(table: PresenceTable) -> None:
+    table.apply(message((7, 3, ZOE)), "a", 0.0)
+    for _ in range(3):
+        table.raise_above(7, 0, 1.0)
+    assert table.apply(message((7, 3, None)), "a", 1.1).stale == 1  # it has said more since
+    assert seen(table.apply(message((7, 4, None)), "a", 1.1).entries) == [(7, 6, None)]
+
+
+def test_p11_it_holds_for_every_id_of_a_session_and_for_nobody_else(table: PresenceTable) -> None:
+    table.apply(message((7, 3, ZOE), (8, 3, ZOE)), "bridge", 0.0)
+    table.apply(message((9, 0, BOB)), "b", 0.0)
+    table.raise_above(8, 0, 1.0)
+    assert table.apply(message((8, 4, BOB)), "b", 1.1).stale == 1
+    with pytest.raises(PresenceError):
+        table.apply(message((8, 4, b"[1")), "bridge", 1.1)
+    assert seen(table.apply(message((8, 4, BOB)), "bridge", 1.1).entries) == [(8, 5, BOB)]
+
+
+# -- P12: those who return see the others ----------------------------------------------------------------------------
+
+
+def test_p12_a_client_that_returns_is_told_of_the_others_above_what_it_knows(table: PresenceTable) -> None:
+    table.apply(message((7, 3, ZOE)), "a", 0.0, user="zoë")
+    table.apply(message((8, 5, BOB)), "b", 0.0)
+    table.apply(message((9, 1, BOB)), "c", 0.0)
+    table.remove_owner("a", 1.0)
+    table.apply(message((9, 2, BOB)), "c", 1.5)  # moved meanwhile
+    table.take_dirty()
+    table.apply(message((7, 3, ZOE)), "again", 2.0, user="zoë")
+    assert table.has_returned
+    assert table.raise_unchanged(2.0) == 1
+    assert read(table.take_dirty()) == [(7, 4, ZOE), (8, 6, BOB)]
+    assert not table.has_returned
+    assert table.raise_unchanged(2.0) == 0
+
+
+def test_p12_one_wave_is_enough_for_all_who_were_away_at_the_same_time(table: PresenceTable) -> None:
+    table.apply(message((1, 1, BOB)), "stays", 0.0)
+    for client in (7, 8, 9):
+        table.apply(message((client, 3, ZOE)), client, 0.0)
+    for client in (7, 8, 9):
+        table.remove_owner(client, 1.0)
+    raised = []
+    for number, client in enumerate((7, 8, 9)):
+        table.apply(message((client, 3, ZOE)), f"again {client}", 2.0 + number)
+        raised.append(table.raise_unchanged(2.0 + number))
+    assert raised == [1, 0, 0]
+    assert sorted(read(table.snapshot())) == [(1, 2, BOB), (7, 4, ZOE), (8, 4, ZOE), (9, 4, ZOE)]
+
+
+def test_p12_a_client_that_moves_from_a_half_open_socket_is_told_of_the_others_only(table: PresenceTable) -> None:
+    table.apply(message((7, 3, ZOE)), "a", 0.0)
+    table.apply(message((8, 5, BOB)), "b", 0.0)
+    table.take_dirty()
+    table.apply(message((7, 3, ZOE)), "again", 2.0)
+    assert table.raise_unchanged(2.0) == 1
+    assert read(table.take_dirty()) == [(8, 6, BOB)]
+
+
+def test_p12_who_hides_and_shows_up_again_has_not_returned(table: PresenceTable) -> None:
+    table.apply(message((7, 3, ZOE)), "a", 0.0)
+    table.apply(message((7, 4, None)), "a", 1.0)
+    table.apply(message((7, 5, ZOE)), "a", 2.0)
+    assert not table.has_returned
+
+
+def test_p12_each_replica_announces_its_own(table: PresenceTable) -> None:
+    table.apply(message((8, 5, BOB)), ("r1", 1), 0.0)
+    table.merge([make_entry(9, 1, BOB, ("r2", 1)), make_entry(7, 3, ZOE, ("r3", 1))], 0.0)
+    table.merge([make_entry(7, 3, None, ("r3", 1))], 1.0)
+    table.take_dirty()
+    table.merge([make_entry(7, 4, ZOE, ("r2", 2))], 2.0)
+    assert table.raise_unchanged(2.0) == 1
+    assert read(table.take_dirty()) == [(7, 4, ZOE), (8, 6, BOB)]
+    table.merge([make_entry(7, 4, ZOE, ("r3", 2))], 3.0)  # moved on
+    assert table.raise_unchanged(3.0) == 1
+
+
+def test_p12_after_a_restart_all_who_return_see_each_other() -> None:
+    table = PresenceTable(fresh_until_s=60.0)
+    table.apply(message((7, 3, ZOE)), "a", 0.0)
+    assert read(table.take_dirty()) == [(7, 3, ZOE)]
+    table.apply(message((8, 5, BOB)), "b", 1.0)
+    assert read(table.take_dirty()) == [(7, 4, ZOE), (8, 6, BOB)]
+    table.apply(message((9, 2, BOB)), "c", 2.0)
+    table.apply(message((6, 0, BOB)), "new", 2.0)  # nobody can know 0
+    assert read(table.take_dirty()) == [(9, 3, BOB), (6, 0, BOB)]
+    table.apply(message((5, 2, BOB)), "late", 61.0)
+    assert read(table.take_dirty()) == [(5, 2, BOB)]
+
+
+def test_p12_after_a_restart_of_two_replicas() -> None:
+    table = PresenceTable(fresh_until_s=60.0)
+    table.apply(message((7, 3, ZOE)), ("r1", 1), 0.0)
+    table.merge([make_entry(8, 5, BOB, ("r2", 1))], 1.0)
+    assert read(table.take_dirty()) == [(7, 4, ZOE), (8, 5, BOB)]  # 8 is raised by its replica, which hears of 7
+
+
+def test_p12_those_who_return_are_bounded() -> None:
+    table = PresenceTable(PresenceLimits(max_gone=3))
+    for client in range(10):
+        table.apply(message((client, 1, ZOE)), ("old", client), 0.0)
+        table.apply(message((client, 1, ZOE)), ("new", client), 1.0)
+    assert len(table._returned_at) == 3
+
+
+# -- P13: background tabs --------------------------------------------------------------------------------------------
+
+
+def test_p13_a_state_is_renewed_for_its_owner(table: PresenceTable) -> None:
+    table.apply(message((7, 3, ZOE), (8, 1, BOB)), "bridge", 0.0)
+    table.apply(message((9, 3, ZOE)), ("r1", 1), 0.0)
+    table.merge([make_entry(1, 3, ZOE, ("r2", 1))], 0.0)
+    table.take_dirty()
+    assert table.quiet(0.0) == []
+    assert [entry.client for entry in table.quiet(0.1)] == [9]  # others' and those of bridges are not ours to renew
+    table.renew(9, 22.0)
+    table.renew(4711, 22.0)
+    assert read(table.take_dirty()) == [(9, 4, ZOE)]
+    assert table.quiet(21.9) == []
+    assert seen(table.expire(40.0)) == [(7, 3, None), (8, 1, None), (1, 3, None)]
+    assert seen(table.apply(message((9, 4, BOB)), ("r1", 1), 41.0).entries) == [(9, 5, BOB)]

@@ -14,14 +14,15 @@ from websockets.frames import Opcode
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
-from raffia.sockets.server.frames import FrameError, FrameReader
+from raffia.sockets.server.frames import OVERSIZED, FrameError, FrameReader
+from raffia.wire.transport import SKIP_FACTOR, START_BYTES
 
 LIMIT = 1000
 
 
-def read(pieces: list[bytes], limit: int = LIMIT) -> tuple[list, int | None]:
+def read(pieces: list[bytes], limit: int = LIMIT, *, skips: bool = False) -> tuple[list, int | None]:
     """All events of a stream up to a close, and the code of the broken rule."""
-    reader = FrameReader(limit)
+    reader = FrameReader(limit, skips=skips)
     events: list = []
     for piece in pieces:
         reader.feed(piece)
@@ -138,3 +139,45 @@ def test_limit_is_exact():
     """F4"""
     assert read([frame(BINARY, b"x" * LIMIT)]) == ([(BINARY, b"x" * LIMIT)], None)
     assert read([frame(BINARY, b"x" * (LIMIT + 1))[:8]]) == ([], 1009)
+
+
+@pytest.mark.parametrize("size", [LIMIT + 1, START_BYTES - 1, START_BYTES, START_BYTES + 1, 3 * START_BYTES])
+@pytest.mark.parametrize("fragments", [1, 2, 7])
+@pytest.mark.parametrize("piece", [1, 3, 1000, 100_000])
+def test_a_message_over_the_limit_is_dropped_and_told(size: int, fragments: int, piece: int):
+    """FR4, O7: once, with its start; what comes before, within and after it is read as ever."""
+    payload = bytes(n % 251 for n in range(size))
+    cuts = [size * n // fragments for n in range(fragments + 1)]
+    stream = frame(BINARY, b"before")
+    for number, (a, b) in enumerate(itertools.pairwise(cuts)):
+        stream += frame(BINARY if number == 0 else CONT, payload[a:b], fin=b == size, mask=b"\1\2\3\4")
+        stream += frame(PING, b"within")
+    stream += frame(BINARY, b"after")
+    events, code = read([stream[at : at + piece] for at in range(0, len(stream), piece)], skips=True)
+    assert code is None
+    told = [payload for kind, payload in events if kind == OVERSIZED]
+    ((seen, start),) = told
+    assert LIMIT < seen <= size
+    assert payload.startswith(start)
+    assert len(start) == START_BYTES or len(start) == size
+    rest = [event for event in events if event[0] != OVERSIZED]
+    assert rest == [(BINARY, b"before"), *[(PING, b"within")] * fragments, (BINARY, b"after")]
+
+
+def test_what_is_dropped_is_not_kept_and_has_a_limit_too():
+    """FR4"""
+    reader = FrameReader(LIMIT, skips=True)
+    reader.feed(frame(BINARY, bytes(SKIP_FACTOR * LIMIT))[:-1])
+    assert reader.next() == (OVERSIZED, (SKIP_FACTOR * LIMIT, bytes(START_BYTES)))
+    assert reader.next() is None
+    assert reader.held_bytes <= START_BYTES
+    assert not reader.idle
+    reader.feed(b"x" + frame(BINARY, b"y" * LIMIT))
+    assert reader.next() == (BINARY, b"y" * LIMIT)
+    assert reader.next() is None
+    assert reader.idle
+    assert read([frame(BINARY, bytes(SKIP_FACTOR * LIMIT + 1))[:14]], skips=True) == ([], 1009)
+    assert read([frame(TEXT, b"x" * (LIMIT + 1))[:14]], skips=True) == ([], 1009)
+    many = frame(BINARY, bytes(LIMIT), fin=False) + frame(CONT, bytes(LIMIT), fin=False) * (SKIP_FACTOR - 1)
+    events, code = read([many + frame(CONT, b"x")], skips=True)
+    assert (len(events), code) == (1, 1009)

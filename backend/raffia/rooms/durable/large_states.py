@@ -1,0 +1,80 @@
+"""What clients lack of a large document: base and tail as one update, computed in another process (L3, L5)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NamedTuple
+
+from raffia.crdt.document import Document
+from raffia.crdt.merge import diff, merge
+from raffia.runtime.workers import Workers
+from raffia.types import EMPTY_STATE_VECTOR
+
+MAX_KEPT = 8  # large ones, dropped at every tick of the room
+
+
+class LargeState(NamedTuple):
+    """What a client lacks.
+
+    Attributes:
+        base, tail, version: the parts and the version of the document that it was computed from.
+        step2: the answer.
+    """
+
+    base: bytes
+    tail: list[bytes]
+    version: int
+    step2: bytes
+
+    def later(self, document: Document) -> bytes | None:
+        """What came into the document since then, as an update; None for nothing."""
+        covered = {id(update) for update in self.tail}
+        # `Document.pack` may have joined some of it with what is covered, which a client then gets twice, without harm.
+        later = [update for update in document.tail if id(update) not in covered]
+        return merge(later) if later else None
+
+
+def run_state(base: bytes, tail: list[bytes], state_vector: bytes) -> bytes:
+    """What a client with this state vector lacks of base and tail; pure, for a worker."""
+    part = base if state_vector == EMPTY_STATE_VECTOR else diff(base, state_vector)
+    return merge([part, *tail]) if tail else part  # the tail is short: what the client knows of it does no harm
+
+
+class LargeStates:
+    """The states of one document: one job at a time for each state vector, shared by all who ask meanwhile."""
+
+    __slots__ = ("_document", "_jobs", "_kept", "_workers")
+
+    def __init__(self, document: Document, workers: Workers) -> None:
+        self._document = document
+        self._workers = workers
+        self._kept: dict[bytes, LargeState] = {}  # by state vector
+        self._jobs: dict[bytes, asyncio.Task[None]] = {}  # likewise
+
+    def clear(self) -> None:
+        """Drop what is kept, so that it does not stay in memory."""
+        self._kept.clear()
+
+    async def state(self, state_vector: bytes) -> LargeState:
+        """What a client with this state vector lacks, of everything that is in the document now."""
+        document, wanted = self._document, self._document.version
+        while True:
+            known = self._kept.get(state_vector)
+            # A fold may have replaced the base: it drops deleted content without changing the version.
+            if known is not None and known.base is document.base and known.version >= wanted:
+                return known
+            task = self._jobs.get(state_vector)
+            if task is None:
+                task = self._jobs[state_vector] = asyncio.create_task(self._compute(state_vector))
+                task.add_done_callback(lambda _: self._jobs.pop(state_vector, None))
+            await asyncio.shield(task)
+
+    async def _compute(self, state_vector: bytes) -> None:
+        document = self._document
+        base, tail, version = document.base, document.tail, document.version
+        step2 = base
+        if tail or state_vector != EMPTY_STATE_VECTOR:
+            step2 = await self._workers.run(run_state, base, tail, state_vector)
+        if len(self._kept) >= MAX_KEPT:
+            self._kept.clear()
+        self._kept[state_vector] = LargeState(base, tail, version, step2)
