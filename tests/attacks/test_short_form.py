@@ -28,6 +28,7 @@ BITES: dict[str, str] = {
     "06-preauth half-sent": "a message of 16 MiB may be half sent before sign-in",
     "06-preauth half-sent-document": "messages that are half sent have no bound for a user and an address",
     "07-rooms empty": "opening documents has no pace for a person",
+    "08-duplicate files": "copies of files are whole, and nobody counts them",
     "09-uploads one-net": "places for uploads are counted by address, not by network",
     "10-editors right-origins": "conflicts at one place are handed on, and are quadratic in editors",
     "11-worker inline": "documents up to 24 KiB are loaded on the loop, however long it takes",
