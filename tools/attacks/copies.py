@@ -15,7 +15,7 @@ KIND = "a short request that makes much, without a quota"
 GRANT = "read there, edit on own/*"
 BIG = 8_000_000
 IMAGE = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x10\x00\x00\x00\x10\x00"
-DISK_MB = 250.0  # that one person may fill in some seconds
+DISK_MB = 150.0  # that one person may fill in some seconds
 
 
 async def prepare(enemy: Enemy) -> None:
