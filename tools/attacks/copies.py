@@ -62,7 +62,7 @@ async def repeat(enemy: Enemy, method: str, path: str, body: object = b"", hands
     await enemy.all(*(ask() for _ in range(hands)))
 
 
-@attack("08-duplicate files", kind=KIND, grant=GRANT, prepare=prepare_files, short=True, **DISK)
+@attack("08-duplicate files", kind=KIND, grant=GRANT, prepare=prepare_files, seconds=3, short=True, **DISK)
 async def files(enemy: Enemy) -> None:
     """A document with 99 MB of files is duplicated, three at a time."""
     await repeat(enemy, "POST", "/api/documents/own%2Fbig/duplicate")
