@@ -5,14 +5,12 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 BIN := .venv/bin
-# Processes that run tests side by side, and those that mostly wait (clients that stay silent for 35 s).
-WORKERS ?= 3
-WAITERS ?= 6
-BROWSERS ?= 2
-# Those that start whole clusters and break them.
-BREAKERS ?= 4
+# Test processes for two cores: many tests mostly wait, so more than two run side by side.
+WORKERS ?= 4
+BREAKERS ?= 3
 
-.PHONY: help setup run cluster dev test check format lint types app system-tools clients browsers bench faults fuzz docs screenshots dist clean
+.PHONY: help setup run cluster dev test check format lint types app system-tools clients quick together breaking measuring
+.PHONY: soak faults attacks browsers bench fuzz docs map screenshots dist clean
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
@@ -45,21 +43,26 @@ cluster: setup  ## three replicas around Redis behind HAProxy, same URL; ARGS=--
 dev: setup  ## one process, restarted when a Python file changes
 	RAFFIA_LOG_LEVEL=debug $(BIN)/python -m uvicorn raffia.app:create_app --factory --reload --reload-dir backend --ws raffia.sockets.server.protocol:RaffiaWebSocketProtocol
 
-# What waits most runs side by side, what measures or breaks things runs alone.
-test: export NO_SKIPS := 1
-test: setup system-tools format lint types app clients  ## all checks and all tests; nothing is skipped
-	$(BIN)/pytest -q -n $(WORKERS) tests --ignore tests/interop --ignore tests/browser --ignore tests/faults --ignore tests/bench
-	$(BIN)/pytest -q -n $(BROWSERS) -m "not thorough" tests/browser
-	$(BIN)/pytest -q -n $(WAITERS) tests/interop
-	$(BIN)/pytest -q -n $(BREAKERS) tests/faults/replicas
-	$(BIN)/pytest -q tests/faults --ignore tests/faults/replicas
-	$(BIN)/pytest -q -n 2 --dist loadfile tests/bench
+test: setup system-tools  ## all checks and all tests, with the time of each stage; nothing is skipped
+	@NO_SKIPS=1 tools/stages.sh format lint types app clients together breaking measuring
 
-check: setup format lint types app  ## the quick part: format, lint, types, unit and contract tests
-	$(BIN)/pytest -q -n $(WORKERS) -m "not slow" tests/unit tests/contract
+check: setup  ## the quick part: format, lint, types, the app, unit and contract tests
+	@tools/stages.sh format lint types app quick
 
-browsers: setup system-tools  ## all browser tests, of which make test runs the main scenarios
-	NO_SKIPS=1 $(BIN)/pytest -q -n $(BROWSERS) tests/browser
+# Tests that wait run beside tests that compute. Tests that break things come after them, and tests that measure times run
+# alone at the end. tests/conftest.py says which tests share a process.
+PARALLEL := $(BIN)/pytest -q --dist loadscope --no-loadscope-reorder
+quick: setup
+	$(PARALLEL) -n $(WORKERS) -m "not slow" tests/unit tests/contract
+
+together: setup
+	$(PARALLEL) -n $(WORKERS) -m "not thorough" tests --ignore tests/faults --ignore tests/bench
+
+breaking: setup
+	$(PARALLEL) -n $(BREAKERS) -m "not alone" tests/faults tests/bench
+
+measuring: setup
+	$(BIN)/pytest -q -m alone tests/faults
 
 format: setup
 	$(BIN)/ruff format --check .
@@ -79,6 +82,15 @@ system-tools:  # what tests need from the system: installed when root on Debian,
 clients: setup  # the npm clients of the tests, each version in its own folder
 	$(BIN)/python -m tests.interop.install
 
+soak: setup system-tools clients  ## everything that takes long: faults, attacks, browsers, bench, fuzz, with the time of each
+	@tools/stages.sh faults attacks browsers bench fuzz
+
+browsers: setup system-tools  ## all browser tests, of which make test runs the main scenarios
+	NO_SKIPS=1 $(PARALLEL) -n 2 tests/browser
+
+attacks: setup system-tools  ## attack the server with hostile bytes, tokens, load and REST calls; one file: ARGS="-k doors"
+	NO_SKIPS=1 $(PARALLEL) -n $(WORKERS) tests/attacks $(ARGS)
+
 bench: setup  ## measure against other servers; writes docs/benchmarks.md
 	$(BIN)/python -m tools.bench
 	$(BIN)/python -m tools.bench.replicas
@@ -96,6 +108,9 @@ fuzz: setup $(if $(MINUTES),.make/fuzz-tool)  ## a million mutated inputs throug
 
 docs: setup  ## write what is made from the code: docs/settings.md
 	$(BIN)/raffia settings > docs/settings.md
+
+map:  ## folders, arrows between them, circles, sizes; another checkout: ARGS=../other
+	@$(PYTHON) tools/map.py $(ARGS)
 
 screenshots: setup  ## pictures of every page and state of the app, into docs/screenshots
 	$(BIN)/python -m tools.screens

@@ -17,6 +17,11 @@ export default defineConfig(
       "@typescript-eslint/dot-notation": "off",
       "@typescript-eslint/non-nullable-type-assertion-style": "off",
       "@typescript-eslint/consistent-indexed-object-style": "off",
+      // In a replacement that is a string, `$&` and the like mean something: text that people wrote goes in by a function.
+      "no-restricted-syntax": ["error", {
+        selector: "CallExpression[callee.property.name=/^replace(All)?$/][arguments.length=2]:not([arguments.1.type=/^(Literal|ArrowFunctionExpression)$/])",
+        message: "Give replace and replaceAll a constant or a function.",
+      }],
       "@typescript-eslint/no-misused-promises": ["error", { checksVoidReturn: { attributes: false } }],
     },
   },

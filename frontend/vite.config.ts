@@ -4,7 +4,7 @@ import react from "@vitejs/plugin-react";
 import { defineConfig, type Plugin } from "vite";
 import { drawsWhatChanged, excalidrawFonts, looksAtSelection, noOtherHost } from "./scripts/excalidraw.ts";
 
-/** The fonts of every page come along with its script, not after it: nobody sees the text change its shape. */
+/** Preloads the fonts that every page uses, in parallel with its script, to avoid a flash of fallback fonts. */
 function fontsAtOnce(): Plugin {
   return {
     name: "fonts-at-once",
@@ -19,7 +19,7 @@ function fontsAtOnce(): Plugin {
   };
 }
 
-/** The worker that keeps the app for offline use (src/offline/worker.js), with the names of what it keeps. */
+/** Emits the service worker for offline use (src/offline/worker.js) with the list of files that it caches. */
 function offlineWorker(): Plugin {
   const pages = ["index.html", "src/pages/document.tsx", "src/document/view.tsx", "src/pages/board.tsx", "src/board/view.tsx"];
   return {
@@ -39,17 +39,17 @@ function offlineWorker(): Plugin {
       for (const page of pages) {
         const chunk = chunks.find(({ facadeModuleId }) => facadeModuleId?.endsWith(`/${page}`));
         if (chunk) add(chunk.fileName);
-        else this.error(`${page} is no chunk of its own any more; look at what the offline worker keeps`);
+        else this.error(`${page} is no longer a separate chunk; check what the offline worker caches`);
       }
-      // What Excalidraw loads when an image is put on a board.
+      // Loaded by Excalidraw when an image is added to a board.
       for (const name of Object.keys(bundle)) if (/\/(pica|image-blob-reduce)[^/]*\.js$/.test(name)) add(name);
       for (const name of Object.keys(bundle)) if (/inter-v12-latin-.*\.woff2$/.test(name)) files.add(name);
       const entry = chunks.find(({ isEntry }) => isEntry)?.fileName ?? "";
       const list = JSON.stringify([...files].sort());
       const source = readFileSync("src/offline/worker.js", "utf8")
-        .replace("%BUILD%", createHash("sha256").update(list).digest("hex").slice(0, 12))
-        .replace("%ENTRY%", entry)
-        .replace("%FILES%", list);
+        .replace("%BUILD%", () => createHash("sha256").update(list).digest("hex").slice(0, 12))
+        .replace("%ENTRY%", () => entry)
+        .replace("%FILES%", () => list);
       this.emitFile({ type: "asset", fileName: "sw.js", source });
     },
   };
@@ -58,7 +58,7 @@ function offlineWorker(): Plugin {
 const server = process.env["RAFFIA_URL"] ?? "http://127.0.0.1:8000";
 
 export default defineConfig(({ command }) => ({
-  // Relative, so that a proxy may serve Raffia under a path; the server writes the page's own links.
+  // Relative, so that a proxy can serve Raffia under a path prefix; the server rewrites the links in the page itself.
   base: command === "build" ? "./" : "/",
   plugins: [react(), excalidrawFonts(), noOtherHost(), drawsWhatChanged(), looksAtSelection(), fontsAtOnce(), offlineWorker()],
   build: {
@@ -66,7 +66,7 @@ export default defineConfig(({ command }) => ({
     emptyOutDir: true,
     manifest: true,
     target: "es2022",
-    // Excalidraw with all of its tools is one chunk; the budgets are in scripts/size.mjs.
+    // Excalidraw is one large chunk; the budgets are in scripts/size.mjs.
     chunkSizeWarningLimit: 4000,
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },

@@ -1,9 +1,9 @@
-"""The whole server as one FastAPI app: sockets, health, metrics, the browser app.
+"""The whole server as one FastAPI app: sockets, REST, health, metrics, the web app.
 
 Rules (tests quote these ids):
-    AP1  The app's lifespan is Raffia's (`app.state.raffia`). A server that opens it itself turns its own lifespan off.
-    AP2  The page asks no other host for anything; its headers forbid it.
-    AP3  A WebSocket does not stand in FastAPI's middleware for as long as it lives: that is 4 KB for each connection.
+    AP1  The app's lifespan is Raffia's (`app.state.raffia`). A server that enters Raffia itself turns the lifespan off.
+    AP2  The web app requests nothing from other hosts, and its headers forbid it.
+    AP3  WebSockets bypass FastAPI's middleware, which would cost 4 KB for each connection while it is open.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Receive, Scope, Send
 
 from raffia import __version__
+from raffia.api import health, metrics
 from raffia.api.headers import RestHeaders
-from raffia.api.health import health_router
-from raffia.api.metrics import metrics_router
 from raffia.api.pages import add_pages
 from raffia.api.paths import keep_slashes
 from raffia.api.rest import add_rest
@@ -28,7 +27,7 @@ from raffia.settings import Settings, load_settings
 
 
 class RaffiaApp(FastAPI):
-    """FastAPI for requests; WebSockets go past its middleware to Raffia's own router (AP3)."""
+    """FastAPI for requests; WebSockets bypass its middleware and go to Raffia's own router (AP3)."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection or request."""
@@ -44,20 +43,21 @@ def create_app(
     """Build the server.
 
     Args:
-        settings: read from `RAFFIA_*` variables when not given.
+        settings: by default read from `RAFFIA_*` variables.
         journal: see `Raffia`.
-        authorize: the hook that grants access; by default what `settings.authorize` names, and without that open mode.
+        authorize: the hook that grants access; by default the one that `settings.authorize` names. Without a hook see
+            `Raffia` (B3 of embed.py).
 
     Raises:
-        SettingsError: settings that cannot work.
+        SettingsError: the settings are invalid.
     """
     settings = settings or load_settings()
     if authorize is None and settings.authorize is not None:
         authorize = load_hook(settings.authorize)
     raffia = Raffia(authorize=authorize, settings=settings, journal=journal)
-    # FastAPI's own documentation pages load their scripts from another host (AP2).
-    # And it would send requests with a slash too many to where it thinks that this server is: behind a proxy that ends
-    # TLS perhaps to one without, token and all.
+    # FastAPI's documentation pages load their scripts from another host (AP2).
+    # Its redirects for trailing slashes go to the URL that it believes this server has. Behind a proxy that terminates
+    # TLS that may be one without TLS, and the client would send its token there.
     app = RaffiaApp(
         title="Raffia",
         version=__version__,
@@ -69,10 +69,11 @@ def create_app(
     app.state.raffia = raffia
     app.add_api_route("/sync/{document:path}", _upgrade_required, include_in_schema=False)
     app.add_api_route("/sync", _upgrade_required, include_in_schema=False)
-    app.include_router(health_router(raffia))
+    app.include_router(health.router)
     add_rest(app, raffia)
     if settings.metrics:
-        app.include_router(metrics_router(raffia))
+        app.state.metrics_registry = metrics.metrics_registry(raffia)
+        app.include_router(metrics.router)
     if settings.page:
         add_pages(app)
     app.add_middleware(RestHeaders)

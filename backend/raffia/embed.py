@@ -7,11 +7,11 @@
 serves `/collab/sync/{document}` and `/collab/sync`. See docs/embedding.md.
 
 Rules (tests quote these ids):
-    B1  One lifecycle: `async with raffia`. A host with a lifespan of its own enters it there; others pass
+    B1  There is one lifecycle: `async with raffia`. A host with its own lifespan enters it there; others pass
         `raffia.lifespan`. Outside of it every connection is refused with 503.
-    B2  Raffia never ends its host's process, installs no signal handler and configures no logging.
-    B3  `authorize` has to be said: None is open mode, which serves this machine alone, unless the settings name keys:
-        then tokens decide.
+    B2  Raffia never ends its host's process, installs no signal handlers and does not configure logging.
+    B3  `authorize` is required. None means that tokens decide if the settings name keys, and otherwise open mode, which
+        by default serves this machine only.
 """
 
 from __future__ import annotations
@@ -32,16 +32,17 @@ from raffia.errors import DrainingError, MalformedError, SettingsError
 from raffia.journal import Clear, Journal
 from raffia.journal.health import JournalHealth
 from raffia.journal.history import INLINE_BYTES, fold, fold_now
+from raffia.journal.redis.client import open_engine
 from raffia.journal.redis.journal import RedisJournal
-from raffia.journal.redis.opening import open_engine
 from raffia.journal.sqlite.journal import SqliteJournal
 from raffia.rooms.hub import Hub
 from raffia.runtime.logs import get_logger, redacted_server_logs
 from raffia.runtime.metrics import Metrics
 from raffia.runtime.workers import Workers
 from raffia.settings import Settings, load_settings
-from raffia.sockets.endpoints import HocuspocusEndpoint, YWebsocketEndpoint
+from raffia.sockets.endpoints import EndpointServices, HocuspocusEndpoint, YWebsocketEndpoint
 from raffia.sockets.expiry import Expiry
+from raffia.sockets.preauth import PreauthBudget
 from raffia.types import Revoked
 
 log = get_logger("raffia")
@@ -51,16 +52,16 @@ class Raffia:
     """One collaboration server, as an ASGI app to mount.
 
     Args:
-        authorize: the hook that grants access; None for none (B3).
-        settings: read from `RAFFIA_*` variables when not given.
-        journal: where documents are kept; SQLite in the folder `settings.data` when not given. Raffia enters and leaves
-            it.
+        authorize: the hook that grants access; None for no hook (B3).
+        settings: by default read from `RAFFIA_*` variables.
+        journal: where documents are stored; by default what the settings say, which is SQLite in the folder
+            `settings.data` unless they name a Redis. Raffia enters and exits it.
 
     Attributes:
-        clear: removes what is kept elsewhere for a document that is purged (J22); None: nothing is.
+        clear: called when a document is purged, to delete what is stored elsewhere for it (J22); None if nothing is.
 
     Raises:
-        SettingsError: settings that cannot work.
+        SettingsError: the settings are invalid.
     """
 
     def __init__(
@@ -79,13 +80,14 @@ class Raffia:
         self._stack = AsyncExitStack()
         self.revocations = RevocationList(_keep_ms(self.settings))
         self.addresses = AddressLimits(self.settings)
-        authorizer = self.authorizer = Authorizer(
-            self.settings, authorize, revocations=self.revocations, addresses=self.addresses
+        self.authorizer = Authorizer(self.settings, authorize, revocations=self.revocations, addresses=self.addresses)
+        services = EndpointServices(
+            self.settings, self.metrics, self.addresses, self.authorizer, self.expiry, PreauthBudget(), lambda: self.hub
         )
         self._router = Router(
             [
-                WebSocketRoute("/sync/{document:path}", YWebsocketEndpoint(self, authorizer), name="sync-document"),
-                WebSocketRoute("/sync", HocuspocusEndpoint(self, authorizer), name="sync"),
+                WebSocketRoute("/sync/{document:path}", YWebsocketEndpoint(services), name="sync-document"),
+                WebSocketRoute("/sync", HocuspocusEndpoint(services), name="sync"),
             ]
         )
 
@@ -108,20 +110,21 @@ class Raffia:
         """Open the journal and the hub.
 
         Raises:
-            SettingsError: entered twice; or a data folder that is in use or written by a newer Raffia.
+            SettingsError: it is running already, or the data folder is in use or was written by a newer Raffia.
             JournalUnavailableError: the journal cannot be opened.
         """
         if self._hub is not None:
-            raise SettingsError("this Raffia runs already; enter it once, in one lifespan")
+            raise SettingsError("this Raffia is already running; enter it once, in one lifespan")
         async with AsyncExitStack() as stack:
             stack.enter_context(redacted_server_logs())
-            stack.push_async_callback(self.authorizer.close)
             await stack.enter_async_context(self.expiry.running())
             workers = await stack.enter_async_context(Workers(self.settings.worker_processes))
             journal = await stack.enter_async_context(self._journal or _default_journal(self.settings, workers))
+            stack.push_async_callback(self.authorizer.close)  # not before: who waits for the journal enters again
             if self.clear is not None:
-                journal.on_purged(self.clear)
-            await _warn_about_redis(journal)
+                journal.directory.on_purged(self.clear)
+            for warning in await journal.warnings():
+                log.warning("the journal may lose documents", detail=warning)
             self._watch = await stack.enter_async_context(JournalHealth(journal))
             hub = Hub(journal, workers, self.settings, self.metrics, self.revocations)
             self._hub = await stack.enter_async_context(hub)
@@ -141,30 +144,35 @@ class Raffia:
             self._stopping = False
 
     async def drain(self) -> None:
-        """Let nobody new in, make everything durable, close every connection with 1012; at most `drain_s`."""
+        """Refuse new connections, make everything durable, then close all connections with 1012; at most `drain_s`."""
         self._stopping = True
-        await self.hub.drain(self.settings.drain_s)
+        if self._hub is not None:  # else it waits for Redis still
+            await self._hub.drain(self.settings.drain_s)
 
     async def recheck(self, *, user: str | None = None, document: str | None = None) -> int:
-        """Have the live sessions of a user, or on a document, sign in again, on all replicas: a role has changed.
+        """Make live sessions of a user or a document sign in again, on all replicas: call it when a role has changed.
 
-        Their sockets are closed with 1012 and providers connect again at once; then the hook, or the token, decides.
+        Their sockets are closed with 1012 and providers reconnect at once; then the hook or the token decides.
+
+        Args:
+            user: the user whose sessions to end.
+            document: the document whose sessions to end; give either this or `user`.
 
         Returns:
             How many sessions of this process were ended.
 
         Raises:
-            MalformedError: neither or both are named, or cannot be.
-            JournalUnavailableError: done here; other replicas hear of it when the journal is back.
+            MalformedError: neither or both are given, or the name is invalid.
+            JournalUnavailableError: this process is done; other replicas follow when the journal is back.
         """
         if (user is None) == (document is None):
-            raise MalformedError("name a user or a document to recheck, one of them")
+            raise MalformedError("name either a user or a document to recheck")
         if user is not None:
             return await self.revocations.revoke(Revoked.RECHECK_USER, user)
         return await self.revocations.revoke(Revoked.RECHECK_DOCUMENT, document or "")
 
     def unready_reason(self) -> str | None:
-        """Why this should get no new connections now; None when it should."""
+        """Why this process should get no new connections now; None if it should."""
         if self._watch is None or self._hub is None:
             return "starting or stopped"
         if self._stopping:
@@ -173,23 +181,16 @@ class Raffia:
         return f"the journal has been away for {away_s:.0f} s" if away_s > self.settings.ready_grace_s else None
 
     def read_metrics(self) -> Metrics:
-        """The numbers, with those that stand elsewhere brought up to date."""
+        """The metrics, after updating those that are counted elsewhere."""
         if self._hub is not None:
             journal = self._hub.journal
             self.metrics.journal_queue = journal.stats.queued
-            if isinstance(journal, RedisJournal):
-                stats = journal.redis_stats
-                self.metrics.redis_gaps = stats.gaps
-                self.metrics.redis_resyncs = stats.resyncs
-                self.metrics.redis_reconnects = stats.reconnects
-                self.metrics.redis_epoch_changes = stats.epoch_changes
-                self.metrics.redis_lag_s = stats.lag_s
-                self.metrics.redis_presence_dropped = stats.presence_dropped
+            journal.export(self.metrics)
         return self.metrics
 
     @asynccontextmanager
     async def lifespan(self, _app: Any) -> AsyncIterator[None]:
-        """A lifespan for hosts that have no other: `FastAPI(lifespan=raffia.lifespan)`."""
+        """A lifespan for hosts without one of their own: `FastAPI(lifespan=raffia.lifespan)`."""
         async with self:
             yield
 
@@ -201,13 +202,6 @@ def _keep_ms(settings: Settings) -> int | None:
     if settings.auth_max_lifetime_s is None:
         return None
     return round((settings.auth_max_lifetime_s + 2 * settings.auth_leeway_s) * 1000)
-
-
-async def _warn_about_redis(journal: Journal) -> None:
-    """Log what is wrong with how Redis is set up: what it may lose is not Raffia's to decide, but to say."""
-    if isinstance(journal, RedisJournal):
-        for warning in await journal.warnings():
-            log.warning("Redis may lose documents", detail=warning)
 
 
 def _default_journal(settings: Settings, workers: Workers) -> Journal:

@@ -1,11 +1,11 @@
-"""The error tree: what can go wrong, whose fault it is, and how each dialect says it.
+"""The error tree: what can go wrong, who has to fix it, and how each protocol reports it.
 
 Rules:
-    ER1  Every error that reaches a client is a `RaffiaError`; anything else is our fault and is said as
-         `InternalError`.
-    ER2  Codes 4400-4499 are permanent: y-websocket 3.1 never reconnects after them. Everything else means "try again".
-    ER3  "Forbidden" and "not there" are the same answer, so that names cannot be enumerated.
-    ER4  A message says what, how much, where, and what to do.
+    ER1  Every error that reaches a client is a `RaffiaError`; any other exception is a bug in the server and is
+         reported as `InternalError`.
+    ER2  Close codes 4400-4499 are permanent: y-websocket 3.1 never reconnects after them. All others mean "try again".
+    ER3  A forbidden document and a missing one get the same answer, so that names cannot be enumerated.
+    ER4  A message says what happened, how much, where, and what to do about it.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -18,13 +18,13 @@ Fault = Literal["client", "server", "operator"]
 
 
 class RaffiaError(Exception):
-    """Base of all errors of Raffia.
+    """Base class of Raffia's errors.
 
     Attributes:
-        close_code: WebSocket close code that says it.
-        http_status: status that says it before the upgrade, and over REST.
-        fault: who has to do something about it.
-        reason: stable identifier, for metrics labels and for programs that read refusals.
+        close_code: WebSocket close code.
+        http_status: HTTP status, before the upgrade and over REST.
+        fault: who has to act on it.
+        reason: stable identifier, for metrics labels and for programs.
     """
 
     close_code: ClassVar[int] = 1011
@@ -34,12 +34,12 @@ class RaffiaError(Exception):
 
     @property
     def permanent(self) -> bool:
-        """Whether trying again cannot help (ER2)."""
+        """Whether retrying is pointless (ER2)."""
         return 4400 <= self.close_code <= 4499
 
 
 class MalformedError(RaffiaError):
-    """Bytes or names that no correct client sends."""
+    """Bytes or a name that no correct client sends."""
 
     close_code: ClassVar[int] = 4400
     http_status: ClassVar[int] = 400
@@ -48,13 +48,13 @@ class MalformedError(RaffiaError):
 
 
 class WireError(MalformedError):
-    """A frame or message that is not of its protocol."""
+    """A frame or message that does not follow its protocol."""
 
     reason: ClassVar[str] = "malformed-frame"
 
 
 class UpdateError(MalformedError):
-    """An update or a state vector that the strict reader refuses."""
+    """An update or a state vector that the strict reader rejects."""
 
     reason: ClassVar[str] = "malformed-update"
 
@@ -66,7 +66,7 @@ class PresenceError(MalformedError):
 
 
 class UnsupportedTypeError(MalformedError):
-    """A file of a kind that is not taken."""
+    """A file of an unsupported type."""
 
     http_status: ClassVar[int] = 415
     reason: ClassVar[str] = "unsupported-type"
@@ -82,13 +82,13 @@ class UnauthenticatedError(RaffiaError):
 
 
 class RevokedError(UnauthenticatedError):
-    """Access was taken back before it expired."""
+    """Access was revoked before it expired."""
 
     reason: ClassVar[str] = "revoked"
 
 
 class ForbiddenError(RaffiaError):
-    """Not allowed, or not there: the same answer (ER3)."""
+    """Not allowed, or no such document: the same answer (ER3)."""
 
     close_code: ClassVar[int] = 4403
     http_status: ClassVar[int] = 403
@@ -97,7 +97,7 @@ class ForbiddenError(RaffiaError):
 
 
 class DocumentDeletedError(RaffiaError):
-    """The document was deleted; a durable tombstone stands in its place."""
+    """The document was deleted; a durable tombstone remains."""
 
     close_code: ClassVar[int] = 4404
     http_status: ClassVar[int] = 403
@@ -106,7 +106,7 @@ class DocumentDeletedError(RaffiaError):
 
 
 class SchemaError(RaffiaError):
-    """The editor's schema is outdated: reload to edit."""
+    """The editor's schema is older than the document's: reload to edit."""
 
     close_code: ClassVar[int] = 4409
     http_status: ClassVar[int] = 409
@@ -124,7 +124,7 @@ class TooLargeError(RaffiaError):
 
 
 class LaterError(RaffiaError):
-    """Not now: trying again later can help."""
+    """Not now: retrying later can help."""
 
     close_code: ClassVar[int] = 1013
     http_status: ClassVar[int] = 503
@@ -133,54 +133,54 @@ class LaterError(RaffiaError):
 
 
 class TooFastError(LaterError):
-    """A session or an address sends more than its rate."""
+    """A session or an address exceeds its rate limit."""
 
     fault: ClassVar[Fault] = "client"
     reason: ClassVar[str] = "too-fast"
 
 
 class RoomFullError(LaterError):
-    """As many sessions as one document, address or process may have."""
+    """The document, address or process already has its maximum number of sessions or connections."""
 
     reason: ClassVar[str] = "full"
 
 
 class WaitingFullError(LaterError):
-    """More updates wait for their missing parts than the waiting list may hold."""
+    """Too many updates, or too many bytes, wait for updates that they depend on."""
 
     fault: ClassVar[Fault] = "client"
     reason: ClassVar[str] = "waiting-full"
 
 
 class JournalUnavailableError(LaterError):
-    """The journal cannot make anything durable at the moment."""
+    """The journal cannot store anything at the moment."""
 
     fault: ClassVar[Fault] = "operator"
     reason: ClassVar[str] = "journal-unavailable"
 
 
 class LogLostError(JournalUnavailableError):
-    """The log lacks, or contradicts, what this process has seen of it: what it lacks has to be appended first."""
+    """The log lacks or contradicts entries that this process has seen; the missing ones have to be appended first."""
 
     reason: ClassVar[str] = "log-lost"
 
 
 class AuthUnavailableError(LaterError):
-    """The one who decides about grants cannot be asked at the moment."""
+    """The hook or identity provider that decides about access cannot be reached at the moment."""
 
     fault: ClassVar[Fault] = "operator"
     reason: ClassVar[str] = "auth-unavailable"
 
 
 class NotConfiguredError(LaterError):
-    """What was asked for needs a setting that nobody has set."""
+    """The request needs a setting that is not set."""
 
     fault: ClassVar[Fault] = "operator"
     reason: ClassVar[str] = "not-configured"
 
 
 class DrainingError(LaterError):
-    """The process is going away; another one, or the same one soon, takes over."""
+    """The process is shutting down; another one, or this one after a restart, takes over."""
 
     close_code: ClassVar[int] = 1012
     fault: ClassVar[Fault] = "operator"
@@ -188,7 +188,7 @@ class DrainingError(LaterError):
 
 
 class SignInAgainError(LaterError):
-    """Who may do what is decided about anew: connect again, and it is."""
+    """Access has to be decided again: reconnect and sign in."""
 
     close_code: ClassVar[int] = 1012
     fault: ClassVar[Fault] = "operator"
@@ -196,11 +196,11 @@ class SignInAgainError(LaterError):
 
 
 class InternalError(RaffiaError):
-    """Our fault."""
+    """A fault of the server."""
 
 
 class QuarantinedError(InternalError):
-    """The stored bytes of a document can no longer be read; they are kept, see `raffia check`."""
+    """A document's stored bytes cannot be read; they are kept, see `raffia check`."""
 
     reason: ClassVar[str] = "quarantined"
 
@@ -212,7 +212,7 @@ class CrdtError(InternalError):
 
 
 class SettingsError(RaffiaError):
-    """A setting, or a combination of settings, that Raffia does not start with."""
+    """Settings that Raffia cannot start with."""
 
     fault: ClassVar[Fault] = "operator"
     reason: ClassVar[str] = "settings"
@@ -225,6 +225,6 @@ class DataFolderInUseError(SettingsError):
 
 
 class FormatTooNewError(SettingsError):
-    """The stored data was written by a newer Raffia than this one."""
+    """The data was written by a newer version of Raffia."""
 
     reason: ClassVar[str] = "format-too-new"

@@ -164,7 +164,9 @@ class Settings(BaseSettings):
     )
     max_document_bytes: Size = Field(64 * MIB, description="Largest document; edits that would exceed it are refused.")
     max_presence_bytes: Size = Field(16 * KIB, description="Largest presence state of one client, as JSON.")
-    max_presence_per_s: Count = Field(60, description="Presence messages per second and session; the rest is dropped.")
+    max_presence_per_s: Count = Field(
+        60, description="Presence messages per second and session; beyond that, only the latest state is sent."
+    )
     max_step1_per_s: Count = Field(
         10, description="Requests for the document state per second and session; each response can be megabytes."
     )
@@ -293,6 +295,11 @@ class Settings(BaseSettings):
     def max_frame_bytes(self) -> int:
         """Largest WebSocket message that is accepted: the largest update plus its overhead, in bytes."""
         return self.max_update_bytes + FRAME_OVERHEAD_BYTES
+
+    @property
+    def max_preauth_frame_bytes(self) -> int:
+        """Largest WebSocket message before sign-in: what may wait for one document and a token, with its overhead."""
+        return min(self.preauth_bytes + self.max_token_bytes + FRAME_OVERHEAD_BYTES, self.max_frame_bytes)
 
     @property
     def max_outbox_bytes(self) -> int:

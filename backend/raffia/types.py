@@ -1,11 +1,10 @@
-"""Value types that every layer shares. No I/O, no clock.
+"""Value types that every layer shares.
 
 Rules:
-    T1  A document id is what `DOCUMENT_ID` matches, 256 characters at most. The string that is authorised is
-        exactly the string that is stored; it is never normalised, and never becomes part of a path or of an
-        unescaped key.
-    T2  A position orders the entries of one document's journal; 0 is "before the first". It means nothing
-        across documents.
+    T1  A document id matches `DOCUMENT_ID` and has at most 256 characters. The string that is authorised is exactly
+        the string that is stored; it is never normalised, and never becomes part of a path or of an unescaped key.
+    T2  A position orders the entries of one document's log; 0 is "before the first". Positions of different documents
+        cannot be compared.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -27,7 +26,7 @@ EMPTY_UPDATE = b"\x00\x00"  # no structs, no deletes
 EMPTY_STATE_VECTOR = b"\x00"
 MAX_DOCUMENT_ID = 256
 MAX_USER = 256  # characters of `Grant.user`
-MAX_TITLE = 300  # characters of a title, as it is listed
+MAX_TITLE = 300  # characters of a title in the listing
 
 _PART = r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}"
 DOCUMENT_ID = re.compile(rf"{_PART}(?:/{_PART})*")
@@ -37,7 +36,7 @@ def document_id(name: str) -> DocumentId:
     """Check a document's name (T1).
 
     Raises:
-        MalformedError: not a document id; says what is allowed (closes 4400).
+        MalformedError: not a document id; the message says what is allowed (closes 4400).
     """
     if len(name) > MAX_DOCUMENT_ID:
         raise MalformedError(f"document id has {len(name)} characters; the limit is {MAX_DOCUMENT_ID}")
@@ -50,10 +49,10 @@ def document_id(name: str) -> DocumentId:
 
 
 class Access(IntEnum):
-    """What a grant allows, each level with all below it."""
+    """What a grant allows; each level includes those below it."""
 
     READ = 1
-    COMMENT = 2  # as READ until comments exist
+    COMMENT = 2  # the same as READ until comments exist
     EDIT = 3
     ADMIN = 4
 
@@ -64,12 +63,12 @@ class Grant:
 
     Attributes:
         access: the highest level allowed.
-        user: the stable id of the person, agent or device, UTF-8, `MAX_USER` characters at most; None for an anonymous
-            one. It is stored as the author of edits.
+        user: stable id of the person, agent or device, valid UTF-8, at most `MAX_USER` characters; None for an
+            anonymous one. It is stored as the author of edits.
         expires_s: Unix time in seconds at which the grant ends; None for never.
-        claims: what else the one who granted wants to keep with it (name, colour, token id).
-        issued_s: Unix time in seconds at which it was given: the token's `iat`, or when the hook was asked; None for a
-            token that does not say. What is older than a revocation is taken back by it.
+        claims: whatever else should stay with the grant (name, colour, token id).
+        issued_s: Unix time in seconds at which it was issued: the token's `iat`, or when the hook was called; None for
+            a token without `iat`. A revocation applies to every grant issued before it.
     """
 
     access: Access
@@ -80,29 +79,30 @@ class Grant:
 
     @property
     def may_write(self) -> bool:
-        """Whether updates of this session are taken."""
+        """Whether this session may send updates."""
         return self.access >= Access.EDIT
 
 
 class Revoked(StrEnum):
-    """What a revocation takes back."""
+    """What a revocation applies to."""
 
     USER = "user"  # every token and session of a user
     TOKEN = "token"  # noqa: S105 - one token, by its `jti`
     LINKS = "links"  # every link to a document: tokens with the claim `lnk`
-    RECHECK_USER = "recheck-user"  # nothing: the live sessions of a user sign in again
-    RECHECK_DOCUMENT = "recheck-document"  # nothing: the live sessions on a document sign in again
+    RECHECK_USER = "recheck-user"  # revokes nothing: a user's live sessions have to sign in again
+    RECHECK_DOCUMENT = "recheck-document"  # revokes nothing: live sessions on a document have to sign in again
 
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """What no longer counts, of all that was issued at some time or before.
+    """Invalidates what was issued to a subject up to a point in time.
 
     Attributes:
-        kind: what it takes back.
+        kind: what it applies to.
         subject: the user, the token id, or the document.
-        before_ms: what was issued at this Unix time, in milliseconds, or before it.
-        until_ms: when it can be forgotten, since all that it concerns has expired; None for never.
+        before_ms: Unix time in milliseconds; whatever was issued then or earlier is revoked.
+        until_ms: Unix time in milliseconds after which it can be dropped, because everything that it applies to has
+            expired; None for never.
     """
 
     kind: Revoked
@@ -111,23 +111,23 @@ class Revocation:
     until_ms: int | None = None
 
     def merged(self, other: Revocation) -> Revocation:
-        """What two about the same subject say together."""
+        """Both revocations of the same kind and subject as one."""
         ends = (self.until_ms, other.until_ms)
         until_ms = None if ends[0] is None or ends[1] is None else max(ends[0], ends[1])
         return Revocation(self.kind, self.subject, max(self.before_ms, other.before_ms), until_ms)
 
 
-MAX_REVOCATIONS = 100_000  # that are kept at a time
+MAX_REVOCATIONS = 100_000  # kept at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One update as the journal keeps it: who made it and when.
+    """One update as the journal stores it, with its author and time.
 
     Attributes:
-        author: `Grant.user` of the session it came from; None for an anonymous one.
-        time_ms: Unix time in milliseconds at which the server took it.
-        update: Yjs update bytes (v1), gap-free with regard to what stands before it in the journal.
+        author: `Grant.user` of the session that sent it; None for an anonymous one.
+        time_ms: Unix time in milliseconds at which the server accepted it.
+        update: Yjs update bytes (v1) that depend on nothing but earlier entries.
     """
 
     author: str | None

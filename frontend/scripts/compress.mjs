@@ -1,4 +1,4 @@
-// A .gz beside every script and style sheet: compressed once, at its best, instead of at each request.
+// Writes a .gz file next to every script and style sheet: compressed once, at the highest level, not on every request.
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 

@@ -1,6 +1,6 @@
 /**
- * What the build changes in Excalidraw. Each change fails the build when it no longer finds its place, so that a new
- * version of Excalidraw is looked at before it is used.
+ * Build-time patches of Excalidraw. Each fails the build if it no longer applies, so that a new version of Excalidraw is
+ * reviewed before it is used.
  */
 import { cpSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -8,7 +8,7 @@ import type { Plugin } from "vite";
 
 const FROM = "@excalidraw/excalidraw/dist/prod/";
 
-/** Excalidraw fetches its fonts by name, from `EXCALIDRAW_ASSET_PATH`. */
+/** Copies Excalidraw's fonts into the build: it fetches them by name from `EXCALIDRAW_ASSET_PATH`. */
 export function excalidrawFonts(): Plugin {
   return {
     name: "excalidraw-fonts",
@@ -19,7 +19,7 @@ export function excalidrawFonts(): Plugin {
   };
 }
 
-/** Changes the one file of Excalidraw that contains `where`. */
+/** Patches the one file of Excalidraw that contains `where`. */
 function changed(name: string, where: string, change: (code: string) => string | null, hint: string): Plugin {
   let found = false;
   return {
@@ -39,14 +39,14 @@ function changed(name: string, where: string, change: (code: string) => string |
 }
 
 /**
- * Excalidraw names another host for each font, in case ours does not answer. Browsers that are forbidden to ask it say so
- * for every font, though none is missing.
+ * Removes the fallback host that Excalidraw lists for each font. Our Content-Security-Policy forbids it, and browsers would
+ * report a violation for every font although none is missing.
  */
 export const noOtherHost = (): Plugin => changed("no-other-host", "ASSETS_FALLBACK_URL",
   (code) => code.replace(/return (\w+)\.push\(new URL\(\w+,\w+\.ASSETS_FALLBACK_URL\)\),\1\}/, "return $1}"),
   "the fallback for fonts was not found; look at ASSETS_FALLBACK_URL");
 
-/** Only what has changed is drawn: src/board/redraw.ts. */
+/** Redraws only what has changed: see src/board/redraw.ts. */
 export const drawsWhatChanged = (): Plugin => changed("draws-what-changed", "allElementsMap:r,visibleElements:o,scale:i,appState:a,renderConfig:s})", (code) => {
   const pictures = /([\w$]+)=new WeakMap,[\w$]+=\(e,t,n,r\)=>\{let o=n\?r\.zoom:/.exec(code)?.[1];
   const [, padding, coordinates] = /let i=e\.element,a=([\w$]+)\(i\),s=e\.scale,\[d,c,l,U\]=([\w$]+)\(i,o\)/.exec(code) ?? [];
@@ -59,7 +59,7 @@ export const drawsWhatChanged = (): Plugin => changed("draws-what-changed", "all
   return own === code ? null : `import{redraw as raffiaRedraw}from${JSON.stringify(module)};${own}`;
 }, "the drawing of the static canvas was not found; look at renderStaticScene");
 
-/** What a panel shows of the selection is looked for in what is selected, instead of ten times in all that there is. */
+/** The panels search only the selected elements for the selection's properties, not all elements ten times. */
 export const looksAtSelection = (): Plugin => changed("looks-at-selection", ".editingTextElement,a=", (code) =>
   code.replace(/(=function\(e,o,t,r,n\)\{let i=o\.editingTextElement,a=)[\w$]+\(e\)(,l=null;return i&&\(l=t\(i\)\),l\|\|\([\w$]+\(a,o\)\?)/,
     "$1e.filter(w=>!w.isDeleted&&o.selectedElementIds[w.id])$2"),

@@ -1,4 +1,4 @@
-// The licences of everything that stands in the bundle, into a file beside it.
+// Writes the licences of everything in the bundle to a file next to it.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 
 const root = new URL("../", import.meta.url);
@@ -6,7 +6,7 @@ const { packages } = JSON.parse(readFileSync(new URL("package-lock.json", root),
 const notices = [];
 for (const [path, item] of Object.entries(packages)) {
   const here = new URL(`${path}/`, root);
-  // Development tools and what is not installed on this machine are not in the bundle.
+  // Development tools and packages that are not installed on this platform are not in the bundle.
   if (!path || item.dev || item.devOptional || !existsSync(here)) continue;
   const file = readdirSync(here).find((name) => /^licen[cs]e/i.test(name));
   const text = file ? readFileSync(new URL(file, here), "utf8") : `${item.license ?? "unknown licence"}, see its package`;

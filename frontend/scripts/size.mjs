@@ -1,4 +1,4 @@
-// What each page loads before it is usable, in compressed JavaScript, against its budget. Fails above it.
+// Compares the compressed JavaScript that each page loads before it is usable with its budget. Fails if one is exceeded.
 import { existsSync, readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 
@@ -11,7 +11,7 @@ if (!existsSync(manifestFile)) {
 }
 const manifest = JSON.parse(readFileSync(manifestFile, "utf8"));
 
-/** A chunk and all that it imports at once; what it may import later does not count. */
+/** The chunks and everything that they import statically; dynamic imports do not count. */
 function closure(keys, seen = new Set()) {
   for (const key of keys) {
     if (seen.has(key)) continue;

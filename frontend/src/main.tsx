@@ -1,16 +1,16 @@
 import { lazy, Suspense, useEffect, useRef, type ReactNode } from "react";
 import { createRoot } from "react-dom/client";
-import { ErrorBoundary } from "./app/boundary";
-import { preload } from "./app/preload";
+import { ErrorBoundary } from "./shell/boundary";
+import { preload } from "./pages/preload";
 import { HOME, navigate, parse, type Route, useRoute } from "./app/router";
-import { keepApp } from "./offline/register";
+import { registerWorker } from "./offline/register";
 import { HomePage } from "./pages/home";
-import { PageSkeleton } from "./pages/skeleton";
+import { PageSkeleton } from "./ui/skeleton";
 import { t } from "./strings";
 import "./styles/fonts.css";
 import "./styles/base.css";
 import "./styles/home.css";
-import "./styles/page.css";
+import "./styles/shell.css";
 import { SearchIcon } from "./ui/icons";
 import { focusMain } from "./ui/focus";
 import { Message } from "./ui/message";
@@ -25,7 +25,7 @@ const BoardPage = lazy(() => import("./pages/board"));
 function App() {
   const route = useRoute();
   useFocusOnArrival(location.pathname);
-  // Another page than the one that could not be drawn gets its own chance.
+  // The key resets the error boundary on every other page.
   return <ErrorBoundary key={"id" in route ? route.id : route.page}>{pageOf(route)}</ErrorBoundary>;
 }
 
@@ -46,7 +46,7 @@ function pageOf(route: Route): ReactNode {
   }
 }
 
-/** What had the focus has gone with the page before: the new page gets it, unless a control of it has it already. */
+/** Focus the new page after navigation, unless one of its controls has taken the focus: the focused element is gone. */
 function useFocusOnArrival(path: string): void {
   const before = useRef(path);
   useEffect(() => {
@@ -57,5 +57,5 @@ function useFocusOnArrival(path: string): void {
 }
 
 const root = document.getElementById("app");
-keepApp();
+registerWorker();
 if (root) createRoot(root).render(<><App /><Toasts /></>);

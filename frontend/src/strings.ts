@@ -1,8 +1,7 @@
-/** Every text that the app shows, in one place. To translate: another object of this type. */
-import type { Cause } from "./connection/causes";
-import type { Label } from "./connection/status";
+/** All user-visible text. A translation is another object of the same type. Imports nothing, so that everything can import it. */
 
-const chip: Record<Label, string> = {
+/** By the `Label` of connection/status.ts. */
+const chip = {
   loading: "Loading…",
   saving: "Saving…",
   saved: "Saved",
@@ -12,18 +11,19 @@ const chip: Record<Label, string> = {
   live: "Up to date",
 };
 
-const causes: Record<Cause, string> = {
-  "signed-out": "Your link is no longer valid. Open the document with a current link to go on.",
+/** By the `Cause` of connection/causes.ts. */
+const causes = {
+  "signed-out": "Your link is no longer valid. Open the document with a current link to continue.",
   "access-removed": "You no longer have access to this document.",
   "deleted": "This document was deleted.",
-  "too-large": "The last change is larger than the server takes. Copy it elsewhere, then reload.",
-  "room-full": "As many people as possible are here already. You get in as soon as there is room.",
+  "too-large": "Your last change is larger than the server accepts. Copy it elsewhere, then reload.",
+  "room-full": "This document is full. You will join as soon as there is room.",
   "newer-version": "The app has been updated. Reload to edit.",
-  "read-only": "You may view this document, but not change it.",
+  "read-only": "You can view this document, but not edit it.",
   "busy": "The server is busy. Trying again…",
   "restarting": "The server is restarting. Trying again…",
-  "damaged": "The server cannot read this document. Its data is kept; ask whoever runs the server.",
-  "invalid": "The server did not take a change. Copy what matters, then reload.",
+  "damaged": "The server cannot read this document. Its data is kept; contact the server's administrator.",
+  "invalid": "The server rejected a change. Copy anything you want to keep, then reload.",
 };
 
 export const t = {
@@ -45,14 +45,14 @@ export const t = {
     documents: "Documents",
     boards: "Boards",
     empty: "Nothing here yet",
-    emptyHint: "Start a document or a board. Everybody with the link can join in.",
-    noResults: (query: string) => `Nothing is called “${query}”`,
+    emptyHint: "Start a document or a board. Anyone with the link can join.",
+    noResults: (query: string) => `No titles match “${query}”`,
     more: "Show more",
     loading: "Loading your documents…",
     failed: "Your documents could not be loaded",
     onDevice: "Opened on this device",
-    onDeviceHint: "The server does not list documents for you. These were opened here before.",
-    onDeviceEmpty: "The server does not list documents for you. Open one with a link that somebody has shared with you.",
+    onDeviceHint: "The server does not list documents for you. You have opened these on this device.",
+    onDeviceEmpty: "The server does not list documents for you. Open one with a link that someone shared with you.",
     opened: (when: string) => `Opened ${when}`,
     creating: "Creating…",
     createFailed: "That could not be created. Try again in a moment.",
@@ -75,18 +75,18 @@ export const t = {
     share: "Share",
     copy: "Copy link",
     copied: "Copied",
-    restore: "Restore it",
+    restore: "Restore",
   },
   rename: { title: "Rename", label: "Title" },
   deleted: (title: string) => `“${title}” was deleted`,
-  restored: (title: string) => `“${title}” is back`,
+  restored: (title: string) => `“${title}” was restored`,
   failed: {
     rename: "The title could not be changed",
     delete: "It could not be deleted",
     restore: "It could not be restored",
     duplicate: "It could not be duplicated",
     upload: "The image could not be uploaded",
-    uploadLater: "The image is uploaded as soon as the server can be reached. Keep this page open until then.",
+    uploadLater: "The image will be uploaded as soon as the server can be reached. Keep this page open until then.",
     uploadTooLarge: (most: string) => `That image is too large; the limit is ${most}`,
     uploadTypes: "Only PNG, JPEG, GIF, WebP and AVIF images can be uploaded",
     import: "That file could not be read",
@@ -106,8 +106,8 @@ export const t = {
     live: "You see every change as it happens.",
     loading: "Connecting to the server.",
     reconnecting: "Nothing is waiting to be saved.",
-    offline: "The server cannot be reached. Your changes are sent as soon as it can.",
-    refused: "The server did not take a change.",
+    offline: "The server cannot be reached. Your changes will be sent as soon as it is back.",
+    refused: "The server rejected a change.",
     kept: "Your changes are kept on this device.",
     notKept: "Keep this page open until they are saved.",
     unsavedShort: "Not saved",
@@ -156,7 +156,7 @@ export const t = {
     edit: "Anyone with this link can edit",
     create: "Create link",
     reset: "Reset links",
-    resetHint: "Every link stops working at once, and whoever came by one is signed out.",
+    resetHint: "All links stop working immediately, and everyone who used one is signed out.",
     resetConfirm: "Reset all links?",
     resetDone: "All links were reset",
     here: "Here now",
@@ -170,26 +170,26 @@ export const t = {
     missing: "There is nothing here",
     missingHint: "The document may have been deleted, or the link is wrong.",
     failed: "The document could not be loaded",
-    failedHint: "Nothing is lost. It opens as soon as the server can be reached.",
-    otherProgram: "This was made by another program",
-    otherProgramHint: "It can be edited where it was made.",
+    failedHint: "Nothing is lost. It will open as soon as the server can be reached.",
+    otherProgram: "This was created by another program",
+    otherProgramHint: "You can edit it in that program.",
     outdated: "This document was written with a newer version of Raffia",
     image: "Image",
     video: "Video",
-    audio: "Sound",
-    foreign: (host: string) => `It is kept on ${host} and not loaded from there.`,
-    foreignOpen: "Open in another tab",
-    foreignUnknown: "It is not stored here and cannot be shown.",
+    audio: "Audio",
+    external: (host: string) => `It is stored on ${host}, so it is not loaded here.`,
+    externalOpen: "Open in another tab",
+    externalUnknown: "It is not stored here and cannot be shown.",
     unknown: "Parts of this document cannot be shown.",
-    unknownHint: "They were made with a newer version of Raffia or by another program. You can read the rest; to edit, reload the page to get the newest version.",
-    ended: "This document is closed for you",
-    needsLink: "Open it with a link that somebody has shared with you.",
-    keepText: "What you have not saved is still shown here, so that you can copy it.",
+    unknownHint: "They were created by a newer version of Raffia or by another program. You can read the rest; to edit, reload the page to get the latest version.",
+    ended: "You can no longer use this document",
+    needsLink: "Open it with a link that someone shared with you.",
+    keepText: "Your unsaved changes are still shown here, so that you can copy them.",
   },
   board: {
     loading: "Loading the board…",
     failed: "The board could not be loaded",
-    imageRefused: "An image was not accepted by the server and stays on this device only",
+    imageRefused: "The server rejected an image; it stays on this device only",
     canvas: "Board",
   },
   shortcuts: {
@@ -224,15 +224,15 @@ export const t = {
     duplicate: "Duplicate",
     group: "Group",
   },
-  file: { imported: (name: string) => `${name} was inserted`, empty: (name: string) => `There is nothing in ${name}` },
+  file: { imported: (name: string) => `${name} was inserted`, empty: (name: string) => `${name} is empty` },
 } as const;
 
-/** Of the texts above: a date in another language would stand in the middle of them. */
+/** The language of the texts above, so that dates within them are in the same language. */
 const LOCALE = "en";
 const rtf = new Intl.RelativeTimeFormat(LOCALE, { numeric: "auto" });
 const dates = new Intl.DateTimeFormat(LOCALE, { day: "numeric", month: "short", year: "numeric" });
 
-/** "3 minutes ago", "yesterday", and a date for what is older than a week. */
+/** A relative time such as "3 minutes ago" or "yesterday"; a date if it is more than a week ago. */
 export function ago(whenMs: number, nowMs = Date.now()): string {
   const minutes = Math.round((whenMs - nowMs) / 60_000);
   if (minutes > -1) return rtf.format(0, "minute").replace(/^this minute$/, "just now");

@@ -21,11 +21,12 @@ from typing import Any
 from raffia.auth import authorizer
 from raffia.cli import main as cli
 from raffia.errors import ForbiddenError
+from raffia.rooms import fanout
 from raffia.rooms.durable import compactor
-from raffia.rooms.outbound import fanout
 from raffia.rooms.presence import room_presence
 from raffia.rooms.session import presence_body
-from raffia.sockets import conversation, dialects
+from raffia.sockets import conversation
+from raffia.sockets import hocuspocus as dialect
 from raffia.types import Access, DocumentId, Grant
 from raffia.wire import hocuspocus
 from raffia.wire.messages import Step1
@@ -48,7 +49,7 @@ def denial() -> None:
         self._undecide(address)
         self._open.pop(address, None)
 
-    dialects.HocuspocusConnection._detach = forgets  # type: ignore[method-assign]
+    dialect.HocuspocusDialect._detach = forgets  # type: ignore[method-assign]
 
 
 def rooms() -> None:
@@ -96,7 +97,7 @@ def cache() -> None:
 
 
 def address() -> None:
-    apply = dialects.HocuspocusConnection._apply
+    apply = dialect.HocuspocusDialect._apply
     receive = conversation.HocuspocusConversation.receive
 
     def lenient(self: Any, frame: bytes) -> Any:
@@ -108,14 +109,14 @@ def address() -> None:
 
     def deliver(self: Any, effect: Any) -> None:
         if isinstance(effect, conversation.Deliver) and effect.address not in self._open:
-            found = self._hub.rooms.get(hocuspocus.split_address(effect.address)[0])
+            found = self._connection.hub.rooms.get(hocuspocus.split_address(effect.address)[0])
             if found is not None:
-                self.transport.send(hocuspocus.step2(effect.address, found.document.merged()))
+                self._connection.transport.send(hocuspocus.step2(effect.address, found.document.merged()))
             return
         apply(self, effect)
 
     conversation.HocuspocusConversation.receive = lenient  # type: ignore[method-assign]
-    dialects.HocuspocusConnection._apply = deliver  # type: ignore[method-assign]
+    dialect.HocuspocusDialect._apply = deliver  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

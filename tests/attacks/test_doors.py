@@ -202,7 +202,8 @@ async def test_nothing_is_taken_after_the_end_of_a_token(place: Place, dialect: 
             live.update(insert(66, len(sent) - 1, chr(0x100 + len(sent)), len(sent) - 2 if sent[1:] else None, "own"))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(live.changed(), 0.05)
-        assert sent[-1] > ends_s
+        # By the time of the end, not of the last message: one that was sent just before may have been refused already.
+        assert time.time() > ends_s
         taken = await shown(place.victims, victims.document, root="own")
         assert 0 < len(taken) <= sum(1 for at_s in sent if at_s < ends_s)
         await live.close()

@@ -16,20 +16,9 @@ SECONDS, CALM_S = 1.5, 0.4
 
 # What still bites. Whoever mends it removes its line: an attack in this table that is held fails its test.
 BITES: dict[str, str] = {
-    "01-meta redis": "reading meta walks the clocks of an entry, not its bytes, at each replica",
-    "01-meta restart": "the same, from what is stored",
-    "02-trailers many": "the bytes of trailers are not counted",
-    "03-redact handshakes": "redact takes quadratic time for long runs of eyJ..-",
-    "04-http slow-bodies": "connections of plain HTTP are not counted, and a body has no deadline",
-    "04-http slow-heads": "connections of plain HTTP are not counted",
     "05-revocations full": "links fill the list that users and tokens need",
-    "06-preauth documents": "messages before sign-in have no bound for a process and an address",
-    "06-preauth fragments": "fragments of messages are not counted",
-    "06-preauth half-sent": "a message of 16 MiB may be half sent before sign-in",
-    "06-preauth half-sent-document": "messages that are half sent have no bound for a user and an address",
     "07-rooms empty": "opening documents has no pace for a person",
     "08-duplicate files": "copies of files are whole, and nobody counts them",
-    "09-uploads one-net": "places for uploads are counted by address, not by network",
     "10-editors right-origins": "conflicts at one place are handed on, and are quadratic in editors",
     "11-worker inline": "documents up to 24 KiB are loaded on the loop, however long it takes",
     "11-worker orphan": "a worker that is busy does not notice that its server is gone",
@@ -53,6 +42,7 @@ def played() -> list[object]:
     ]
 
 
+@pytest.mark.thorough  # they take minutes and nothing may run beside them: `make attacks`
 @pytest.mark.slow
 @pytest.mark.parametrize("name", played())
 def test_honest_people_do_not_notice(name: str) -> None:

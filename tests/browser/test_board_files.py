@@ -67,6 +67,33 @@ async def test_images_are_seen_by_others(scene: Scene) -> None:
     assert len(await same(scene, document, ana, ben)) == 3
 
 
+SLOW_READING = """() => {
+    const digest = crypto.subtle.digest.bind(crypto.subtle);
+    const gate = new Promise((resolve) => { window.goOn = resolve; });
+    Object.defineProperty(crypto.subtle, "digest", { value: async (...of) => { await gate; return digest(...of); } });
+}"""
+
+
+@pytest.mark.scenario(alone=True)
+async def test_an_image_arrives_although_others_change_its_place_while_it_is_read(scene: Scene) -> None:
+    document, ana, ben = await meet(scene)
+    await ana.page.evaluate(SLOW_READING)  # Excalidraw names an image by its digest
+    await ana.paste(("é.png", "image/png", png(30, 20, filler=b"one")), at=(400, 300))
+    await ana.count(1)
+    await ben.count(1)
+    (before,) = await ben.elements()
+    assert before["fileId"] is None
+    await ben.select(before["id"], across=0.5)
+    await ben.person.press("ArrowRight", "ArrowRight")
+    moved = await ben.sees(before["id"], x=lambda x: x > before["x"])
+    await ana.sees(before["id"], x=moved["x"])
+    await ana.page.evaluate("() => window.goOn()")
+    for board in (ana, ben):
+        await board.sees(before["id"], width=30, height=20)
+        await until(lambda board=board: decoded(board, before["id"]), f"{board.person.name} sees the image")
+    await same(scene, document, ana, ben)
+
+
 async def menu(board: Board, label: str) -> Locator:
     """An entry of the menu at the top right."""
     await board.page.get_by_role("button", name="More", exact=True).click()

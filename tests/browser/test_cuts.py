@@ -1,7 +1,7 @@
 """The network goes and comes back: nothing that was written or drawn is lost, and the chip says what is true.
 
-The rules are those of frontend/src/connection: T1 to T3 (what the chip says), D2 to D6 (the copy on the device), N5,
-N6, and O1 to O3 of frontend/src/offline.
+The rules are those of frontend/src/connection: UT1 to UT3 (what the chip says), DV2 to DV6 (the copy on the device),
+UN5, UN6, and UO1 to UO3 of frontend/src/offline.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ async def test_a_document_that_both_go_on_writing_while_one_is_cut_off(scene: Sc
     await ben.write("Zeile von Ben")
     await ben.chip("saved")
 
-    # The tab is closed and opened again, still without a network: the app and the edits are there (D1, O1).
+    # The tab is closed and opened again, still without a network: the app and the edits are there (DV1, UO1).
     await ana.close_tab()
     await ana.new_tab()
     await ana.page.goto(ana.address("document", document))
@@ -153,7 +153,7 @@ async def test_two_tabs_of_one_browser_without_a_network(scene: Scene) -> None:
     await ana.write("aus dem zweiten")
     await says_offline(ana)
     ana.wire.heal()
-    # The first one is closed: what it left on the device is sent by the second (D6).
+    # The first one is closed: what it left on the device is sent by the second (DV6).
     await ben.open(document)
     for person in (ana, ben):
         await person.sees("aus dem ersten")
@@ -164,7 +164,7 @@ async def test_two_tabs_of_one_browser_without_a_network(scene: Scene) -> None:
 
 
 async def test_leaving_a_document_with_edits_that_are_not_saved(scene: Scene) -> None:
-    """Within the app nobody is warned, so the edits must get through by themselves (N5)."""
+    """Within the app nobody is warned, so the edits must get through by themselves (UN5)."""
     document = await scene.create("document", "Verlassen")
     ana, ben = await scene.invite("Ana"), await scene.invite("Ben")
     # No copy on the device either: only the page itself holds them.
@@ -205,7 +205,7 @@ async def test_a_document_that_is_deleted_while_somebody_writes_offline(scene: S
     await ana.chip("unsaved")
     await ana.sees("nachher")
     await expect(ana.editor).to_have_attribute("contenteditable", "false")
-    await banner.get_by_role("button", name="Restore it").click()
+    await banner.get_by_role("button", name="Restore").click()
     await ana.chip("saved")
     await expect(banner).to_have_count(0)
     await ben.open(document)
@@ -251,7 +251,7 @@ async def test_a_link_that_expires_while_somebody_writes_offline(browser: Browse
             await ana.chip("unsaved")
             await ana.sees("ohne Netz")
             await ben.chip("live")
-            # A new link is opened in another tab; this one goes on with it (N6).
+            # A new link is opened in another tab; this one goes on with it (UN6).
             old = ana.page
             await ana.new_tab()
             await ana.open(document, fragment=link("edit", 600))
@@ -309,7 +309,7 @@ async def test_images_that_are_pasted_without_a_network(scene: Scene) -> None:
     await ana.chip("saved")
     ana.wire.cut()
     await ana.page.evaluate(PASTE, image)
-    await expect(ana.page.locator(".toast")).to_contain_text("The image is uploaded as soon as")
+    await expect(ana.page.locator(".toast")).to_contain_text("The image will be uploaded as soon as")
     await says_offline(ana, hint=NOT_KEPT)
     assert await asks_before_leaving(ana)
     ana.wire.heal()
@@ -326,7 +326,7 @@ async def test_images_that_are_pasted_without_a_network(scene: Scene) -> None:
     await ana.until(f"() => ({ELEMENTS})()[0]?.file")
     (picture,) = await count(ana, 1)
     await says_offline(ana, hint=NOT_KEPT)
-    # The page is closed and opened again when there is a network: the image was kept (F1).
+    # The page is closed and opened again when there is a network: the image was kept (UF1).
     await ana.close_tab()
     await ana.new_tab()
     ana.wire.heal()
@@ -364,7 +364,7 @@ async def test_a_server_that_answers_nothing_has_saved_nothing(scene: Scene) -> 
 
 
 async def test_the_page_comes_from_the_server_when_there_is_one(scene: Scene) -> None:
-    """An app that is out of date is never shown while the server is there (O1); data is never kept (O3)."""
+    """An app that is out of date is never shown while the server is there (UO1); data is never kept (UO3)."""
     document = await scene.create("document", "Frisch")
     ana = await scene.invite("Ana", service_workers="allow")
     await ana.open(document)

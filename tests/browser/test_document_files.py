@@ -133,7 +133,7 @@ async def test_a_hostile_page_is_harmless(scene: Scene) -> None:
     ana.problems[:] = [problem for problem in ana.problems if "Executing inline event handler violates" not in problem]
     # Nothing, and text in an old encoding.
     await bring(ana, File("leer.md", "text/markdown", b"\n\n"))
-    await said(ana, "There is nothing in leer.md")
+    await said(ana, "leer.md is empty")
     await bring(ana, File("alt.txt", "text/plain", "# Größe\n* bleibt".encode("cp1252")))
     await ben.sees("# Größe\n* bleibt")
 
@@ -144,11 +144,11 @@ async def test_templates_look_as_they_should(scene: Scene) -> None:
     looks = {
         "meeting": (
             "heading2: Agenda",
-            "numberedListItem: What has to be decided",
-            "checkListItem[ ]: Who does what until when",
+            "numberedListItem: What needs a decision",
+            "checkListItem[ ]: Who does what by when",
         ),
-        "plan": ("heading2: What and why", "checkListItem[ ]: What makes it finished"),
-        "decision": ("paragraph: Status: proposed", "heading3: First way", "bulletListItem: What speaks for it"),
+        "plan": ("heading2: What and why", "checkListItem[ ]: What makes it complete"),
+        "decision": ("paragraph: Status: proposed", "heading3: First option", "bulletListItem: What speaks for it"),
         "retrospective": ("heading2: What went well", "checkListItem[ ]: "),
     }
     documents = [template for template in templates if template["kind"] == "document"]

@@ -129,9 +129,9 @@ async def test_pictures_on_other_hosts_are_not_asked_for(scene: Scene) -> None:
 
     await change(scene.place, document, add)
     for person in (ana, ben):
-        await expect(person.page.locator(".foreign")).to_have_count(3)
-        await expect(person.page.locator(".foreign a")).to_have_count(2)
-        card = person.page.locator(".foreign").first
+        await expect(person.page.locator(".external-media")).to_have_count(3)
+        await expect(person.page.locator(".external-media a")).to_have_count(2)
+        card = person.page.locator(".external-media").first
         await expect(card).to_contain_text("elsewhere.example")
         await expect(card.get_by_role("link")).to_have_attribute("rel", "noopener noreferrer")
         await expect(person.page.locator(".bn-visual-media")).to_have_count(0)
@@ -141,7 +141,7 @@ async def test_pictures_on_other_hosts_are_not_asked_for(scene: Scene) -> None:
     await ben.sees("Danach")
     # Pasted from a page, too.
     await paste(ana, html='<p>Vorher <b>fett</b></p><img src="https://elsewhere.example/two.png"><p>Nachher</p>')
-    await expect(ben.page.locator(".foreign")).to_have_count(4)
+    await expect(ben.page.locator(".external-media")).to_have_count(4)
     await ben.sees("Nachher")
     assert "https://elsewhere.example/two.png" in await markup(scene.place, document)
     assert asked == []

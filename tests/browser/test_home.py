@@ -39,7 +39,7 @@ async def test_search_filter_and_order(scene: Scene) -> None:
     await home.shows(f"Plan {word}", f"Étude 😀 {word}")
     await home.show("All")
     await home.search(f"{word} not there")
-    await expect(home.page.locator(".empty")).to_contain_text("Nothing is called")
+    await expect(home.page.locator(".empty")).to_contain_text("No titles match")
     await home.page.get_by_role("button", name="Clear search").click()
     await expect(home.page.get_by_role("searchbox")).to_be_focused()
     await expect(home.page.locator(".new-card").first).to_be_visible()
@@ -79,7 +79,7 @@ async def test_more_than_a_hundred(scene: Scene) -> None:
     gone = [title for title in titles if title != titles[80]]
     await home.shows(*gone)
     await home.toast("was deleted").get_by_role("button", name="Undo").click()
-    await expect(home.toast(f"“{titles[80]}” is back")).to_be_visible(timeout=WAIT_MS)
+    await expect(home.toast(f"“{titles[80]}” was restored")).to_be_visible(timeout=WAIT_MS)
     await expect(home.rows).to_have_count(104, timeout=WAIT_MS)
 
 
@@ -143,7 +143,7 @@ async def test_make_name_copy_delete_and_undo(scene: Scene) -> None:
     await expect(ben.page.get_by_role("alert")).to_contain_text("This document was deleted", timeout=WAIT_MS)
     await home.toast("was deleted").get_by_role("button", name="Undo").click()
     await expect(home.rows).to_have_count(2, timeout=WAIT_MS)
-    await ben.page.get_by_role("button", name="Restore it").click()
+    await ben.page.get_by_role("button", name="Restore").click()
     await ben.sees("Grüße 😀")
 
 

@@ -134,7 +134,7 @@ async def test_a_journey_without_a_mouse(browser: Browser, alone: Place) -> None
         await expect(home.rows).to_have_count(0, timeout=WAIT_MS)
         assert await focus(page) == ("Undo", "button")
         await ana.press("Enter")
-        await expect(home.toast(f"“Léa {word}” is back")).to_be_visible(timeout=WAIT_MS)
+        await expect(home.toast(f"“Léa {word}” was restored")).to_be_visible(timeout=WAIT_MS)
         await home.shows(f"Léa {word}")
         await focus(page)
 

@@ -215,8 +215,8 @@ async def test_a_link_to_what_was_deleted(scene: Scene) -> None:
     await ben.page.goto(ben.address("document", document) + view)
     for person in (ana, ben):
         await expect(person.page.get_by_role("alert")).to_contain_text("This document was deleted", timeout=WAIT_MS)
-    await expect(ben.page.get_by_role("button", name="Restore it")).to_have_count(0)
-    await ana.page.get_by_role("button", name="Restore it").click()
+    await expect(ben.page.get_by_role("button", name="Restore")).to_have_count(0)
+    await ana.page.get_by_role("button", name="Restore").click()
     await ana.sees("noch da")
     await ben.page.get_by_role("button", name="Try again").click()
     await ben.sees("noch da")

@@ -7,8 +7,7 @@ from tests.support.redis import RedisCluster, RedisServer
 
 from raffia.journal import Journal
 from raffia.journal.protocol import RETENTION_MS
-from raffia.journal.redis.cluster import ClusterEngine
-from raffia.journal.redis.connections import SingleEngine
+from raffia.journal.redis.client import open_engine
 from raffia.journal.redis.journal import RedisJournal
 from raffia.journal.testing.contract import Clock, JournalContract
 
@@ -26,7 +25,7 @@ class TestRedisJournal(JournalContract):
     async def journal(self, clock: Clock, server: RedisServer) -> AsyncIterator[Journal]:
         self.server = server
         server.command("FLUSHALL")
-        async with RedisJournal(SingleEngine(server.url), now_ms=clock, retention_ms=RETENTION_MS) as journal:
+        async with RedisJournal(open_engine(server.url), now_ms=clock, retention_ms=RETENTION_MS) as journal:
             yield journal
 
     def fail(self, journal: Journal) -> None:
@@ -54,7 +53,7 @@ class TestRedisJournalOnACluster(JournalContract):
         self.cluster = cluster
         for node in cluster.nodes:
             node.command("FLUSHALL")
-        async with RedisJournal(ClusterEngine(cluster.url), now_ms=clock, retention_ms=RETENTION_MS) as journal:
+        async with RedisJournal(open_engine(cluster.url), now_ms=clock, retention_ms=RETENTION_MS) as journal:
             yield journal
 
     def fail(self, journal: Journal) -> None:

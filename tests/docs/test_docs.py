@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from raffia import errors
-from raffia.cli.main import settings_table
+from raffia.cli.settings import settings_table
 from raffia.errors import RaffiaError
 from raffia.runtime.metrics import Metrics
 from raffia.settings import Settings

@@ -1,4 +1,4 @@
-"""`python -m tests.faults [pytest arguments]`: all faults at length, with what was measured, into docs/faults.md."""
+"""`python -m tests.faults [pytest arguments]`: run all faults at length and write the results into docs/faults.md."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ REPORT = ROOT / "docs" / "faults.md"
 
 
 class Collector:
-    """A plugin that gathers the rows that tests have filled."""
+    """A plugin that collects the rows that tests have filled."""
 
     def __init__(self) -> None:
         self.failed: set[str] = set()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Each row is written when its test is done: a run that is cut short keeps what it has (FT1)."""
+        """Write each row when its test is done, so that an interrupted run keeps what it has (FT1)."""
         if report.failed:
             self.failed.add(report.nodeid)
         if report.when == "teardown":

@@ -1,10 +1,10 @@
-"""`raffia serve` with a journal that lies, for tests that have to notice it.
+"""`raffia serve` with a faulty journal, for tests that have to notice the fault.
 
 Started like the command: `python -m tests.faults.broken_server serve --port ...`
 
-RAFFIA_TEST_JOURNAL says how:
-    eager   acknowledges an append before it is made; it follows 100 ms later
-    held    makes and acknowledges nothing as long as the file RAFFIA_TEST_HOLD exists
+RAFFIA_TEST_JOURNAL selects the fault:
+    eager   acknowledges an append 100 ms before making it
+    held    neither makes nor acknowledges appends while the file RAFFIA_TEST_HOLD exists
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ POLL_S = 0.01
 
 
 def eager(cls: type[SqliteJournal]) -> None:
-    """Acknowledge first, write later: what a server that forgets to wait for its disk does."""
+    """Acknowledge first and write later, like a server that does not wait for its disk."""
     durable = cls.append
     last: dict[DocumentId, int] = {}
     writing: set[asyncio.Task[None]] = set()
@@ -46,7 +46,7 @@ def eager(cls: type[SqliteJournal]) -> None:
 
 
 def held(cls: type[SqliteJournal], hold: Path) -> None:
-    """Keep every append waiting while `hold` exists, as a disk that does not answer does."""
+    """Keep every append waiting while `hold` exists, like a disk that does not respond."""
     durable = cls.append
 
     @functools.wraps(durable)

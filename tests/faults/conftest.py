@@ -1,4 +1,4 @@
-"""Faults come in a short form, for every test run, and a long one (`python -m tests.faults`)."""
+"""Faults have a short form, for every test run, and a long one (`python -m tests.faults`)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ LONG = os.environ.get("RAFFIA_FAULTS") == "long"
 
 @pytest.fixture
 def long() -> bool:
-    """Whether this run has time."""
+    """Whether this is a long run."""
     return LONG
 
 
 @pytest.fixture
 def fault(request: pytest.FixtureRequest) -> Iterator[MakeFault]:
-    """Makes the rows of docs/faults.md that a test fills: `row = fault("replica killed under load")`."""
+    """Create the rows of docs/faults.md that a test fills: `row = fault("replica killed under load")`."""
     rows: list[Fault] = []
 
     def make(name: str) -> Fault:

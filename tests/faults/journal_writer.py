@@ -2,8 +2,8 @@
 
     python tests/faults/journal_writer.py FOLDER SEED
 
-Prints "document number" for each acknowledged append, in one write per line. Other things go on meanwhile: compactions,
-versions, loads.
+Prints "document number" for each acknowledged append, in one write per line. Compactions, versions and loads run at the
+same time.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ DOCUMENTS = 5
 
 
 def token(document: int, number: int, seed: int) -> bytes:
-    """What the append with this number holds: an update that inserts a text, unique in the run."""
+    """The update of the append with this number: it inserts a text that is unique in the run."""
     text = f"é{seed}:{document}:{number}🦊".encode()
     return b"\x01\x01" + bytes([document + 1]) + b"\x00\x04\x01\x01t" + bytes([len(text)]) + text + b"\x00"
 
 
 async def write(journal: SqliteJournal, document: int, seed: int, first: int) -> None:
-    """Append for ever, several at a time."""
+    """Append forever, several at a time."""
     name = DocumentId(f"d{document}")
     chance = random.Random(f"{seed} {document}")
     number = first
@@ -46,7 +46,7 @@ async def write(journal: SqliteJournal, document: int, seed: int, first: int) ->
 
 
 async def disturb(journal: SqliteJournal, seed: int) -> None:
-    """Compact, save versions, load, for ever. A snapshot holds the tokens of what it folds, one after the other."""
+    """Compact, save versions and load, forever. A snapshot holds the tokens of the entries that it folds, in order."""
     chance = random.Random(seed)
     while True:
         name = DocumentId(f"d{chance.randrange(DOCUMENTS)}")
@@ -58,7 +58,7 @@ async def disturb(journal: SqliteJournal, seed: int) -> None:
         before = loaded.snapshot.state if loaded.snapshot is not None else b""
         state = before + b"".join(edit.update for entry in folded for edit in entry.batch)
         await journal.compact(name, Snapshot(state, b"i" * chance.choice([0, 600_000])), Position(folded[-1].position))
-        await journal.save_version(name, state[-300_000:], time_ms=1)
+        await journal.versions.save(name, state[-300_000:], time_ms=1)
         await journal.prune()
 
 

@@ -32,7 +32,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 async def fill(journal: SqliteJournal, typist: Typist, text: str = "é🦊" * 500) -> tuple[list[bytes], bytes]:
-    """Append until it is refused; returns what was acknowledged and what was not."""
+    """Append until an append is refused; returns what was acknowledged and what was not."""
     acknowledged: list[bytes] = []
     for _ in range(ENOUGH):
         update = typist.type(text)
@@ -50,7 +50,7 @@ async def test_a_full_disk_stops_acknowledging_and_nothing_else(small_disk: Path
     async with SqliteJournal(small_disk / "data") as journal:
         acknowledged, refused = await fill(journal, Typist(1))
         assert len(acknowledged) > 10
-        # To the brim: where a large one finds no room a question after its health might.
+        # Fill the disk completely: where a large append finds no room, a health check might.
         acknowledged += (await fill(journal, Typist(2), "é"))[0]
         for _ in range(3):
             with pytest.raises(JournalUnavailableError, match="no room left"):
@@ -58,9 +58,9 @@ async def test_a_full_disk_stops_acknowledging_and_nothing_else(small_disk: Path
             with pytest.raises(JournalUnavailableError):
                 await journal.healthy()
             assert updates_of((await journal.load(DOCUMENT)).entries) == acknowledged
-            assert (await journal.documents()).total == 1
+            assert (await journal.directory.documents()).total == 1
 
-        ballast.unlink()  # somebody makes room; no restart
+        ballast.unlink()  # room is made, without a restart
         await journal.append(DOCUMENT, (edit(refused),))
         await journal.healthy()
         await journal.append(OTHER, (edit(b"\x00\x00"),))

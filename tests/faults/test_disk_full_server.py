@@ -1,4 +1,4 @@
-"""A whole server on a disk that is full: it stops saying "saved", goes on otherwise, and recovers without a restart."""
+"""A server on a full disk: it stops saying "saved", goes on otherwise, and recovers without a restart."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 class Filler:
-    """Writes chunks with a number in each, and counts what is acknowledged."""
+    """Writes numbered chunks, and counts what is acknowledged."""
 
     def __init__(self, client: HocuspocusClient) -> None:
         self.client = client
@@ -87,13 +87,13 @@ async def test_a_full_disk_stops_acknowledging_and_nothing_else(
         stored = filler.acknowledged
         assert stored > 10
         refused = filler.sent
-        # Nobody is told "saved" ...
+        # No client is told "saved" ...
         for _ in range(3):
             filler.write()
         with pytest.raises(AssertionError, match="not within"):
             await filler.client.until(lambda: filler.acknowledged > stored, "an answer", QUIET_S)
         assert 0 not in filler.client.statuses, "what only waits is not refused"
-        # ... while people on this server go on seeing each other, newcomers load, other documents are read.
+        # ... while people on this server go on seeing each other, new clients load, and other documents are read.
         last = filler.token(filler.sent - 1).encode()
         await watcher.until(lambda: watcher.holds(last), "fan-out while the disk is full")
         async with await fresh_reader(server.ws, "full") as reader:
@@ -101,7 +101,7 @@ async def test_a_full_disk_stops_acknowledging_and_nothing_else(
         async with await fresh_reader(server.ws, "another") as reader:
             assert reader.synced
         assert server.running
-        # Room again: everything is stored, in order, without a restart.
+        # With room again, everything is stored, in order, without a restart.
         subprocess.run(["mount", "-o", "remount,size=32m", str(small_disk)], check=True)
         began_s = time.monotonic()
         await filler.client.until(lambda: filler.acknowledged == filler.sent, "everything stored", RECOVER_S)
@@ -127,7 +127,7 @@ async def test_a_kill_on_a_full_disk_loses_only_what_was_not_acknowledged(small_
         server.kill()
         await filler.client.until_closed()
         stored = filler.acknowledged
-        # Still no room: the server has to start and serve what it has.
+        # Still without room, the server has to start and serve what it has.
         await asyncio.to_thread(server.start)
         async with await fresh_reader(server.ws, "full") as reader:
             lost = [number for number in range(stored) if not reader.holds(filler.token(number).encode())]

@@ -1,4 +1,4 @@
-"""The SQLite journal killed with -9 at a random moment: every acknowledged append is there afterwards (J2, J8).
+"""A process with the SQLite journal is killed at a random moment: every acknowledged append is there (J2, J8).
 
 More seeds: `RAFFIA_KILL_SEEDS=50 pytest tests/faults/test_kill_journal.py`.
 """
@@ -20,12 +20,12 @@ from tests.faults.journal_writer import DOCUMENTS, token
 
 WRITER = Path(__file__).with_name("journal_writer.py")
 SEEDS = int(os.environ.get("RAFFIA_KILL_SEEDS", "3"))
-KILLS = 3  # of one folder, one after the other
+KILLS = 3  # with one folder, one after the other
 DEADLINE_S = 60
 
 
 def run_and_kill(folder: Path, seed: int, acknowledgements: int) -> list[tuple[int, int]]:
-    """Start a writer, kill it when it has acknowledged so much; returns what it has acknowledged."""
+    """Start a writer, and kill it after some acknowledgements; returns what it has acknowledged."""
     lines: list[bytes] = []
     with subprocess.Popen([sys.executable, str(WRITER), str(folder), str(seed)], stdout=subprocess.PIPE) as writer:
         deadline = threading.Timer(DEADLINE_S, writer.kill)
@@ -34,7 +34,7 @@ def run_and_kill(folder: Path, seed: int, acknowledgements: int) -> list[tuple[i
         for line in writer.stdout:
             lines.append(line)
             if len(lines) == acknowledgements + 1:
-                writer.kill()  # what is still in the pipe was acknowledged before
+                writer.kill()  # what is still in the pipe was acknowledged before the kill
         deadline.cancel()
     assert len(lines) > acknowledgements, f"only {len(lines)} lines before the deadline"
     whole = [line.decode().split() for line in lines if line.endswith(b"\n")]
@@ -57,7 +57,7 @@ async def test_j2_nothing_acknowledged_is_lost_by_a_kill(tmp_path: Path, seed: i
                 # In order, each once or, when the kill came between commit and acknowledgement, not told at all.
                 places = [stored.find(token(document, n, seed)) for n in range(loaded.position)]
                 assert places == sorted(places)
-                for version in await journal.versions(DocumentId(f"d{document}")):
-                    found = await journal.version(DocumentId(f"d{document}"), version.id)
+                for version in await journal.versions.all(DocumentId(f"d{document}")):
+                    found = await journal.versions.get(DocumentId(f"d{document}"), version.id)
                     assert len(found.state) == version.size_bytes
     assert len(acknowledged) >= KILLS * 50

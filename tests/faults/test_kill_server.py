@@ -1,7 +1,7 @@
-"""A killed server has lost nothing that it acknowledged, and a build that acknowledges too early is caught by the same.
+"""A killed server has lost nothing that it acknowledged; the same check catches a build that acknowledges too early.
 
-What is checked, before any writer comes back (a returning client would upload its own copy and hide the loss): a fresh
-reader finds every acknowledged token (I1 of faults.md).
+The check comes before any writer returns, since a returning client would upload its copy and hide a loss: a fresh
+reader finds every acknowledged token.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SHORT_SEEDS = 3
 ACKNOWLEDGED = 1_000
 DOCUMENTS = 4
 TYPISTS = 8
-AHEAD = 60  # operations one typist sends without an answer
+AHEAD = 60  # operations that one typist sends without waiting for an answer
 TURN_S = 0.001
 LOAD_S = 60.0
 
@@ -40,14 +40,14 @@ def judge() -> Iterator[YjsJudge]:
 
 
 def broken(data: Path, how: str, **env: str) -> RaffiaServer:
-    """The server with a journal that lies."""
+    """The server with a faulty journal."""
     command = [sys.executable, "-m", "tests.faults.broken_server", "serve"]
     command += ["--host", "127.0.0.1", "--port", "{port}", "--data", "{data}"]
     return RaffiaServer(data, command=command, env={"PYTHONPATH": str(ROOT), "RAFFIA_TEST_JOURNAL": how, **env})
 
 
 async def typists_on(server: RaffiaServer, names: list[str]) -> dict[str, list[Typist]]:
-    """Half of them on each dialect, several on each document."""
+    """Typists: half of them use each dialect, several share each document."""
     found: dict[str, list[Typist]] = {name: [] for name in names}
     for number in range(TYPISTS):
         name = names[number % len(names)]
@@ -62,7 +62,7 @@ async def typists_on(server: RaffiaServer, names: list[str]) -> dict[str, list[T
 
 
 async def kill_while_typing(server: RaffiaServer, seed: int, after_s: tuple[float, float]) -> dict[str, list[Typist]]:
-    """Type as fast as answers come; kill at a random moment once enough is acknowledged and more is in flight."""
+    """Type as fast as answers arrive; kill at a random moment once enough is acknowledged and more is in flight."""
     rng = Random(seed)
     by_document = await typists_on(server, [f"kill-{seed}-{number}" for number in range(DOCUMENTS)])
     everybody = [typist for typists in by_document.values() for typist in typists]
@@ -84,14 +84,14 @@ async def kill_while_typing(server: RaffiaServer, seed: int, after_s: tuple[floa
     await asyncio.sleep(0)
     server.kill()
     for typist in everybody:
-        await typist.client.until_closed()  # whatever answer was still in the socket counts
+        await typist.client.until_closed()  # answers that were still in the socket count
     return by_document
 
 
 async def lost_after_restart(
     server: RaffiaServer, judge: YjsJudge, by_document: dict[str, list[Typist]]
 ) -> tuple[int, list[str]]:
-    """Restart on the same folder; a fresh reader of each document is compared with the logs."""
+    """Restart on the same folder, and compare a fresh reader of each document with the logs."""
     await asyncio.to_thread(server.start)
     acknowledged, lost = 0, []
     for name, typists in by_document.items():
@@ -123,7 +123,7 @@ async def test_kill_nine_loses_nothing_acknowledged(
 
 
 async def test_the_check_catches_a_build_that_acknowledges_too_early(tmp_path: Path, judge: YjsJudge) -> None:
-    """The same check on a deliberately broken build: it has to fail, or it proves nothing above."""
+    """The same check has to fail on a deliberately broken build, or it proves nothing above."""
     with broken(tmp_path / "data", "eager") as server:
         by_document = await kill_while_typing(server, 1, (0.3, 0.5))
         acknowledged, lost = await lost_after_restart(server, judge, by_document)
@@ -132,7 +132,7 @@ async def test_the_check_catches_a_build_that_acknowledges_too_early(tmp_path: P
 
 
 async def test_nothing_is_acknowledged_before_the_journal_has_it(tmp_path: Path) -> None:
-    """While the disk does not answer, others see the edit and nobody is told "saved"."""
+    """While the disk does not respond, others see the edit and no client is told "saved"."""
     hold = tmp_path / "hold"
     with broken(tmp_path / "data", "held", RAFFIA_TEST_HOLD=str(hold)) as server:
         reader = await YClient().join(server.ws, "held")

@@ -1,6 +1,6 @@
-"""A reader that stops reading while a hundred go on: the others notice nothing, the server's memory neither.
+"""One reader stops reading while a hundred go on: it affects neither the others nor the server's memory.
 
-When it reads again, what it missed comes as one update, however much that was.
+When it reads again, it gets everything it missed in one update.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.support.client import YClient, fresh_reader
 from tests.support.lib0 import buf, insert, read_buf, read_varuint
 from tests.support.server import RaffiaServer
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 CLIENTS = 100
 WRITERS = 10
@@ -32,7 +32,7 @@ BASELINE_S = 5.0
 SHORT_S = 10.0
 LONG_S = 60.0
 PADDING = "." * 40
-PASTE = "é" * 2_000_000  # 4 MB: more than the kernel buffers on loopback, or nobody would ever be behind
+PASTE = "é" * 2_000_000  # 4 MB: more than the kernel buffers on loopback, or no reader would ever be behind
 RECEIVE_BUFFER_BYTES = 4096
 TOKEN = re.compile(rb"<(\d{7})>")
 
@@ -66,7 +66,7 @@ class StalledReader:
         self.socket.sendall(bytes([0x82, 0x80 | len(payload)]) + bytes(4) + payload)
 
     def read_until(self, condition: object, seconds: float) -> None:
-        """Read messages until the condition holds, or nothing comes for a second after the deadline."""
+        """Read messages until the condition holds, or none arrives for a second after the deadline."""
         end = time.monotonic() + seconds
         while not condition():  # type: ignore[operator]
             if time.monotonic() > end:
@@ -112,7 +112,7 @@ class StalledReader:
 
 @dataclass
 class Traffic:
-    """100 clients of which 10 type at 10 per second; when each token was sent and seen."""
+    """100 clients, of which 10 type 10 tokens per second; records when each token was sent and seen."""
 
     writers: list[YClient]
     sampled: list[YClient]
@@ -120,7 +120,7 @@ class Traffic:
     clocks: list[int] = field(default_factory=lambda: [0] * WRITERS)
 
     async def run(self, seconds: float) -> list[float]:
-        """Type for so long; latencies at the sampled readers, in seconds."""
+        """Type for some seconds; returns the latencies at the sampled readers, in seconds."""
         first = len(self.sent)
         seen: list[tuple[int, float]] = []
 
@@ -159,9 +159,9 @@ def p99(latencies: list[float]) -> float:
 
 
 async def quiet_p99(traffic: Traffic, seconds: float) -> float:
-    """p99 in the quieter seconds: the lower quartile of the p99s of each second.
+    """The p99 in the quieter seconds: the lower quartile of the p99s of each second.
 
-    A slow reader that holds up the others does so in every second; whatever else runs on the machine does not.
+    A slow reader that holds up the others does so in every second; other load on the machine does not.
     """
     found = sorted([p99(await traffic.run(1.0)) for _ in range(round(seconds))])
     return found[len(found) // 4]
@@ -176,7 +176,7 @@ async def test_a_reader_that_stops_reading(
     with RaffiaServer(tmp_path / "data") as server:
         everybody = [await YClient().join(server.ws, document) for _ in range(CLIENTS)]
         traffic = Traffic(everybody[:WRITERS], everybody[-SAMPLED:])
-        await traffic.run(1.0)  # warm
+        await traffic.run(1.0)  # warm up
         before = await quiet_p99(traffic, BASELINE_S)
         slow = await asyncio.to_thread(StalledReader, server.port, document)
         request.addfinalizer(slow.close)
@@ -198,13 +198,13 @@ async def test_a_reader_that_stops_reading(
         frames = slow.tokens(step2s)
         early, catching_up = frames[:-1], frames[-1]
         print(f"slow reader: {len(early)} frames were under way, then one with {len(catching_up)} of {len(everything)}")
-        # What was written before it fell behind, then everything it missed in one update.
+        # It gets what was written before it fell behind, then everything it missed in one update.
         assert sum(len(tokens) for tokens in early) + len(catching_up) == len(everything - known), "nothing twice"
         assert len(catching_up) > 5 * max((len(tokens) for tokens in early), default=1)
         with YjsJudge() as judge:
             async with await fresh_reader(server.ws, document) as reader:
                 assert judge.describe(*slow.updates).same(judge.describe(*reader.updates))
-        # It is an ordinary reader again.
+        # Then it is an ordinary reader again.
         await traffic.run(0.5)
         await asyncio.to_thread(slow.read_until, lambda: known.union(*slow.tokens()) == set(traffic.sent), 10)
         slow.close()

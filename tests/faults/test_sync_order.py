@@ -1,7 +1,7 @@
-"""strace as the witness: the disk has said "synced" before a byte of the acknowledgement leaves.
+"""strace shows that the disk has confirmed the sync before the first byte of the acknowledgement is sent.
 
-For one edit the calls have to come in this order: the write of the edit to the journal's file, a completed fsync or
-fdatasync of that file, the write of the acknowledgement to the writer's socket.
+For one edit, the system calls have to come in this order: the write of the edit to the journal's file, a completed
+fsync or fdatasync of that file, the write of the acknowledgement to the writer's socket.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ RESUMED = re.compile(r"<\.\.\. (?P<name>\w+) resumed>(?P<args>.*)")
 
 @dataclass
 class Call:
-    """One system call: what it was, on which file, and in which lines of the log it began and ended."""
+    """One system call: its name, its file, and the lines of the log in which it began and ended."""
 
     name: str
     path: str
@@ -47,7 +47,7 @@ class Call:
 
 @contextmanager
 def traced(pid: int, log: Path) -> Iterator[None]:
-    """strace on all threads of a process while the block runs."""
+    """Run strace on all threads of a process while the block runs."""
     strace = shutil.which("strace")
     if strace is None:
         pytest.fail("strace is not installed (Debian: apt-get install strace); this test is not skipped")
@@ -78,7 +78,7 @@ def _traced_threads(pid: int) -> int:
 
 
 def calls_of(log: Path) -> list[Call]:
-    """The calls in a strace log, unfinished ones joined with their end."""
+    """The calls in a strace log; unfinished ones are joined with their end."""
     calls: list[Call] = []
     open_calls: dict[str, Call] = {}
     for number, line in enumerate(log.read_text().splitlines()):
@@ -105,19 +105,19 @@ def unhex(path: str) -> str:
 
 
 def hexed(data: bytes) -> str:
-    """As strace -xx prints bytes."""
+    """Bytes as strace -xx prints them."""
     return "".join(f"\\x{byte:02x}" for byte in data)
 
 
 async def trace_one_edit(server: RaffiaServer, log: Path) -> tuple[int, int, int]:
-    """Lines at which the edit was written, synced, and its acknowledgement begun; -1 for never."""
+    """The lines at which the edit was written, synced, and its acknowledgement begun; -1 means never."""
     document = "order"
     writer = await HocuspocusClient(document).join(server.ws)
     await writer.settle()
     with traced(server.pid, log):
         writer.update(insert(1, 0, TOKEN))
         await writer.until_stored()
-        await asyncio.sleep(0.3)  # a build that writes later shall have done so in the log
+        await asyncio.sleep(0.3)  # so that the log includes the write of a build that writes later
     await writer.close()
     calls = calls_of(log)
     stored = hexed(writer.prefix + b"\x08\x01")

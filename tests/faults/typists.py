@@ -1,10 +1,10 @@
-"""Writers who log what they are about to send and what was acknowledged: the oracle of every fault.
+"""Writers that log what they are about to send and what was acknowledged: the oracle for every fault.
 
 Rules:
     FTY1  A token is logged before it is sent, and is unique and greppable.
     FTY2  An operation counts as acknowledged when the server has said so: a SyncStatus for it, a sync status behind it,
-        or its own echo. What others have seen says nothing.
-    FTY3  What holds: every acknowledged insert is there unless its delete was sent; every acknowledged delete is done.
+        or its own echo. What others have seen does not count.
+    FTY3  Every acknowledged insert has to be there unless its delete was sent, and every acknowledged delete is done.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MARK_EVERY = 10
 
 @dataclass
 class Operation:
-    """One thing that was sent: an insert of a token, or the delete of an earlier one."""
+    """One edit that was sent: an insert of a token, or the delete of an earlier one."""
 
     token: str
     deletes: bool
@@ -42,7 +42,7 @@ class Typist:
 
     def __post_init__(self) -> None:
         if isinstance(self.client, HocuspocusClient):
-            self.base = self.client.sent  # answers before the first operation: to the step 2 of joining
+            self.base = self.client.sent  # answers before the first operation: to the step 2 when joining
         else:
             self.client.on_update = self._echo
 
@@ -71,7 +71,7 @@ class Typist:
 
     @property
     def settled(self) -> int:
-        """How many operations, from the first on, are acknowledged (FTY2)."""
+        """The number of operations, counted from the first, that are acknowledged (FTY2)."""
         if isinstance(self.client, HocuspocusClient):
             return min(len(self.log), max(0, self.client.statuses.count(1) - self.base))
         assert isinstance(self.client, YClient)
@@ -82,12 +82,12 @@ class Typist:
         return len(self.log) - self.settled
 
     def acknowledged(self) -> set[str]:
-        """Tokens whose insert was acknowledged in any way (FTY2)."""
+        """The tokens whose insert was acknowledged in any way (FTY2)."""
         counted = {operation.token for operation in self.log[: self.settled] if not operation.deletes}
         return counted | self.echoed
 
     def lost(self, text: str) -> list[str]:
-        """What the oracle misses in `text` (FTY3)."""
+        """What `text` lacks according to the oracle (FTY3)."""
         there = set(TOKEN.findall(text))
         sent_deletes = {operation.token for operation in self.log if operation.deletes}
         done_deletes = {operation.token for operation in self.log[: self.settled] if operation.deletes}
@@ -96,5 +96,5 @@ class Typist:
 
 
 def units(token: str) -> int:
-    """Length as Yjs counts: UTF-16 code units."""
+    """The length in UTF-16 code units, as in Yjs."""
     return len(token.encode("utf-16-le")) // 2

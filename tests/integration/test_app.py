@@ -233,7 +233,7 @@ async def test_a5_with_the_flag_it_starts_and_warns(tmp_path: Path) -> None:
     env = {"RAFFIA_HOST": "0.0.0.0", "RAFFIA_OPEN_TO_THE_NETWORK": "1"}
     command = [str(Path(sys.executable).with_name("raffia")), "serve", "--port", "{port}", "--data", "{data}"]
     with RaffiaServer(tmp_path / "data", env=env, command=command) as server:
-        assert "everybody who reaches this address may edit" in server.log()
+        assert "anyone who can reach this address may edit" in server.log()
 
 
 def test_cl1_a_folder_in_use_is_said_in_one_line(server: RaffiaServer, tmp_path: Path) -> None:

@@ -59,6 +59,17 @@ async def words(server: RaffiaServer) -> set[int]:
         return {number for number in range(WORDS) if reader.holds(f"{WORD}{number:02} ".encode())}
 
 
+async def test_a_folder_is_checked_when_no_server_uses_it(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with RaffiaServer(data, env=FOLD) as server:
+        await write(server)
+        running = check(data)
+        assert running.returncode == 2
+        assert "in use by another process" in running.stderr
+        assert "stop it first" in running.stderr
+    assert check(data).stdout == "2 documents checked: all can be read\n"
+
+
 @pytest.mark.parametrize(
     ("sql", "change"),
     [(STATE, flipped(40)), (INDEX, flipped(20)), (ENTRY, flipped(-1))],
@@ -72,11 +83,6 @@ async def test_a_damaged_document_is_quarantined_checked_and_repaired(
     server = RaffiaServer(data, env={} if sql == ENTRY else FOLD)
     with server:
         await write(server)
-        running = check(data)
-        assert running.returncode == 2
-        assert "in use by another process" in running.stderr
-        assert "stop it first" in running.stderr
-    assert check(data).stdout == "2 documents checked: all can be read\n"
 
     damage(data, sql, change)
     with server:

@@ -124,7 +124,7 @@ async def test_b1_one_lifecycle(tmp_path: Path) -> None:
     assert raffia.unready_reason() == "starting or stopped"
     async with raffia:
         assert raffia.unready_reason() is None
-        with pytest.raises(SettingsError, match="runs already"):
+        with pytest.raises(SettingsError, match="already running"):
             await raffia.__aenter__()
         with pytest.raises(DataFolderInUseError):
             await Raffia(authorize=everybody, settings=settings(tmp_path)).__aenter__()

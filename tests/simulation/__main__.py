@@ -16,7 +16,7 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=600, help="steps of each run")
     parser.add_argument("--replicas", type=int, default=0, help="how many share a store; 0: one process has its own")
     chosen = parser.parse_args()
-    logging.disable(logging.CRITICAL)  # the journal is away all the time here
+    logging.disable(logging.CRITICAL)  # the journal is unavailable the whole time here
     started_s, crashes, tokens, lost, gone = time.monotonic(), 0, 0, 0, 0
     for seed in range(chosen.seed, chosen.seed + chosen.seeds):
         done: Cluster | Simulation

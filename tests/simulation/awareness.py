@@ -1,4 +1,4 @@
-"""What the published clients do with awareness, written from the description in the protocol notes."""
+"""How the published clients handle awareness, written from the protocol notes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class SimAwareness:
     """The awareness of one editor.
 
     Args:
-        client: its id.
-        echoes: whether it sends back what it hears, as y-websocket clients do; Hocuspocus providers do not, so they do
-            not announce themselves again either when they hear that they are gone.
+        client: its client id.
+        echoes: whether it sends back what it receives, as y-websocket clients do. Hocuspocus providers do not, so they
+            do not announce themselves again either when they are told that they have left.
 
     Attributes:
-        states: who is there, by client id.
+        states: the known presence states, by client id.
     """
 
     def __init__(self, client: int, *, echoes: bool) -> None:
@@ -34,12 +34,12 @@ class SimAwareness:
         self._seen_s: dict[int, float] = {client: 0.0}
 
     def own(self) -> bytes | None:
-        """What is said first on a connection."""
+        """The message with which a connection begins."""
         state = self.states.get(self.client)
         return None if state is None else message([(self.client, self._clocks[self.client], state)])
 
     def set(self, state: bytes | None, now_s: float) -> bytes | None:
-        """Change its own state; returns what is to be sent."""
+        """Change its own state; returns the message to send."""
         if state is None and self.client not in self.states:
             return None
         self._clocks[self.client] += 1
@@ -51,7 +51,7 @@ class SimAwareness:
         return message([(self.client, self._clocks[self.client], state)])
 
     def tick(self, now_s: float) -> bytes | None:
-        """Renew its own state, forget those of others that were not renewed."""
+        """Renew its own state, and forget states of others that were not renewed."""
         for client in [c for c in self.states if c != self.client and self._seen_s[c] < now_s - EXPIRY_S]:
             del self.states[client]
         state = self.states.get(self.client)
@@ -60,7 +60,7 @@ class SimAwareness:
         return self.set(state, now_s)
 
     def receive(self, payload: bytes, now_s: float) -> bytes | None:
-        """Take a payload; returns what is sent back: everything that changed, whoever said it."""
+        """Apply a payload; returns the message to send back: everything that changed, whoever sent it."""
         changed: list[int] = []
         for client, said_clock, state, _ in awareness.read_entries(payload):
             clock, known = said_clock, self._clocks.get(client, 0)
@@ -81,6 +81,6 @@ class SimAwareness:
         return message([(c, self._clocks[c], self.states.get(c)) for c in changed])
 
     def disconnected(self) -> None:
-        """Without a connection nobody else is there."""
+        """Forget all others: without a connection, none is present."""
         own = self.states.get(self.client)
         self.states = {} if own is None else {self.client: own}

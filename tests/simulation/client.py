@@ -1,4 +1,4 @@
-"""A simulated client: a Yjs document, a link that may lose what is under way, and a log of what was acknowledged."""
+"""A simulated client: a Yjs document, a link that can lose frames in flight, and a log of what was acknowledged."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from pycrdt import Doc, Map, Text
 from raffia.crdt.update import read_state_vector
 from raffia.rooms.hub import Hub
 from raffia.sockets.connection import Connection
-from raffia.sockets.dialects import HocuspocusConnection, YWebsocketConnection
+from raffia.sockets.hocuspocus import HocuspocusDialect
+from raffia.sockets.ywebsocket import YWebsocketDialect
 from raffia.types import Access, DocumentId, Grant
 from raffia.wire.lib0 import read_buf, write_buf, write_string
-from raffia.wire.transport import Frame
+from raffia.wire.transport import Frame, Holds
 from tests.simulation.awareness import SimAwareness
 
 DOCUMENT = DocumentId("sim/1")
@@ -32,7 +33,7 @@ def here(call: Callable[..., Any], *args: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What stands in the document for one insert: its text, and its ids there."""
+    """One insert in the document: its text and its ids."""
 
     text: str
     client: int
@@ -41,7 +42,7 @@ class Token:
 
 
 class Link:
-    """Both directions of one connection; an outlet for the server. Frames move when the simulation says so."""
+    """Both directions of one connection; the server's transport. Frames move when the simulation says so."""
 
     def __init__(self, connection: Connection, enter: Enter = here) -> None:
         self.connection = connection
@@ -71,6 +72,12 @@ class Link:
             self.is_open = False
             asyncio.get_running_loop().call_soon(self.connection.closed, code)
 
+    def abort(self) -> None:
+        self.close(1013)
+
+    def limit_messages(self, size_bytes: int, holds: Holds | None = None) -> None:
+        """Do nothing: a simulated client sends only small messages."""
+
     def pause_reading(self) -> None:
         self.reading = False
 
@@ -91,20 +98,20 @@ class Link:
             self.enter(self.connection.message, self.up.popleft())
 
     def end(self) -> None:
-        """The client's side has gone, and the server hears of it."""
+        """The client's side has gone, and the server is told."""
         if self.is_open:
             self.is_open = False
             self.enter(self.connection.closed, 1006)
 
 
 class SimClient:
-    """One person with one editor; keeps its document over every disconnect.
+    """One person with one editor, who keeps the document across disconnects.
 
     Attributes:
-        may_write: whether it is let in to edit, or only to read.
-        tokens: what it inserted, by text.
-        inserted: tokens put in by this client; of those, `stored` is known to be acknowledged.
-        deleted: tokens that it has deleted; of those, `gone` is known to be acknowledged.
+        may_write: whether it may edit, or only read.
+        tokens: its inserts, by text.
+        inserted: tokens inserted by this client; those in `stored` were acknowledged.
+        deleted: tokens that it has deleted; for those in `gone`, that was acknowledged.
     """
 
     def __init__(self, number: int, *, hocuspocus: bool, may_write: bool = True) -> None:
@@ -122,7 +129,7 @@ class SimClient:
         self.deleted: list[str] = []
         self.stored: set[str] = set()
         self.gone: set[str] = set()
-        self._log: list[tuple[str, str]] = []  # ("+" or "-", token), all that was ever done
+        self._log: list[tuple[str, str]] = []  # ("+" or "-", token): everything it ever did
         self._sent: dict[bytes, list[tuple[str, str]]] = {}  # on this connection (y-websocket)
         self._unsynced = 0  # as Hocuspocus providers count
         self._prefix = write_string(f"{DOCUMENT}\0{number}é") if hocuspocus else b""
@@ -139,9 +146,9 @@ class SimClient:
 
     def connect(self, hub: Hub, enter: Enter = here) -> None:
         if self.hocuspocus:
-            self.link = Link(HocuspocusConnection(hub, self._admit), enter)
+            self.link = Link(Connection(hub, HocuspocusDialect(self._admit, hub.settings)), enter)
         else:
-            self.link = Link(YWebsocketConnection(hub, DOCUMENT, self.grant), enter)
+            self.link = Link(Connection(hub, YWebsocketDialect(DOCUMENT, self.grant)), enter)
         self._sent = {}
         self._unsynced = 1
         if self.hocuspocus:
@@ -155,23 +162,23 @@ class SimClient:
             link.end()
 
     def drop(self) -> Link | None:
-        """Go, and let the server believe that it is still there: a half-open socket."""
+        """Leave without telling the server: a half-open socket."""
         link, self.link = self.link, None
         self.awareness.disconnected()
         return link
 
     def lose(self) -> None:
-        """The server has died: nobody is told anything."""
+        """The server has died without telling any client."""
         if self.link is not None:
             self.link.is_open = False
         self.drop()
 
     def be_present(self, state: bytes | None, now_s: float) -> None:
-        """Set what others see of it; None for nothing."""
+        """Set the presence state that others see; None removes it."""
         self._send_awareness(self.awareness.set(state, now_s))
 
     def tick(self, now_s: float) -> None:
-        """What editors do every three seconds."""
+        """The work that editors do every three seconds."""
         self._send_awareness(self.awareness.tick(now_s))
 
     def _send_awareness(self, payload: bytes | None) -> None:
@@ -181,7 +188,7 @@ class SimClient:
     # -- editing ----------------------------------------------------------------------------------------------------
 
     def insert(self, at: float, token: str) -> None:
-        """Put a token at a fraction of the text, between two tokens."""
+        """Insert a token at a fraction of the text, between two tokens."""
         self.inserted.append(token)
         ends = [0, *(index + 1 for index, letter in enumerate(str(self.text)) if letter == ">")]
         start = len(str(self.text)[: ends[int(at * len(ends))]].encode())
@@ -204,7 +211,7 @@ class SimClient:
         self._edited(before, [("-", token)])
 
     def set(self, key: str, value: int) -> None:
-        """Set a key of the map: concurrent ones delete each other without saying so."""
+        """Set a key of the map. Of concurrent values all but one are deleted, without a delete being sent."""
         before = self.doc.get_state()
         self.map[key] = value
         self._edited(before, [])
@@ -227,14 +234,14 @@ class SimClient:
             self.send_update(update, self._sent[update])
 
     def swap(self) -> None:
-        """Let the last two updates that are under way change places."""
+        """Swap the last two updates in flight."""
         head = self._prefix + b"\x00\x02"
         if self.link is not None and len(self.link.up) > 1:
             up = self.link.up
             if up[-1].startswith(head) and up[-2].startswith(head):
                 up[-1], up[-2] = up[-2], up[-1]
 
-    # -- what the server says -----------------------------------------------------------------------------------------
+    # -- from the server ---------------------------------------------------------------------------------------------
 
     def receive(self) -> None:
         """Take one frame from the server."""
@@ -273,5 +280,5 @@ class SimClient:
 
     @property
     def is_acknowledged(self) -> bool:
-        """Whether everything that this client did is known to be durable (Hocuspocus)."""
+        """Whether everything this client did was acknowledged (Hocuspocus)."""
         return self._unsynced == 0

@@ -1,4 +1,4 @@
-"""An event loop whose time stands still while anything is ready, and jumps to the next timer when nothing is."""
+"""An event loop whose time stands still while any callback is ready, and jumps to the next timer when none is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Nobody sleeps here: what would be waited for happens at once, in order."""
+    """An event loop that never sleeps: timers fire at once, in order."""
 
     def __init__(self) -> None:
         super().__init__(selectors.DefaultSelector())
@@ -30,7 +30,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 @contextmanager
 def virtual_time() -> Iterator[VirtualLoop]:
-    """Run what follows on a loop of virtual time, which the modules under test read as well."""
+    """Run the block on a loop of virtual time; the modules under test read that time too."""
     loop = VirtualLoop()
     timed = [
         name for name, module in sys.modules.items() if name.startswith("raffia.") and hasattr(module, "monotonic")

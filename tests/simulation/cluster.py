@@ -1,14 +1,14 @@
-"""Replicas around one store and some clients, driven by one seed; the invariants of faults.
+"""Replicas around one store, and clients, driven by one seed; the invariants that hold under faults.
 
 I1  After each crash, before any writer returns: every acknowledged insert is in the log, every acknowledged delete too.
-    Only what the log itself has lost may be missing, and only until somebody alive who holds it has brought it back.
+    Only what the log itself has lost may be missing, and only until a live holder has brought it back.
 I2  After healing all clients, all rooms of all replicas and a cold reload are equal: content, and bytes once loaded and
     written.
-I3  After healing every Hocuspocus client has been told that all is stored: each update was answered exactly once.
-I4  After healing nothing is left over: nothing waits, is held back or unsaved, nobody follows who is not there, and no
-    task runs once everything has been stopped.
-I5  After healing every client sees exactly those present who are, and a client that moves to another replica is seen
-    again at once.
+I3  After healing, every Hocuspocus client has been told that everything is stored: each update was answered once.
+I4  After healing, nothing is left over: no edit waits, is held back or unsaved, no follower belongs to a client that
+    has left, and no task runs once everything has been stopped.
+I5  After healing, every client sees exactly those who are present, and a client that moves to another replica is
+    visible again at once.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from tests.simulation.replica import Replica, remember_owners
 from tests.simulation.world import KEYS, SETTINGS, SimWorkers, contents
 
 WRITERS, READERS = 4, 1
-SHARED = SETTINGS.model_copy(update={"worker_threshold_bytes": 512})  # so that edits go on while logs are compared
+SHARED = SETTINGS.model_copy(update={"worker_threshold_bytes": 512})  # so that edits happen while logs are compared
 
 
 class SlowWorkers(SimWorkers):
-    """Long work that takes some time, too."""
+    """Long work that also takes some virtual time."""
 
     async def run(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         if self._rng.random() < 0.3:
@@ -55,9 +55,9 @@ class Cluster:
     """One run.
 
     Args:
-        seed: of everything that happens.
-        steps: how much of it.
-        replicas: how many there are.
+        seed: for everything that happens.
+        steps: how many steps to run.
+        replicas: how many.
         losses: whether the log may lose its end.
     """
 
@@ -145,7 +145,7 @@ class Cluster:
         await self._start_one()
 
     async def _restart(self) -> None:
-        """A replica is stopped in order; what does not get into the journal in time was never acknowledged."""
+        """Stop a replica in order. What does not reach the journal in time was never acknowledged."""
         replica = self.rng.choice(self.replicas)
         self.replicas.remove(replica)
         await replica.stop()
@@ -172,13 +172,13 @@ class Cluster:
         return Loaded(None, [], START) if kept is None else Loaded(kept.snapshot, list(kept.entries), kept.last)
 
     def _cold(self) -> Document:
-        """What a reader finds who comes now."""
+        """The document that a new reader gets now."""
         if self._losses:
             return rebuild(self._loaded(), keep_deleted=False)[0]
         return build_document(self._loaded(), keep_deleted=False)
 
     def _check_durable(self) -> None:
-        """I1."""
+        """Check I1."""
         document = self._cold()
         log, text = Known(document), contents(document.merged())[0]
         for client in [*self.clients, *self.dead]:
@@ -219,13 +219,13 @@ class Cluster:
         self.ledger.lost(items_of([*self.clients, *self.dead]), before, after, holders)
 
     def _review(self) -> None:
-        """After each step: what has come back, and who has gone."""
+        """After each step, note what has come back and which holders are gone."""
         if self.ledger.at_risk:
             self.ledger.found(Known(self._cold()))
             self._forget_closed_rooms(check=True)
 
     def _forget_closed_rooms(self, *, check: bool) -> None:
-        """A room that was closed in order, and had heard of the loss, has brought everything back before."""
+        """A room that knew of the loss must have brought everything back before it was closed in order."""
         open_rooms = {replica.room(DOCUMENT) for replica in self.replicas}
         closed = {
             holder
@@ -303,7 +303,7 @@ class Cluster:
         self._any().disconnect()
 
     def _move(self) -> None:
-        """A client turns up elsewhere, and the old server does not know yet that it has gone."""
+        """A client connects elsewhere before the old server knows that it has left."""
         client = self._any()
         link = client.drop()
         if link is not None and link.is_open:
@@ -320,7 +320,7 @@ class Cluster:
         self._any().be_present(state, self._now_s)
 
     def _die(self) -> None:
-        """A client is gone for good, with its copy; somebody else comes."""
+        """A client is gone for good, with its copy; another one joins."""
         client = self._any()
         self.deaths += 1
         client.disconnect()
@@ -368,7 +368,7 @@ class Cluster:
                 replica.heal()
 
     async def _evict(self) -> None:
-        """Everybody leaves for long enough, or leaves one replica, or only stays quiet."""
+        """All clients leave for long enough, or leave one replica, or only stay quiet."""
         leaving = self.rng.choice([*self.replicas, None, "nobody"])
         for client in self.clients:
             if leaving is None or (
@@ -391,21 +391,21 @@ class Cluster:
         while self.half_open:
             self._reap()
         if self.ledger.gone or self.dead:
-            # What nobody who may write holds any more, or never had acknowledged, cannot come back from those who read.
+            # Readers cannot bring back what no writer holds any more, or what was never acknowledged.
             for client in [client for client in self.clients if not client.may_write]:
                 client.disconnect()
                 self.clients.remove(client)
                 self._new_client(may_write=False)
         await self._quiet(connects=30)
         await asyncio.sleep(0)
-        # What a client does not hear any more is forgotten after 30 s: presence is right by then, whatever was dropped.
-        # What is parked for somebody who has left goes on once his ids are guarded no more.
+        # States that are not renewed are forgotten after 30 s: by then presence is right, whatever was dropped. Updates
+        # parked for a client that has left go on once its ids are no longer guarded.
         for _ in range(14 + round(GUARD_S / 3)):
             await asyncio.sleep(3.0)
             await self._quiet()
 
     async def _quiet(self, *, connects: int = 0) -> None:
-        """Let all frames arrive, until there are none for a while."""
+        """Let all frames arrive until there have been none for a while."""
         quiet = 0
         for _ in range(20_000):
             moved = False
@@ -449,10 +449,10 @@ class Cluster:
         self._check_presence()
 
     def _check_room(self, replica: Replica, room: Room) -> None:
-        """I4, of one room."""
+        """Check I4 for one room."""
         name, metrics = replica.name, replica.hub.metrics
         assert room.is_settled, f"{name} is not settled"
-        early_entries, waiting = room.intake.early_entries.pieces, room.intake.waiting
+        early_entries, waiting = room._intake.early_entries.pieces, room._intake.waiting
         assert not early_entries, f"{name} holds back {len(early_entries)} updates of the log"
         assert room._follower is not None
         assert room._follower.position == self._loaded().position, f"{name} does not follow to the end of the log"
@@ -460,18 +460,18 @@ class Cluster:
         assert len(waiting) == metrics.waiting_updates == metrics.waiting_bytes == 0, f"{name}: something waits"
         assert room._append_queue.unsaved_bytes == metrics.journal_unsaved_bytes == 0, f"{name} has unsaved bytes"
         owners = {session.owner for session in room.sessions}
-        owners |= {entry.owner for entry in room.presence.table._live.values()}
-        assert set(room.presence.table._speakers) <= owners, f"{name} remembers sessions that have gone"
-        assert replica.journal._followers._followers.keys() == {DOCUMENT}, f"{name} follows for nobody"
+        owners |= {entry.owner for entry in room._presence.table._live.values()}
+        assert set(room._presence.table._speakers) <= owners, f"{name} remembers sessions that have gone"
+        assert replica.journal._readers._readers.keys() == {DOCUMENT}, f"{name} follows for nobody"
 
     def _check_presence(self) -> None:
-        """I5."""
+        """Check I5."""
         present = {c.number + 1: c.awareness.states[c.number + 1] for c in self.clients if c.awareness.own()}
         for client in self.clients:
             assert client.awareness.states == present, f"client {client.number} sees {client.awareness.states}"
 
     async def _check_moves(self) -> None:
-        """I5: every client moves once, in each way there is."""
+        """Check I5: every client moves once; the ways to move take turns."""
         for number, client in enumerate(self.clients):
             if client.awareness.own() is None:
                 client.be_present(b"{}", self._now_s)
@@ -490,8 +490,8 @@ class Cluster:
             await self._quiet(connects=1)  # loading takes its time
             link.end()
             await self._quiet()
-            assert self._now_s < began_s + 6  # nobody has renewed anything meanwhile, except by chance
-            # (The one that moves ignores whoever has not renewed since: its copy of their clocks outlives its socket.)
+            assert self._now_s < began_s + 6  # in that time no state was renewed, except by chance
+            # (The client that moves ignores those who have not renewed since: its copy of clocks outlives its socket.)
             blind = [c.number for c in self.clients if client.number + 1 not in c.awareness.states]
             assert not blind, f"client {client.number} moved and clients {blind} do not see it"
             await asyncio.sleep(20.0)
@@ -507,13 +507,13 @@ class Cluster:
             left = [task for task in replica.tasks() if not task.done()]
             assert not left, f"{replica.name} leaves {left}"
             assert not replica.hub.rooms
-        assert not self.store.journals
+        assert not self.store.connections
         assert not self.network.buses
         self._check_durable()
 
 
 def simulate_cluster(seed: int, steps: int = 600, replicas: int = 3, *, losses: bool | None = None) -> Cluster:
-    """Run one seed; every second one with losses.
+    """Run one seed; every second one has losses.
 
     Raises:
         AssertionError: an invariant does not hold; the message names the seed.

@@ -1,7 +1,7 @@
-"""Which edits a log that was cut may lack: exactly those that nobody alive has held since.
+"""Which edits a log that was cut may lack: exactly those that no live holder has had since.
 
-An item is an insert or a delete. When the log loses it, those who hold it are noted: clients that may write, and rooms
-of replicas. As long as one of them is alive it has to come back; when none is left it is gone, and nobody is at fault.
+An item is an insert or a delete. When the log loses it, its holders are noted: clients that may write, and rooms of
+replicas. While one of them is alive, the item has to come back; when none is left, it may stay lost.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Item(NamedTuple):
 
 
 class Known:
-    """What a state holds."""
+    """The items that a state holds."""
 
     def __init__(self, document: Document) -> None:
         self.clocks, self.deletes = document.clocks, document.deletes
@@ -44,10 +44,12 @@ class Known:
 
 @dataclass(slots=True)
 class Ledger:
-    """Attributes:
-    at_risk: what the log lacks, with those who hold it.
-    gone: what nobody holds any more.
-    losses: how many items were lost at first.
+    """The items that the log has lost.
+
+    Attributes:
+        at_risk: those that the log still lacks, with their holders.
+        gone: those without any holder left.
+        losses: how many there were, whether they came back or not.
     """
 
     at_risk: dict[Item, set[Hashable]] = field(default_factory=dict)
@@ -55,7 +57,7 @@ class Ledger:
     losses: int = 0
 
     def lost(self, items: Iterable[Item], before: Known, after: Known, holders: dict[Hashable, Known]) -> None:
-        """The log was cut."""
+        """Note what the log has lost by a cut."""
         for item in items:
             if item in before and item not in after:
                 self.losses += 1
@@ -63,13 +65,13 @@ class Ledger:
                 self._sort_out(item)
 
     def left(self, holder: Hashable) -> None:
-        """Somebody is dead."""
+        """Remove a holder that is dead."""
         for item, holders in list(self.at_risk.items()):
             holders.discard(holder)
             self._sort_out(item)
 
     def found(self, log: Known) -> None:
-        """The log holds this now."""
+        """Note what the log holds now."""
         self.at_risk = {item: holders for item, holders in self.at_risk.items() if item not in log}
 
     def _sort_out(self, item: Item) -> None:
@@ -78,12 +80,12 @@ class Ledger:
             self.gone.add(item)
 
     def may_lack(self, item: Item) -> bool:
-        """Whether the log need not hold an acknowledged item (now)."""
+        """Whether the log may lack an acknowledged item (now)."""
         return item in self.at_risk or item in self.gone
 
 
 def items_of(clients: Iterable[SimClient]) -> list[Item]:
-    """All that was ever done."""
+    """Everything that these clients ever did."""
     items = []
     for client in clients:
         items += [Item("+", token) for token in client.tokens.values()]

@@ -1,4 +1,4 @@
-"""Mistakes on purpose: the simulation has to notice each of them, or it would prove nothing."""
+"""Deliberate mistakes: the simulation has to notice each of them, or it would prove nothing."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from raffia.rooms.durable.log_follower import LogFollower
 from raffia.rooms.inbound.intake import Intake
 from raffia.rooms.presence.room_presence import RoomPresence
 from raffia.rooms.presence.table import PresenceTable
-from raffia.rooms.room import Room
 
 Patch = pytest.MonkeyPatch
 
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """One mistake, within how many seeds it has to be found, and whether the log has to be cut for that."""
+    """One mistake, the number of seeds within which it has to be found, and whether that takes losses of the log."""
 
     name: str
     make: Callable[[Patch], None]
@@ -66,12 +65,7 @@ def _all_queued_only_ride(patch: Patch) -> None:
 
 
 def _compacts_up_to_the_append_position(patch: Patch) -> None:
-    init = Compactor.__init__
-
-    def build(compactor: Compactor, *args: Any) -> None:
-        init(compactor, *args[:4], None)
-
-    patch.setattr(Compactor, "__init__", build)
+    patch.setattr(Compactor, "share_log", lambda _compactor, _follower, _pending: None)
 
 
 def _no_hold(patch: Patch) -> None:
@@ -107,10 +101,10 @@ def _snapshots_cover_what_is_being_fetched(patch: Patch) -> None:
 
 
 def _snapshots_hold_what_may_never_be_logged(patch: Patch) -> None:
-    async def at_once(_room: Room) -> bool:
+    async def at_once(_compactor: Compactor) -> bool:
         return True
 
-    patch.setattr(Room, "_durable", at_once)
+    patch.setattr(Compactor, "_durable", at_once)
 
 
 def _presence_of_dead_replicas_stays(patch: Patch) -> None:

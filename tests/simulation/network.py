@@ -1,4 +1,4 @@
-"""The ways of a simulated cluster: a bus that delays, drops, doubles and reorders; journals that are slow to tell."""
+"""The network of a simulated cluster: a bus that delays, drops, duplicates and reorders messages, and slow journals."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 
 from raffia.journal import Followed, Loaded, Reset, Snapshot
 from raffia.journal.testing.memory import MemoryJournal, MemoryStore
-from raffia.journal.testing.memory_bus import MemoryBus, MemoryNetwork
+from raffia.journal.testing.memory.bus import MemoryBus, MemoryNetwork
 from raffia.types import DocumentId, Position
 
 Enter = Callable[..., Any]
 
 
 class SimNetwork(MemoryNetwork):
-    """A network whose messages go astray while it is `rough`.
+    """A network that loses and reorders messages while it is `rough`.
 
     Attributes:
-        enters: for each replica, what calls a function as that replica.
+        enters: by replica, calls a function as that replica.
     """
 
     def __init__(self, rng: random.Random) -> None:
@@ -29,7 +29,7 @@ class SimNetwork(MemoryNetwork):
         self._rng = rng
 
     def send(self, sender: str, document: DocumentId, payload: bytes) -> None:
-        """Deliver to all others, mostly."""
+        """Deliver to the others; while `rough`, some messages are dropped, duplicated or late."""
         self.messages += 1
         loop, rng = asyncio.get_running_loop(), self._rng
         for replica in tuple(self.buses):
@@ -46,22 +46,22 @@ class SimNetwork(MemoryNetwork):
             self.enters[replica](bus.hear, document, payload)
 
     def die(self, replica: str) -> None:
-        """A replica is gone; the others find out."""
+        """A replica has died; the others find out."""
         if self.buses.pop(replica, None) is not None:
             self.miss(replica)
 
     def miss(self, replica: str) -> None:
-        """The others have not heard of a replica for too long."""
+        """The others have not heard from a replica for too long."""
         for name, bus in tuple(self.buses.items()):
             if name != replica and not bus.is_cut:
                 self.enters[name](bus.lose, frozenset((replica,)))
 
 
 class SimJournal(MemoryJournal):
-    """A replica's way to the store, which takes its time.
+    """A replica's slow connection to the store.
 
     Attributes:
-        resets: how many its followers have taken.
+        resets: how many its followers have received.
     """
 
     def __init__(self, store: MemoryStore, bus: MemoryBus, rng: random.Random) -> None:
@@ -76,20 +76,20 @@ class SimJournal(MemoryJournal):
             await asyncio.sleep(0.05)
 
     async def load(self, document: DocumentId) -> Loaded:
-        """As it is somewhere between the call and the answer."""
+        """Load at some point between the call and the answer."""
         await self._pause()
         loaded = await super().load(document)
         await self._pause()
         return loaded
 
     async def compact(self, document: DocumentId, snapshot: Snapshot, upto: Position) -> None:
-        """Arrives late."""
+        """Compact after a delay."""
         await self._pause()
         await super().compact(document, snapshot, upto)
         await self._pause()
 
     def follow(self, document: DocumentId, after: Position) -> AsyncIterator[Followed]:
-        """Tells late."""
+        """Follow with delays."""
         return self._late(super().follow(document, after))
 
     async def _late(self, items: AsyncIterator[Followed]) -> AsyncIterator[Followed]:

@@ -1,4 +1,4 @@
-"""One replica of a simulated cluster: it can be killed without the others noticing."""
+"""One replica of a simulated cluster, which can be killed without the others noticing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from raffia.journal.testing.memory import MemoryStore
-from raffia.journal.testing.memory_bus import MemoryBus
+from raffia.journal.testing.memory.bus import MemoryBus
 from raffia.rooms.hub import Hub
 from raffia.rooms.room import Room
 from raffia.runtime.metrics import Metrics
@@ -20,14 +20,14 @@ from raffia.settings import Settings
 from raffia.types import DocumentId
 from tests.simulation.network import SimJournal, SimNetwork
 
-# Every task and timer that a replica's code starts inherits this: so a kill finds what belongs to it.
+# Every task and timer that a replica's code starts inherits this, so a kill finds what belongs to the replica.
 _REPLICA: ContextVar[str | None] = ContextVar("replica", default=None)
 _OWNERS: WeakKeyDictionary[asyncio.Task[Any], tuple[int, str | None]] = WeakKeyDictionary()
 _NUMBERS = count()
 
 
 def remember_owners(loop: asyncio.AbstractEventLoop) -> None:
-    """Note for each task whose it is."""
+    """Record the owner of each task."""
 
     def create(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
         task = asyncio.Task(work, loop=loop, **options)
@@ -63,22 +63,22 @@ class Replica:
         return await asyncio.get_running_loop().create_task(work, context=self._context.copy())
 
     async def start(self) -> None:
-        """Begin to serve."""
+        """Start serving."""
         await self.run(self.journal.__aenter__())
         await self.run(self.hub.__aenter__())
 
     async def stop(self) -> None:
-        """End in order."""
+        """Shut down in order."""
         await self.run(self.hub.__aexit__(None, None, None))
         await self.run(self.journal.__aexit__(None, None, None))
         del self._network.enters[self.name]
 
     async def kill(self) -> None:
-        """Everything in memory is gone, and with it what the journal had not written."""
+        """Lose everything in memory, and with it what the journal has not written."""
         self.bus.cut()
         self.journal._waiting.clear()
-        self.journal._open = False
-        self.journal.store.journals.remove(self.journal)
+        self.journal.connection.is_open = False
+        self.journal.store.connections.remove(self.journal.connection)
         tasks = self.tasks()
         for task in tasks:
             task.cancel()
@@ -89,7 +89,7 @@ class Replica:
         del self._network.enters[self.name]
 
     def tasks(self) -> list[asyncio.Task[Any]]:
-        """What runs here, oldest first."""
+        """The tasks that run here, oldest first."""
         known = ((_OWNERS[task], task) for task in asyncio.all_tasks() if task in _OWNERS)
         mine = ((number, task) for (number, name), task in known if name == self.name)
         return [task for _, task in sorted(mine, key=lambda one: one[0])]
@@ -99,7 +99,7 @@ class Replica:
         return self.hub.rooms.get(document)
 
     def cut(self, *, journal: bool, bus: bool) -> None:
-        """Close ways."""
+        """Cut connections."""
         if journal:
             self.journal.cut()
         if bus and self.cut_since_s is None:
@@ -107,9 +107,9 @@ class Replica:
             self.cut_since_s = asyncio.get_running_loop().time()
 
     def heal(self) -> None:
-        """Open them again."""
+        """Restore them."""
         self.journal.unsure = False
-        if self.journal._is_cut:
+        if self.journal.connection.is_cut:
             self.enter(self.journal.heal)
         if self.bus.is_cut:
             self.cut_since_s = None

@@ -1,4 +1,4 @@
-"""A server and four clients through faults, from one seed each (I1-I3 of `tests.simulation.world`)."""
+"""A server and four clients under faults, each run from one seed (I1-I3 of `tests.simulation.world`)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_server_that_acknowledges_before_the_append_is_found_out(monkeypatch: 
     put = AppendQueue.put
 
     def acknowledge_and_put(append_queue: AppendQueue, items: list[Item]) -> None:
-        append_queue._on_saved([ticket for _, ticket in items])
+        append_queue.on_saved([ticket for _, ticket in items])
         put(append_queue, [(edit, _never(ticket)) for edit, ticket in items])
 
     monkeypatch.setattr(AppendQueue, "put", acknowledge_and_put)

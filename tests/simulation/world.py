@@ -1,8 +1,8 @@
-"""One server and some clients, driven by one seed; the invariants of faults.
+"""One server and some clients, driven by one seed; the invariants that hold under faults.
 
-I1  After a crash, before any writer returns: every acknowledged insert is there, every acknowledged delete is not.
+I1  After a crash, before any writer returns: every acknowledged insert is there, every acknowledged delete is done.
 I2  After healing all clients, the room and a cold reload are equal: content, and bytes once loaded and written.
-I3  After healing every Hocuspocus client has been told that all is stored: each update was answered exactly once.
+I3  After healing, every Hocuspocus client has been told that everything is stored: each update was answered once.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ KEYS = ("a", "é", "😀")
 
 
 class SimWorkers(Workers):
-    """Long work that takes some turns, in this process."""
+    """Long work that takes some turns of the event loop, in this process."""
 
     def __init__(self, rng: random.Random) -> None:
         super().__init__(1)
@@ -55,7 +55,7 @@ class SimWorkers(Workers):
 
 
 def contents(update: bytes) -> tuple[str, dict[str, int], bytes]:
-    """What an update shows in a fresh document, and the bytes that this writes."""
+    """The content of a fresh document with this update, and its encoding."""
     doc: Doc[Any] = Doc(client_id=999)
     doc.apply_update(update)
     text, entries = str(doc.get("t", type=Text)), dict(doc.get("m", type=Map))
@@ -116,11 +116,11 @@ class Simulation:
         await self.journal.__aexit__(None, None, None)
 
     async def _crash(self) -> None:
-        """Everything in memory is gone, and with it what the journal had not written."""
+        """Lose everything in memory, and with it what the journal has not written."""
         self.crashes += 1
         self.journal._waiting.clear()
-        self.journal._open = False
-        self.store.journals.remove(self.journal)
+        self.journal.connection.is_open = False
+        self.store.connections.remove(self.journal.connection)
         for client in self.clients:
             client.lose()
         others = asyncio.all_tasks() - {asyncio.current_task()}
@@ -134,7 +134,7 @@ class Simulation:
         await self._check_durable()
 
     async def _check_durable(self) -> None:
-        """I1, by a fresh reader before any writer returns."""
+        """Check I1: a fresh reader, before any writer returns."""
         document = build_document(await self.journal.load(DOCUMENT), keep_deleted=False)
         text = contents(document.merged())[0]
         for client in self.clients:
@@ -206,7 +206,7 @@ class Simulation:
         self.store.release()
 
     async def _evict(self) -> None:
-        """Everybody leaves for long enough, or only stays quiet."""
+        """All clients leave for long enough, or only stay quiet."""
         if self.rng.random() < 0.5:
             for client in self.clients:
                 client.disconnect()

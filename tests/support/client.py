@@ -1,7 +1,7 @@
-"""Clients that speak bytes: both dialects over a real socket, without a CRDT of their own.
+"""Test clients for both dialects that send raw bytes over a real socket and have no CRDT.
 
-They record everything that arrives and answer the server's step 1 with what a test tells them to hold. Waiting is
-always `await client.until(condition)`, with a deadline that names what was waited for.
+They record everything that arrives, and answer the server's step 1 with the update that a test gives them. Tests wait
+with `await client.until(condition)`, which has a deadline and names the condition when it fails.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from tests.support.lib0 import (
 
 DEADLINE_S = 15.0
 MAX_FRAME_BYTES = 1 << 28
-FAILURES: list[Exception] = []  # frames that no server may send, seen by any client since the last `drop_all`
-OPEN: set[Client] = set()  # what `drop_all` has to end when a test fails half way
+FAILURES: list[Exception] = []  # frames that a server must not send, seen by any client since the last `drop_all`
+OPEN: set[Client] = set()  # clients that `drop_all` closes when a test fails halfway
 
 
 class Listener(WSListener):
-    """The part that picows calls; keeps whole messages together and hands them to its client."""
+    """Called by picows; assembles whole messages and passes them to its client."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -67,14 +67,14 @@ class Listener(WSListener):
 
 
 class Client:
-    """What both dialects share.
+    """Common to both dialects.
 
     Attributes:
         updates: the update bytes of every step 2 and update received, in order.
         skips: Skip structs seen in them (only when `inspect`).
         synced: a step 2 has arrived.
-        closed: close code and reason, once closed; 1006 when the socket just ended.
-        held: what this client answers a step 1 of the server with.
+        closed: close code and reason, once closed; 1006 if the socket ended without a close frame.
+        held: the update with which this client answers the server's step 1.
     """
 
     def __init__(self, *, inspect: bool = False, held: bytes = EMPTY_UPDATE) -> None:
@@ -109,7 +109,7 @@ class Client:
             extra_headers=headers,
             **options,
         )
-        if self.transport is None:  # closed in the turn in which it was opened
+        if self.transport is None:  # closed in the event loop turn in which it was opened
             raise ConnectionResetError(f"{url}: the connection ended before it was open")
         return self
 
@@ -124,7 +124,7 @@ class Client:
         self.transport.send(WSMsgType.TEXT, text.encode())
 
     async def close(self) -> None:
-        """Close politely; returns when the socket has ended."""
+        """Close with a close frame; returns when the socket has ended."""
         if self.transport is not None and self.closed is None:
             self.transport.send_close(WSCloseCode.OK)
             try:
@@ -133,7 +133,7 @@ class Client:
                 self.transport.disconnect(False)
 
     def drop(self) -> None:
-        """End the socket without a word, as a crash or a lost network does."""
+        """End the socket without a close frame, like a crash or a lost network."""
         if self.transport is not None:
             self.transport.disconnect(False)
 
@@ -146,7 +146,7 @@ class Client:
     # -- waiting
 
     async def until(self, condition: Callable[[], object], what: str = "", deadline_s: float = DEADLINE_S) -> None:
-        """Wait until `condition()`; fails by name after `deadline_s`, or when the socket closes first."""
+        """Wait until `condition()` holds; fails with its name after `deadline_s`, or if the socket closes first."""
         end = time.monotonic() + deadline_s
         while not condition():
             self._changed.clear()
@@ -167,7 +167,7 @@ class Client:
         return self
 
     async def until_closed(self, deadline_s: float = DEADLINE_S) -> tuple[int, str]:
-        """Wait for the server to close; gives its code and reason."""
+        """Wait for the server to close; returns its code and reason."""
         end = time.monotonic() + deadline_s
         while self.closed is None:
             self._changed.clear()
@@ -181,12 +181,12 @@ class Client:
         return self.closed
 
     async def changed(self) -> None:
-        """Wait until something comes, or the socket ends; the caller has a deadline."""
+        """Wait until something arrives or the socket ends; the caller sets a deadline."""
         self._changed.clear()
         await self._changed.wait()
 
     def holds(self, token: bytes) -> bool:
-        """Whether the text `token` is in anything received."""
+        """Whether anything received contains the text `token`."""
         return any(token in update for update in self.updates)
 
     def __repr__(self) -> str:
@@ -195,7 +195,7 @@ class Client:
             f"closed={self.closed})"
         )
 
-    # -- what the listener calls
+    # -- called by the listener
 
     def closed_with(self, code: int, reason: str) -> None:
         if self.closed is None:
@@ -204,7 +204,7 @@ class Client:
         self._changed.set()
 
     def fail(self, error: Exception) -> None:
-        """What arrived was wrong: said by the next wait, and again at the end of the test."""
+        """Record that the server sent something wrong; the next wait reports it, and so does the end of the test."""
         self.failure = self.failure or error
         FAILURES.append(error)
         self._changed.set()
@@ -240,7 +240,7 @@ class Client:
             self.on_update(body)
 
     def answer_step1(self) -> None:
-        """Say what this client holds; the empty update unless a test said otherwise."""
+        """Send `held`: the empty update unless a test has set another one."""
         self.step2(self.held)
 
     def _awareness(self, payload: bytes) -> None:
@@ -252,10 +252,10 @@ class Client:
             self.presence[client] = (clock, json.loads(state))
 
     async def settle(self, deadline_s: float = DEADLINE_S) -> None:
-        """Wait until all sent by this client is durable, and so all that was stored by then has arrived here."""
+        """Wait until everything this client sent is durable; everything stored by then has arrived here."""
         raise NotImplementedError
 
-    # -- what tests send; `prefix` is the Hocuspocus address
+    # -- sent by tests; `prefix` is the Hocuspocus address
 
     prefix = b""
 
@@ -293,15 +293,15 @@ class YClient(Client):
         return await self.until_synced()
 
     def mark(self, payload: bytes) -> None:
-        """Ask for a sync status: echoed once everything sent before is durable."""
+        """Ask for a sync status, which is echoed once everything sent before it is durable."""
         self.send(b"\x66" + buf(payload))
 
     async def settle(self, deadline_s: float = DEADLINE_S) -> None:
-        """See `Client`; asked with a sync status."""
+        """See `Client`; uses a sync status."""
         await self.until_stored(b"settle", deadline_s)
 
     async def until_stored(self, payload: bytes = b"stored", deadline_s: float = DEADLINE_S) -> None:
-        """Wait until all that was sent so far is durable."""
+        """Wait until everything sent so far is durable."""
         before = self.marks.count(payload)
         self.mark(payload)
         await self.until(lambda: self.marks.count(payload) > before, "sync status", deadline_s)
@@ -324,7 +324,7 @@ class HocuspocusClient(Client):
     """One Hocuspocus connection with one document.
 
     Attributes:
-        sent: step 2s and updates sent that providers count; `statuses`: their answers, in order (1 stored, 0 refused).
+        sent: step 2s and updates sent that providers count; statuses: the answers, in order (1 stored, 0 refused).
         scope: `read-write` or `readonly` once authenticated; denied: reasons of denials; closes: reasons of CLOSE.
     """
 
@@ -358,7 +358,7 @@ class HocuspocusClient(Client):
         super().step1(vector)
 
     def answer_step1(self) -> None:
-        """Providers count the step 2 that follows from their own step 1, and no other: only that one is answered."""
+        """Providers count only the step 2 that follows from their own step 1, so only that one is answered."""
         if self._asked:
             self._asked -= 1
             self.step2(self.held)
@@ -374,12 +374,12 @@ class HocuspocusClient(Client):
         super().update(update)
 
     async def settle(self, deadline_s: float = DEADLINE_S) -> None:
-        """See `Client`; asked with an update that holds nothing."""
+        """See `Client`; uses an empty update."""
         self.update(EMPTY_UPDATE)
         await self.until_stored(deadline_s)
 
     async def until_stored(self, deadline_s: float = DEADLINE_S) -> None:
-        """Wait until every step 2 and update sent so far is answered; fails when one was refused."""
+        """Wait until every step 2 and update sent so far is answered; fails if one was refused."""
         sent = self.sent
         await self.until(lambda: len(self.statuses) >= sent, f"{sent} statuses", deadline_s)
         if 0 in self.statuses:
@@ -420,7 +420,7 @@ class HocuspocusClient(Client):
 
 
 class Follower(YClient):
-    """Knows which structs and deletes have arrived, without a CRDT; an author may wait for what an edit is made on."""
+    """Records which structs and deletes have arrived, without a CRDT; an author can wait for what an edit builds on."""
 
     def __init__(self) -> None:
         super().__init__(inspect=True)
@@ -447,7 +447,7 @@ def deletes_of(ranges: dict[int, list[tuple[int, int]]]) -> set[tuple[int, int]]
 
 
 async def drop_all() -> None:
-    """End whatever a test has left open; a fixture calls it behind every test."""
+    """Close every client that a test has left open; a fixture calls it after each test."""
     for client in list(OPEN):
         OPEN.discard(client)
         if client.transport is not None and client.closed is None:
@@ -459,5 +459,5 @@ async def drop_all() -> None:
 
 
 async def fresh_reader(ws: str, document: str, *, inspect: bool = False) -> YClient:
-    """A client that holds nothing and sends nothing, synced: what a newcomer gets."""
+    """Connect and sync a client that holds and sends nothing: it gets what any new client gets."""
     return await YClient(inspect=inspect).join(ws, document)

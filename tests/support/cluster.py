@@ -1,4 +1,4 @@
-"""A whole cluster for tests: Redis, replicas of Raffia, HAProxy; all real, all on free ports.
+"""A cluster for tests: Redis, replicas of Raffia and HAProxy, as real processes on free ports.
 
     async with Cluster(tmp_path) as cluster:
         client = await YClient().join(cluster.ws, "a/document")
@@ -6,9 +6,9 @@
         await cluster.until(lambda: cluster.haproxy.states()["replica1"] == "DOWN", "replica 1 is marked down")
 
 Rules:
-    SUC1  Only processes that these objects started are signalled, by their pid; leaving the `async with` ends them all.
-    SUC2  Every wait has a deadline. A test that fails gets the end of all logs with its error.
-    SUC3  Nothing here blocks the event loop: processes are started and awaited on threads.
+    SUC1  Only processes that these objects started get signals, by pid; leaving the `async with` ends all of them.
+    SUC2  Every wait has a deadline. When a test fails, the end of each log is added to its error.
+    SUC3  Nothing here blocks the event loop: threads start processes and wait for them.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ POLL_S = 0.02
 
 
 class Replica:
-    """One replica of a cluster; it keeps its port when it is started again.
+    """One replica of a cluster; it keeps its port when it is restarted.
 
     Attributes:
         server: the process, with its metrics and its log.
-        name: as HAProxy calls it, from `replica1` on.
+        name: its name in HAProxy: `replica1`, `replica2`, ...
     """
 
     def __init__(self, server: RaffiaServer, number: int) -> None:
@@ -44,12 +44,12 @@ class Replica:
 
     @property
     def url(self) -> str:
-        """Its own address, past HAProxy."""
+        """Its own address, bypassing HAProxy."""
         return self.server.http
 
     @property
     def ws(self) -> str:
-        """What a client gets as server URL, past HAProxy."""
+        """The server URL for clients, bypassing HAProxy."""
         return self.server.ws
 
     @property
@@ -57,23 +57,23 @@ class Replica:
         return self.server.pid
 
     async def start(self) -> None:
-        """Start it and wait until its `/readyz` says 200."""
+        """Start it and wait until `/readyz` answers 200."""
         await asyncio.to_thread(self.server.start)
 
     async def terminate(self) -> int:
-        """SIGTERM, and wait until it has drained and ended; its exit status."""
+        """Send SIGTERM and wait until it has drained and ended; returns its exit status."""
         return await asyncio.to_thread(self.server.stop)
 
     async def kill(self) -> None:
-        """`kill -9`, and wait until it is gone."""
+        """Send SIGKILL and wait until it has ended."""
         await asyncio.to_thread(self.server.kill)
 
     def pause(self) -> None:
-        """SIGSTOP: it keeps its sockets and answers nothing."""
+        """Send SIGSTOP: it keeps its sockets but answers nothing."""
         self.server.signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """SIGCONT."""
+        """Send SIGCONT."""
         self.server.signal(signal.SIGCONT)
 
 
@@ -81,12 +81,12 @@ class Cluster:
     """Redis, replicas and HAProxy, as an async context manager.
 
     Args:
-        folder: data and logs of all of them.
+        folder: for the data and logs of all processes.
         replicas: how many.
-        env: variables for every replica, such as `RAFFIA_*` settings.
+        env: environment variables of every replica, such as `RAFFIA_*` settings.
         lb_env: variables of infra/haproxy.cfg.
-        command: another server than `raffia serve`, see `RaffiaServer`.
-        redis_options: of redis.conf, see `RedisServer`; the log is kept with AOF, synced once a second.
+        command: run this instead of `raffia serve`, see `RaffiaServer`.
+        redis_options: for redis.conf, see `RedisServer`; AOF is on by default, synced once a second.
 
     Attributes:
         redis: the Redis server.
@@ -120,7 +120,7 @@ class Cluster:
 
     @property
     def ws(self) -> str:
-        """What a client gets as server URL: through HAProxy, to any replica."""
+        """The server URL for clients: through HAProxy to any replica."""
         return self.haproxy.ws
 
     def replica(self, index: int) -> Replica:
@@ -148,7 +148,7 @@ class Cluster:
     ) -> None:
         if error is not None:
             error.add_note(self.logs())
-        # Tests that look at an orderly end ask for it; here it would only take time.
+        # Tests of an orderly shutdown ask for it; here it would only take time.
         await asyncio.to_thread(self._kill)
 
     def _kill(self) -> None:
@@ -162,9 +162,9 @@ class Cluster:
     # -- waiting
 
     async def until(self, condition: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:
-        """Poll, on a thread, until `condition()`; fails by name after the deadline (SUC2).
+        """Poll on a thread until `condition()` holds; fails with its name after the deadline (SUC2).
 
-        A condition that cannot be looked at because a server is away does not hold yet.
+        A condition that raises because a server is unavailable does not hold yet.
         """
         end = time.monotonic() + deadline_s
         while not await asyncio.to_thread(_holds, condition):
@@ -173,7 +173,7 @@ class Cluster:
             await asyncio.sleep(POLL_S)
 
     async def wait_ready(self, deadline_s: float = DEADLINE_S) -> None:
-        """Wait until every replica that runs says that it is ready and HAProxy thinks so too."""
+        """Wait until every running replica is ready and HAProxy has marked it as UP."""
         await self.until(self._ready, "all replicas are ready", deadline_s)
 
     def _ready(self) -> bool:

@@ -15,11 +15,11 @@ class Disk:
     """Opens connections whose statements can be made to fail.
 
     Attributes:
-        code: SQLite's error code that matching statements fail with; None while all is well.
-        on: what statements begin with to match.
-        times: how many more of them fail; None for all.
+        code: the SQLite error code with which matching statements fail; None while the disk works.
+        on: the prefixes of statements that match.
+        times: how many more of them fail; None means all.
         opened: connections opened so far.
-        statements: what was executed on them.
+        statements: the statements executed on them.
     """
 
     def __init__(self) -> None:
@@ -30,15 +30,15 @@ class Disk:
         self.statements: list[str] = []
 
     def fail(self, code: int, *, on: tuple[str, ...] = WRITES, times: int | None = None) -> None:
-        """From now on statements fail."""
+        """Make statements fail from now on."""
         self.code, self.on, self.times = code, on, times
 
     def mend(self) -> None:
-        """From now on they do not."""
+        """Make statements succeed again."""
         self.code = None
 
     def connect(self, path: Path) -> sqlite3.Connection:
-        """Open the file as the journal does, with this disk under it."""
+        """Open the file as the journal does, on this disk."""
         self.opened += 1
         disk = self
 
@@ -50,7 +50,7 @@ class Disk:
         return connect(path, factory=Connection)
 
     def check(self, sql: str) -> None:
-        """Raise when it is this statement's turn to fail."""
+        """Raise if this statement is to fail."""
         self.statements.append(sql)
         if self.code is None or not sql.startswith(self.on):
             return

@@ -1,14 +1,15 @@
-"""A real HAProxy with infra/haproxy.cfg in front of any replicas.
+"""A real HAProxy with infra/haproxy.cfg in front of any number of replicas.
 
 Rules:
-    SUH1  Only the process that this object started is signalled, by its pid; leaving the `with` ends it.
-    SUH2  It runs infra/haproxy.cfg itself, with other addresses and shorter times through its variables.
+    SUH1  Only the process that this object started gets signals, by pid; leaving the `with` ends it.
+    SUH2  It runs infra/haproxy.cfg itself; variables set other addresses and shorter times.
 """
 
 from __future__ import annotations
 
 import csv
 import os
+import re
 import signal
 import subprocess
 import urllib.error
@@ -18,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from infra.cluster import find_program, with_replicas
+from infra.cluster import find_program
 
 from tests.support.redis import wait_until
 from tests.support.server import ROOT, free_port
@@ -28,14 +29,30 @@ STOP_S = 10.0
 CHECK_MS = 100
 
 
+def with_replicas(config: str, addresses: Sequence[str]) -> str:
+    """haproxy.cfg for any number of replicas: in each backend, the line of replica 1 once per address."""
+
+    def lines(match: re.Match[str]) -> str:
+        line = match.group(0)
+        if "replica1" not in line:
+            return ""
+        made = (
+            re.sub(r'"\$\{REPLICA_1-[^}]*\}"', address, line).replace("replica1", f"replica{number}")
+            for number, address in enumerate(addresses, 1)
+        )
+        return "".join(made)
+
+    return re.sub(r"^    server replica\d+ .*\n", lines, config, flags=re.MULTILINE)
+
+
 class Haproxy:
     """One HAProxy process, as a context manager.
 
     Args:
-        folder: where its configuration and its log are.
+        folder: for its configuration and its log.
         replicas: `address:port` of each replica.
         env: variables of infra/haproxy.cfg, such as `LB_HASH_DOCUMENTS`.
-        port: public port; a free one when not given.
+        port: the public port; a free one if not given.
     """
 
     def __init__(
@@ -75,7 +92,7 @@ class Haproxy:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> Self:
-        """Start it; returns when it answers."""
+        """Start it and wait until it answers."""
         assert not self.running, "it is running already"
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
@@ -97,11 +114,11 @@ class Haproxy:
         return True
 
     def stop(self) -> None:
-        """SIGTERM; it cuts what it has at once."""
+        """Send SIGTERM; it cuts its connections at once."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL."""
         self._end(signal.SIGKILL)
 
     def _end(self, number: signal.Signals) -> None:
@@ -124,20 +141,20 @@ class Haproxy:
     ) -> None:
         self.stop()
 
-    # -- looking at it
+    # -- inspection
 
     def log(self, lines: int = 60) -> str:
-        """The end of what it has printed."""
+        """The end of its output."""
         text = self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
         return "\n".join(text.splitlines()[-lines:])
 
     def table(self) -> list[dict[str, str]]:
-        """Its statistics: one row for each frontend, server and backend."""
+        """Its statistics: one row per frontend, server and backend."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.stats_port}/;csv", timeout=5) as answer:
             return list(csv.DictReader(answer.read().decode().removeprefix("# ").splitlines()))
 
     def states(self, backend: str = "raffia") -> dict[str, str]:
-        """What it thinks of each replica: `replica1` -> `UP`, `DOWN` or something between them (`UP 1/2`)."""
+        """The state of each replica: `replica1` -> `UP`, `DOWN` or in between (`UP 1/2`)."""
         return {row["svname"]: row["status"] for row in self.table() if self._is_server(row, backend)}
 
     def sessions(self, backend: str = "raffia") -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""A listener that keeps what it was told, and waiting for it with a deadline."""
+"""A listener that records its calls, and waiting for them with a deadline."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ WAIT_S = 15.0
 
 
 async def until(condition: Callable[[], object], what: str, deadline_s: float = WAIT_S) -> float:
-    """Poll until `condition` holds; returns how long that took, in seconds."""
+    """Poll until `condition` holds; returns the seconds that took."""
     loop = asyncio.get_running_loop()
     began_s = loop.time()
     while not condition():
@@ -19,7 +19,7 @@ async def until(condition: Callable[[], object], what: str, deadline_s: float = 
 
 
 class Ears:
-    """What a `Listener` was told.
+    """Records the calls of a `Listener`.
 
     Attributes:
         messages: (channel, payload), in order.
@@ -44,7 +44,7 @@ class Ears:
 
     @property
     def servers(self) -> list[str]:
-        """Servers that were connected to, in order."""
+        """The servers it was connected to, in order."""
         return [text.removeprefix("reconnected ") for text in self.told if text.startswith("reconnected ")]
 
     @property
@@ -53,5 +53,5 @@ class Ears:
         return [text.removeprefix("confirmed ") for text in self.told if text.startswith("confirmed ")]
 
     async def confirmation(self, channel: str) -> float:
-        """Wait for a channel to be confirmed; returns how long that took, in seconds."""
+        """Wait for a channel to be confirmed; returns the seconds that took."""
         return await until(lambda: channel in self.channels, f"{channel} is confirmed; told: {self.told}")

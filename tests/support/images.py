@@ -7,7 +7,7 @@ import zlib
 
 
 def png(width: int = 3, height: int = 2, *, filler: bytes = b"") -> bytes:
-    """A PNG whose pixels are there only for small ones; `filler` makes it another file."""
+    """A PNG, with pixel data only below 100 pixels of width; `filler` makes files differ."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -1,4 +1,4 @@
-"""Redis journals for tests: several on one server, as replicas have them."""
+"""Redis journals for tests: several on one server, like those of replicas."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from raffia.journal.protocol import Followed
-from raffia.journal.redis.connections import SingleEngine
+from raffia.journal.redis.client import open_engine
 from raffia.journal.redis.journal import RedisJournal
 from raffia.journal.testing.contract import DOCUMENT, Clock
 from raffia.types import START, DocumentId, Position
@@ -27,7 +27,7 @@ async def until(condition: Callable[[], bool], what: str) -> None:
 
 
 class Journals:
-    """Opens journals on one server and leaves them all at the end. They compare only when told (`check_s`)."""
+    """Opens journals on one server, and closes them at the end. They compare positions only on request (`check_s`)."""
 
     def __init__(self, server: RedisServer, clock: Clock) -> None:
         self.server = server
@@ -35,7 +35,7 @@ class Journals:
         self._stack = AsyncExitStack()
 
     async def open(self, **options: Any) -> RedisJournal:
-        engine = SingleEngine(self.server.url)
+        engine = open_engine(self.server.url)
         journal = RedisJournal(engine, **{"now_ms": self.clock, "check_s": 3600.0, **options})
         return await self._stack.enter_async_context(journal)
 
@@ -49,7 +49,7 @@ class Journals:
 
 
 class Reader:
-    """Reads a follower in the background, as a room does; `items` holds what came."""
+    """Reads a follower in the background, like a room; `items` holds what has arrived."""
 
     def __init__(self, journal: RedisJournal, after: Position = START, document: DocumentId = DOCUMENT) -> None:
         self.journal = journal
@@ -71,7 +71,7 @@ class Reader:
         return self.journal._feeds._feeds.get(self.document)
 
     async def settled(self) -> None:
-        """Wait until it hears the channel and has read the log."""
+        """Wait until the channel is subscribed and the log has been read."""
         await until(
             lambda: (
                 self.feed is not None
@@ -84,7 +84,7 @@ class Reader:
         )
 
     async def has(self, count: int) -> list[Followed]:
-        """Wait for so many items."""
+        """Wait for `count` items."""
         await until(lambda: len(self.items) >= count or self.error is not None, f"{count} items")
         return self.items
 

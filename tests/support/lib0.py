@@ -1,6 +1,6 @@
-"""Just enough lib0 and Yjs update format for tests of bytes, written apart from `raffia.wire` and `raffia.crdt`.
+"""Just enough of lib0 and the Yjs update format for byte-level tests, independent of `raffia.wire` and `raffia.crdt`.
 
-A second, independent reader: if the package's own codec were wrong, tests built on it would agree with it.
+If tests used the package's own codec, they would not notice a fault in it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def read_string(data: bytes, at: int) -> tuple[str, int]:
 
 @dataclass
 class Parsed:
-    """What an update holds: ranges of clocks by client, Skip structs, delete ranges."""
+    """The content of an update: clock ranges by client, Skip structs, delete ranges."""
 
     structs: dict[int, tuple[int, int]] = field(default_factory=dict)
     skips: list[tuple[int, int, int]] = field(default_factory=list)
@@ -82,7 +82,7 @@ def _skip_any(data: bytes, at: int) -> int:
 
 
 def _content(data: bytes, at: int, kind: int) -> tuple[int, int]:
-    """Length in clocks of one item's content, and where it ends."""
+    """The length of one item's content in clocks, and its end."""
     if kind == 1:
         return read_varuint(data, at)
     if kind in (2, 8):
@@ -131,7 +131,7 @@ def _struct(data: bytes, at: int) -> tuple[int, int, int]:
 
 
 def parse_update(data: bytes) -> Parsed:
-    """Walk a whole update (encoding v1); ValueError or IndexError when it is none."""
+    """Parse a whole update (encoding v1); raises ValueError or IndexError if it is malformed."""
     parsed = Parsed()
     clients, at = read_varuint(data, 0)
     for _ in range(clients):
@@ -163,7 +163,7 @@ def write_vector(clocks: dict[int, int]) -> bytes:
 
 
 def insert(client: int, clock: int, text: str, after: int | None = None, root: str = "t") -> bytes:
-    """An update that puts `text` at the start of a root text, or right of this client's own clock `after`."""
+    """An update that inserts `text` at the start of a root text, or right of this client's own clock `after`."""
     head = b"\x01\x01" + varuint(client) + varuint(clock)
     if after is None:
         return head + b"\x04\x01" + string(root) + string(text) + b"\x00"

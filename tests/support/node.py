@@ -1,4 +1,4 @@
-"""A Node process beside the test that answers JSON lines: one request line in, one answer line out, in any order."""
+"""A Node process that answers JSON lines: one request line in, one answer line out, in any order."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ LINE_LIMIT_BYTES = 256 * 1024 * 1024
 
 
 class NodeError(AssertionError):
-    """What the Node side threw, with its stack."""
+    """An exception thrown in Node, with its stack."""
 
 
 class NodeProcess:
-    """Start `node` with `arguments` and call operations in it."""
+    """Starts `node` with `arguments` and calls operations in it."""
 
     def __init__(self, arguments: Sequence[str | Path], *, flags: Sequence[str] = ()) -> None:
         self._arguments = [*flags, *(str(part) for part in arguments)]
@@ -45,7 +45,7 @@ class NodeProcess:
         process = self._process
         if process is None or process.stdin is None or self._reader is None:
             return
-        process.stdin.close()  # the driver leaves at the end of its input
+        process.stdin.close()  # the driver exits at the end of its input
         try:
             await asyncio.wait_for(process.wait(), 10)
         except TimeoutError:
@@ -54,7 +54,7 @@ class NodeProcess:
         await self._reader
 
     def kill(self) -> None:
-        """End the process at once, as a crash."""
+        """Kill the process, like a crash."""
         if self._process is not None:
             self._process.kill()
 
@@ -76,7 +76,7 @@ class NodeProcess:
                 future.set_exception(NodeError("the Node process has ended"))
 
     async def call(self, op: str, *, deadline_s: float = 60.0, **arguments: Any) -> Any:
-        """Run one operation and give its value; NodeError when it throws there."""
+        """Run one operation and return its value; raises NodeError if it throws."""
         process = self._process
         if process is None or process.stdin is None:
             raise RuntimeError("not started")

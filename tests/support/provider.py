@@ -1,4 +1,4 @@
-"""An identity provider on loopback: publishes keys, or misbehaves as a test says."""
+"""An identity provider on loopback that publishes keys, or misbehaves as a test tells it to."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from tests.support.tokens import ec_key, private_pem
 
 
 class Provider:
-    """An HTTP server whose whole answer is `answer`, byte for byte.
+    """An HTTP server that answers each request with exactly the bytes of `answer`.
 
     Attributes:
-        answer: what each request gets; None for silence.
-        drip: whether it comes byte by byte, for ever slowly.
-        requests: heads of the requests that came.
+        answer: sent to each request; None means no answer.
+        drip: whether it is sent byte by byte, slowly.
+        requests: the heads of the requests received.
 
     Args:
-        tls: to serve https.
+        tls: serve HTTPS with this context.
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
@@ -52,7 +52,7 @@ class Provider:
         return self
 
     async def stop(self) -> None:
-        """Refuse connections from now on; `start` takes the same port again."""
+        """Refuse connections from now on; `start` listens on the same port again."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -69,7 +69,7 @@ class Provider:
         try:
             self.requests.append((await reader.readuntil(b"\r\n\r\n")).decode())
             if self.answer is None:
-                await reader.read()  # until the other side gives up
+                await reader.read()  # until the client gives up
             elif self.drip:
                 for byte in self.answer:
                     writer.write(bytes([byte]))
@@ -90,7 +90,7 @@ def answer(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
 
 
 def certificate(folder: Path, address: str = "127.0.0.1") -> tuple[Path, ssl.SSLContext]:
-    """A certificate that nobody has signed but itself, and a server's context with it."""
+    """A self-signed certificate, and a server context that uses it."""
     key = ec_key(7)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, address)])
     now = datetime.datetime.now(datetime.UTC)

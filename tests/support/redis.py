@@ -1,14 +1,15 @@
-"""Real Redis servers for tests: one, a primary with sentinels, a cluster.
+"""Real Redis servers for tests: a single one, a primary with sentinels, a cluster.
 
 Rules:
-    SUR1  Only processes that these objects started are signalled, by their pid; leaving the `with` ends them all, also
-        those that were paused.
-    SUR2  Ready is asked for by polling with a deadline; a failure shows the server's log.
-    SUR3  A restart keeps port and folder. Every server has a folder and free loopback ports of its own.
+    SUR1  Only processes that these objects started get signals, by pid; leaving the `with` ends all of them, paused
+        ones too.
+    SUR2  Readiness is polled with a deadline; a failure shows the server's log.
+    SUR3  A restart keeps the port and the folder. Every server has its own folder and free loopback ports.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -16,7 +17,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -42,7 +44,7 @@ _taken: set[int] = set()
 
 
 def fresh_port() -> int:
-    """A free port that this process has not had before: one that is found is not listened on at once."""
+    """A free port that this process has not used before, since nothing listens at once on a port that was found."""
     while (port := free_port()) in _taken:
         pass
     _taken.add(port)
@@ -50,16 +52,16 @@ def fresh_port() -> int:
 
 
 class PortTakenError(AssertionError):
-    """Another process was quicker to listen on the port that was free."""
+    """Another process has taken the port in the meantime."""
 
 
 class RedisServer:
     """One `redis-server` process, as a context manager.
 
     Args:
-        folder: where it keeps its files; a temporary one when not given.
-        port: to listen on; a free one when not given.
-        options: of redis.conf, underscores for dashes: `appendonly="yes"`, `appendfsync="always"`.
+        folder: for its files; a temporary one if not given.
+        port: to listen on; a free one if not given.
+        options: for redis.conf, with underscores for dashes: `appendonly="yes"`, `appendfsync="always"`.
     """
 
     binary = os.environ.get("RAFFIA_TEST_REDIS", "redis-server")  # such as valkey-server
@@ -132,11 +134,11 @@ class RedisServer:
         return answer == b"PONG" or "NOAUTH" in str(answer)
 
     def command(self, *args: str | bytes | int, timeout_s: float = 5.0) -> Any:
-        """Ask it something on a connection of its own; an error is returned, not raised."""
+        """Send a command on a new connection; an error reply is returned, not raised."""
         return self.commands([args], timeout_s=timeout_s)[-1]
 
     def commands(self, commands: list[tuple[str | bytes | int, ...]], *, timeout_s: float = 5.0) -> list[Any]:
-        """Several on one connection; `requirepass` is sent first."""
+        """Send several commands on one connection, after AUTH if `requirepass` is set."""
         if password := self.options.get("requirepass"):
             commands = [("AUTH", str(password)), *commands]
         reader = hiredis.Reader()
@@ -156,30 +158,30 @@ class RedisServer:
         return self.info_of("INFO", section)
 
     def info_of(self, *args: str) -> dict[str, str]:
-        """What a command such as `CLUSTER INFO` answers, as a dictionary."""
+        """The reply to a command such as `CLUSTER INFO`, as a dictionary."""
         lines = self.command(*args).decode().splitlines()
         return dict(line.split(":", 1) for line in lines if ":" in line)
 
     def pause(self) -> None:
-        """SIGSTOP: it holds its connections and answers nothing."""
+        """Send SIGSTOP: it keeps its connections but answers nothing."""
         os.kill(self.pid, signal.SIGSTOP)
         self._paused = True
 
     def resume(self) -> None:
-        """SIGCONT."""
+        """Send SIGCONT."""
         os.kill(self.pid, signal.SIGCONT)
         self._paused = False
 
     def kill(self) -> None:
-        """`kill -9`, and wait until it is gone."""
+        """Send SIGKILL and wait until it has ended."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
-        """SIGTERM, and wait until it is gone; a paused one goes on first."""
+        """Send SIGTERM and wait until it has ended; a paused one is resumed first."""
         self._end(signal.SIGTERM)
 
     def restart(self) -> None:
-        """Start again on the same folder and port (SUR3)."""
+        """Restart on the same folder and port (SUR3)."""
         if self.running:
             self.stop()
         self.start()
@@ -222,21 +224,30 @@ class RedisServer:
 
 
 class RedisCluster:
-    """The smallest cluster that Redis allows: three masters, with as many replicas as asked for, as a context manager.
+    """The smallest cluster that Redis allows, as a context manager: three masters and any number of replicas.
 
     Args:
-        replicas: in all; they follow the masters in turn.
-        node_timeout_ms: after which a silent node counts as failed.
-        options: of redis.conf, for every node.
+        replicas: their total number; they follow the masters in turn.
+        node_timeout_ms: the silence after which a node counts as failed.
+        options: for the redis.conf of every node; a function is called for each node.
     """
 
-    def __init__(self, *, replicas: int = 0, node_timeout_ms: int = 1000, **options: str | int) -> None:
+    def __init__(
+        self, *, replicas: int = 0, node_timeout_ms: int = 1000, **options: str | int | Callable[[], int]
+    ) -> None:
         self._count = 3 + replicas
         self._options = {"cluster_enabled": "yes", "cluster_node_timeout": node_timeout_ms, **options}
         self._make()
 
     def _make(self) -> None:
-        self.nodes = [RedisServer(None, **self._options, cluster_port=fresh_port()) for _ in range(self._count)]
+        self.nodes = [
+            RedisServer(
+                None,
+                **{name: value() if callable(value) else value for name, value in self._options.items()},
+                cluster_port=fresh_port(),
+            )
+            for _ in range(self._count)
+        ]
         self.masters, self.replicas = self.nodes[:3], self.nodes[3:]
 
     @property
@@ -247,7 +258,7 @@ class RedisCluster:
         return str(node.command("CLUSTER", "MYID").decode())
 
     def owner(self, slot: int) -> RedisServer:
-        """The node that says that it owns `slot`."""
+        """The node that claims `slot`."""
         for node in self.nodes:
             if node.running:
                 for first, last, server, *_ in node.command("CLUSTER", "SLOTS"):
@@ -277,8 +288,8 @@ class RedisCluster:
         for node in [to, *(other for other in self.masters if other is not to)]:
             answer = node.command("CLUSTER", "SETSLOT", slot, "NODE", name)
             assert answer == b"OK", answer
-        # A node that takes the slot back before it has heard of the other's epoch claims it with an older one: then
-        # each names the other, for good. Nobody moves slots so quickly but tests.
+        # A node that takes the slot back before it has learned the other's epoch claims it with an older one. Then
+        # each names the other, forever. Only tests move slots so quickly.
         wait_until(self._agree, "all nodes agree")
 
     def _agree(self) -> bool:
@@ -291,7 +302,7 @@ class RedisCluster:
         return all(view == views[0] for view in views)
 
     def healthy(self) -> bool:
-        """Whether every running node says that all is well."""
+        """Whether every running node reports a healthy cluster."""
         return all(node.info_of("CLUSTER", "INFO").get("cluster_state") == "ok" for node in self.nodes if node.running)
 
     def __enter__(self) -> Self:
@@ -329,7 +340,7 @@ class RedisCluster:
         wait_until(self.complete, lambda: "the cluster is complete:\n" + first.log)
 
     def complete(self) -> bool:
-        """Whether everybody knows everybody, and all is well."""
+        """Whether all nodes know each other and report a healthy cluster."""
         everybody = str(len(self.nodes))
         known = all(node.info_of("CLUSTER", "INFO").get("cluster_known_nodes") == everybody for node in self.nodes)
         linked = all(node.info("replication").get("master_link_status") == "up" for node in self.replicas)
@@ -346,8 +357,8 @@ class RedisSentinels:
     """A primary, a replica and three sentinels, as a context manager.
 
     Args:
-        down_after_ms: after which a silent primary counts as down.
-        options: of redis.conf, for primary and replica.
+        down_after_ms: the silence after which the primary counts as down.
+        options: for the redis.conf of primary and replica.
     """
 
     name = "mymaster"
@@ -368,11 +379,11 @@ class RedisSentinels:
         return "redis+sentinel://" + ",".join(sentinel.place for sentinel in self.sentinels) + f"/{self.name}/0"
 
     def failover(self) -> None:
-        """Ask a sentinel for one, and wait until it names another primary."""
+        """Ask a sentinel for a failover and wait until it names another primary."""
         assert self.sentinels[0].command("SENTINEL", "FAILOVER", self.name) == b"OK"
 
     def named(self) -> int:
-        """The port of the primary that the first sentinel names."""
+        """The port of the primary, according to the first sentinel."""
         return int(self.sentinels[0].command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.name)[1])
 
     def __enter__(self) -> Self:
@@ -397,7 +408,7 @@ class RedisSentinels:
         wait_until(self.complete, lambda: "the sentinels know each other and the replica:\n" + self.sentinels[0].log)
 
     def complete(self) -> bool:
-        """Whether every sentinel knows the others and a replica, and a primary that is well."""
+        """Whether every sentinel knows the other sentinels, a replica and a healthy primary."""
         for sentinel in self.sentinels:
             answer = sentinel.command("SENTINEL", "MASTER", self.name)
             state = dict(zip(answer[::2], answer[1::2], strict=True))
@@ -424,3 +435,20 @@ class _Sentinel(RedisServer):
 
     def _command(self) -> list[str]:
         return [str(self.folder / "sentinel.conf"), "--sentinel"]
+
+
+@asynccontextmanager
+async def obedient_sentinel(name: str, port: Callable[[], int]) -> AsyncIterator[int]:
+    """A sentinel that names the primary that a test wants, without votes or waiting; yields its own port."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1000):
+            state = {"name": name, "ip": "127.0.0.1", "port": port(), "flags": "master", "num-other-sentinels": 0}
+            flat = [str(part) for item in state.items() for part in item]
+            body = "".join(f"${len(part)}\r\n{part}\r\n" for part in flat)
+            writer.write(f"*1\r\n*{len(flat)}\r\n{body}".encode())
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]

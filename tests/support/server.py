@@ -1,9 +1,9 @@
-"""A real `raffia serve` process for tests: started, stopped, killed and restarted on one port and one data folder.
+"""A real `raffia serve` process for tests, which can be stopped, killed and restarted on one port and data folder.
 
 Rules:
-    SUS1  Only the process that this object started is ever signalled, by its pid; leaving the `with` ends it.
-    SUS2  Ready means that `/readyz` answers 200; each wait has a deadline and its failure shows the process's log.
-    SUS3  A restart keeps port and data folder, so that clients find the server where it was. Ports are taken below the
+    SUS1  Only the process that this object started gets signals, by pid; leaving the `with` ends it.
+    SUS2  Ready means that `/readyz` answers 200. Each wait has a deadline, and a failure shows the process's log.
+    SUS3  A restart keeps the port and the data folder, so that clients find the server again. Ports are below the
         ephemeral range: a client that retries a dead ephemeral port on loopback can connect to itself.
 """
 
@@ -29,7 +29,7 @@ STOP_S = 20.0
 
 
 def free_port() -> int:
-    """A loopback port nobody listens on now, outside the ephemeral range (SUS3)."""
+    """A free loopback port outside the ephemeral range (SUS3)."""
     for _ in range(200):
         port = random.randrange(20_000, 32_000)
         with socket.socket() as probe:
@@ -43,7 +43,7 @@ def free_port() -> int:
 
 
 def raffia_command() -> list[str]:
-    """The `raffia` command beside this interpreter; RAFFIA_TEST_COMMAND names another build of the server instead."""
+    """The `raffia` command beside this interpreter, or another build of the server given by RAFFIA_TEST_COMMAND."""
     if other := os.environ.get("RAFFIA_TEST_COMMAND"):
         return other.split()
     command = Path(sys.executable).with_name("raffia")
@@ -56,9 +56,9 @@ class RaffiaServer:
     """One server process, as a context manager.
 
     Args:
-        data: the data folder; its parent also gets the log.
-        env: extra environment, such as `RAFFIA_*` settings.
-        command: argument list with `{port}` and `{data}` in it, instead of `raffia serve`.
+        data: the data folder; the log goes to its parent.
+        env: additional environment variables, such as `RAFFIA_*` settings.
+        command: arguments with `{port}` and `{data}` in them, instead of `raffia serve`.
         wrapper: arguments in front of the command (`strace -f ...`).
     """
 
@@ -86,7 +86,7 @@ class RaffiaServer:
 
     @property
     def ws(self) -> str:
-        """What a y-websocket client gets as server URL."""
+        """The server URL for y-websocket clients."""
         return f"ws://127.0.0.1:{self.port}/sync"
 
     @property
@@ -101,8 +101,8 @@ class RaffiaServer:
 
     # -- life
 
-    def start(self, deadline_s: float = START_S) -> Self:
-        """Start the process and wait until it is ready (SUS2)."""
+    def start(self, deadline_s: float = START_S, *, ready: bool = True) -> Self:
+        """Start the process and wait until it is ready (SUS2), unless that is not to be expected."""
         if self.running:
             raise RuntimeError(f"already running as pid {self.pid}")
         self.data.parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +118,7 @@ class RaffiaServer:
                 env={**inherited, "PYTHONUNBUFFERED": "1", "PORT": str(self.port), "HOST": "127.0.0.1", **self.env},
             )
         deadline = time.monotonic() + deadline_s
-        while not self.ready():
+        while ready and not self.ready():
             if not self.running:
                 raise RuntimeError(
                     f"the server ended with {self._process.returncode} before it was ready:\n{self.log()}"
@@ -138,7 +138,7 @@ class RaffiaServer:
             return False
 
     def stop(self, deadline_s: float = STOP_S) -> int:
-        """SIGTERM, wait, and give the exit code; fails when it does not end in time."""
+        """Send SIGTERM and wait; returns the exit code, and fails if the process does not end in time."""
         process = self._process
         if process is None:
             raise RuntimeError("the server is not running")
@@ -153,7 +153,7 @@ class RaffiaServer:
         return code
 
     def kill(self) -> None:
-        """SIGKILL, as a crash; returns when the process is gone."""
+        """Send SIGKILL, like a crash; returns when the process has ended."""
         process, self._process = self._process, None
         if process is not None:
             if process.poll() is None:
@@ -161,11 +161,11 @@ class RaffiaServer:
             process.wait(STOP_S)
 
     def signal(self, number: signal.Signals) -> None:
-        """Send another signal, such as SIGSTOP, to the server only (SUS1)."""
+        """Send another signal, such as SIGSTOP, to the server alone (SUS1)."""
         os.kill(self.pid, number)
 
     def restart(self) -> Self:
-        """Stop politely and start again on the same port and folder (SUS3)."""
+        """Stop with SIGTERM and start again on the same port and folder (SUS3)."""
         self.stop()
         return self.start()
 
@@ -184,10 +184,10 @@ class RaffiaServer:
         else:
             self.kill()
 
-    # -- looking at it
+    # -- inspection
 
     def log(self, lines: int = 60) -> str:
-        """The end of what the process has printed."""
+        """The end of the process's output."""
         text = self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
         return "\n".join(text.splitlines()[-lines:])
 
@@ -199,12 +199,12 @@ class RaffiaServer:
         return {name: float(value) for name, _, value in samples}
 
     def metric(self, prefix: str) -> float:
-        """Sum of all samples whose name starts with `prefix`; fails when there is none."""
+        """The sum of all samples whose names start with `prefix`; fails if there is none."""
         found = [value for name, value in self.metrics().items() if name.startswith(prefix)]
         if not found:
             raise KeyError(f"/metrics has no sample {prefix}*")
         return sum(found)
 
     def rss_bytes(self) -> int:
-        """Resident memory of the process now."""
+        """The resident memory of the process."""
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,4 +1,4 @@
-"""HAProxy in front of one server, which it serves below a path: the path is taken away on the way in.
+"""HAProxy that serves one server below a path, and strips the path from requests.
 
 async with Stripping(server.port, "/raffia") as proxy:
     ...  # http://127.0.0.1:{proxy.port}/raffia/
@@ -42,7 +42,7 @@ class Stripping:
 
     Args:
         target: the server's port.
-        path: below which it is served, such as `/raffia`.
+        path: the path it is served below, such as `/raffia`.
     """
 
     def __init__(self, target: int, path: str) -> None:

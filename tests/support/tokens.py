@@ -1,4 +1,4 @@
-"""Keys and tokens for tests, made with PyJWT alone: what a token's maker would do, and what an attacker would."""
+"""Keys and tokens for tests, made with PyJWT alone, as an issuer or an attacker would make them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def jwk(key: Any, kid: str | None = None, **more: object) -> dict[str, object]:
 
 
 def claims(now_s: float | None = None, lifetime_s: float = 600, **more: object) -> dict[str, object]:
-    """Claims that are good for ten minutes and open `team/*` to edit; None takes one away."""
+    """Claims that are valid for ten minutes and allow editing `team/*`; None removes a claim."""
     now = time.time() if now_s is None else now_s
     made: dict[str, object] = {"sub": "zoë😀", "raffia": {"team/*": "edit"}, "exp": now + lifetime_s, "iat": now}
     return {name: value for name, value in (made | more).items() if value is not None}
@@ -69,7 +69,7 @@ def b64(data: bytes) -> str:
 
 
 def forged(header: object, payload: object, secret: bytes = b"", *, raw: bytes | None = None) -> str:
-    """A token with any header, signed with HMAC, whatever the header says."""
+    """A token with any header, always signed with HMAC."""
     signed = f"{b64(json.dumps(header).encode())}.{b64(json.dumps(payload).encode() if raw is None else raw)}"
     signature = hmac.new(secret, signed.encode(), hashlib.sha256).digest() if secret else b""
     return f"{signed}.{b64(signature)}"

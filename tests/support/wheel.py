@@ -1,9 +1,9 @@
-"""Raffia as people get it who have neither its source tree nor Node: the wheel, and an environment that holds it alone.
+"""Raffia as users install it, without its source tree or Node: the wheel in an environment of its own.
 
 Rules:
-    WH1  The environment is made by `venv` and empty, without pip even; the pip of the tests puts the wheel into it, and
-         what `requirements/run.txt` pins.
-    WH2  What runs there finds no program but the environment's own, and no module of the source tree.
+    WH1  The environment is made by `venv`, empty and without pip; the tests' pip installs the wheel into it, and the
+         versions that `requirements/run.txt` pins.
+    WH2  Programs there find only the environment's own programs, and no module of the source tree.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ INSTALL_S = 300
 
 
 def build(folder: Path, *what: str) -> Path:
-    """Build the wheel and the source archive into a folder, or only `--wheel`; the folder."""
+    """Build the wheel and the source archive, or only `--wheel`, into a folder; returns the folder."""
     _run([sys.executable, "-m", "build", "--no-isolation", *what, "--outdir", str(folder), str(ROOT)], BUILD_S)
     return folder
 
 
 class Environment:
-    """A virtual environment with nothing but the wheel and its pinned dependencies.
+    """A virtual environment with only the wheel and its pinned dependencies.
 
     Args:
-        folder: where to make it; nothing may be there yet.
+        folder: where to create it; must not exist yet.
         wheel: what to install.
     """
 
@@ -47,23 +47,23 @@ class Environment:
 
     @property
     def isolated(self) -> Mapping[str, str]:
-        """Variables with which WH2 holds."""
+        """Environment variables that make WH2 hold."""
         return {"PATH": str(self.bin), "PYTHONPATH": "", "PYTHONNOUSERSITE": "1"}
 
     def which(self, program: str) -> str | None:
-        """Where a program is found by what runs here."""
+        """The path of a program, as found in this environment."""
         return shutil.which(program, path=self.isolated["PATH"])
 
     def pip(self, *arguments: str) -> str:
-        """Run pip for the environment; what it prints."""
+        """Run pip for the environment; returns its output."""
         return _run([sys.executable, "-m", "pip", "--python", str(self.bin / "python"), *arguments], INSTALL_S)
 
     def run(self, *arguments: str) -> str:
-        """Run the environment's Python; what it prints."""
+        """Run the environment's Python; returns its output."""
         return _run([str(self.bin / "python"), *arguments], INSTALL_S, self.folder, self.isolated)
 
     def server(self, data: Path) -> RaffiaServer:
-        """`raffia serve` as it is installed here; a context manager."""
+        """The `raffia serve` installed here, as a context manager."""
         command = [str(self.bin / "raffia"), "serve", "--host", "127.0.0.1", "--port", "{port}", "--data", "{data}"]
         return RaffiaServer(data, env=self.isolated, command=command)
 

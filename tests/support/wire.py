@@ -1,4 +1,4 @@
-"""A wire between a browser and a server that a test can cut: a TCP relay on a port of its own.
+"""A wire between a browser and a server that a test can cut: a TCP relay on its own port.
 
     async with Wire(server.port) as wire:
         ...
@@ -6,8 +6,8 @@
         wire.heal()
 
 Rules:
-    SUW1  Cut means that nothing passes in either direction and that a new connection is ended at once; what the server
-        or the browser has sent before and has not got through is lost.
+    SUW1  While cut, nothing passes in either direction and new connections are closed at once. Data that the server or
+        the browser has sent and that has not arrived yet is lost.
     SUW2  Leaving the `async with` ends all connections.
 """
 
@@ -29,7 +29,7 @@ class Wire:
 
     Attributes:
         port: where browsers connect.
-        bytes_down: that went to browsers so far.
+        bytes_down: the bytes sent to browsers so far.
     """
 
     def __init__(self, target: int) -> None:
@@ -58,7 +58,7 @@ class Wire:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def cut(self) -> None:
-        """Like a pulled cable, noticed at once (SUW1)."""
+        """Like a pulled cable, but noticed at once (SUW1)."""
         self._is_cut = True
         for writer in self._writers:
             writer.transport.abort()
@@ -91,7 +91,7 @@ class Wire:
             writer.transport.abort()
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, down: bool) -> None:
-        # A side that has gone is no failure here: both sides are ended behind it.
+        # It is no error if one side has gone: both are closed below.
         with contextlib.suppress(OSError):
             while (piece := await source.read(65536)) and not self._is_cut:
                 if down:

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from tests.unit.world import DOCUMENT, World
 
 from raffia.journal.testing.memory import MemoryJournal, MemoryStore
-from raffia.journal.testing.memory_bus import MemoryBus, MemoryNetwork
+from raffia.journal.testing.memory.bus import MemoryBus, MemoryNetwork
 from raffia.rooms.hub import Hub
 from raffia.rooms.room import Room
 from raffia.runtime.metrics import Metrics

@@ -29,9 +29,19 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         raffia.Weaver  # noqa: B018
 
 
+def imported(module: str, *names: str) -> list[str]:
+    """Which of these modules a fresh interpreter has after importing `module`."""
+    code = f"import sys, {module}; print(*[name for name in {names} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return done.stdout.split()
+
+
 def test_importing_the_package_imports_no_server() -> None:
     """A worker process imports `raffia` too; it must not pay for FastAPI."""
-    heavy = ("fastapi", "redis", "pydantic")
-    code = f"import sys, raffia.runtime.worker; print([name for name in {heavy} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == "[]"
+    assert imported("raffia.runtime.worker", "fastapi", "redis", "pydantic", "httpx") == []
+
+
+def test_only_servers_that_fetch_keys_import_an_http_client() -> None:
+    for module in ("raffia.embed", "raffia.app", "raffia.cli.main"):
+        assert imported(module, "httpx", "fastapi") in (["fastapi"], [])
+    assert imported("raffia.auth.jwks", "httpx") == ["httpx"]

@@ -32,6 +32,24 @@ ORDER = (
     "app",
     "cli",
 )
+# The same inside `rooms/`, by file or folder: values, then what all parts share, then the parts, then rooms.
+ROOMS = (
+    "rate_limits",
+    "session",
+    "services",
+    "clients",
+    "fanout",
+    "context",
+    "metadata",
+    "presence",
+    "durable",
+    "outbound",
+    "inbound",
+    "room",
+    "pruning",
+    "hub",
+    "editing",
+)
 # A module with this line does no I/O and reads no clock, and imports nothing that does: bytes and times are arguments.
 PURE = re.compile(r"^# Pure\b", re.MULTILINE)
 IMPURE = {"asyncio", "time", "socket", "sqlite3", "redis", "fastapi", "starlette", "uvicorn", "threading", "subprocess"}
@@ -52,11 +70,11 @@ def entry(name: str) -> str:
     return name.split(".")[1]
 
 
-def imports(name: str) -> Iterator[str]:
-    """Every module that `name` imports when it runs; what stands under `if TYPE_CHECKING` does not count as such."""
+def imports(name: str, *, annotations: bool = False) -> Iterator[str]:
+    """Every module that `name` imports when it runs, and with `annotations` those under `if TYPE_CHECKING` too."""
     tree = ast.parse(MODULES[name].read_text())
     typing_only: set[ast.AST] = set()
-    for node in ast.walk(tree):
+    for node in () if annotations else ast.walk(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
             typing_only.update(inner for statement in node.body for inner in ast.walk(statement))
     for node in ast.walk(tree):
@@ -72,6 +90,14 @@ def imports(name: str) -> Iterator[str]:
                 yield full if full in MODULES else node.module
 
 
+def arrows(name: str) -> Iterator[str]:
+    """Every module of the package that `name` imports, also for annotations alone."""
+    # The package's face names classes for annotations and imports them when they are asked for.
+    for imported in imports(name, annotations=name != "raffia"):
+        if imported in MODULES and imported != name:
+            yield imported
+
+
 def test_every_module_has_a_place() -> None:
     without = {entry(name) for name in MODULES if name != "raffia"} - set(ORDER)
     assert not without, f"say in tests/unit/test_layers.py and docs/architecture.md where these belong: {without}"
@@ -84,9 +110,27 @@ def test_the_order_names_nothing_that_is_gone() -> None:
 @pytest.mark.parametrize("name", [name for name in MODULES if name != "raffia"])
 def test_imports_go_down_only(name: str) -> None:
     own = ORDER.index(entry(name))
-    for imported in imports(name):
-        if imported.startswith("raffia."):
+    for imported in arrows(name):
+        if imported != "raffia":
             assert ORDER.index(entry(imported)) <= own, f"{name} imports {imported}, which stands above it"
+
+
+def room_entry(name: str) -> str | None:
+    """The file or folder of `rooms/` that a module is in; None for `rooms` itself and for what is elsewhere."""
+    parts = name.split(".")
+    return parts[2] if parts[1:2] == ["rooms"] and len(parts) > 2 else None
+
+
+def test_the_order_of_rooms_is_whole() -> None:
+    assert sorted(ROOMS) == sorted({found for name in MODULES if (found := room_entry(name))})
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if room_entry(name)])
+def test_imports_inside_rooms_go_down_only(name: str) -> None:
+    own = ROOMS.index(room_entry(name) or "")
+    for imported in arrows(name):
+        other = room_entry(imported)
+        assert other is None or ROOMS.index(other) <= own, f"{name} imports {imported}, which stands above it"
 
 
 def test_there_are_pure_modules() -> None:
@@ -111,7 +155,8 @@ def test_only_some_modules_import_pycrdt() -> None:
 
 
 def test_there_is_no_import_cycle() -> None:
-    graph = {name: {other for other in imports(name) if other in MODULES and other != name} for name in MODULES}
+    """Also none by annotations alone."""
+    graph = {name: set(arrows(name)) for name in MODULES}
     done: set[str] = set()
 
     def visit(name: str, path: tuple[str, ...]) -> None:

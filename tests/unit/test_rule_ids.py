@@ -7,9 +7,10 @@ from collections import defaultdict
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[2]
-FOLDERS = ("backend", "infra", "tests")
+FOLDERS = ("backend", "frontend/src", "frontend/tests", "infra", "tests", "tools")
+SUFFIXES = {".py", ".ts", ".tsx", ".js", ".cfg"}
 # `    R2  Fan-out does not wait for durability`: in the docstring of a module, or of anything else.
-RULE = re.compile(r"^(?: {4}|# {3})([A-Z]{1,3}\d{1,2}) {1,3}\S", re.MULTILINE)
+RULE = re.compile(r"^(?: {4}|# {3}| \* {1,4})([A-Z]{1,3}\d{1,2}) {1,3}\S", re.MULTILINE)
 
 
 def rules() -> dict[str, list[str]]:
@@ -17,7 +18,7 @@ def rules() -> dict[str, list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
     for folder in FOLDERS:
         for path in sorted((PROJECT / folder).rglob("*")):
-            if path.suffix in {".py", ".cfg"} and "node_modules" not in path.parts:
+            if path.suffix in SUFFIXES and not {"node_modules", "static"} & set(path.parts):
                 for rule in RULE.findall(path.read_text()):
                     found[rule].append(str(path.relative_to(PROJECT)))
     return found

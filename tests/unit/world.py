@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Generic, TypeVar
 
 from pycrdt import Doc, Text
 
@@ -16,12 +15,13 @@ from raffia.runtime.metrics import Metrics
 from raffia.runtime.workers import Workers
 from raffia.settings import Settings
 from raffia.sockets.connection import Connection
-from raffia.sockets.dialects import Ask, HocuspocusConnection, YWebsocketConnection
+from raffia.sockets.hocuspocus import Ask, HocuspocusDialect
+from raffia.sockets.ywebsocket import YWebsocketDialect
 from raffia.types import Access, DocumentId, Grant
 from raffia.wire import ywebsocket
 from raffia.wire.lib0 import write_buf
 from raffia.wire.messages import Step2, Update
-from raffia.wire.transport import Frame
+from raffia.wire.transport import Frame, Holds
 
 EDIT = Grant(Access.EDIT, user="ana")
 READ = Grant(Access.READ, user="bo")
@@ -42,6 +42,11 @@ class KeptOutlet:
         self.sent: list[bytes] = []
         self.closed: tuple[int, str] | None = None
         self.reading = True
+        self.limits: list[int] = []
+
+    @property
+    def limit_bytes(self) -> int:
+        return self.limits[-1]
 
     def buffered(self) -> int:
         return self.waiting_bytes
@@ -60,6 +65,12 @@ class KeptOutlet:
     def close(self, code: int, reason: str = "") -> None:
         self.closed = self.closed or (code, reason)
 
+    def abort(self) -> None:
+        self.close(1013)
+
+    def limit_messages(self, size_bytes: int, holds: Holds | None = None) -> None:
+        self.limits.append(size_bytes)
+
     def pause_reading(self) -> None:
         self.reading = False
 
@@ -71,13 +82,10 @@ class KeptOutlet:
         return sent
 
 
-C = TypeVar("C", bound=Connection)
-
-
-class Client(Generic[C]):
+class Client:
     """One connection with its outlet."""
 
-    def __init__(self, connection: C) -> None:
+    def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.transport = KeptOutlet()
         self.transport.on_congested = connection.congested
@@ -118,10 +126,8 @@ class World:
         self.store = store
         self.metrics = hub.metrics
 
-    async def yws(
-        self, grant: Grant = EDIT, document: DocumentId = DOCUMENT, *, synced: bool = True
-    ) -> Client[YWebsocketConnection]:
-        client = Client(YWebsocketConnection(self.hub, document, grant))
+    async def yws(self, grant: Grant = EDIT, document: DocumentId = DOCUMENT, *, synced: bool = True) -> Client:
+        client = Client(Connection(self.hub, YWebsocketDialect(document, grant)))
         await until(lambda: client.transport.reading and bool(client.transport.sent))
         if synced:
             client.send(b"\x00\x00\x01\x00")
@@ -129,11 +135,11 @@ class World:
             client.transport.take()
         return client
 
-    async def hocuspocus(self, grant: Grant = EDIT, ask: Ask | None = None) -> Client[HocuspocusConnection]:
+    async def hocuspocus(self, grant: Grant = EDIT, ask: Ask | None = None) -> Client:
         async def authorize(token: str | None, document: DocumentId) -> Grant:
             return grant
 
-        return Client(HocuspocusConnection(self.hub, ask or authorize))
+        return Client(Connection(self.hub, HocuspocusDialect(ask or authorize, self.hub.settings)))
 
     async def flushed(self, document: DocumentId = DOCUMENT) -> None:
         """Wait until nothing is pending in the document's room and, unless the journal is held, all is durable."""

@@ -1,11 +1,11 @@
 """Where an attack is played: a server with keys, or two replicas, of this build or of another one.
 
 Rules:
-    AP1  The server runs on core 0 with its defaults, everything else on core 1. Its memory is limited, so that an
+    ATP1  The server runs on core 0 with its defaults, everything else on core 1. Its memory is limited, so that an
          attack on memory does not take the machine with it.
-    AP2  Another build may have another name: its environment variables, the claim in its tokens and its package are
+    ATP2  Another build may have another name: its environment variables, the claim in its tokens and its package are
          called after its command.
-    AP3  Every client says with `X-Forwarded-For` who it is, as behind a proxy on this machine, which is the default
+    ATP3  Every client says with `X-Forwarded-For` who it is, as behind a proxy on this machine, which is the default
          setting: so clients have addresses that count, and everything stays on loopback.
 """
 
@@ -42,7 +42,7 @@ class Build:
 
     Attributes:
         command: what starts it, with `{port}` and `{data}`.
-        name: of its command, and so of its package, its variables and its claim (AP2).
+        name: of its command, and so of its package, its variables and its claim (ATP2).
     """
 
     command: tuple[str, ...]

@@ -1,14 +1,14 @@
 """The common scene: honest people who are measured, first in the calm and then under attack, in the same run.
 
 Rules:
-    AS1  The victims are a pair on one document, with an address of their own; a neighbour pair has the attacker's
+    ATS1  The victims are a pair on one document, with an address of their own; a neighbour pair has the attacker's
          address. One of each pair types every 50 ms, the other says when it arrives, however late the server is: who
          cannot send any more has waited all the same.
-    AS2  Newcomers come every half a second, each from an address of its own. Who has not got the document within
+    ATS2  Newcomers come every half a second, each from an address of its own. Who has not got the document within
          `JOIN_DEADLINE_S`, or within `LATE_S` of the end of the attack, has not got in.
-    AS3  Memory is the highest that was seen, of the server and of its workers apart. An attack is ended early when it
+    ATS3  Memory is the highest that was seen, of the server and of its workers apart. An attack is ended early when it
          has grown so much that all is said.
-    AS4  Every wait has a deadline, so that a dead server ends the scene.
+    ATS4  Every wait has a deadline, so that a dead server ends the scene.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from tools.bench.servers import LOAD_CORE, pinned
 PACE_S = 0.05
 NEWCOMER_S = 0.5
 JOIN_DEADLINE_S = 3.0
-ENOUGH_MB = 1500.0  # growth after which an attack is stopped (AS3)
+ENOUGH_MB = 1500.0  # growth after which an attack is stopped (ATS3)
 LATE_S = 1.0  # after the end of the attack
 SAMPLE_S = 0.05
 BEAT_S = 0.005
@@ -44,7 +44,7 @@ _numbers = itertools.count(1)
 
 
 class Pair:
-    """Two clients of one document (AS1).
+    """Two clients of one document (ATS1).
 
     Args:
         place: where.
@@ -106,7 +106,7 @@ class Pair:
 
 
 class Newcomers:
-    """Those who come every half a second (AS2)."""
+    """Those who come every half a second (ATS2)."""
 
     def __init__(self, place: Place, document: str) -> None:
         self._place, self._document = place, document
@@ -180,7 +180,7 @@ class Heartbeat:
 
 
 class Memory:
-    """Watches the memory of servers (AS3)."""
+    """Watches the memory of servers (ATS3)."""
 
     def __init__(self, servers: list[RaffiaServer]) -> None:
         self._pids = [server.pid for server in servers]

@@ -1,4 +1,4 @@
-"""`python -m tools.bench`: measure Raffia beside its peers and write docs/benchmarks.md.
+"""`python -m tools.bench`: measure Raffia next to its peers and write docs/benchmarks.md.
 
 With `--only` figures are printed and kept in .bench/, and no report is written unless `--out` is given.
 """
@@ -24,7 +24,7 @@ SWEEP_PREFIX, GROWTH_PREFIX = "sweep-", "growth-"
 
 
 def parts() -> dict[str, str]:
-    """Everything `--only` takes, and what it is."""
+    """The values of `--only`, with their titles."""
     return (
         {workload.name: workload.title for workload in WORKLOADS}
         | {SWEEP_PREFIX + sweep.name: sweep.title for sweep in SWEEPS}
@@ -33,7 +33,7 @@ def parts() -> dict[str, str]:
 
 
 def read_arguments(arguments: list[str]) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     names = ", ".join(parts())
     parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="seconds instead of an hour: shows that it runs")

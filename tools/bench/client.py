@@ -1,7 +1,7 @@
 """One connection of the load generator, in either dialect.
 
-A client answers as a provider does (step 1 with step 2), counts what it receives, and looks into frames only when it
-is asked to watch: reading every frame of a thousand clients would measure the load generator.
+A client answers like a provider (step 1 with step 2) and counts what it receives. It reads frames only while it is
+asked to watch: reading every frame of a thousand clients would measure the load generator.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Target:
     Attributes:
         url: address of the WebSocket endpoint, without the document.
         dialect: `yws` puts the document into the path, `hp` into every frame.
-        access_token: what the server asks for; may be empty.
+        access_token: the token that the server requires; may be empty.
         sources: local addresses to connect from, in turn; a server that limits connections per address, or a client
             that runs out of ports, needs several.
     """
@@ -45,7 +45,7 @@ class Client(WSListener):
         bytes: payload bytes received.
         seen: when each token arrived first, in `time.perf_counter` seconds; only while watching.
         statuses: when each Hocuspocus SyncStatus arrived; only while watching.
-        stored, refused: how many of those said 1 and 0.
+        stored, refused: how many of those were 1 and 0.
         closed: the close code that the server sent, if any.
         synced: done at the first step 2, with its time.
     """
@@ -66,15 +66,15 @@ class Client(WSListener):
         self.synced: asyncio.Future[float] = asyncio.get_running_loop().create_future()
 
     def send(self, message: bytes) -> None:
-        """Send one message; the address is put in front where the dialect has one."""
+        """Send one message, after the address if the dialect has one."""
         if self._transport is not None:
             self._transport.send(WSMsgType.BINARY, self._prefix + message)
 
     async def answered(self, count: int) -> None:
-        """Wait until that many updates were answered, stored or refused (Hocuspocus only).
+        """Wait until `count` updates were answered, stored or refused (Hocuspocus only).
 
         Raises:
-            ConnectionError: the socket closed before.
+            ConnectionError: the socket closed first.
         """
         if self.stored + self.refused >= count:
             return
@@ -88,16 +88,16 @@ class Client(WSListener):
             self._transport.disconnect(False)
 
     def on_ws_connected(self, transport: WSTransport) -> None:
-        """Say hello as a provider does."""
+        """Send what a provider sends first."""
         self._transport = transport
         for message in hello(self._target.dialect, self._target.access_token):
             self.send(message)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        """Fail the one who waits for the sync."""
+        """Fail the waiter for the sync."""
         if not self.synced.done():
             self.synced.set_exception(ConnectionError(f"closed before synced, code {self.closed}"))
-            self.synced.exception()  # whoever awaits it still gets it; nobody may be there to
+            self.synced.exception()  # a waiter still gets it; there may be none
         if self._waits_for is not None:
             self._waits_for[1].set_exception(ConnectionError(f"closed before answered, code {self.closed}"))
             self._waits_for = None
@@ -111,7 +111,7 @@ class Client(WSListener):
             return
         self.frames += 1
         self.bytes += frame.payload_size
-        # Statuses are short: an address, a type and a number. Nobody reads longer frames unless asked to.
+        # Statuses are short: an address, a type and a number. Longer frames are read only while watching.
         if self._watch or not self.synced.done() or frame.payload_size == len(self._prefix) + 2:
             self._read(frame.get_payload_as_bytes())
 

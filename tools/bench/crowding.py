@@ -2,8 +2,8 @@
 
 crowd   clients fill many rooms and stay until standard input ends, so that others can be measured meanwhile;
         figures are printed at once when all are synced
-cycle   documents are made, closed and evicted, then twice opened, closed and evicted again: memory after each
-        pass; a leak goes on growing, a heap that is not given back does not
+cycle   documents are created, closed and evicted, then twice opened, closed and evicted again: memory after each
+        pass; a leak keeps growing, a heap that is not returned to the system does not
 stream  one writer sends as fast as it is acknowledged: CPU per update between checkpoints
 """
 
@@ -61,7 +61,7 @@ async def crowd(work: Work) -> Figures:
 
 
 async def cycle(work: Work) -> Figures:
-    """Make, then open, as many documents as there are clients, one after another; needs a Hocuspocus dialect."""
+    """Create, then open, as many documents as there are clients, one by one; needs a Hocuspocus dialect."""
     content = Typist(client_id(1)).type(b"raffia " * (CYCLE_BYTES // 5))
     await _pass(work, "before", max(1, work.clients // 20), content)
     base_kb = await _evicted(work)

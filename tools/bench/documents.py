@@ -31,7 +31,7 @@ class Document:
 
     @property
     def arguments(self) -> list[str]:
-        """How the load generator is told."""
+        """The arguments for the load generator."""
         return [part for path in self.files for part in ("--file", str(path))]
 
 
@@ -55,7 +55,7 @@ def paper() -> Document:
 
 
 def synthetic(size_bytes: int) -> Document:
-    """A text of about that many bytes, written by two people taking turns, so that no runs can be joined."""
+    """A text of about this many bytes, written by two people in turns, so that no runs can be joined."""
     folder = BENCH / "documents"
     folder.mkdir(parents=True, exist_ok=True)
     count = max(1, -(-size_bytes // CHUNK_BYTES))
@@ -76,7 +76,7 @@ class _Pair:
         self._turn = 0
 
     def update(self, size_bytes: int) -> bytes:
-        """The next update of about that size."""
+        """The next update of about this size."""
         content, length = buffer(SENTENCE.encode()), len(SENTENCE.encode("utf-16-le")) // 2
         starts = list(self._clocks)
         structs: list[list[bytes]] = [[], []]

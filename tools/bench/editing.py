@@ -1,7 +1,7 @@
 """Work `type` and `point`: some clients of one document edit or move cursors, all receive it.
 
-Latency is taken at sampled receivers, from the moment the token is sent to the moment it is read. Acknowledgement is
-taken at the writers: a Hocuspocus server sends one SyncStatus for each update, in order; a y-websocket server sends the
+Latency is measured at sampled receivers, from sending a token to reading it. Acknowledgements are measured at the
+writers: a Hocuspocus server sends one SyncStatus for each update, in order; a y-websocket server sends the
 writer its own update back.
 """
 
@@ -21,7 +21,7 @@ from tools.bench.work import Figures, Work, disconnect_all, open_all, quantile_m
 
 DRAIN_S = 30.0
 ANSWERS_S = 5.0
-WARM_S = 1.0  # the first second is sent but not measured: just-in-time compilers and caches get ready
+WARM_S = 1.0  # the first second is sent but not measured: just-in-time compilers and caches warm up
 ACK_SAMPLES = 10
 NEAR_S = 0.0005  # sleeping is not more exact than this
 
@@ -31,7 +31,7 @@ Step = tuple[float, bytes, int, bytes]  # time in seconds, token, writer, messag
 
 @dataclass(slots=True)
 class _Plan:
-    """Messages to send, in order of time, those of them that are measured, and when each token was sent."""
+    """Messages to send, in order of time, which of them are measured, and when each token was sent."""
 
     steps: list[Step]
     measured: list[Step] = field(default_factory=list)
@@ -57,7 +57,7 @@ def _plan(work: Work) -> _Plan:
 
 
 async def edit(work: Work) -> Figures:
-    """Run `type` or `point` and take its figures."""
+    """Run `type` or `point` and return its figures."""
     plan = _plan(work)
     step = max(1, work.clients // work.samples)
     samples = {*range(step - 1, work.clients, step), work.clients - 1}
@@ -114,7 +114,7 @@ async def _send(plan: _Plan, steps: list[Step], clients: list[Client]) -> None:
 
 
 async def _drain(work: Work, steps: list[Step], receivers: dict[int, Client]) -> int:
-    """Wait until the receivers have what was sent; returns how many tokens have not come.
+    """Wait until the receivers have what was sent; returns how many tokens are missing.
 
     A server may drop presence that is superseded, so `point` waits for the last one alone.
     """
@@ -148,7 +148,7 @@ def _latency(plan: _Plan, samples: dict[int, Client]) -> Figures:
 
 
 async def _answered(work: Work, plan: _Plan, writers: dict[int, Client], answered_before: list[int]) -> Figures:
-    """The figures of acknowledgement, once all have come or the deadline has passed: readers have edits before that."""
+    """The figures of acknowledgements, once all have arrived or the deadline has passed: readers get edits earlier."""
     deadline = time.perf_counter() + ANSWERS_S
     while True:
         figures = _acknowledgement(work, plan, writers, answered_before)

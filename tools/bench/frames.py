@@ -1,12 +1,12 @@
 """The bytes that a client sends, for both dialects, and the updates that a typist makes. No I/O.
 
-Written apart from the server's own codec, so that a mistake there cannot hide itself here, and so that the load
-generator costs little: an update is put together directly instead of by a CRDT.
+Independent of the server's codec, so that a mistake there cannot hide here, and cheap for the load generator: an update
+is built directly instead of by a CRDT.
 
 Rules:
-    BN1  Every edit carries a token (`k` and seven digits) that can be found in whatever frame it arrives in, also when
-         a server merges updates. That is how latency and acknowledgements are taken.
-    BN2  A typist's updates are what Yjs makes of appending to a text: each begins right of its predecessor.
+    BN1  Every edit carries a token (`k` and seven digits) that can be found in any frame it arrives in, even if a
+         server merges updates. Latency and acknowledgements are measured with it.
+    BN2  A typist's updates are those of Yjs for appending to a text: each begins right of its predecessor.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def varuint(number: int) -> bytes:
 
 
 def buffer(content: bytes) -> bytes:
-    """Bytes after their length."""
+    """Bytes with their length in front."""
     return varuint(len(content)) + content
 
 

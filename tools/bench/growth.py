@@ -16,9 +16,9 @@ from tools.bench.servers import RAFFIA_HP, RAFFIA_YWS, Running, UnavailableError
 
 SOURCES = [f"127.0.0.{last}" for last in range(2, 12)]
 MEMORY_BOUND_PCT = 10.0
-FLAT_FACTOR = 2.0  # cost at the largest over cost at the smallest that still counts as flat: folding shows as noise
+FLAT_FACTOR = 2.0  # the ratio of the largest to the smallest cost that still counts as flat: folding adds noise
 
-# One session sends all that the server takes.
+# One session sends as much as the server accepts.
 UNHURRIED = {"RAFFIA_MAX_UPDATES_PER_S": "0", "RAFFIA_MAX_MESSAGES_PER_S": "0", "RAFFIA_MAX_BYTES_PER_S": "0"}
 
 
@@ -32,7 +32,7 @@ class Growth:
 
 
 def raise_file_limit(wanted: int) -> None:
-    """Allow this process and those it starts that many open files.
+    """Allow this process and its children this many open files.
 
     Raises:
         UnavailableError: the system allows fewer.
@@ -54,7 +54,7 @@ def connections(quick: bool) -> list[tuple[str, Figures]]:
     sources = [part for address in SOURCES for part in ("--source", address)]
 
     def typist(server: Running, when: str) -> Figures:
-        # Each time in a document of its own: what is typed again under the same client id is no news.
+        # Each time in a new document: text typed again under the same client id is not new.
         work = ["--kind", "type", "-n", "10", "-w", "1", "-r", "20", "-t", str(seconds), "--document", f"typist-{when}"]
         return generate_load(server, work)
 
@@ -121,7 +121,7 @@ GROWTH = (
 
 
 def measure(growth: Growth, results: Results, *, quick: bool) -> None:
-    """Run one of them and keep its figures; a failure is kept as such."""
+    """Run one of them and record its figures; a failure is recorded too."""
     try:
         for title, figures in growth.run(quick):
             results.growth[f"{growth.name}: {title}"] = Measured([figures])

@@ -1,4 +1,4 @@
-"""What an append to the SQLite journal costs the event loop, and how long an acknowledgement takes.
+"""The cost of an append to the SQLite journal for the event loop, and the time until it is acknowledged.
 
     python tools/bench/journal.py FOLDER [SECONDS]
 
@@ -51,7 +51,7 @@ class Appender:
         return future
 
     async def steadily(self, seconds: float, busy: Callable[[], bool] = lambda: False) -> None:
-        """Append at the rate for so long, or while something else is busy."""
+        """Append at the rate for some seconds, or while something else is busy."""
         began_s, number, last = time.perf_counter(), 0, None
         while number < seconds * RATE or busy():
             last = self.append(number)
@@ -62,7 +62,7 @@ class Appender:
 
 
 async def load(journal: SqliteJournal, document: DocumentId) -> None:
-    """Load and let go: a million entries kept would measure the garbage collector."""
+    """Load and discard: keeping a million entries would measure the garbage collector."""
     await journal.load(document)
 
 
@@ -70,14 +70,14 @@ async def main(folder: str, seconds: float) -> None:
     """Measure and print."""
     async with SqliteJournal(tempfile.mkdtemp(dir=folder)) as journal:
         delivered_s: list[float] = []
-        deliver = journal._delivered
+        deliver = journal._thread._deliver
 
         def timed(*delivery: object) -> None:
             began_s = time.thread_time()
             deliver(*delivery)  # type: ignore[arg-type]
             delivered_s.append(time.thread_time() - began_s)
 
-        journal._delivered = timed  # type: ignore[method-assign]
+        journal._thread._deliver = timed
         steady = Appender(journal)
         await steady.steadily(seconds)
         per_append_us = (sum(steady.call_s) + sum(delivered_s)) / len(steady.call_s) * 1e6

@@ -1,6 +1,6 @@
 """Load generator: `python -m tools.bench.load --url ws://127.0.0.1:8000/sync --pid PID`; prints one line of JSON.
 
-It runs as its own process, so that it can be pinned to another core than the server.
+It runs in its own process, so that it can be pinned to another core than the server.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ KINDS: dict[Kind, Callable[[Work], Awaitable[Figures]]] = {
 
 
 def read_arguments(arguments: list[str]) -> Work:
-    """Make work of a command line."""
+    """Parse a command line into work."""
     parser = argparse.ArgumentParser(prog="python -m tools.bench.load", description=__doc__)
     parser.add_argument("--url", required=True)
     parser.add_argument("--pid", type=int, required=True, help="process of the server")
@@ -80,7 +80,7 @@ async def run(work: Work) -> Figures:
 
 
 def main() -> None:
-    """Command line."""
+    """Run from the command line."""
     print(json.dumps(uvloop.run(run(read_arguments(sys.argv[1:])))))
 
 

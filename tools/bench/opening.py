@@ -1,4 +1,4 @@
-"""Work `idle`, `join` and `storm`: what connections cost when nobody edits."""
+"""Work `idle`, `join` and `storm`: the cost of connections while no one edits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STORM_AT_ONCE = 200
 
 
 async def idle(work: Work) -> Figures:
-    """Clients sit still: memory of each, and the CPU that all of them take."""
+    """Idle clients: the memory of each, and the CPU time of all."""
     await warm_up(work)
     memory_before_kb = work.usage.rss_kb()
     clients = await open_all(work, set())
@@ -32,7 +32,7 @@ async def idle(work: Work) -> Figures:
 
 
 async def join(work: Work) -> Figures:
-    """Clients open one document, one after another, while the one who wrote it stays."""
+    """Clients open one document, one by one, while its author stays."""
     await warm_up(work)
     resident = await open_client(work.target, work.name)
     await asyncio.wait_for(resident.synced, SYNC_S)

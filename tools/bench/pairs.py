@@ -1,4 +1,4 @@
-"""`python -m tools.bench.pairs COMMAND`: measure this build of Raffia beside another one, pair by pair.
+"""`python -m tools.bench.pairs COMMAND`: compare this build of Raffia with another one, pair by pair.
 
 COMMAND starts the other build, with `{port}` and `{data}` to be filled in, for example
 `../before/.venv/bin/raffia serve --host 127.0.0.1 --port {port} --data {data}`. Both are measured with the load
@@ -61,7 +61,7 @@ def compare(workload: Workload, this: Spec, other: Spec, pairs: int, *, quick: b
 
 
 def rows(workload: Workload, pairs: list[tuple[Figures, Figures]]) -> list[str]:
-    """What is printed of one workload."""
+    """The lines printed for one workload."""
     lines = []
     for metric in workload.metrics:
         values = [(a[metric.key], b[metric.key]) for a, b in pairs if a.get(metric.key) and b.get(metric.key)]

@@ -23,7 +23,7 @@ _AS_MODULE = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "tools.bench.pr
 
 
 def profiler(kind: str) -> Callable[[Spec, str], Sequence[str]]:
-    """A wrapper that starts Raffia under a profiler; one file for each run, named by what is measured.
+    """A wrapper that starts Raffia under a profiler; one file per run, named after what is measured.
 
     Raises:
         UnavailableError: py-spy is asked for and not installed.

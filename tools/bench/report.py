@@ -41,11 +41,11 @@ Absolute figures depend on the machine and on what else it is doing; ratios with
 """
 
 
-NOISY_PCT = 3.0  # waiting for a core for longer than this shows in the latency
+NOISY_PCT = 3.0  # a longer wait for a core shows in the latency
 
 
 def machine(command: str, rounds: int) -> dict[str, str]:
-    """What this was measured with: nothing that identifies the machine."""
+    """The setting of the measurement, with nothing that identifies the machine."""
     node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout.strip()
     return {
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
@@ -66,7 +66,7 @@ def write(results: Results, path: Path) -> None:
         parts += ["## By size\n", "\n\n".join(plots) + "\n"]
     if results.growth:
         parts += ["## Growth\n", _growth(results)]
-    parts += browser.section(path) + section(path)  # measured by commands of their own
+    parts += browser.section(path) + section(path)  # measured by their own commands
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join([*parts, METHOD]))
 
@@ -133,7 +133,7 @@ def _one(workload: Workload, servers: dict[str, Measured]) -> str:
 
 
 def _notes(measured: Measured, *, acknowledges: bool) -> str:
-    """What makes a figure worth less: lost, refused or unacknowledged edits, closed sockets, failed rounds."""
+    """What makes a figure less reliable: lost, refused or unacknowledged edits, closed sockets, failed rounds."""
     notes = []
     for key in ("missing", "closed", "refused", *(["unacknowledged"] if acknowledges else [])):
         worst = max((figures.get(key, 0) for figures in measured.rounds), default=0)
@@ -198,6 +198,6 @@ def _flatness(last: str, first: str, ratio: float) -> str:
 
 
 def print_summary(results: Results) -> None:
-    """The targets and tables of what was measured, on standard output."""
+    """Print the targets and tables of what was measured."""
     targets = _targets(results, all_of_them=False) if results.workloads else ""
     sys.stdout.write("\n".join(part for part in (targets, _workloads(results), _growth(results)) if part))

@@ -1,7 +1,7 @@
 """Runs workloads and sweeps: servers in turn, several rounds, each on a fresh process; figures kept as JSON.
 
 Rules:
-    BN5  In one round every server has its turn at a workload before the next round begins: a machine that drifts,
+    BN5  Within a round, every server has its turn at a workload before the next round begins: a machine that drifts,
         drifts for all.
     BN6  A server that fails is reported with its error; it neither ends the run nor vanishes from the table.
 """
@@ -26,7 +26,7 @@ Figures = dict[str, float]
 
 @dataclass(slots=True)
 class Measured:
-    """One server at one workload: the figures of each round, and what went wrong."""
+    """One server under one workload: the figures of each round, and what went wrong."""
 
     rounds: list[Figures] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Measured:
 
 @dataclass(slots=True)
 class Results:
-    """All that was measured in one run."""
+    """Everything measured in one run."""
 
     machine: dict[str, str]
     workloads: dict[str, dict[str, Measured]] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class Results:
 
 
 def say(text: str) -> None:
-    """Progress, on standard error."""
+    """Print progress on standard error."""
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
@@ -81,7 +81,7 @@ class Bench:
         rounds: how often each workload runs; sweeps run half as often.
         quick: the short form.
         keep_as: name of the JSON file in .bench/ that the figures are kept in.
-        wrapper: what Raffia is started under, such as a profiler.
+        wrapper: starts Raffia under another program, such as a profiler.
     """
 
     servers: Sequence[str]
@@ -92,7 +92,7 @@ class Bench:
     wrapper: Callable[[Spec, str], Sequence[str]] = lambda _spec, _what: ()
 
     def install(self) -> None:
-        """Make the servers startable, and leave out those that cannot be."""
+        """Install the servers, and leave out those that cannot run."""
         for name in self.servers:
             try:
                 SERVERS[name].install()
@@ -147,5 +147,5 @@ class Bench:
         say(f"{what}: {spec.title}: " + " ".join(f"{key}={value:g}" for key, value in figures.items()))
 
     def keep(self) -> None:
-        """Write what was measured so far to .bench/."""
+        """Write the results so far to .bench/."""
         self.results.save(BENCH / f"{self.keep_as}.json")

@@ -1,4 +1,4 @@
-"""A section of docs/benchmarks.md, which its own benchmark writes and the others leave alone."""
+"""A section of docs/benchmarks.md that one benchmark writes and the others leave unchanged."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 
 
 def place(report: Path, heading: str, section: str, following: Sequence[str]) -> None:
-    """Put a section in its place in a report that is there, or make a report of it alone.
+    """Put a section in its place in an existing report, or write a report with it alone.
 
     Args:
         report: the document.
         heading: the section's first line, with its end; the section under it is replaced.
         section: its text, heading included.
-        following: headings before the first of which it stands; without any of them it stands at the end.
+        following: it goes before the first of these headings that exists, or else to the end.
     """
     text = report.read_text() if report.exists() else "# Benchmarks\n"
     before, _, after = text.partition(heading)

@@ -1,7 +1,7 @@
 """The servers that are measured: how each is installed, started on core 0, and reached.
 
-Every server does its full job: Raffia runs as `raffia serve` with its defaults, which are durable acknowledgement on
-SQLite, all limits, and metrics. The peers run as their documentation starts them; none of them stores anything by
+Every server does its full job: Raffia runs as `raffia serve` with its defaults, which include durable acknowledgement
+on SQLite, all limits, and metrics. The peers run as their documentation starts them; none of them stores anything by
 default.
 """
 
@@ -39,14 +39,14 @@ class Spec:
 
     Attributes:
         name: short id, as in `--server` and in the results.
-        title: how tables and plots call it.
+        title: its name in tables and plots.
         dialect: the protocol it is measured with.
         path: path of its WebSocket endpoint.
-        command: what starts it, `{port}` and `{data}` to be filled in; HOST and PORT are in its environment too.
-        install: makes it startable; raises `UnavailableError` when it cannot.
+        command: starts it, with `{port}` and `{data}` to be filled in; its environment has HOST and PORT too.
+        install: installs it, or raises `UnavailableError`.
         acknowledges: what its acknowledgement means: `durable`, `memory`, or empty for none.
         awareness: whether it relays awareness.
-        documents: whether it keeps documents apart, and their content.
+        documents: whether it has separate documents and keeps their content.
     """
 
     name: str
@@ -81,7 +81,7 @@ class Running:
 
 
 class Peer(RaffiaServer):
-    """Another server's process: ready when it takes connections, and ended without ceremony."""
+    """Another server's process: ready when it accepts connections; killed at the end."""
 
     def ready(self) -> bool:
         with socket.socket() as probe:
@@ -94,7 +94,7 @@ class Peer(RaffiaServer):
 
 
 def pinned(core: int) -> list[str]:
-    """Arguments that put a command on one core; none when there is only one, or no `taskset`."""
+    """Arguments that pin a command to one core; empty if there is only one, or no `taskset`."""
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2 or shutil.which("taskset") is None:
         return []
@@ -108,10 +108,10 @@ def is_raffia(spec: Spec) -> bool:
 
 @contextmanager
 def running(spec: Spec, *, env: Mapping[str, str] | None = None, wrapper: Sequence[str] = ()) -> Iterator[Running]:
-    """Start a server on core 0 with a fresh data folder; ends it, and drops the folder, at the end.
+    """Start a server on core 0 with a new data folder; stops it and removes the folder at the end.
 
     Raises:
-        RuntimeError: it did not start; carries its log.
+        RuntimeError: it did not start; includes its log.
     """
     folder = BENCH / "run" / f"{spec.name}-{os.getpid()}"
     shutil.rmtree(folder, ignore_errors=True)
@@ -131,7 +131,7 @@ def generate_load(server: Running, arguments: Sequence[str], *, timeout_s: float
     """Run the load generator on core 1 against a server and return its figures.
 
     Raises:
-        RuntimeError: it failed; carries the end of what it said.
+        RuntimeError: it failed; includes the end of its output.
     """
     done = subprocess.run(
         load_command(server, arguments), cwd=ROOT, capture_output=True, text=True, timeout=timeout_s, check=False

@@ -23,18 +23,18 @@ class Usage:
         return [self._root, *self._root.children(recursive=True)]
 
     def cpu_s(self) -> float:
-        """User and system time used so far, in seconds; processes that have ended keep their last reading."""
+        """User and system time so far, in seconds; processes that have ended count with their last reading."""
         for process in self._tree():
             # Linux: clock_getcpuclockid(3) computes a process's clock like this.
             clock = (~process.pid << 3) | 2
             try:
                 self._cpu_s[process.pid] = time.clock_gettime(clock)
             except OSError:
-                continue  # ended since it was listed
+                continue  # has ended since it was listed
         return sum(self._cpu_s.values())
 
     def waited_s(self) -> float:
-        """Time that threads were ready to run and other processes had their core, so far, in seconds."""
+        """Time so far, in seconds, that threads were ready to run while other processes had their core."""
         total_ns = 0
         for process in self._tree():
             try:

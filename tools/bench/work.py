@@ -1,4 +1,4 @@
-"""What one run of the load generator is asked to do, and small things that all kinds of work share."""
+"""The work of one run of the load generator, and helpers that all kinds of work share."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Work:
         rate: updates a second of each writer.
         seconds: how long.
         samples: how many receivers look for tokens.
-        files: updates (as files) that are put into the document before, in this order.
+        files: updates (as files) that are loaded into the document first, in this order.
         window: updates in flight, for `stream`.
-        checkpoints: numbers of updates after which `stream` takes figures.
+        checkpoints: numbers of updates after which `stream` records figures.
         metrics_url: the server's Prometheus metrics, for `cycle`.
     """
 
@@ -70,7 +70,7 @@ def quantile_ms(seconds: list[float], fraction: float) -> float:
 
 
 async def warm_up(work: Work) -> None:
-    """Open and drop one client elsewhere: what a server does once (imports, compiled code) belongs to no connection."""
+    """Open and drop a client on another document, so that one-time costs (imports, compiled code) are not measured."""
     client = await open_client(work.target, "warm-up")
     await asyncio.wait_for(client.synced, SYNC_S)
     client.disconnect()
@@ -78,7 +78,7 @@ async def warm_up(work: Work) -> None:
 
 
 async def settled(work: Work, *, longest_s: float = 30.0) -> None:
-    """Wait until the server rests: less than 4 % of a core over half a second."""
+    """Wait until the server is idle: less than 4 % of a core over half a second."""
     deadline = time.perf_counter() + longest_s
     before = work.usage.cpu_s()
     while time.perf_counter() < deadline:
@@ -90,7 +90,7 @@ async def settled(work: Work, *, longest_s: float = 30.0) -> None:
 
 
 async def upload(work: Work) -> int:
-    """Put the work's files into a document and wait until the server rests; returns their bytes."""
+    """Load the work's files into a document and wait until the server is idle; returns their size in bytes."""
     if not work.files:
         return 0
     client = await open_client(work.target, work.name)
@@ -109,7 +109,7 @@ async def upload(work: Work) -> int:
 
 
 async def open_all(work: Work, watched: set[int]) -> list[Client]:
-    """Connect all clients of the work one after another, and wait until each has its document."""
+    """Connect all clients of the work one by one, and wait until each has its document."""
     clients = [
         await open_client(work.target, work.document(index), index=index, watch=index in watched)
         for index in range(work.clients)

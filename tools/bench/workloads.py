@@ -4,7 +4,7 @@ Rules:
     BN3  Like is compared with like: Hocuspocus with Raffia in the Hocuspocus protocol, the y-websocket server and
         the floor with Raffia in the y-websocket protocol. Where a target names no protocol, the worse of Raffia's two
         counts.
-    BN4  A target is met or missed by the medians of all rounds, nothing else.
+    BN4  Only the medians of all rounds decide whether a target is met.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ QUICK_ENOUGH = (*RAFFIA, "hocuspocus", "y-websocket", "floor")  # pycrdt-websock
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One figure of a workload: its key, and how it is called."""
+    """One figure of a workload: its key and its name."""
 
     key: str
     title: str
@@ -46,7 +46,7 @@ class Workload:
 
     Attributes:
         arguments, quick: for the load generator, in full and in the quick form.
-        needs_document: whether the automerge-paper document is loaded before.
+        needs_document: whether the automerge-paper document is loaded first.
     """
 
     name: str
@@ -176,10 +176,10 @@ SWEEPS = (
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a workload has to reach: a metric of ours, at most a factor of others' (BN3), or at most a number.
+    """A target: our metric is at most a factor of others' (BN3), or at most a number.
 
     Attributes:
-        of: the servers compared with; the better of them counts. Empty: `at_most` is absolute.
+        of: the servers to compare with; the better of them counts. If empty, `at_most` is absolute.
     """
 
     workload: str
@@ -190,7 +190,7 @@ class Target:
     of: tuple[str, ...] = ()
 
     def judge(self, medians: Medians) -> tuple[str, bool] | None:
-        """What was measured, and whether it meets the target; None when a server was not measured."""
+        """What was measured, and whether it meets the target; None if a server was not measured."""
         ours = _values(medians, self.ours, self.metric.key)
         others = _values(medians, self.of, self.metric.key)
         if ours is None or others is None:

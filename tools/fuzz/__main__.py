@@ -1,7 +1,7 @@
 """Fuzz the wire, the readers, the gate and presence: `python -m tools.fuzz --executions 1000000 --seed 1`.
 
-Prints a table: executions, how many were accepted, refusals by name, the slowest execution; then the findings, each
-with its input in hex. Ends with 1 when there are findings. The same seed gives the same inputs.
+Prints a table of executions, accepted inputs, refusals by name and the slowest execution; then the findings, each with
+its input in hex. Exits with status 1 if there are findings. The same seed gives the same inputs.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from tools.fuzz.known import is_known
 from tools.fuzz.registry import ALIASES, TARGETS
 from tools.fuzz.targets import SABOTAGE
 
-MAX_DEATHS = 20  # a target that dies more often is given up: it is found
+MAX_DEATHS = 20  # a target that dies more often is abandoned: the fault is found
 
 
 @dataclass
 class Report:
-    """What came of one target.
+    """The results of one target.
 
     Attributes:
         executions: inputs executed.
@@ -67,7 +67,7 @@ def fuzz(name: str, seed: int, executions: int) -> Report:
                 chunk = _add(report, line) + 1
             _, errors = child.communicate()
             if child.returncode != 0:
-                # The rest of this chunk is given up: it would lead to the same input.
+                # Skip the rest of this chunk: it would lead to the same input.
                 number, size = HEAD.unpack_from(Path(slot.name).read_bytes())
                 data = Path(slot.name).read_bytes()[HEAD.size : HEAD.size + size]
                 report.executions += number + 1

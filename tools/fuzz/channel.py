@@ -1,7 +1,7 @@
-"""Target of the messages that Redis brings: a journal's followers and presence hear a sequence of them.
+"""Target for messages from Redis: a journal's followers and presence get a sequence of them.
 
-The log behind the channel is a list of entries; a damaged message is a loss (RC3), so the follower ends with the log,
-or with an error of ours when the log itself cannot be read.
+The log behind the channel is a list of entries. A damaged message is a loss (RC3), so the follower ends with the log,
+or with one of Raffia's errors if the log itself cannot be read.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NEXT = b"Er2 5-1005 6-1006\n" + PAYLOAD
 
 
 class Engine:
-    """A Redis whose log never changes by itself; what is heard is put in by hand."""
+    """A Redis whose log never changes by itself; the target injects messages."""
 
     is_cluster = False
 
@@ -50,7 +50,7 @@ class Engine:
     def unsubscribe(self, channel: str) -> None: ...
 
     async def run_scripts(self, calls: Sequence[tuple[Any, Sequence[str], Sequence[Any]]]) -> list[object]:
-        """Answers readings, as `lua/read.lua` does."""
+        """Answer reads, as `lua/read.lua` does."""
         self.readings += len(calls)
         last = id_of(self.entries[-1][0]).encode()
         replies: list[object] = []
@@ -67,7 +67,7 @@ class Engine:
 
 
 class ChannelListener:
-    """Presence as a room hears it."""
+    """Presence as a room receives it."""
 
     def heard(self, payload: bytes) -> None:
         try:
@@ -79,7 +79,7 @@ class ChannelListener:
 
 
 class Channel:
-    """See the module. A part is a message as it comes from Redis."""
+    """See the module. A part is one message from Redis."""
 
     def __init__(self, corpus: Corpus) -> None:
         self._updates = corpus.updates
@@ -138,7 +138,7 @@ class Channel:
                 channels.heard(KEYS.channel(DOCUMENT), part)
                 channels.heard(KEYS.replica_channel, part)
                 await _turns(3)
-            # What Redis has is the truth: after the next comparison the follower is where the log is.
+            # Redis is the truth: after the next comparison the follower is at the end of the log.
             feeds.check(DOCUMENT)
             for _ in range(6):
                 await _turns(4)

@@ -1,4 +1,4 @@
-"""The process that executes inputs; it may die, hang or run out of memory, and the parent tells why.
+"""The process that executes inputs. It may die, hang or run out of memory; the parent reports why.
 
 Each input is written into a shared file before it is executed, so that it survives the process. One line of JSON per
 chunk goes to standard output.
@@ -27,13 +27,13 @@ CHUNK = 1000
 SLOT_BYTES = 1 << 16
 HEAD = struct.Struct("<QI")  # executions so far, length of the input
 
-MEMORY_BYTES = 512 << 20  # over what the process takes when it starts
+MEMORY_BYTES = 512 << 20  # beyond what the process takes when it starts
 GROWTH_KB = 64 << 10  # in one chunk
 HANG_S = 2.0  # of processor time, for one execution
 
 
 def limit_memory() -> None:
-    """Let allocations fail that go far beyond the start."""
+    """Make allocations fail that go far beyond the memory at the start."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     size = pages * resource.getpagesize() + MEMORY_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (size, size))
@@ -41,19 +41,19 @@ def limit_memory() -> None:
 
 
 def place_of(error: BaseException) -> str:
-    """Type and innermost line, which tell findings apart."""
+    """The exception's type and innermost line, which distinguish findings."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
     return f"{type(error).__name__} at {where}"
 
 
 def what_broke(error: BaseException) -> str:
-    """What tells findings apart: the words of a check, the place of anything else."""
+    """What distinguishes findings: the text of a check, the place of anything else."""
     return str(error).partition(":")[0] if isinstance(error, BrokenError) else place_of(error)
 
 
 def make_input(target: Any, rng: random.Random) -> bytes:
-    """One input; of targets that can, every other one is altered after it was made."""
+    """Make one input; for targets that can, every other input is then altered."""
     data: bytes = target.make(rng)
     if rng.random() < 0.5 and hasattr(target, "alter"):
         data = target.alter(rng, data)
@@ -61,7 +61,7 @@ def make_input(target: Any, rng: random.Random) -> bytes:
 
 
 def run_chunk(target: Any, rng: random.Random, count: int, slot: mmap.mmap) -> dict[str, Any]:
-    """Execute `count` inputs; returns what came of them."""
+    """Execute `count` inputs; returns the results."""
     refusals: dict[str, int] = {}
     findings: list[dict[str, str]] = []
     accepted = 0
@@ -99,12 +99,12 @@ def run_chunk(target: Any, rng: random.Random, count: int, slot: mmap.mmap) -> d
 
 def main(name: str, seed: int, first: int, executions: int, slot_path: str) -> None:
     """Run the chunks of one target from `first` on."""
-    logging.disable()  # what is dropped is told, thousands of times
+    logging.disable()  # thousands of log lines about dropped messages
     target = {**TARGETS, **SABOTAGE}[name](corpus.build(seed))
     with Path(slot_path).open("r+b") as file, mmap.mmap(file.fileno(), SLOT_BYTES) as slot:
         run_chunk(target, random.Random(-1), 0, slot)
         limit_memory()
-        signal.signal(signal.SIGPROF, signal.SIG_DFL)  # ends the process, also inside of C code
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)  # ends the process, even inside C code
         for chunk in range(first, -(-executions // CHUNK)):
             rng = random.Random(f"{seed}/{name}/{chunk}")
             result = run_chunk(target, rng, min(CHUNK, executions - chunk * CHUNK), slot)

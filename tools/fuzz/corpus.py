@@ -1,4 +1,4 @@
-"""Valid material for the mutators: updates, state vectors, presence payloads and frames as real clients send them."""
+"""Valid inputs for the mutators: updates, state vectors, presence payloads and frames as real clients send them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ RECORDED_UPDATES = tuple(
 
 @dataclass(frozen=True)
 class Corpus:
-    """All valid material; each list holds bytes that the code under test accepts."""
+    """All valid inputs; each list holds bytes that the code under test accepts."""
 
     updates: list[bytes]
     state_vectors: list[bytes]
@@ -97,7 +97,7 @@ def _edit(rng: random.Random, doc: pycrdt.Doc[Any]) -> None:
 
 
 def _sessions(rng: random.Random) -> tuple[list[bytes], list[bytes]]:
-    """Two clients that edit and exchange everything, several times over."""
+    """Two clients that edit and exchange everything, several times."""
     updates: list[bytes] = []
     vectors: list[bytes] = [b"\x00"]
     for clients in ((1, 2), (4_000_000_000, 7), (2**32 - 1, 300)):
@@ -116,7 +116,7 @@ def _sessions(rng: random.Random) -> tuple[list[bytes], list[bytes]]:
 
 
 def killers() -> list[bytes]:
-    """The rows of `tests/vectors/killers.json`, as far as they are short enough to be mutated."""
+    """The rows of `tests/vectors/killers.json` that are short enough to be mutated."""
     rows = json.loads((Path(__file__).parents[2] / "tests" / "vectors" / "killers.json").read_text())["rows"]
     found = [
         b"".join(bytes.fromhex(piece) * count for piece, count in row["bytes"])
@@ -127,7 +127,7 @@ def killers() -> list[bytes]:
 
 
 def build(seed: int) -> Corpus:
-    """The corpus of one seed."""
+    """Build the corpus of one seed."""
     rng = random.Random(seed)
     updates, vectors = _sessions(rng)
     updates += RECORDED_UPDATES

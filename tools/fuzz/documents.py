@@ -1,4 +1,4 @@
-"""Targets of what documents are made of: whole sequences of updates, and both ways of merging side by side."""
+"""Targets for documents: whole sequences of updates, and both ways of merging side by side."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tools.fuzz.targets import BrokenError, Gate, check, readable
 
 
 def held(update: bytes) -> dict[int, list[tuple[int, int]]]:
-    """Which clocks an update holds, Skips left out."""
+    """The clocks that an update holds, without Skips."""
     found = IdRanges()
     for section in readable(update, "what is compared").sections:
         skips = IdRanges([(section.client, section.skips)])
@@ -30,12 +30,12 @@ def held(update: bytes) -> dict[int, list[tuple[int, int]]]:
 
 
 def deleted(update: bytes) -> IdRanges:
-    """Which ids an update deletes."""
+    """The ids that an update deletes."""
     return IdRanges.decode(update[readable(update, "what is compared").deletes_at :])
 
 
 class Documents(Gate):
-    """A new document that gets a sequence of updates; hot, cold and folded agree after the last one."""
+    """A new document gets a sequence of updates; hot, cold and folded copies agree after the last one."""
 
     def make(self, rng: random.Random) -> bytes:
         if rng.random() < 0.4:
@@ -66,7 +66,7 @@ class Documents(Gate):
         vector = readable_vector(state_vector(merged))
         check(vector == readable_vector(state_vector_exactly(merged)), "state vectors differ")
         check(vector == self._document.clocks, "the state vector is not the document's")
-        # What is known already is taken again without a word.
+        # An update that is already known is accepted again.
         again = self._document.admit(merged, readable(merged, "merged"))
         check(again.ready is None and again.waiting is None, "the document's own state is news to it")
         if refused is not None and not self._document.version:
@@ -74,7 +74,7 @@ class Documents(Gate):
 
 
 def readable_vector(vector: bytes) -> dict[int, int]:
-    """The clocks of a state vector that we made, those of 0 left out."""
+    """The clocks of a state vector made by Raffia, without those of 0."""
     try:
         clocks = reader.read_state_vector(vector)
     except UpdateError as error:
@@ -83,7 +83,7 @@ def readable_vector(vector: bytes) -> dict[int, int]:
 
 
 class Exact:
-    """An accepted update: pycrdt and our own code merge and diff it alike; squashing keeps ids and is done once."""
+    """An accepted update: pycrdt and Raffia merge and diff it alike; squashing keeps ids and is idempotent."""
 
     def __init__(self, corpus: Corpus) -> None:
         self._inputs = corpus.updates + killers()
@@ -118,14 +118,14 @@ class Exact:
         check(deleted(merged) == deleted(exactly), "merged deletes differ")
         check(merge_exactly([data]) == merge_exactly([merge_exactly([data])]), "merging alone is not done once")
         if not any(section.skips or section.start for section in facts.sections):
-            # A document never diffs what has gaps; pycrdt and Yjs cut them differently.
+            # A document never diffs updates with gaps; pycrdt and Yjs cut them differently.
             known = {section.client: (section.start + section.end) // 2 for section in facts.sections[::2]}
             vector = reader.write_state_vector(known)
             check(held(diff(data, vector)) == held(diff_exactly(data, vector)), "ids of the diff differ")
 
 
 class Views:
-    """What the reader accepts is shown, or refused with an error: nothing ends the process."""
+    """A view of an accepted update is computed or refused with an error; nothing ends the process."""
 
     def __init__(self, corpus: Corpus) -> None:
         self._inputs = corpus.updates
@@ -150,4 +150,4 @@ class Views:
             for root, kind in view.roots.items():
                 _ = view.text(root) if kind == "text" else view.xml(root)
         except CrdtError:
-            return  # refused to show it, and said so
+            return  # refused with an error

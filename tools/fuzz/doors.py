@@ -1,4 +1,4 @@
-"""Targets of what comes before a document: WebSocket frames, tokens and their claims."""
+"""Targets for what comes before a document: WebSocket frames, tokens and their claims."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _frame(rng: random.Random, payload: bytes) -> bytes:
 
 
 class Frames:
-    """The frame reader: pieces make no difference (FR7), and the websockets library says the same.
+    """The frame reader: how the stream is cut makes no difference (FR7), and the websockets library agrees.
 
     The first byte chooses how the stream is cut; the rest is the stream.
     """
@@ -70,10 +70,10 @@ class Frames:
             their_events, their_code = read_frames_theirs(stream)
         except ProtocolError:
             return
-        # Theirs notices bad text when a message ends, ours at once; so what came before is compared.
+        # Theirs notices invalid text at the end of a message, ours at once; so only what came before is compared.
         if code is None and their_code is None:
             check(events == their_events, "websockets reads something else")
-        # A close within a message is an end to us (FR2) and a mistake to them.
+        # A close frame within a message ends the connection for us (FR2), and is an error for them.
         if their_code is not None and not any(kind == CLOSE for kind, _ in events):
             check(code is not None, "websockets refuses it")
         if code is not None:
@@ -127,7 +127,7 @@ def _claims(rng: random.Random) -> dict[str, object]:
 
 
 def judge(claims: Claims, rules: ClaimRules) -> None:
-    """What holds of all claims that are good (CM1-CM5)."""
+    """Check what holds for all accepted claims (CM1-CM5)."""
     check(claims.expires_s > NOW_S, "a token that has expired is good")
     if rules.max_lifetime_s is not None:
         check(claims.expires_s <= NOW_S + rules.max_lifetime_s + 2 * rules.leeway_s, "a token is good for too long")
@@ -139,7 +139,7 @@ def judge(claims: Claims, rules: ClaimRules) -> None:
 
 
 class ClaimsJson:
-    """Claims: good by all rules, or refused; the first byte chooses the settings."""
+    """Claims: valid by all rules, or refused; the first byte chooses the settings."""
 
     def __init__(self, corpus: Corpus) -> None:
         del corpus
@@ -174,7 +174,7 @@ class ClaimsJson:
 
 
 class Tokens:
-    """Whole tokens. Two parts, header and claims, are signed and verified; any other input is a token as it stands."""
+    """Whole tokens. Two parts, header and claims, are signed and verified; any other input is used as a token."""
 
     def __init__(self, corpus: Corpus) -> None:
         del corpus

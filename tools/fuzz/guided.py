@@ -1,15 +1,15 @@
 """Coverage-guided fuzzing with atheris: `python -m tools.fuzz --minutes 60`, or `make fuzz MINUTES=60`.
 
-The targets take turns, a slice of time each, in a process of their own; what reached new code is kept between slices
-(in `--work`) and each slice reads the code anew, so that something mended meanwhile is run as mended.
+The targets take turns of one time slice, each in its own process. Inputs that reached new code are kept between slices
+(in `--work`). Each slice imports the code again, so that a fix made in the meantime takes effect.
 
 Rules (tests quote these ids):
     FZG1  A finding is reported once, by what broke, with its smallest input so far; the run goes on.
     FZG2  An input may take `SLOW_S` of processor time and `GROWTH_KB` of memory. One that does not end, or ends the
-        process, ends its slice; after `MAX_DEATHS` of them the target is given up.
-    FZG3  The run first shows on planted faults that it finds what it looks for.
+        process, ends its slice; after `MAX_DEATHS` of them the target is abandoned.
+    FZG3  The run first finds planted faults, to show that it works.
     FZG4  `tools/fuzz/corpus/<target>.txt` holds inputs that together reach what a run has reached, one a line in hex.
-        `make test` runs all of them; `--keep` writes them anew.
+        `make test` runs all of them; `--keep` rewrites them.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ PROOFS = {"sabotage-exception": "ZeroDivisionError", "sabotage-abort": "death", 
 
 @dataclass
 class Tally:
-    """What came of one target.
+    """The results of one target.
 
     Attributes:
         executions: inputs executed.
         accepted: of these, not refused.
-        edges: ways through the code that were reached.
+        edges: branches of the code that were reached.
         inputs: how many inputs are kept.
         slowest_ms: longest execution, processor time.
         deaths: slices that ended with the process.
@@ -78,7 +78,7 @@ class Tally:
 
 
 def prepare(work: Path, name: str, material: corpus.Corpus) -> None:
-    """Make a target's folder: what it begins with, and what is kept of former runs."""
+    """Create a target's folder with its initial inputs and those kept from earlier runs."""
     folder = work / name / "inputs"
     folder.mkdir(parents=True, exist_ok=True)
     if name in TARGETS:
@@ -97,7 +97,7 @@ def kept(name: str) -> list[bytes]:
 
 
 def run_slice(work: Path, name: str, seconds: int, seed: int, tally: Tally) -> None:
-    """One slice of one target; adds to its tally."""
+    """Run one slice of one target; adds to its tally."""
     folder = work / name
     results = folder / "results.json"
     results.unlink(missing_ok=True)
@@ -150,7 +150,7 @@ def prove(work: Path) -> list[str]:
 
 
 def run(names: Sequence[str], minutes: float, seed: int | None, work: Path | None, *, keep: bool) -> dict[str, Tally]:
-    """Fuzz for some minutes; returns what came of each target."""
+    """Fuzz for some minutes; returns the results of each target."""
     seed = secrets.randbelow(1 << 31) if seed is None else seed
     material = corpus.build(seed)
     tallies = {name: Tally() for name in names}
@@ -179,7 +179,7 @@ def run(names: Sequence[str], minutes: float, seed: int | None, work: Path | Non
 
 
 def keep_smallest(work: Path, name: str, material: corpus.Corpus) -> set[Step]:
-    """Write the inputs of a target that together reach what all of them do (FZG4); returns what that is."""
+    """Write the inputs of a target that together reach what all of them reach (FZG4); returns what that is."""
     inputs = [path.read_bytes() for path in (work / name / "inputs").iterdir()]
     logging.disable()
     try:

@@ -2,7 +2,7 @@
 
     python -m tools.fuzz.guided_child TARGET RESULTS FOLDER... [libFuzzer's options]
 
-Raffia is instrumented as it is imported, so atheris comes first, and everything else after it.
+atheris instruments Raffia while it is imported, so atheris is imported first.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WRITE_EVERY_S = 0.25
 
 
 class Slice:
-    """One target, what it is given and what came of it."""
+    """One target with its inputs and results."""
 
     def __init__(self, name: str, results: Path) -> None:
         material = corpus.build(1)
@@ -44,7 +44,7 @@ class Slice:
         self._written_s = 0.0
 
     def execute(self, data: bytes) -> None:
-        """One input (FZG1, FZG2)."""
+        """Execute one input (FZG1, FZG2)."""
         started_s = time.process_time()
         self._executions += 1
         try:
@@ -69,7 +69,7 @@ class Slice:
             self.write()
 
     def mutate(self, data: bytes, max_size: int, seed: int) -> bytes:
-        """Another input from one: as bytes, as what it is made of, or a new one."""
+        """Derive an input from another one: by bytes, by parts, or make a new one."""
         rng = random.Random(seed)
         kind = rng.random()
         if kind < 0.45:
@@ -91,7 +91,7 @@ class Slice:
                 self.write()
 
     def write(self) -> None:
-        """Tell the parent, whatever becomes of this process."""
+        """Write the results for the parent, in case this process dies."""
         result = {
             "executions": self._executions,
             "accepted": self._accepted,
@@ -102,7 +102,7 @@ class Slice:
 
 
 def main(name: str, results: str, options: list[str]) -> None:
-    """Run until libFuzzer has had enough; it ends the process itself."""
+    """Run until libFuzzer stops; it ends the process itself."""
     logging.disable()
     one = Slice(name, Path(results))
     limit_memory()

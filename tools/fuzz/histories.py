@@ -1,9 +1,9 @@
-"""Whole histories of a document, struct by struct: valid, causal, and of every shape that the format has.
+"""Whole histories of a document, struct by struct: valid, causal, with every shape in the format.
 
-Each update follows those before it, as an editor's does: sections go on where their client stopped, references point
-at what is there, and deletes at what was inserted. What no editor writes is in it too (parents that are no types, left
-and right origins in any order): the gate, merge, diff and squash do not judge it. Views are no part of this: reading
-an array that holds itself has no end in pycrdt.
+Each update follows those before it, like an editor's: sections continue where their client stopped, references point to
+existing structs, and deletes to inserted ones. It also has what no editor writes (parents that are not types, left and
+right origins in any order), since the gate, merge, diff and squash accept that. Views are not tested here: reading an
+array that contains itself never ends in pycrdt.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ANY_VALUES = tuple(
     )
 )
 OPTIONS = tuple(bytes.fromhex(text) for text in ("7600", "7e", "7601046d657461770178", "760201617e016179"))
-# The numbers at the edges of 53 and 64 bits are what JSON.stringify makes of large ones.
+# The numbers near 53 and 64 bits are what JSON.stringify makes of large ones.
 JSON_TEXTS = (
     *("1", "1e308", "-0", "1.5", "0.1e-400", "[]", "null", "true", '{"":""}', ' {"b" : [1, 2] } ', '{"a":1,"a":2}'),
     *('"\\u0000"', '"\\ud83d\\ude00"', '"😀"', '"__proto__"'),
@@ -36,7 +36,7 @@ _KINDS = (0, 1, 3, 4, 4, 4, 5, 5, 6, 7, 8, 8, 9)
 
 
 class Chances(random.Random):
-    """Chance that comes from bytes, and is 0 when they are used up: a fuzzer that knows nothing of it can steer it."""
+    """Random choices that come from bytes, and are 0 when the bytes run out, so that a fuzzer can steer them."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(0)
@@ -49,7 +49,7 @@ class Chances(random.Random):
         return int.from_bytes(self._data[begin : self._at], "little") & ((1 << k) - 1)
 
     def random(self) -> float:
-        """The next two bytes, from 0 to below 1."""
+        """The next two bytes as a number from 0 up to, not including, 1."""
         return self.getrandbits(16) / (1 << 16)
 
 
@@ -80,7 +80,7 @@ def _content(rng: random.Random, kind: int) -> tuple[bytes, int]:
 
 
 def _struct(rng: random.Random, clocks: dict[int, int]) -> tuple[bytes, int]:
-    """One struct that refers to what is there; its bytes and how many clocks it covers."""
+    """One struct that refers to existing ones: its bytes and how many clocks it covers."""
     kind = rng.choice(_KINDS)
     content, length = _content(rng, kind)
     if kind == 0:
@@ -105,7 +105,7 @@ def _struct(rng: random.Random, clocks: dict[int, int]) -> tuple[bytes, int]:
 
 
 def make_history(rng: random.Random) -> list[bytes]:
-    """Updates in causal order, without gaps."""
+    """Make updates in causal order, without gaps."""
     clocks: dict[int, int] = {}
     updates = []
     for _ in range(rng.randint(1, 8)):

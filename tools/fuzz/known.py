@@ -1,4 +1,4 @@
-"""Findings that are not mended yet. A run tells them apart from new ones; a test fails as soon as one is mended."""
+"""Findings that are not fixed yet. A run distinguishes them from new ones; a test fails as soon as one is fixed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ class Known(NamedTuple):
     """One finding.
 
     Attributes:
-        target: who finds it.
-        what: how its name begins.
+        target: the target that finds it.
+        what: the beginning of its name.
         data: an input that shows it.
         because: what is wrong.
     """

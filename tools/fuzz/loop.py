@@ -1,4 +1,4 @@
-"""One event loop for all inputs of a process: making one for each would take longer than what runs on it."""
+"""One event loop for all inputs of a process: creating one per input would take longer than the input itself."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def _set(rng: random.Random, data: bytes, _other: bytes) -> bytes:
     if not data:
         return data
     out = bytearray(data)
-    # The first bytes are types and counts: damage them as often as all others together.
+    # The first bytes are types and counts: damage them as often as all the others together.
     out[rng.randrange(min(len(out), 6) if rng.random() < 0.5 else len(out))] = rng.choice(_BYTES)
     return bytes(out)
 
@@ -109,7 +109,7 @@ MUTATORS: tuple[Callable[[random.Random, bytes, bytes], bytes], ...] = (
 
 
 def mutate(rng: random.Random, corpus: Sequence[bytes]) -> bytes:
-    """One input: a member of the corpus, damaged up to four times (one in twenty is left whole)."""
+    """One input: a member of the corpus, damaged up to four times (one in twenty stays intact)."""
     data = rng.choice(corpus)
     if rng.random() < 0.05:
         return data
@@ -136,7 +136,7 @@ def mutate_state(rng: random.Random, state: bytes) -> bytes:
 
 
 def mutate_payload(rng: random.Random, corpus: Sequence[bytes]) -> bytes:
-    """A presence payload whose frame is whole and whose states, ids or clocks are damaged."""
+    """A presence payload with an intact frame and damaged states, ids or clocks."""
     entries = awareness.read_entries(rng.choice(corpus))
     parts = []
     for client, clock, state, encoded in entries:

@@ -1,4 +1,4 @@
-"""Inputs that are sequences: parts, each behind its length. Any bytes are some sequence, so any mutation is one."""
+"""Inputs that are sequences of parts, each after its length. Any bytes are a sequence, and so is any mutation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_PARTS = 40
 
 
 def split(data: bytes) -> list[bytes]:
-    """The parts of an input; where no length can be read, all that is left is the last one."""
+    """The parts of an input; where no length can be read, the rest is the last part."""
     parts: list[bytes] = []
     at = 0
     while at < len(data) and len(parts) < MAX_PARTS:
@@ -26,7 +26,7 @@ def split(data: bytes) -> list[bytes]:
 
 
 def join(parts: Iterable[bytes]) -> bytes:
-    """The input of these parts."""
+    """The input made of these parts."""
     return b"".join(map(write_buf, parts))
 
 
@@ -36,7 +36,7 @@ def mutate_parts(
     make: Callable[[random.Random], bytes],
     alter: Callable[[random.Random, bytes], bytes],
 ) -> bytes:
-    """Change a sequence as a sequence: a part more, less, twice, elsewhere or altered."""
+    """Mutate a sequence: add, remove, repeat, move or alter a part."""
     parts = split(data)
     for _ in range(rng.choice((1, 1, 2, 4))):
         at = rng.randrange(len(parts) + 1)

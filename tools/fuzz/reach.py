@@ -1,7 +1,7 @@
-"""Which of many inputs are worth keeping: those that reach what no smaller one reaches. Needs no atheris.
+"""Choose the inputs worth keeping: those that reach what no smaller one reaches. Does not need atheris.
 
-What is reached is told by Python's own tracing: steps from line to line within raffia. Each input runs in its own
-process, so that one which ends it is left out.
+Python's tracing tells what is reached: steps from line to line within raffia. Each input runs in its own process, so
+that one that ends its process is left out.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Step = tuple[str, int, int]  # file below raffia, from line, to line; 0 is the e
 
 
 def steps(run: Callable[[bytes], None], data: bytes) -> set[Step] | None:
-    """What one input reaches; None when it is a finding or ends the process."""
+    """What one input reaches; None if it is a finding or ends the process."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:

@@ -49,7 +49,7 @@ ALIASES: dict[str, Sequence[str]] = {"wire": ("ywebsocket", "hocuspocus"), "all"
 
 
 def seeds(name: str, corpus: Corpus) -> list[bytes]:
-    """Whole inputs that a target begins with; all of them are accepted, or are refused by name."""
+    """The initial inputs of a target; each is accepted, or refused by name."""
     lists = {
         "lib0": corpus.numbers,
         "ywebsocket": corpus.ywebsocket,

@@ -1,4 +1,4 @@
-"""Targets of what a socket brings: the Hocuspocus conversation by itself, and both dialects in front of real rooms."""
+"""Targets for what arrives on a socket: the Hocuspocus conversation alone, and both dialects with real rooms."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from raffia.rooms.hub import Hub
 from raffia.runtime.metrics import Metrics
 from raffia.runtime.workers import Workers
 from raffia.settings import Settings
+from raffia.sockets.connection import Connection
 from raffia.sockets.conversation import UNDECIDED, Authorise, Deliver, Detach, HocuspocusConversation, Renew, Reply
-from raffia.sockets.dialects import HocuspocusConnection, YWebsocketConnection
+from raffia.sockets.hocuspocus import HocuspocusDialect
+from raffia.sockets.ywebsocket import YWebsocketDialect
 from raffia.types import DocumentId, Grant
 from raffia.wire import hocuspocus
 from raffia.wire.lib0 import write_string
@@ -32,7 +34,7 @@ PREAUTH_BYTES = 600
 
 
 def _frame(rng: random.Random, corpus: Corpus) -> bytes:
-    """A frame of Hocuspocus, more often than not one that matters to a conversation."""
+    """A Hocuspocus frame, usually one that matters to a conversation."""
     address = hocuspocus.prefix(rng.choice(("d", "e", "é/😀", "d\0s1")))
     kind = rng.randrange(6)
     if kind == 0:
@@ -45,9 +47,9 @@ def _frame(rng: random.Random, corpus: Corpus) -> bytes:
 
 
 class Conversation:
-    """The conversation's state machine: its counts are right, its bounds hold, what is kept comes out in order.
+    """The conversation's state machine: counts are right, bounds hold, and kept messages come out in order.
 
-    A part is an operation: a byte, then a frame, or which of the addresses it is about.
+    A part is an operation: a byte, then a frame or the choice of an address.
     """
 
     def __init__(self, corpus: Corpus) -> None:
@@ -125,18 +127,18 @@ class Conversation:
 
 
 class Here(Workers):
-    """Does at once what others would do in another process."""
+    """Does at once what the server does in a worker process."""
 
     async def run(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         return work(*args, **kwargs)
 
 
 class Sockets:
-    """Clients of both dialects at one document: whatever they send, nothing of it is our fault (X1), who may only read
-    changes nothing, and what is left can be loaded.
+    """Clients of both dialects on one document: whatever they send is not the server's fault (X1), readers change
+    nothing, and the result can be loaded.
 
-    A part is a byte that says which client, then its frame. Clients: 0 and 1 edit and read (y-websocket), 2 edits, 3
-    reads, 4 is let in with the token "tk" only (Hocuspocus).
+    A part is a byte for the client, then its frame. Client 0 edits and 1 reads (y-websocket); 2 edits, 3 reads, and
+    4 needs the token "tk" (Hocuspocus).
     """
 
     def __init__(self, corpus: Corpus) -> None:
@@ -199,7 +201,7 @@ class Sockets:
                 cold = Document.from_state(merged)
                 check(cold.clocks == room.document.clocks, "hot and cold clocks differ")
                 check(cold.known_step2() == room.document.known_step2(), "hot and cold deletes differ")
-                waits = {session for session in room.sessions if room.intake.waiting.of(session)}
+                waits = {session for session in room.sessions if room._intake.waiting.of(session)}
                 owed = [session for session in room.sessions if session.open_tickets and session not in waits]
                 check(not owed, "an update that is durable is not answered")
                 check(all(session.open_tickets >= 0 for session in room.sessions), "an update is answered twice")
@@ -214,7 +216,7 @@ class Sockets:
             check(all(not room.sessions for room in hub.rooms.values()), "a session outlives its socket")
 
     @staticmethod
-    def _clients(hub: Hub, document: DocumentId) -> list[Client]:  # type: ignore[type-arg]
+    def _clients(hub: Hub, document: DocumentId) -> list[Client]:
         async def edit(token: str | None, document: DocumentId) -> Grant:
             return EDIT
 
@@ -227,7 +229,7 @@ class Sockets:
             return EDIT
 
         return [
-            Client(YWebsocketConnection(hub, document, EDIT)),
-            Client(YWebsocketConnection(hub, document, READ)),
-            *(Client(HocuspocusConnection(hub, ask)) for ask in (edit, read, with_token)),
+            Client(Connection(hub, YWebsocketDialect(document, EDIT))),
+            Client(Connection(hub, YWebsocketDialect(document, READ))),
+            *(Client(Connection(hub, HocuspocusDialect(ask, hub.settings))) for ask in (edit, read, with_token)),
         ]

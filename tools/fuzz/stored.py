@@ -1,4 +1,4 @@
-"""Targets of what comes from the journal and from other replicas: entries, records, messages of Redis, presence."""
+"""Targets for what comes from the journal and from other replicas: entries, records, messages of Redis, presence."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from raffia.errors import QuarantinedError, WireError
 from raffia.journal.entries import decode_batch, decode_updates, encode_batch, encode_updates, salvage_batch
 from raffia.journal.redis import records
 from raffia.rooms.presence import relay
-from raffia.rooms.presence.table import PresenceLimits, PresenceTable, make_entry
+from raffia.rooms.presence.entries import PresenceLimits, make_entry
+from raffia.rooms.presence.table import PresenceTable
 from raffia.types import Edit
 from raffia.wire import awareness
 from tools.fuzz.corpus import Corpus
@@ -31,7 +32,7 @@ def batches(rng: random.Random, updates: list[bytes]) -> bytes:
 
 
 class Entries:
-    """Batches and segments: what is read is written back to the same bytes (EN2); salvaging never fails."""
+    """Batches and segments: what is read is written back as the same bytes (EN2); salvaging never fails."""
 
     def __init__(self, corpus: Corpus) -> None:
         self._updates = corpus.updates
@@ -69,7 +70,7 @@ class Entries:
 
 
 class Records:
-    """Lines of JSON in Redis: read, or a document in quarantine."""
+    """Lines of JSON in Redis: they can be read, or the document is quarantined."""
 
     def __init__(self, corpus: Corpus) -> None:
         self._seeds = [
@@ -102,8 +103,8 @@ class Records:
         kind, line = data[:1], data[1:]
         records.blob_of(line)
         if kind == b"0":
-            stone = records.read_stone(b"1-5", line)
-            check(stone.size_bytes == stone.state_bytes + stone.index_bytes, "sizes do not add up")
+            record = records.read_base(b"1-5", line)
+            check(record.size_bytes == record.state_bytes + record.index_bytes, "sizes do not add up")
         elif kind == b"1":
             found = records.read_segment(line)
             check(found.first >= 0, "a position below the start")
@@ -156,9 +157,9 @@ class Relayed:
 
 
 class Tables:
-    """Two replicas' presence tables: sessions speak at one, the other hears it by the relay.
+    """Two replicas' presence tables: sessions send to one, the relay passes it to the other.
 
-    A part is an operation: a byte that says what and by whom, then a payload.
+    A part is an operation: a byte for the kind and the session, then a payload.
     """
 
     def __init__(self, corpus: Corpus) -> None:
@@ -183,7 +184,7 @@ class Tables:
         table, other = PresenceTable(limits), PresenceTable(limits)
         refused: Exception | None = None
         now_s = 0.0
-        is_alone = True  # nobody else has spoken: then the other has what this one has
+        is_alone = True  # no other session has sent anything: then both have the same
         for part in split(data):
             if not part:
                 continue

@@ -1,4 +1,4 @@
-"""What the fuzzer runs: each target takes bytes, and raises a named refusal or checks what it accepted.
+"""The targets of the fuzzer: each takes bytes, and raises a named refusal or checks what it accepted.
 
 Rules (tests quote these ids):
     FZT1  A refusal is one of REFUSALS. Any other exception, and any broken check, is a finding.
@@ -28,7 +28,8 @@ from raffia.errors import (
     UpdateError,
     WireError,
 )
-from raffia.rooms.presence.table import PresenceLimits, PresenceTable
+from raffia.rooms.presence.entries import PresenceLimits
+from raffia.rooms.presence.table import PresenceTable
 from raffia.sockets.server.frames import FrameError
 from raffia.wire import awareness, hocuspocus, lib0, ywebsocket
 from raffia.wire.messages import Awareness, Message, Nothing, Step1, Step2, SyncStatusRequest, Update
@@ -44,7 +45,7 @@ REFUSALS = (
 
 
 class BrokenError(Exception):
-    """An accepted input of which something does not hold."""
+    """A check that fails for an accepted input."""
 
 
 def check(holds: bool, what: str) -> None:
@@ -54,7 +55,7 @@ def check(holds: bool, what: str) -> None:
 
 
 def readable(update: bytes, what: str) -> reader.UpdateFacts:
-    """Read what our own code has made of an accepted input: a refusal is a finding here."""
+    """Read what Raffia made of an accepted input: here a refusal is a finding."""
     try:
         return reader.read_update(update)
     except UpdateError as error:
@@ -74,7 +75,7 @@ class Target(Protocol):
 
 
 class Lib0:
-    """The codec: what is read is written back to the same bytes."""
+    """The codec: what is read is written back as the same bytes."""
 
     def __init__(self, corpus: Corpus) -> None:
         self._corpus = corpus
@@ -120,7 +121,7 @@ _CODECS = (_varuint, _buf, _string)
 
 
 def _further(message: Message) -> None:
-    """What the server does next with a message (FZT2)."""
+    """Continue with a message as the server does (FZT2)."""
     if isinstance(message, (Step2, Update)):
         reader.read_update(message.update)
     elif isinstance(message, Step1):
@@ -216,7 +217,7 @@ class Updates:
             readable(merged, "merge")
         readable(squash(data), "squash")
         # pycrdt cuts a surrogate pair into an empty string: with four-byte characters cut only between structs. No
-        # document comes to know half a pair, and a client that claims to gets the fruit of it alone.
+        # document ever has half a pair, and a client that claims to have one affects only itself.
         inside = max(data) < 0xF0
         known = {
             section.client: (section.start + section.end) // 2 if inside else section.clocks[len(section.clocks) // 2]
@@ -288,9 +289,9 @@ def _not_json(name: str) -> None:
 
 
 class Gate:
-    """A document behind its gate, with what waits: hot and cold agree, and nothing with a gap gets in.
+    """A document behind its gate, with waiting updates: hot and cold copies agree, and no update with a gap gets in.
 
-    Inputs are real updates, whole and damaged, in any order, and updates from the grammar.
+    Inputs are real updates, intact and damaged, in any order, and updates from the grammar.
     """
 
     def __init__(self, corpus: Corpus) -> None:
@@ -353,9 +354,9 @@ class Gate:
 
 
 class History:
-    """A whole valid history: nothing of it is refused, whatever arrives first, and all that holds it agrees.
+    """A whole valid history: no part is refused, whatever arrives first, and all copies agree.
 
-    The input is what the history's chances come from, so every input is a history.
+    The history's random choices come from the input, so every input is a history.
     """
 
     def __init__(self, corpus: Corpus) -> None:
@@ -401,7 +402,7 @@ def _ends(update: bytes, what: str) -> dict[int, int]:
 
 
 class Sabotage:
-    """Deliberate faults, which show that the harness finds what it looks for."""
+    """Deliberate faults, which show that the harness finds them."""
 
     def __init__(self, fault: Callable[[], object]) -> None:
         self._fault = fault

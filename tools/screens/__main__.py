@@ -1,7 +1,7 @@
 """`make screenshots`: pictures of every page and state of the app, into docs/screenshots.
 
-Reruns change only the pictures of what looks different. Less of it: the names of parts (home, document, board),
-DEVICE=phone or desktop, ONLY=share,menu for pictures with that in their names.
+A rerun changes only pictures that look different. To take fewer: the names of parts (home, document, board),
+DEVICE=phone or desktop, ONLY=share,menu for pictures with these words in their names.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ def index(out: Path) -> str:
     for path in sorted(out.glob("*.png")):
         rows.setdefault(about_of(path), []).append(path.name)
     head = (
-        "# Pictures of the app\n\n`make screenshots` makes them, from the running app with made-up content, "
-        "and writes this page.\n\n"
-        "| what | desktop | phone |\n|---|---|---|\n"
+        "# Screenshots of the app\n\n`make screenshots` takes them from the running app with sample content, "
+        "and generates this page.\n\n"
+        "| state | desktop | phone |\n|---|---|---|\n"
     )
 
     def links(files: list[str], *, phone: bool) -> str:

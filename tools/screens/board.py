@@ -27,7 +27,7 @@ LETTERS = "() => [...document.fonts].some((font) => /Excalifont/.test(font.famil
 
 
 async def lettered(person: Person) -> None:
-    """Wait until the board's letters have come: until then it draws with others."""
+    """Wait until the board's fonts are loaded: until then it draws with others."""
     await person.until(LETTERS)
 
 
@@ -65,21 +65,21 @@ async def together(stage: Stage, zoe: Person) -> None:
 
         await until(shown, "names at both pointers")
 
-    await stage.shoot(zoe, "board", "A board, two people and a stroke that is being drawn", before=pointers)
+    await stage.shoot(zoe, "board", "A board with two users and a stroke being drawn", before=pointers)
     await ben.page.mouse.up()
     await ben.press("v")
 
     await page.get_by_role("button", name="More", exact=True).click()
     await expect(page.get_by_role("menuitem").first).to_be_visible()
-    await stage.shoot(zoe, "board-menu", "What can be done with a board of one's own")
+    await stage.shoot(zoe, "board-menu", "The menu of a board")
     await page.get_by_role("menuitem", name="Keyboard shortcuts").click()
     await expect(page.locator("dialog.dialog")).to_be_visible()
-    await stage.shoot(zoe, "board-shortcuts", "Keyboard shortcuts of boards")
+    await stage.shoot(zoe, "board-shortcuts", "Keyboard shortcuts for boards")
     await page.keyboard.press("Escape")
 
     await page.locator(".main-menu-trigger, [data-testid=main-menu-trigger]").first.click()
     await expect(page.locator(".dropdown-menu")).to_be_visible()
-    await stage.shoot(zoe, "board-drawing-menu", "The menu of the drawing itself")
+    await stage.shoot(zoe, "board-drawing-menu", "Excalidraw's own menu")
     await page.locator(".main-menu-trigger, [data-testid=main-menu-trigger]").first.click()
     await expect(page.locator(".dropdown-menu")).to_have_count(0)
 
@@ -89,17 +89,17 @@ async def together(stage: Stage, zoe: Person) -> None:
         follow = page.get_by_role("menuitem", name="Follow Renée")
     await follow.click()
     await expect(page.locator(".follow-frame")).to_be_visible()
-    await stage.shoot(zoe, "board-following", "Following somebody on a board", before=pointers)
+    await stage.shoot(zoe, "board-following", "Following a user on a board", before=pointers)
     await page.locator(".follow-label button").click()
 
     if not stage.phone:
         await page.mouse.click(770, 270)
         await expect(page.get_by_text("Sloppiness")).to_be_visible()
-        await stage.shoot(zoe, "board-selected", "A shape that is selected, and what it can look like")
+        await stage.shoot(zoe, "board-selected", "A selected shape and its style options")
         await page.keyboard.press("Escape")
     zoe.wire.cut()
     await zoe.chip("reconnecting", "unsaved")
-    await stage.shoot(zoe, "board-reconnecting", "A board without a connection")
+    await stage.shoot(zoe, "board-reconnecting", "A board while reconnecting")
     zoe.wire.heal()
     await zoe.chip("saved", "live")
     await with_image(stage, zoe)
@@ -115,7 +115,7 @@ async def with_image(stage: Stage, zoe: Person) -> None:
     await ben.page.mouse.click(640, 420)
     await ben.chip("saved")
     await zoe.open(board, "board")
-    await stage.shoot(zoe, "board-image", "A picture on a board")
+    await stage.shoot(zoe, "board-image", "An image on a board")
 
 
 async def templates(stage: Stage, zoe: Person) -> None:
@@ -136,4 +136,4 @@ async def read_only(stage: Stage) -> None:
     await reader.open(board, "board", fragment=await stage.link(board, "read"))
     await expect(reader.page.locator(".badge")).to_be_visible()
     await lettered(reader)
-    await stage.shoot(reader, "board-view-only", "A board that one may only look at")
+    await stage.shoot(reader, "board-view-only", "A view-only board")

@@ -1,4 +1,4 @@
-"""What stands in the documents and on the boards of the pictures: made up, and always the same."""
+"""The content of the documents and boards in the pictures: invented, and always the same."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ async def written(stage: Stage, zoe: Person) -> str:
 
 
 async def place_cursor(person: Person, text: str, *, select: int = 0) -> None:
-    """Put the cursor behind a text, and select some letters before it."""
+    """Place the cursor after a text, and select some letters before it."""
     await person.page.evaluate(
         """([text, select]) => {
             const walker = document.createTreeWalker(document.querySelector(".bn-editor"), NodeFilter.SHOW_TEXT);
@@ -67,14 +67,14 @@ async def place_cursor(person: Person, text: str, *, select: int = 0) -> None:
 
 
 async def move(person: Person, text: str, *, select: int = 0) -> None:
-    """To a place by way of another one: the name at a cursor shows for two seconds after it has moved."""
+    """Move to a place via another one: a cursor shows its name for two seconds after it has moved."""
     await place_cursor(person, text[:-1])
     await person.page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done, 60)))")
     await place_cursor(person, text, select=select)
 
 
 async def named(viewer: Person, moves: dict[str, Callable[[], Awaitable[None]]]) -> None:
-    """Move others' cursors until their names stand beside them."""
+    """Move others' cursors until their names are shown."""
 
     async def shown() -> bool:
         await asyncio.gather(*(move() for move in moves.values()))
@@ -96,7 +96,7 @@ async def together(stage: Stage, zoe: Person, plan: str) -> None:
         await named(zoe, {BEN: lambda: move(ben, TASK), RENEE: lambda: move(renee, GOAL, select=22)})
 
     await page.evaluate("scrollTo(0, 0)")
-    await stage.shoot(zoe, "document", "A document and the people who write in it", before=both)
+    await stage.shoot(zoe, "document", "A document with several users editing it", before=both)
 
     tomas = await stage.colleague(TOMAS)
     await tomas.open(plan)
@@ -107,7 +107,7 @@ async def together(stage: Stage, zoe: Person, plan: str) -> None:
     await stage.shoot(
         zoe,
         "document-image",
-        "A picture, a table and code",
+        "An image, a table and code",
         before=lambda: named(zoe, {TOMAS: lambda: move(tomas, "28 March")}),
     )
 
@@ -118,12 +118,12 @@ async def together(stage: Stage, zoe: Person, plan: str) -> None:
     )
     if stage.phone:
         await expect(page.get_by_role("menuitem").first).to_be_visible()
-        await stage.shoot(zoe, "document-people", "Who is here, on a phone")
+        await stage.shoot(zoe, "document-people", "The list of users on a phone")
         await page.get_by_role("menuitem", name="Follow Renée").click()
     await expect(page.locator(".follow-frame")).to_be_visible()
     await renee.page.evaluate("scrollTo(0, 0)")
     await page.wait_for_function("() => scrollY < 40")
-    await stage.shoot(zoe, "document-following", "Following somebody", before=both)
+    await stage.shoot(zoe, "document-following", "Following a user", before=both)
     await page.locator(".follow-label button").click()
     for person in (tomas, renee):
         await person.page.goto(person.home)
@@ -139,14 +139,14 @@ async def dialogs(stage: Stage, zoe: Person) -> None:
     await page.evaluate("scrollTo(0, 0)")
     await page.get_by_role("button", name="More", exact=True).click()
     await expect(page.get_by_role("menuitem").first).to_be_visible()
-    await stage.shoot(zoe, "document-menu", "What can be done with a document")
+    await stage.shoot(zoe, "document-menu", "The menu of a document")
     await page.get_by_role("menuitem", name="Keyboard shortcuts").click()
     await expect(page.locator("dialog")).to_be_visible()
-    await stage.shoot(zoe, "document-shortcuts", "Keyboard shortcuts of documents")
+    await stage.shoot(zoe, "document-shortcuts", "Keyboard shortcuts for documents")
     await page.keyboard.press("Escape")
     await page.get_by_role("button", name="Share").click()
     await expect(page.get_by_role("button", name="Copy link")).to_be_visible()
-    await stage.shoot(zoe, "share-open", "Sharing, on a server without tokens")
+    await stage.shoot(zoe, "share-open", "Sharing on a server without tokens")
     await page.keyboard.press("Escape")
 
 
@@ -159,7 +159,7 @@ async def tools(stage: Stage, zoe: Person) -> None:
     await page.keyboard.press("Shift+ArrowLeft")
     await page.keyboard.press("Shift+ArrowRight")
     await expect(page.locator(".bn-formatting-toolbar")).to_be_visible()
-    await stage.shoot(zoe, "document-toolbar", "Formatting what is selected")
+    await stage.shoot(zoe, "document-toolbar", "Formatting selected text")
     await page.keyboard.press("ArrowRight")
     await place_cursor(zoe, LAST)
     await page.keyboard.press("ArrowRight")
@@ -167,11 +167,11 @@ async def tools(stage: Stage, zoe: Person) -> None:
     await page.keyboard.type("/")
     await expect(page.locator(".bn-suggestion-menu")).to_be_visible()
     await page.locator(".bn-suggestion-menu").scroll_into_view_if_needed()
-    await stage.shoot(zoe, "document-blocks", "“/” offers blocks")
+    await stage.shoot(zoe, "document-blocks", "The “/” menu with block types")
     await page.keyboard.type("imag")
     await page.keyboard.press("Enter")
     await expect(page.locator(".bn-panel")).to_be_visible()
-    await stage.shoot(zoe, "document-upload", "A new picture")
+    await stage.shoot(zoe, "document-upload", "Adding an image")
     await page.keyboard.press("Escape")
     for _ in range(8):
         await page.keyboard.press("Control+z")
@@ -179,7 +179,7 @@ async def tools(stage: Stage, zoe: Person) -> None:
         await page.evaluate("scrollTo(0, 0)")
         await page.locator(".bn-editor").get_by_text("Sign the lease").hover()
         await expect(page.locator(".bn-side-menu")).to_be_visible()
-        await stage.shoot(zoe, "document-block-handle", "A block under the pointer")
+        await stage.shoot(zoe, "document-block-handle", "The handle of a block under the pointer")
         await page.locator(".bn-side-menu button").last.click()
         await expect(page.locator(".bn-drag-handle-menu, .bn-menu-dropdown").first).to_be_visible()
         await stage.shoot(zoe, "document-block-menu", "The menu of a block")
@@ -189,20 +189,20 @@ async def tools(stage: Stage, zoe: Person) -> None:
 
 
 async def trouble(stage: Stage, zoe: Person, plan: str) -> None:
-    """What the page says when something is wrong."""
+    """The page's messages when something is wrong."""
     page = zoe.page
     await page.mouse.move(*ASIDE)
     await page.evaluate("scrollTo(0, 0)")
     zoe.wire.cut()
     await zoe.chip("reconnecting")
-    await stage.shoot(zoe, "document-reconnecting", "The connection is gone, and nothing waits for it")
+    await stage.shoot(zoe, "document-reconnecting", "Reconnecting, with nothing left to save")
     await place_cursor(zoe, LAST)
     await page.keyboard.type(" (Written in the train.)")
     await zoe.chip("unsaved")
     await page.evaluate("scrollTo(0, 0)")
     await (page.locator(".chip").tap() if stage.phone else page.locator(".chip").hover())
     await expect(page.locator(".tip")).to_be_visible()
-    await stage.shoot(zoe, "document-offline", "Written offline: what is not saved, and where it is kept")
+    await stage.shoot(zoe, "document-offline", "Offline edits: not saved yet, stored on the device")
     zoe.wire.heal()
     await zoe.chip("saved", "live")
     await page.mouse.move(640, 790)
@@ -211,9 +211,9 @@ async def trouble(stage: Stage, zoe: Person, plan: str) -> None:
     other = await stage.create("document", "Suppliers and prices")
     await page.goto(zoe.address("document", other))
     await expect(page.locator(".body-skeleton")).to_be_visible()
-    await stage.shoot(zoe, "document-loading", "A document on its way")
+    await stage.shoot(zoe, "document-loading", "A document while it loads")
     await expect(page.get_by_role("button", name="Try again")).to_be_visible(timeout=LATE_MS)
-    await stage.shoot(zoe, "document-failed", "A document that does not come")
+    await stage.shoot(zoe, "document-failed", "A document that fails to load")
     await page.unroute_all()
     await zoe.new_tab()
     page = zoe.page
@@ -221,14 +221,14 @@ async def trouble(stage: Stage, zoe: Person, plan: str) -> None:
     await zoe.open(other)
     await page.goto(zoe.address("document", "nothing-was-ever-here"))
     await expect(page.locator(".message")).to_be_visible(timeout=LATE_MS)
-    await stage.shoot(zoe, "document-missing", "A link to nothing")
+    await stage.shoot(zoe, "document-missing", "A document that does not exist")
 
     await zoe.open(other)
     await stage.shoot(zoe, "document-empty", "A new document")
     async with httpx.AsyncClient(base_url=stage.open.http) as client:
         assert (await client.delete(f"/api/documents/{other}")).status_code == 204
     await expect(page.locator(".message")).to_be_visible()
-    await stage.shoot(zoe, "document-deleted", "Somebody has deleted the document")
+    await stage.shoot(zoe, "document-deleted", "The document was deleted by another user")
 
 
 async def templates(stage: Stage, zoe: Person) -> None:
@@ -247,7 +247,7 @@ async def templates(stage: Stage, zoe: Person) -> None:
 
 
 async def ways_in(stage: Stage) -> None:
-    """A server with tokens: links, a reader, and somebody without one."""
+    """A server with tokens: links, a reader, and a visitor without a token."""
     plan = await stage.create("document", TITLE, stage.closed, template="plan")
     zoe = await stage.visitor(server=stage.closed)
     await zoe.open(plan, fragment=f"#token={token(raffia={'*': 'admin'})}")
@@ -255,27 +255,27 @@ async def ways_in(stage: Stage) -> None:
     await expect(zoe.page.get_by_role("button", name=re.compile("Create link|Copy link")).first).to_be_visible()
     await zoe.page.get_by_role("button", name=re.compile("^Create link.*edit")).click()
     await expect(zoe.page.get_by_role("button", name=re.compile("^Copy link.*edit"))).to_be_visible()
-    await stage.shoot(zoe, "share-links", "Sharing, with links that view or edit")
+    await stage.shoot(zoe, "share-links", "Sharing with links for viewing and editing")
     await zoe.page.get_by_role("button", name="Reset links").click()
-    await stage.shoot(zoe, "share-reset", "Before all links are reset")
+    await stage.shoot(zoe, "share-reset", "Confirmation before all links are reset")
     await zoe.page.keyboard.press("Escape")
 
     reader = await stage.visitor(RENEE, stage.closed)
     await reader.open(plan, fragment=await stage.link(plan, "read"))
     await expect(reader.page.locator(".badge")).to_be_visible()
-    await stage.shoot(reader, "document-view-only", "A document that one may only read")
+    await stage.shoot(reader, "document-view-only", "A view-only document")
 
     guest = await stage.visitor(TOMAS, stage.closed)
     await guest.open(plan, fragment=await stage.link(plan, "edit"))
     await guest.page.get_by_role("button", name="Share").click()
     await expect(guest.page.get_by_text("You cannot change who has access.")).to_be_visible()
-    await stage.shoot(guest, "share-guest", "Sharing, for somebody who came by a link")
+    await stage.shoot(guest, "share-guest", "Sharing as a guest with a link")
 
     stranger = await stage.visitor(server=stage.closed)
     await stranger.page.goto(stranger.address("document", plan))
     await expect(stranger.page.locator(".message")).to_be_visible(timeout=LATE_MS)
-    await stage.shoot(stranger, "document-no-access", "Without a link to it")
+    await stage.shoot(stranger, "document-no-access", "A document without access")
 
     await zoe.page.goto(zoe.home)
     await expect(zoe.page.locator(".row-link")).to_have_count(1)
-    await stage.shoot(zoe, "home-device", "Home on a server with tokens: what was opened on this device")
+    await stage.shoot(zoe, "home-device", "Home on a server with tokens: documents opened on this device")

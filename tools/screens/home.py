@@ -25,7 +25,7 @@ LIST: list[tuple[str, str, float, str]] = [
 
 
 async def steady_times(page: Page) -> None:
-    """The list as the server gives it, with the times and authors of `LIST` (SC1)."""
+    """The server's list, with the times and authors of `LIST` (SCR1)."""
 
     async def answer(route: Route) -> None:
         response = await route.fetch()
@@ -53,7 +53,7 @@ async def take(stage: Stage) -> None:
     await page.goto(zoe.home)
     await expect(page.locator(".empty")).to_be_visible()
     await loaded(zoe, 0)
-    await stage.shoot(zoe, "home-empty", "Home, before anything is there")
+    await stage.shoot(zoe, "home-empty", "Home without any documents")
 
     for kind, title, _, _ in reversed(LIST):
         await stage.create(kind, title, stage.home)
@@ -65,20 +65,20 @@ async def take(stage: Stage) -> None:
         await page.locator(".row").nth(1).hover()
         await page.locator(".new-card").first.focus()
         await page.keyboard.press("Tab")
-        await stage.shoot(zoe, "home-focus", "Home, with a row under the pointer and the keyboard's focus on a button")
+        await stage.shoot(zoe, "home-focus", "Home with a hovered row and a focused button")
 
     await page.get_by_role("button", name="Actions for A guest's first visit").click()
     await expect(page.get_by_role("menuitem").first).to_be_visible()
-    await stage.shoot(zoe, "home-menu", "What can be done with a board")
+    await stage.shoot(zoe, "home-menu", "The menu of a board in the list")
     await page.get_by_role("menuitem", name="Rename").click()
-    await stage.shoot(zoe, "home-rename", "Giving a board another title")
+    await stage.shoot(zoe, "home-rename", "Renaming a board")
     await page.keyboard.press("Escape")
 
     await page.get_by_role("button", name="Actions for Suppliers").click()
     await page.get_by_role("menuitem", name="Delete").click()
     await expect(page.locator(".toast")).to_be_visible()
     await expect(page.locator(".row-link")).to_have_count(len(LIST) - 1)
-    await stage.shoot(zoe, "home-deleted", "After a document was deleted: it can be taken back")
+    await stage.shoot(zoe, "home-deleted", "Home after deleting a document, with Undo")
     await stage.create("document", "Suppliers and prices", stage.home)
     await page.reload()
     await expect(page.locator(".row-link")).to_have_count(len(LIST))
@@ -86,20 +86,20 @@ async def take(stage: Stage) -> None:
     search = page.get_by_role("searchbox")
     await search.fill("visit")
     await expect(page.locator(".row-link")).to_have_count(1)
-    await stage.shoot(zoe, "home-search", "What a search has found")
+    await stage.shoot(zoe, "home-search", "Search results")
     await search.fill("telescope")
     await expect(page.locator(".empty")).to_be_visible()
-    await stage.shoot(zoe, "home-nothing-found", "A search that finds nothing")
+    await stage.shoot(zoe, "home-nothing-found", "A search without results")
     await search.fill("")
 
     await page.get_by_role("button", name="You are").click()
-    await stage.shoot(zoe, "profile", "One's name and colour")
+    await stage.shoot(zoe, "profile", "The dialog for name and colour")
     await page.keyboard.press("Escape")
     await states(stage)
 
 
 async def states(stage: Stage) -> None:
-    """While the list loads, when it does not come, and where the server does not give it."""
+    """While the list loads, when loading fails, and where the server does not offer it."""
     zoe = await stage.visitor(server=stage.home)
     page = zoe.page
     held = asyncio.Event()
@@ -111,11 +111,11 @@ async def states(stage: Stage) -> None:
     await page.route("**/api/documents?*", hold)
     await page.goto(zoe.home)
     await expect(page.locator(".skeleton-row").first).to_be_visible()
-    await stage.shoot(zoe, "home-loading", "Home, while the list is on its way")
+    await stage.shoot(zoe, "home-loading", "Home while the list loads")
     held.set()
     await expect(page.locator(".message")).to_be_visible()
-    await stage.shoot(zoe, "home-failed", "Home, when the server cannot be reached")
+    await stage.shoot(zoe, "home-failed", "Home when the server cannot be reached")
 
     await page.goto(f"{zoe.home}d/a/b/c")
     await expect(page.locator(".message")).to_be_visible()
-    await stage.shoot(zoe, "not-found", "An address that leads nowhere")
+    await stage.shoot(zoe, "not-found", "A page that does not exist")

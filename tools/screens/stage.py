@@ -1,9 +1,9 @@
 """Servers, people and the camera.
 
 Rules:
-    SCR1  Pictures show the real app on a real server. Of what it shows only times are set, so that they are the same
-         tomorrow.
-    SCR2  A picture is written only when it differs from the one that is there.
+    SCR1  Pictures show the real app on a real server. Only the times it shows are fixed, so that reruns give the same
+         pictures.
+    SCR2  A picture is written only if it differs from the existing one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tests.support.tokens import SECRET, token
 
 OUT = ROOT / "docs/screenshots"
 COLOURS = 200
-NAME_S = 1.6  # as long as a name at a cursor surely shows
+NAME_S = 1.6  # a name at a cursor is shown for at least this long
 FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done())))"
 DESKTOP: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}}
 PHONE: dict[str, Any] = {
@@ -40,13 +40,13 @@ ZOE, BEN, RENEE, TOMAS = "Zoë Lindqvist", "Benício Araújo", "Renée Moreau", 
 
 @dataclass
 class Album:
-    """The pictures in a folder; each says in itself what it shows, so that any run can write the index of all."""
+    """The pictures in a folder; each has its description in its metadata, so that any run can write the whole index."""
 
     out: Path = OUT
     taken: set[str] = field(default_factory=set)
 
     def add(self, name: str, about: str, png: bytes) -> None:
-        """Keep a picture, if it is another one than before (SCR2)."""
+        """Write a picture if it has changed (SCR2)."""
         path = self.out / f"{name}.png"
         self.taken.add(path.name)
         new = (
@@ -62,7 +62,7 @@ class Album:
 
 
 def about_of(path: Path) -> str:
-    """What a picture shows; empty when it does not say."""
+    """The description of a picture; empty if it has none."""
     with Image.open(path) as picture:
         return str(picture.info.get("Description", ""))
 
@@ -75,7 +75,7 @@ def _same(old: Image.Image, new: Image.Image) -> bool:
 
 
 class Stage:
-    """Three servers (an empty one, one that is open, one with tokens) and those who use them, on one kind of device."""
+    """Three servers (an empty one, an open one, one with tokens) and their users, on one kind of device."""
 
     def __init__(self, browser: Browser, album: Album, *, phone: bool) -> None:
         self.browser = browser
@@ -108,11 +108,11 @@ class Stage:
     # -- people
 
     async def visitor(self, name: str = ZOE, server: RaffiaServer | None = None) -> Person:
-        """The one whose screen is photographed; a new browser profile."""
+        """The person whose screen is photographed, with a new browser profile."""
         return await self._invite(name, server or self.open, PHONE if self.phone else DESKTOP)
 
     async def colleague(self, name: str, server: RaffiaServer | None = None) -> Person:
-        """Somebody else, at a desk; the same browser each time."""
+        """Another person, on a desktop; the same browser each time."""
         port = (server or self.open).port
         if (name, port) not in self._guests:
             self._guests[name, port] = await self._invite(name, server or self.open, DESKTOP)
@@ -124,7 +124,7 @@ class Stage:
         await person.context.add_init_script(
             f"localStorage.setItem('raffia.person', JSON.stringify({{name: {name!r}, color: {colour!r}}}))"
         )
-        # Playwright answers the older way of asking for a file only.
+        # Playwright handles only the older way of choosing a file.
         await person.context.add_init_script("delete window.showOpenFilePicker")
         await person.context.grant_permissions(["clipboard-read", "clipboard-write"])
         return person
@@ -146,7 +146,7 @@ class Stage:
             return "#" + str(answer.json()["url"]).split("#", 1)[1]
 
     async def bring(self, person: Person, item: str, name: str, content: bytes) -> None:
-        """Put a file's content in, by way of the page's menu."""
+        """Import a file through the page's menu."""
         await person.page.get_by_role("button", name="More", exact=True).click()
         async with person.page.expect_file_chooser() as asked:
             await person.page.get_by_role("menuitem", name=item).click()
@@ -172,9 +172,9 @@ class Stage:
         Args:
             person: whose screen.
             name: of the file, without theme and device.
-            about: what is to be seen, for the index.
-            before: done again before each picture: moves a pointer whose name would fade otherwise.
-            themes: of the system.
+            about: the description, for the index.
+            before: repeated before each picture, to move a pointer whose name would otherwise fade.
+            themes: the system themes.
         """
         if (only := os.environ.get("ONLY")) and not any(part in name for part in only.split(",")):
             return
@@ -186,10 +186,10 @@ class Stage:
                 if before:
                     await before()
                 began = time.monotonic()
-                # Two frames: what the last message has changed is drawn.
+                # Two frames, so that the changes of the last message are drawn.
                 await page.evaluate(FRAMES)
                 png = await page.screenshot(animations="disabled", caret="hide")
-                # On a busy machine a name may have faded in the meantime: once more.
+                # On a busy machine a name may have faded in the meantime: try again.
                 if before is None or time.monotonic() - began < NAME_S:
                     break
             device = "-phone" if self.phone else ""

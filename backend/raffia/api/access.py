@@ -1,13 +1,13 @@
-"""Who asks over REST, and what they may do: the same gate as at the sockets.
+"""Who makes a REST request and what they may do, decided by the same authorizer as for WebSockets.
 
 Rules (tests quote these ids):
-    AC1  Host and Origin are looked at first (A1-A3, A12 of authorizer.py). Whoever changes something needs an Origin
-         that may, or a bearer token; in open mode a script without an Origin will do.
-    AC2  A document that is not there and one that is forbidden get the same answer.
-    AC3  In open mode everybody may do everything: `admin`. Elsewhere deleting and restoring need `admin`; whoever came
-         by a link may edit, but not administer: neither delete nor share.
-    AC4  A hook decides about reading requests of its own pages too, by their cookies: browsers send no Origin with a
-         GET to where the page came from.
+    AC1  Host and Origin are checked first (A1-A3, A12 of authorizer.py). A request that changes something needs an
+         allowed Origin or a bearer token; in open mode, scripts without an Origin are allowed too.
+    AC2  Missing and forbidden documents get the same answer.
+    AC3  In open mode everyone has `admin`. Otherwise deleting and restoring need `admin`; a caller who came by a link
+         may edit, but neither delete nor share.
+    AC4  A hook decides by cookie about GET requests from pages of its own origin as well: browsers send no Origin
+         with a GET to a page's own origin.
 """
 
 from __future__ import annotations
@@ -28,21 +28,25 @@ from raffia.types import Access, DocumentId, Grant, document_id
 SAFE_METHODS: Final = frozenset(("GET", "HEAD"))
 NO_ACCESS: Final = "no access to this document"
 LEVELS: Final = {Access.READ: "read", Access.COMMENT: "comment", Access.EDIT: "edit", Access.ADMIN: "admin"}
-SLASH: Final = "%2F"  # how a slash within a segment of the path arrives; see paths.py
+SLASH: Final = "%2F"  # a slash within a segment of the path; see paths.py
 ASKED_AT_ONCE: Final = 8
 
 
 def id_of(segment: str) -> DocumentId:
-    """A document's id from its segment of the path.
+    """The document id in a segment of the path.
 
     Raises:
-        MalformedError: it is none.
+        MalformedError: not a document id.
     """
     return document_id(segment.replace(SLASH, "/"))
 
 
 class Caller:
-    """Whoever made one request."""
+    """The sender of one request.
+
+    Raises:
+        ForbiddenError: the Host or Origin is not allowed (AC1).
+    """
 
     def __init__(self, raffia: Raffia, request: Request) -> None:
         authorizer = self._authorizer = raffia.authorizer
@@ -56,38 +60,43 @@ class Caller:
         self.token = self.handshake.bearer
 
     async def grant(self, document: DocumentId, least: Access = Access.READ) -> Grant:
-        """What they may do with a document, if that is enough (AC2, AC3).
+        """The caller's grant for a document, which is at least `least` (AC2, AC3).
 
         Raises:
-            ForbiddenError, UnauthenticatedError, AuthUnavailableError: it is not, or that cannot be decided.
+            ForbiddenError, UnauthenticatedError: the caller has less access, or none.
+            AuthUnavailableError: access cannot be decided at the moment.
         """
         grant = await self._authorizer.grant(self.handshake, self.token, document)
         if self._authorizer.is_open:
             grant = replace(grant, access=Access.ADMIN)
         if grant.access < least:
-            raise ForbiddenError(f"this needs {LEVELS[least]}, and your access is {LEVELS[grant.access]}")
+            raise ForbiddenError(f"this needs {LEVELS[least]} access; yours is {LEVELS[grant.access]}")
         return grant
 
     async def sharer(self, document: DocumentId) -> Grant:
-        """The grant of one who may share a document (AC3).
+        """The caller's grant for a document, if they may share it (AC3).
 
         Raises:
             as `grant`.
         """
         grant = await self.grant(document, Access.EDIT)
         if "lnk" in grant.claims:
-            raise ForbiddenError("whoever came by a link cannot share the document")
+            raise ForbiddenError("you came by a link, and cannot share the document")
         return grant
 
     async def visibility(self) -> Visibility:
-        """Which documents they may see in a listing."""
+        """Which documents the caller sees in a listing.
+
+        Raises:
+            UnauthenticatedError: the token is missing, invalid or revoked.
+            AuthUnavailableError: the keys cannot be fetched.
+        """
         if self._authorizer.is_open:
             return Visibility(lambda name: Access.ADMIN, None)
         if self._authorizer.has_hook:
             if self._authorizer.has_keys and self.token is not None:
-                await self._authorizer.claims(
-                    self.handshake, self.token
-                )  # one that is not good is told so, not "nothing"
+                # An invalid token is an error, and not an empty listing.
+                await self._authorizer.claims(self.handshake, self.token)
             return Visibility(None, self._ask)
         claims = await self._authorizer.claims(self.handshake, self.token)
 
@@ -95,7 +104,7 @@ class Caller:
 
         def access(name: str) -> Access | None:
             found = claims.access(DocumentId(name))
-            # Links are taken back document by document, all else at once.
+            # Revoked users and tokens were refused above; links are revoked for one document at a time.
             return (
                 None
                 if found is None or (is_link and self._authorizer.is_taken_back(claims, DocumentId(name)))
@@ -109,22 +118,26 @@ class Caller:
         return None if grant is None else grant.access
 
     async def folder(self) -> str:
-        """Where they may make documents: what stands in front of the new id."""
+        """Where the caller may create documents: the prefix of a new id.
+
+        Raises:
+            ForbiddenError: nowhere.
+        """
         if self._authorizer.is_open or self._authorizer.has_hook:
             return ""
         patterns = (await self._authorizer.claims(self.handshake, self.token)).patterns
         wide = [name for name, level in patterns.items() if name.endswith("*") and (level or 0) >= Access.EDIT]
         if not wide:
-            raise ForbiddenError("no place where new documents can be made is open to you")
+            raise ForbiddenError("you may not create documents anywhere")
         return min(wide, key=len)[:-1]
 
 
 class Visibility:
-    """What one visitor sees of a listing.
+    """Which documents one caller sees in a listing.
 
     Attributes:
-        access: from a name to what is allowed, None for nothing; None where a hook has to be asked.
-        claims: of the token that decides, if one does.
+        access: maps a document id to the access that a token grants, None for none; is None itself if a hook decides.
+        claims: those of the token that decides; None if no token does.
     """
 
     def __init__(
@@ -138,16 +151,16 @@ class Visibility:
         self._ask = ask
 
     async def of(self, names: list[DocumentId]) -> list[Access | None]:
-        """What is allowed with each of some documents.
+        """The caller's access to each of these documents; None for none.
 
         Raises:
-            LaterError: nobody could decide.
+            LaterError: access cannot be decided at the moment.
         """
         if self.access is not None:
             return [self.access(name) for name in names]
         ask = self._ask
         if ask is None:
-            raise LaterError("nobody can decide about access")
+            raise LaterError("access cannot be decided")
         free = asyncio.Semaphore(ASKED_AT_ONCE)
 
         async def one(name: DocumentId) -> Access | None:

@@ -1,10 +1,10 @@
-"""Bodies of requests, read within limits of size and time before anything looks at them."""
+"""Request bodies, read within limits of size and time before they are parsed."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
@@ -18,36 +18,64 @@ JSON_S = 20.0
 M = TypeVar("M", bound=BaseModel)
 
 
-async def read_body(request: Request, most: int, within_s: float) -> bytes:
+class Pace(NamedTuple):
+    """How slowly a body may arrive.
+
+    Attributes:
+        size_bytes: so many bytes of it, or the rest,
+        within_s: arrive within so many seconds.
+    """
+
+    size_bytes: int
+    within_s: float
+
+
+async def read_body(request: Request, most: int, within_s: float, pace: Pace | None = None) -> bytes:
     """The whole body.
+
+    Args:
+        request: whose body to read.
+        most: maximum size in bytes.
+        within_s: time limit for the whole body, in seconds.
+        pace: how slowly it may arrive meanwhile; None for any pace.
 
     Raises:
         TooLargeError: more than `most` bytes; the rest is not read.
-        MalformedError: it did not come in time, or ends before its end.
+        MalformedError: the body did not arrive in time, or the client disconnected.
     """
-    said = request.headers.get("content-length", "")
-    if said.isascii() and said.isdigit() and int(said[:18]) > most:
-        raise TooLargeError(f"{said[:18]} bytes were announced; the limit is {most}")
+    announced = request.headers.get("content-length", "")
+    if announced.isascii() and announced.isdigit() and int(announced[:18]) > most:
+        raise TooLargeError(f"the body has {announced[:18]} bytes; the limit is {most}")
     body = bytearray()
+    loop = asyncio.get_running_loop()
+    counted_bytes = 0  # up to where the pace was kept
+    slow = asyncio.timeout(pace.within_s if pace is not None else None)
     try:
-        async with asyncio.timeout(within_s):
+        async with asyncio.timeout(within_s), slow:
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > most:
-                    raise TooLargeError(f"more than {most} bytes came; that is the limit")
+                    raise TooLargeError(f"the body has more than {most} bytes, which is the limit")
+                if pace is not None and len(body) - counted_bytes >= pace.size_bytes:
+                    counted_bytes = len(body)
+                    slow.reschedule(loop.time() + pace.within_s)
     except TimeoutError:
-        raise MalformedError(f"{len(body)} bytes came within {within_s:g} s and there are more; send faster") from None
+        if pace is not None and slow.expired():
+            raise MalformedError(
+                f"fewer than {pace.size_bytes} bytes of the body arrived within {pace.within_s:g} s; send faster"
+            ) from None
+        raise MalformedError(f"only {len(body)} bytes of the body arrived within {within_s:g} s; send faster") from None
     except ClientDisconnect:
-        raise MalformedError(f"the body ended after {len(body)} bytes, before its end") from None
+        raise MalformedError(f"the connection was closed after {len(body)} bytes of the body") from None
     return bytes(body)
 
 
 def json_of(model: type[M]) -> Callable[[Request], Awaitable[M]]:
-    """A dependency that reads a model.
+    """A FastAPI dependency that parses the body into a model.
 
-    Raises (the dependency):
-        MalformedError: the body does not fit.
-        TooLargeError: it is over `MAX_JSON_BYTES`.
+    The dependency raises:
+        MalformedError: the body does not fit the model.
+        TooLargeError: the body is larger than `MAX_JSON_BYTES`.
     """
 
     async def read(request: Request) -> M:
@@ -62,6 +90,6 @@ def json_of(model: type[M]) -> Callable[[Request], Awaitable[M]]:
 
 
 def json_body(model: type[BaseModel]) -> dict[str, Any]:
-    """For OpenAPI: a route that takes this model."""
+    """OpenAPI for a route whose body is this model."""
     schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

@@ -1,9 +1,9 @@
-"""How REST says errors: `{"error": {"reason": ..., "message": ...}}`, with the status of the error tree.
+"""How REST reports errors: `{"error": {"reason": ..., "message": ...}}`, with the status of the error tree.
 
 Rules (tests quote these ids):
-    AE1  Every refusal below `/api` has this form: errors that Raffia raises, bodies that do not fit the model, unknown
-         paths and methods. What is our fault is logged and says nothing of itself.
-    AE2  401 says `www-authenticate`, 503 `retry-after`; nothing of it is cached.
+    AE1  Every error below `/api` has this form: errors that Raffia raises, bodies that do not fit the model, unknown
+         paths and methods. Faults of the server are logged, and the response gives no details of them.
+    AE2  401 has `www-authenticate`, 503 has `retry-after`; errors are not cached.
 """
 
 from __future__ import annotations
@@ -30,68 +30,72 @@ class ErrorDetail(BaseModel):
     """What went wrong."""
 
     reason: str = Field(description="Stable identifier, such as `forbidden`.")
-    message: str = Field(description="What it was, and what to do.")
+    message: str = Field(description="What happened, and what to do about it.")
 
 
 class ErrorAnswer(BaseModel):
-    """Every refusal."""
+    """Every error."""
 
     error: ErrorDetail
 
 
 _SAID: Final = {
     400: "Malformed.",
-    401: "Not signed in: no token, or one that has expired or was revoked.",
-    403: "Not allowed, or not there: the same answer; or deleted (`deleted`).",
+    401: "Not signed in: no token, or one that is invalid, expired or revoked.",
+    403: "Not allowed, or no such document: the same answer; or deleted (`deleted`).",
     413: "Too large.",
-    415: "A kind of file that is not taken.",
-    503: "Not now: try again later; or a setting is missing (`not-configured`).",
+    415: "A file type that is not supported.",
+    503: "Not possible now: try again later; or a setting is missing (`not-configured`).",
 }
 
 
 def refusals(*more: int) -> dict[int | str, dict[str, Any]]:
-    """For OpenAPI: the refusals of a route."""
+    """OpenAPI for the errors of a route: those that every route has, and `more`."""
     return {status: {"model": ErrorAnswer, "description": _SAID[status]} for status in (400, 401, 403, *more, 503)}
 
 
 def answer(error: RaffiaError) -> JSONResponse:
-    """An error as an answer."""
+    """The response for an error."""
     headers = dict(NOT_KEPT)
     if error.http_status == 401:
         headers["www-authenticate"] = "Bearer"
     elif error.http_status == 503:
         headers["retry-after"] = "1"
-    message = str(error) if not isinstance(error, InternalError) else "the server failed; its log says more"
+    message = str(error) if not isinstance(error, InternalError) else "internal error; the server's log has details"
     return JSONResponse({"error": {"reason": error.reason, "message": message}}, error.http_status, headers=headers)
 
 
-def say_errors(app: FastAPI, raffia: Raffia) -> None:
-    """Have an app answer so (AE1)."""
+def say_errors(app: FastAPI) -> None:
+    """Make an app report errors in this form (AE1)."""
+    app.add_exception_handler(RaffiaError, _refused)
+    app.add_exception_handler(RequestValidationError, _unfit)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _failed)
 
-    async def refused(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RaffiaError)
-        raffia.metrics.refusals[error.reason] += 1
-        if isinstance(error, InternalError):
-            log.error("request failed", path=request.url.path, detail=str(error))
-        return answer(error)
 
-    async def unfit(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        found = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5])
-        return await refused(request, MalformedError(found))
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RaffiaError)
+    raffia: Raffia = request.app.state.raffia
+    raffia.metrics.refusals[error.reason] += 1
+    if isinstance(error, InternalError):
+        log.error("request failed", path=request.url.path, detail=str(error))
+    return answer(error)
 
-    async def http(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        if not request.url.path.startswith(PREFIX) and PREFIX not in request.url.path:
-            return PlainTextResponse(f"{error.detail}\n", error.status_code, headers=error.headers)
-        reason = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "malformed")
-        body = {"error": {"reason": reason, "message": str(error.detail)}}
-        return JSONResponse(body, error.status_code, headers={**(error.headers or {}), **NOT_KEPT})
 
-    async def failed(request: Request, error: Exception) -> Response:
-        return answer(InternalError(str(error)))
+async def _unfit(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    found = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5])
+    return await _refused(request, MalformedError(found))
 
-    app.add_exception_handler(RaffiaError, refused)
-    app.add_exception_handler(RequestValidationError, unfit)
-    app.add_exception_handler(HTTPException, http)
-    app.add_exception_handler(Exception, failed)
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if not request.url.path.startswith(PREFIX) and PREFIX not in request.url.path:
+        return PlainTextResponse(f"{error.detail}\n", error.status_code, headers=error.headers)
+    reason = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "malformed")
+    body = {"error": {"reason": reason, "message": str(error.detail)}}
+    return JSONResponse(body, error.status_code, headers={**(error.headers or {}), **NOT_KEPT})
+
+
+async def _failed(_request: Request, error: Exception) -> Response:
+    return answer(InternalError(str(error)))

@@ -1,9 +1,9 @@
-"""Headers of every answer of REST, whoever makes it.
+"""Headers of every REST response, whatever code produced it.
 
 Rules (tests quote these ids):
-    HE1  What REST answers is for whoever asked: nothing on the way and no browser keeps it, but for files, which say so
-         themselves (FI4 of store.py).
-    HE2  It is what its type says, and is no part of a page of another origin.
+    HE1  No proxy and no browser caches REST responses, except files, which have headers of their own (FI4 of
+         files.py).
+    HE2  Browsers take a response for nothing but its declared type, and pages of other origins cannot embed it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HEADERS: Final = {
 
 
 class RestHeaders:
-    """Middleware that sets them."""
+    """Middleware that adds the headers where a response does not set them itself."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

@@ -1,4 +1,4 @@
-"""What REST takes and gives."""
+"""Request and response bodies of the REST API."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Can = Literal["read", "comment", "edit", "admin"]
 def _plain(text: str) -> str:
     text = text.strip()
     if any(ord(character) < 32 or ord(character) == 127 for character in text):
-        raise ValueError("a title has no line breaks and control characters")
+        raise ValueError("a title must not contain line breaks or control characters")
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ValueError("a title is UTF-8") from None
+        raise ValueError("a title must be valid UTF-8") from None
     return text
 
 
@@ -27,7 +27,7 @@ Title = Annotated[str, Field(max_length=MAX_TITLE), AfterValidator(_plain)]
 
 
 class Taken(BaseModel):
-    """What comes from outside: no unknown fields, no guessed types."""
+    """A request body: unknown fields and values of other types are errors."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -36,32 +36,32 @@ class Document(BaseModel):
     """A document as the listing shows it."""
 
     id: str
-    title: str = Field(description="Its title; its id when it has none.")
-    kind: str | None = Field(description="`text`, `document` or `board`; null for what another editor made.")
+    title: str = Field(description="Its title, or its id if it has none.")
+    kind: str | None = Field(description="`text`, `document` or `board`; null if another editor created it.")
     created_ms: int = Field(description="Unix time in milliseconds.")
-    updated_ms: int = Field(description="Of the last edit.")
-    updated_by: str | None = Field(description="Who made it; null for nobody known.")
+    updated_ms: int = Field(description="Unix time of the last edit, in milliseconds.")
+    updated_by: str | None = Field(description="The user who made the last edit; null if unknown.")
     size_bytes: int
-    deleted_ms: int | None = Field(description="When it was deleted; null while it lives.")
-    can: Can = Field(description="What you may do with it.")
+    deleted_ms: int | None = Field(description="Unix time of its deletion, in milliseconds; null if it is not deleted.")
+    can: Can = Field(description="Your level of access.")
 
 
 class DocumentPage(BaseModel):
     """One page of a listing."""
 
     documents: list[Document]
-    total: int = Field(description="How many match, among those that were looked at.")
-    following: str | None = Field(description="Pass it as `after` for the next page; null: this is the last.")
+    total: int = Field(description="Number of matches among the documents that were examined.")
+    following: str | None = Field(description="Pass it as `after` to get the next page; null on the last page.")
 
 
 class NewDocument(Taken):
-    """A document to be made."""
+    """A document to create."""
 
     kind: Kind = "document"
     title: Title = ""
     template: str | None = Field(None, max_length=64, description="Id of a template of this kind.")
     folder: str | None = Field(
-        None, max_length=200, description="What its id begins with, such as `team`; unless said, where you may write."
+        None, max_length=200, description="Prefix of its id, such as `team`; by default where you may write."
     )
 
 
@@ -72,7 +72,7 @@ class Rename(Taken):
 
 
 class Template(BaseModel):
-    """What a new document can begin with."""
+    """Initial content for new documents."""
 
     id: str
     kind: Kind
@@ -81,7 +81,7 @@ class Template(BaseModel):
 
 
 class NewLink(Taken):
-    """A link to be made."""
+    """A link to create."""
 
     can: Literal["read", "edit"]
 
@@ -91,16 +91,20 @@ class Link(BaseModel):
 
     id: str
     can: Literal["read", "edit"]
-    url: str = Field(description="Of the page, with the token in its fragment; in open mode without one.")
+    url: str = Field(description="URL of the page, with the token in its fragment; without a token in open mode.")
     created_ms: int
 
 
 class NewRevocation(Taken):
-    """What to revoke; exactly one."""
+    """What to revoke: exactly one of these."""
 
-    user: str | None = Field(None, min_length=1, max_length=MAX_USER, description="Everything issued to this user.")
-    token: str | None = Field(None, min_length=1, max_length=MAX_USER, description="The token of this `jti`.")
-    links: str | None = Field(None, min_length=1, max_length=MAX_DOCUMENT_ID, description="All links to this document.")
+    user: str | None = Field(
+        None, min_length=1, max_length=MAX_USER, description="Revoke everything issued to this user until now."
+    )
+    token: str | None = Field(None, min_length=1, max_length=MAX_USER, description="Revoke the token with this `jti`.")
+    links: str | None = Field(
+        None, min_length=1, max_length=MAX_DOCUMENT_ID, description="Revoke all links to this document."
+    )
 
 
 class Revocation(BaseModel):
@@ -108,27 +112,27 @@ class Revocation(BaseModel):
 
     kind: Literal["user", "token", "links"]
     subject: str
-    ended: int = Field(description="Live sessions that ended on the replica that was asked.")
+    ended: int = Field(description="Number of live sessions that ended on the replica that answers.")
 
 
 class Limits(BaseModel):
-    """What the server takes."""
+    """Limits of the server."""
 
     max_file_bytes: int
 
 
 class Config(BaseModel):
-    """What a page has to know of its server."""
+    """What a page needs to know about its server."""
 
     auth: Literal["open", "token"]
     limits: Limits
     version: str
     uploads: bool = Field(description="Whether files can be uploaded.")
-    schema_: int = Field(alias="schema", description="Schema of the documents that this server makes.")
+    schema_: int = Field(alias="schema", description="Schema version of the documents that this server creates.")
 
 
 class Uploaded(BaseModel):
-    """A file that was taken."""
+    """An uploaded file."""
 
     url: str
     mime_type: str

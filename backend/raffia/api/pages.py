@@ -1,14 +1,14 @@
 """The browser app's pages and files.
 
 Rules (tests quote these ids):
-    PG2  The page asks no other host for anything; its headers forbid it. Scripts come from here and none is inline;
-         styles may be inline, since the editors write them into the page.
-    PG4  Home, documents and boards are one page; which of them it shows, its own address says.
-    PG5  Files under `assets/` carry a hash of their content in their names: they are kept for ever. Where a `.gz`
-         stands beside a file and the browser takes it, that is sent.
+    PG2  The page loads nothing from other hosts; its headers forbid it. Scripts come from this server and are never
+         inline; styles may be inline, because the editors write them into the page.
+    PG4  Home, documents and boards are one page, which chooses by its URL what to show.
+    PG5  Files under `assets/` have a hash of their content in their names and are cached for ever. If there is a `.gz`
+         next to a file and the browser accepts gzip, that is sent.
     PG6  Behind a proxy that serves Raffia under a path, `root_path`, the page's links begin with that path.
-    PG7  `sw.js`, which keeps the app for offline use, stands beside the pages: that is as far as it reaches. It is
-         asked for anew each time.
+    PG7  `sw.js`, which stores the app for offline use, is served next to the pages, because that determines its scope.
+         Browsers revalidate it each time.
 """
 
 from __future__ import annotations
@@ -40,11 +40,12 @@ WORKER_HEADERS = {
     "x-content-type-options": "nosniff",
     "cache-control": "no-cache",
 }
+_REFUSED = re.compile(r"q\s*=\s*0(\.0*)?")
 FOR_EVER = "public, max-age=31536000, immutable"
 
 
 class AppFiles(StaticFiles):
-    """Built files, compressed where they were (PG5)."""
+    """The built files, compressed if there is a compressed copy (PG5)."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """Answer one request."""
@@ -67,11 +68,11 @@ class AppFiles(StaticFiles):
 
 
 def takes_gzip(accepted: str) -> bool:
-    """Whether an Accept-Encoding takes gzip."""
+    """Whether an Accept-Encoding header accepts gzip."""
     for one in accepted.lower().split(","):
         coding, *parameters = (part.strip() for part in one.split(";"))
         if coding in {"gzip", "x-gzip"}:
-            return not any(re.fullmatch(r"q\s*=\s*0(\.0*)?", part) for part in parameters)
+            return not any(_REFUSED.fullmatch(part) for part in parameters)
     return False
 
 

@@ -1,4 +1,4 @@
-"""REST for the browser app and for programs: its routers, the form of its errors, and ids in paths."""
+"""The REST API as a whole: what its routes need, its routers and its errors."""
 
 from __future__ import annotations
 
@@ -6,35 +6,32 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from raffia.api.config import config_router
-from raffia.api.documents import documents_router
+from raffia.api import config, documents, files, links, revocations
 from raffia.api.errors import say_errors
-from raffia.api.files import files_router
-from raffia.api.links import links_router
-from raffia.api.revocations import revocations_router
+from raffia.api.link_signer import LinkSigner
+from raffia.api.turns import Turns
 from raffia.embed import Raffia
 from raffia.files.store import open_files
 
 
 def add_rest(app: FastAPI, raffia: Raffia) -> None:
-    """Put REST into an app.
+    """Add the REST API to an app whose `state.raffia` is this Raffia; `state` gets the other parts that routes need.
 
     Raises:
-        SettingsError: a place for files, or keys, that cannot be.
+        SettingsError: the place for files, or the keys, cannot be used.
     """
-    files = open_files(raffia.settings)
-    raffia.clear = files.remove  # of what has been purged (FL6)
-    say_errors(app, raffia)
-    app.include_router(config_router(raffia, files))
-    app.include_router(documents_router(raffia, files))
-    app.include_router(links_router(raffia))
-    app.include_router(files_router(raffia, files))
-    app.include_router(revocations_router(raffia))
+    app.state.files = open_files(raffia.settings)
+    app.state.link_signer = LinkSigner(raffia.settings)
+    app.state.upload_turns = Turns(files.AT_ONCE, files.EACH)
+    raffia.clear = app.state.files.remove  # removes the files of purged documents (FL6)
+    say_errors(app)
+    for resource in (config, documents, links, files, revocations):
+        app.include_router(resource.router)
     _say_no_422(app)
 
 
 def _say_no_422(app: FastAPI) -> None:
-    """FastAPI names 422 for whatever has parameters; what does not fit is answered with 400 here (AE1 of errors.py)."""
+    """Remove 422, which FastAPI lists for every route with parameters: invalid ones get 400 here (AE1 of errors.py)."""
     whole = app.openapi
 
     def openapi() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Turns at something that takes a while and some memory."""
+"""Turns at work that takes time and memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 
 class _Person:
-    """The turns of one person; `here` have one or wait for one."""
+    """The turns of one person; `here` counts those who have one or wait for one."""
 
     __slots__ = ("free", "here")
 
@@ -18,11 +18,11 @@ class _Person:
 
 
 class Turns:
-    """So many at a time in all, and fewer of one person: who takes long keeps nobody else waiting.
+    """Limits concurrent work, in total and for each person, so that slow people do not block the others.
 
     Args:
-        at_once: in all.
-        each: of one person.
+        at_once: turns at a time in total.
+        each: turns at a time of one person.
     """
 
     def __init__(self, at_once: int, each: int) -> None:
@@ -32,7 +32,7 @@ class Turns:
 
     @asynccontextmanager
     async def of(self, who: str) -> AsyncIterator[None]:
-        """Wait for a turn of this person, and have it."""
+        """Wait for a turn of this person, and hold it in the block."""
         person = self._people.setdefault(who, _Person(self._each))
         person.here += 1
         try:

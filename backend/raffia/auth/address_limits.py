@@ -1,17 +1,20 @@
-"""What one address may do: connections, handshakes, failed sign-ins. No I/O; time is an argument.
+"""Limits for each address: connections, handshakes, failed sign-ins. No I/O; time is an argument.
 
 Rules (tests quote these ids):
-    AD1  An IPv6 address counts with its /64, which one customer has; an IPv4 address that is written as IPv6 counts as
-         itself. Behind proxies that are believed it is the client's address and not the proxy's.
-    AD2  Clients of this machine (loopback) and those without an address (Unix sockets) are not counted: who is there
-         needs no network to do harm, and a proxy on this machine that names nobody must not be taken for one person.
-    AD3  An address has so many connections at a time, and so many handshakes a second; more are told "later".
-    AD4  Whoever was refused too often in a second (no or no good token, a forbidden document) is told "later" before
-         anything is verified or any hook is asked, until it has waited. Sockets and REST count together.
-    AD5  `BURST_S` seconds' worth may come at once: an office behind one address that connects anew after a restart.
-    AD6  The table is bounded: beyond `MAX_ADDRESSES` the addresses without a connection that
-         were quiet longest are forgotten.
-    AD7  A limit of 0 is none.
+    AD1  An IPv6 address counts as its /64, which usually belongs to one customer; an IPv4 address in IPv6 form counts
+         as the IPv4 address. Behind trusted proxies, the client's address counts and not the proxy's.
+    AD2  Clients on this machine (loopback) and those without an address (Unix sockets) are not limited: they can do
+         harm without the network, and a local proxy that does not forward addresses must not count as one client.
+    AD3  The number of connections of an address is limited, and the rate of its handshakes; beyond that, clients are
+         told "later".
+    AD4  An address that was refused too often (with a missing or invalid token, or a forbidden document) is told
+         "later" before anything is verified or a hook is called, until it has waited. WebSockets and REST count
+         together.
+    AD5  `BURST_S` seconds' worth may come at once, for an office behind one address that reconnects after a restart.
+    AD6  The table is bounded: beyond `MAX_ADDRESSES`, the addresses that have no connection and were idle for longest
+         are dropped.
+    AD7  0 means no limit.
+    AD8  A plain HTTP connection counts like a WebSocket, from the moment it is accepted, but not as a handshake.
 """
 
 from __future__ import annotations
@@ -30,11 +33,11 @@ MAX_ADDRESSES = 50_000
 
 
 class _Address:
-    """What is known of one address.
+    """The state of one address.
 
     Attributes:
-        connections: open ones.
-        handshakes_s, failures_s: the time up to which those that came are paid for; see `_overdrawn`.
+        connections: number of open connections.
+        handshakes_s, failures_s: the time up to which past events are paid for; see `_overdrawn`.
     """
 
     __slots__ = ("connections", "failures_s", "handshakes_s")
@@ -46,7 +49,7 @@ class _Address:
 
 
 class AddressLimits:
-    """All addresses that connect to a process.
+    """The limits of all addresses that connect to this process.
 
     Args:
         settings: the limits.
@@ -61,11 +64,11 @@ class AddressLimits:
         self._known: dict[str, _Address] = {}
 
     def __len__(self) -> int:
-        """How many are known."""
+        """Number of addresses in the table."""
         return len(self._known)
 
     def enter(self, address: str, now_s: float) -> str | None:
-        """Count a handshake and its connection; returns what `leave` wants, None for one that is not counted.
+        """Count a handshake and its connection; returns the argument for `leave`, None if the address is not limited.
 
         Raises:
             RoomFullError: too many connections (AD3).
@@ -77,21 +80,34 @@ class AddressLimits:
         known = self._of(name)
         self._check_failures(known, name, now_s)
         if _overdrawn(known.handshakes_s, self._handshake_s, now_s):
-            raise TooFastError(f"{name} connects too often; the limit is {1 / self._handshake_s:.0f} a second")
-        if self._connections and known.connections >= self._connections:
-            raise RoomFullError(f"{name} has {known.connections} connections, its limit; close some")
+            raise TooFastError(f"{name} connects too often; the limit is {1 / self._handshake_s:.0f} times a second")
+        self._check_connections(known, name)
         known.handshakes_s = max(known.handshakes_s, now_s) + self._handshake_s
         known.connections += 1
         return name
 
+    def hold(self, address: str) -> str | None:
+        """Count a connection without a handshake (AD8); returns what `leave` wants, None for one that is not counted.
+
+        Raises:
+            RoomFullError: too many connections (AD3).
+        """
+        name = counted(address)
+        if name is None:
+            return None
+        known = self._of(name)
+        self._check_connections(known, name)
+        known.connections += 1
+        return name
+
     def leave(self, name: str | None) -> None:
-        """A connection has gone."""
+        """Count the end of a connection."""
         known = self._known.get(name) if name is not None else None
         if known is not None:
             known.connections -= 1
 
     def check(self, address: str, now_s: float) -> None:
-        """Let an address pass that has not failed too often (AD4).
+        """Check that an address has not failed too often (AD4).
 
         Raises:
             TooFastError: it has.
@@ -102,11 +118,15 @@ class AddressLimits:
             self._check_failures(known, name, now_s)
 
     def failed(self, address: str, now_s: float) -> None:
-        """It was refused (AD4)."""
+        """Count a refusal (AD4)."""
         name = counted(address)
         if name is not None:
             known = self._of(name)
             known.failures_s = max(known.failures_s, now_s) + self._failure_s
+
+    def _check_connections(self, known: _Address, name: str) -> None:
+        if self._connections and known.connections >= self._connections:
+            raise RoomFullError(f"{name} has {known.connections} connections, which is the limit; close some")
 
     def _check_failures(self, known: _Address, name: str, now_s: float) -> None:
         if _overdrawn(known.failures_s, self._failure_s, now_s):
@@ -114,7 +134,7 @@ class AddressLimits:
 
     def _of(self, name: str) -> _Address:
         known = self._known.pop(name, None) or _Address()
-        self._known[name] = known  # the quiet ones stay in front (AD6)
+        self._known[name] = known  # moved to the end, so that idle ones come first (AD6)
         if len(self._known) > MAX_ADDRESSES:
             self._forget()
         return known
@@ -126,7 +146,7 @@ class AddressLimits:
 
 
 def counted(address: str) -> str | None:
-    """What an address counts as (AD1); None when it does not (AD2)."""
+    """What an address counts as (AD1); None if it is not limited (AD2)."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -140,7 +160,7 @@ def counted(address: str) -> str | None:
 
 
 def _overdrawn(paid_s: float, cost_s: float, now_s: float) -> bool:
-    """Whether one more would be over `BURST_S` seconds' worth ahead (AD5)."""
+    """Whether one more event would be more than `BURST_S` seconds ahead of the rate (AD5)."""
     return cost_s > 0 and paid_s - now_s + cost_s > BURST_S
 
 

@@ -1,20 +1,19 @@
-"""What a token says: its claims, read strictly, and the documents that they open.
+"""The claims of a token, read strictly, and the documents that they give access to.
 
     {"exp": 1790000000, "sub": "zoë", "raffia": {"team/*": "edit", "notes/1": "read"}}
 
 Rules (tests quote these ids):
-    CM1  `exp` is required. `exp`, `nbf` and `iat` are numbers, and no truth values or texts that look like numbers.
-         With a longest lifetime set, a token that is good for longer than that from now is refused, and one that was
-         from its `iat` on: a revocation is kept for that time, and such a token would outlive it.
-    CM2  With an audience set, `aud` has to name it; without one a token that has an `aud` is refused: it was made for
-         somebody else. With an issuer set, `iss` has to be it.
-    CM3  A claim of the wrong type refuses the token: `"edit": true` or a level in capitals is never taken for
-         something.
-    CM4  A pattern is a document id, or one followed by `/*`, or `*`. `team/*` is every document below `team/`, however
-         deep, and not `team` itself. Everything is compared as it stands, character by character.
-    CM5  Of the patterns that match, the most specific one counts: the document's own id, else the longest. So
-         `{"team/*": "edit", "team/plan": "read"}` lets nobody edit the plan. `none` takes a document out.
-    CM6  Names that occur twice in a JSON object refuse the token: two readers might take different ones.
+    CM1  `exp` is required. `exp`, `nbf` and `iat` are numbers; booleans and strings that look like numbers are
+         refused. With a maximum lifetime set, a token that is valid for longer than that is refused, counted from now
+         and from its `iat`: revocations are kept for that long, and such a token would outlive its revocation.
+    CM2  With an audience set, `aud` has to name it; without one, a token that has an `aud` is refused, because it was
+         issued for another service. With an issuer set, `iss` has to match it.
+    CM3  A claim of the wrong type invalidates the token: `"edit": true` or a level in capitals is never interpreted.
+    CM4  A pattern is a document id, a document id followed by `/*`, or `*`. `team/*` matches every document below
+         `team/`, at any depth, but not `team` itself. Names are compared character by character.
+    CM5  Of the patterns that match, the most specific one applies: the document's own id, else the longest pattern. So
+         `{"team/*": "edit", "team/plan": "read"}` does not allow editing the plan. `none` excludes a document.
+    CM6  A JSON object with duplicate names invalidates the token: different parsers might use different values.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -48,9 +47,9 @@ class ClaimRules:
     Attributes:
         claim: name of the claim that holds patterns and levels.
         audiences: one of them has to be in `aud`; empty for none.
-        issuer: what `iss` has to be; None for anything.
-        leeway_s: how far clocks may differ.
-        max_lifetime_s: longest time from now to `exp`; None for any.
+        issuer: what `iss` has to be; None for any.
+        leeway_s: how far clocks may differ, in seconds.
+        max_lifetime_s: longest time from now, and from `iat`, to `exp`, in seconds; None for no limit.
     """
 
     claim: str = "raffia"
@@ -65,12 +64,11 @@ class Claims:
     """The claims of a token that has been verified.
 
     Attributes:
-        user: `sub`; None for a token that names nobody.
-        expires_s: Unix time at which what it grants ends, in seconds, leeway included.
-        patterns: pattern -> level; None for no access.
-        kept: what stays with the grant: token id, whether it is a link, name, colour and time of issue, where the token
-            has them.
-        all: every claim as it stands in the token.
+        user: `sub`; None for a token without a user.
+        expires_s: Unix time in seconds at which the grant ends, leeway included.
+        patterns: maps patterns to levels; None for no access.
+        kept: claims that stay with the grant, if the token has them: token id, link id, name, colour and time of issue.
+        all: every claim as it is in the token.
     """
 
     user: str | None
@@ -81,12 +79,12 @@ class Claims:
 
     @property
     def issued_s(self) -> float | None:
-        """`iat`; None when the token does not say."""
+        """`iat`, Unix time in seconds; None if the token has none."""
         issued_s = self.all.get("iat")
         return None if issued_s is None else float(issued_s)
 
     def access(self, document: DocumentId) -> Access | None:
-        """The level for one document; None for none (CM4, CM5)."""
+        """The level for a document; None for no access (CM4, CM5)."""
         patterns = self.patterns
         if document in patterns:
             return patterns[document]
@@ -99,20 +97,20 @@ class Claims:
 
 
 def read_claims(payload: bytes, rules: ClaimRules, now_s: float) -> Claims:
-    """Read and check the payload of a token whose signature is good.
+    """Read and check the payload of a token whose signature is valid.
 
     Args:
-        payload: JSON as it was signed.
+        payload: the JSON that was signed.
         rules: what it is checked against.
         now_s: Unix time in seconds.
 
     Raises:
-        UnauthenticatedError: not good now, not for us, or not of this form (closes 4401).
+        UnauthenticatedError: malformed, not valid now, or not for this server (closes 4401).
     """
     try:
         claims = json.loads(payload, object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError):
-        raise UnauthenticatedError("the token's claims are not JSON, or a name occurs twice in them") from None
+        raise UnauthenticatedError("the token's claims are not JSON, or have duplicate names") from None
     if not isinstance(claims, dict):
         raise UnauthenticatedError("the token's claims are not a JSON object")
     expires_s = _check_times(claims, rules, now_s)
@@ -128,7 +126,7 @@ def read_claims(payload: bytes, rules: ClaimRules, now_s: float) -> Claims:
 
 
 def read_patterns(value: object, claim: str = "raffia") -> dict[str, Access | None]:
-    """Read the claim that says which documents (CM3, CM4).
+    """Read the claim that maps patterns to levels (CM3, CM4).
 
     Raises:
         UnauthenticatedError: not patterns and levels.
@@ -139,19 +137,19 @@ def read_patterns(value: object, claim: str = "raffia") -> dict[str, Access | No
     for pattern, level in value.items():
         if not is_pattern(pattern):
             raise UnauthenticatedError(
-                f"the token's claim {claim} holds {pattern[:MAX_DOCUMENT_ID]!r}, which is no document and no pattern; "
-                "a * may only be the last part"
+                f"the token's claim {claim} has {pattern[:MAX_DOCUMENT_ID]!r}, which is neither a document id nor a "
+                "pattern; a * can only be the last part"
             )
         if not isinstance(level, str) or level not in LEVELS:
             raise UnauthenticatedError(
-                f"the token's claim {claim} says something else than {', '.join(LEVELS)} for {pattern}"
+                f"the token's claim {claim} has a level for {pattern} that is not one of {', '.join(LEVELS)}"
             )
         patterns[pattern] = LEVELS[level]
     return patterns
 
 
 def is_pattern(text: str) -> bool:
-    """Whether this is a document id or a pattern of them (CM4)."""
+    """Whether this is a document id or a pattern (CM4)."""
     if text == "*":
         return True
     name = text.removesuffix("/*")
@@ -161,34 +159,34 @@ def is_pattern(text: str) -> bool:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a name occurs twice")
+        raise ValueError("duplicate name")
     return found
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _check_times(claims: dict[str, Any], rules: ClaimRules, now_s: float) -> float:
     """Check `exp`, `nbf` and `iat` (CM1); returns when the grant ends."""
     expires_s = _time(claims, "exp")
     if expires_s is None:
-        raise UnauthenticatedError("the token has no exp; make one that ends")
+        raise UnauthenticatedError("the token has no exp; issue tokens that expire")
     if expires_s + rules.leeway_s <= now_s:
         raise UnauthenticatedError(f"the token expired {now_s - expires_s:.0f} s ago; sign in again")
     if rules.max_lifetime_s is not None and expires_s > now_s + rules.max_lifetime_s + rules.leeway_s:
         raise UnauthenticatedError(
-            f"the token is good for {expires_s - now_s:.0f} s; the limit is {rules.max_lifetime_s:g} s"
+            f"the token is valid for another {expires_s - now_s:.0f} s; the limit is {rules.max_lifetime_s:g} s"
         )
     issued_s = _time(claims, "iat")
     if rules.max_lifetime_s is not None and issued_s is not None and expires_s - issued_s > rules.max_lifetime_s:
         raise UnauthenticatedError(
-            f"the token was made for {expires_s - issued_s:.0f} s; the limit is {rules.max_lifetime_s:g} s"
+            f"the token was issued for {expires_s - issued_s:.0f} s; the limit is {rules.max_lifetime_s:g} s"
         )
-    for name, said in (("nbf", "is good"), ("iat", "was made")):
+    for name in ("nbf", "iat"):
         from_s = _time(claims, name)
         if from_s is not None and from_s > now_s + rules.leeway_s:
-            raise UnauthenticatedError(f"the token {said} only in {from_s - now_s:.0f} s ({name}); compare the clocks")
+            raise UnauthenticatedError(f"the token's {name} is {from_s - now_s:.0f} s in the future; check the clocks")
     return expires_s + rules.leeway_s
 
 
@@ -197,18 +195,18 @@ def _check_audience(claims: dict[str, Any], rules: ClaimRules) -> None:
     audience = claims.get("aud", ())
     named = [audience] if isinstance(audience, str) else audience
     if not isinstance(named, list | tuple) or not all(isinstance(name, str) for name in named):
-        raise UnauthenticatedError("the token's aud is neither a text nor a list of texts")
+        raise UnauthenticatedError("the token's aud is neither a string nor a list of strings")
     if ("aud" in claims or rules.audiences) and not set(named) & set(rules.audiences):
         raise UnauthenticatedError("the token's aud does not name this server")
     if rules.issuer is not None and claims.get("iss") != rules.issuer:
-        raise UnauthenticatedError("the token's iss is not the one that this server believes")
+        raise UnauthenticatedError("the token's iss is not the issuer that this server trusts")
 
 
 def _time(claims: dict[str, Any], name: str) -> float | None:
     if name not in claims:
         return None
     value = claims[name]
-    # True is an int in Python, and a text such as "1e9" becomes a number all too easily.
+    # True is an int in Python, and a string such as "1e9" is easily taken for a number.
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UnauthenticatedError(f"the token's {name} is not a number")
     if not 0 <= value <= MAX_TIME_S or not math.isfinite(value):
@@ -222,11 +220,11 @@ def _text(claims: dict[str, Any], name: str) -> str | None:
         return None
     value = claims[name]
     if not isinstance(value, str) or not value:
-        raise UnauthenticatedError(f"the token's {name} is not a text")
+        raise UnauthenticatedError(f"the token's {name} is not a string")
     if len(value) > MAX_USER:
         raise UnauthenticatedError(f"the token's {name} has {len(value)} characters; the limit is {MAX_USER}")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise UnauthenticatedError(f"the token's {name} is not UTF-8") from None
+        raise UnauthenticatedError(f"the token's {name} is not valid UTF-8") from None
     return value

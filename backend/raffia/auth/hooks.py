@@ -1,14 +1,15 @@
-"""Hooks: what an operator or a host app plugs into Raffia. A hook returns a value; nothing is passed to be changed.
+"""Hooks: functions of an operator or a host app that Raffia calls. A hook returns a value and changes no argument.
 
 Rules (tests quote these ids):
-    K1  `authorize` is asked once for every document a connection wants, and again when a token is renewed; its
-        answer, a `Grant`, holds for that document and that session alone.
-    K2  Closed by default: `None` is "forbidden"; so is a `ForbiddenError`. `UnauthenticatedError` asks to sign in.
-    K3  Anything else that a hook raises, and an answer that takes longer than `preauth_s`, means that the one who
-        decides cannot be asked: the client is told to try again later (1013), never that it is signed out.
-    K4  A hook may be `async`. One that is not runs on a thread, so that it may block.
-    K5  Where Raffia has keys too, a token is verified first: a bad one never gets to the hook, the claims of a good one
-        are in `handshake.claims`. Then the hook alone decides, and its grant ends with the token at the latest.
+    K1  `authorize` is called once for every document that a connection opens, and again when a token is renewed; the
+        `Grant` that it returns is for that document and that session only.
+    K2  Closed by default: `None` means forbidden, as does a `ForbiddenError`. `UnauthenticatedError` asks the client to
+        sign in.
+    K3  Anything else that a hook raises, or taking longer than `preauth_s`, means that access cannot be decided at the
+        moment: the client is told to try again later (1013), never that it is signed out.
+    K4  A hook may be `async`. One that is not runs in a thread, so that it may block.
+    K5  If Raffia has keys as well, a token is verified first: an invalid one never reaches the hook, and the claims of
+        a valid one are in `handshake.claims`. Then the hook alone decides, and its grant ends no later than the token.
 """
 
 from __future__ import annotations
@@ -22,20 +23,20 @@ from urllib.parse import parse_qsl
 from raffia.errors import SettingsError
 from raffia.types import Access, DocumentId, Grant
 
-TOKEN_SUBPROTOCOL = "raffia.token."  # noqa: S105 - what stands in front of a token
+TOKEN_SUBPROTOCOL = "raffia.token."  # noqa: S105 - the prefix of a token
 
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """The HTTP request with which a connection came.
+    """The HTTP request that opened a connection.
 
     Attributes:
-        address: the client's address, after the proxies that are believed; empty when unknown.
-        path: path that was asked for, decoded, without a query.
-        headers: by lower-case name; a repeated one is joined with ", ".
-        query: parameters of the URL; of a repeated one the last.
-        origin: the page that opened the connection, as the browser says; None for everything but browsers.
-        claims: what stands in the token, once Raffia has verified it; None without a token, or when Raffia has no keys.
+        address: the client's address, behind trusted proxies; empty if unknown.
+        path: the requested path, decoded, without the query.
+        headers: by lower-case name; repeated ones are joined with ", ".
+        query: parameters of the URL; the last one if a parameter is repeated.
+        origin: the origin of the page that opened the connection; None for clients other than browsers.
+        claims: the token's claims, once Raffia has verified it; None without a token, or if Raffia has no keys.
     """
 
     address: str = ""
@@ -47,7 +48,7 @@ class Handshake:
 
     @classmethod
     def of(cls, scope: MutableMapping[str, Any]) -> Handshake:
-        """Read an ASGI scope. Made when it is needed and dropped: a connection keeps none."""
+        """Read an ASGI scope. Connections do not keep it, to save memory."""
         headers: dict[str, str] = {}
         for raw_name, raw_value in scope["headers"]:
             name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
@@ -63,17 +64,17 @@ class Handshake:
 
     @property
     def token(self) -> str | None:
-        """What a socket's client signs in with: `?token=`, `Authorization: Bearer`, or a subprotocol, in this order."""
+        """The token of a WebSocket client: `?token=`, `Authorization: Bearer`, or a subprotocol, in this order."""
         return self.query.get("token") or self.bearer or self._subprotocol_token()
 
     @property
     def bearer(self) -> str | None:
-        """What a request signs in with: `Authorization: Bearer`. REST takes tokens from nowhere else."""
+        """The token in `Authorization: Bearer`, the only place from which REST takes one."""
         scheme, _, value = self.headers.get("authorization", "").partition(" ")
         return value.strip() or None if scheme.lower() == "bearer" else None
 
     def _subprotocol_token(self) -> str | None:
-        """The rest of an offered `raffia.token.…`: the one way in which a browser sends a token outside of the URL."""
+        """The token in an offered `raffia.token.…`: the only way for a browser to send one outside the URL."""
         for offered in self.headers.get("sec-websocket-protocol", "").split(","):
             name = offered.strip()
             if name.startswith(TOKEN_SUBPROTOCOL):
@@ -82,10 +83,9 @@ class Handshake:
 
 
 def choose_subprotocol(offered: Sequence[str]) -> str | None:
-    """The subprotocol that is answered: the first that holds no token; None when none is offered.
+    """The subprotocol to accept: the first offered one that is not a token; None if none is offered.
 
-    A browser fails its socket when none of those it offered is answered, so a token that stands alone is sent back to
-    the one who sent it.
+    A browser closes the connection if none of its offers is accepted, so if a token is the only one, it is sent back.
     """
     return next((name for name in offered if not name.startswith(TOKEN_SUBPROTOCOL)), offered[0] if offered else None)
 
@@ -95,15 +95,15 @@ Authorize = Callable[[Handshake, str | None, DocumentId], Grant | Awaitable[Gran
 
 
 async def open_to_all(handshake: Handshake, token: str | None, document: DocumentId) -> Grant:
-    """The hook of open mode: everybody may edit, nobody has a name."""
+    """The hook of open mode: everyone may edit, anonymously."""
     return Grant(Access.EDIT)
 
 
 def load_hook(name: str) -> Authorize:
-    """Import the hook that a setting names as `module:function`.
+    """Import the hook that the setting names as `module:function`.
 
     Raises:
-        SettingsError: there is no such module or function, with the reason.
+        SettingsError: the module or function cannot be imported, with the reason.
     """
     module_name, _, attribute = name.partition(":")
     if not module_name or not attribute:

@@ -1,16 +1,15 @@
-"""Keys that an identity provider publishes: fetched when they are needed, kept for a while, fetched again when a token
-names one that is not among them.
+"""Keys published by an identity provider: fetched on demand, cached, and fetched again for a token with an unknown key.
 
 Rules (tests quote these ids):
-    JW1  Only `https`, or `http` on this machine. Redirects are not followed, answers are bounded, and each fetch has a
-        deadline. Nothing in a token says where keys come from.
-    JW2  Keys are used for `max_age_s` after they were fetched. From half of that on they are fetched anew in the
-        background, so that a provider that is away for a short time is not noticed. Older ones are not used.
-    JW3  A `kid` that is not known has the keys fetched once more, at most once in `REFETCH_S` for all tokens together;
-        who asks meanwhile waits for that. Only then is the token refused: a key may be younger than what we have.
-    JW4  Without keys nobody is refused: `AuthUnavailableError` says "later". After a fetch that failed the next one
-        waits for `RETRY_S`.
-    JW5  There is one fetch at a time; nobody who stops waiting ends it for the others.
+    JW1  Only `https`, or `http` on this machine. Redirects are not followed, responses are bounded, and each fetch has
+        a deadline. Nothing in a token determines where keys come from.
+    JW2  Keys are used for `max_age_s` after they were fetched. After half of that they are refreshed in the background,
+        so that a short outage of the provider goes unnoticed. Older keys are not used.
+    JW3  An unknown `kid` triggers a fetch, at most one every `REFETCH_S` for all tokens together; callers wait for it.
+        Only then is the token refused, because its key may be newer than the cached ones.
+    JW4  Without keys, tokens are not refused: `AuthUnavailableError` tells clients to try again later. After a failed
+        fetch, the next one waits for `RETRY_S`.
+    JW5  There is one fetch at a time; a caller that stops waiting does not cancel it for the others.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from urllib.parse import urlsplit
 
-import httptools
+import httpx
 
 from raffia.auth.keys import BadKeyError, Key, KeySet, read_jwk_set
 from raffia.errors import AuthUnavailableError, SettingsError
@@ -36,27 +35,27 @@ REFETCH_S = 5.0
 RETRY_S = 1.0
 MAX_ANSWER_BYTES = 256 * 1024
 
-_PLAIN = re.compile(r"[!-~]+")  # a space or a line break would be read by the provider's server as something else
+_PLAIN = re.compile(r"[!-~]+")  # printable ASCII: spaces and line breaks do not belong in a URL
 
 Fetch = Callable[[], Awaitable[bytes]]
 
 
 class FetchError(Exception):
-    """The keys could not be fetched, with the reason."""
+    """The keys could not be fetched; the message has the reason."""
 
 
 class PublishedKeys:
-    """The keys behind a URL.
+    """The keys published at a URL.
 
     Args:
         url: where the JWK set is (JW1).
-        max_age_s: how long keys are used (JW2).
-        fetch: gets the set's bytes; by default from the URL.
+        max_age_s: how long keys are used, in seconds (JW2).
+        fetch: returns the bytes of the set; by default from the URL.
         clock: monotonic time in seconds.
-        sleep: waits for some seconds.
+        sleep: waits for a number of seconds.
 
     Raises:
-        SettingsError: the URL is not one that keys may come from.
+        SettingsError: keys must not come from this URL.
     """
 
     def __init__(
@@ -76,14 +75,14 @@ class PublishedKeys:
         self._sleep = sleep
         self._keys = KeySet(())
         self._fetched_s: float | None = None
-        self._failed_s: float | None = None  # when the latest fetch failed; None when it did not
+        self._failed_s: float | None = None  # when the latest fetch failed; None if it succeeded
         self._task: asyncio.Task[None] | None = None
 
     async def find(self, kid: str | None, algorithm: str) -> Sequence[Key]:
-        """The keys that a token of this `kid` and algorithm may have been signed with; none when there is none (JW3).
+        """The keys that may have signed a token with this `kid` and algorithm; empty if there are none (JW3).
 
         Raises:
-            AuthUnavailableError: the provider cannot be asked (JW4).
+            AuthUnavailableError: the provider cannot be reached (JW4).
         """
         asked_s = self._clock()
         age_s = self._age_s()
@@ -98,7 +97,7 @@ class PublishedKeys:
         return found
 
     async def close(self) -> None:
-        """End the fetch that is under way."""
+        """Cancel the current fetch."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -107,15 +106,15 @@ class PublishedKeys:
         return None if self._fetched_s is None else self._clock() - self._fetched_s
 
     async def _renewed(self, wait_s: float) -> None:
-        """Wait for a fetch that ends after now."""
+        """Wait for a fetch that starts after `wait_s`, or for the current one."""
         if not self._may_try():
-            raise AuthUnavailableError("the identity provider was away a moment ago; try again later")
+            raise AuthUnavailableError("the identity provider could not be reached a moment ago; try again later")
         await asyncio.shield(self._start(wait_s))
         if self._failed_s is not None:
-            raise AuthUnavailableError("the keys of the identity provider cannot be fetched; try again later")
+            raise AuthUnavailableError("the identity provider's keys cannot be fetched; try again later")
 
     def _may_try(self) -> bool:
-        """Whether a fetch is under way or may be started (JW4)."""
+        """Whether a fetch is running or may be started (JW4)."""
         return self._task is not None or self._failed_s is None or self._clock() >= self._failed_s + RETRY_S
 
     def _start(self, wait_s: float) -> asyncio.Task[None]:
@@ -136,7 +135,7 @@ class PublishedKeys:
             keys = _usable(await self._fetch())
         except (FetchError, BadKeyError) as error:
             self._failed_s = self._clock()
-            log.warning("keys of the identity provider not fetched", url=self._url, detail=str(error))
+            log.warning("identity provider's keys not fetched", url=self._url, detail=str(error))
         else:
             self._failed_s = None
             self._keys = KeySet(keys)
@@ -146,21 +145,21 @@ class PublishedKeys:
 def _usable(content: bytes) -> list[Key]:
     keys = read_jwk_set(content, secrets_too=False)
     if not keys:
-        raise FetchError("the set holds no key that can be used")
+        raise FetchError("the set has no usable key")
     return keys
 
 
 def check_url(url: str) -> None:
-    """Refuse URLs that keys must not come from (JW1).
+    """Refuse URLs from which keys must not be fetched (JW1).
 
     Raises:
-        SettingsError: with what would work.
+        SettingsError: the message says what is allowed.
     """
     try:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError as error:
-        raise SettingsError(f"--auth-jwks-url (RAFFIA_AUTH_JWKS_URL): {url!r} is no URL: {error}") from error
+        raise SettingsError(f"--auth-jwks-url (RAFFIA_AUTH_JWKS_URL): {url!r} is not a URL: {error}") from error
     safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
     if not safe or not parts.hostname or parts.username is not None or not _PLAIN.fullmatch(url):
         raise SettingsError(
@@ -169,71 +168,34 @@ def check_url(url: str) -> None:
 
 
 async def fetch_url(url: str, deadline_s: float = FETCH_S) -> bytes:
-    """GET a URL: one request, no redirect, a bounded answer (JW1).
+    """The body at a URL: one GET without redirects, with a bounded response (JW1).
+
+    Proxies of the environment are not used. Certificates are verified against the system's trust store.
 
     Raises:
-        FetchError: anything but a 200 with a body within the bounds and in time.
+        FetchError: anything but status 200 and a complete body of at most `MAX_ANSWER_BYTES` within `deadline_s`.
     """
     try:
         async with asyncio.timeout(deadline_s):
             return await _get(url)
     except TimeoutError as error:
-        raise FetchError(f"no answer within {deadline_s:g} s") from error
-    except httptools.HttpParserError as error:
-        raise FetchError(f"no HTTP: {error}") from error
-    except (OSError, ssl.SSLError) as error:
+        raise FetchError(f"no complete HTTP response within {deadline_s:g} s") from error
+    except httpx.RemoteProtocolError as error:
+        raise FetchError(f"no complete HTTP response: {error}") from error
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         raise FetchError(str(error) or type(error).__name__) from error
 
 
 async def _get(url: str) -> bytes:
-    parts = urlsplit(url)
-    secure = parts.scheme == "https"
-    host = parts.hostname or ""
-    reader, writer = await asyncio.open_connection(
-        host, parts.port or (443 if secure else 80), ssl=ssl.create_default_context() if secure else None
-    )
-    try:
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        head = f"GET {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept: application/json\r\nUser-Agent: raffia\r\n"
-        writer.write(f"{head}Accept-Encoding: identity\r\nConnection: close\r\n\r\n".encode())
-        answer = _Answer()
-        parser = httptools.HttpResponseParser(answer)
-        read = 0
-        while not answer.complete:
-            chunk = await reader.read(16 * 1024)
-            read += len(chunk)
-            if read > MAX_ANSWER_BYTES:
-                raise FetchError(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
-            if not chunk:
-                break
-            parser.feed_data(chunk)
-            if answer.headers_done and parser.get_status_code() != 200:
-                raise FetchError(f"status {parser.get_status_code()}")
-        # An answer without a length ends with the connection; whether it is whole is seen when it is read as JSON.
-        if not answer.complete and (not answer.headers_done or answer.has_length):
-            raise FetchError("the answer was cut off")
-        return bytes(answer.body)
-    finally:
-        writer.transport.abort()
-
-
-class _Answer:
-    """What httptools calls."""
-
-    def __init__(self) -> None:
-        self.body = bytearray()
-        self.headers_done = False
-        self.complete = False
-        self.has_length = False
-
-    def on_header(self, name: bytes, _value: bytes) -> None:
-        self.has_length |= name.lower() in {b"content-length", b"transfer-encoding"}
-
-    def on_headers_complete(self) -> None:
-        self.headers_done = True
-
-    def on_body(self, body: bytes) -> None:
-        self.body += body
-
-    def on_message_complete(self) -> None:
-        self.complete = True
+    # A timeout of httpx is for each read; the deadline of fetch_url is for the whole answer.
+    client = httpx.AsyncClient(verify=ssl.create_default_context(), trust_env=False, timeout=None)  # noqa: S113
+    headers = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "raffia"}
+    async with client, client.stream("GET", url, headers=headers, follow_redirects=False) as answer:
+        if answer.status_code != 200:
+            raise FetchError(f"status {answer.status_code}")
+        body = bytearray()
+        async for chunk in answer.aiter_raw():
+            body += chunk
+            if len(body) > MAX_ANSWER_BYTES:
+                raise FetchError(f"the response has more than {MAX_ANSWER_BYTES} bytes")
+        return bytes(body)

@@ -1,16 +1,16 @@
-"""Keys that tokens are verified with, from a file or a published set. Each key has one algorithm, for good.
+"""Keys that sign and verify tokens, from a file or a published set. Each key has exactly one algorithm.
 
 Rules (tests quote these ids):
-    KY1  The key says the algorithm, never the token: a secret is HS256, an RSA key RS256, a P-256 key ES256, an Ed25519
-         key EdDSA. A token that names another algorithm than a key's is never checked with it.
-    KY2  A file is one of three: PEM blocks (public or private keys), a JWK set (`{"keys": [...]}`), or secrets, one a
-         line. What looks like a key is never taken for a secret.
-    KY3  Weak keys are refused at the start: secrets under 32 characters or of one that is repeated, RSA under 2048
-         bits.
-    KY4  Several keys make a rotation: all of them verify, the first one that can signs. A token's `kid` picks the key
-         where keys have one; without it those of its algorithm are tried.
-    KY5  A published set holds no secrets: symmetric keys in it are passed over, as are keys for encryption and keys of
-         algorithms that we don't take.
+    KY1  The key determines the algorithm, never the token: a secret is HS256, an RSA key RS256, a P-256 key ES256, an
+         Ed25519 key EdDSA. A token that names another algorithm is never checked with that key.
+    KY2  A key file contains PEM blocks (public or private keys), a JWK set (`{"keys": [...]}`), or secrets, one a line.
+         Anything that looks like a key is never taken for a secret.
+    KY3  Weak keys are refused at startup: secrets of fewer than 32 bytes or with fewer than 8 different ones, and RSA
+         keys of fewer than 2048 bits.
+    KY4  Several keys allow rotation: all of them verify, and the first one that can sign signs. A token's `kid` selects
+         the key if keys have names; without it, all keys of its algorithm are tried.
+    KY5  A published set contains no secrets: symmetric keys in it are ignored, as are encryption keys and keys of
+         unsupported algorithms.
 """
 
 from __future__ import annotations
@@ -41,12 +41,14 @@ MAX_KEYS = 64
 MAX_FILE_BYTES = 256 * 1024
 ALGORITHMS = ("HS256", "RS256", "ES256", "EdDSA")
 
-_PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
+# No block may contain the beginning of another one, so that a block without an end is read once.
+_PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]++)-----(?:(?!-----BEGIN ).)*?-----END \1-----", re.DOTALL)
+_SETTING = "--auth-key-file (RAFFIA_AUTH_KEY_FILE)"
 _NOT_SECRETS = ("-----", "ssh-", "ecdsa-", "{", "[")
 
 
 class BadKeyError(ValueError):
-    """A key that is not taken, with the reason."""
+    """A key that cannot be used; the message has the reason."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -54,10 +56,10 @@ class Key:
     """One key.
 
     Attributes:
-        kid: what tokens call it; None when it has no name.
-        algorithm: the one algorithm that it is for (KY1).
-        verifying: what checks signatures.
-        signing: what makes them; None where only the public half is known.
+        kid: the name by which tokens refer to it; None if it has none.
+        algorithm: the only algorithm it is used with (KY1).
+        verifying: the key that verifies signatures.
+        signing: the key that signs; None if only the public key is known.
     """
 
     kid: str | None
@@ -66,11 +68,11 @@ class Key:
     signing: PrivateKey | bytes | None = None
 
     def __repr__(self) -> str:
-        return f"Key({self.kid!r}, {self.algorithm})"  # never what it is made of
+        return f"Key({self.kid!r}, {self.algorithm})"  # never the key material
 
 
 class KeySet:
-    """Some keys, in order."""
+    """An ordered set of keys."""
 
     __slots__ = ("keys",)
 
@@ -78,39 +80,39 @@ class KeySet:
         self.keys = tuple(keys)
 
     def find(self, kid: str | None, algorithm: str) -> Sequence[Key]:
-        """The keys that a token of this `kid` and algorithm may have been signed with (KY1, KY4)."""
+        """The keys that may have signed a token with this `kid` and algorithm (KY1, KY4)."""
         keys = [key for key in self.keys if key.algorithm == algorithm]
         if kid is None:
             return keys
-        # A key without a name may be the one, whatever the token's maker calls it.
+        # A key without a name may be the right one, whatever name the issuer gives it.
         return [key for key in keys if key.kid == kid] or [key for key in keys if key.kid is None]
 
-    def signer(self, kid: str | None = None) -> Key | None:
-        """The first key that can sign, or that of this name."""
-        return next((key for key in self.keys if key.signing is not None and kid in (None, key.kid)), None)
+    def signer(self) -> Key | None:
+        """The first key that can sign; None if none can."""
+        return next((key for key in self.keys if key.signing is not None), None)
 
 
-def read_key_file(path: Path, what: str = "--auth-key-file (RAFFIA_AUTH_KEY_FILE)") -> KeySet:
-    """Read a file of keys (KY2).
+def read_key_file(path: Path) -> KeySet:
+    """Read a key file (KY2).
 
     Raises:
-        SettingsError: it cannot be read, or holds something else or something weak.
+        SettingsError: it cannot be read, or contains something else or a weak key.
     """
     try:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
         if len(content) > MAX_FILE_BYTES:
-            raise SettingsError(f"{what}: {path} is larger than {MAX_FILE_BYTES} bytes; that is no file of keys")
+            raise SettingsError(f"{_SETTING}: {path} is larger than {MAX_FILE_BYTES} bytes, so it is not a key file")
         keys = read_keys(content)
     except OSError as error:
-        raise SettingsError(f"{what}: cannot read {path}: {error.strerror}") from error
+        raise SettingsError(f"{_SETTING}: cannot read {path}: {error.strerror}") from error
     except BadKeyError as error:
-        raise SettingsError(f"{what}: {path}: {error}") from error
+        raise SettingsError(f"{_SETTING}: {path}: {error}") from error
     return KeySet(keys)
 
 
 def read_keys(content: bytes) -> list[Key]:
-    """Read what a file of keys holds (KY2).
+    """Parse the content of a key file (KY2).
 
     Raises:
         BadKeyError: with the reason.
@@ -122,9 +124,11 @@ def read_keys(content: bytes) -> list[Key]:
     else:
         keys = _read_secrets(content)
     if not keys:
-        raise BadKeyError("holds no key that can be used; give a PEM, a JWK set, or a secret of 32 characters")
+        raise BadKeyError(
+            "contains no usable key; provide a PEM file, a JWK set, or a secret of at least 32 characters"
+        )
     if len(keys) > MAX_KEYS:
-        raise BadKeyError(f"holds {len(keys)} keys; the limit is {MAX_KEYS}")
+        raise BadKeyError(f"contains {len(keys)} keys; the limit is {MAX_KEYS}")
     return keys
 
 
@@ -133,11 +137,11 @@ def _read_pem(content: bytes) -> list[Key]:
     for block in _PEM.finditer(content):
         label, pem = block[1].decode(), block[0]
         if label == "EC PARAMETERS":
-            continue  # openssl writes them in front of the key, which repeats them
+            continue  # openssl writes them before the key, which includes them
         if not label.endswith(" KEY"):
-            raise BadKeyError(f"holds a {label}; give the public key (openssl x509 -pubkey -noout)")
+            raise BadKeyError(f"contains a {label}; provide the public key (openssl x509 -pubkey -noout)")
         if b"ENCRYPTED" in pem:
-            raise BadKeyError("holds a private key with a passphrase; give one without")
+            raise BadKeyError("contains a private key with a passphrase; provide one without")
         keys.append(_read_block(label, pem))
     return keys
 
@@ -149,21 +153,21 @@ def _read_block(label: str, pem: bytes) -> Key:
         else:
             public = load_pem_public_key(pem)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise BadKeyError(f"holds a {label} that cannot be read") from error
+        raise BadKeyError(f"contains a {label} that cannot be read") from error
     return _private_key(private) if label.endswith("PRIVATE KEY") else _public_key(public)
 
 
 def _private_key(key: object) -> Key:
     if not isinstance(key, PrivateKey):
-        raise BadKeyError(f"holds a private key of a kind that is not taken: {type(key).__name__}")
+        raise BadKeyError(f"contains a private key of an unsupported type: {type(key).__name__}")
     public = key.public_key()
     return Key(None, algorithm_of(public), public, key)
 
 
 def _public_key(key: object) -> Key:
     if not isinstance(key, PublicKey):
-        raise BadKeyError(f"holds a public key of a kind that is not taken: {type(key).__name__}")
-    # Without a name: PEM has none, and whoever signs with the other half may call it as they like.
+        raise BadKeyError(f"contains a public key of an unsupported type: {type(key).__name__}")
+    # PEM has no names, and the issuer may use any `kid` for the private key.
     return Key(None, algorithm_of(key), key)
 
 
@@ -171,15 +175,15 @@ def algorithm_of(key: PublicKey) -> str:
     """The algorithm of an asymmetric key (KY1).
 
     Raises:
-        BadKeyError: too small, or of another curve (KY3).
+        BadKeyError: the key is too short, or on an unsupported curve (KY3).
     """
     if isinstance(key, rsa.RSAPublicKey):
         if key.key_size < MIN_RSA_BITS:
-            raise BadKeyError(f"holds an RSA key of {key.key_size} bits; take {MIN_RSA_BITS} or more")
+            raise BadKeyError(f"contains an RSA key of {key.key_size} bits; use at least {MIN_RSA_BITS}")
         return "RS256"
     if isinstance(key, ec.EllipticCurvePublicKey):
         if key.curve.name != "secp256r1":
-            raise BadKeyError(f"holds a key on the curve {key.curve.name}; ES256 takes P-256 (prime256v1)")
+            raise BadKeyError(f"contains a key on the curve {key.curve.name}; ES256 needs P-256 (prime256v1)")
         return "ES256"
     return "EdDSA"
 
@@ -189,35 +193,42 @@ def _read_secrets(content: bytes) -> list[Key]:
         lines = [line.strip() for line in content.decode("ascii").splitlines()]
     except UnicodeDecodeError:
         raise BadKeyError(
-            "is neither PEM nor JSON nor text; write a secret as text, as `raffia new-key` does"
+            "is neither PEM nor JSON nor ASCII text; write secrets as text, as `raffia new-key` does"
         ) from None
     keys: list[Key] = []
     for number, line in enumerate(lines, 1):
         if not line:
             continue
         if line.startswith(_NOT_SECRETS):
-            raise BadKeyError(f"line {number} looks like a key of another form, not like a secret")
+            raise BadKeyError(f"line {number} looks like a key in another format, not like a secret")
         keys.append(secret_key(line.encode(), None, f"line {number}"))
     return keys
 
 
 def secret_key(secret: bytes, kid: str | None, where: str) -> Key:
-    """A key for HS256.
+    """An HS256 key.
+
+    Args:
+        secret: the secret.
+        kid: its name; None for none.
+        where: names it in error messages.
 
     Raises:
-        BadKeyError: too easily guessed (KY3).
+        BadKeyError: the secret is too weak (KY3).
     """
     if len(secret) < MIN_SECRET:
         raise BadKeyError(
-            f"{where} is a secret of {len(secret)} bytes; take {MIN_SECRET} or more, from `raffia new-key`"
+            f"{where} is a secret of {len(secret)} bytes; use at least {MIN_SECRET}, as `raffia new-key` does"
         )
     if len(set(secret)) < 8:
-        raise BadKeyError(f"{where} is a secret of {len(set(secret))} different bytes; make one with `raffia new-key`")
+        raise BadKeyError(
+            f"{where} is a secret with only {len(set(secret))} different bytes; make one with `raffia new-key`"
+        )
     return Key(kid, "HS256", secret, secret)
 
 
 def new_secret() -> str:
-    """A secret of 256 bits, as text."""
+    """A new secret of 256 random bits, as text."""
     return secrets.token_urlsafe(32)
 
 
@@ -225,11 +236,12 @@ def read_jwk_set(content: bytes, *, secrets_too: bool) -> list[Key]:
     """Read a JWK set (RFC 7517).
 
     Args:
-        content: JSON.
-        secrets_too: whether symmetric keys are taken: from a file of ours, never from a published set (KY5).
+        content: the JSON text.
+        secrets_too: whether it is a key file, in which every key has to be usable and secrets are allowed; in a
+            published set, unusable keys and secrets are ignored (KY5).
 
     Raises:
-        BadKeyError: not a JWK set; or, of a file of ours, a key in it is not taken.
+        BadKeyError: not a JWK set; or a key file with a key that cannot be used.
     """
     try:
         parsed = json.loads(content)
@@ -253,12 +265,12 @@ def _read_jwk(item: Any, where: str, *, secrets_too: bool) -> Key:
         raise BadKeyError(f"{where} is not an object")
     kid = item.get("kid")
     if kid is not None and not isinstance(kid, str):
-        raise BadKeyError(f"{where} has a kid that is not a text")
+        raise BadKeyError(f"{where} has a kid that is not a string")
     if item.get("use", "sig") != "sig":
         raise BadKeyError(f"{where} is not for signatures")
     if item.get("kty") == "oct":
         if not secrets_too:
-            raise BadKeyError(f"{where} is a secret that everybody can read")
+            raise BadKeyError(f"{where} is a secret, which must not be published")
         if item.get("alg", "HS256") != "HS256":
             raise BadKeyError(f"{where} is not for HS256")
         return secret_key(_unbase64(item.get("k"), where), kid, where)
@@ -266,7 +278,7 @@ def _read_jwk(item: Any, where: str, *, secrets_too: bool) -> Key:
     try:
         key = PyJWK(item, algorithm=algorithm).key
     except (PyJWTError, ValueError, TypeError, KeyError, AttributeError, UnsupportedAlgorithm) as error:
-        # PyJWT and cryptography say the same thing in many ways.
+        # PyJWT and cryptography raise all of these for keys that they cannot read.
         raise BadKeyError(f"{where} cannot be read") from error
     if isinstance(key, PrivateKey):
         return replace(_private_key(key), kid=kid)
@@ -277,7 +289,7 @@ def _algorithm_of_jwk(item: dict[str, Any], where: str) -> str:
     kind = item.get("kty"), item.get("crv")
     algorithm = {("RSA", None): "RS256", ("EC", "P-256"): "ES256", ("OKP", "Ed25519"): "EdDSA"}.get(kind)  # type: ignore[arg-type]
     if algorithm is None or item.get("alg", algorithm) != algorithm:
-        raise BadKeyError(f"{where} is of a kind or for an algorithm that is not taken; take one of {ALGORITHMS}")
+        raise BadKeyError(f"{where} has an unsupported type or algorithm; use one of {', '.join(ALGORITHMS)}")
     return algorithm
 
 

@@ -1,22 +1,21 @@
-"""What no longer counts although it has not expired: tokens of a user, one token, the links to a document.
+"""Revocations: tokens of a user, single tokens, and links to a document that end before they expire.
 
 Rules (tests quote these ids):
-    REV1  Revoking a user takes back what was issued to it until then: tokens by their `iat`, grants of a hook by the
-          time at which the hook was asked. What does not say when it was issued counts as older. Later ones are good
-          again.
-    REV2  Revoking a token takes back the one with that `jti`; revoking links, every token with the claim `lnk` that was
-          issued until then, for that one document.
-    REV3  It counts at every opening, every renewal and every REST call, and for live sessions at once: they end as an
-          expired one does (4401; on Hocuspocus a denial and a CLOSE in band).
-    REV4  `revoke` returns when it is durable. It counts in this process before that, and goes on to if it could not be
-          stored: it is stored when the journal is back.
-    REV5  Other replicas hear of it at once, and read what is stored every `REREAD_S` besides: within 5 s it counts
-          everywhere, also when the message was lost. A store that has lost some is given them again.
-    REV6  While the journal is away, what is known here decides.
-    REV7  Kept are revocations until every token that they concern has expired: for the longest lifetime of a token,
-          where one is set, and else for ever. One of grants that a hook gave is kept for some minutes.
-    REV8  A recheck takes nothing back: the live sessions of a user, or on a document, are told to sign in again (1012),
-          which providers do by themselves. What has to decide about them decides anew.
+    REV1  Revoking a user invalidates what was issued to them until then: tokens by their `iat`, grants of a hook by the
+          time at which the hook was called. Grants without a time of issue count as older. Later ones are valid.
+    REV2  Revoking a token invalidates the one with that `jti`. Revoking links invalidates every token with the claim
+          `lnk` that was issued until then, for that one document.
+    REV3  A revocation applies to every opening of a document, every renewal, every REST request, and at once to live
+          sessions: they end as expired ones do (4401; on Hocuspocus a denial and a CLOSE in band).
+    REV4  `revoke` returns when the revocation is durable. In this process it applies before that, and also if it could
+          not be stored: then it is stored when the journal is back.
+    REV5  Other replicas are told at once, and also read what is stored every `REREAD_S`: within 5 s a revocation
+          applies everywhere, even if the message was lost. If the store has lost some, they are stored again.
+    REV6  While the journal is unavailable, the revocations known here apply.
+    REV7  Revocations are kept until every token that they apply to has expired: for the maximum lifetime of tokens if
+          that is set, otherwise for ever. Where only a hook grants access, they are kept for some minutes.
+    REV8  A recheck revokes nothing: the live sessions of a user, or on a document, have to sign in again (1012), which
+          providers do by themselves, and then their access is decided again.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from raffia.types import MAX_USER, DocumentId, Grant, Revocation, Revoked, docum
 log = get_logger("raffia.auth.revocation")
 
 REREAD_S = 2.0
-PAUSE_S = 0.05  # a script that revokes a thousand users has nobody read a thousand times
+PAUSE_S = 0.05  # so that a script that revokes a thousand users does not cause a thousand reads
 HOOK_KEEP_MS = 600_000
 RECHECK_KEEP_MS = 60_000
 FORGET_S = 60.0
@@ -48,12 +47,12 @@ class Holder(Protocol):
     """A connection with its sessions."""
 
     def end_those(self, judge: Judge) -> int:
-        """End every session for which there is an error; returns how many."""
+        """End every session for which `judge` returns an error; returns how many."""
         ...
 
 
 class _Index:
-    """Revocations by what they concern, for looking a grant up."""
+    """Revocations by kind and subject, to look up grants."""
 
     __slots__ = ("by_kind",)
 
@@ -64,7 +63,7 @@ class _Index:
         return sum(map(len, self.by_kind.values()))
 
     def add(self, one: Revocation) -> bool:
-        """Keep one; whether it says anything new."""
+        """Add a revocation; returns whether it changes anything."""
         kept = self.by_kind[one.kind]
         old = kept.get(one.subject)
         if old is not None:
@@ -77,17 +76,17 @@ class _Index:
         return True
 
     def all(self) -> list[Revocation]:
-        """Every one."""
+        """All revocations."""
         return [one for kept in self.by_kind.values() for one in kept.values()]
 
     def forget(self, now_ms: int) -> None:
-        """Drop those whose time is over."""
+        """Drop those that are no longer needed."""
         for kept in self.by_kind.values():
             for subject in [s for s, one in kept.items() if one.until_ms is not None and one.until_ms <= now_ms]:
                 del kept[subject]
 
     def is_revoked(self, grant: Grant, document: DocumentId) -> bool:
-        """Whether a grant has been taken back (REV1, REV2)."""
+        """Whether a grant has been revoked (REV1, REV2)."""
         claims = grant.claims
         jti = claims.get("jti")
         if isinstance(jti, str) and jti in self.by_kind[Revoked.TOKEN]:
@@ -100,13 +99,13 @@ class _Index:
         return "lnk" in claims and _is_before(grant, self.by_kind[Revoked.LINKS].get(document))
 
     def wants_recheck(self, grant: Grant, document: DocumentId) -> bool:
-        """Whether a session of this grant has to sign in again (REV8)."""
+        """Whether a session with this grant has to sign in again (REV8)."""
         return (
             grant.user is not None and grant.user in self.by_kind[Revoked.RECHECK_USER]
         ) or document in self.by_kind[Revoked.RECHECK_DOCUMENT]
 
     def is_stale(self, grant: Grant, document: DocumentId) -> bool:
-        """Whether a hook gave this grant before a recheck; what stands in a token is no staler for it."""
+        """Whether a hook issued this grant before a recheck; grants of tokens are never stale."""
         if "iat" in grant.claims or grant.issued_s is None:
             return False
         rechecks = (
@@ -123,10 +122,10 @@ def _is_before(grant: Grant, revocation: Revocation | None) -> bool:
 
 
 class RevocationList:
-    """What has been revoked, as this process knows it. Belongs to the event loop.
+    """The revocations that this process knows. Use it from the event loop only.
 
     Args:
-        keep_ms: how long a revocation is kept (REV7); None for ever.
+        keep_ms: how long a revocation is kept, in milliseconds (REV7); None for ever.
         clock: Unix time in seconds.
     """
 
@@ -138,56 +137,54 @@ class RevocationList:
         self._connections: Callable[[], Iterable[Holder]] = tuple
         self._mark: bytes | None = None
         self._wake = asyncio.Event()
-        self._is_away = False
-        self._is_lacking = False  # whether the store may lack something that is known here
-        self.ended = 0  # sessions, so far
+        self._is_lacking = False  # whether the store may lack revocations that are known here
 
     def __len__(self) -> int:
-        """How many are known."""
+        """Number of known revocations."""
         return len(self._index)
 
     def all(self) -> list[Revocation]:
-        """Those that are known."""
+        """All known revocations."""
         return self._index.all()
 
     def check(self, grant: Grant, document: DocumentId) -> None:
-        """Let a grant pass that has not been taken back (REV3).
+        """Check that a grant has not been revoked (REV3).
 
         Raises:
             RevokedError: it has been (closes 4401).
-            SignInAgainError: whoever gave it is to be asked again (REV8).
+            SignInAgainError: access has to be decided again (REV8; closes 1012).
         """
         if not self._index:
             return
         if self._index.is_revoked(grant, document):
             raise RevokedError("access was taken back; sign in again")
         if self._index.is_stale(grant, document):
-            raise SignInAgainError("access is decided about anew; connect again")
+            raise SignInAgainError("access has to be decided again; reconnect")
 
     async def revoke(self, kind: Revoked, subject: str) -> int:
-        """Take back what was issued until now, or have sessions sign in again (REV4, REV8).
+        """Revoke what was issued until now, or make sessions sign in again (REV4, REV8).
 
         Returns:
-            How many sessions of this process were ended.
+            How many sessions of this process ended.
 
         Raises:
-            MalformedError: a subject that cannot be.
-            JournalUnavailableError: it counts here, and is not stored yet.
-            RoomFullError: so it does, and there are too many to be stored.
+            MalformedError: the subject is not valid.
+            JournalUnavailableError: it applies in this process, but is not stored yet.
+            RoomFullError: it applies in this process, but there are too many to store it.
         """
         one = Revocation(kind, _checked(kind, subject), self._now_ms(), self._until_ms(kind))
         try:
             ended = await self._learn([one])
             log.warning("revoked", kind=kind.value, subject=one.subject, ended=ended)
             if self._journal is not None:
-                await self._journal.revoke(one)
+                await self._journal.revocations.add(one)
         finally:
-            # Also when it was stored: a store that loses it before the next reading has the mark that is known here.
+            # Even if it was stored: the store may lose it before the next read and still have the mark known here.
             self._is_lacking = True
         return ended
 
     async def _learn(self, revocations: Iterable[Revocation]) -> int:
-        """Take revocations in; returns how many sessions they ended."""
+        """Add revocations; returns how many sessions they ended."""
         news = _Index()
         for one in revocations:
             if self._index.add(one):
@@ -195,13 +192,13 @@ class RevocationList:
         return await self._end(news) if news else 0
 
     async def _end(self, news: _Index) -> int:
-        """End the live sessions that news concern. Whoever joins meanwhile is checked then."""
+        """End the live sessions that new revocations apply to; sessions that join meanwhile are checked then."""
 
         def judge(grant: Grant, document: DocumentId) -> RaffiaError | None:
             if news.is_revoked(grant, document):
                 return RevokedError("access was taken back; sign in again")
             if news.wants_recheck(grant, document):
-                return SignInAgainError("access is decided about anew; connect again")
+                return SignInAgainError("access has to be decided again; reconnect")
             return None
 
         ended = 0
@@ -209,10 +206,9 @@ class RevocationList:
             try:
                 ended += connection.end_those(judge)
             except Exception:
-                log.exception("sessions that were taken back could not be ended")
+                log.exception("revoked sessions could not be ended")
             if number % CONNECTIONS_AT_ONCE == 0:
-                await asyncio.sleep(0)  # others go on meanwhile
-        self.ended += ended
+                await asyncio.sleep(0)  # let other tasks run
         return ended
 
     def _now_ms(self) -> int:
@@ -227,10 +223,10 @@ class RevocationList:
 
     @asynccontextmanager
     async def following(self, journal: Journal, connections: Callable[[], Iterable[Holder]]) -> AsyncIterator[None]:
-        """Read what the journal has, and what comes, as long as this is entered (REV5)."""
+        """Read the journal's revocations, and new ones while in the block (REV5)."""
         self._journal, self._connections, self._mark = journal, connections, None
         self._wake = asyncio.Event()
-        journal.on_revoked(self._wake.set)
+        journal.revocations.on_added(self._wake.set)
         await self.read()
         task = asyncio.create_task(self._read_always())
         try:
@@ -248,7 +244,7 @@ class RevocationList:
                 async with asyncio.timeout(REREAD_S):
                     await self._wake.wait()
             except TimeoutError:
-                pass  # nobody has said anything; look all the same (REV5)
+                pass  # no message came; read anyway (REV5)
             self._wake.clear()
             await self.read()
             if self._clock() - forgotten_s > FORGET_S:
@@ -256,49 +252,46 @@ class RevocationList:
                 self._index.forget(self._now_ms())
 
     async def read(self) -> None:
-        """Read what is stored, and store what is not (REV5); when that fails, what is known goes on to count (REV6)."""
+        """Read what is stored, and store what is missing (REV5); if that fails, what is known still applies (REV6)."""
         assert self._journal is not None
         mark, self._is_lacking = None if self._is_lacking else self._mark, False
         try:
-            found = await self._journal.revocations(mark)
+            found = await self._journal.revocations.read(mark)
             if found is not None:
                 await self._learn(found.revocations)
                 await self._store_lacking(found.revocations)
-                # Only now: what could not be stored is tried again, whether somebody revokes something or not.
+                # Set last, so that revocations that could not be stored are tried again.
                 self._mark = found.mark
-            self._is_away = False
         except JournalUnavailableError as error:
             self._mark = None
-            if not self._is_away:
-                log.warning("revocations cannot be read or stored at the moment", detail=str(error))
-            self._is_away = True
+            log.debug("revocations cannot be read or stored at the moment", detail=str(error))
         except Exception:
             self._mark = None
             log.exception("revocations cannot be read or stored")
 
     async def _store_lacking(self, stored: list[Revocation]) -> None:
-        """Give the store what it lacks: it may have lost it, or was away when it came."""
+        """Store what the store lacks: it may have lost it, or was unavailable when it was revoked."""
         assert self._journal is not None
         there = {(one.kind, one.subject): one.before_ms for one in stored}
         now_ms = self._now_ms()
         for one in self._index.all():
             is_over = one.until_ms is not None and one.until_ms <= now_ms
             if not is_over and there.get((one.kind, one.subject), -1) < one.before_ms:
-                await self._journal.revoke(one)
+                await self._journal.revocations.add(one)
 
 
 def _checked(kind: Revoked, subject: str) -> str:
-    """A subject that can be.
+    """The subject, if it is a valid one.
 
     Raises:
-        MalformedError: it cannot.
+        MalformedError: it is not.
     """
     if kind in (Revoked.LINKS, Revoked.RECHECK_DOCUMENT):
         return document_id(subject)
     if not 0 < len(subject) <= MAX_USER:
-        raise MalformedError(f"a {kind.value} has 1 to {MAX_USER} characters, not {len(subject)}")
+        raise MalformedError(f"a {kind.value} must have 1 to {MAX_USER} characters, not {len(subject)}")
     try:
         subject.encode()
     except UnicodeEncodeError:
-        raise MalformedError(f"this {kind.value} is not UTF-8") from None
+        raise MalformedError(f"this {kind.value} is not valid UTF-8") from None
     return subject

@@ -1,14 +1,14 @@
-"""Tokens (JWT): verifying one with the keys of the settings, and making one.
+"""Verify and sign tokens (JWTs) with the configured keys.
 
 Rules (tests quote these ids):
-    TK1  A token is three parts of base64url with dots between, of at most `max_token_bytes`; its header names an
-         algorithm that we take, and demands nothing (`crit`) that we don't know.
-    TK2  The signature is checked first, with keys of just that algorithm (KY1 of keys.py); nothing that stands in a
-         token chooses anything else: `jwk`, `jku`, `x5u` and the like in its header are not looked at.
-    TK3  Then the claims are read (claims.py). What is wrong with a token is `UnauthenticatedError`; no message holds
-         any part of a token.
-    TK4  Only when keys are missing because their provider is away is it `AuthUnavailableError`.
-    TK5  Whatever is made here is verified here before anybody gets it.
+    TK1  A token is three parts of base64url separated by dots, at most `max_token_bytes` long. Its header names a
+         supported algorithm and has no critical extensions (`crit`).
+    TK2  The signature is checked first, with keys of exactly that algorithm (KY1 of keys.py). Nothing else in a token
+         influences this: `jwk`, `jku`, `x5u` and the like in its header are ignored.
+    TK3  Then the claims are read (claims.py). An invalid token is an `UnauthenticatedError`; no message contains its
+         header or signature.
+    TK4  `AuthUnavailableError` is raised only if keys are missing because their provider is unavailable.
+    TK5  A token that is made here is verified here before it is returned.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ import jwt
 from jwt.exceptions import PyJWTError
 
 from raffia.auth.claims import ClaimRules, Claims, read_claims
-from raffia.auth.jwks import PublishedKeys
 from raffia.auth.keys import ALGORITHMS, Key, KeySet, read_key_file
 from raffia.errors import SettingsError, UnauthenticatedError
 from raffia.settings import Settings
@@ -35,16 +34,16 @@ class KeySource(Protocol):
     """Where keys come from."""
 
     async def find(self, kid: str | None, algorithm: str) -> Sequence[Key]:
-        """The keys that a token of this `kid` and algorithm may have been signed with."""
+        """The keys that may have signed a token with this `kid` and algorithm."""
         ...
 
     async def close(self) -> None:
-        """Give back what is held."""
+        """Release resources."""
         ...
 
 
 class FileKeys:
-    """Keys that were read at the start."""
+    """Keys that were read at startup."""
 
     __slots__ = ("_keys",)
 
@@ -56,16 +55,16 @@ class FileKeys:
         return self._keys.find(kid, algorithm)
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to release."""
 
 
 class TokenVerifier:
-    """Says what a token is worth.
+    """Verifies tokens.
 
     Args:
-        keys: what signatures are checked with.
+        keys: verify signatures.
         rules: what claims are checked against.
-        max_bytes: largest token that is looked at.
+        max_bytes: maximum length of a token.
     """
 
     __slots__ = ("_keys", "_max_bytes", "_rules")
@@ -79,11 +78,11 @@ class TokenVerifier:
         """Verify a token.
 
         Args:
-            token: from outside.
+            token: as the client sent it.
             now_s: Unix time in seconds.
 
         Raises:
-            UnauthenticatedError: not good, with the reason (TK3).
+            UnauthenticatedError: the token is invalid, with the reason (TK3).
             AuthUnavailableError: the keys cannot be fetched (TK4).
         """
         kid, algorithm = self._read_header(token)
@@ -92,14 +91,14 @@ class TokenVerifier:
             payload = check_signature(token, key)
             if payload is not None:
                 return read_claims(payload, self._rules, now_s)
-        raise UnauthenticatedError("the token is not signed with a key that this server believes")
+        raise UnauthenticatedError("the token is not signed with a key that this server trusts")
 
     async def close(self) -> None:
         """Stop fetching keys."""
         await self._keys.close()
 
     def _read_header(self, token: str) -> tuple[str | None, str]:
-        """`kid` and `alg` of a token's header, which nobody has verified yet (TK1)."""
+        """`kid` and `alg` of a token's header, which is not verified yet (TK1)."""
         if len(token) > self._max_bytes:
             raise UnauthenticatedError(f"the token has {len(token)} bytes; the limit is {self._max_bytes}")
         if not _FORM.fullmatch(token):
@@ -112,14 +111,14 @@ class TokenVerifier:
         if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
             raise UnauthenticatedError(f"the token's alg is not one of {', '.join(ALGORITHMS)}")
         if kid is not None and not isinstance(kid, str):
-            raise UnauthenticatedError("the token's kid is not a text")
+            raise UnauthenticatedError("the token's kid is not a string")
         if "crit" in header or header.get("b64", True) is not True:
-            raise UnauthenticatedError("the token's header demands what this server does not know")
+            raise UnauthenticatedError("the token's header requires an extension that this server does not support")
         return kid, algorithm
 
 
 def check_signature(token: str, key: Key) -> bytes | None:
-    """The payload of a token that was signed with this key and its algorithm; None for any other (TK2)."""
+    """The payload of a token, if it was signed with this key and its algorithm; None otherwise (TK2)."""
     try:
         verified = _JWS.decode_complete(token, key.verifying, algorithms=[key.algorithm])
     except (PyJWTError, ValueError):
@@ -129,14 +128,16 @@ def check_signature(token: str, key: Key) -> bytes | None:
 
 
 def verifier_for(settings: Settings) -> TokenVerifier | None:
-    """The verifier that the settings ask for; None when they name no keys.
+    """The verifier with the keys of the settings; None if they name no keys.
 
     Raises:
-        SettingsError: keys that cannot be read, that are weak, or a URL that they must not come from.
+        SettingsError: the keys cannot be read or are weak, or must not be fetched from this URL.
     """
     if settings.auth_key_file is not None:
         keys: KeySource = FileKeys(read_key_file(settings.auth_key_file))
     elif settings.auth_jwks_url is not None:
+        from raffia.auth.jwks import PublishedKeys  # noqa: PLC0415 - imports httpx, which few servers need
+
         keys = PublishedKeys(settings.auth_jwks_url, settings.auth_jwks_max_age_s)
     else:
         return None
@@ -144,7 +145,7 @@ def verifier_for(settings: Settings) -> TokenVerifier | None:
 
 
 def claim_rules(settings: Settings) -> ClaimRules:
-    """What the settings check claims against."""
+    """What claims are checked against, from the settings."""
     return ClaimRules(
         claim=settings.auth_claim,
         audiences=settings.auth_audience,
@@ -155,14 +156,21 @@ def claim_rules(settings: Settings) -> ClaimRules:
 
 
 def make_token(claims: Mapping[str, Any], keys: KeySet, rules: ClaimRules, now_s: float, max_bytes: int = 8192) -> str:
-    """Sign claims with the first key that can (TK5).
+    """Sign claims with the first key that can sign (TK5).
+
+    Args:
+        claims: of the token.
+        keys: the keys of the server.
+        rules: what the server checks claims against.
+        now_s: Unix time in seconds.
+        max_bytes: maximum length of a token.
 
     Raises:
-        SettingsError: no key that signs, or claims that the server would not take.
+        SettingsError: there is no signing key, or the server would refuse the token.
     """
     key = keys.signer()
     if key is None or key.signing is None:
-        raise SettingsError("the key file holds public keys only; give the secret or the private key to sign with")
+        raise SettingsError("the key file contains public keys only; signing needs the secret or the private key")
     payload = json.dumps(claims, separators=(",", ":")).encode()
     headers = {"kid": key.kid} if key.kid is not None else None
     token = _JWS.encode(payload, key.signing, algorithm=key.algorithm, headers=headers)
@@ -171,7 +179,7 @@ def make_token(claims: Mapping[str, Any], keys: KeySet, rules: ClaimRules, now_s
     except UnauthenticatedError as error:
         raise SettingsError(f"the server would refuse this token: {error}") from error
     if check_signature(token, key) != payload:
-        raise SettingsError("the key file's halves do not belong together")
+        raise SettingsError("the private and public key in the key file do not match")
     if len(token) > max_bytes:
         raise SettingsError(f"the token has {len(token)} bytes; the limit is {max_bytes}; name fewer documents")
     return token

@@ -1,76 +1,95 @@
-"""`raffia check`: reads every document of a data folder, and mends what can be mended; no server may run on it.
+"""`raffia check`: read every document in a data folder and repair damaged ones, while no server uses the folder.
 
 Rules (tests quote these ids):
-    CK1  A document is read as the hub reads it, and its bytes once more by themselves: the strict reader takes them,
-        they are gap-free, and clocks and deletes are those that stand beside the snapshot.
-    CK2  One document that cannot be read stops nothing: each of them is named, with what is wrong and its sizes.
-    CK3  Before a document is mended, all that is stored of it is copied into `DATA/quarantine`, and is on disk.
-    CK4  A mended document has been read again like any other before it is stored. One of which nothing at all can be
-        read is left as it is: an empty document in its place helps nobody.
-    CK5  Mending ends the document's history; versions stay. What was kept and what was left out is said.
+    CK1  A document is read as the hub reads it, and then its bytes are read on their own: the strict reader accepts
+        them, they are gap-free, and their clocks and deletes are those in the snapshot's index.
+    CK2  A damaged document does not end the check: each one is reported, with the error and its sizes.
+    CK4  A repaired document is read back like any other before it is stored. A document of which nothing can be read
+        is left as it is: replacing it by an empty one would not help.
+    CK5  A repair ends the document's history; versions are kept. What was kept and what was left out is reported.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import itertools
-import json
-import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import quote
+from typing import Annotated
 
-from raffia.cli.repair import repair
+import typer
+
+from raffia.cli.failure import reported
+from raffia.cli.quarantine import set_aside
+from raffia.cli.repair import repair as rebuild
 from raffia.crdt.document import Document
 from raffia.errors import DataFolderInUseError, RaffiaError, SettingsError, UpdateError
 from raffia.journal import DocumentInfo, Loaded
 from raffia.journal.sqlite.database import DATABASE
 from raffia.journal.sqlite.journal import SqliteJournal
-from raffia.journal.sqlite.stored import Stored
 from raffia.rooms.durable.loading import build_document
-from raffia.settings import Settings
+from raffia.runtime.logs import configure_logging
+from raffia.settings import Settings, load_settings
 from raffia.types import DocumentId
 
-QUARANTINE = "quarantine"
 PAGE = 200
-_NAME_CHARACTERS = 80
 
 Report = Callable[[str], None]
 
 
 @dataclass(slots=True)
 class Findings:
-    """What a check has found.
+    """The result of a check.
 
     Attributes:
-        documents: how many were read; deleted ones are not.
-        damaged: how many of them cannot be read.
-        mended: how many of those were repaired.
+        documents: number of documents that were checked; deleted ones are not.
+        damaged: how many of them could not be read.
+        repaired: how many of those were repaired.
     """
 
     documents: int = 0
     damaged: int = 0
-    mended: int = 0
+    repaired: int = 0
 
     @property
     def is_well(self) -> bool:
         """Whether every document can be read now."""
-        return self.damaged == self.mended
+        return self.damaged == self.repaired
+
+
+def check(
+    data: Annotated[str | None, typer.Option(metavar="TEXT", help="Data folder. [default: raffia-data]")] = None,
+    keep_deleted: Annotated[
+        bool | None,
+        typer.Option("--keep-deleted/--no-keep-deleted", show_default=False, help="As in raffia serve. [default: off]"),
+    ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Repair damaged documents; a copy of the original data is kept.")
+    ] = False,
+) -> None:
+    """Read every document while no server is running, and report those that cannot be read.
+
+    Exit status 0: all documents can be read; 1: something is damaged; 2: the check could not run.
+    """
+    flags = {"data": data, "keep_deleted": keep_deleted}
+    with reported():
+        settings = load_settings(**{name: value for name, value in flags.items() if value is not None})
+        configure_logging(settings.log_level, settings.log_format)
+        findings = check_folder(settings, repair=repair, report=typer.echo)
+    if not findings.is_well:
+        raise typer.Exit(1)
 
 
 def check_folder(settings: Settings, *, repair: bool, report: Report) -> Findings:
     """Check the data folder that the settings name.
 
     Args:
-        settings: `data` and `keep_deleted` are read.
-        repair: mend what is damaged.
-        say: takes one line at a time.
+        settings: `data` and `keep_deleted` are used.
+        repair: whether to repair damaged documents.
+        report: called with one line of text at a time.
 
     Raises:
-        SettingsError: there is no data folder, or a server uses it.
-        JournalUnavailableError: the journal cannot be opened, or not list its documents.
+        SettingsError: there is no data folder, or a server is using it.
+        JournalUnavailableError: the journal cannot be opened, or cannot list its documents.
     """
     if not (settings.data / DATABASE).is_file():
         raise SettingsError(f"there is no {DATABASE} in {settings.data}; name the data folder with --data")
@@ -81,14 +100,14 @@ async def _check_folder(settings: Settings, *, repair: bool, report: Report) -> 
     journal = SqliteJournal(settings.data)
     try:
         async with journal:
-            return await check(journal, keep_deleted=settings.keep_deleted, repair=repair, report=report)
+            return await check_journal(journal, keep_deleted=settings.keep_deleted, repair=repair, report=report)
     except DataFolderInUseError as error:
         who = str(error).rpartition(";")[0]
-        raise DataFolderInUseError(f"{who}; stop it first: a check needs the folder alone") from error
+        raise DataFolderInUseError(f"{who}; stop it first: a check needs exclusive access to the folder") from error
 
 
-async def check(journal: SqliteJournal, *, keep_deleted: bool, repair: bool, report: Report) -> Findings:
-    """Check all documents of an open journal; see `check_folder`."""
+async def check_journal(journal: SqliteJournal, *, keep_deleted: bool, repair: bool, report: Report) -> Findings:
+    """Check all documents of an open journal, as `check_folder` does."""
     findings = Findings()
     async for info in _documents(journal):
         findings.documents += 1
@@ -100,8 +119,8 @@ async def check(journal: SqliteJournal, *, keep_deleted: bool, repair: bool, rep
                 f"{info.document}: {error} (snapshot {info.snapshot_bytes} bytes, log {info.tail_bytes} bytes, "
                 f"history {info.history_bytes} bytes, position {info.position})"
             )
-            if repair and await _mend(journal, info.document, keep_deleted, report):
-                findings.mended += 1
+            if repair and await _repair(journal, info.document, keep_deleted, report):
+                findings.repaired += 1
     report(_summary(findings, repair))
     return findings
 
@@ -109,7 +128,7 @@ async def check(journal: SqliteJournal, *, keep_deleted: bool, repair: bool, rep
 async def _documents(journal: SqliteJournal) -> AsyncIterator[DocumentInfo]:
     after: str | None = ""
     while after is not None:
-        listing = await journal.documents(after=after, limit=PAGE)
+        listing = await journal.directory.documents(after=after, limit=PAGE)
         for info in listing.documents:
             yield info
         after = listing.following
@@ -120,40 +139,40 @@ def _summary(findings: Findings, repair: bool) -> str:
     if not findings.damaged:
         return f"{count}: all can be read"
     if repair:
-        return f"{count}: {findings.damaged} damaged, {findings.mended} of them repaired"
-    return f"{count}: {findings.damaged} damaged; raffia check --repair mends what can be mended"
+        return f"{count}: {findings.damaged} damaged, {findings.repaired} of them repaired"
+    return f"{count}: {findings.damaged} damaged; raffia check --repair recovers what can be read"
 
 
 def examine(loaded: Loaded, *, keep_deleted: bool) -> Document:
-    """Read a document in every way that a server does (CK1).
+    """Read a document as a server does, and compare it with its index (CK1).
 
     Raises:
-        UpdateError, CrdtError, TooLargeError: it cannot be read, or does not hold what its index says.
+        UpdateError, CrdtError, TooLargeError: it cannot be read, or does not match its index.
     """
     document = build_document(loaded, keep_deleted=keep_deleted)
     again = Document.from_state(document.merged(), keep_deleted=keep_deleted)
     for client in document.clocks.keys() | again.clocks.keys():
-        said, held = document.clocks.get(client, 0), again.clocks.get(client, 0)
-        if said != held:
-            raise UpdateError(f"the state of client {client} ends at clock {held}, but its index says {said}")
+        indexed, held = document.clocks.get(client, 0), again.clocks.get(client, 0)
+        if indexed != held:
+            raise UpdateError(f"the state of client {client} ends at clock {held}, but its index says {indexed}")
     if document.deletes != again.deletes:
         raise UpdateError(f"the state has {again.deletes.total} deletes, but its index says {document.deletes.total}")
     return document
 
 
-async def _mend(journal: SqliteJournal, document: DocumentId, keep_deleted: bool, report: Report) -> bool:
-    """Copy what is stored, rebuild, store; says whether the document can be read now."""
+async def _repair(journal: SqliteJournal, document: DocumentId, keep_deleted: bool, report: Report) -> bool:
+    """Copy what is stored, rebuild the document and store it; returns whether it can be read now."""
     try:
         stored = await journal.stored(document)
         folder = set_aside(stored, journal.folder)
-        report(f"  all that was stored is in {folder}")
-        rescued = repair(stored, keep_deleted=keep_deleted)
+        report(f"  the original data is in {folder}")
+        rescued = rebuild(stored, keep_deleted=keep_deleted)
         for line in rescued.kept:
             report(f"  kept: {line}")
         for line in rescued.lost:
             report(f"  left out: {line}")
         if rescued.is_empty:  # CK4
-            report("  not repaired: nothing of it can be read; put a backup in its place, or delete it")
+            report("  not repaired: nothing of it can be read; restore a backup, or delete it")
             return False
         snapshot = rescued.snapshot()
         examine(Loaded(snapshot, [], stored.position), keep_deleted=keep_deleted)
@@ -162,66 +181,5 @@ async def _mend(journal: SqliteJournal, document: DocumentId, keep_deleted: bool
     except (RaffiaError, OSError) as error:
         report(f"  not repaired: {error}")
         return False
-    report(f"  repaired: {len(snapshot.state)} bytes; its history begins anew")
+    report(f"  repaired: {len(snapshot.state)} bytes; its history starts over")
     return True
-
-
-def set_aside(stored: Stored, data: Path) -> Path:
-    """Copy all that is stored of a document into a new folder below `data`, and return that when it is on disk (CK3).
-
-    `stored.json` names the document and says what lies where in the other files.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    folder = _new_folder(data / QUARANTINE, stored.document)
-    about: dict[str, object] = {
-        "document": stored.document,
-        "position": stored.position,
-        "folded": stored.folded,
-        "complete_from": stored.complete_from,
-        "snapshots": [{"upto": one.upto, "time_ms": one.time_ms} for one in stored.snapshots],
-    }
-    for snapshot in stored.snapshots:
-        _write(folder / f"snapshot-{snapshot.upto}.state", snapshot.state)
-        _write(folder / f"snapshot-{snapshot.upto}.index", snapshot.index)
-    about["segments"] = [
-        {"first": one.first, "last": one.last, "window_ms": one.window_ms, "author": one.author, "bytes": len(one.body)}
-        for one in stored.segments
-    ]
-    about["entries"] = [{"position": one.position, "bytes": len(one.body)} for one in stored.entries]
-    _write(folder / "segments", b"".join(one.body for one in stored.segments))
-    _write(folder / "entries", b"".join(one.body for one in stored.entries))
-    _write(folder / "stored.json", json.dumps(about, ensure_ascii=False, indent=1).encode())
-    for path in (folder, folder.parent, data):
-        _sync(path)
-    return folder
-
-
-def _new_folder(quarantine: Path, document: DocumentId) -> Path:
-    """A folder of its own for each repair. The name alone would not do: too long, or one but for upper case."""
-    digest = hashlib.sha256(document.encode()).hexdigest()[:16]
-    name = f"{quote(document, safe='')[:_NAME_CHARACTERS]}-{digest}"
-    for number in itertools.count(1):
-        folder = quarantine / (name if number == 1 else f"{name}-{number}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return folder
-    raise AssertionError("unreachable")
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

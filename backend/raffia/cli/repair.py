@@ -1,13 +1,12 @@
-"""The best document that can be made of damaged bytes. Pure: what is stored comes in, a document goes out.
+"""Rebuilds a document from damaged data, without I/O.
 
 Rules (tests quote these ids):
-    RPR1  Everything passes the gate: what cannot be read, and what refers to something that is not there, is left out
-          and named. What is kept is gap-free.
-    RPR2  A snapshot whose checksum fits its index is believed. Of any other the history is preferred: an older snapshot
-          that can be believed (or the very beginning), and the segments behind it.
-    RPR3  A snapshot that cannot be believed, but read, fills in only what the history lacks; then that is said.
-    RPR4  Bytes that are damaged and still read as an update cannot be told from others: entries and segments have no
-          checksum.
+    RPR1  Everything passes the gate: updates that cannot be read, and those that depend on missing content, are left
+          out and listed. What is kept is gap-free.
+    RPR2  A snapshot whose checksum matches its index is trusted. Otherwise the history is preferred: an older snapshot
+          that can be trusted (or the very beginning), and the segments after it.
+    RPR3  A snapshot that can be read but not trusted only fills in what the history lacks, and this is reported.
+    RPR4  Damaged bytes that still read as an update cannot be detected: entries and segments have no checksum.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ from raffia.types import START
 
 @dataclass(slots=True)
 class Repaired:
-    """What could be saved.
+    """What could be recovered.
 
     Attributes:
-        document: gap-free; empty when nothing could be read.
-        kept: what it was made of, a line each.
-        lost: what was left out or is doubtful, a line each.
+        document: gap-free; empty if nothing could be read.
+        kept: the parts it was made from, one line each.
+        lost: what was left out or is doubtful, one line each.
     """
 
     document: Document
@@ -41,7 +40,7 @@ class Repaired:
 
     @property
     def is_empty(self) -> bool:
-        """Whether not one edit could be read."""
+        """Whether no edit could be read."""
         return not self.document.clocks
 
     def snapshot(self) -> Snapshot:
@@ -57,10 +56,10 @@ class Repaired:
 
 
 def repair(stored: Stored, *, keep_deleted: bool) -> Repaired:
-    """Make the best document of what is stored (RPR1-RPR3)."""
+    """Rebuild a document from what is stored (RPR1-RPR3)."""
     gate = _Gate(keep_deleted)
     present = next((one for one in stored.snapshots if one.upto == stored.folded), None)
-    believed = _believed(present, keep_deleted) if present is not None else None
+    believed = _trusted(present, keep_deleted) if present is not None else None
     if believed is not None and present is not None:
         gate.begin(believed, _said(present))
     elif stored.folded:
@@ -72,31 +71,31 @@ def repair(stored: Stored, *, keep_deleted: bool) -> Repaired:
 
 
 class _Gate:
-    """Takes updates into a document one by one (RPR1)."""
+    """Adds updates to a document one by one (RPR1)."""
 
     def __init__(self, keep_deleted: bool) -> None:
         self.rescued = Repaired(Document(keep_deleted=keep_deleted))
 
     def begin(self, document: Document, name: str) -> None:
-        """Start from a document that can be believed."""
+        """Start from a document that can be trusted."""
         self.rescued.document = document
         self.rescued.kept.append(name)
 
     def take_all(self, updates: list[tuple[str, bytes]], what: str) -> bool:
-        """Take what is ready of named updates, whatever their order; says whether nothing was left out."""
+        """Add named updates in any order, as far as they are ready; returns whether nothing was left out."""
         lost = self.rescued.lost
         lost_before = len(lost)
         waiting, before = updates, -1
         while waiting and before != self.rescued.document.version:
             before = self.rescued.document.version
             waiting = self._take_some(waiting)
-        lost += (f"{name}, {len(rest)} bytes of it: refers to what is not there" for name, rest in waiting)
+        lost += (f"{name}, {len(rest)} bytes of it: depends on missing content" for name, rest in waiting)
         left_out = len(lost) - lost_before
         self.rescued.kept.append(what if not left_out else f"{what}, without {left_out} of them or parts of those")
         return not left_out
 
     def _take_some(self, updates: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
-        """Take each as far as it is ready; returns what waits."""
+        """Add each update as far as it is ready; returns the parts that wait."""
         document = self.rescued.document
         waiting = []
         for name, update in updates:
@@ -113,14 +112,14 @@ class _Gate:
 
 
 def _from_history(gate: _Gate, stored: Stored, present: StoredSnapshot | None) -> None:
-    """Start from an older snapshot and the segments behind it; fill in from the damaged one (RPR2, RPR3)."""
+    """Start from an older snapshot and the segments after it; fill in from the damaged one (RPR2, RPR3)."""
     document = gate.rescued.document
     lost = gate.rescued.lost
-    lost.append("the snapshot is not there" if present is None else f"{_said(present)} is damaged")
+    lost.append("the snapshot is missing" if present is None else f"{_said(present)} is damaged")
     older = [one for one in stored.snapshots if one.upto < stored.folded]
     start, reaches = START, not stored.complete_from
     for stone in reversed(older):
-        believed = _believed(stone, document.keep_deleted)
+        believed = _trusted(stone, document.keep_deleted)
         if believed is not None:
             gate.begin(believed, f"the older {_said(stone)}")
             start, reaches = stone.upto, True
@@ -135,29 +134,29 @@ def _from_history(gate: _Gate, stored: Stored, present: StoredSnapshot | None) -
     try:
         Document.from_state(present.state)
     except RaffiaError as error:
-        lost.append(f"what {_said(present)} alone holds: {error}")
+        lost.append(f"content that only {_said(present)} has: {error}")
         return
-    gate.take_all([("the damaged snapshot", present.state)], f"what only the damaged {_said(present)} holds")
+    gate.take_all([("the damaged snapshot", present.state)], f"content that only the damaged {_said(present)} has")
     if gate.rescued.document.version != rest:
         lost.append("its checksum does not match: some characters of it may be wrong")
 
 
 def _covers(document: Document, present: StoredSnapshot) -> bool:
-    """Whether a document has all that a snapshot had, as far as the snapshot's index still says that."""
+    """Whether a document has everything that a snapshot had, judging by the snapshot's index."""
     clocks = Document.clocks_of_index(present.index)
     if clocks is None:
         return False
     return all(document.clocks.get(client, 0) >= clock for client, clock in clocks.items())
 
 
-def _believed(snapshot: StoredSnapshot, keep_deleted: bool) -> Document | None:
-    """The document of a snapshot whose checksum fits; its clocks and deletes are read out of the state (RPR2)."""
+def _trusted(snapshot: StoredSnapshot, keep_deleted: bool) -> Document | None:
+    """The document of a snapshot whose checksum matches, read from its state alone; None otherwise (RPR2)."""
     if not Document.is_index_of(snapshot.index, snapshot.state):
         return None
     try:
         return Document.from_state(snapshot.state, keep_deleted=keep_deleted)
     except RaffiaError:
-        return None  # it was written so: the history may know better
+        return None  # it was already damaged when it was written; the history may be better
 
 
 def _updates(segment: StoredSegment, rescued: Repaired) -> Iterator[tuple[str, bytes]]:
@@ -185,7 +184,7 @@ def _said(snapshot: StoredSnapshot) -> str:
 
 
 def _who(author: str | None) -> str:
-    return "somebody" if author is None else repr(author)
+    return "an anonymous author" if author is None else repr(author)
 
 
 def _when(time_ms: int) -> str:

@@ -1,26 +1,24 @@
-"""`raffia token` and `raffia new-key`: make a token, and the secret that it is signed with.
+"""`raffia token`: make a token.
 
 Rules (tests quote these ids):
-    MN1  On standard output stands the token alone, so that it can be put into a variable.
-    MN2  A token that the server of the same settings would refuse is not printed (TK5 of tokens.py).
-    MN3  A secret is written into a new file that only its owner reads; one that is there is never replaced.
+    MN1  The token is all that is printed on standard output, so that a shell can put it into a variable.
+    MN2  A token that a server with the same settings would refuse is not printed (TK5 of tokens.py).
 """
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from raffia.auth.claims import LEVELS, is_pattern
-from raffia.auth.keys import new_secret, read_key_file
+from raffia.auth.keys import read_key_file
 from raffia.auth.tokens import claim_rules, make_token
-from raffia.errors import RaffiaError, SettingsError
+from raffia.cli.failure import reported
+from raffia.errors import SettingsError
 from raffia.settings import Settings, load_settings
 
 _SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([smhd]?)")
@@ -28,16 +26,30 @@ _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def span_s(text: str) -> float:
-    """Read `90`, `90s`, `15m`, `1h` or `7d` into seconds.
+    """Parse `90`, `90s`, `15m`, `1h` or `7d` into seconds.
 
     Raises:
-        SettingsError: not of this form, or nothing.
+        SettingsError: not of this form, or zero.
     """
     match = _SPAN.fullmatch(text.strip().lower())
     span = float(match[1]) * _UNITS_S[match[2]] if match else 0.0
     if span <= 0:
-        raise SettingsError(f"--for: {text!r} is no span of time; write 90s, 15m, 1h or 7d")
+        raise SettingsError(f"--for: {text!r} is not a time span; write 90s, 15m, 1h or 7d")
     return span
+
+
+def signing_settings(auth_key_file: str | None) -> Settings:
+    """The settings to sign with: those of the server, with the key file named on the command line if there is one.
+
+    A server that takes its keys from a URL has no key to sign with, but its other settings (claim, audience, issuer)
+    apply to the token too.
+
+    Raises:
+        SettingsError: as `load_settings`.
+    """
+    if auth_key_file is None:
+        return load_settings()
+    return load_settings(auth_key_file=auth_key_file, auth_jwks_url=None)
 
 
 def mint(
@@ -51,29 +63,29 @@ def mint(
     """Make a token with the settings' key.
 
     Args:
-        settings: name the key file, and what tokens are checked against.
+        settings: name the key file and what tokens are checked against.
         documents: ids and patterns.
         level: one of `LEVELS`, for all of them.
-        lifetime_s: how long it is good for.
+        lifetime_s: how long the token is valid.
         now_s: Unix time in seconds.
-        texts: claims that are texts (`sub`, `name`, `color`); None for none.
+        texts: string claims (`sub`, `name`, `color`); None to leave one out.
 
     Raises:
-        SettingsError: no key to sign with, or the server would refuse the token.
+        SettingsError: there is no signing key, or the server would refuse the token.
     """
     if settings.auth_key_file is None:
-        raise SettingsError("no key to sign with; set --auth-key-file (RAFFIA_AUTH_KEY_FILE), see `raffia new-key`")
+        raise SettingsError("no key to sign with; set --auth-key-file (RAFFIA_AUTH_KEY_FILE); see `raffia new-key`")
     for document in documents:
         if not is_pattern(document):
             raise SettingsError(
-                f"--document: {document!r} is neither a document's id nor a pattern such as team/*, or * for all"
+                f"--document: {document!r} is neither a document id nor a pattern such as team/*, or * for all"
             )
     if level not in LEVELS:
         raise SettingsError(f"--can: {level!r} is not one of {', '.join(LEVELS)}")
     now = int(now_s)
     claims: dict[str, object] = {
         settings.auth_claim: dict.fromkeys(documents, level),
-        # To the millisecond: one that is made in the second of a revocation, and behind it, is good.
+        # In milliseconds, so that a token made after a revocation but in the same second is valid.
         "iat": round(now_s, 3),
         "exp": now + max(1, round(lifetime_s)),
         "jti": secrets.token_urlsafe(12),
@@ -87,54 +99,25 @@ def mint(
     return make_token(claims, keys, claim_rules(settings), now_s, settings.max_token_bytes)
 
 
-def write_secret(path: Path) -> None:
-    """Write a new secret (MN3).
-
-    Raises:
-        SettingsError: the file is there already, or cannot be made.
-    """
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w") as file:
-            file.write(new_secret() + "\n")
-    except FileExistsError:
-        raise SettingsError(f"{path} is there already; name a new file, or add a line to it to rotate") from None
-    except OSError as error:
-        raise SettingsError(f"cannot write {path}: {error.strerror}") from error
-
-
 def token(
     *,
     document: Annotated[
-        list[str], typer.Option("--document", metavar="ID", help="Document or pattern (team/*); may be repeated.")
+        list[str], typer.Option("--document", metavar="ID", help="Document id or pattern (team/*); can be repeated.")
     ],
-    can: Annotated[str, typer.Option("--can", metavar="|".join(LEVELS), help="What it allows.")] = "read",
-    lifetime: Annotated[str, typer.Option("--for", metavar="SPAN", help="How long: 90s, 15m, 1h, 7d.")] = "1h",
+    can: Annotated[str, typer.Option("--can", metavar="|".join(LEVELS), help="Level of access.")] = "read",
+    lifetime: Annotated[
+        str, typer.Option("--for", metavar="SPAN", help="How long it is valid: 90s, 15m, 1h, 7d.")
+    ] = "1h",
     user: Annotated[str | None, typer.Option("--user", help="Stable id of the person, agent or device.")] = None,
-    name: Annotated[str | None, typer.Option("--name", help="Name that others see.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name shown to others.")] = None,
     color: Annotated[str | None, typer.Option("--color", help="Colour of the cursor.")] = None,
     auth_key_file: Annotated[
         str | None,
-        typer.Option("--auth-key-file", metavar="PATH", help="As for raffia serve; a secret or private key."),
+        typer.Option("--auth-key-file", metavar="PATH", help="As in raffia serve; a secret or a private key."),
     ] = None,
 ) -> None:
     """Print a token for documents, signed with the key file of the settings."""
-    try:
-        # Of a server that takes its keys from a URL the other settings count; the key to sign with is named here.
-        named = {"auth_key_file": auth_key_file, "auth_jwks_url": None} if auth_key_file is not None else {}
-        settings = load_settings(**named)
+    with reported():
+        settings = signing_settings(auth_key_file)
         made = mint(settings, document, can, span_s(lifetime), time.time(), sub=user, name=name, color=color)
-    except RaffiaError as error:
-        typer.echo(f"raffia: {error}", err=True)
-        raise typer.Exit(2) from None
     typer.echo(made)
-
-
-def new_key(path: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; must not be there yet.")]) -> None:
-    """Write a new secret for --auth-key-file into a file."""
-    try:
-        write_secret(path)
-    except RaffiaError as error:
-        typer.echo(f"raffia: {error}", err=True)
-        raise typer.Exit(2) from None
-    typer.echo(f"wrote {path}: set RAFFIA_AUTH_KEY_FILE={path}", err=True)

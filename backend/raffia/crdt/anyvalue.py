@@ -1,13 +1,13 @@
-"""Values inside an update: lib0 `any` values and JSON texts, stepped over and checked without being built.
+"""Values in an update: lib0 `any` values and JSON texts, checked and skipped without being decoded.
 
 Rules (tests quote these ids):
-    AV1  An `any` value is one of the tags 116..127; arrays and objects nest at most `MAX_DEPTH` deep. (53 KB of nested
-        arrays end a process inside pycrdt; Yjs throws.)
-    AV2  Counts and lengths are checked against the bytes that are left before they are believed.
-    AV3  Text is UTF-8. Whole numbers stay within 2^53 - 1, as JavaScript has no larger ones.
-    AV4  A JSON text (embeds and formats) is what both `JSON.parse` and pycrdt can read: no NaN, no Infinity, no number
-        beyond a double, no lone surrogate, at most `MAX_DEPTH` deep. One that is not would make every Yjs client throw
-        at the whole update, for ever.
+    AV1  An `any` value has one of the tags 116..127; arrays and objects nest at most `MAX_DEPTH` deep. (53 KB of nested
+        arrays crash the process inside pycrdt; Yjs throws.)
+    AV2  Counts and lengths are checked against the remaining bytes before they are used.
+    AV3  Text is valid UTF-8. Integers are at most 2^53 - 1, since JavaScript has no larger ones.
+    AV4  A JSON text (in embeds and formats) can be read by both `JSON.parse` and pycrdt: no NaN, no Infinity, no number
+        beyond a double, no lone surrogate, at most `MAX_DEPTH` deep. Any other text would make every Yjs client throw
+        on the whole update, for ever.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -23,7 +23,7 @@ from raffia.errors import UpdateError
 
 MAX_DEPTH = 64
 MAX_SAFE_INTEGER = (1 << 53) - 1
-_MAX_NUMBER_CHARS = 300  # a double ends at 1.8e308; longer whole numbers cannot be one
+_MAX_NUMBER_CHARS = 300  # doubles end at 1.8e308; longer integers do not fit
 
 _UNDEFINED, _NULL, _INTEGER, _FLOAT32, _FLOAT64, _BIGINT = 127, 126, 125, 124, 123, 122
 _FALSE, _TRUE, _TEXT, _OBJECT, _ARRAY, _BYTES = 121, 120, 119, 118, 117, 116
@@ -32,17 +32,17 @@ _FIXED = {_FLOAT32: 4, _FLOAT64: 8, _BIGINT: 8}
 
 
 def read_long(update: bytes, at: int, first: int) -> tuple[int, int]:
-    """Read the rest of a variable-length number whose first byte, `first` > 127, stands before `at`.
+    """Read the rest of a variable-length number whose first byte, `first` > 127, is before `at`.
 
     Returns:
         The number and the offset after it.
 
     Raises:
-        UpdateError: over 2^53 - 1, or padded with zero bytes (no Yjs client pads, and a number that is written in one
-            way only can be compared as bytes).
-        IndexError: the bytes end first; callers say it as `UpdateError` with the place.
+        UpdateError: over 2^53 - 1, or padded with zero bytes (Yjs clients do not pad, and numbers with only one
+            encoding can be compared as bytes).
+        IndexError: the bytes end first; callers turn this into an `UpdateError` with the position.
     """
-    # Unrolled for the usual lengths: client ids take 5 bytes, clocks of lively documents 2 or 3.
+    # Unrolled for the usual lengths: client ids take 5 bytes, clocks of active documents 2 or 3.
     byte = update[at]
     number = first & 127 | (byte & 127) << 7
     if byte < 128:
@@ -86,7 +86,7 @@ def _padded(at: int) -> NoReturn:
 
 
 def skip_text(update: bytes, at: int) -> int:
-    """Step over a length-prefixed UTF-8 text and return the offset after it."""
+    """Skip a length-prefixed UTF-8 text and return the offset after it."""
     size = update[at]
     at += 1
     if size > 127:
@@ -101,7 +101,7 @@ def skip_text(update: bytes, at: int) -> int:
 
 
 def skip_bytes(update: bytes, at: int) -> int:
-    """Step over length-prefixed bytes and return the offset after them."""
+    """Skip length-prefixed bytes and return the offset after them."""
     size = update[at]
     at += 1
     if size > 127:
@@ -112,7 +112,7 @@ def skip_bytes(update: bytes, at: int) -> int:
 
 
 def skip_any(update: bytes, at: int, depth: int = 0) -> int:
-    """Step over one `any` value (AV1-AV3) and return the offset after it.
+    """Skip one `any` value (AV1-AV3) and return the offset after it.
 
     Raises:
         UpdateError: not a value; says what and where.
@@ -150,7 +150,7 @@ def skip_any(update: bytes, at: int, depth: int = 0) -> int:
 
 
 def _skip_integer(update: bytes, at: int) -> int:
-    """Step over a signed number: 6 bits and a sign in the first byte, 7 in each that follows."""
+    """Skip a signed number: 6 bits and a sign in the first byte, 7 bits in each following byte."""
     start = at
     byte = update[at]
     at += 1
@@ -166,7 +166,7 @@ def _skip_integer(update: bytes, at: int) -> int:
 
 
 def check_utf8(text: bytes, at: int) -> str:
-    """Decode `text`, which stands at byte `at` of an update.
+    """Decode `text`, which is at byte `at` of an update.
 
     Raises:
         UpdateError: not UTF-8; says which byte.
@@ -178,17 +178,17 @@ def check_utf8(text: bytes, at: int) -> str:
 
 
 def cut_short(what: str, announced: int, follow: int, at: int, unit: str = "bytes") -> NoReturn:
-    """Refuse a count or a length that the bytes which are left cannot hold (AV2)."""
+    """Refuse a count or a length that is larger than the remaining bytes allow (AV2)."""
     raise UpdateError(f"{what} announces {announced} {unit} but {max(follow, 0)} bytes follow (byte {at})")
 
 
 def check_json(text: bytes, at: int) -> None:
-    """Check a JSON text (AV4) that stands at byte `at` of an update.
+    """Check a JSON text (AV4) that is at byte `at` of an update.
 
     Raises:
         UpdateError: not JSON that all readers understand; says why.
     """
-    if text in (b"true", b"null", b"false"):  # what nearly all formats hold
+    if text in (b"true", b"null", b"false"):  # nearly all formats are one of these
         return
     decoded = check_utf8(text, at)
     if nests_deeper(text, MAX_DEPTH):
@@ -198,7 +198,7 @@ def check_json(text: bytes, at: int) -> None:
         if "\\u" in decoded:
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise UpdateError(f"JSON text holds half a surrogate pair (byte {at})") from None
+        raise UpdateError(f"JSON text contains half a surrogate pair (byte {at})") from None
     except ValueError as error:
         raise UpdateError(f"JSON text cannot be read: {error} (byte {at})") from None
 

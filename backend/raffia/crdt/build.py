@@ -1,13 +1,13 @@
-"""Making content on the server: what a document says of itself, rich text as BlockNote has it, boards, copies.
+"""Content made on the server: metadata, rich text in BlockNote's structure, boards, and copies of documents.
 
-Everything here gives updates (VW3 of view.py). Pure, so that it can run in a worker.
+Every function returns an update (VW3 of view.py). They are pure, so that they can run in a worker process.
 
 Rules (tests quote these ids):
-    BU1  Rich text stands in `XmlFragment "document-store"`: one `blockGroup` of `blockContainer`s with an id of their
-         own, each with one block; marks are attributes of the text.
-    BU2  A board stands in `Map "elements"`: id -> `Map {g, s, t, m}`, each group one value.
-    BU3  A copy is squashed: deleted content does not come with it.
-    BU4  URLs of a document's own files are made those of the copy's.
+    BU1  Rich text is in `XmlFragment "document-store"`: one `blockGroup` of `blockContainer`s, each with an id and one
+         block; marks are attributes of the text.
+    BU2  A board is in `Map "elements"`, which maps ids to `Map {g, s, t, m}`; each of these groups is one value.
+    BU3  A copy is squashed: it does not contain deleted content.
+    BU4  In a copy, URLs of the document's own files are replaced by those of the copy's files.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -29,11 +29,11 @@ Fields = Mapping[str, str | int]
 
 
 def set_meta(parts: Sequence[bytes], fields: Fields) -> bytes:
-    """The update that has a document say something of itself.
+    """The update that sets metadata of a document.
 
     Args:
-        parts: updates that make it up.
-        said: keys of its root map `meta`; those that say so already are left alone.
+        parts: the updates that make up the document.
+        fields: keys and values for its root map `meta`; those that already have their value are left out.
     """
 
     def change(doc: pycrdt.Doc[Any]) -> None:
@@ -43,12 +43,12 @@ def set_meta(parts: Sequence[bytes], fields: Fields) -> bytes:
 
 
 def copy(parts: Sequence[bytes], fields: Fields, moved: tuple[str, str] | None = None) -> bytes:
-    """A document like another one, that says something else of itself (BU3, BU4).
+    """A copy of a document, with other metadata (BU3, BU4).
 
     Args:
-        parts: updates that make up the other one.
-        said: keys of its root map `meta`.
-        moved: what the URLs of its files begin with, and what those of the copy's do.
+        parts: the updates that make up the original.
+        fields: keys and values for the copy's root map `meta`.
+        moved: how URLs of the original's files begin, and how those of the copy's files do.
     """
     content = squash(merge(parts))
 
@@ -61,7 +61,7 @@ def copy(parts: Sequence[bytes], fields: Fields, moved: tuple[str, str] | None =
 
 
 def _move_files(doc: pycrdt.Doc[Any], old: str, new: str) -> None:
-    """Have images of a rich text and files of a board named by other URLs."""
+    """Replace URLs of images in rich text and of files on a board."""
     roots = set(doc.keys())
     if "files" in roots:
         files: pycrdt.Map[Any] = doc.get("files", type=pycrdt.Map)
@@ -88,7 +88,7 @@ def make(fields: Fields, content: Mapping[str, Any]) -> bytes:
     """A new document.
 
     Args:
-        said: keys of its root map `meta`.
+        fields: keys and values for its root map `meta`.
         content: `blocks` of rich text, or `elements` of a board; as in raffia/seeds.
     """
 
@@ -129,7 +129,7 @@ def _write_group(group: Any, blocks: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _write_text(element: Any, runs: Sequence[Any]) -> None:
-    """Runs of text: plain ones, or pairs of a text and its marks (BU1)."""
+    """Write runs of text: plain strings, or pairs of a string and its marks (BU1)."""
     text = element.children.append(pycrdt.XmlText())
     at = 0
     for run in runs:

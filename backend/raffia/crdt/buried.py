@@ -1,13 +1,14 @@
-"""What lives inside deleted types: structs that nobody can ever see again.
+"""Finds the structs inside deleted types, which can never be seen again.
 
-When a type (a block, a nested map) is deleted, everything in it is gone with it, also what others still put into it
-without knowing. Yjs forgets such structs but for their ids; so does `squash`, which asks here which they are.
+When a type (a block, a nested map) is deleted, everything in it is deleted too, also what others still insert into it
+concurrently. Yjs drops the content of such structs and keeps their ids; `squash` does the same, with this module.
 
 Rules (tests quote these ids):
-    BY1  A struct is buried when its parent is deleted, is no type (any more), or is buried itself, and when its left
-        origin, or else its right one, is buried: siblings share their parent, and only the first names it.
-    BY2  What cannot be traced, because the update holds only a part of the document, counts as alive.
-    BY3  The walk is iterative and visits a struct once: depth and cycles in hostile updates cost nothing.
+    BY1  A struct is buried if its parent is deleted, is not a type (any more), or is buried itself, and if its left
+        origin, or without one its right origin, is buried: siblings share their parent, and only the first names it.
+    BY2  A struct that cannot be traced, because the update has only part of the document, counts as alive.
+    BY3  The walk is iterative and visits each struct once, so that deep nesting and cycles in hostile updates cost
+        nothing extra.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -22,7 +23,7 @@ from raffia.crdt.ranges import IdRanges
 from raffia.crdt.update import GC, HAS_ORIGINS, KIND, SKIP, TYPE, Section, UpdateFacts
 
 _UNKNOWN, _ALIVE, _BURIED, _VISITING = range(4)
-# Info bytes of structs that name their parent: neither origin, and not without a place.
+# Info bytes of structs that name their parent: those with neither origin, except GC and Skip.
 _NAMES_PARENT: Final = bytes(
     0 if info & HAS_ORIGINS or info & KIND in (GC, SKIP) else 1 for info in range(256)
 )  # a table for bytes.translate
@@ -56,7 +57,7 @@ class _Search:
         self.verdicts = {section.client: bytearray(len(section.clocks)) for section in facts.sections}
 
     def find(self, client: int, clock: int) -> tuple[Section, int] | None:
-        """The struct that covers an id; None when the update does not hold it (BY2)."""
+        """The struct that covers an id; None if the update does not contain it (BY2)."""
         section = self.sections.get(client)
         if section is None or not section.start <= clock < section.end:
             return None
@@ -69,7 +70,7 @@ class _Search:
         return None if self.update[at] else _reference(self.update, at + 1)
 
     def is_grave(self, client: int, clock: int) -> bool:
-        """Whether what lies directly inside this id is buried."""
+        """Whether structs whose parent is this id are buried."""
         found = self.find(client, clock)
         if found is None:
             return False
@@ -77,7 +78,7 @@ class _Search:
         return self.update[section.offsets[index]] & KIND != TYPE or self.deletes.contains(client, clock, clock + 1)
 
     def needed(self) -> bool:
-        """Whether anything can be buried: quick for documents without nested or deleted types."""
+        """Whether anything can be buried; fast for documents without nested or deleted types."""
         for section in self.sections.values():
             listed = infos(self.update, section)
             if GC in listed:
@@ -92,7 +93,7 @@ class _Search:
         return False
 
     def decide(self, section: Section, index: int) -> None:
-        """Follow origins and parents up from one struct, and give all on the way the same verdict (BY3)."""
+        """Follow origins and parents up from one struct, and give all structs on the way the same verdict (BY3)."""
         update = self.update
         path: list[tuple[bytearray, int]] = []
         while True:
@@ -123,7 +124,7 @@ class _Search:
                 break
             section, index = found
         if verdict == _VISITING:
-            verdict = _ALIVE  # a cycle, which only a hostile update holds
+            verdict = _ALIVE  # a cycle, which only hostile updates have
         for verdicts, index in path:
             verdicts[index] = verdict
 
@@ -135,7 +136,9 @@ class _Search:
             for index in range(len(verdicts)):
                 if verdicts[index] == _UNKNOWN:
                     if index in chained and verdicts[index - 1]:
-                        verdicts[index] = verdicts[index - 1]  # typing on: same parent
+                        verdicts[index] = verdicts[
+                            index - 1
+                        ]  # continues the struct before it, so it has the same parent
                     else:
                         self.decide(section, index)
         for section in self.sections.values():
@@ -151,10 +154,10 @@ class _Search:
 
 
 def find_buried(update: bytes, facts: UpdateFacts, deletes: IdRanges) -> dict[int, list[int]]:
-    """Which structs live inside deleted types.
+    """Find the structs inside deleted types.
 
     Returns:
-        Client id -> indexes of its structs, ascending; those that are GC already are left out.
+        Client ids with the indexes of their structs, ascending; structs that are already GC are left out.
     """
     search = _Search(update, facts, deletes)
     return search.run() if search.needed() else {}

@@ -1,8 +1,8 @@
-"""The gate's reading of an update: which structs of each client are known, ready, or blocked. Pure.
+"""How the gate sorts an update: which structs of each client are known, ready or blocked.
 
 Rules (tests quote these ids):
-    G1  Per client the longest ready prefix is found, to a fixpoint over all clients of the update.
-    G2  The work is linear in what the update holds: a section is looked at again only when the clock that blocked it
+    G1  The longest ready prefix of each client is found, as a fixpoint over all clients of the update.
+    G2  The work is linear in the size of the update: a section is examined again only when the clock that blocked it
         has been passed.
 """
 
@@ -18,7 +18,7 @@ from raffia.crdt.update import Section
 
 
 def index_at(section: Section, clock: int) -> int | None:
-    """Index of the first struct that starts at or above `clock`; None when `clock` falls inside a real struct."""
+    """Index of the first struct that starts at or above `clock`; None if `clock` is inside a struct, unless a Skip."""
     clocks = section.clocks
     low, high = 0, len(clocks)
     while low < high:
@@ -29,25 +29,25 @@ def index_at(section: Section, clock: int) -> int | None:
             high = middle
     if low < len(clocks) and clocks[low] == clock:
         return low
-    # `clock` lies inside struct low - 1: that is harmless when it is a Skip.
+    # `clock` is inside struct low - 1, which is harmless if that is a Skip.
     start = clocks[low - 1]
     return low if any(skip == start for skip, _ in section.skips) else None
 
 
 def slice_structs(update: bytes, section: Section, first: int, stop: int) -> tuple[int, int, int, bytes]:
-    """Structs [first, stop) of a section, as `write_update` takes them: client, first clock, count, bytes."""
+    """Structs [first, stop) of a section as `write_update` expects them: client, first clock, count, bytes."""
     end = section.offsets[stop] if stop < len(section.offsets) else section.stop
     return section.client, section.clocks[first], stop - first, update[section.offsets[first] : end]
 
 
 class Progress:
-    """How far one client's section has been found ready.
+    """How much of one client's section is ready.
 
     Attributes:
-        first: index of the first struct that is not known.
+        first: index of the first unknown struct.
         stop: index of the first struct that is not ready.
-        clock: the client's next clock once structs [first, stop) are in.
-        needs: the (client, clock) that blocks `stop`; None at the end.
+        clock: the client's next clock after structs [first, stop).
+        needs: the (client, clock) that blocks struct `stop`; None at the end.
     """
 
     __slots__ = ("_limit", "_ref", "_section", "_skip", "clock", "first", "needs", "stop")
@@ -63,9 +63,9 @@ class Progress:
             self.first = self.stop = 0
         else:
             at = index_at(section, known)
-            assert at is not None  # overlaps inside a struct were cut before
+            assert at is not None  # overlaps inside a struct were cut off before
             self.first = self.stop = at
-        # A Skip ends what can be ready; known ones lie below `first`.
+        # Nothing after a Skip can be ready; Skips below `first` are known.
         self._limit = len(section.clocks)
         self._skip: int | None = None
         for skip, _ in section.skips:
@@ -75,7 +75,7 @@ class Progress:
                 break
 
     def advance(self, clock_of: Mapping[int, int], known: Mapping[int, int]) -> bool:
-        """Go on as far as the clocks allow; says whether that was any further."""
+        """Advance as far as the clocks allow; returns whether there was any progress."""
         section = self._section
         clocks = section.clocks
         before = self.stop
@@ -102,10 +102,9 @@ class Progress:
 
 
 def ready_prefixes(sections: Sequence[Section], known: Mapping[int, int]) -> list[Progress]:
-    """Find the ready prefix of every section, to a fixpoint (D3).
+    """Find the ready prefix of every section, as a fixpoint (D3).
 
-    Each section goes on until a foreign reference blocks it; when the client that blocks it advances, it is tried
-    again.
+    Each section advances until a reference to another client blocks it; when that client advances, it is tried again.
     """
     progress = [Progress(section, known.get(section.client, 0)) for section in sections]
     clock_of = {section.client: state.clock for section, state in zip(sections, progress, strict=True)}

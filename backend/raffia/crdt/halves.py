@@ -1,14 +1,14 @@
-"""Characters of which editors took one half, written as Yjs shows them.
+"""Replaces surrogate pairs that editors have split, as Yjs does.
 
-JavaScript editors delete and insert between UTF-16 units, so also inside a surrogate pair. The bytes of the update keep
-the whole character; Yjs puts U+FFFD in place of each half when it loads them. pycrdt does not (in 109 of 150 random
-sessions it shows another text), so what it is given to show has the halves replaced already. Only for showing: what is
-stored and sent stays as the editors wrote it.
+JavaScript editors delete and insert between UTF-16 units, also inside a surrogate pair. The bytes of the update keep
+the whole character, and Yjs replaces each half by U+FFFD when it loads them. pycrdt does not (in 109 of 150 random
+sessions it shows a different text), so the halves are replaced before pycrdt reads the update. This is for reading
+only: what is stored and sent stays as the editors wrote it.
 
 Rules (tests quote these ids):
-    HV1  A pair is cut where a delete range begins or ends inside it, where a struct names its first half as left
-         origin, and where one names its second half as right origin.
-    HV2  A cut pair becomes U+FFFD twice: as many UTF-16 units as before, so that no id moves.
+    HV1  A pair is split where a delete range begins or ends inside it, where a struct has its first half as left
+         origin, and where one has its second half as right origin.
+    HV2  A split pair becomes U+FFFD twice: as many UTF-16 units as before, so that ids stay the same.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -28,7 +28,7 @@ _HALVES: Final = "\ufffd\ufffd"
 
 
 def show_halves(update: bytes) -> bytes:
-    """Replace cut pairs (HV1, HV2); the very same object when there are none.
+    """Replace split pairs (HV1, HV2); returns the same object if there are none.
 
     Raises:
         UpdateError: the strict reader does not accept `update`.
@@ -60,7 +60,7 @@ def _stop(section: Section, index: int) -> int:
 
 
 def _astral_texts(update: bytes, section: Section) -> list[int]:
-    """Indexes of the texts that hold surrogate pairs."""
+    """Indexes of the texts that contain surrogate pairs."""
     return [
         index
         for index, offset in enumerate(section.offsets)
@@ -69,7 +69,7 @@ def _astral_texts(update: bytes, section: Section) -> list[int]:
 
 
 def _cuts(update: bytes, facts: UpdateFacts) -> dict[int, set[int]]:
-    """Client id -> the clocks before which something is cut (HV1)."""
+    """Maps client ids to the clocks before which text is split (HV1)."""
     cuts: dict[int, set[int]] = {}
     for client, ranges in facts.deletes:
         found = cuts.setdefault(client, set())
@@ -102,7 +102,7 @@ def _reference(update: bytes, at: int) -> tuple[int, int, int]:
 
 
 def _replace(content: bytes, clock: int, cuts: set[int]) -> bytes | None:
-    """The text with its cut pairs replaced; None when there are none."""
+    """The text with its split pairs replaced; None if there are none."""
     text = content.decode()
     shown: list[str] = []
     copied = 0

@@ -1,4 +1,4 @@
-"""Deletes that the content implies: concurrent map sets, inserts into deleted types. An editor finds them by itself."""
+"""Deletes that follow from the content, as editors find them: concurrent map sets, inserts into deleted types."""
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
 
@@ -17,10 +17,10 @@ from raffia.crdt.update import read_update
 
 
 def implied_deletes(parts: Sequence[bytes]) -> IdRanges:
-    """All ids that are deleted once a document is loaded. Long: as long as loading the document into a view.
+    """All ids that are deleted after a document is loaded. This takes as long as loading it into a view.
 
     Args:
-        parts: updates that make up the document, gap-free together.
+        parts: the updates that make up the document, gap-free together.
 
     Raises:
         CrdtError: pycrdt cannot load it.

@@ -1,13 +1,14 @@
-"""Text and values where no editor puts them, written so that pycrdt can show them as Yjs does. Only for showing.
+"""Rewrites text and values in unusual places so that pycrdt reads them as Yjs does. For reading only.
 
-An array's texts are values, and under a key of a map there is one value at a time. But the strict reader cannot know
-where a struct with origins lives, and pycrdt never comes back when it is asked for half a surrogate pair in an array,
-and ends the process when several values under one key were cut by origins.
+No editor puts text structs into arrays, or several values under one key of a map. But the strict reader cannot know
+where a struct with origins belongs, and pycrdt hangs on half a surrogate pair in an array, and crashes the process
+when several values under one key were split by origins.
 
 Rules (tests quote these ids):
-    LT1  A text in an array is an element for each UTF-16 unit, as in Yjs; half a pair is shown as U+FFFD.
-    LT2  A struct lives where its left origin does, else where its right one does. What cannot be traced stays.
-    LT3  Several values, or units of a text, under one key become structs of their own, as if they had been cut.
+    LT1  A text in an array is one element for each UTF-16 unit, as in Yjs; half a pair becomes U+FFFD.
+    LT2  A struct belongs where its left origin does, or without one, where its right origin does. A struct that cannot
+         be traced is left as it is.
+    LT3  Several values, or units of a text, under one key become separate structs, as if they had been split.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -36,16 +37,16 @@ from raffia.crdt.update import (
 )
 
 _HALF: Final = "\ufffd".encode()
-_VALUE_TEXT: Final = 0x77  # its length takes one byte, as a letter has three at most
+_VALUE_TEXT: Final = 0x77  # its length takes one byte, as a UTF-16 unit has at most three
 _LAST_OF_PLANE: Final = "\uffff"
 
 _Id = tuple[int, int]  # client, and the index of a struct in its section
-_Place = tuple[_Id, bool]  # the type, and whether under a key of it
+_Place = tuple[_Id, bool]  # the parent type, and whether under one of its keys
 _NOWHERE: Final[_Id] = (-1, 0)
 
 
 def show_letters(update: bytes) -> bytes:
-    """Write such texts and values differently (LT1-LT3); the very same object when there are none.
+    """Rewrite such texts and values (LT1-LT3); returns the same object if there are none.
 
     Raises:
         UpdateError: the strict reader does not accept `update`.
@@ -71,7 +72,7 @@ def show_letters(update: bytes) -> bytes:
 
 
 def _show_section(update: bytes, section: Section, search: _Search) -> tuple[int, bytes | None]:
-    """How many structs more there are, and all of them; None when nothing has changed."""
+    """How many structs were added, and the bytes of all structs; None if nothing has changed."""
     pieces: list[bytes] = []
     copied = section.offsets[0]
     more = 0
@@ -115,12 +116,12 @@ def _infos(update: bytes, section: Section) -> bytes:
 
 
 def _letters(text: str) -> list[bytes]:
-    """One for each UTF-16 unit (LT1)."""
+    """One text for each UTF-16 unit (LT1)."""
     return [unit for char in text for unit in ((_HALF, _HALF) if char > _LAST_OF_PLANE else (char.encode(),))]
 
 
 class _Search:
-    """Finds out in which types structs live, and whether under a key (LT2). Each struct is visited once."""
+    """Finds the parent types of structs, and whether they are under a key (LT2). Visits each struct once."""
 
     __slots__ = ("_places", "_sections", "_update")
 
@@ -130,7 +131,7 @@ class _Search:
         self._places: dict[_Id, _Place] = {}
 
     def place(self, client: int, index: int) -> tuple[bool, bool]:
-        """Whether a struct lives directly in a type that is an array, and whether under a key."""
+        """Whether the parent of a struct is an array, and whether the struct is under a key."""
         parent, keyed = self._trace((client, index))
         if parent == _NOWHERE:
             return False, keyed
@@ -144,7 +145,7 @@ class _Search:
             known = self._places.get(here)
             if known is not None:
                 break
-            known = self._places[here] = (_NOWHERE, False)  # ends the walk if it comes back here
+            known = self._places[here] = (_NOWHERE, False)  # ends the walk if there is a cycle
             path.append(here)
             section = self._sections[here[0]]
             offset = section.offsets[here[1]]

@@ -1,21 +1,21 @@
-"""Merging and diffing updates: the three functions of pycrdt that a document stands on, behind a guard.
+"""Merging and diffing updates: guarded calls of the three functions of pycrdt that documents need.
 
 Rules (tests quote these ids):
-    M1  Only updates that the strict reader accepted come here: hostile bytes make pycrdt allocate or abort, and no
-        guard catches that.
-        Nor do overlaps: what is known is cut off first (`diff`), or an overlap that begins inside a surrogate pair
-        shifts the ids after it.
-    M2  Whatever pycrdt raises, its panics included (they derive from BaseException), leaves as `CrdtError`.
-        Cancellation, interrupts and exits pass through untouched.
-    M3  pycrdt never releases the GIL: a merge of megabytes stops the event loop, in a thread too. Long ones belong
+    M1  Only updates that the strict reader has accepted are passed to pycrdt: hostile bytes make it allocate memory or
+        abort, and no guard catches that.
+        Overlaps are not passed either: known content is cut off first (`diff`), because an overlap that begins inside a
+        surrogate pair would shift the ids after it.
+    M2  Whatever pycrdt raises, including panics (which derive from BaseException), becomes a `CrdtError`.
+        Cancellation, interrupts and exits pass through unchanged.
+    M3  pycrdt never releases the GIL: merging megabytes blocks the event loop, even from a thread. Long merges belong
         in another process.
-    M4  The cost of `pycrdt.merge_updates` grows with the square of their number (26,000 keystrokes 2 s, 260,000 six
-        minutes), so many are merged in groups, and the groups again.
-    M5  pycrdt loses parts of subdocuments as it encodes them again; what holds any goes through `splice` instead.
-    M6  So does a diff whose state vector lies inside a surrogate pair: pycrdt drops the half, and all ids after it are
-        wrong. Such a diff is known by the clocks at which its sections end.
-    M7  What pycrdt raises on, `splice` merges and diffs: pycrdt refuses whole numbers from 2^63 to 2^64 - 1 in JSON,
-        which honest editors write. Only what the strict reader refuses too is an error.
+    M4  The cost of `pycrdt.merge_updates` grows with the square of the number of updates (2 s for 26,000 keystrokes,
+        six minutes for 260,000), so many updates are merged in groups, and then the groups.
+    M5  pycrdt loses parts of subdocuments when it encodes them again, so updates with subdocuments go through `splice`.
+    M6  So does a diff whose state vector is inside a surrogate pair: pycrdt drops the half, and all ids after it are
+        wrong. Such a diff is detected by the clocks at which its sections end.
+    M7  Updates that pycrdt refuses are merged and diffed by `splice`: pycrdt refuses integers from 2^63 to 2^64 - 1 in
+        JSON, which correct editors write. It is an error only if the strict reader refuses them as well.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -37,7 +37,7 @@ _PANIC_MODULE: Final = "pyo3_runtime"  # the class itself cannot be imported
 
 
 class Guard:
-    """Context in which pycrdt is called (M2)."""
+    """Context manager for calls of pycrdt (M2)."""
 
     __slots__ = ("_what",)
 
@@ -66,10 +66,10 @@ _READING: Final = Guard("read the state vector of an update")
 
 
 def merge(updates: Sequence[bytes]) -> bytes:
-    """Merge updates into one; neither runs are joined nor deleted content dropped (that is `squash`).
+    """Merge updates into one, without joining runs or dropping deleted content (`squash` does that).
 
     Args:
-        updates: in any order; none at all gives the empty update.
+        updates: in any order; without any, the result is the empty update.
 
     Raises:
         CrdtError: neither pycrdt nor `splice` can.
@@ -89,11 +89,11 @@ def merge(updates: Sequence[bytes]) -> bytes:
 
 
 def diff(update: bytes, state_vector: bytes) -> bytes:
-    """What `update` holds beyond `state_vector`, with its whole delete set (state vectors say nothing about deletes).
+    """The part of `update` after `state_vector`, with its whole delete set (state vectors do not cover deletes).
 
     Args:
         update: merged updates without gaps.
-        state_vector: read by `read_state_vector` before: a hostile count makes pycrdt allocate 512 MB.
+        state_vector: checked with `read_state_vector`, since a hostile count makes pycrdt allocate 512 MB.
 
     Raises:
         CrdtError: neither pycrdt nor `splice` can.
@@ -110,13 +110,13 @@ def diff(update: bytes, state_vector: bytes) -> bytes:
 
 def _is_whole(update: bytes, rest: bytes) -> bool:
     """Whether the sections of a diff end where those of the update do (M6)."""
-    # Emoji lie in plane 1; the lead bytes also occur in numbers, then this costs a read of the diff and nothing else.
+    # The lead bytes also occur in numbers; then this costs reading the diff, and nothing else.
     if not any(lead in update for lead in _ASTRAL_LEADS):
         return True
     try:
         sections = read_update(rest).sections
     except UpdateError:
-        return False  # a half that stood alone has become a text without a character
+        return False  # a lone half has become a text without characters
     ends = read_state_vector(state_vector(update))
     return all(section.end == ends.get(section.client) for section in sections)
 
@@ -136,8 +136,8 @@ def state_vector(update: bytes) -> bytes:
 
 
 def _instead(refused: CrdtError, exactly: Callable[[], bytes]) -> bytes:
-    """What `splice` makes of bytes that pycrdt refused (M7)."""
+    """The result of `splice` for bytes that pycrdt refused (M7)."""
     try:
         return exactly()
     except UpdateError:
-        raise refused from refused.__cause__  # of the two, it says what pycrdt stumbled over
+        raise refused from refused.__cause__  # the more useful error of the two

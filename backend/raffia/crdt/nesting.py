@@ -1,9 +1,9 @@
-"""How deep JSON nests, told before a parser that recurses sees it: of embeds and formats, and of presence states.
+"""The nesting depth of JSON, checked before a recursive parser reads it: in embeds, formats and presence states.
 
 Rules (tests quote these ids):
-    NE1  Each byte is looked at once, whatever an attacker sends: strings are matched possessively, and one without an
-        end runs to the end of the text.
-    NE2  Brackets in strings do not count. Whether brackets match is for the parser to say.
+    NE1  Each byte is examined once, whatever an attacker sends: strings are matched possessively, and an unterminated
+        one extends to the end of the text.
+    NE2  Brackets in strings do not count. Whether brackets match is left to the parser.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -21,7 +21,7 @@ _STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # one down, one u
 
 def nests_deeper(text: bytes, limit: int) -> bool:
     """Whether arrays and objects of a JSON text nest more than `limit` deep (NE1, NE2)."""
-    # Counting brackets is an upper bound of the depth and nearly free; only what exceeds it is measured.
+    # The number of brackets is an upper bound of the depth and fast to count; the depth is measured only beyond it.
     if text.count(b"{") + text.count(b"[") <= limit:
         return False
     steps = _STRINGS.sub(b"", text).translate(_STEPS, _NOT_BRACKETS)

@@ -1,12 +1,11 @@
-"""Whole numbers in JSON that pycrdt cannot read, written so that it can. Only for showing, as `halves`.
+"""Rewrites integers in JSON that pycrdt cannot read. For reading only, like `halves`.
 
-`JSON.stringify({id: 1.2e19})` gives `{"id":12000000000000000000}`: a number like any other for JavaScript, but pycrdt
-refuses the whole update when a number needs 64 bits without a sign. What is stored and sent stays as the editor wrote
-it.
+`JSON.stringify({id: 1.2e19})` is `{"id":12000000000000000000}`, an ordinary number in JavaScript, but pycrdt refuses
+the whole update if an integer needs 64 bits without a sign. What is stored and sent stays as the editor wrote it.
 
 Rules (tests quote these ids):
-    NU1  A whole number from 2^63 to 2^64 - 1 in an embed or a format is written as the double that it is to JavaScript.
-    NU2  All others, and digits in texts, stay as they are.
+    NU1  An integer from 2^63 to 2^64 - 1 in an embed or a format is written as a double, which it is in JavaScript.
+    NU2  All other numbers, and digits in strings, are left as they are.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -20,14 +19,15 @@ from raffia.crdt.anyvalue import read_long, skip_text
 from raffia.crdt.update import EMBED, FORMAT, KIND, read_update, write_number
 
 _DIGITS: Final = re.compile(rb"[1-9][0-9]{18}")  # 2^63 has 19 digits
-# A string, to be stepped over, or a number. Possessive, so that each byte is looked at once.
-_TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"|-?[0-9]++(?:\.[0-9]++)?+(?:[eE][-+]?[0-9]++)?+', re.DOTALL)
+# A string, which is skipped, or a number. Possessive, and a string without an end runs to the end of the text, so that
+# each byte is examined once.
+_TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.?+)*+(?:"|\Z)|-?[0-9]++(?:\.[0-9]++)?+(?:[eE][-+]?[0-9]++)?+', re.DOTALL)
 _UNREADABLE: Final = range(1 << 63, 1 << 64)
 _MAX_DIGITS: Final = 20
 
 
 def show_numbers(update: bytes) -> bytes:
-    """Replace what pycrdt cannot read (NU1); the very same object when there is nothing.
+    """Rewrite integers that pycrdt cannot read (NU1); returns the same object if there are none.
 
     Raises:
         UpdateError: the strict reader does not accept `update`.

@@ -1,11 +1,11 @@
-"""Sets of ids as sorted ranges per client: which deletes a document knows.
+"""Sets of ids as sorted ranges for each client, such as the known deletes of a document.
 
 Rules (tests quote these ids):
     RG1  The ranges of a client are sorted, not empty, and neither overlap nor touch: adding joins them.
-    RG2  Adding and asking cost a bisection; a delete beside a known one (backspacing, deleting on) inserts nothing.
-    RG3  Encoded as the delete set of an update, clients in descending order, so that equal sets are equal bytes.
-    RG4  Many ranges at once are merged in one pass: one by one, each would move all that lie behind it, and an update
-         of 400 KB that deletes between what is deleted took 2 s.
+    RG2  Adding and looking up cost one bisection; a delete next to a known one (as with backspace) inserts nothing.
+    RG3  Encoded as the delete set of an update, with clients in descending order, so that equal sets are equal bytes.
+    RG4  Many ranges at once are merged in one pass: added one by one, each would move all ranges after it, and an
+         update of 400 KB with deletes between known ones took 2 s.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -20,13 +20,13 @@ from raffia.crdt.update import read_update, write_deletes
 
 Range = tuple[int, int]
 
-_FEW = 256  # ranges that are cheaper added one by one: beside a million others, 20 ms as with a merge
+_FEW = 256  # up to this many ranges are added one by one: with a million others, 20 ms, the same as a merge
 
 
 class IdRanges:
-    """Client id -> ranges of clocks, end exclusive.
+    """Maps client ids to ranges of clocks, end exclusive.
 
-    Two sorted lists a client, of starts and of ends, so that bisection compares numbers and nothing is built to ask.
+    Each client has two sorted lists, of starts and of ends, so that bisection compares numbers without making objects.
     """
 
     __slots__ = ("_clients",)
@@ -36,7 +36,7 @@ class IdRanges:
         self.update(ranges)
 
     def add(self, client: int, start: int, end: int) -> None:
-        """Add the clocks `start` to `end` (exclusive) of `client`; what is in it already is joined (RG1).
+        """Add the clocks `start` to `end` (exclusive) of `client`, joined with those already in the set (RG1).
 
         Raises:
             ValueError: an empty range.
@@ -48,7 +48,7 @@ class IdRanges:
             self._clients[client] = ([start], [end])
             return
         starts, ends = lists
-        first = bisect_left(ends, start)  # the first range that ends at or after our start: it may touch
+        first = bisect_left(ends, start)  # the first range that ends at or after `start`, which may touch
         if first == len(starts):
             starts.append(start)
             ends.append(end)
@@ -62,7 +62,7 @@ class IdRanges:
             if start < old:
                 starts[first] = start
             return
-        # Reaches past the end of `first`: it may swallow those that follow.
+        # The new range reaches past the end of `first`, and may cover ranges after it.
         stop = bisect_right(starts, end, first + 1)
         starts[first] = min(old, start)
         ends[first] = max(end, ends[stop - 1])
@@ -71,7 +71,7 @@ class IdRanges:
             del ends[first + 1 : stop]
 
     def add_all(self, client: int, ranges: Iterable[Range]) -> None:
-        """Add ranges of one client, in any order; sorted ones cost least (RG4).
+        """Add ranges of one client in any order; sorted ones are fastest (RG4).
 
         Raises:
             ValueError: an empty range; of many ranges nothing is added then.
@@ -84,23 +84,23 @@ class IdRanges:
             self._clients[client] = self._merged(client, listed)
 
     def _merged(self, client: int, listed: list[Range]) -> tuple[list[int], list[int]]:
-        """What `client` has and the sorted `listed` in new lists; what lies between is copied as slices."""
+        """The ranges of `client` merged with the sorted `listed`, as new lists; other ranges are copied as slices."""
         old_starts, old_ends = self._clients.get(client, ([], []))
         count = len(old_starts)
         starts: list[int] = []
         ends: list[int] = []
-        at = 0  # the first old range that is not copied yet
-        last = -1  # where the last copied one ends
+        at = 0  # the first old range not copied yet
+        last = -1  # end of the last copied range
         for begin, stop in listed:
             if begin >= stop:
                 _empty(client, begin, stop)
             start, end = begin, stop
             if at < count and old_ends[at] < start:
-                until = bisect_left(old_ends, start, at)  # the first old range that ends at or after our start
+                until = bisect_left(old_ends, start, at)  # the first old range that ends at or after `start`
                 starts += old_starts[at:until]
                 ends += old_ends[at:until]
                 at = until
-            elif start <= last:  # touches what was copied last; no old range lies between
+            elif start <= last:  # touches the last copied range, without an old one between
                 if end <= last:
                     continue
                 start = starts.pop()
@@ -117,12 +117,12 @@ class IdRanges:
         return starts, ends
 
     def update(self, ranges: Iterable[tuple[int, Iterable[Range]]]) -> None:
-        """Add all of a delete set, as `UpdateFacts.deletes` or another `IdRanges` gives it."""
+        """Add all ranges of a delete set: of `UpdateFacts.deletes`, or of another `IdRanges`."""
         for client, listed in ranges:
             self.add_all(client, listed)
 
     def contains(self, client: int, start: int, end: int) -> bool:
-        """Whether every clock from `start` to `end` (exclusive) is in it."""
+        """Whether the set has every clock from `start` to `end` (exclusive)."""
         lists = self._clients.get(client)
         if lists is None:
             return start >= end
@@ -130,7 +130,7 @@ class IdRanges:
         return start >= end or (index >= 0 and end <= lists[1][index])
 
     def new_parts(self, client: int, ranges: Iterable[Range]) -> list[Range]:
-        """The parts of `ranges` that are not in it, in order."""
+        """The parts of `ranges` that are not in the set, in order."""
         lists = self._clients.get(client)
         if lists is None:
             return [(start, end) for start, end in ranges if start < end]
@@ -139,7 +139,7 @@ class IdRanges:
         parts: list[Range] = []
         for start, end in ranges:
             at = start
-            index = bisect_right(ends, at)  # the first range that ends after our start
+            index = bisect_right(ends, at)  # the first range that ends after `at`
             while at < end and index < count and starts[index] < end:
                 if at < starts[index]:
                     parts.append((at, starts[index]))
@@ -150,7 +150,7 @@ class IdRanges:
         return parts
 
     def overlap(self, client: int, start: int, end: int) -> list[Range]:
-        """The parts of `start` to `end` (exclusive) that are in it, in order."""
+        """The parts of `start` to `end` (exclusive) that are in the set, in order."""
         lists = self._clients.get(client)
         if lists is None:
             return []
@@ -165,24 +165,18 @@ class IdRanges:
         starts, ends = self._clients.get(client, ((), ()))
         return list(zip(starts, ends, strict=True))
 
-    def copy(self) -> IdRanges:
-        """A set of its own with the same ids."""
-        other = IdRanges()
-        other._clients = {client: (starts[:], ends[:]) for client, (starts, ends) in self._clients.items()}
-        return other
-
     @property
     def total(self) -> int:
-        """How many ids are in it."""
+        """Number of ids in the set."""
         return sum(sum(ends) - sum(starts) for starts, ends in self._clients.values())
 
     @property
     def count(self) -> int:
-        """How many ranges it is made of: what it costs."""
+        """Number of ranges, which determines the cost."""
         return sum(len(starts) for starts, _ in self._clients.values())
 
     def encode(self) -> bytes:
-        """Write it as the delete set of an update (RG3)."""
+        """Encode it as the delete set of an update (RG3)."""
         out = bytearray()
         write_deletes(out, self)
         return bytes(out)

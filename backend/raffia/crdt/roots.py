@@ -1,11 +1,11 @@
-"""What the roots of a document are: text, XML, array or map. Updates do not say; their content does.
+"""The types of a document's roots: text, XML, array or map. Updates do not name them; they follow from the content.
 
 Rules (tests quote these ids):
-    RT1  A root is what lives directly in it, even when its first item, the only one that names it, is deleted: the
-        others are traced to it through their origins.
-    RT2  Text, formats and embeds make a text, XML elements and XML texts make XML, other values without a key an array,
-        values with a key and nothing else a map. A root in which nothing is left is not listed.
-    RT3  Types that nest deeper than `MAX_NESTING` are refused: pycrdt walks them recursively and ends the process.
+    RT1  The type of a root follows from the items directly in it, even if its first item, the only one that names the
+        root, is deleted: the others are traced to it through their origins.
+    RT2  Text, formats and embeds make it a text; XML elements and XML texts make it XML; other values without a key
+        make it an array; values with a key and nothing else make it a map. A root without content is not listed.
+    RT3  Types that nest deeper than `MAX_NESTING` are refused: pycrdt walks them recursively and crashes the process.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -38,13 +38,13 @@ RootKind = Literal["text", "xml", "array", "map"]
 MAX_NESTING: Final = 256
 _XML_TYPES: Final = frozenset((XML_ELEMENT, XML_TEXT))
 
-# Where a struct lives: the root's name, None when that cannot be told; levels of types above it; has it a key there?
+# Where a struct belongs: the root's name, None if unknown; the number of types above it; whether it is under a key.
 _Place = tuple[str | None, int, bool]
 _NOWHERE: Final[_Place] = (None, 0, False)
 
 
 def root_kinds(update: bytes) -> dict[str, RootKind]:
-    """Root name -> what it is (RT1, RT2).
+    """Maps root names to their types (RT1, RT2).
 
     Raises:
         UpdateError: the strict reader does not accept `update`, or types nest too deep (RT3).
@@ -77,13 +77,13 @@ def root_kinds(update: bytes) -> dict[str, RootKind]:
 def _find(
     update: bytes, sections: dict[int, Section], places: dict[int, list[_Place | None]], section: Section, index: int
 ) -> _Place:
-    """Follow origins and parents of a struct up to what is known, and note the places of all on the way."""
+    """Follow origins and parents of a struct up to a known place, and record the places of all structs on the way."""
     path: list[tuple[int, int, bool, bool]] = []  # client, index, one level down?, with a key?
     while True:
         place = places[section.client][index]
         if place is not None:
             break
-        places[section.client][index] = _NOWHERE  # ends the walk if it comes back here
+        places[section.client][index] = _NOWHERE  # ends the walk if there is a cycle
         offset = section.offsets[index]
         info = update[offset]
         if info in (GC, SKIP):

@@ -1,15 +1,15 @@
-"""Merging and diffing on the bytes: exact where pycrdt is not.
+"""Merging and diffing on the bytes, for updates that pycrdt does not handle exactly.
 
-pycrdt decodes and encodes again what it merges or diffs. For subdocuments that loses what it does not know (`meta`) and
-adds what was not there, and some JSON it refuses. Documents that hold any are merged here instead; it is slower (a
-keystroke's read per update, 15 ms for a base of 331 KB), but copies what it does not have to cut.
+pycrdt decodes and re-encodes what it merges or diffs. For subdocuments, this loses options that it does not know
+(`meta`) and adds ones that were not there, and it refuses some JSON. Such documents are merged here instead: slower
+(every update is read, which takes 15 ms for a base of 331 KB), but bytes that need not be cut are copied.
 
 Rules (tests quote these ids):
-    SP1  The ids of the result are those of all updates; of structs that overlap, the stretch that starts lower is kept
-        whole and the later one is cut.
-    SP2  Gaps between structs of a client become Skips; a gap before the first one is just a later start.
-    SP3  The delete sets are united.
-    SP4  A state vector ends where the first gap of a client begins.
+    SP1  The result has the ids of all updates; of structs that overlap, the stretch with the lower start is kept whole
+        and the later one is cut.
+    SP2  Gaps between structs of a client become Skips; a gap before the first struct is a later start.
+    SP3  The result has the union of the delete sets.
+    SP4  In a state vector, a client ends where its first gap begins.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -23,7 +23,7 @@ from raffia.crdt.ranges import IdRanges
 from raffia.crdt.structs import after_cut, struct
 from raffia.crdt.update import SKIP, Section, read_state_vector, read_update, write_state_vector, write_update
 
-_Stretch = tuple[int, int, bytes, Section]  # start and end clock without Skips inside, and where it is
+_Stretch = tuple[int, int, bytes, Section]  # start and end clock, without Skips between; its update and section
 
 
 def merge_exactly(updates: Sequence[bytes]) -> bytes:
@@ -53,7 +53,7 @@ def merge_exactly(updates: Sequence[bytes]) -> bytes:
 
 
 def _lay_out(client: int, stretches: list[_Stretch]) -> tuple[int, int, int, bytes]:
-    """Put the stretches of one client, sorted by start, in a row (SP1, SP2)."""
+    """Join the stretches of one client, sorted by start (SP1, SP2)."""
     begin = at = stretches[0][0]
     count = 0
     pieces = []
@@ -72,7 +72,7 @@ def _lay_out(client: int, stretches: list[_Stretch]) -> tuple[int, int, int, byt
 
 
 def _copy(update: bytes, section: Section, start: int, end: int) -> tuple[int, bytes]:
-    """The structs from clock `start`, cut there if need be, to `end`, where one ends; their number and bytes."""
+    """The structs from clock `start`, cut there if necessary, to `end`, where a struct ends: number and bytes."""
     first = bisect_right(section.clocks, start) - 1
     stop = len(section.clocks) if end == section.end else bisect_right(section.clocks, end) - 1
     until = section.stop if end == section.end else section.offsets[stop]
@@ -84,7 +84,7 @@ def _copy(update: bytes, section: Section, start: int, end: int) -> tuple[int, b
 
 
 def diff_exactly(update: bytes, state_vector: bytes) -> bytes:
-    """What `update` holds beyond `state_vector`, with its whole delete set.
+    """The part of `update` after `state_vector`, with its whole delete set.
 
     Raises:
         UpdateError: the strict reader does not accept one of them.

@@ -1,22 +1,22 @@
-"""Making an update small, on its bytes: runs are joined, and what is deleted is dropped.
+"""Makes an update smaller, on its bytes: joins runs and drops deleted content.
 
 Merging keeps a struct for every keystroke and the text of every deletion: 4.5 MB for a document of 100 KB. Squashing
-gives what Yjs itself would keep, without building the document: 331 KB. A peer that loads the squashed update has the
-same content, state vector and delete set as one that loads the original, and goes on editing in the same way.
+keeps what Yjs itself would keep, without building the document: 331 KB. A peer that loads the squashed update has the
+same content, state vector and delete set as one that loads the original, and can go on editing in the same way.
 
 Rules (tests quote these ids):
-    SQ1  Neighbours of one client join when the second continues the first: it starts where the first ends, its left
+    SQ1  Two neighbours of one client join if the second continues the first: it starts where the first ends, its left
         origin is the first's last id, the right origins are the same, and both are text, values or deleted. GCs join.
-    SQ2  Deleted content becomes a bare length, the ids and origins stay. A struct that is deleted in part is split at
-        the boundaries first, so that not a word of deleted text is left in the bytes.
-    SQ3  Never split inside a surrogate pair: of a character that editors deleted by half both halves stay, and the
-        delete set says which one is gone, as in the original. (Yjs replaces split halves by U+FFFD as it loads.)
-    SQ4  What lives inside a deleted type becomes GC (`buried`), the type itself a deleted item.
-    SQ5  The delete set is copied byte for byte. It may name ids that the update does not hold; Skips stay.
-    SQ6  With `keep_deleted` only SQ1 applies: for editors that run with `gc: false`, and for history.
-    SQ7  What is not touched is copied in stretches: squashing a squashed base with a small tail costs little more than
+    SQ2  Deleted content becomes a bare length; ids and origins stay. A partly deleted struct is split at the boundaries
+        first, so that no deleted text remains in the bytes.
+    SQ3  Structs are never split inside a surrogate pair: if editors deleted half of a character, both halves stay, and
+        the delete set names the deleted one, as in the original. (Yjs replaces split halves by U+FFFD when it loads.)
+    SQ4  Structs inside a deleted type become GC (`buried`), the type itself a deleted item.
+    SQ5  The delete set is copied byte for byte, including ids that the update does not contain; Skips stay.
+    SQ6  With `keep_deleted`, only SQ1 applies: for editors that run with `gc: false`, and for history.
+    SQ7  Unchanged structs are copied in stretches: squashing a squashed base with a small tail costs little more than
         reading it.
-    SQ8  Map values (those with a parent key) join only once they are deleted: the one that is not is the map's value.
+    SQ8  Map values (structs with a parent key) join only if they are deleted: the other one is the map's value.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -44,7 +44,7 @@ from raffia.crdt.update import (
 _JOINABLE: Final = frozenset((GC, DELETED, STRING, ANY))
 _HAS_CONTENT: Final = bytes(info & KIND not in BARE for info in range(256))  # for bytes.translate
 
-# What is to be done with a struct, as bits.
+# What to do with a struct, as bits.
 _CHAINED, _DEAD, _PARTLY_DEAD, _BURIED, _AFTER_GC = 1, 2, 4, 8, 16
 _CHANGED: Final = _DEAD | _PARTLY_DEAD | _BURIED
 
@@ -52,14 +52,14 @@ _Part = tuple[int, int, int, bytes]  # kind, start clock, end clock, payload
 
 
 def squash(update: bytes, *, keep_deleted: bool = False) -> bytes:
-    """Join runs and drop what is deleted (SQ1-SQ8).
+    """Join runs and drop deleted content (SQ1-SQ8).
 
     Args:
-        update: any update, whole or a part of a document.
-        keep_deleted: join only; deleted content stays.
+        update: any update, a whole document or a part of one.
+        keep_deleted: only join runs, and keep deleted content.
 
     Returns:
-        An update with the same ids and the same delete set; the very same object when there is nothing to do.
+        An update with the same ids and the same delete set; the same object if there is nothing to do.
 
     Raises:
         UpdateError: the strict reader does not accept `update`.
@@ -93,7 +93,7 @@ def squash(update: bytes, *, keep_deleted: bool = False) -> bytes:
 def _actions(
     update: bytes, section: Section, deletes: IdRanges, buried: tuple[int, ...] | list[int]
 ) -> bytearray | None:
-    """What to do with each struct of a section; None for nothing."""
+    """What to do with each struct of a section; None if nothing."""
     clocks = section.clocks
     count = len(clocks)
     actions = bytearray(count)
@@ -118,7 +118,7 @@ def _actions(
                 actions[index] |= _DEAD
     gc = listed.find(GC)
     while gc >= 0:
-        # A GC joins the one before it, also when that has only just become one.
+        # A GC joins the one before it, also if that becomes GC only now.
         if gc and (listed[gc - 1] == GC or actions[gc - 1] & _BURIED):
             actions[gc] |= _AFTER_GC
         gc = listed.find(GC, gc + 1)
@@ -128,7 +128,7 @@ def _actions(
 def _rewrite(update: bytes, section: Section, actions: bytearray, deletes: IdRanges) -> tuple[int, bytes]:
     """Rewrite one section; returns the number of structs and their bytes.
 
-    At any point what was seen last is either at the end of a raw stretch, still to be copied as it stands, or in the
+    At any point, the previous struct is either at the end of a raw stretch, which will be copied unchanged, or in the
     open run, which the next struct may join.
     """
     clocks = [*section.clocks, section.end]
@@ -153,7 +153,7 @@ def _rewrite(update: bytes, section: Section, actions: bytearray, deletes: IdRan
             run_kind = -1
             raw = offsets[run_after]
         if not action & _CHANGED and kind != (run_kind if run_kind >= 0 else update[offsets[index - 1]] & KIND):
-            # The usual case in what is squashed already: typing on behind something of another kind.
+            # The usual case in squashed updates: typing continued after a struct of another kind.
             if run_kind >= 0:
                 pieces.append(struct(run_kind, run_head, run_end - run_start, b"".join(run_payloads)))
                 run_kind = -1
@@ -161,7 +161,7 @@ def _rewrite(update: bytes, section: Section, actions: bytearray, deletes: IdRan
             continue
         right = right_origin(update, offset, contents[index], info)
         key = info & HAS_PARENT_KEY
-        # First what the struct turns into: mostly one part, itself.
+        # First, what the struct becomes: usually one part, itself.
         parts: list[_Part] | None = None
         if action & _CHANGED:
             if action & _BURIED:
@@ -171,10 +171,10 @@ def _rewrite(update: bytes, section: Section, actions: bytearray, deletes: IdRan
             else:
                 parts = _split(update, section, index, kind, deletes)
                 kind = parts[0][0]
-        # Then whether its first part continues what came before.
+        # Then, whether its first part continues the previous struct.
         joins = False
         if kind in _JOINABLE and (action & _CHAINED or kind == GC):
-            any_key = kind == DELETED  # deleted map values join as well, others with a key do not (SQ8)
+            any_key = kind == DELETED  # deleted map values join too, others with a key do not (SQ8)
             if run_kind >= 0:
                 joins = run_kind == kind and run_right == right and (any_key or not run_key | key)
             elif index and raw < offset:
@@ -232,14 +232,14 @@ def _rewrite(update: bytes, section: Section, actions: bytearray, deletes: IdRan
 
 
 def _split(update: bytes, section: Section, index: int, kind: int, deletes: IdRanges) -> list[_Part]:
-    """Split a struct of text or values, deleted in part, into what lives and what does not (SQ2, SQ3)."""
+    """Split a partly deleted struct of text or values into live and deleted parts (SQ2, SQ3)."""
     start = section.clocks[index]
     is_last = index + 1 == len(section.clocks)
     end = section.end if is_last else section.clocks[index + 1]
     stop = section.stop if is_last else section.offsets[index + 1]
     content = payload(update, kind, section.contents[index], stop)
     dead = [(begin - start, until - start) for begin, until in deletes.overlap(section.client, start, end)]
-    cuts: list[int] | None = None  # byte offset of each clock in the payload; None when they are the same
+    cuts: list[int] | None = None  # byte offset of each clock in the payload; None if they are the same
     if kind == ANY:
         cuts = value_offsets(content, end - start)
     elif not content.isascii():

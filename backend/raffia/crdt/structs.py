@@ -1,9 +1,9 @@
-"""Taking single structs apart on the bytes: what cutting and joining need.
+"""Single structs as bytes: reading their parts, cutting and joining them.
 
 Rules (tests quote these ids):
-    ST1  The part after a cut has the id before it as left origin and the same right origin; it names no parent.
-    ST2  Text is cut between UTF-16 units. A cut through a surrogate pair leaves U+FFFD in place of each half, as in
-         Yjs, which has cut there in every copy of the document that knows a struct from that clock on.
+    ST1  The part after a cut has the id before it as left origin and the same right origin; it does not name a parent.
+    ST2  Text is cut between UTF-16 units. A cut through a surrogate pair replaces each half by U+FFFD, as Yjs does in
+         every copy of the document that has a struct starting at that clock.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -32,11 +32,11 @@ _LOW_SURROGATES: Final = range(0xDC00, 0xE000)
 
 
 def right_origin(update: bytes, offset: int, content: int, info: int) -> bytes:
-    """The right origin of the struct at `offset`, as it stands there; empty when there is none."""
+    """The encoded right origin of the struct at `offset`; empty if it has none."""
     if not info & HAS_RIGHT_ORIGIN:
         return b""
     at = offset + 1
-    if info & HAS_ORIGIN:  # step over two numbers
+    if info & HAS_ORIGIN:  # skip two numbers
         while update[at] > 127:
             at += 1
         at += 1
@@ -75,7 +75,7 @@ def struct(kind: int, head: bytes, length: int, content: bytes) -> bytes:
 
 
 def value_offsets(values: bytes, count: int) -> list[int]:
-    """Where each of `count` values begins, and where the last one ends."""
+    """The offsets at which each of `count` values begins, and at which the last one ends."""
     cuts = [0]
     for _ in range(count):
         cuts.append(skip_any(values, cuts[-1]))
@@ -83,7 +83,7 @@ def value_offsets(values: bytes, count: int) -> list[int]:
 
 
 def after_cut(update: bytes, section: Section, index: int, clock: int) -> bytes:
-    """The part of struct `index` from `clock` on, which lies inside it (ST1, ST2)."""
+    """The part of struct `index` from `clock`, which is inside the struct, to its end (ST1, ST2)."""
     is_last = index + 1 == len(section.clocks)
     end = section.end if is_last else section.clocks[index + 1]
     stop = section.stop if is_last else section.offsets[index + 1]

@@ -1,24 +1,26 @@
-"""The strict reader of Yjs updates and state vectors (encoding v1): every byte from outside passes it first.
+"""The strict reader of Yjs updates and state vectors (encoding v1), which reads all bytes from outside first.
 
-An update is a list of client sections and a delete set. A section is a client id, the clock of its first struct and
-structs; a struct is an item (text, value, type, ...), GC (deleted, content and place forgotten) or Skip (a gap). Each
-covers one clock or more. The reader builds nothing of the content: it checks it and says where things are.
+An update is a list of client sections and a delete set. A section has a client id, the clock of its first struct, and
+structs; a struct is an item (text, value, type, ...), GC (deleted, without content and place) or Skip (a gap). Each
+covers one clock or more. The reader does not decode the content: it checks it and reports where the parts are.
 
 Rules (tests quote these ids):
-    U1  Counts and lengths are checked against the bytes that are left before they are believed, and nothing trails.
-    U2  Numbers are written in the shortest way and stay within 2^53 - 1 (client ids) or below 2^31 (clocks and the
-        ends of structs and delete ranges).
-    U3  A struct covers at least one clock; a section holds at least one struct; a client has at most one section.
-    U4  A reference (left origin, right origin, parent) to the own client points below the struct's own clock.
-        References to other clients are reported, not judged: only the document knows whether they are there.
-    U5  Flags, kinds of content and of types are those that Yjs 13 and pycrdt both read. (The retired ContentJSON,
-        kind 2, and XML hooks are refused: pycrdt reads a text too many or too few, and the rest as something else.)
-    U6  Text is UTF-8 and counted in UTF-16 code units; values and JSON follow the rules of `anyvalue`.
+    U1  Counts and lengths are checked against the remaining bytes before they are used, and there are no trailing
+        bytes.
+    U2  Numbers have their shortest encoding and are at most 2^53 - 1 (client ids) or below 2^31 (clocks and the ends
+        of structs and delete ranges).
+    U3  A struct covers at least one clock; a section has at least one struct; a client has at most one section.
+    U4  A reference (left origin, right origin, parent) to the struct's own client points below the struct's clock.
+        References to other clients are reported and not judged: only the document knows whether they exist.
+    U5  Flags, kinds of content and types are those that both Yjs 13 and pycrdt read. (The retired ContentJSON, kind 2,
+        and XML hooks are refused: pycrdt reads one text too many or too few, and then misreads the rest.)
+    U6  Text is valid UTF-8 and counted in UTF-16 code units; values and JSON follow the rules of `anyvalue`.
     U7  A client has at most one list of delete ranges; they are sorted, do not overlap and are not empty. A list
-        without ranges says nothing: it is not told, or it would be news each time it comes.
-    U8  A refusal is an `UpdateError` that says what, how much and at which byte; nothing else is ever raised.
-    U9  An update from outside names `MAX_CLIENTS` clients at most, its delete set `MAX_DELETE_CLIENTS`: each takes
-        microseconds and up to 2 KB of memory but 6 bytes to send. Our own bytes are not bounded so.
+        without ranges is dropped, or it would count as new each time it arrives.
+    U8  A refusal is an `UpdateError` that says what is wrong, how much and at which byte; nothing else is raised,
+        except `TooLargeError` for the size.
+    U9  An update from outside names at most `MAX_CLIENTS` clients, and its delete set at most `MAX_DELETE_CLIENTS`:
+        each takes microseconds and up to 2 KB of memory, but only 6 bytes to send. Our own bytes have no such limit.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -32,9 +34,9 @@ from raffia.crdt.anyvalue import check_json, check_utf8, cut_short, read_long, s
 from raffia.errors import TooLargeError, UpdateError
 
 CLOCK_LIMIT: Final = 1 << 31  # clocks and ends stay below; yrs counts in 32 bits and wraps
-# U9. Every session of an editor that has edited is a client of its own, for ever. Structs of all of them come from
-# outside only when a client brings a whole document that we lack: 50,000 are 100 such sessions every working day of two
-# years. The delete set comes whole with every step 2, so a document that reached this bound would let nobody in again.
+# U9. Every editor session that has made an edit is a client for ever. Structs of all clients arrive together only if a
+# client sends a whole document that the server lacks: 50,000 are 100 such sessions on every working day for two years.
+# Every step 2 has the whole delete set, so no client could open a document that exceeds the limit for deletes.
 MAX_CLIENTS: Final = 50_000
 MAX_DELETE_CLIENTS: Final = 200_000
 
@@ -42,8 +44,8 @@ MAX_DELETE_CLIENTS: Final = 200_000
 GC, DELETED, JSON_VALUES, BINARY, STRING, EMBED, FORMAT, TYPE, ANY, SUBDOCUMENT, SKIP = range(11)
 KIND: Final = 31
 _PLACELESS: Final = frozenset((GC, SKIP))  # neither origins nor parent
-_COUNTED: Final = frozenset((GC, DELETED, SKIP))  # content is nothing but a length
-# Flags of the info byte: what follows it. The parent is written only when neither origin is.
+_COUNTED: Final = frozenset((GC, DELETED, SKIP))  # content is only a length
+# Flags of the info byte: what follows it. The parent is written only if there is neither origin.
 HAS_ORIGIN: Final = 0x80
 HAS_RIGHT_ORIGIN: Final = 0x40
 HAS_PARENT_KEY: Final = 0x20
@@ -55,16 +57,16 @@ class Section:
     """The structs of one client in an update.
 
     Attributes:
-        client: whose they are.
+        client: the client id.
         start: clock of the first struct.
         end: clock after the last one.
-        clocks: start clock of each struct, Skips included.
-        offsets: where each struct begins in the update, in bytes.
-        contents: where the content of each struct begins, in bytes (after origins and parent).
-        stop: where the last struct ends, in bytes.
-        skips: clock ranges, end exclusive, of the Skip structs.
+        clocks: start clock of each struct, including Skips.
+        offsets: byte offset of each struct in the update.
+        contents: byte offset of the content of each struct (after origins and parent).
+        stop: byte offset after the last struct.
+        skips: clock ranges of the Skip structs, end exclusive.
         refs: references to other clients: (index of the struct, client, clock).
-        chained: indexes of the structs whose left origin is the id just before them: what typing on looks like.
+        chained: indexes of the structs whose left origin is the id just before them, as when typing continues.
     """
 
     __slots__ = ("chained", "client", "clocks", "contents", "end", "offsets", "refs", "skips", "start", "stop")
@@ -86,13 +88,13 @@ class Section:
 
 
 class UpdateFacts:
-    """What `read_update` found.
+    """The result of `read_update`.
 
     Attributes:
-        size: bytes of the update.
+        size: size of the update in bytes.
         sections: one per client, in the order of the update.
         deletes: (client, [(start, end), ...]), end exclusive, in the order of the update.
-        deletes_at: where the delete set begins, in bytes.
+        deletes_at: byte offset of the delete set.
     """
 
     __slots__ = ("deletes", "deletes_at", "sections", "size")
@@ -111,8 +113,8 @@ def read_update(update: bytes, *, limit: int | None = None) -> UpdateFacts:
 
     Args:
         update: Yjs update bytes, encoding v1.
-        limit: for what comes from outside: the largest size accepted, in bytes. None for our own: any size, and any
-            number of clients (U9).
+        limit: for updates from outside, the largest accepted size in bytes. None for our own updates: any size, and
+            any number of clients (U9).
 
     Raises:
         TooLargeError: over `limit` (closes 4413).
@@ -123,7 +125,7 @@ def read_update(update: bytes, *, limit: int | None = None) -> UpdateFacts:
         raise TooLargeError(
             f"update of {size} bytes is over the limit of {limit}; split the paste or raise RAFFIA_MAX_UPDATE_BYTES"
         )
-    # An index past the end means that the update is cut short; checking each byte would cost a quarter of the time.
+    # An IndexError means that the update is truncated; checking each index would take a quarter of the time.
     try:
         count = update[0]
         at = 1
@@ -143,7 +145,7 @@ def read_update(update: bytes, *, limit: int | None = None) -> UpdateFacts:
                 seen.add(section.client)
                 sections.append(section)
         deletes_at = at
-        if at + 1 == size and update[at] == 0:  # the usual case: nothing deleted
+        if at + 1 == size and update[at] == 0:  # the usual case: no deletes
             return UpdateFacts(size, sections, [], deletes_at)
         deletes, at = _read_deletes(update, at, size, limit is not None)
     except IndexError:
@@ -165,7 +167,7 @@ def _read_section(update: bytes, at: int, size: int) -> tuple[Section, int]:
     if count > 127:
         count, at = read_long(update, at, count)
     if count == 0:
-        raise UpdateError(f"client section holds no structs (byte {begin})")
+        raise UpdateError(f"client section has no structs (byte {begin})")
     if count > size - at:
         cut_short("client section", count, size - at, begin, "structs")
     own_at = at
@@ -173,7 +175,7 @@ def _read_section(update: bytes, at: int, size: int) -> tuple[Section, int]:
     at += 1
     if client > 127:
         client, at = read_long(update, at, client)
-    # Numbers are written in one way only (U2), so the own id is recognised as bytes, which is quicker than reading it.
+    # Numbers have only one encoding (U2), so the client's own id is recognised by its bytes, which is faster.
     own = update[own_at:at]
     width = at - own_at
     clock = update[at]
@@ -267,7 +269,7 @@ def _own_future(what: str, number: int, clock: int, at: int) -> NoReturn:
 
 
 def _read_reference(update: bytes, at: int, index: int, refs: list[tuple[int, int, int]]) -> int:
-    """Read a reference to another client and note it."""
+    """Read a reference to another client and record it."""
     begin = at
     client = update[at]
     at += 1
@@ -304,7 +306,7 @@ def _read_parent(update: bytes, at: int, section: Section, index: int, info: int
 
 
 def _skip_values(update: bytes, at: int, size: int) -> tuple[int, int]:
-    """Step over the values of a ContentAny; returns their count and the offset after them."""
+    """Skip the values of a ContentAny; returns their count and the offset after them."""
     begin = at
     count = update[at]
     at += 1
@@ -318,7 +320,7 @@ def _skip_values(update: bytes, at: int, size: int) -> tuple[int, int]:
 
 
 def _skip_content(update: bytes, at: int, kind: int) -> int:
-    """Step over content that covers one clock."""
+    """Skip content that covers one clock."""
     if kind == TYPE:
         number = update[at]
         if number > XML_TEXT or number == XML_HOOK:
@@ -402,10 +404,10 @@ def _read_ranges(update: bytes, at: int, size: int) -> tuple[list[tuple[int, int
 
 
 def read_state_vector(state_vector: bytes) -> dict[int, int]:
-    """Read a state vector strictly: client id -> next clock.
+    """Read a state vector strictly; returns a map of client ids to next clocks.
 
     Raises:
-        UpdateError: counts that the bytes cannot hold, a client twice, numbers out of bounds, bytes left over.
+        UpdateError: counts too large for the bytes, duplicate clients, numbers out of range, or trailing bytes.
     """
     size = len(state_vector)
     clocks: dict[int, int] = {}
@@ -438,7 +440,7 @@ def read_state_vector(state_vector: bytes) -> dict[int, int]:
 
 
 def write_number(out: bytearray, number: int) -> None:
-    """Append a number, 7 bits a byte, low first."""
+    """Append a number, 7 bits per byte, lowest first."""
     while number > 127:
         out.append(number & 127 | 128)
         number >>= 7
@@ -446,7 +448,7 @@ def write_number(out: bytearray, number: int) -> None:
 
 
 def write_state_vector(clocks: dict[int, int]) -> bytes:
-    """Write a state vector, clients in descending order as Yjs does; those at clock 0 say nothing and are left out."""
+    """Write a state vector, clients in descending order as in Yjs; clients at clock 0 are left out."""
     known = sorted(((client, clock) for client, clock in clocks.items() if clock), reverse=True)
     out = bytearray()
     write_number(out, len(known))
@@ -478,7 +480,7 @@ def write_update(
 
 
 def write_deletes(out: bytearray, deletes: Iterable[tuple[int, Iterable[tuple[int, int]]]]) -> None:
-    """Append a delete set, clients in descending order as Yjs does; clients without ranges are left out."""
+    """Append a delete set, clients in descending order as in Yjs; clients without ranges are left out."""
     listed = sorted(((client, list(ranges)) for client, ranges in deletes), reverse=True)
     kept = [entry for entry in listed if entry[1]]
     write_number(out, len(kept))

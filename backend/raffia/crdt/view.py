@@ -1,18 +1,18 @@
-"""Looking into a document, and editing it from the server, through a pycrdt `Doc` that lives no longer than the call.
+"""Reading a document, and editing it from the server, with a pycrdt `Doc` that exists only during the call.
 
-A `Doc` is never the source of truth: it is built from the merged bytes, and what is edited leaves as an update that
+A `Doc` is never the source of truth: it is built from the merged bytes, and an edit is returned as an update that
 passes the gate like any client's.
 
 Rules (tests quote these ids):
-    VW1  The squashed form is loaded: a tenth of the time, and nothing that lives in deleted types. Characters that
-        editors cut in half are replaced as Yjs does (`halves`); pycrdt shows them otherwise. Numbers that pycrdt
-        cannot read are written as doubles (`numbers`), text that stands in an array as values (`letters`).
-    VW2  Whatever pycrdt raises, its panics included, leaves as `CrdtError`; cancellation and exits pass through. What
-        would end the process (types nested without bound) is refused before.
-    VW3  An edit gives what it added and nothing else, and the strict reader has accepted it. The document's own bytes
-        are never taken from a `Doc`: encoding it again corrupts characters of which editors deleted one half.
+    VW1  The squashed form is loaded, which takes a tenth of the time and leaves out content of deleted types.
+        Characters that editors have split are replaced as in Yjs (`halves`), since pycrdt shows them differently;
+        numbers that pycrdt cannot read are written as doubles (`numbers`), and text in arrays as values (`letters`).
+    VW2  Whatever pycrdt raises, including panics, becomes a `CrdtError`; cancellation and exits pass through. Types
+        nested so deeply that they would crash the process are refused before.
+    VW3  The update of an edit contains only the edit, and the strict reader has accepted it. The document's own bytes
+        never come from a `Doc`: encoding it again corrupts characters of which editors deleted one half.
     VW4  pycrdt indexes text in UTF-8 bytes: callers count characters and convert with `byte_index`.
-    VW5  Values come out as JSON has them: whole numbers as int, binary values in base64, types as what is in them, XML
+    VW5  Values are returned as in JSON: integral numbers as int, binary values in base64, types as their content, XML
         as markup, subdocuments as their guid.
 """
 
@@ -49,13 +49,13 @@ _EDITING: Final = Guard("edit a document")
 
 
 class View:
-    """One document, as it was when the view was made; for reading only.
+    """A document at the time the view was made; for reading only.
 
     Args:
         merged: the document's updates merged, squashed or not.
 
     Raises:
-        CrdtError: these bytes cannot be shown.
+        CrdtError: pycrdt cannot read the document.
     """
 
     __slots__ = ("_doc", "_kinds")
@@ -65,11 +65,11 @@ class View:
 
     @property
     def roots(self) -> dict[str, RootKind]:
-        """Root name -> what it is; those in which nothing is left are not listed."""
+        """Maps root names to their types; roots without content are not listed."""
         return dict(self._kinds)
 
     def text(self, root: str) -> str:
-        """The characters of a text root, without formats and embeds; empty when it is not there."""
+        """The characters of a text root, without formats and embeds; empty if there is no such root."""
         if self._kinds.get(root) != "text":
             return ""
         with _READING:
@@ -77,7 +77,7 @@ class View:
             return "".join(part for part, _ in text.diff() if isinstance(part, str))
 
     def xml(self, root: str) -> str:
-        """The markup of an XML root; empty when it is not there."""
+        """The markup of an XML root; empty if there is no such root."""
         if self._kinds.get(root) != "xml":
             return ""
         with _READING:
@@ -109,15 +109,15 @@ def edit(merged: bytes, change: Callable[[pycrdt.Doc[Any]], None], *, client: in
 
     Args:
         merged: the document's updates merged, squashed or not.
-        change: edits the `Doc` it is given, in one transaction; must not keep it. Text is indexed in bytes (VW4). What
-            it raises itself leaves as `CrdtError` with that as its cause.
-        client: the new client id to edit as; None for a random one.
+        change: edits the `Doc` that it is given, in one transaction; must not keep it. Text is indexed in bytes (VW4).
+            An exception that it raises becomes the cause of a `CrdtError`.
+        client: the new client id to edit with; None for a random one.
 
     Returns:
-        The update that holds the edit and nothing else (VW3); the empty update when nothing was changed.
+        The update with only the edit (VW3); the empty update if nothing was changed.
 
     Raises:
-        CrdtError: pycrdt cannot, or `change` failed; nothing has happened then.
+        CrdtError: pycrdt cannot read or edit the document, or `change` failed.
     """
     doc, _ = _open(merged, client)
     made: list[bytes] = []
@@ -134,12 +134,12 @@ def edit(merged: bytes, change: Callable[[pycrdt.Doc[Any]], None], *, client: in
     try:
         read_update(update)
     except UpdateError as error:
-        raise CrdtError(f"cannot edit a document: pycrdt made an update that is none: {error}") from error
+        raise CrdtError(f"cannot edit a document: pycrdt made an invalid update: {error}") from error
     return update
 
 
 def byte_index(text: str, characters: int) -> int:
-    """Where pycrdt finds the character with this index (VW4); beyond the end is the end."""
+    """The byte index of a character for pycrdt (VW4); indexes beyond the end are the end."""
     return len(text[:characters].encode())
 
 

@@ -1,1 +1,1 @@
-"""Uploaded files: where they are stored, and what may be learnt from their first bytes."""
+"""Uploaded files: where they are stored, and how their type and size are recognised."""

@@ -1,10 +1,10 @@
-"""What an uploaded image is and how large it is shown, from its first bytes. Nothing is decoded. No I/O.
+"""The type and dimensions of an uploaded image, read from its header. Pixels are not decoded.
 
 Rules (tests quote these ids):
-    IM1  The bytes decide, not the name and not the Content-Type: PNG, JPEG, GIF, WebP and AVIF. Everything else is
-         None; SVG too, since it runs scripts.
-    IM2  Measures come from the header: an image that claims a billion pixels costs no more than a small one.
-    IM3  Lengths are checked against the bytes that are there; a header that is cut short or says no size is None.
+    IM1  The bytes determine the type, not the name or the Content-Type: PNG, JPEG, GIF, WebP and AVIF. Anything else is
+         None, also SVG, which can run scripts.
+    IM2  Dimensions come from the header: an image that claims a billion pixels costs no more than a small one.
+    IM3  Lengths are checked against the available bytes; a header that is truncated or has no size is None.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -22,7 +22,7 @@ _MAX_BOXES: Final = 256
 
 
 class Image(NamedTuple):
-    """An image as its header describes it; `extension` is that of its file."""
+    """An image as its header describes it, with dimensions in pixels and a file name extension."""
 
     mime_type: str
     extension: str
@@ -40,7 +40,7 @@ MIME_TYPES: Final = {
 
 
 def read_image(data: bytes) -> Image | None:
-    """Recognise an image (IM1); None when it is none of those that are taken."""
+    """Recognise an image (IM1); None if it is not a supported one."""
     for extension, starts, measure in _KINDS:
         if starts(data):
             try:
@@ -76,7 +76,7 @@ def _jpeg(data: bytes) -> tuple[int, int] | None:
         if marker in _ALONE:
             continue
         if marker in (0xD9, 0xDA):
-            return None  # the picture or the end before its measures
+            return None  # the pixels or the end, before any dimensions
         (length,) = unpack_from(">H", data, at)
         if length < 2:
             return None

@@ -1,18 +1,18 @@
-"""Uploaded files: where they are kept, by what is in them.
+"""Storage of uploaded files, addressed by content.
 
 Rules (tests quote these ids):
-    FL1  A file is named by the SHA-256 of its bytes, in a folder named by that of its document's id: nothing that a
-         client says becomes part of a path. The same file twice is kept once.
-    FL2  When `put` returns, a file is durable and whole: written aside, synced, renamed, and the folder synced. An
-         object store does as much by itself.
-    FL3  Files of a document have `max_document_files_bytes` in all; further ones are refused. Uploads to one document
-         are counted one after the other; replicas count by themselves, and may pass the limit together by what each
-         has under way.
-    FL4  With replicas there has to be a place that all of them reach; without one, uploading says what to set.
-    FL5  A store that cannot be reached is "later", never "not there".
-    FL6  A document has files of its own, also a copy of another: so all of them go with it when it is purged, and
-         no other document lacks one then.
-    FL7  A file is read in parts of `PART_BYTES`, as whoever gets it takes them: many who read slowly take no memory.
+    FL1  A file is named by the SHA-256 of its bytes, in a folder named by the SHA-256 of its document's id: nothing
+         that a client sends becomes part of a path. A file that is uploaded twice is stored once.
+    FL2  When `put` returns, the file is complete and durable: written to a temporary file, synced, renamed, and the
+         folders synced. Object stores do this themselves.
+    FL3  The files of a document have at most `max_document_files_bytes` in total; more are refused. Uploads to one
+         document are counted one after the other. Replicas count separately, and together can exceed the limit by
+         the uploads that are in progress.
+    FL4  Replicas need a place that all of them can reach; without one, uploads are refused with the setting to set.
+    FL5  A store that cannot be reached is reported as "later", never as a missing file.
+    FL6  Every document has its own files, also a copy of another one: when a document is purged, all its files are
+         removed, and no other document lacks one.
+    FL7  A file is read in parts of `PART_BYTES` as the client takes them, so that slow clients take no memory.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def name_of(data: bytes, extension: str) -> str:
 
 
 def is_name(name: str) -> bool:
-    """Whether a file can have this name."""
+    """Whether this is a valid file name."""
     digest, _, extension = name.partition(".")
     return len(digest) == 64 and set(digest) <= set("0123456789abcdef") and extension in MIME_TYPES
 
@@ -59,10 +59,10 @@ def directory_of(document: DocumentId) -> str:
 
 
 class FileStore(ABC):
-    """Where files are kept.
+    """Where files are stored.
 
     Args:
-        max_document_bytes: see FL3.
+        max_document_bytes: limit for the files of one document (FL3).
     """
 
     def __init__(self, max_document_bytes: int) -> None:
@@ -70,16 +70,15 @@ class FileStore(ABC):
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def put(self, document: DocumentId, name: str, data: bytes) -> None:
-        """Keep a file (FL2).
+        """Store a file (FL2).
 
         Raises:
-            TooLargeError: the document has too many (FL3).
-            LaterError: it cannot be written at the moment (FL5).
+            TooLargeError: the files of the document would exceed their limit (FL3).
+            LaterError: it cannot be stored at the moment (FL5).
         """
         directory = directory_of(document)
-        lock = self._locks.setdefault(
-            directory, asyncio.Lock()
-        )  # held by whoever uses it, and gone with the last of them
+        # The table is weak: a lock is dropped when the last upload that uses it ends.
+        lock = self._locks.setdefault(directory, asyncio.Lock())
         async with lock:
             sizes = await self._sizes(directory)
             if name in sizes:
@@ -87,34 +86,34 @@ class FileStore(ABC):
             total = sum(sizes.values())
             if total + len(data) > self._max_document_bytes:
                 raise TooLargeError(
-                    f"the files of this document have {total} bytes and {len(data)} more came; the limit is "
+                    f"the files of this document have {total} bytes, and this one {len(data)}; the limit is "
                     f"{self._max_document_bytes}; use smaller images or raise RAFFIA_MAX_DOCUMENT_FILES_BYTES"
                 )
             await self._write(directory, name, data)
 
     async def get(self, document: DocumentId, name: str) -> bytes | None:
-        """Read a file; None when it is not there."""
+        """Read a file; None if there is none."""
         return await self._read(directory_of(document), name)
 
     async def size(self, document: DocumentId, name: str) -> int | None:
-        """How many bytes a file has; None when it is not there."""
+        """The size of a file in bytes; None if there is none."""
         return await self._size(directory_of(document), name)
 
     async def parts(self, document: DocumentId, name: str, size_bytes: int) -> AsyncIterator[bytes]:
         """Read a file part by part (FL7).
 
         Raises:
-            LaterError: it cannot be read, or has been removed meanwhile.
+            LaterError: it cannot be read, or was removed meanwhile.
         """
         for start in range(0, size_bytes, PART_BYTES):
             wanted = min(PART_BYTES, size_bytes - start)
             part = await self._part(directory_of(document), name, start, wanted)
             if part is None or len(part) != wanted:
-                raise LaterError("the file was removed while it was read")
+                raise LaterError("the file was removed while it was being read")
             yield part
 
     async def copy(self, document: DocumentId, to: DocumentId) -> None:
-        """Keep all files of a document for another one too."""
+        """Copy all files of a document to another one."""
         source, target = directory_of(document), directory_of(to)
         for name in await self._sizes(source):
             data = await self._read(source, name)
@@ -125,17 +124,17 @@ class FileStore(ABC):
         """Remove all files of a document (FL6).
 
         Raises:
-            LaterError: some may be left (FL5).
+            LaterError: the store cannot be reached, and some files may be left (FL5).
         """
         await self._remove(directory_of(document))
 
     @abstractmethod
     async def _sizes(self, directory: str) -> dict[str, int]:
-        """Name -> bytes of what lies in a folder."""
+        """The files in a folder: maps names to sizes in bytes."""
 
     @abstractmethod
     async def _write(self, directory: str, name: str, data: bytes) -> None:
-        """Write one file, whole or not at all."""
+        """Write one file, completely or not at all."""
 
     @abstractmethod
     async def _read(self, directory: str, name: str) -> bytes | None:
@@ -143,19 +142,19 @@ class FileStore(ABC):
 
     @abstractmethod
     async def _size(self, directory: str, name: str) -> int | None:
-        """How many bytes one file has."""
+        """The size of one file in bytes."""
 
     @abstractmethod
     async def _part(self, directory: str, name: str, start: int, count: int) -> bytes | None:
-        """Read so many bytes of one file."""
+        """Read `count` bytes of one file from `start`."""
 
     @abstractmethod
     async def _remove(self, directory: str) -> None:
-        """Remove a folder and what lies in it."""
+        """Remove a folder and its content."""
 
 
 class FolderFiles(FileStore):
-    """Files in a folder, the data folder's or a shared one."""
+    """Files in a folder: that of the data folder, or a shared one."""
 
     def __init__(self, folder: Path, max_document_bytes: int) -> None:
         super().__init__(max_document_bytes)
@@ -187,7 +186,7 @@ class FolderFiles(FileStore):
 
     async def _part(self, directory: str, name: str, start: int, count: int) -> bytes | None:
         def read() -> bytes | None:
-            # Opened for each part: who reads slowly takes no file descriptor either.
+            # Opened for each part, so that slow clients do not hold file descriptors.
             try:
                 with (self._folder / directory / name).open("rb") as file:
                     file.seek(start)
@@ -199,13 +198,13 @@ class FolderFiles(FileStore):
 
     async def _remove(self, directory: str) -> None:
         def remove() -> None:
-            # Others may be doing the same: replicas share the folder.
+            # Another replica that shares the folder may be removing it too.
             shutil.rmtree(self._folder / directory, onerror=_unless_gone)
 
         await self._away(remove)
 
     async def _away(self, work: Callable[[], T]) -> T:
-        """Work on a thread; what the disk does not do is said as "later"."""
+        """Run `work` in a thread; errors of the disk become `LaterError`."""
         try:
             return await asyncio.to_thread(work)
         except OSError as error:
@@ -247,7 +246,7 @@ def _write(folder: Path, directory: str, name: str, data: bytes) -> None:
 
 
 class ObjectFiles(FileStore):
-    """Files in an object store, by obstore."""
+    """Files in an object store, with obstore."""
 
     def __init__(self, store: Any, max_document_bytes: int) -> None:
         super().__init__(max_document_bytes)
@@ -282,18 +281,18 @@ class ObjectFiles(FileStore):
 
     @staticmethod
     async def _asked(answer: Any) -> Any:
-        """An answer of the store; None when there is nothing of that name (FL5)."""
+        """The result of a call to the store; None if there is no such file (FL5)."""
         try:
             return await answer
         except FileNotFoundError:
             return None
         except Exception as error:
-            log.exception("the object store cannot be asked")
+            log.exception("object store cannot be reached")
             raise LaterError("files cannot be read or written at the moment; try again later") from error
 
 
 class NoFiles(FileStore):
-    """There is no place for files (FL4)."""
+    """No place for files (FL4)."""
 
     def __init__(self) -> None:
         super().__init__(0)
@@ -320,14 +319,14 @@ class NoFiles(FileStore):
         return
 
     async def copy(self, document: DocumentId, to: DocumentId) -> None:
-        """There are none."""
+        """Nothing to copy."""
 
 
 def open_files(settings: Settings) -> FileStore:
-    """The store that the settings name.
+    """The file store of the settings.
 
     Raises:
-        SettingsError: it cannot be.
+        SettingsError: the store cannot be used.
     """
     most = settings.max_document_files_bytes
     if settings.files is None:
@@ -335,15 +334,15 @@ def open_files(settings: Settings) -> FileStore:
     try:
         parts = urlsplit(settings.files)
         if parts.scheme == "file":
-            # Not obstore's: it does not sync (FL2).
+            # Not with obstore, which does not sync (FL2).
             if parts.netloc not in {"", "localhost"} or not parts.path.startswith("/"):
-                raise SettingsError("--files (RAFFIA_FILES): write a folder as file:///folder")  # noqa: TRY301
+                raise SettingsError("--files (RAFFIA_FILES): write a folder as file:///path/of/folder")  # noqa: TRY301
             return FolderFiles(Path(unquote(parts.path)), most)
-        from obstore.store import from_url  # noqa: PLC0415 - takes its time, and most have no object store
+        from obstore.store import from_url  # noqa: PLC0415 - slow to import, and few servers need it
 
         return ObjectFiles(from_url(settings.files), most)
     except SettingsError:
         raise
     except Exception as error:
         said = str(error).partition("\n")[0]
-        raise SettingsError(f"--files (RAFFIA_FILES): files cannot be kept there: {said}") from error
+        raise SettingsError(f"--files (RAFFIA_FILES): files cannot be stored there: {said}") from error

@@ -1,12 +1,14 @@
-"""The durable, ordered log of a document: the protocol, its contract suite and its implementations."""
+"""The durable, ordered log of a document: the protocol, its implementations, and a suite to test your own."""
 
 from raffia.journal.protocol import (
     Clear,
+    Directory,
     DocumentInfo,
     Entry,
     Folded,
     Followed,
     Gap,
+    History,
     Journal,
     JournalStats,
     Links,
@@ -14,20 +16,25 @@ from raffia.journal.protocol import (
     Loaded,
     Reset,
     Revocations,
+    RevocationStore,
+    ShareLinks,
     Snapshot,
     Version,
     VersionInfo,
+    Versions,
     Window,
 )
 from raffia.journal.search import Order, Where
 
 __all__ = [
     "Clear",
+    "Directory",
     "DocumentInfo",
     "Entry",
     "Folded",
     "Followed",
     "Gap",
+    "History",
     "Journal",
     "JournalStats",
     "Links",
@@ -35,10 +42,13 @@ __all__ = [
     "Loaded",
     "Order",
     "Reset",
+    "RevocationStore",
     "Revocations",
+    "ShareLinks",
     "Snapshot",
     "Version",
     "VersionInfo",
+    "Versions",
     "Where",
     "Window",
 ]

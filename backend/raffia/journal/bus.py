@@ -1,13 +1,13 @@
-"""What replicas tell each other that is not worth keeping: presence, and who is alive.
+"""Messages between replicas that are not stored: presence, and who is alive.
 
 Rules (tests quote these ids):
-    BS1  Nothing here is durable and nothing waits: what is said while the way is closed is lost, and whoever hears is
-         told when the way is open (again), to ask anew.
-    BS2  A replica does not hear itself.
-    BS3  What is said of one document before the next turn of the sender is one message, however many replicas there
-         are.
-    BS4  A replica that has said nothing for `DEAD_S` is gone, and everybody is told once; one that leaves is gone at
-         once. While nobody can be heard, nobody is gone.
+    BS1  Nothing here is durable and nothing waits: what is published while the channel is down is lost. Listeners are
+         told when the channel is up, the first time and again after a loss, so that they can ask for what they missed.
+    BS2  A replica does not receive its own messages.
+    BS3  Everything published about one document before the sender's next turn is one message, however many replicas
+         there are.
+    BS4  A replica that has been silent for `DEAD_S` is gone, and the callback of `on_gone` is called once; one that
+         leaves is gone at once. While no replica can be heard, none is declared gone.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from typing import Protocol, Self, runtime_checkable
 
 from raffia.types import DocumentId
 
-DEAD_S = 15.0  # presence of a dead replica has to disappear within 30 s, whatever the ticks add
+DEAD_S = 15.0  # the presence of a dead replica has to disappear within 30 s, including the delays of both ticks
 
 
 class ChannelListener(Protocol):
-    """Who hears of one document; called on the event loop, must return at once."""
+    """Receives the messages about one document; called on the event loop, must return at once."""
 
     def heard(self, payload: bytes) -> None:
-        """Another replica said this."""
+        """Receive a message of another replica."""
         ...
 
     def connected(self) -> None:
-        """From here on others are heard: the first time, and again after a loss (BS1)."""
+        """Note that the channel is up: the first time, and again after a loss (BS1)."""
         ...
 
 
 @runtime_checkable
 class Bus(Protocol):
-    """The way between replicas; a journal whose documents are shared brings one along (`Journal.bus`)."""
+    """The channel between replicas; a shared journal provides one (`Journal.bus`)."""
 
     @property
     def replica(self) -> str:
-        """This replica's name; no other has it, not even the same process after a restart."""
+        """This replica's name, unique even across restarts of one process."""
         ...
 
     async def __aenter__(self) -> Self: ...
@@ -48,18 +48,18 @@ class Bus(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def join(self, document: DocumentId, ear: ChannelListener) -> None:
-        """Hear what others say of a document; one ear for each document."""
+    def join(self, document: DocumentId, listener: ChannelListener) -> None:
+        """Subscribe to the messages of others about a document; one listener for each document."""
         ...
 
     def leave(self, document: DocumentId) -> None:
-        """Hear no more of it."""
+        """Unsubscribe."""
         ...
 
     def publish(self, document: DocumentId, payload: bytes) -> None:
-        """Tell all others; never waits (BS1)."""
+        """Send a message to all others, without waiting (BS1)."""
         ...
 
     def on_gone(self, gone: Callable[[frozenset[str]], None]) -> None:
-        """Say who is told which replicas are gone (BS4); once."""
+        """Set the callback that gets the names of replicas that are gone (BS4); call it once."""
         ...

@@ -1,8 +1,8 @@
-"""How a batch, and the updates of a history segment, are written into one blob. Pure; docs/formats.md describes it.
+"""How a batch, and the updates of a history segment, are encoded into one blob. Pure; docs/formats.md describes it.
 
 Rules:
     EN1  The first byte is the format. A format this code does not know is refused, never guessed.
-    EN2  What is read back is exactly what was written; anything cut short or left over is an error.
+    EN2  Reading returns exactly what was written; a truncated blob, or bytes left over, are an error.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -23,7 +23,7 @@ _LENGTH = struct.Struct("<I")
 
 
 def encode_batch(batch: Batch) -> bytes:
-    """Write a batch: the head, then per edit its lengths, author (UTF-8) and update."""
+    """Encode a batch: the head, then for each edit its lengths, author (UTF-8) and update."""
     parts = [_HEAD.pack(FORMAT, len(batch))]
     for edit in batch:
         update = edit.update
@@ -41,7 +41,7 @@ def decode_batch(body: bytes) -> Batch:
     """Read what `encode_batch` wrote.
 
     Raises:
-        QuarantinedError: it is not that (EN1, EN2).
+        QuarantinedError: the bytes are anything else (EN1, EN2).
     """
     count = _count(body)
     at = _HEAD.size
@@ -66,7 +66,7 @@ def decode_batch(body: bytes) -> Batch:
 
 
 def salvage_batch(body: bytes) -> list[Edit]:
-    """The edits of a damaged batch that stand whole before the damage; none when its head is damaged."""
+    """Return the edits of a damaged batch that are intact before the damage; none if its head is damaged."""
     edits: list[Edit] = []
     at = _HEAD.size
     if body[:1] != bytes([FORMAT]):
@@ -83,7 +83,7 @@ def salvage_batch(body: bytes) -> list[Edit]:
 
 
 def encode_updates(updates: Sequence[bytes]) -> bytes:
-    """Write the updates of one segment: the head, then each with its length."""
+    """Encode the updates of one segment: the head, then each with its length."""
     parts = [_HEAD.pack(FORMAT, len(updates))]
     for update in updates:
         parts += (_LENGTH.pack(len(update)), update)
@@ -94,7 +94,7 @@ def decode_updates(body: bytes) -> list[bytes]:
     """Read what `encode_updates` wrote.
 
     Raises:
-        QuarantinedError: it is not that (EN1, EN2).
+        QuarantinedError: the bytes are anything else (EN1, EN2).
     """
     count = _count(body)
     at = _HEAD.size
@@ -118,7 +118,7 @@ def _count(body: bytes) -> int:
     form, count = _HEAD.unpack_from(body)
     if form != FORMAT:
         raise QuarantinedError(f"record of format {form}; this Raffia reads format {FORMAT}: update Raffia")
-    # A record of an edit or update needs at least its length field: a count beyond that would only burn time.
+    # Each edit or update needs at least its length field, so a larger count is false and would only cost time.
     if count > len(body) // _LENGTH.size:
         raise QuarantinedError(f"record announces {count} parts but has {len(body)} bytes")
     return int(count)

@@ -1,4 +1,4 @@
-"""Followers within one process: who wants to hear of new entries, and how they are told (J15)."""
+"""Following the log within one process: the iterators of `follow`, and how new entries reach them (J15)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from raffia.errors import RaffiaError
 from raffia.journal.protocol import Entry, Folded, Followed, Gap, Loaded, Reset
 from raffia.types import DocumentId, Position
 
-FOLLOW_ENTRIES = 1024  # more than these wait for nobody: they become a gap
+FOLLOW_ENTRIES = 1024  # entries queued for one reader; more become a gap
 
 Read = Callable[[DocumentId, Position], Awaitable[tuple[Position, Loaded]]]
-"""Reads (position up to which entries are folded away, the entries after a position, the last position)."""
+"""Reads what is in the store after a position: (position up to which entries are folded away, the rest)."""
 
 
-class _Follower:
+class _Reader:
+    """One iterator: what is queued for it."""
+
     __slots__ = ("entries", "error", "lost", "reset", "wake")
 
     def __init__(self) -> None:
@@ -27,59 +29,59 @@ class _Follower:
         self.wake = asyncio.Event()
 
 
-class Followers:
-    """The followers of all documents of one journal. Belongs to the event loop."""
+class LogReaders:
+    """The readers of all documents of one journal. Belongs to the event loop."""
 
-    __slots__ = ("_followers", "_limit")
+    __slots__ = ("_limit", "_readers")
 
     def __init__(self, limit: int = FOLLOW_ENTRIES) -> None:
-        self._followers: dict[DocumentId, list[_Follower]] = {}
+        self._readers: dict[DocumentId, list[_Reader]] = {}
         self._limit = limit
 
     def __contains__(self, document: DocumentId) -> bool:
-        """Whether anybody follows the document."""
-        return document in self._followers
+        """Whether the document has a reader."""
+        return document in self._readers
 
     def tell(self, document: DocumentId, entry: Entry) -> None:
-        """Hand a durable entry to those who follow its document; never waits for them."""
-        for follower in self._followers.get(document, ()):
-            if follower.lost is not None or len(follower.entries) >= self._limit:
-                # A gap grows until its reader comes, who then loads once.
-                follower.entries.clear()
-                follower.lost = entry.position
+        """Hand a durable entry to the readers of its document, without waiting for them."""
+        for reader in self._readers.get(document, ()):
+            if reader.lost is not None or len(reader.entries) >= self._limit:
+                # A gap grows until its reader gets to it and loads once.
+                reader.entries.clear()
+                reader.lost = entry.position
             else:
-                follower.entries.append(entry)
-            follower.wake.set()
+                reader.entries.append(entry)
+            reader.wake.set()
 
     def folded(self, document: DocumentId, upto: Position) -> None:
-        """Tell the followers of a document that entries are in a snapshot now; in a full queue it is left out."""
-        for follower in self._followers.get(document, ()):
-            if follower.lost is None and len(follower.entries) < self._limit:
-                follower.entries.append(Folded(upto))
-                follower.wake.set()
+        """Tell the readers of a document that entries are in a snapshot now, except those whose queue is full."""
+        for reader in self._readers.get(document, ()):
+            if reader.lost is None and len(reader.entries) < self._limit:
+                reader.entries.append(Folded(upto))
+                reader.wake.set()
 
     def miss(self, document: DocumentId, upto: Position) -> None:
-        """Let the followers of a document know that they have missed what came up to a position."""
-        for follower in self._followers.get(document, ()):
-            follower.entries.clear()
-            follower.lost = upto
-            follower.wake.set()
+        """Tell the readers of a document that they have missed everything up to a position."""
+        for reader in self._readers.get(document, ()):
+            reader.entries.clear()
+            reader.lost = upto
+            reader.wake.set()
 
     def reset(self, document: DocumentId, position: Position) -> None:
-        """Let the followers of a document know that the log was cut and ends at a position."""
-        for follower in self._followers.get(document, ()):
-            follower.entries.clear()
-            follower.lost = None
-            follower.reset = position
-            follower.wake.set()
+        """Tell the readers of a document that the log was cut and ends at a position."""
+        for reader in self._readers.get(document, ()):
+            reader.entries.clear()
+            reader.lost = None
+            reader.reset = position
+            reader.wake.set()
 
     def end(self, error: RaffiaError, document: DocumentId | None = None) -> None:
         """End the iterators of a document, or of all, with an error."""
-        chosen = [self._followers.get(document, [])] if document is not None else list(self._followers.values())
-        for followers in chosen:
-            for follower in followers:
-                follower.error = error
-                follower.wake.set()
+        chosen = [self._readers.get(document, [])] if document is not None else list(self._readers.values())
+        for readers in chosen:
+            for reader in readers:
+                reader.error = error
+                reader.wake.set()
 
     async def follow(
         self,
@@ -88,16 +90,16 @@ class Followers:
         read: Read,
         on_reset: Callable[[DocumentId], None] = lambda _: None,
     ) -> AsyncIterator[Followed]:
-        """Yield what is in the store after a position and then what is told (J15).
+        """Yield what is in the store after a position, then what is handed to this reader (J15).
 
         Args:
             document: which one.
-            after: the last position that the follower has.
-            read: reads what is there.
-            on_reset: called in the turn in which a follower takes a `Reset` (J20).
+            after: the last position that the reader has.
+            read: reads what is in the store.
+            on_reset: called in the turn in which a reader takes a `Reset` (J20).
         """
-        follower = _Follower()
-        self._followers.setdefault(document, []).append(follower)
+        reader = _Reader()
+        self._readers.setdefault(document, []).append(reader)
         try:
             # Registered first, read second: what is appended meanwhile comes both ways and is dropped once.
             folded, loaded = await read(document, after)
@@ -114,28 +116,28 @@ class Followers:
                     yield entry
                     last = entry.position
             while True:
-                await follower.wake.wait()
-                follower.wake.clear()
-                if follower.error is not None:
-                    raise type(follower.error)(*follower.error.args)
-                if follower.reset is not None:
-                    last, follower.reset = follower.reset, None
+                await reader.wake.wait()
+                reader.wake.clear()
+                if reader.error is not None:
+                    raise type(reader.error)(*reader.error.args)
+                if reader.reset is not None:
+                    last, reader.reset = reader.reset, None
                     on_reset(document)
                     yield Reset(last)
-                if follower.lost is not None:
-                    lost, follower.lost = follower.lost, None
+                if reader.lost is not None:
+                    lost, reader.lost = reader.lost, None
                     if lost > last:
                         yield Gap(last, lost)
                         last = lost
-                while follower.entries:
-                    item = follower.entries.popleft()
+                while reader.entries:
+                    item = reader.entries.popleft()
                     if isinstance(item, Folded):
                         yield item
                     elif item.position > last:
                         yield item
                         last = item.position
         finally:
-            left = self._followers[document]
-            left.remove(follower)
+            left = self._readers[document]
+            left.remove(reader)
             if not left:
-                del self._followers[document]
+                del self._readers[document]

@@ -1,11 +1,11 @@
-"""Whether the journal takes what it is given, asked as seldom as possible.
+"""Whether the journal can be written, checked as rarely as possible.
 
-Asking may mean a write to the disk, so an idle server that nobody asks about does not do it.
+A check may write to the disk, so an idle server does not do it unless `/readyz` is requested.
 
 Rules (tests quote these ids):
-    JH1  The journal is asked when `/readyz` was, when one of its commits failed, when something waits for it and
-         nothing becomes durable, and for as long as it is away: once a second at most.
-    JH2  It is away from the first question that fails, or has no answer within `ANSWER_S`, until one succeeds.
+    JH1  The journal is checked when `/readyz` was requested, when one of its commits failed, when appends are queued
+         and none becomes durable, and for as long as it is away: at most once a second.
+    JH2  It is away from the first check that fails, or gets no answer within `ANSWER_S`, until one succeeds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ANSWER_S = 5.0
 
 
 class JournalHealth:
-    """Watches one journal for as long as it is entered."""
+    """Watches one journal while it is entered."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -47,14 +47,14 @@ class JournalHealth:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def away_s(self) -> float:
-        """For how long the journal has been away, in seconds; 0.0 when it is there. Has it asked again (JH1)."""
+        """Return how long the journal has been away, in seconds; 0.0 when it is not. Requests a check (JH1)."""
         self._asked = True
         if self._away_since_s is None:
             return 0.0
         return asyncio.get_running_loop().time() - self._away_since_s
 
     async def look(self) -> None:
-        """Ask the journal if there is a reason to (JH1)."""
+        """Check the journal if there is a reason to (JH1)."""
         stats = self._journal.stats
         stuck = stats.queued > 0 and stats.commits == self._commits
         failing = stats.failures != self._failures
@@ -81,4 +81,4 @@ class JournalHealth:
             try:
                 await self.look()
             except Exception:
-                log.exception("looking after the journal failed")
+                log.exception("the check of the journal failed")

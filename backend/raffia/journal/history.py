@@ -1,14 +1,14 @@
-"""History: what a compaction keeps of the entries it folds, and which of it a moment needs. No store, no clock.
+"""History: what a compaction keeps of the entries it folds, and what is needed to rebuild a moment. No store, no clock.
 
 Rules (beside J9, J10 and J11 of `protocol`):
-    H1  A segment holds what one author did in one window of 10 s, nothing deleted dropped.
-    H2  The segments of one author and window of two compactions become one, unless a kept snapshot stands between them:
-        a snapshot never cuts through a segment.
-    H3  A snapshot that is replaced stays as a stepping stone when it is older than the retention, or half a retention
-        younger than the one kept before it. So everything before the newest one that is past the retention can go, and
-        no pruning ever merges anything.
-    H4  A segment that cannot be merged (a gap within it, because another author's session brought the missing part) is
-        kept as the list of its updates: merging a whole moment closes the gap.
+    H1  A segment holds what one author did in one window of 10 s, including what has been deleted since.
+    H2  Segments that two compactions made for one author and window are joined, unless a base snapshot lies between
+        them: a snapshot never cuts through a segment.
+    H3  A snapshot that is replaced is kept as a base snapshot if it is older than the retention, or at least half a
+        retention younger than the base before it. So everything before the newest base past the retention can go, and
+        pruning never merges anything.
+    H4  A segment that cannot be merged (it has a gap, because another author's session brought the missing part) is
+        kept as the list of its updates: merging the whole moment closes the gap.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from raffia.journal.protocol import WINDOW_MS, Entry, Window
 from raffia.types import DocumentId, Edit, Position
 
 INLINE_BYTES = 64 * 1024
-INLINE_UPDATES = 500  # merging and squashing so many keystrokes takes 1.5 ms
+INLINE_UPDATES = 500  # merging and squashing this many keystrokes takes 1.5 ms
 SQUASH_BYTES = 1024 * 1024  # a larger segment is a paste or an offline step 2: one run already, squash gains nothing
 
 Fold = Callable[[Sequence[bytes]], Awaitable[list[bytes]]]
-"""Makes the updates of one segment small: same meaning, nothing deleted dropped (H1, H4)."""
+"""Makes the updates of one segment smaller: same meaning, deleted content kept (H1, H4)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """What one author did in one window, as kept (H1).
+    """What one author did in one window, as it is kept (H1).
 
     Attributes:
-        first, last: positions of the entries it was made of; those of other authors may lie between.
-        window_ms: begin of the window.
+        first, last: positions of the entries it was made from; entries of other authors may lie between.
+        window_ms: start of the window.
         replaces: ids of stored segments that it takes in (H2).
     """
 
@@ -51,25 +51,25 @@ class Segment:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of its updates."""
+        """Total size of its updates."""
         return sum(map(len, self.updates))
 
 
 @dataclass(frozen=True, slots=True)
-class Stone:
-    """A kept snapshot: the position it goes up to and the time of its last edit."""
+class BaseSnapshot:
+    """A snapshot that moments are rebuilt from: the position it goes up to and the time of its last edit."""
 
     upto: Position
     time_ms: int
 
 
 def window(time_ms: int) -> int:
-    """The begin of the window that a time falls into."""
+    """Return the start of the window that a time falls into."""
     return time_ms - time_ms % WINDOW_MS
 
 
 def timed(entries: Iterable[Entry], since_ms: int) -> Iterable[tuple[Position, int, Edit]]:
-    """Give every edit the time that it counts with: never before that of an earlier one (J10)."""
+    """Yield every edit with the time it counts as: never earlier than an edit before it (J10)."""
     latest = since_ms
     for entry in entries:
         for edit in entry.batch:
@@ -78,7 +78,7 @@ def timed(entries: Iterable[Entry], since_ms: int) -> Iterable[tuple[Position, i
 
 
 class Splitter:
-    """Sorts the edits of a tail into segments, a slice of entries at a time; merges nothing.
+    """Sorts the edits of a tail into segments, a slice of entries at a time, without merging.
 
     Args:
         since_ms: the time of the last edit before the tail.
@@ -94,7 +94,7 @@ class Splitter:
         self._segments: dict[tuple[int, str | None], tuple[Position, list[Position], list[bytes]]] = {}
 
     def add(self, entries: Iterable[Entry]) -> None:
-        """Take the next entries."""
+        """Add the next entries."""
         for position, time_ms, edit in timed(entries, self.latest_ms):
             self.latest_ms = time_ms
             key = window(time_ms), edit.author
@@ -105,7 +105,7 @@ class Splitter:
             updates.append(edit.update)
 
     def segments(self) -> list[Segment]:
-        """The segments so far, in the order of their first edits."""
+        """Return the segments so far, in the order of their first edits."""
         return [
             Segment(first, last[0], start_ms, author, updates)
             for (start_ms, author), (first, last, updates) in self._segments.items()
@@ -119,26 +119,26 @@ def split(entries: Iterable[Entry], since_ms: int) -> list[Segment]:
     return splitter.segments()
 
 
-def is_stone(replaced: Stone, before: Stone, retention_ms: int, now_ms: int) -> bool:
-    """Whether a snapshot that is being replaced stays (H3)."""
+def stays_as_base(replaced: BaseSnapshot, before: BaseSnapshot, retention_ms: int, now_ms: int) -> bool:
+    """Return whether a snapshot that is being replaced is kept (H3)."""
     return replaced.time_ms <= now_ms - retention_ms or replaced.time_ms - before.time_ms >= retention_ms // 2
 
 
-def base_of(stones: Iterable[Stone], horizon_ms: int) -> Stone | None:
-    """The newest snapshot that lies at or before the horizon: what is older than it can go (H3)."""
-    old = [stone for stone in stones if stone.time_ms <= horizon_ms]
-    return max(old, key=lambda stone: stone.upto, default=None)
+def base_of(bases: Iterable[BaseSnapshot], horizon_ms: int) -> BaseSnapshot | None:
+    """Return the newest base at or before the horizon: everything older can go (H3)."""
+    old = [one for one in bases if one.time_ms <= horizon_ms]
+    return max(old, key=lambda one: one.upto, default=None)
 
 
-def start_of(stones: Iterable[Stone], time_ms: int) -> Stone | None:
-    """The newest snapshot that holds nothing of a later window than the moment's (J9)."""
+def start_of(bases: Iterable[BaseSnapshot], time_ms: int) -> BaseSnapshot | None:
+    """Return the newest base that holds nothing later than the moment's window (J9)."""
     limit = window(time_ms)
-    fitting = [stone for stone in stones if window(stone.time_ms) <= limit]
-    return max(fitting, key=lambda stone: stone.upto, default=None)
+    fitting = [one for one in bases if window(one.time_ms) <= limit]
+    return max(fitting, key=lambda one: one.upto, default=None)
 
 
 def take_in(segment: Segment, kept: Mapping[int, Segment], boundary: Position) -> Segment:
-    """Join a new segment with the kept ones of its author and window that lie behind the last kept snapshot (H2)."""
+    """Join a new segment with kept ones of the same author and window that lie after the last base (H2)."""
     key = segment.window_ms, segment.author
     same = {id_: old for id_, old in kept.items() if (old.window_ms, old.author) == key and old.first > boundary}
     if not same:
@@ -149,7 +149,7 @@ def take_in(segment: Segment, kept: Mapping[int, Segment], boundary: Position) -
 
 
 def windows(kept: Iterable[Window], segments: Iterable[Segment], since_ms: int) -> list[Window]:
-    """Join windows that are listed already with those of segments: one per author and window, oldest first."""
+    """Combine windows with those of segments: one for each author and window, oldest first."""
     sizes: dict[tuple[int, str | None], int] = {}
     listed = [Window(segment.window_ms, segment.author, segment.size_bytes) for segment in segments]
     for one in (*kept, *listed):
@@ -161,12 +161,12 @@ def windows(kept: Iterable[Window], segments: Iterable[Segment], since_ms: int) 
 
 
 def out_of_reach(document: DocumentId, time_ms: int) -> ForbiddenError:
-    """Say that a moment cannot be rebuilt any more."""
+    """Build the error for a moment that can no longer be rebuilt."""
     return ForbiddenError(f"the history of {document} does not reach back to {time_ms} (Unix ms)")
 
 
 def updates_until(entries: Iterable[Entry], since_ms: int, time_ms: int) -> list[bytes]:
-    """The updates of a tail that belong to a moment."""
+    """Return the updates of a tail that belong to a moment."""
     limit = window(time_ms)
     return [edit.update for _, counted_ms, edit in timed(entries, since_ms) if window(counted_ms) <= limit]
 
@@ -183,15 +183,15 @@ def fold_now(updates: Sequence[bytes]) -> list[bytes]:
             return list(updates)
         return [squash(merged, keep_deleted=True)]
     except (CrdtError, MalformedError):
-        # History must never stand in the way of compaction: unmerged it is larger, and as good.
+        # History must never prevent a compaction: unmerged it is larger, but just as good.
         return list(updates)
 
 
 async def fold(updates: Sequence[bytes]) -> list[bytes]:
-    """`fold_now`, in a thread when it is more than about two milliseconds of work.
+    """Run `fold_now`, in a thread if it is more than about two milliseconds of work.
 
-    The thread only shares the interpreter fairly; give the journal a `Fold` of its own that uses another process where
-    documents are large.
+    The thread shares the interpreter lock, so it only keeps the event loop responsive; where documents are large, give
+    the journal a `Fold` that uses another process.
     """
     if len(updates) <= INLINE_UPDATES and sum(map(len, updates)) <= INLINE_BYTES:
         await asyncio.sleep(0)  # a compaction of many segments lets the event loop breathe between them

@@ -1,10 +1,11 @@
-"""Edits that the server makes itself: seeding, renaming, copying.
+"""Edits that the server makes: seeding, renaming, copying.
 
 Rules (tests quote these ids):
-    ED1  They go through the room of the document and its gate, as a client's edits do, and are told to all there.
-    ED2  They are made on the bytes of that moment; small documents in place, larger ones in a worker.
-    ED3  When `change` returns, the edit is durable and the listing says what the document says of itself. An error
-         means that it may be so or not: the edit can be made again.
+    ED1  They pass the document's room and its gate, as a client's edits do, and are broadcast to its sessions.
+    ED2  They are computed from the document's current bytes: in this process for small documents, in a worker process
+         for larger ones.
+    ED3  When `change` returns, the edit is durable and the listing matches the document's metadata. After an error the
+         edit may or may not have been made; it is safe to make it again.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ INLINE_BYTES = 24 * 1024
 DURABLE_S = 10.0
 
 
-class _Wait(Ticket):
-    """A ticket whose answer is a future."""
+class _FutureTicket(Ticket):
+    """A ticket that resolves a future instead of sending an answer."""
 
     __slots__ = ("done",)
 
@@ -39,30 +40,30 @@ class _Wait(Ticket):
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def stored(self) -> bytes | None:
-        """Nobody is sent anything."""
+        """Resolve the future; send nothing."""
         if not self.done.done():
             self.done.set_result(None)
         return None
 
 
 async def change(hub: Hub, document: DocumentId, work: Callable[[Parts], bytes], *, author: str | None) -> None:
-    """Edit a document, which is made when it is not there (ED1-ED3).
+    """Edit a document; it is created if it does not exist (ED1-ED3).
 
     Args:
-        hub: where the room is.
-        document: which one.
-        work: from the updates that make the document up to the update that edits it; picklable.
-        author: whose edit it is; None for nobody's.
+        hub: opens the room.
+        document: the document to edit.
+        work: takes the updates that make up the document and returns the update that edits it; picklable.
+        author: the user who made the edit; None for none.
 
     Raises:
-        JournalUnavailableError: not durable within `DURABLE_S`.
-        DocumentDeletedError, TooLargeError, DrainingError, QuarantinedError, CrdtError: it cannot be.
+        JournalUnavailableError: the edit was not durable within `DURABLE_S`.
+        DocumentDeletedError, TooLargeError, DrainingError, QuarantinedError, CrdtError: the edit cannot be made.
     """
     room = await hub.open(document)
     try:
         update = await _run(hub, room, work)
         facts = read_update(update) if len(update) <= INLINE_BYTES else await hub.workers.run(read_update, update)
-        ticket = _Wait(Session(document, Grant(Access.EDIT, user=author), hub.new_owner()))
+        ticket = _FutureTicket(Session(document, Grant(Access.EDIT, user=author), hub.new_owner()))
         room.take_from_server(update, facts, ticket)
         room.flush()
         lost = room.until_lost()
@@ -72,13 +73,13 @@ async def change(hub: Hub, document: DocumentId, work: Callable[[Parts], bytes],
                 await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         except TimeoutError:
             raise JournalUnavailableError(
-                f"the edit was not stored within {DURABLE_S:g} s; it will be when the journal is back"
+                f"the edit was not stored within {DURABLE_S:g} s; it will be stored when the journal is back"
             ) from None
         finally:
             lost.cancel()
         if not ticket.done.done():
             raise lost.result()
-        await room.metadata.now()
+        await room.update_listing()
     finally:
         hub.release(room)
 
@@ -86,16 +87,16 @@ async def change(hub: Hub, document: DocumentId, work: Callable[[Parts], bytes],
 async def copy_of(
     hub: Hub, document: DocumentId, fields: dict[str, str | int], *, moved: tuple[str, str] | None = None
 ) -> Callable[[Parts], bytes]:
-    """Make a squashed copy of a document, as it is now, for `change` to put into a new one.
+    """Make a squashed copy of a document as it is now, as the `work` of a `change` to a new document.
 
     Args:
-        hub: where the room is.
-        document: which one is copied.
-        said: what the copy says of itself; the rest as the document does.
-        moved: what the URLs of its files begin with, and what those of the copy's do.
+        hub: opens the room.
+        document: the document to copy.
+        fields: metadata to set in the copy; the rest is copied.
+        moved: the prefix of the URLs of the document's files, and the prefix for the copy's.
 
     Raises:
-        as `change`.
+        As `change`.
     """
     room = await hub.open(document)
     try:
@@ -112,18 +113,18 @@ async def _run(hub: Hub, room: Room, work: Callable[[Parts], T]) -> T:
 
 
 class _Copy:
-    """A picklable `copy`."""
+    """`copy` with its arguments; picklable."""
 
     def __init__(self, fields: dict[str, str | int], moved: tuple[str, str] | None) -> None:
-        self._said = fields
+        self._fields = fields
         self._moved = moved
 
     def __call__(self, parts: Parts) -> bytes:
-        return copy(parts, self._said, self._moved)
+        return copy(parts, self._fields, self._moved)
 
 
 class _Given:
-    """An update that has been made already."""
+    """Work that returns an update made earlier."""
 
     def __init__(self, update: bytes) -> None:
         self._update = update

@@ -1,4 +1,4 @@
-"""What every room needs and none owns."""
+"""What all rooms of a process share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from raffia.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The journal, the workers, the settings and the metrics of one hub, and its way to other replicas."""
+    """The journal, workers, settings and metrics of one hub, and its bus to other replicas, if there are any."""
 
     journal: Journal
     workers: Workers

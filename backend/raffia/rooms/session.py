@@ -1,21 +1,21 @@
-"""One client's half of the conversation, without any I/O: bytes in, effects out.
+"""One client on one document, in either dialect, without any I/O.
 
-A `Session` is one client on one document, in either dialect; `raffia.sockets.conversation` reads what comes in on a
-connection that carries several.
+`raffia.sockets.conversation` sorts the messages of a connection that carries several sessions.
 
 Rules (tests quote these ids):
-    S1  What arrives before a session is open is kept in order, within bounds, and handed over when it opens: a lost
-        step 1 would mean never synced.
-    S2  Every Step2 and every Update is answered exactly once, by a `Ticket`, when all of it is durable or when it is
-        refused. Statuses are counted and never collapsed, for slow readers neither.
-    S3  A session's exact address stands in front of everything that is sent to it.
-    S4  Hocuspocus: an Auth after establishment renews the grant; after a denial it is a new try; the socket stays. Of
-        several that are being decided the latest counts.
-    S5  Hocuspocus: a client that sends no Auth (v2 without a token) is asked about as one without a token, once; if
-        that is denied its messages wait for an Auth, within the bounds of S1.
+    S1  Messages that arrive before a session is open are kept in order, within bounds, and delivered when it opens:
+        without its step 1, a client would never sync.
+    S2  Every Step2 and every Update has one outcome, reported at most once, by its `Ticket`: when all of it is durable,
+        or when it is refused. What the dialect does not report, or a session that has left, is not told. Clients count
+        statuses, so they are never merged or dropped, even for slow readers.
+    S3  Everything sent to a session begins with its exact address.
+    S4  Hocuspocus: an Auth on an open session renews the grant; after a denial it is a new attempt, and the socket
+        stays open. When several Auths are being decided, the latest counts.
+    S5  Hocuspocus: for a client that sends no Auth (v2 without a token) the authorizer is asked once, without a token.
+        If it denies, the client's messages wait for an Auth, within the bounds of S1.
     S6  Rates are token buckets with time as an argument.
-    S7  Hocuspocus providers count their updates and the step 2 of each sync that they begin. The step 2 with which they
-        answer a step 1 of ours besides is not counted: a status for it would say "saved" for something else.
+    S7  A Hocuspocus provider counts its updates and the step 2 of each sync that it begins. It does not count a step 2
+        that answers an extra step 1 of ours: a status for that one would mean "saved" for something else.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -46,13 +46,17 @@ class Rate:
         self._last_s = 0.0
 
     def has(self, now_s: float) -> bool:
-        """Whether there is a token. A full bucket holds one second's worth."""
+        """Whether a token is left. A full bucket holds one second's worth."""
         self._tokens = min(self._per_s, self._tokens + (now_s - self._last_s) * self._per_s)
         self._last_s = now_s
         return self._tokens >= 1
 
+    def wait_s(self, now_s: float) -> float:
+        """Seconds until a token is left; 0.0 when one is."""
+        return 0.0 if self.has(now_s) else (1 - self._tokens) / self._per_s
+
     def take(self, now_s: float) -> bool:
-        """Take one token; says whether there was one."""
+        """Take one token; False when none is left."""
         if not self.has(now_s):
             return False
         self._tokens -= 1
@@ -60,15 +64,15 @@ class Rate:
 
 
 class Ticket:
-    """The answer that one Step2 or Update still has to get (S2).
+    """The pending answer to one Step2 or Update (S2).
 
     Attributes:
-        session: whom to answer.
-        echo: for y-websocket, the update that is sent back once durable; None where there is nothing to say.
-        parts: how many parts of it are not durable yet.
-        taken_s: when it was taken, on the monotonic clock, in seconds.
-        is_silent: whether the client does not count this one (S7).
-        followers: tickets of which one part is durable when this one is.
+        session: the session to answer.
+        echo: for y-websocket, the update to send back once it is durable; None to send nothing.
+        parts: how many parts of the update are not durable yet.
+        taken_s: when the update was accepted, monotonic seconds.
+        is_silent: whether the client does not count this answer (S7).
+        followers: tickets that wait for this one as for one of their parts.
     """
 
     __slots__ = ("echo", "followers", "is_silent", "parts", "session", "taken_s")
@@ -82,7 +86,7 @@ class Ticket:
         self.followers: list[Ticket] | None = None
 
     def stored(self) -> bytes | None:
-        """The payload that says "durable"; None when this dialect says nothing."""
+        """The payload that reports "durable"; None to send nothing."""
         if self.is_silent:
             return None
         if self.session.hocuspocus:
@@ -90,12 +94,12 @@ class Ticket:
         return None if self.echo is None else update_body(self.echo)
 
     def refused(self) -> bytes | None:
-        """The payload that says "refused"; None when this dialect says nothing."""
+        """The payload that reports "refused"; None to send nothing."""
         return self.session.prefix + REFUSED if self.session.hocuspocus and not self.is_silent else None
 
 
 class Barrier(Ticket):
-    """A client's question whether all that it sent is durable (y-sweet); answered with its own payload."""
+    """A y-sweet sync status request: the client's payload is sent back once everything it sent is durable."""
 
     __slots__ = ()
 
@@ -105,23 +109,24 @@ class Barrier(Ticket):
 
 
 class Session:
-    """One client on one document: who it is and where it stands.
+    """One client on one document: who it is and how far it is.
 
     Attributes:
-        document: which one.
-        grant: who it is and what it may do.
-        prefix: what stands in front of every payload: the Hocuspocus address, or nothing (S3).
-        hocuspocus: which dialect answers are said in.
-        owner: names this session among all replicas' (presence).
-        reading: whether it has been given the state, and so gets what comes after.
-        behind: the clocks it had when it fell behind, and what it sent itself since; None while it keeps up.
-        behind_version, behind_s: the document's version and the monotonic time then.
-        open_tickets: how many answers it waits for.
-        expected: for each of our step 1s that is not answered yet, whether its answer is counted; None for none.
-        held: answers that it gets once it has caught up.
-        schema: version of the schema that its editor knows; None when it does not say.
-        presence_told: how often presence had been broadcast when it was last told all of it; -1 for never.
-        last_sent_s: when it was last sent something of its own, monotonic seconds.
+        document: the document's name.
+        grant: the user and their rights.
+        prefix: the beginning of every payload: the Hocuspocus address, or nothing (S3).
+        hocuspocus: whether the client speaks Hocuspocus; otherwise it speaks y-websocket.
+        owner: identifies this session among the sessions of all replicas (presence).
+        reading: whether it has been sent the state and so receives broadcasts.
+        behind: the clocks it had when it fell behind, advanced by what it has sent since; None while it keeps up.
+        behind_version, behind_s: the document's version and the monotonic time when it fell behind.
+        open_tickets: how many answers it is owed.
+        expected: for each unanswered step 1 of ours, whether the client counts its answer; None for none.
+        held: answers to send once it has caught up.
+        schema: the schema version that its editor knows; None when it does not say.
+        presence_was_too_large: whether a state of it was dropped for its size.
+        presence_told: how many presence broadcasts there had been when it was last sent all states; -1 for never.
+        last_sent_s: when it was last sent a payload of its own, monotonic seconds.
         budget: what it may still send.
     """
 
@@ -142,6 +147,7 @@ class Session:
         "prefix",
         "presence_rate",
         "presence_told",
+        "presence_was_too_large",
         "reading",
         "schema",
         "step1_rate",
@@ -173,6 +179,7 @@ class Session:
         self.held: list[bytes] | None = None
         self.last_sent_s = 0.0
         self.presence_told = -1
+        self.presence_was_too_large = False
         self.presence_rate = Rate(presence_per_s)
         self.step1_rate = Rate(step1_per_s)
         self.ask_rate = Rate(1)
@@ -180,17 +187,17 @@ class Session:
 
     @property
     def is_behind(self) -> bool:
-        """Whether it is sent nothing until it has drained."""
+        """Whether it is sent nothing until its transport has drained."""
         return self.behind is not None
 
     def expect_step2(self, *, counted: bool) -> None:
-        """We have sent a step 1; says whether the provider counts the step 2 that will answer it (S7)."""
+        """Note that a step 1 was sent; `counted` says whether the provider counts its answer (S7)."""
         if not self.hocuspocus:
             return
         self.expected = [*(self.expected or ())[-MAX_EXPECTED:], counted]
 
     def counts_step2(self) -> bool:
-        """A step 2 has come; says whether it is to be answered (S7)."""
+        """Note that a step 2 has arrived; returns whether the provider counts it (S7)."""
         if not self.expected:
             return True
         counted, *rest = self.expected
@@ -198,17 +205,17 @@ class Session:
         return counted
 
     def hold(self, payload: bytes) -> None:
-        """Keep an answer until the session has caught up. Its connection is not read meanwhile, so these are few."""
+        """Keep an answer until the session has caught up. Its connection is not read until then, so there are few."""
         self.held = [*(self.held or ()), payload]
 
 
 def step1_body(state_vector: bytes) -> bytes:
-    """SyncStep1 without an address: the same bytes in both dialects."""
+    """A SyncStep1 without an address: the same bytes in both dialects."""
     return b"\x00\x00" + write_buf(state_vector)
 
 
 def step2_body(update: bytes) -> bytes:
-    """SyncStep2 without an address."""
+    """A SyncStep2 without an address."""
     return b"\x00\x01" + write_varuint(len(update)) + update
 
 

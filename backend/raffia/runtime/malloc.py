@@ -1,7 +1,8 @@
-"""Memory that has been freed goes back to the system, where the allocator does not do so by itself."""
+"""Return freed memory to the system, if the allocator does not do so by itself."""
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import sys
 from collections.abc import Callable
@@ -14,16 +15,51 @@ def _malloc_trim() -> Callable[[int], int] | None:
         return None
     try:
         trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
-    except (AttributeError, OSError):  # not glibc: musl and others have none, and need none
+    except (AttributeError, OSError):  # not glibc; musl and others do not have it, and do not need it
         return None
     return trim
 
 
 def give_back() -> bool:
-    """Let the C library return what is free to the system; says whether it could.
+    """Make the C library return free memory to the system; returns whether it released any.
 
-    glibc keeps freed blocks below its top for ever: after 10,000 documents a process held four times what it used.
-    Releases the GIL and takes milliseconds for hundreds of megabytes: call it from a thread.
+    glibc never returns freed blocks that are not at the top of the heap: after 10,000 documents, a process held four
+    times the memory that it used. This releases the GIL and takes milliseconds for hundreds of megabytes, so call it
+    from a thread.
     """
     trim = _malloc_trim()
     return trim is not None and bool(trim(0))
+
+
+class Trimmer:
+    """Gives memory back in a thread, once enough has been freed.
+
+    Args:
+        after: how many times something large has to be freed to make it worth the time.
+    """
+
+    __slots__ = ("_after", "_freed", "_task")
+
+    def __init__(self, after: int) -> None:
+        self._after = after
+        self._freed = 0
+        self._task: asyncio.Task[bool] | None = None
+
+    def freed(self) -> None:
+        """Something large is being freed."""
+        self._freed += 1
+
+    def trim(self) -> None:
+        """Give memory back if enough has been freed since the last time; returns at once."""
+        if self._freed >= self._after and self._task is None:
+            self._freed = 0
+            self._task = asyncio.create_task(asyncio.to_thread(give_back))
+            self._task.add_done_callback(self._trimmed)
+
+    def _trimmed(self, _task: asyncio.Task[bool]) -> None:
+        self._task = None
+
+    async def finish(self) -> None:
+        """Wait for a trim that is under way."""
+        if self._task is not None:
+            await self._task

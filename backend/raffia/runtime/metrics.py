@@ -1,13 +1,13 @@
-"""What Raffia counts about itself: plain integers on the hot path, Prometheus's form when somebody asks.
+"""Metrics: plain integers on the hot path, exported in Prometheus's format on request.
 
 Code adds to attributes (`metrics.updates_in += 1`, `metrics.refusals[error.reason] += 1`,
 `metrics.ack_s.observe(elapsed_s)`); nothing is computed, locked or formatted until `/metrics` is read.
 There is one `Metrics` per hub and no global one.
 
 Rules (tests quote these ids):
-    ME1  Every attribute is exported, under `raffia_` and its name, with the help that stands here.
-    ME2  A counter never goes down, a gauge says what is so now.
-    ME3  Labels come from closed sets in the code (an error's `reason`), never from what a client sent.
+    ME1  Every attribute is exported as `raffia_` and its name, with the help text given here.
+    ME2  A counter never decreases; a gauge is the current value.
+    ME3  Labels come from closed sets in the code (an error's `reason`), never from clients.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BUCKETS = 27  # powers of two of a microsecond: the last closed one ends at 67 s
 
 
 class Histogram:
-    """Durations in buckets that double: 1 us, 2 us, 4 us ... 67 s, and all above."""
+    """Durations in buckets that double: 1 us, 2 us, 4 us ... 67 s, and one for all longer ones."""
 
     __slots__ = ("counts", "sum_s")
 
@@ -42,13 +42,13 @@ class Histogram:
 
     @property
     def count(self) -> int:
-        """How many durations were counted."""
+        """Number of durations."""
         return sum(self.counts)
 
     def quantile(self, fraction: float) -> float:
-        """The upper end, in seconds, of the bucket in which this fraction of the durations is reached; 0.0 if none.
+        """The upper end, in seconds, of the bucket that contains this quantile; 0.0 if there are no durations.
 
-        Infinite when it lies above the last closed bucket.
+        Infinite if it is above the last closed bucket.
         """
         wanted = fraction * self.count
         seen = 0
@@ -59,7 +59,7 @@ class Histogram:
         return 0.0
 
     def buckets(self) -> list[tuple[str, float]]:
-        """Cumulative counts by upper end in seconds, as Prometheus wants them."""
+        """Cumulative counts with the upper ends of their buckets in seconds, as Prometheus expects."""
         result: list[tuple[str, float]] = []
         seen = 0
         for index, count in enumerate(self.counts):
@@ -89,10 +89,10 @@ def _about(kind: str, text: str, label: str = "") -> dict[str, str]:
 
 @dataclass(slots=True, eq=False)
 class Metrics:
-    """All numbers of one hub; see each one's help."""
+    """All metrics of one hub; each has its help text."""
 
     rooms: int = _gauge("Documents open in this process")
-    sessions: int = _gauge("Clients on documents; a connection may carry several")
+    sessions: int = _gauge("Clients on documents; one connection can have several")
     connections: int = _gauge("Open WebSockets")
     connections_opened: int = _counter("WebSockets accepted")
     rooms_opened: int = _counter("Documents loaded from the journal")
@@ -101,54 +101,59 @@ class Metrics:
     frames_out: int = _counter("WebSocket messages written, one per receiver")
     bytes_in: int = _counter("Bytes of WebSocket messages received")
     bytes_out: int = _counter("Bytes of WebSocket messages written")
-    updates_in: int = _counter("Updates and step 2s received from clients")
-    updates_out: int = _counter("Updates written to clients, one per receiver; several edits may be one update")
-    updates_known: int = _counter("Updates received that held nothing new")
+    updates_in: int = _counter("Updates and step 2 messages received from clients")
+    updates_out: int = _counter("Updates written to clients, one per receiver; one update can contain several edits")
+    updates_known: int = _counter("Updates received that contained nothing new")
     presence_in: int = _counter("Presence messages received")
     presence_out: int = _counter("Presence messages written, one per receiver")
-    presence_dropped: int = _counter("Presence messages not relayed: stale, foreign or too many")
+    presence_dropped: int = _counter("Presence states not relayed: foreign, too large or too many")
     acks: Labelled = field(
-        default_factory=_labelled, metadata=_about("labelled", "Answers to updates: stored or refused", "result")
+        default_factory=_labelled,
+        metadata=_about("labelled", "Acknowledgements of updates: stored or refused", "result"),
     )
     refusals: Labelled = field(
-        default_factory=_labelled, metadata=_about("labelled", "What was refused, by the reason of its error", "reason")
+        default_factory=_labelled, metadata=_about("labelled", "Refusals, by the reason of the error", "reason")
     )
-    delays: int = _counter("Times a connection was not read for a while because it sent too fast")
-    flushes: int = _counter("Times a room sent its pending edits on")
-    flush_s: Histogram = field(default_factory=Histogram, metadata=_about("histogram", "Time one flush of a room took"))
+    delays: int = _counter("Times that reading from a connection was paused because it sent too fast")
+    flushes: int = _counter("Times that a room sent its pending edits to readers and journal")
+    flush_s: Histogram = field(
+        default_factory=Histogram, metadata=_about("histogram", "Duration of one flush of a room")
+    )
     ack_s: Histogram = field(
         default_factory=Histogram,
         metadata=_about("histogram", "Time from an update's arrival to its acknowledgement as durable"),
     )
-    journal_queue: int = _gauge("Batches that wait for the journal")
+    journal_queue: int = _gauge("Batches waiting for the journal")
     journal_unsaved_bytes: int = _gauge("Bytes of updates that are not durable yet")
     journal_append_s: Histogram = field(
-        default_factory=Histogram, metadata=_about("histogram", "Time the journal took to make one batch durable")
+        default_factory=Histogram, metadata=_about("histogram", "Time to make one batch durable in the journal")
     )
     journal_failures: int = _counter("Journal operations that failed")
-    waiting_updates: int = _gauge("Updates that wait for updates they refer to")
-    parked_updates: int = _counter("Updates with structs under somebody else's client id, which waited for the owner")
-    waiting_bytes: int = _gauge("Bytes of updates that wait likewise")
-    slow_readers: int = _gauge("Sessions that are sent nothing until they have read what was written")
-    slow_reader_catch_ups: int = _counter("Times a slow reader was brought up to date with one update")
+    waiting_updates: int = _gauge("Updates waiting for updates that they depend on")
+    parked_updates: int = _counter("Updates with structs of another session's client id, which waited for its owner")
+    waiting_bytes: int = _gauge("Bytes of updates waiting for updates that they depend on")
+    slow_readers: int = _gauge("Sessions that are sent nothing until they have read what was already written")
+    slow_reader_catch_ups: int = _counter("Times that a slow reader was brought up to date with one update")
     merge_s: Histogram = field(
-        default_factory=Histogram, metadata=_about("histogram", "Time one merge of updates took")
+        default_factory=Histogram, metadata=_about("histogram", "Duration of one merge of updates")
     )
-    squash_s: Histogram = field(default_factory=Histogram, metadata=_about("histogram", "Time one squash took"))
-    followed_updates: int = _counter("Updates of other replicas taken from the log")
-    log_gaps: int = _counter("Times a document was read again because entries of other replicas did not come through")
-    log_resets: int = _counter("Times the log of a document had lost something that this replica has seen")
-    log_unreadable: int = _counter("Entries of the log that could not be read and were left out")
+    squash_s: Histogram = field(default_factory=Histogram, metadata=_about("histogram", "Duration of one squash"))
+    followed_updates: int = _counter("Updates of other replicas read from the log")
+    log_gaps: int = _counter("Times that a document was read again because entries of other replicas were missed")
+    log_resets: int = _counter("Times that the log of a document had lost entries that this replica had seen")
+    log_unreadable: int = _counter("Entries of the log that could not be read and were skipped")
     rewritten_bytes: int = _counter("Bytes appended again because the log had lost them")
-    redis_gaps: int = _counter("Messages of Redis that did not follow on the last one, so that the log was read")
-    redis_resyncs: int = _counter("Times the end of a log was read, after a gap, a subscription or a comparison")
-    redis_reconnects: int = _counter("Times the connection to Redis's channels stood again")
-    redis_epoch_changes: int = _counter("Times it then stood to another server or process: a restart or a failover")
-    redis_lag_s: float = _gauge("Seconds from sending the latest append to hearing of it on its channel")
-    redis_presence_dropped: int = _counter("Presence messages that Redis did not take in time")
-    presence_relayed: int = _counter("Presence messages told to other replicas")
+    redis_gaps: int = _counter("Messages of Redis that did not follow the previous one, so that the log was read")
+    redis_resyncs: int = _counter("Times that the end of a log was read after a gap, a subscription or a comparison")
+    redis_reconnects: int = _counter("Times that the connection to Redis's channels was restored")
+    redis_epoch_changes: int = _counter(
+        "Times that it was restored to another Redis server or process: a restart or a failover"
+    )
+    redis_lag_s: float = _gauge("Seconds from sending the latest append to receiving it on its channel")
+    redis_presence_dropped: int = _counter("Presence messages that Redis did not accept in time")
+    presence_relayed: int = _counter("Presence messages sent to other replicas")
     presence_unreadable: int = _counter("Presence messages of other replicas that could not be read")
-    compactions: int = _counter("Times a document's log was folded into its snapshot")
+    compactions: int = _counter("Times that a document's log was folded into its snapshot")
     quarantined: int = _counter("Documents closed because their stored bytes cannot be read")
 
     def families(self) -> Iterator[Metric]:
@@ -172,16 +177,16 @@ class Metrics:
 
 
 class MetricsCollector(Collector):
-    """Hands one `Metrics` to a Prometheus registry: `registry.register(MetricsCollector(hub.metrics))`."""
+    """Exposes one `Metrics` to a Prometheus registry: `registry.register(MetricsCollector(hub.metrics))`."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
     def collect(self) -> Iterator[Metric]:
-        """Called by the registry when somebody reads."""
+        """Called by the registry when it is read."""
         return self._metrics.families()
 
 
 def expose(registry: CollectorRegistry) -> bytes:
-    """The text that Prometheus reads."""
+    """The registry in Prometheus's text format."""
     return generate_latest(registry)

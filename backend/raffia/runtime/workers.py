@@ -1,13 +1,13 @@
-"""Long work in other processes: pycrdt and our own readers never release the GIL.
+"""Long work in other processes, because pycrdt and our own readers never release the GIL.
 
-Not `multiprocessing`: that imports the main module of whoever embeds Raffia, and fails when it is not written for that.
+`multiprocessing` is not used: it imports the main module of the host app, and fails if that is not written for it.
 
 Rules (tests quote these ids):
-    Y1  Only pure functions of picklable values go there, so a worker that dies loses nothing: the work is done again,
+    Y1  Only pure functions of picklable values run there, so a worker that dies loses nothing: the job is run again,
         once.
-    Y2  No process is started before there is long work; leaving the context ends them all, and so does our own death.
-    Y3  A cancelled wait does not disturb the others: the worker finishes, and its result is dropped.
-    Y4  Jobs that wait for their turn cost no memory; one that takes longer than the deadline is ended with its process.
+    Y2  Processes are started when there is work for them. They end when the context is left, or when this process dies.
+    Y3  A cancelled wait does not affect other jobs: the worker finishes, and its result is dropped.
+    Y4  Jobs that wait for their turn cost no memory. A job that exceeds the deadline is ended by killing its process.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import ParamSpec, Self, TypeVar, cast
 from raffia.errors import InternalError
 from raffia.runtime.worker import LENGTH_BYTES
 
-DEADLINE_S = 120.0  # the longest honest job, a fold of 64 MiB, takes about 20 s
+DEADLINE_S = 120.0  # the longest legitimate job, a fold of 64 MiB, takes about 20 s
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -55,8 +55,8 @@ class Workers:
         """Run a picklable function with picklable arguments in a worker.
 
         Raises:
-            InternalError: two workers died over it, or it took too long.
-            Exception: what the function raised.
+            InternalError: two workers died while running it, or it took too long.
+            Exception: whatever the function raised.
         """
         task = asyncio.get_running_loop().create_task(self._run((work, args, kwargs)))
         self._running.add(task)
@@ -66,12 +66,12 @@ class Workers:
     def _done(self, task: asyncio.Task[object]) -> None:
         self._running.discard(task)
         if not task.cancelled():
-            task.exception()  # whoever waited has got it; if nobody does any more, nobody minds (Y3)
+            task.exception()  # marks it as retrieved; a cancelled caller does not need it (Y3)
 
     async def _run(self, call: tuple[Callable[..., object], object, object]) -> object:
         name = getattr(call[0], "__qualname__", repr(call[0]))
         async with self._free:
-            # Not before it is this job's turn: what waits holds references and no copy of a document (Y4).
+            # Pickled only now: waiting jobs hold references, and not a copy of a document (Y4).
             job = pickle.dumps(call, protocol=pickle.HIGHEST_PROTOCOL)
             for _ in range(2):
                 process = self._idle.pop() if self._idle else await _start()
@@ -91,7 +91,7 @@ class Workers:
                 if succeeded:
                     return result
                 raise result  # type: ignore[misc]
-        raise InternalError(f"two worker processes died over {name}")
+        raise InternalError(f"two worker processes died while running {name}")
 
 
 async def _start() -> asyncio.subprocess.Process:
@@ -102,7 +102,7 @@ async def _start() -> asyncio.subprocess.Process:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=1 << 20,
-        # A Ctrl-C in the terminal is for us; a worker ends when its input does (Y2).
+        # Ctrl-C in the terminal is for this process only; a worker ends when its input is closed (Y2).
         start_new_session=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
     )
@@ -111,14 +111,14 @@ async def _start() -> asyncio.subprocess.Process:
 async def _exchange(process: asyncio.subprocess.Process, job: bytes) -> tuple[bool, object]:
     assert process.stdin is not None
     assert process.stdout is not None
-    if process.stdin.is_closing():  # it died while it was idle; uvloop has an error of another kind for that
+    if process.stdin.is_closing():  # it died while idle; uvloop would raise another type of error
         raise BrokenPipeError
     process.stdin.write(len(job).to_bytes(LENGTH_BYTES, "big"))
     process.stdin.write(job)
     await process.stdin.drain()
     head = await process.stdout.readexactly(LENGTH_BYTES)
     body = await process.stdout.readexactly(int.from_bytes(head, "big"))
-    succeeded, result = pickle.loads(body)  # noqa: S301 - written by our own worker
+    succeeded, result = pickle.loads(body)  # noqa: S301 - written by a worker of this process
     return succeeded, result
 
 

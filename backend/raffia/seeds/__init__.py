@@ -1,9 +1,9 @@
-"""What new documents begin with. Seeded on the server alone: two editors that seed an empty document seed it twice.
+"""Initial content of new documents. Only the server writes it: two editors of an empty document would write it twice.
 
 Rules (tests quote these ids):
-    SE1  Every document of the app says its kind and its schema in its root map `meta`, from its first update on.
-    SE2  A rich text begins with one empty paragraph, so that no editor adds its own.
-    SE3  A template that is not there, or is of another kind, is refused.
+    SE1  Every document of the app has its kind and its schema in its root map `meta`, from the first update on.
+    SE2  A rich text begins with one empty paragraph, so that editors do not add their own.
+    SE3  A template that does not exist, or is of another kind, is refused.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -17,7 +17,7 @@ from raffia.errors import MalformedError
 from raffia.seeds.boards import BOARDS
 from raffia.seeds.texts import TEXTS
 
-SCHEMA: Final = 1  # of what the app's editors write and read
+SCHEMA: Final = 1  # version of what the app's editors read and write
 
 
 class Seed(NamedTuple):
@@ -35,7 +35,7 @@ _BLANK: Final[dict[str, dict[str, Any]]] = {"document": {"blocks": [{"type": "pa
 
 
 def seed_of(template: str | None, kind: str) -> Seed | None:
-    """The template of this id; None for none.
+    """The template with this id; None if `template` is None.
 
     Raises:
         MalformedError: there is no such template of this kind (SE3).
@@ -49,6 +49,6 @@ def seed_of(template: str | None, kind: str) -> Seed | None:
 
 
 def first_update(kind: str, title: str, seed: Seed | None) -> bytes:
-    """What a new document holds (SE1, SE2)."""
+    """The first update of a new document (SE1, SE2)."""
     content = _BLANK.get(kind, {}) if seed is None else seed.content
     return make({"title": title, "kind": kind, "schema": SCHEMA}, content)

@@ -26,7 +26,7 @@ class _Drawing:
         self.elements: Elements = {}
 
     def box(self, x: float, y: float, width: float, height: float, *, fill: str, label: str = "") -> str:
-        """A rectangle with round corners, and a text in its middle."""
+        """A rectangle with rounded corners and a centred text."""
         name = self._add("rectangle", x, y, width, height, fill=fill, roundness={"type": 3})
         if label:
             self._label(name, label)
@@ -37,7 +37,7 @@ class _Drawing:
         return self.box(x, y, 160, 120, fill=fill, label=label)
 
     def text(self, x: float, y: float, text: str, size: int = 20, colour: str = _INK) -> str:
-        """A text that stands for itself."""
+        """A text outside of boxes."""
         lines = text.split("\n")
         width, height = max(map(len, lines)) * size * 0.55, len(lines) * size * _LINE_HEIGHT
         name = self._add("text", x, y, width, height, stroke=colour)
@@ -45,7 +45,7 @@ class _Drawing:
         return name
 
     def tie(self, start: str, end: str, head: str | None = "arrow") -> str:
-        """An arrow from one box towards the middle of another; it holds on to both when they are moved."""
+        """An arrow from one box towards the centre of another, bound to both so that it follows when they move."""
         gap = 8.0 if head else 1.0
         (x1, y1), (x2, y2) = self._edge(start, end, gap), self._edge(end, start, gap)
         name = self._add("arrow", x1, y1, abs(x2 - x1), abs(y2 - y1), stroke=_GREY, roundness={"type": 2})
@@ -57,7 +57,7 @@ class _Drawing:
         return name
 
     def _edge(self, box: str, other: str, gap: float) -> tuple[float, float]:
-        """Where an arrow to another box leaves this one: on the line between their middles."""
+        """Where an arrow to another box leaves this one: on the line between their centres."""
         size = self.elements[box]["g"]
         (x, y), (other_x, other_y) = self._middle(box), self._middle(other)
         dx, dy = other_x - x, other_y - y
@@ -134,7 +134,7 @@ class _Drawing:
 
 
 def _index(number: int) -> str:
-    """A fractional index as Excalidraw makes them: `a0` ... `az`, `b00` ...; enough for a template."""
+    """A fractional index as Excalidraw makes them: `a0` ... `az`, `b00` ...; enough for templates."""
     digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
     if number < 62:
         return f"a{digits[number]}"

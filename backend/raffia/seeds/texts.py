@@ -37,24 +37,24 @@ _MEETING: Final = [
     _text(_bold("When: "), "date and time"),
     _text(_bold("Who: "), "names"),
     _heading("Agenda"),
-    *_steps("What has happened since the last time", "What has to be decided", "What comes next"),
+    *_steps("What has happened since last time", "What needs a decision", "What comes next"),
     _heading("Notes"),
     _text(),
     _heading("Decisions"),
     *_points("What was decided, and why"),
     _heading("To do"),
-    *_tasks("Who does what until when", "Send these notes around"),
+    *_tasks("Who does what by when", "Send out these notes"),
 ]
 
 _PLAN: Final = [
     _heading("What and why"),
     _text("One paragraph: what will be different when this is done, and for whom."),
-    _heading("Not part of it"),
-    *_points("What people may expect, and will not get this time"),
+    _heading("Out of scope"),
+    *_points("What people may expect but will not get this time"),
     _heading("Steps"),
-    *_tasks("The smallest thing that can be shown", "What makes it good enough to use", "What makes it finished"),
+    *_tasks("The smallest thing worth showing", "What makes it good enough to use", "What makes it complete"),
     _heading("Risks"),
-    *_points("What could go wrong, how it would be noticed, and what would be done then"),
+    *_points("What could go wrong, how we would notice, and what we would do"),
     _heading("Open questions"),
     *_points("Question – who knows the answer"),
 ]
@@ -62,16 +62,16 @@ _PLAN: Final = [
 _DECISION: Final = [
     _text(_bold("Status: "), "proposed"),
     _heading("Question"),
-    _text("What has to be decided, and by when."),
-    _heading("Ways"),
-    _heading("First way", 3),
+    _text("What needs to be decided, and by when."),
+    _heading("Options"),
+    _heading("First option", 3),
     *_points("What speaks for it", "What speaks against it"),
-    _heading("Second way", 3),
+    _heading("Second option", 3),
     *_points("What speaks for it", "What speaks against it"),
     _heading("Decision"),
-    _text("Which way was taken, by whom, and what decided it."),
-    _heading("What follows from it"),
-    *_points("What becomes easier, what becomes harder"),
+    _text("Which option was chosen, by whom, and why."),
+    _heading("Consequences"),
+    *_points("What becomes easier, and what becomes harder"),
 ]
 
 _RETRO: Final = [
@@ -86,6 +86,12 @@ _RETRO: Final = [
 TEXTS: Final[list[tuple[str, str, str, str, dict[str, Any]]]] = [
     ("meeting", "document", "Meeting notes", "Agenda, notes, decisions and who does what.", {"blocks": _MEETING}),
     ("plan", "document", "Project plan", "What and why, steps, risks and open questions.", {"blocks": _PLAN}),
-    ("decision", "document", "Decision", "A question, the ways, and why one was taken.", {"blocks": _DECISION}),
-    ("retrospective", "document", "Retrospective", "What went well, what did not, what to try.", {"blocks": _RETRO}),
+    ("decision", "document", "Decision", "A question, the options, and why one was chosen.", {"blocks": _DECISION}),
+    (
+        "retrospective",
+        "document",
+        "Retrospective",
+        "What went well, what did not, and what to try.",
+        {"blocks": _RETRO},
+    ),
 ]

@@ -1,1 +1,1 @@
-"""WebSocket endpoints and connections, in both dialects, on any ASGI server."""
+"""WebSocket endpoints and connections in both dialects, on any ASGI server."""

@@ -1,13 +1,16 @@
 """WebSockets as an ASGI app sees them, on any server: attach a listener, or refuse.
 
 Under Raffia's own uvicorn protocol (`server/protocol.py`) a listener is attached to the transport. Under any other
-server it gets an `AsgiTransport`: a bounded outbox and one task that awaits `send`. Those above see no difference.
+server it gets an `AsgiTransport`: a bounded outbox and one task that awaits `send`. Listeners see no difference.
 
 Rules (tests quote these ids):
-    AS1  `serve` returns when the connection is over; the listener has heard `closed` by then, whatever happened (O5).
-    AS2  A refusal is an HTTP answer where the server can give one (`websocket.http.response`), else ASGI's own: 403.
-    AS3  An outbox keeps order: messages, then the close. What the server has not taken in `close_timeout_s` is dropped.
-    AS4  A server that cannot say a close code (Daphne: 1001 to 2999) closes with 1000.
+    AS1  `serve` returns when the connection is over. By then `closed` has been called on the listener, whatever
+         happened (O5).
+    AS2  A refusal is an HTTP response if the server supports that (`websocket.http.response`), otherwise ASGI's
+         default, 403.
+    AS3  An outbox keeps order: messages, then the close. What the server has not accepted after `close_timeout_s` is
+         dropped.
+    AS4  If the server rejects a close code (Daphne rejects 1001 to 2999), the WebSocket is closed with 1000.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Protocol
 
 from raffia.errors import RaffiaError
-from raffia.wire.transport import DEFAULT_LIMITS, Frame, Limits, Listener, close_payload
+from raffia.wire.transport import DEFAULT_LIMITS, Frame, Holds, Limits, Listener, close_payload
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -33,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 class _Attachable(Protocol):
-    """What our uvicorn protocol puts into `scope["extensions"]`."""
+    """The object that our uvicorn protocol puts into `scope["extensions"]`."""
 
     def attach(
         self,
@@ -59,11 +62,11 @@ async def serve(
     """Accept the WebSocket of `scope` and serve it through `listener` until it is over (AS1).
 
     Args:
-        scope: an ASGI scope of type `websocket`. Under our own server its headers and query string are emptied once
-            they have been answered: nobody reads them again, and a connection may live for days.
+        scope: an ASGI scope of type `websocket`. Under our own server its headers and query string are emptied after
+            the handshake, because they are not read again and a connection may live for days.
         receive: not called before.
-        send: nothing sent before.
-        listener: hears everything from `opened` to `closed`.
+        send: not called before.
+        listener: gets all calls from `opened` to `closed`.
         subprotocol: one of `scope["subprotocols"]`, or None.
         limits: the connection's bounds.
     """
@@ -72,7 +75,7 @@ async def serve(
         await AsgiTransport(receive, send, listener, limits).run(subprotocol)
         return
     transport.attach(listener, subprotocol, limits=limits)
-    scope.update(headers=[], query_string=b"")
+    scope.update(headers=(), query_string=b"")
     await transport.wait_closed()
 
 
@@ -80,9 +83,9 @@ async def refuse(send: Send, error: RaffiaError, scope: Scope) -> None:
     """Refuse the WebSocket of `scope` before the upgrade (AS2).
 
     Args:
-        send: nothing sent before.
-        error: says the status, and in the body why.
-        scope: tells what the server can do.
+        send: not called before.
+        error: gives the status, and the reason in the body.
+        scope: shows what the server supports.
     """
     if "websocket.http.response" not in (scope.get("extensions") or {}):
         await send({"type": "websocket.close", "code": error.close_code, "reason": error.reason})
@@ -98,18 +101,20 @@ async def refuse(send: Send, error: RaffiaError, scope: Scope) -> None:
 
 
 class AsgiTransport:
-    """An `Transport` over `await send`, for servers that are not ours.
+    """A `Transport` over `await send`, for servers other than ours.
 
     Args:
         receive: the connection's ASGI `receive`.
         send: its ASGI `send`.
-        listener: the one that is served.
-        limits: bounds of the outbox; `message_bytes` as well, though the server has kept the message by then.
+        listener: gets the messages.
+        limits: bounds of the outbox; `message_bytes` is enforced too, but only after the server has buffered the
+            message.
     """
 
     __slots__ = (
         "_buffered",
         "_closing",
+        "_limit_bytes",
         "_limits",
         "_listener",
         "_outbox",
@@ -127,20 +132,21 @@ class AsgiTransport:
         self._send = send
         self._listener = listener
         self._limits = limits
+        self._limit_bytes = limits.message_bytes
         self._outbox: deque[bytes] = deque()
         self._buffered = 0
         self._closing: tuple[int, str] | None = None
-        self._told = False  # the listener has heard `closed`
+        self._told = False  # `closed` has been called on the listener
         self._wake = asyncio.Event()  # something to send
         self._readable = asyncio.Event()
         self._readable.set()
         self._over: asyncio.Timeout | None = None  # ends `run`
         self.congested = False
 
-    # Outlet
+    # Transport
 
     def buffered(self) -> int:
-        """Bytes that the server has not taken."""
+        """Bytes that the server has not accepted yet."""
         return self._buffered
 
     def write(self, frame: Frame) -> None:
@@ -163,17 +169,28 @@ class AsgiTransport:
             self._call(self._listener.congested)
 
     def close(self, code: int, reason: str = "") -> None:
-        """Close after what was written (AS3)."""
+        """Close after everything that was written (AS3)."""
         if self._closing is None and not self._told:
             self._closing = (code, close_payload(code, reason)[2:].decode())
             self._wake.set()
             self._readable.set()
             self._hurry(self._limits.close_timeout_s)
-            # Not from within: whoever closes is seldom ready to be told so in the middle of it.
+            # Not within this call: the caller is rarely prepared for `closed` before `close` returns.
             asyncio.get_running_loop().call_soon(self._finish, code)
 
+    def abort(self) -> None:
+        """End the connection at once, as far as the server allows: without what waits, and with 1013."""
+        self._outbox.clear()
+        self._buffered = 0
+        self.close(1013)
+        self._hurry(0.0)
+
+    def limit_messages(self, size_bytes: int, holds: Holds | None = None) -> None:
+        """Change the largest message that is accepted (O6). `holds` is not called: the server keeps unfinished ones."""
+        self._limit_bytes = size_bytes
+
     def pause_reading(self) -> None:
-        """Deliver no message until `resume_reading`; the server feels it once its own queue is full."""
+        """Deliver no messages until `resume_reading`; the server notices once its own queue is full."""
         if self._closing is None:
             self._readable.clear()
 
@@ -184,7 +201,7 @@ class AsgiTransport:
     # Running
 
     async def run(self, subprotocol: str | None) -> None:
-        """Accept, and serve until it is over."""
+        """Accept, and serve until the connection is over."""
         writer: asyncio.Task[None] | None = None
         code = 1006
         try:
@@ -195,20 +212,20 @@ class AsgiTransport:
                     self._call(self._listener.opened, self)
                     writer = asyncio.create_task(self._write())
                     code = await self._read()
-        except TimeoutError:  # it was closed from this side, in time or not; or `send` failed
+        except TimeoutError:  # this side closed the connection, in time or not; or `send` failed
             if self._closing is not None:
                 code = self._closing[0]
         except OSError:
-            log.debug("the peer went away before its WebSocket was accepted")
+            log.debug("the peer disconnected before its WebSocket was accepted")
         finally:
             self._over = None
-            # Nothing is awaited here: a host that has cancelled this task may cancel it again at every await (anyio).
+            # Don't await anything here: a host that has cancelled this task may cancel it again at every await (anyio).
             if writer is not None:
                 writer.cancel()
             self._finish(code)
 
     async def _read(self) -> int:
-        """Deliver messages until the peer disconnects; its close code."""
+        """Deliver messages until the peer disconnects; returns its close code."""
         while True:
             await self._readable.wait()
             message = await self._receive()
@@ -218,18 +235,20 @@ class AsgiTransport:
                 continue
             payload, text = message.get("bytes"), message.get("text")
             size = len(payload) if payload is not None else len((text or "").encode())
-            if size > self._limits.message_bytes:
+            if size > max(self._limit_bytes, self._limits.message_bytes):
                 self.close(
                     self._limits.too_large_code,
                     f"message of {size} bytes is over the limit of {self._limits.message_bytes}",
                 )
+            elif size > self._limit_bytes:
+                self.close(1013, "overloaded")
             elif payload is not None:
                 self._call(self._listener.message, payload)
             elif text is not None:
                 self._call(self._listener.text, text)
 
     async def _write(self) -> None:
-        """Send what is in the outbox, then the close (AS3)."""
+        """Send the messages in the outbox, then the close (AS3)."""
         try:
             while True:
                 while self._outbox:
@@ -242,9 +261,9 @@ class AsgiTransport:
                 self._wake.clear()
                 await self._wake.wait()
         except OSError:
-            log.debug("the peer of a WebSocket has gone")
+            log.debug("the peer of a WebSocket disconnected")
         except Exception:
-            log.exception("the server's `send` failed; the WebSocket is given up")
+            log.exception("the server's `send` failed; the WebSocket is abandoned")
         finally:
             self._hurry(0.0)
 
@@ -267,7 +286,7 @@ class AsgiTransport:
                 self._call(self._listener.drained)
 
     def _hurry(self, delay_s: float) -> None:
-        """End `run` after so many seconds."""
+        """End `run` after `delay_s` seconds."""
         if self._over is not None and not self._over.expired():
             self._over.reschedule(asyncio.get_running_loop().time() + delay_s)
 
@@ -275,7 +294,7 @@ class AsgiTransport:
         try:
             method(*arguments)
         except Exception:
-            log.exception("a WebSocket listener failed; its connection is closed with 1011")
+            log.exception("a WebSocket listener failed; closing its connection with 1011")
             self.close(1011, "internal error")
 
     def _finish(self, code: int) -> None:

@@ -1,96 +1,167 @@
-"""One WebSocket: what comes in goes to rooms, what rooms and errors say goes out; dialects.py has what differs.
+"""One WebSocket between its client and the rooms: order, rate limits, back-pressure, errors.
+
+A connection has a dialect (ywebsocket.py, hocuspocus.py), which decodes what the client sends and encodes what is said
+to it about its sessions.
 
 Rules (tests quote these ids):
-    X1  No exception leaves a call from the socket: what a client did wrong ends its session or its socket with the
-        error's code; what we did wrong ends the socket with 1011 and is logged. Other rooms do not notice.
-    X2  Messages of a connection are handled in order; while one is read in another process the socket is not read, and
-        what had been read of it already waits.
-    X3  A connection that reads too slowly is not read from either, so what we owe it stays small.
+    X1  No exception leaves a call from the socket. A client's mistake ends its session or its socket with the error's
+        code; a mistake of ours closes the socket with 1011 and is logged. Other rooms are not affected.
+    X2  Messages of a connection are handled in order. While one of them is being read in another process the socket is
+        not read, and messages that were already read from it wait.
+    X3  A connection that reads too slowly is not read from either, which keeps what we owe it small.
     X4  A text frame is refused with 4400 and a reason that says what was expected.
-    X5  A grant is looked at anew with every message: what comes after its end is not taken, and a new grant counts from
-        the next message on, also for what was being read elsewhere or waited.
-    X7  Who sends too fast is not read for a while; who goes on so is told "later" (PC3, PC4 of rate_limits.py).
+    X5  The grant is checked on every message; messages after it expires are rejected. A new grant applies from the next
+        message on, and to messages that were waiting or being read in another process.
+    X7  A client that sends too fast is not read for a while; one that keeps doing so is told "later" (PC3, PC4 of
+        rate_limits.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from raffia.auth.revocation import Judge
-from raffia.crdt.update import read_update
+from raffia.crdt.update import UpdateFacts, read_update
 from raffia.errors import InternalError, MalformedError, RaffiaError, TooFastError
+from raffia.rooms.hub import Hub
 from raffia.rooms.rate_limits import Budget
+from raffia.rooms.room import Room
 from raffia.rooms.session import Session
 from raffia.runtime.logs import get_logger
-from raffia.sockets.conversation import close_reason
 from raffia.sockets.expiry import Expiry
+from raffia.sockets.refusals import close_reason
 from raffia.types import DocumentId, Grant
-from raffia.wire import hocuspocus
-from raffia.wire.messages import Awareness, Message, QueryAwareness, Step1, Step2, SyncStatusRequest, Update
+from raffia.wire.messages import Message, Step2, Update
 from raffia.wire.transport import Transport
-
-if TYPE_CHECKING:
-    from raffia.rooms.hub import Hub
-    from raffia.rooms.room import Room
 
 log = get_logger("raffia.sockets.connection")
 
-# Reading an update of this size strictly takes about 5 ms; larger ones are read in another process.
+# Strict reading of an update of this size takes about 5 ms; larger ones are read in another process.
 READ_AWAY_BYTES = 32 * 1024
+UPDATES = (Update, Step2)
+
+
+class Dialect(Protocol):
+    """How one connection speaks with its client, and the sessions that the client has."""
+
+    @property
+    def may_read(self) -> bool:
+        """Whether the dialect can take the next message."""
+
+    def opened(self, connection: Connection) -> None:
+        """The handshake is done; called at most once, before anything else."""
+
+    def receive(self, payload: bytes) -> None:
+        """Decode one binary message and act on it; messages for rooms go to `Connection.deliver`.
+
+        Raises:
+            RaffiaError: closes the socket with this error.
+        """
+
+    def sessions(self) -> Sequence[tuple[Session, Room]]:
+        """The sessions that have joined, each with its room."""
+
+    def ask_token(self, session: Session) -> None:
+        """Ask the client for a fresh token, if the dialect can (EX2 of expiry.py)."""
+
+    def end(self, session: Session, error: RaffiaError) -> None:
+        """End one session with an error: in band, or with the socket."""
+
+    def closed(self) -> None:
+        """Forget all sessions: the connection has closed, and they have left their rooms."""
+
+
+class _Closed:
+    """The dialect of a closed connection, which does nothing. Replacing the real one breaks its reference cycle."""
+
+    __slots__ = ()
+
+    may_read = False
+
+    def opened(self, connection: Connection) -> None: ...
+
+    def receive(self, payload: bytes) -> None: ...
+
+    def sessions(self) -> Sequence[tuple[Session, Room]]:
+        return ()
+
+    def ask_token(self, session: Session) -> None: ...
+
+    def end(self, session: Session, error: RaffiaError) -> None: ...
+
+    def closed(self) -> None: ...
+
+
+_CLOSED = _Closed()
 
 
 class Connection:
-    """What both dialects share; see `raffia.wire.transport.Listener` for the calls."""
+    """One WebSocket; `raffia.wire.transport.Listener` describes the calls that it gets.
+
+    Args:
+        hub: opens documents.
+        dialect: speaks with the client.
+        expiry: ends sessions when their grants expire; by default one that does not tick.
+        schema: the schema version that the client's editor knows; None if it did not say.
+
+    Attributes:
+        hub: see above.
+        expiry: see above.
+    """
 
     __slots__ = (
-        "__weakref__",
         "_budget",
-        "_expiry",
+        "_dialect",
         "_held",
-        "_hub",
-        "_is_closed",
         "_rate_limits",
         "_resting",
+        "_schema",
         "_tasks",
         "_transport",
-        "schema",
+        "expiry",
+        "hub",
     )
 
-    def __init__(self, hub: Hub, expiry: Expiry) -> None:
-        self._hub = hub
-        self._expiry = expiry
-        self.schema: int | None = None  # what the editor knows; None when it does not say
+    def __init__(self, hub: Hub, dialect: Dialect, expiry: Expiry | None = None, *, schema: int | None = None) -> None:
+        self.hub = hub
+        self.expiry = Expiry() if expiry is None else expiry
+        self._dialect = dialect
+        self._schema = schema
         self._transport: Transport | None = None
         self._tasks: set[asyncio.Task[None]] | None = None
-        # What comes after a large update, while that is being read (X2); None when none is.
+        # Messages behind a large update while that is being read (X2); None when none is being read.
         self._held: list[tuple[Session, Room, Message]] | None = None
-        self._is_closed = False
         self._rate_limits = hub.rate_limits
         self._budget = Budget(monotonic())
-        self._resting: asyncio.TimerHandle | None = None  # until it ends nothing is read (X7)
+        self._resting: asyncio.TimerHandle | None = None  # while it runs the socket is not read (X7)
 
     @property
     def transport(self) -> Transport:
-        """Where frames go; there is one from `opened` on."""
+        """The transport that frames are written to; exists from `opened` on."""
         assert self._transport is not None
         return self._transport
 
-    # -- what the socket tells ------------------------------------------------------------------------------------
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection has closed."""
+        return self._dialect is _CLOSED
+
+    # -- calls from the transport ---------------------------------------------------------------------------------
 
     def opened(self, transport: Transport) -> None:
         """The handshake is done."""
         self._transport = transport
-        if self._is_closed:
+        if self.is_closed:
             return
-        self._hub.connections.add(self)
-        self._begin()
+        self.hub.connections.add(self)
+        self._dialect.opened(self)
 
     def message(self, payload: bytes) -> None:
         """One binary message (X1)."""
-        metrics = self._hub.metrics
+        metrics = self.hub.metrics
         metrics.frames_in += 1
         size_bytes = len(payload)
         metrics.bytes_in += size_bytes
@@ -99,7 +170,7 @@ class Connection:
         try:
             if budget.left_s < 0:
                 self._slow_down(budget)
-            self._receive(payload)
+            self._dialect.receive(payload)
         except RaffiaError as error:
             self.fail(error)
         except Exception:
@@ -108,174 +179,214 @@ class Connection:
 
     def text(self, payload: str) -> None:
         """One text message (X4)."""
-        self.fail(MalformedError(f"a text frame of {len(payload)} characters came; send binary frames"))
+        self.fail(MalformedError(f"received a text frame of {len(payload)} characters; send binary frames"))
 
     def congested(self) -> None:
         """The peer reads too slowly (X3)."""
         self.transport.pause_reading()
-        for session, room in self._sessions():
-            room.catch_up.fell_behind(session)
+        for session, room in self._dialect.sessions():
+            room.fell_behind(session)
 
     def drained(self) -> None:
         """The peer has read what was sent."""
-        for session, room in self._sessions():
-            room.catch_up.caught_up(session)
-        self._read_on()
+        for session, room in self._dialect.sessions():
+            room.caught_up(session)
+        self.read_on()
 
     def closed(self, _code: int) -> None:
-        """It is over."""
-        self._is_closed = True
-        self._hub.connections.discard(self)
+        """The connection is over: its sessions leave their rooms."""
+        dialect, self._dialect = self._dialect, _CLOSED
+        self.hub.connections.discard(self)
         for task in tuple(self._tasks or ()):
             task.cancel()
         if self._resting is not None:
             self._resting.cancel()
             self._resting = None
-        for session, room in self._sessions():
-            self._leave(session, room)
-        self._forget_all()
+        for session, room in dialect.sessions():
+            self.leave(session, room)
+        dialect.closed()
 
-    def _leave(self, session: Session, room: Room) -> None:
-        self._expiry.forget(session)
-        room.leave(session)
-        self._hub.release(room)
-
-    # -- what each dialect does in its own way ----------------------------------------------------------------------
-
-    def _begin(self) -> None:
-        raise NotImplementedError
-
-    def _receive(self, payload: bytes) -> None:
-        raise NotImplementedError
-
-    def _sessions(self) -> list[tuple[Session, Room]]:
-        raise NotImplementedError
-
-    def _forget_all(self) -> None:
-        raise NotImplementedError
+    # -- ending -----------------------------------------------------------------------------------------------------
 
     def end(self, session: Session, error: RaffiaError) -> None:
         """End one session with an error."""
-        raise NotImplementedError
-
-    def ask_token(self, session: Session) -> None:
-        """Ask the client for a fresh token, where the dialect can (EX2 of expiry.py)."""
+        self._dialect.end(session, error)
 
     def end_those(self, judge: Judge) -> int:
-        """End every session for which there is an error (REV3 of revocation.py)."""
+        """End every session for which `judge` returns an error (REV3 of revocation.py); returns how many."""
         ended = 0
-        for session, _ in self._sessions():
+        for session, _ in self._dialect.sessions():
             error = judge(session.grant, session.document)
             if error is not None:
                 self.end(session, error)
                 ended += 1
         return ended
 
-    # -- ending -----------------------------------------------------------------------------------------------------
-
     def fail(self, error: RaffiaError) -> None:
         """Close the socket with an error."""
-        self._hub.metrics.refusals[error.reason] += 1
+        self.count_refusal(error)
         log.info("connection closed", reason=error.reason, code=error.close_code, detail=str(error))
         self.transport.close(error.close_code, close_reason(error))
 
     def close(self, error: RaffiaError) -> None:
-        """Close the socket for a reason that is nobody's mistake (a restart)."""
+        """Close the socket without counting or logging it: nobody made a mistake (a restart)."""
         if self._transport is not None:
             self._transport.close(error.close_code, error.reason)
 
+    def abort(self, error: RaffiaError) -> None:
+        """End the socket without a closing handshake, because of an error (X8 of hocuspocus.py)."""
+        self.count_refusal(error)
+        log.info("connection aborted", reason=error.reason, detail=str(error))
+        self.transport.abort()
+
+    def count_refusal(self, error: RaffiaError) -> None:
+        """Count an error that a client is told, by its reason."""
+        self.hub.metrics.refusals[error.reason] += 1
+
+    # -- sessions ---------------------------------------------------------------------------------------------------
+
+    async def join(self, document: DocumentId, grant: Grant, address: str | None = None) -> tuple[Session, Room]:
+        """Open the document and join its room; holds nothing if it is cancelled.
+
+        Args:
+            document: which one.
+            grant: who the client is and what it may do.
+            address: the client's Hocuspocus address; None on y-websocket.
+
+        Raises:
+            RaffiaError: the document cannot be opened, the room takes no more sessions, or the grant no longer holds.
+        """
+        settings = self.hub.settings
+        room = await self.hub.open(document)
+        try:
+            await room.check_schema(self._schema)
+            # The grant may have expired or been revoked while the document was loading.
+            self.expiry.check(grant)
+            self.hub.revocations.check(grant, document)
+            session = Session(
+                document,
+                grant,
+                self.hub.new_owner(),
+                address=address,
+                presence_per_s=settings.max_presence_per_s,
+                step1_per_s=settings.max_step1_per_s,
+                now_s=monotonic(),
+            )
+            session.schema = self._schema
+            room.join(session, self)
+            self.expiry.watch(session, self._dialect)
+        except BaseException:
+            self.hub.release(room)
+            raise
+        return session, room
+
+    def replace_grant(self, session: Session, grant: Grant) -> None:
+        """Give a session a new grant, which applies from its next message on (X5)."""
+        session.grant = grant
+        self.expiry.watch(session, self._dialect)
+
+    def leave(self, session: Session, room: Room) -> None:
+        """Take a session out of its room."""
+        self.expiry.forget(session)
+        room.leave(session)
+        self.hub.release(room)
+
     # -- messages of an open session --------------------------------------------------------------------------------
 
-    def _deliver(self, session: Session, room: Room, message: Message) -> None:
+    def deliver(self, session: Session, room: Room, message: Message) -> None:
+        """Hand a message of an open session to its room; an error ends the session."""
         if self._held is not None:
             self._held.append((session, room, message))
             return
         try:
-            self._hand_over(session, room, message)
+            if session.grant.expires_s is not None:
+                self._check_grant(session, room, message)
+            if isinstance(message, UPDATES):
+                self._take(session, room, message)
+            else:
+                room.receive(session, message)
         except RaffiaError as error:
             self.end(session, error)
 
-    def _hand_over(self, session: Session, room: Room, message: Message) -> None:
-        if session.grant.expires_s is not None:
-            self._check_grant(session, room, message)
-        if isinstance(message, Update | Step2):
-            self._take(session, room, message)
-        elif isinstance(message, Awareness):
-            room.presence.receive(session, message.payload)
-        elif isinstance(message, Step1):
-            room.catch_up.ask_state(session, message.sv)
-        elif isinstance(message, QueryAwareness):
-            room.presence.tell(session)
-        elif isinstance(message, SyncStatusRequest):
-            room.barrier(session, message.payload)
-
     def _check_grant(self, session: Session, room: Room, message: Message) -> None:
-        """Take nothing once the grant has ended (X5)."""
+        """Reject the message if the grant has expired (X5)."""
         try:
-            self._expiry.check(session.grant, session)
+            self.expiry.check(session.grant, session)
         except RaffiaError:
-            if isinstance(message, Update | Step2):
-                room.intake.refuse_update(session, is_step2=isinstance(message, Step2))
+            if isinstance(message, UPDATES):
+                room.refuse(session, message)
             raise
 
     def _take(self, session: Session, room: Room, message: Update | Step2) -> None:
-        is_step2 = isinstance(message, Step2)
         budget, rate_limits = session.budget, self._rate_limits
         budget.left_s -= rate_limits.update_s + rate_limits.byte_s * len(message.update)
         if budget.left_s < 0:
             try:
                 self._slow_down(budget)
             except RaffiaError:
-                room.intake.refuse_update(session, is_step2=is_step2)
+                room.refuse(session, message)
                 raise
-        if len(message.update) > READ_AWAY_BYTES and not room.intake.knows_step2(message.update):
+        if len(message.update) > READ_AWAY_BYTES and not room.knows_step2(message.update):
             self.transport.pause_reading()
             self._held = []
-            self._start(self._take_large(session, room, message.update, is_step2=is_step2))
+            self.start(self._take_large(session, room, message))
             return
-        try:
-            room.intake.take(session, message.update, is_step2=is_step2)
-        except RaffiaError:
-            room.intake.refuse_update(session, is_step2=is_step2)
-            raise
+        room.receive(session, message)
 
-    async def _take_large(self, session: Session, room: Room, update: bytes, *, is_step2: bool) -> None:
-        limit = self._hub.settings.max_update_bytes
+    async def _take_large(self, session: Session, room: Room, message: Update | Step2) -> None:
         try:
-            facts = await self._hub.workers.run(read_update, update, limit=limit)
+            facts = await self._read_away(session, room, message)
             if session in room.sessions:
-                self._expiry.check(session.grant, session)
-                room.intake.take(session, update, facts, is_step2=is_step2)
+                room.receive(session, message, facts)
         except RaffiaError as error:
             if session in room.sessions:
-                room.intake.refuse_update(session, is_step2=is_step2)
                 self.end(session, error)
         finally:
             held, self._held = self._held, None
         for entry in held or ():
             if entry[0] in entry[1].sessions:
-                self._deliver(*entry)  # one more large update holds the rest again
-        self._read_on()
+                self.deliver(*entry)  # if this is a large update too, it holds the rest again
+        self.read_on()
 
-    def _read_on(self) -> None:
-        """Read the socket again, unless there is a reason not to (X2, X3, X7)."""
+    async def _read_away(self, session: Session, room: Room, message: Update | Step2) -> UpdateFacts:
+        """Read an update in another process, then check the grant again (X5)."""
+        try:
+            facts = await self.hub.workers.run(read_update, message.update, limit=self.hub.settings.max_update_bytes)
+            if session in room.sessions:
+                self.expiry.check(session.grant, session)
+        except RaffiaError:
+            if session in room.sessions:
+                room.refuse(session, message)
+            raise
+        return facts
+
+    def read_on(self) -> None:
+        """Resume reading the socket, unless there is a reason not to (X2, X3, X7)."""
         if (
             self._held is None
             and self._resting is None
-            and not self._is_closed
+            and self._dialect.may_read  # false when closed
             and not self.transport.congested
-            and self._may_read()
         ):
             self.transport.resume_reading()
 
-    def _may_read(self) -> bool:
-        return True
+    # -- rate limits ------------------------------------------------------------------------------------------------
 
-    def _slow_down(self, budget: Budget) -> None:
-        """A budget is used up: let it gain what is due, and rest when that is not enough (X7).
+    def charge_sign_in(self) -> None:
+        """Charge for a sign-in, which verifies a signature or asks a hook (PC5 of rate_limits.py).
 
         Raises:
-            TooFastError: it has been so for too long.
+            TooFastError: see X7.
+        """
+        self._budget.left_s -= self._rate_limits.sign_in_s
+        if self._budget.left_s < 0:
+            self._slow_down(self._budget)
+
+    def _slow_down(self, budget: Budget) -> None:
+        """Refill an overdrawn budget, and stop reading for a while if it is still overdrawn (X7).
+
+        Raises:
+            TooFastError: it has been overdrawn for too long.
         """
         now_s = monotonic()
         wait_s = budget.wait_s(now_s)
@@ -283,30 +394,35 @@ class Connection:
             return
         if budget.strained_s(now_s) > self._rate_limits.patience_s:
             raise TooFastError(
-                f"too much was sent for {self._rate_limits.patience_s:g} s; send less, or ask for a higher limit"
+                f"over the rate limit for {self._rate_limits.patience_s:g} s; send less, or ask for a higher limit"
             )
         if self._resting is None:
-            self._hub.metrics.delays += 1
+            self.hub.metrics.delays += 1
             self.transport.pause_reading()
             self._resting = asyncio.get_running_loop().call_later(wait_s, self._rested)
 
     def _rested(self) -> None:
         self._resting = None
-        self._read_on()
+        self.read_on()
 
     # -- tasks ------------------------------------------------------------------------------------------------------
 
-    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    def start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Run `work` in a task that is cancelled when the connection closes; an error closes the connection (X1)."""
         task = asyncio.get_running_loop().create_task(self._guard(work))
         if self._tasks is None:
             self._tasks = set()
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(lambda _: work.close())  # one that is cancelled before its first turn never runs
+        task.add_done_callback(self._task_ended)
+        task.add_done_callback(lambda _: work.close())  # a task that is cancelled before its first turn never runs
         return task
 
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        if self._tasks is not None:
+            self._tasks.discard(task)
+            self._tasks = self._tasks or None  # an empty set takes 216 bytes
+
     async def _guard(self, work: Coroutine[None, None, None]) -> None:
-        """Nothing that happens in a task of this connection may go unnoticed, or any further (X1)."""
         try:
             await work
         except RaffiaError as error:
@@ -314,31 +430,3 @@ class Connection:
         except Exception:
             log.exception("connection failed")
             self.fail(InternalError("internal error"))
-
-    async def _join(self, document: DocumentId, grant: Grant, address: str | None) -> tuple[Session, Room]:
-        """Open the document and join its room; whoever cancels this leaves nothing behind."""
-        settings = self._hub.settings
-        room = await self._hub.open(document)
-        try:
-            await room.metadata.check_schema(self.schema)
-            # It may have ended or been taken back while the document was loaded.
-            self._expiry.check(grant)
-            self._hub.revocations.check(grant, document)
-            session = Session(
-                document,
-                grant,
-                self._hub.new_owner(),
-                address=address,
-                presence_per_s=settings.max_presence_per_s,
-                step1_per_s=settings.max_step1_per_s,
-                now_s=monotonic(),
-            )
-            session.schema = self.schema
-            room.join(session, self)
-            if address is not None:
-                self.transport.send(hocuspocus.authenticated(session.prefix, read_only=not grant.may_write))
-            self._expiry.watch(session, self)
-        except BaseException:
-            self._hub.release(room)
-            raise
-        return session, room

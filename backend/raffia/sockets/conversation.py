@@ -1,7 +1,7 @@
-"""What comes in on one Hocuspocus connection, and how errors are said: bytes in, effects out. No I/O.
+"""The state of one Hocuspocus connection and its sign-ins: bytes in, effects out. No I/O.
 
-Rules S1, S3, S4 and S5 of `raffia.rooms.session` are kept here: what came before a session was open, the address,
-tokens.
+Rules S1, S3, S4 and S5 of `raffia.rooms.session` are kept here: messages that arrive before a session is open,
+addresses, tokens.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from raffia.errors import LaterError, RaffiaError, RoomFullError
+from raffia.errors import LaterError, RoomFullError
+from raffia.sockets.preauth import MESSAGE_BYTES
 from raffia.wire import hocuspocus
 from raffia.wire.messages import Auth, CloseDocument, Message, Ping, Pong, Stateless
 
 
 class Authorise(NamedTuple):
-    """Somebody wants a document: decide, then call `opened` or `denied`. Replaces an earlier one (S4)."""
+    """A client asks for a document: decide, then call `opened` or `denied`. Replaces an earlier one (S4)."""
 
     address: str
     token: str | None
@@ -37,13 +38,13 @@ class Deliver(NamedTuple):
 
 
 class Detach(NamedTuple):
-    """The client is done with this document; the socket stays."""
+    """The client has finished with this document; the socket stays open."""
 
     address: str
 
 
 class Reply(NamedTuple):
-    """A payload to be sent as it is."""
+    """A payload to send as it is."""
 
     payload: bytes
 
@@ -52,7 +53,7 @@ Effect = Authorise | Renew | Deliver | Detach | Reply
 
 
 class Inbox:
-    """Messages that came before their session was open (S1)."""
+    """Messages that arrived before their session was open (S1)."""
 
     __slots__ = ("messages", "size_bytes")
 
@@ -64,18 +65,18 @@ class Inbox:
         """Keep one message.
 
         Raises:
-            LaterError: more than the limit would wait (closes 1013).
+            LaterError: more than `limit_bytes` would be waiting (closes 1013).
         """
         self.size_bytes += size_bytes
         if self.size_bytes > limit_bytes:
             raise LaterError(
-                f"{self.size_bytes} bytes came for a document before it was open; the limit is {limit_bytes}; "
+                f"received {self.size_bytes} bytes for a document before it was open; the limit is {limit_bytes}; "
                 "wait for the server's first message"
             )
         self.messages.append(message)
 
     def take(self) -> list[Message]:
-        """All that was kept, in order; the inbox is empty afterwards."""
+        """Return all messages in order, and empty the inbox."""
         messages, self.messages, self.size_bytes = self.messages, [], 0
         return messages
 
@@ -84,12 +85,12 @@ UNDECIDED = ("asking", "waiting")
 
 
 class _Line:
-    """What is known of one address.
+    """The state of one address.
 
     Attributes:
-        state: "asking" (Auth is being decided), "open", "waiting" (for an Auth, S5), "denied".
-        token: the one that is being decided; None for none.
-        inbox: messages kept while it is not open.
+        state: "asking" (a decision is under way), "open", "waiting" (for an Auth, S5) or "denied".
+        token: the one that is being decided about; None for a client that has sent none.
+        inbox: messages that wait until it is open; None if it is open or denied.
     """
 
     __slots__ = ("inbox", "state", "token")
@@ -101,9 +102,26 @@ class _Line:
 
 
 class HocuspocusConversation:
-    """The Hocuspocus dialect: sessions by address."""
+    """The addresses of one connection, and how far each has come.
 
-    __slots__ = ("_asking", "_lines", "_max_documents", "_preauth_bytes", "_preauth_documents", "_undecided")
+    Args:
+        max_documents: how many addresses it may have.
+        preauth_documents: how many of them may wait for a decision.
+        preauth_bytes: how many bytes of messages each of them may keep meanwhile.
+
+    Attributes:
+        kept_bytes: what all messages that wait take, as PB1 of preauth.py counts it.
+    """
+
+    __slots__ = (
+        "_asking",
+        "_lines",
+        "_max_documents",
+        "_preauth_bytes",
+        "_preauth_documents",
+        "_undecided",
+        "kept_bytes",
+    )
 
     def __init__(self, *, max_documents: int, preauth_documents: int, preauth_bytes: int) -> None:
         self._lines: dict[str, _Line] = {}
@@ -111,19 +129,23 @@ class HocuspocusConversation:
         self._preauth_documents = preauth_documents
         self._preauth_bytes = preauth_bytes
         self._asking = 0
-        self._undecided = 0  # those that are asked about, and those that wait for an Auth
+        self.kept_bytes = 0
+        self._undecided = 0  # addresses that are "asking" or "waiting"
 
     @property
     def undecided(self) -> int:
-        """How many addresses are not open."""
+        """How many addresses are neither open nor denied."""
         return self._undecided
 
     def receive(self, frame: bytes) -> list[Effect]:
-        """Read a frame; returns what is to be done, in order.
+        """Read a frame.
+
+        Returns:
+            What to do, in order.
 
         Raises:
-            WireError: not a frame of this dialect (closes 4400).
-            LaterError: over a bound before the session was open, or too many documents (closes 1013).
+            WireError: it is not a frame of this dialect (closes 4400).
+            LaterError: too many bytes before the session is open, or too many documents (closes 1013).
         """
         address, message = hocuspocus.decode(frame)
         line = self._lines.get(address)
@@ -141,7 +163,7 @@ class HocuspocusConversation:
             line = self._new_line(address, None)
             self._keep(line, message, len(frame))
             return [Authorise(address, None)]
-        if line.state != "denied":  # the rest of what a denied client sent at once is not an attack
+        if line.state != "denied":  # clients send several messages at once, so a denied one is not an attacker
             self._keep(line, message, len(frame))
         return []
 
@@ -158,7 +180,7 @@ class HocuspocusConversation:
         if line is None:
             self._new_line(address, token)
         elif line.state == "asking" and line.token == token:
-            return []  # the question is being decided already; a second Auth adds nothing to it
+            return []  # this token is already being decided about
         else:
             self._turn(line, "asking")
             line.token = token
@@ -166,8 +188,17 @@ class HocuspocusConversation:
         return [Authorise(address, token)]
 
     def _keep(self, line: _Line, message: Message, size_bytes: int) -> None:
-        assert line.inbox is not None  # only an open or a denied line has none
+        assert line.inbox is not None  # only open and denied lines have none
         line.inbox.keep(message, size_bytes, self._preauth_bytes)
+        self.kept_bytes += size_bytes + MESSAGE_BYTES
+
+    def _drop_inbox(self, line: _Line) -> list[Message]:
+        """Return the messages that waited for this address, which now keeps none."""
+        inbox, line.inbox = line.inbox, None
+        if inbox is None:
+            return []
+        self.kept_bytes -= inbox.size_bytes + MESSAGE_BYTES * len(inbox.messages)
+        return inbox.take()
 
     def _new_line(self, address: str, token: str | None) -> _Line:
         if len(self._lines) >= self._max_documents:
@@ -177,7 +208,7 @@ class HocuspocusConversation:
             )
         if self._undecided >= self._preauth_documents:
             raise RoomFullError(
-                f"{self._undecided} documents of this connection wait to be let in; "
+                f"{self._undecided} documents of this connection are waiting for a decision; "
                 f"the limit is {self._preauth_documents}"
             )
         self._asking += 1
@@ -186,34 +217,36 @@ class HocuspocusConversation:
         return line
 
     def _turn(self, line: _Line, state: str) -> None:
-        """Change a line's state and keep count."""
+        """Change a line's state and update the counts."""
         self._asking += (state == "asking") - (line.state == "asking")
         self._undecided += (state in UNDECIDED) - (line.state in UNDECIDED)
         line.state = state
 
     @property
     def is_full(self) -> bool:
-        """Whether the socket should not be read until some of what was asked has been decided (S1)."""
+        """Whether to stop reading the socket until some decisions have been made (S1)."""
         return self._asking > 0 and self._undecided >= self._preauth_documents
 
     def opened(self, address: str) -> list[Message]:
-        """The session of this address is open; returns what came before. Empty when the client has left meanwhile."""
+        """The session of this address is open.
+
+        Returns:
+            The messages that arrived before; empty if the client has left meanwhile.
+        """
         line = self._lines.get(address)
         if line is None or line.state == "open":
             return []
-        kept = line.inbox.take() if line.inbox is not None else []
         self._turn(line, "open")
-        line.inbox = None
-        return kept
+        return self._drop_inbox(line)
 
     def denied(self, address: str, *, wait_for_auth: bool) -> None:
-        """The session of this address is not let in, for now: its messages are dropped, or wait for an Auth (S5)."""
+        """The session of this address is denied for now; its messages are dropped, or wait for an Auth (S5)."""
         line = self._lines.get(address)
         if line is None:
             return
         self._turn(line, "waiting" if wait_for_auth else "denied")
         if not wait_for_auth:
-            line.inbox = None
+            self._drop_inbox(line)
 
     def ended(self, address: str) -> None:
         """We ended the session of this address."""
@@ -224,32 +257,5 @@ class HocuspocusConversation:
         if line is None:
             return []
         self._turn(line, "gone")
+        self._drop_inbox(line)
         return [Detach(address)]
-
-
-class Refusal(NamedTuple):
-    """How an error is said to one session.
-
-    Attributes:
-        payload: what is sent first; None for nothing.
-        close_code: the socket is closed with this code afterwards; None when it stays.
-    """
-
-    payload: bytes | None
-    close_code: int | None
-
-
-def refusal(error: RaffiaError, address: str | None) -> Refusal:
-    """Say an error to an open session: a close code on y-websocket, a CLOSE in band on Hocuspocus.
-
-    Malformed bytes and a restart concern the whole socket; so does what means "later", since a provider whose document
-    is closed in band never comes back to it.
-    """
-    if address is None or error.close_code in (4400, 1012) or (not error.permanent and error.close_code != 1011):
-        return Refusal(None, error.close_code)
-    return Refusal(hocuspocus.close(address, close_reason(error)), None)
-
-
-def close_reason(error: RaffiaError) -> str:
-    """The reason that a client is given: the stable identifier, and for its own mistakes what was wrong."""
-    return f"{error.reason}: {error}" if error.fault == "client" else error.reason

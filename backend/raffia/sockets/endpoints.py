@@ -1,62 +1,90 @@
 """The two WebSocket endpoints, as plain ASGI callables.
 
-They admit or refuse a connection and hand it to a listener; from then on no frame passes through this file. Plain
-callables, because a framework's WebSocket object costs each idle connection 12 KB.
+They admit or refuse a connection and hand it to a listener; after that no frame passes through this file. They are
+plain callables because a framework's WebSocket object costs 12 KB for each idle connection.
 
 Rules (tests quote these ids):
-    N1  What can be decided before the upgrade is decided there and refused with an HTTP status: the document's name,
-        the origin, the number of connections (of the process, and of the address: address_limits.py), and for
-        `/sync/{document}` the grant.
-    N2  The first subprotocol offered that holds no token is selected, and one that does only when there is no other:
-        browsers fail the socket when none of theirs is.
-    N3  Of its request an idle connection keeps nothing on `/sync/{document}`; on `/sync`, where the hook is asked for
-        each document, one packed copy.
-    N4  Each refusal is counted under its reason and logged with the document, never with the token.
+    N1  Everything that can be checked before the upgrade is checked there, and refused with an HTTP status: the
+        document's name, the origin, the number of connections (of the process and of the address:
+        address_limits.py), and for `/sync/{document}` the grant.
+    N2  The first offered subprotocol that holds no token is selected; one that holds a token only if there is no other,
+        because browsers fail the socket when none of theirs is selected.
+    N3  An idle connection on `/sync/{document}` keeps nothing of its request. One on `/sync`, where the hook is asked
+        for each document, keeps one packed copy.
+    N4  Each refusal is counted by its reason and logged with the document, never with the token.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from starlette.types import Receive, Scope, Send
 
+from raffia.auth.address_limits import AddressLimits, counted
 from raffia.auth.authorizer import Authorizer
 from raffia.auth.hooks import Handshake, choose_subprotocol
 from raffia.errors import MalformedError, RaffiaError, RoomFullError, TooLargeError
+from raffia.rooms.hub import Hub
 from raffia.runtime.logs import get_logger
+from raffia.runtime.metrics import Metrics
+from raffia.settings import Settings
 from raffia.sockets.asgi import refuse, serve
-from raffia.sockets.dialects import HocuspocusConnection, YWebsocketConnection
+from raffia.sockets.connection import Connection, Dialect
+from raffia.sockets.expiry import Expiry
+from raffia.sockets.hocuspocus import HocuspocusDialect
+from raffia.sockets.preauth import PreauthBudget, PreauthShare
+from raffia.sockets.ywebsocket import YWebsocketDialect
 from raffia.types import DocumentId, Grant, document_id
 from raffia.wire.transport import Limits, Listener
-
-if TYPE_CHECKING:
-    from raffia.embed import Raffia
 
 log = get_logger("raffia.sockets.endpoints")
 
 
+@dataclass(frozen=True, slots=True)
+class EndpointServices:
+    """The parts of Raffia that both endpoints use.
+
+    Attributes:
+        settings: limits of a connection.
+        metrics: counters.
+        addresses: limits by address.
+        authorizer: decides who may connect and what they may do.
+        expiry: ends sessions when their grants expire.
+        preauth: limits the bytes of connections that have not signed in.
+        hub: returns the open documents; raises `DrainingError` while the server is starting or stopping.
+    """
+
+    settings: Settings
+    metrics: Metrics
+    addresses: AddressLimits
+    authorizer: Authorizer
+    expiry: Expiry
+    preauth: PreauthBudget
+    hub: Callable[[], Hub]
+
+
 class SyncEndpoint(ABC):
-    """What both endpoints share: counting, refusing, serving."""
+    """Base of both endpoints: counts, refuses and serves connections."""
 
-    __slots__ = ("_authorizer", "_limits", "_raffia")
+    __slots__ = ("_limits", "_services")
 
-    def __init__(self, raffia: Raffia, authorizer: Authorizer) -> None:
-        self._raffia = raffia
-        self._authorizer = authorizer
-        settings = raffia.settings
+    def __init__(self, services: EndpointServices) -> None:
+        self._services = services
+        settings = services.settings
         self._limits = Limits(
             message_bytes=settings.max_frame_bytes,
             high_bytes=settings.outbox_high_bytes,
             low_bytes=settings.outbox_low_bytes,
             max_bytes=settings.max_outbox_bytes,
-            too_large_code=TooLargeError.close_code,  # y-websocket would send it again for ever after 1009
+            too_large_code=TooLargeError.close_code,  # after 1009 y-websocket would resend the message forever
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection until it is closed."""
-        metrics, addresses = self._raffia.metrics, self._raffia.addresses
+        metrics, addresses = self._services.metrics, self._services.addresses
         metrics.connections += 1
         address: str | None = None
         try:
@@ -76,18 +104,21 @@ class SyncEndpoint(ABC):
 
     @abstractmethod
     async def _listener(self, scope: Scope, handshake: Handshake) -> Listener:
-        """Who listens to this connection, its origin being fine."""
+        """Create the listener of a connection whose origin has been accepted."""
+
+    def _connection(self, dialect: Dialect, handshake: Handshake) -> Connection:
+        return Connection(self._services.hub(), dialect, self._services.expiry, schema=schema_of(handshake))
 
     async def _admit(self, scope: Scope) -> Listener:
-        limit = self._raffia.settings.max_connections
-        if self._raffia.metrics.connections > limit:
-            raise RoomFullError(f"this process has {limit} connections, its limit; try again later")
+        limit = self._services.settings.max_connections
+        if self._services.metrics.connections > limit:
+            raise RoomFullError(f"this process has reached its limit of {limit} connections; try again later")
         handshake = Handshake.of(scope)
-        self._authorizer.check_origin(handshake, scope["scheme"])
+        self._services.authorizer.check_origin(handshake, scope["scheme"])
         return await self._listener(scope, handshake)
 
     async def _refuse(self, error: RaffiaError, scope: Scope, send: Send) -> None:
-        self._raffia.metrics.refusals[error.reason] += 1
+        self._services.metrics.refusals[error.reason] += 1
         client = scope.get("client")
         log.info(
             "connection refused",
@@ -100,20 +131,18 @@ class SyncEndpoint(ABC):
 
 
 class YWebsocketEndpoint(SyncEndpoint):
-    """`WS /sync/{document}`: the y-websocket protocol, one document for each socket."""
+    """`WS /sync/{document}`: the y-websocket protocol, one document on each socket."""
 
     __slots__ = ()
 
     async def _listener(self, scope: Scope, handshake: Handshake) -> Listener:
         document = document_id(scope["path_params"]["document"])
-        grant = await self._authorizer.grant(handshake, handshake.token, document)
-        connection = YWebsocketConnection(self._raffia.hub, document, grant, self._raffia.expiry)
-        connection.schema = schema_of(handshake)
-        return connection
+        grant = await self._services.authorizer.grant(handshake, handshake.token, document)
+        return self._connection(YWebsocketDialect(document, grant), handshake)
 
 
 class HocuspocusEndpoint(SyncEndpoint):
-    """`WS /sync`: the Hocuspocus protocol, many documents on one socket, each signed in to in band."""
+    """`WS /sync`: the Hocuspocus protocol, many documents on one socket with an in-band sign-in for each."""
 
     __slots__ = ()
 
@@ -122,29 +151,28 @@ class HocuspocusEndpoint(SyncEndpoint):
 
         async def authorize(token: str | None, document: DocumentId) -> Grant:
             asked = request.handshake()
-            return await self._authorizer.grant(asked, token or asked.token, document)
+            return await self._services.authorizer.grant(asked, token or asked.token, document)
 
-        connection = HocuspocusConnection(self._raffia.hub, authorize, self._raffia.expiry)
-        connection.schema = schema_of(handshake)
-        return connection
+        share = PreauthShare(self._services.preauth, counted(handshake.address))
+        return self._connection(HocuspocusDialect(authorize, self._services.settings, share), handshake)
 
 
 def schema_of(handshake: Handshake) -> int | None:
-    """What `?schema=` says; None without it.
+    """The schema version in the query string (`?schema=`); None without it.
 
     Raises:
-        MalformedError: no version.
+        MalformedError: it is not a version.
     """
-    fields = handshake.query.get("schema")
-    if fields is None:
+    value = handshake.query.get("schema")
+    if value is None:
         return None
-    if not fields.isascii() or not fields.isdigit() or len(fields) > 9:
-        raise MalformedError(f"?schema={fields[:20]!r} is not a version; write a whole number such as 1")
-    return int(fields)
+    if not value.isascii() or not value.isdigit() or len(value) > 9:
+        raise MalformedError(f"?schema={value[:20]!r} is not a version; use a whole number such as 1")
+    return int(value)
 
 
 class _Request:
-    """A handshake, packed: some hundred bytes instead of some thousand for as long as the connection lives (N3)."""
+    """A packed handshake: a few hundred bytes for the life of the connection instead of a few thousand (N3)."""
 
     __slots__ = ("_client", "_head", "_path", "_query")
 

@@ -1,15 +1,17 @@
-"""Sessions by the time at which their grants end: each is asked for a fresh token in time, or ended.
+"""Sessions by the time at which their grants expire: each client is asked for a fresh token in time, or ended.
 
 Rules (tests quote these ids):
-    EX1  A session whose grant has ended is ended within `TICK_S`; from the very moment nothing that it sends is taken.
-    EX2  A Hocuspocus client is asked for a fresh token `lead_s` before the end, or when half of the time is left where
-        that is less; once for each grant. Many that end together are not asked together: each is asked at a random
-        moment in the first half of that time. Providers of v3 and v4 answer by themselves.
-    EX3  When nobody could decide about the fresh token, the session goes on as it is and is asked again; if that lasts
-        until the end it is told "later" (1013) and not that it is signed out.
-    EX4  A tick costs what it ends, not what there is: sessions stand in buckets of a second. Those without an end
-        don't stand here at all. One tick ends `MAX_AT_ONCE`, and the next one follows after `PAUSE_S`: thousands whose
-        grants end together don't hold up everybody's edits.
+    EX1  A session whose grant has expired is ended within `TICK_S`. What it sends after the grant has expired is
+         rejected at once.
+    EX2  A Hocuspocus client is asked for a fresh token `lead_s` before its grant expires, or when half of the remaining
+         time has passed if that is shorter; once for each grant. Clients whose grants expire together are not asked at
+         the same time, but each at a random moment in the first half of that period. Providers of v3 and v4 answer on
+         their own.
+    EX3  If the fresh token could not be checked, the session continues and is asked again. If that is still so when the
+         grant expires, the client is told "later" (1013), not that it is signed out.
+    EX4  The cost of a tick depends on the sessions that it ends, not on all sessions: they are kept in buckets of one
+         second, and sessions without an expiry are not kept at all. One tick handles `MAX_AT_ONCE` sessions and the
+         next one follows after `PAUSE_S`, so that thousands of grants that expire together don't hold up edits.
     EX5  Time is Unix time in seconds, from one clock that tests replace.
 """
 
@@ -38,7 +40,7 @@ MAX_AT_ONCE = 200
 
 
 class Holder(Protocol):
-    """The connection that a session came by."""
+    """Whatever ends and asks a session: the dialect of its connection."""
 
     def end(self, session: Session, error: RaffiaError) -> None:
         """End one session with an error."""
@@ -50,13 +52,14 @@ class Holder(Protocol):
 
 
 class _Watch:
-    """What is known of one session.
+    """The state of one session.
 
     Attributes:
-        at_s: second of the bucket in which it stands.
-        ends_s: when its grant ends.
+        holder: ends it and asks for a fresh token.
+        at_s: second of the bucket that it is in.
+        ends_s: when its grant expires.
         asked: whether it has been asked for a fresh token.
-        unsure: whether nobody could decide about the latest one.
+        unsure: whether its latest fresh token could not be checked.
     """
 
     __slots__ = ("asked", "at_s", "ends_s", "holder", "unsure")
@@ -70,12 +73,12 @@ class _Watch:
 
 
 class Expiry:
-    """All sessions of a process whose grants end.
+    """All sessions of a process whose grants expire.
 
     Args:
-        lead_s: how long before the end a client is asked for a fresh token.
-        clock: Unix time in seconds (EX5).
-        chance: a number from 0 to 1 (EX2).
+        lead_s: how long before its grant expires a client is asked for a fresh token, in seconds.
+        clock: returns Unix time in seconds (EX5).
+        chance: returns a random number from 0 to 1 (EX2).
     """
 
     __slots__ = ("_buckets", "_chance", "_due", "_lead_s", "_watches", "now_s")
@@ -95,7 +98,7 @@ class Expiry:
         self._due: list[int] = []
 
     def __len__(self) -> int:
-        """How many sessions have an end."""
+        """How many sessions have grants that expire."""
         return len(self._watches)
 
     def watch(self, session: Session, holder: Holder) -> None:
@@ -107,14 +110,14 @@ class Expiry:
             return
         watch = self._watches[session] = _Watch(holder, ends_s)
         if not session.hocuspocus or (old is not None and old.asked and ends_s <= old.ends_s):
-            watch.asked = True  # it cannot be asked, or answered with what it had
+            watch.asked = True  # it cannot be asked, or it answered with a token that expires no later
             self._put(session, watch, ends_s)
         else:
             lead_s = min(self._lead_s, max(0.0, ends_s - self.now_s()) / 2)
             self._put(session, watch, ends_s - lead_s * (1 - self._chance() / 2))
 
     def undecided(self, session: Session) -> None:
-        """Nobody could decide about a session's fresh token (EX3)."""
+        """A session's fresh token could not be checked (EX3)."""
         watch = self._watches.get(session)
         if watch is not None:
             watch.unsure = True
@@ -123,31 +126,35 @@ class Expiry:
             self._put(session, watch, min(watch.ends_s, self.now_s() + AGAIN_S))
 
     def forget(self, session: Session) -> None:
-        """A session has gone."""
+        """A session has left."""
         watch = self._watches.pop(session, None)
         if watch is not None:
             self._take(session, watch)
 
     def check(self, grant: Grant, session: Session | None = None) -> None:
-        """Let a grant pass that has not ended; `session` is the one that has it, if there is one yet (EX1).
+        """Check that a grant has not expired (EX1).
+
+        Args:
+            grant: the one to check.
+            session: the session that has it, if it has joined.
 
         Raises:
-            UnauthenticatedError: it has ended (closes 4401).
-            AuthUnavailableError: so it has, but a fresh token could not be decided about (EX3).
+            UnauthenticatedError: the grant has expired (closes 4401).
+            AuthUnavailableError: the grant has expired, and the fresh token could not be checked (EX3).
         """
         if grant.expires_s is not None and grant.expires_s <= self.now_s():
             watch = self._watches.get(session) if session is not None else None
             raise over(unsure=watch is not None and watch.unsure)
 
     def has_more(self, now_s: float) -> bool:
-        """Whether a tick has left something for the next one (EX4)."""
+        """Whether a tick has left sessions for the next one (EX4)."""
         return bool(self._due) and self._due[0] <= now_s
 
     def tick(self, now_s: float) -> int:
-        """End the sessions whose time is over, ask those whose time comes; to be called every `TICK_S`.
+        """End the sessions whose grants have expired and ask those that are due; call it every `TICK_S`.
 
         Returns:
-            How many were ended.
+            How many sessions were ended.
         """
         ended = asked = 0
         while self._due and self._due[0] <= now_s:
@@ -164,7 +171,7 @@ class Expiry:
                 else:
                     self._ask(session, watch)
                     asked += 1
-            if self._due[0] == second:  # or an earlier one has come meanwhile, and is next
+            if self._due[0] == second:  # otherwise an earlier bucket has been added, and is next
                 heapq.heappop(self._due)
                 del self._buckets[second]
         return ended
@@ -174,7 +181,7 @@ class Expiry:
         try:
             watch.holder.end(session, over(unsure=watch.unsure))
         except Exception:
-            log.exception("a session whose grant is over could not be ended", document=session.document)
+            log.exception("could not end a session whose grant has expired", document=session.document)
 
     def _ask(self, session: Session, watch: _Watch) -> None:
         self._take(session, watch)
@@ -185,7 +192,7 @@ class Expiry:
         try:
             watch.holder.ask_token(session)
         except Exception:
-            log.exception("a session could not be asked for a fresh token", document=session.document)
+            log.exception("could not ask a session for a fresh token", document=session.document)
 
     def _put(self, session: Session, watch: _Watch, at_s: float) -> None:
         watch.at_s = math.ceil(at_s)
@@ -202,7 +209,7 @@ class Expiry:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Tick as long as this is entered."""
+        """Tick while this context is entered."""
         task = asyncio.create_task(self._tick_forever())
         try:
             yield
@@ -220,7 +227,7 @@ class Expiry:
 
 
 def over(*, unsure: bool = False) -> RaffiaError:
-    """The error of a session whose grant has ended (EX3)."""
+    """The error of a session whose grant has expired (EX3)."""
     if unsure:
-        return AuthUnavailableError("access has ended, and nobody could decide about the fresh token; try again later")
-    return UnauthenticatedError("access has ended; sign in again with a fresh token")
+        return AuthUnavailableError("access has expired, and the fresh token could not be checked; try again later")
+    return UnauthenticatedError("access has expired; sign in again with a fresh token")

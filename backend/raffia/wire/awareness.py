@@ -3,12 +3,13 @@
 A payload is `n, n x (client id, clock, string(JSON))`; a removal has the JSON `null`.
 
 Rules (tests quote these ids):
-    AW1  The count is checked against the bytes left (an entry has 3 at least) and against `max_entries`.
-    AW2  A state has `max_state_bytes` at most; a larger one is a `TooLargeError`.
-    AW3  A state is one JSON object, UTF-8, nested `MAX_DEPTH` deep at most, without NaN and Infinity, and nothing
-        follows it: what is passed on must be readable by every client, also by those that parse recursively.
+    AW1  The count is checked against the remaining bytes (an entry has at least 3) and against `max_entries`.
+    AW2  A state has at most `max_state_bytes`. A larger one is read as None: it is not relayed, but the other states of
+         its message are, and the session continues.
+    AW3  A state is exactly one JSON object in UTF-8, at most `MAX_DEPTH` levels deep, without NaN and Infinity. States
+         are relayed, so every client must be able to read them, including those that parse recursively.
     AW4  Nothing follows the last entry.
-    AW5  Reading gives each entry's own bytes as well, so that passing it on costs no encoding.
+    AW5  Reading also returns each entry's own bytes, so that relaying it needs no encoding.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -29,18 +30,23 @@ MAX_STATE_BYTES = 16 * 1024
 NULL = b"null"
 _MIN_ENTRY_BYTES = 3  # client id, clock, empty string
 
-RawEntry = tuple[int, int, bytes, bytes]
-"""Client id, clock, JSON of the state, and the entry's own bytes (AW5)."""
+RawEntry = tuple[int, int, bytes | None, bytes]
+"""Client id, clock, JSON of the state (None if it is too large, AW2), and the entry's own bytes (AW5)."""
 
 
 def read_entries(
     payload: bytes, *, max_entries: int = MAX_ENTRIES, max_state_bytes: int = MAX_STATE_BYTES
 ) -> list[RawEntry]:
-    """Read the entries of an awareness payload; their JSON is checked by `check_state`, where it is needed.
+    """Read the entries of an awareness payload, without checking their JSON (see `check_state`).
+
+    Args:
+        payload: the whole payload.
+        max_entries: how many entries are allowed (AW1).
+        max_state_bytes: how large one state may be (AW2).
 
     Raises:
-        PresenceError: the payload is cut short, or goes on after the last entry (closes 4400).
-        TooLargeError: more entries, or a larger state, than allowed (closes 4413).
+        PresenceError: the payload is cut short, or continues after the last entry (closes 4400).
+        TooLargeError: it has more entries than allowed.
     """
     try:
         return _read_entries(payload, max_entries, max_state_bytes)
@@ -54,18 +60,16 @@ def _read_entries(payload: bytes, max_entries: int, max_state_bytes: int) -> lis
         raise PresenceError(f"awareness announces {count} states but {len(payload) - at} bytes follow (byte {at})")
     if count > max_entries:
         raise TooLargeError(f"awareness message with {count} states is over the limit of {max_entries}")
-    entries = []
+    entries: list[RawEntry] = []
     for _ in range(count):
         start = at
         client, at = read_varuint(payload, at, "client id")
         clock, at = read_varuint(payload, at, "clock")
         state, at = read_buf(payload, at, "state")
         if len(state) > max_state_bytes:
-            raise TooLargeError(
-                f"presence state of {len(state)} bytes is over the limit of {max_state_bytes} (byte {start}); "
-                "keep what is large in the document"
-            )
-        entries.append((client, clock, state, payload[start:at]))
+            entries.append((client, clock, None, b""))
+        else:
+            entries.append((client, clock, state, payload[start:at]))
     if at != len(payload):
         raise PresenceError(f"awareness: {len(payload) - at} bytes follow the last state (byte {at})")
     return entries
@@ -79,7 +83,7 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def check_state(state: bytes) -> dict[str, Any]:
-    """Check that a state is what clients can read (AW3).
+    """Check that clients can read a state (AW3).
 
     Returns:
         The parsed state.
@@ -88,18 +92,18 @@ def check_state(state: bytes) -> dict[str, Any]:
         PresenceError: not UTF-8, not JSON, too deep, or not an object (closes 4400).
     """
     if nests_deeper(state, MAX_DEPTH):
-        raise PresenceError(f"presence state is nested more than {MAX_DEPTH} deep")
+        raise PresenceError(f"presence state is nested more than {MAX_DEPTH} levels deep")
     try:
         text = state.decode()
         value, end = _DECODER.raw_decode(text)
     except RecursionError:
-        raise PresenceError(f"presence state is nested more than {MAX_DEPTH} deep") from None
+        raise PresenceError(f"presence state is nested more than {MAX_DEPTH} levels deep") from None
     except ValueError as error:
         raise PresenceError(f"presence state is not JSON: {error}") from None
     if end != len(text):
-        raise PresenceError(f"presence state goes on after its JSON (character {end})")
+        raise PresenceError(f"presence state continues after its JSON (character {end})")
     if type(value) is not dict:
-        raise PresenceError(f"presence state is a JSON {type(value).__name__}; an object or null is expected")
+        raise PresenceError(f"presence state is a JSON {type(value).__name__}; expected an object or null")
     return value
 
 

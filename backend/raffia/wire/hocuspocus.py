@@ -1,18 +1,18 @@
-"""The Hocuspocus dialect: many documents per socket, each message under an address.
+"""The Hocuspocus dialect: many documents on one socket, each message with an address.
 
-Encoders take the address, or its `prefix` as bytes where one is at hand, and return whole payloads, without the
-WebSocket header. With the prefix `b""` they return the body alone; a frame is prefix + body, and the bodies of sync and
-awareness are, byte for byte, the frames of `raffia.wire.ywebsocket`: a room prepares a body once for both dialects.
+Encoders take the address, or its `prefix` as bytes, and return whole payloads, without the WebSocket header. With the
+prefix `b""` they return only the body. A frame is prefix + body, and the bodies of sync and awareness messages are byte
+for byte the frames of `raffia.wire.ywebsocket`, so a room prepares a body once for both dialects.
 
 Rules (tests quote these ids):
-    HO1  A frame is one address and one whole message: not cut short, nothing left over.
-    HO2  An address is a document's name, or name + NUL + session id, split at the first NUL. What is sent to a session
-        carries the client's own address exactly.
-    HO3  Types 4 and 6 are internal to Hocuspocus servers and 8 is only said by them: refused like unknown types, with
-        their number and their byte.
-    HO4  Ping and pong are the single bytes `09` and `0a` without an address. We never send a ping: v2 and v3 providers
-        throw on it.
-    HO5  From a client, Auth is `00`, the token and, in v4, the provider's version.
+    HO1  A frame holds one address and one whole message: not cut short, nothing left over.
+    HO2  An address is a document's name, or name + NUL + session id, split at the first NUL. Messages to a session
+         carry exactly the address that the client uses.
+    HO3  Types 4 and 6 are internal to Hocuspocus servers, and 8 is only sent by servers. They are refused like unknown
+         types, with their number and their byte.
+    HO4  Ping and pong are the single bytes `09` and `0a` without an address. We never send a ping, because v2 and v3
+         providers throw on it.
+    HO5  An Auth from a client is `00`, the token and, in v4, the provider's version.
     HO6  A CLOSE from a client may carry a reason; the published providers send none.
 """
 
@@ -46,7 +46,7 @@ SYNC_STATUS = 8
 PING = 9
 PONG = 10
 
-MAX_ADDRESS_BYTES = 1024  # a document id has 256 at most; the rest is for the session id
+MAX_ADDRESS_BYTES = 1024  # a document id has at most 256; the rest is for the session id
 
 Address = str | bytes
 """An address, or its prefix as `prefix` returns it."""
@@ -63,9 +63,9 @@ def decode(frame: bytes) -> tuple[str, Message]:
         Stateless, CloseDocument, Ping, Pong.
 
     Raises:
-        WireError: not a message of this dialect, cut short, or followed by more (closes 4400).
+        WireError: it is not a message of this dialect, is cut short, or is followed by more bytes (closes 4400).
     """
-    # As in y-websocket: nearly all frames have one-byte lengths, and are updates or presence.
+    # As in y-websocket: nearly all frames are updates or presence with one-byte lengths.
     size = len(frame)
     if size > 4:
         at = frame[0] + 1
@@ -156,14 +156,14 @@ def split_address(address: str) -> tuple[str, str | None]:
     """Split an address at its first NUL (HO2).
 
     Returns:
-        The document's name, not checked yet, and the session id, None where there is none.
+        The document's name, which is not checked, and the session id, or None without one.
     """
     name, separator, session_id = address.partition("\0")
     return name, session_id if separator else None
 
 
 def prefix(address: str) -> bytes:
-    """What every frame under this address starts with."""
+    """The bytes that every frame with this address starts with."""
     return write_string(address)
 
 
@@ -172,7 +172,7 @@ def _prefix(address: Address) -> bytes:
 
 
 def step1(address: Address, sv: bytes) -> bytes:
-    """Ask for what we lack, given what we have."""
+    """Ask for what we lack, given our state vector."""
     return _prefix(address) + b"\x00\x00" + write_buf(sv)
 
 
@@ -182,12 +182,12 @@ def step2(address: Address, update: bytes) -> bytes:
 
 
 def update(address: Address, update: bytes) -> bytes:
-    """Pass an edit on."""
+    """Relay an edit."""
     return _prefix(address) + b"\x00\x02" + write_buf(update)
 
 
 def awareness(address: Address, payload: bytes) -> bytes:
-    """Pass presence on."""
+    """Relay presence."""
     return _prefix(address) + b"\x01" + write_buf(payload)
 
 
@@ -202,32 +202,27 @@ def ask_token(address: Address) -> bytes:
 
 
 def authenticated(address: Address, *, read_only: bool) -> bytes:
-    """Say that the session stands, and whether it may write."""
+    """Say that the session is open, and whether it may write."""
     return _prefix(address) + b"\x02\x02" + write_string("readonly" if read_only else "read-write")
 
 
 def denied(address: Address, reason: str) -> bytes:
-    """Refuse a session; the socket stays and a new Auth may follow."""
+    """Refuse a session; the socket stays open and a new Auth may follow."""
     return _prefix(address) + b"\x02\x01" + write_string(reason)
 
 
-def request_token(address: Address) -> bytes:
-    """Ask the provider to send its token again."""
-    return _prefix(address) + b"\x02\x00"
-
-
 def stateless(address: Address, text: str) -> bytes:
-    """Pass a message of the application on."""
+    """Relay an application message."""
     return _prefix(address) + b"\x05" + write_string(text)
 
 
 def close(address: Address, reason: str) -> bytes:
-    """End a session without a reconnect; the socket stays."""
+    """End a session for good: the provider does not reconnect it. The socket stays open."""
     return _prefix(address) + b"\x07" + write_string(reason)
 
 
 def sync_status(address: Address, *, ok: bool) -> bytes:
-    """Answer one Step2 or Update: stored, or refused."""
+    """Answer one Step2 or Update: stored (`ok`) or refused."""
     return _prefix(address) + (b"\x08\x01" if ok else b"\x08\x00")
 
 

@@ -1,14 +1,16 @@
 """The lib0 codec: the integers, buffers and strings that both dialects are made of.
 
-Readers take the bytes and an offset and return the value and the offset after it.
+Readers take bytes and an offset, and return the value and the offset after it.
 
 Rules (tests quote these ids):
-    LB1  A varUint is LEB128, low 7 bits first, at most 53 bits (what JavaScript holds exactly), so at most 8 bytes,
-        and in its shortest form: what is read and written again is the same bytes.
+    LB1  A varUint is LEB128, low 7 bits first, of at most 53 bits (which JavaScript represents exactly), so at most 8
+         bytes. It must be in its shortest form, so that reading and writing it gives the same bytes.
     LB2  A length is checked against the bytes that are there before anything is sliced or allocated.
-    LB3  A string is UTF-8, strictly: no overlong forms, no surrogates, no replacement characters made up here.
-    LB4  A varInt holds its sign in bit 6 of the first byte and 6 bits of value there, then 7 a byte; 53 bits at most.
-    LB5  Every refusal is a `WireError` that says what was read, how much was announced, how much follows, and where.
+    LB3  A string is strict UTF-8: no overlong forms, no surrogates, and invalid bytes are not replaced.
+    LB4  A varInt has its sign in bit 6 of the first byte and 6 bits of its value there, then 7 bits in each byte; at
+         most 53 bits.
+    LB5  Every refusal is a `WireError` that says what was being read, how much was announced, how much follows, and
+         where.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -28,13 +30,13 @@ def read_varuint(data: bytes, at: int, what: str = "number") -> tuple[int, int]:
     Args:
         data: the bytes to read from.
         at: offset of the first byte.
-        what: what the number is, for the message of a refusal.
+        what: name of the number, for error messages.
 
     Returns:
         The number and the offset after it.
 
     Raises:
-        WireError: cut short, over 53 bits, or not in its shortest form.
+        WireError: the number is cut short, over 53 bits, or not in its shortest form.
     """
     if at < len(data):
         byte = data[at]
@@ -45,7 +47,7 @@ def read_varuint(data: bytes, at: int, what: str = "number") -> tuple[int, int]:
 
 def _read_long_varuint(data: bytes, start: int, what: str) -> tuple[int, int]:
     value = shift = 0
-    # 8 bytes hold 56 bits: never look at more, or a frame of continuation bytes costs time quadratic in its size.
+    # 8 bytes hold 56 bits. Reading on would cost quadratic time for a frame of continuation bytes.
     for at in range(start, min(len(data), start + 8)):
         byte = data[at]
         value |= (byte & 0x7F) << shift
@@ -69,7 +71,7 @@ def read_varint(data: bytes, at: int, what: str = "number") -> tuple[int, int]:
         The number and the offset after it.
 
     Raises:
-        WireError: cut short, or over 53 bits.
+        WireError: the number is cut short, or over 53 bits.
     """
     start = at
     if at >= len(data):
@@ -100,7 +102,7 @@ def read_buf(data: bytes, at: int, what: str = "buffer") -> tuple[bytes, int]:
         The bytes, copied out of `data`, and the offset after them.
 
     Raises:
-        WireError: the length cannot be read, or fewer bytes follow than it announces.
+        WireError: the length cannot be read, or fewer bytes follow than it says.
     """
     size_bytes, start = read_varuint(data, at, what)
     end = start + size_bytes
@@ -116,7 +118,7 @@ def read_string(data: bytes, at: int, what: str = "string") -> tuple[str, int]:
         The text and the offset after it.
 
     Raises:
-        WireError: as `read_buf`, or the bytes are not UTF-8.
+        WireError: as for `read_buf`, or the bytes are not UTF-8.
     """
     raw, end = read_buf(data, at, what)
     try:
@@ -129,7 +131,7 @@ def write_varuint(value: int) -> bytes:
     """Write a varUint (LB1).
 
     Raises:
-        ValueError: below zero or over 53 bits: our fault, not the client's.
+        ValueError: the number is negative or over 53 bits; our mistake, not the client's.
     """
     if 0 <= value < 128:
         return _ONE_BYTE[value]
@@ -147,7 +149,7 @@ def write_varint(value: int) -> bytes:
     """Write a varInt (LB4).
 
     Raises:
-        ValueError: over 53 bits: our fault, not the client's.
+        ValueError: the number is over 53 bits; our mistake, not the client's.
     """
     size = abs(value)
     if size > MAX_UINT:
@@ -163,15 +165,15 @@ def write_varint(value: int) -> bytes:
 
 
 def write_buf(content: bytes) -> bytes:
-    """Write a length and the bytes."""
+    """Write the length and the bytes."""
     size_bytes = len(content)
     return (_ONE_BYTE[size_bytes] if size_bytes < 128 else write_varuint(size_bytes)) + content
 
 
 def write_string(text: str) -> bytes:
-    """Write a string: its length in UTF-8 bytes, not in characters, and the bytes.
+    """Write a string: its length in UTF-8 bytes (not in characters), and the bytes.
 
     Raises:
-        ValueError: the text holds a surrogate, which UTF-8 cannot say.
+        ValueError: the text contains a surrogate, which UTF-8 cannot encode.
     """
     return write_buf(text.encode())

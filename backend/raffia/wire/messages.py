@@ -1,7 +1,7 @@
-"""The messages that both dialects decode to: what a client may say, and nothing of how it says it.
+"""The messages that both dialects decode to: what a client may say, independent of how it is encoded.
 
-A payload is copied out of its frame and opaque here: updates and state vectors go to `raffia.crdt.update`, awareness
-to `raffia.rooms.presence.table`.
+Payloads are copied out of their frames and are opaque here: updates and state vectors are read by `raffia.crdt.update`,
+awareness by `raffia.rooms.presence.table`.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Step1:
-    """What the client has: answer with what it lacks.
+    """The client's state: answer with what it lacks.
 
     Attributes:
         sv: its state vector.
@@ -24,7 +24,7 @@ class Step1:
 
 @dataclass(frozen=True, slots=True)
 class Step2:
-    """What we lacked, in answer to our own step 1.
+    """The answer to our own step 1: what we lacked.
 
     Attributes:
         update: Yjs update bytes (v1).
@@ -65,8 +65,8 @@ class Auth:
     """A token for one document (Hocuspocus).
 
     Attributes:
-        token: what the application gave the provider; may be empty.
-        version: the provider's version, which v4 says; None before.
+        token: the one that the application gave the provider; may be empty.
+        version: the provider's version; None before v4.
     """
 
     token: str
@@ -78,7 +78,7 @@ class SyncStatusRequest:
     """Echo this when all earlier updates of the session are durable (y-sweet's type 102).
 
     Attributes:
-        payload: opaque, echoed as it came.
+        payload: opaque, echoed unchanged.
     """
 
     payload: bytes
@@ -86,7 +86,7 @@ class SyncStatusRequest:
 
 @dataclass(frozen=True, slots=True)
 class Stateless:
-    """A message of the application, not part of any document (Hocuspocus).
+    """An application message that is not part of any document (Hocuspocus).
 
     Attributes:
         text: opaque here.
@@ -97,10 +97,10 @@ class Stateless:
 
 @dataclass(frozen=True, slots=True)
 class CloseDocument:
-    """The provider has detached from this document; the socket stays (Hocuspocus).
+    """The provider has detached from this document; the socket stays open (Hocuspocus).
 
     Attributes:
-        reason: empty from the published providers, which say none.
+        reason: empty from the published providers, which send none.
     """
 
     reason: str
@@ -118,7 +118,7 @@ class Pong:
 
 @dataclass(frozen=True, slots=True)
 class Nothing:
-    """The head of a reply without the reply: @y/websocket 4.0 release candidates send it; there is nothing to do."""
+    """The header of a reply without the reply, as @y/websocket 4.0 release candidates send it; nothing to do."""
 
 
 Message = (

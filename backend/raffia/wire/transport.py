@@ -1,20 +1,25 @@
 """The interface between rooms and sockets: frames out, messages in. No I/O here.
 
 Rules (tests quote these ids):
-    O1  A frame is built once, however many readers it has; `wire` is made at the first reader that needs it.
-    O2  No method of an outlet blocks, and none raises because the peer has gone: what is written then is dropped.
-    O3  `congested` is set when more than `Limits.high_bytes` wait for the peer, and cleared when no more than
-        `low_bytes` do. The listener hears both, after `opened` and before `closed`.
-    O4  An outlet never drops a part of what was written to it. When more than `max_bytes` wait it is cut off as a
-        whole: `closed(1013)`.
-    O5  A listener that was handed over hears `closed` exactly once, as its last call, whether or not it heard `opened`.
-        After its own `close` it hears nothing but that.
+    O1  A frame is built once, however many readers it has. `wire` is built for the first reader that needs it.
+    O2  No method of a transport blocks, and none raises because the peer has disconnected: writes are then dropped.
+    O3  `congested` is set when more than `Limits.high_bytes` wait for the peer, and cleared when at most `low_bytes`
+        do. The listener is told of both, after `opened` and before `closed`.
+    O4  A transport never drops part of what was written to it. When more than `max_bytes` wait the whole connection is
+        cut off: `closed(1013)`.
+    O5  A listener gets `closed` exactly once, as its last call, whether or not it got `opened`. After the listener has
+        called `close` it gets nothing but `closed`.
+    O6  Until a listener has called `limit_messages`, `Limits.message_bytes` applies. A message over a lower limit is
+        refused with 1013 and "overloaded", because it may be sent later; one over `Limits.message_bytes` always with
+        `too_large_code`. While `holds` is set, a connection that is closed keeps nothing of what its peer has sent, and
+        one for which `holds` returns False is aborted.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,17 +31,22 @@ _TEXT = 0x1
 _BINARY = 0x2
 
 
+Holds = Callable[[int], bool]
+"""Told how many bytes of an unfinished message are kept; returns whether they may be."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The bounds of one connection.
+    """The limits of one connection.
 
     Attributes:
-        message_bytes: largest message taken, its fragments added up; a larger one closes with `too_large_code`.
-        high_bytes: so much may wait for the peer before the outlet is congested.
-        low_bytes: congestion ends when no more than this waits.
-        most_bytes: more than this never waits: the connection is cut off. Larger than the largest document.
-        close_timeout_s: seconds that a peer has to take what waits and to answer a close.
-        too_large_code: RFC 6455 says 1009; a protocol whose clients try again after that may say it in its own code.
+        message_bytes: largest message that is accepted, with all its fragments; a larger one closes the connection with
+            `too_large_code`.
+        high_bytes: when more than this waits for the peer, the transport is congested.
+        low_bytes: when no more than this waits, the congestion ends.
+        max_bytes: when more than this waits, the connection is cut off. Must be larger than the largest document.
+        close_timeout_s: how long the peer has to read what waits and to answer a close, in seconds.
+        too_large_code: 1009 in RFC 6455; protocols whose clients reconnect after that may use a code of their own.
     """
 
     message_bytes: int = 16 * MIB
@@ -69,7 +79,7 @@ class Frame:
     """One binary message, prepared once for many readers (O1).
 
     Attributes:
-        payload: the message itself, for outlets that frame it themselves.
+        payload: the message itself, for transports that do their own framing.
     """
 
     __slots__ = ("_wire", "payload")
@@ -88,7 +98,7 @@ class Frame:
 
 
 class Transport(Protocol):
-    """One connection as those above it see it: where its messages go (O2)."""
+    """The sending side of a connection (O2)."""
 
     congested: bool
 
@@ -99,23 +109,39 @@ class Transport(Protocol):
         """Send a prepared message."""
 
     def send(self, payload: bytes) -> None:
-        """Send one binary message to this connection alone."""
+        """Send one binary message to this connection only."""
 
     def close(self, code: int, reason: str = "") -> None:
-        """Close after what was written; a reason longer than 123 bytes of UTF-8 is cut. A second close does nothing."""
+        """Close after everything that was written. Does nothing if called again.
+
+        Args:
+            code: the close code.
+            reason: the close reason; cut to 123 bytes of UTF-8.
+        """
+
+    def abort(self) -> None:
+        """End the connection at once: `closed(1013)`. What waits for the peer may be lost."""
+
+    def limit_messages(self, size_bytes: int, holds: Holds | None = None) -> None:
+        """Change the largest message that is accepted, with all its fragments, from the next frame on (O6).
+
+        Args:
+            size_bytes: the limit; the server's own, `uvicorn.Config.ws_max_size`, applies as well.
+            holds: called whenever part of a message has arrived and is kept, and with 0 afterwards.
+        """
 
     def pause_reading(self) -> None:
-        """Deliver no message until `resume_reading`; the peer feels it through TCP."""
+        """Deliver no messages until `resume_reading`; TCP slows the peer down meanwhile."""
 
     def resume_reading(self) -> None:
-        """Deliver again, from the event loop, never from within this call."""
+        """Deliver messages again: from the event loop, never within this call."""
 
 
 class Listener(Protocol):
-    """What a connection tells those above it: plain calls on the event loop, in order (O5)."""
+    """The receiving side of a connection: plain calls on the event loop, in order (O5)."""
 
     def opened(self, transport: Transport) -> None:
-        """The handshake is done; `transport` may be written to from here on."""
+        """The handshake is done; `transport` may be written to from now on."""
 
     def message(self, payload: bytes) -> None:
         """One whole binary message."""
@@ -124,17 +150,17 @@ class Listener(Protocol):
         """One whole text message, valid UTF-8."""
 
     def congested(self) -> None:
-        """The peer reads more slowly than it is sent to (O3)."""
+        """More is sent to the peer than it reads (O3)."""
 
     def drained(self) -> None:
         """The congestion has ended (O3)."""
 
     def closed(self, code: int) -> None:
-        """It is over; `code` is 1005 when the peer gave none, 1006 when the connection was lost."""
+        """The connection is over; `code` is 1005 if the peer gave none, 1006 if the connection was lost."""
 
 
 def close_payload(code: int, reason: str) -> bytes:
-    """The payload of a close frame; the reason is cut to 123 bytes, never within a character."""
+    """Build the payload of a close frame; cuts the reason to 123 bytes, never within a character."""
     encoded = reason.encode()
     if len(encoded) > 123:
         encoded = encoded[:123].decode(errors="ignore").encode()

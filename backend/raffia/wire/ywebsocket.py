@@ -4,14 +4,14 @@ Encoders return whole payloads, without the WebSocket header.
 
 Rules (tests quote these ids):
     W1  A frame holds one whole message: not cut short, nothing left over. Exceptions: W4.
-    W2  Known types are 0 (with 0, 1, 2 beneath), 1, 3 and, from y-sweet's clients, 102. Everything else is refused with
-        its number and its byte, also type 2 (denied), which only a server says.
-    W3  What we send is one message per frame, of types 0, 1, 2 and 102 only: clients up to 3.1 read the first message
-        of a frame and throw on types that they do not know.
-    W4  @y/websocket 4.0 release candidates answer packed messages with packed replies, in which an update has left only
-        its head, the byte `00`. So after a sync message trailing `00` are ignored; a frame of nothing but `00` says
-        nothing; and in `00 00 01 buf` whose buf is the rest of the frame, and no empty state vector, the first `00` is
-        such a head.
+    W2  Known types are 0 (with subtypes 0, 1, 2), 1, 3 and, from y-sweet's clients, 102. Everything else is refused
+        with its number and its byte, including type 2 (denied), which only servers send.
+    W3  We send one message in each frame, of types 0, 1, 2 and 102 only: clients up to 3.1 read the first message of a
+        frame and throw on unknown types.
+    W4  @y/websocket 4.0 release candidates answer packed messages with packed replies, in which the reply to an update
+        is only a header, the byte `00`. So trailing `00` after a sync message are ignored, and a frame of nothing but
+        `00` is no message. In `00 00 01 buf`, where buf is the rest of the frame and not an empty state vector, the
+        first `00` is such a header.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -42,7 +42,7 @@ STEP2 = 1
 UPDATE = 2
 
 KEEP_ALIVE = b"\x01\x01\x00"  # an awareness message without entries
-_MAX_HEADS = 64  # replies that one packed reply may have left as bare heads (W4)
+_MAX_HEADS = 64  # bare headers that one packed reply may contain (W4)
 
 
 def decode(frame: bytes) -> Message:
@@ -55,9 +55,9 @@ def decode(frame: bytes) -> Message:
         One of Step1, Step2, Update, Awareness, QueryAwareness, SyncStatusRequest, Nothing.
 
     Raises:
-        WireError: not a message of this dialect, cut short, or followed by more (closes 4400).
+        WireError: it is not a message of this dialect, is cut short, or is followed by more bytes (closes 4400).
     """
-    # Nearly all frames are updates and presence of less than 128 bytes: their whole shape is in three bytes.
+    # Nearly all frames are updates or presence of less than 128 bytes, which the first three bytes describe fully.
     size = len(frame)
     if size > 2:
         kind = frame[0]
@@ -119,7 +119,7 @@ def _is_head_before_step2(frame: bytes) -> bool:
 
 
 def step1(sv: bytes) -> bytes:
-    """Ask for what we lack, given what we have."""
+    """Ask for what we lack, given our state vector."""
     return b"\x00\x00" + write_buf(sv)
 
 
@@ -129,20 +129,20 @@ def step2(update: bytes) -> bytes:
 
 
 def update(update: bytes) -> bytes:
-    """Pass an edit on."""
+    """Relay an edit."""
     return b"\x00\x02" + write_buf(update)
 
 
 def awareness(payload: bytes) -> bytes:
-    """Pass presence on."""
+    """Relay presence."""
     return b"\x01" + write_buf(payload)
 
 
 def denied(reason: str) -> bytes:
-    """Say that permission is denied; clients only log it."""
+    """Say that permission is denied; clients only log this."""
     return b"\x02\x00" + write_string(reason)
 
 
 def echo_status(payload: bytes) -> bytes:
-    """Echo a sync status request: all earlier updates of that session are durable."""
+    """Echo a sync status request: all earlier updates of its session are durable."""
     return b"\x66" + write_buf(payload)

@@ -1,23 +1,23 @@
-/** What a person may do with a document, and which of their tokens lets them do most. */
+/** What a user may do with a document, and which of their tokens grants the most access. */
 import { useEffect, useState } from "react";
 import { api, ApiError, type Can } from "./api";
-import { isLink, keepTokens, ownTokens, tokenOf, tokensOf } from "./tokens";
+import { isLink, storeTokens, ownTokens, tokenOf, tokensOf } from "./tokens";
 
 const RANK: Record<Can, number> = { read: 1, comment: 2, edit: 3, admin: 4 };
-/** Whoever opens a document does not wait longer for a better token. */
-const PATIENCE_MS = 4000;
+/** How long opening a document may wait for the tokens to be compared. */
+const TIMEOUT_MS = 4000;
 
-/** What one token opens; nothing when the server refuses it. */
+/** The rank of the access that a token grants; 0 if the server rejects the token. */
 async function rankOf(document: string, token: string): Promise<number> {
   try {
-    return RANK[(await api.get(document, { token, signal: AbortSignal.timeout(PATIENCE_MS) })).can];
+    return RANK[(await api.get(document, { token, signal: AbortSignal.timeout(TIMEOUT_MS) })).can];
   } catch (error) {
     if (error instanceof ApiError && (error.status === 401 || error.status === 403)) return 0;
     throw error;
   }
 }
 
-/** Put the token that opens most in front (K5 of tokens.ts); null when there is nothing to choose from. Never fails. */
+/** Move the token that grants the most access to the front (UK5 in tokens.ts). Null if there is nothing to choose; never rejects. */
 export function chooseToken(document: string): Promise<void> | null {
   const tokens = tokensOf(document);
   if (tokens.length < 2) return null;
@@ -26,23 +26,23 @@ export function chooseToken(document: string): Promise<void> | null {
       const own = ownTokens(document);
       const best = tokens.filter((_, at) => ranks[at]).sort((a, b) => (ranks[tokens.indexOf(b)] ?? 0) - (ranks[tokens.indexOf(a)] ?? 0));
       const winner = best[0];
-      // Those that open nothing are forgotten, unless none does: then what is said is about the newest.
-      if (winner === undefined) keepTokens(document, own.slice(0, 1));
-      else keepTokens(document, own.includes(winner) ? [winner] : []);
+      // Drop tokens that grant nothing. If none does, keep the newest: the error message is then about that one.
+      if (winner === undefined) storeTokens(document, own.slice(0, 1));
+      else storeTokens(document, own.includes(winner) ? [winner] : []);
     },
-    // The server cannot be asked now: the newest, and next time again.
-    (error: unknown) => { console.info("which token opens more is not known:", error); },
+    // The server cannot be reached: use the newest token, and compare again next time.
+    (error: unknown) => { console.info("tokens could not be compared:", error); },
   );
 }
 
 export interface Rights {
-  /** Null while that is not known. */
+  /** Null until known. */
   can: Can | null;
-  /** New documents can be made: not by those who came by a link. */
+  /** Whether the user can create documents; guests with a share link cannot. */
   canCreate: boolean;
 }
 
-/** What this person may do, asked when the document has opened; a deleted document can be asked about, too. */
+/** The user's rights, requested once the document is open. Works for deleted documents too. */
 export function useRights(document: string, isOpen: boolean): Rights {
   const [can, setCan] = useState<Can | null>(null);
   useEffect(() => {

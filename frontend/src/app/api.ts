@@ -1,4 +1,4 @@
-/** The server's REST interface, as far as the app uses it. */
+/** Client for the parts of the server's REST API that the app uses. */
 import { ROOT } from "./root";
 import { t } from "../strings";
 import { tokenOf } from "./tokens";
@@ -46,7 +46,7 @@ export interface Config {
   schema: number;
 }
 
-export interface Uploaded {
+export interface UploadedFile {
   url: string;
   mime_type: string;
   size_bytes: number;
@@ -57,7 +57,7 @@ export interface Uploaded {
 /** The server cannot be reached. */
 export class UnreachableError extends Error {}
 
-/** The server said no. */
+/** The server rejected the request. */
 export class ApiError extends Error {
   constructor(
     readonly status: number,
@@ -67,7 +67,7 @@ export class ApiError extends Error {
     super(message);
   }
 
-  /** Trying again later can help. */
+  /** Whether a later retry can succeed. */
   get isTemporary(): boolean {
     return this.status >= 500 || this.status === 429 || this.status === 408;
   }
@@ -77,9 +77,9 @@ interface Request {
   method?: string;
   json?: unknown;
   body?: Blob;
-  /** The document whose token opens this; without one it is the token of the whole server. */
+  /** The document whose token to send; without one, the server-wide token. */
   document?: string;
-  /** Another token than the kept one. */
+  /** Overrides the stored token. */
   token?: string;
   signal?: AbortSignal;
 }
@@ -102,11 +102,11 @@ async function request(path: string, { method = "GET", json, body, document, tok
   if (response.ok) return response;
   let [reason, message] = ["unknown", response.statusText];
   try {
-    const said = (await response.json()) as { error?: { reason?: string; message?: string } };
-    reason = said.error?.reason ?? reason;
-    message = said.error?.message ?? message;
+    const fields = (await response.json()) as { error?: { reason?: string; message?: string } };
+    reason = fields.error?.reason ?? reason;
+    message = fields.error?.message ?? message;
   } catch {
-    // A proxy's own page, for example: the status says enough.
+    // Not JSON, for example a proxy's error page: the status is enough.
   }
   throw new ApiError(response.status, reason, message);
 }
@@ -115,11 +115,11 @@ async function read<T>(path: string, options?: Request): Promise<T> {
   return (await (await request(path, options)).json()) as T;
 }
 
-/** What other programs make has no kind, or one of their own. */
-const known = (item: Item): Item => item.kind === "document" || item.kind === "board" ? item : { ...item, kind: "text" };
+/** Documents created by other programs may have no kind, or an unknown one. */
+const withKnownKind = (item: Item): Item => item.kind === "document" || item.kind === "board" ? item : { ...item, kind: "text" };
 
-/** The address of a file of this server, as browsers understand it; null for anything else, however it is written. */
-export function ownFile(url: string): string | null {
+/** The normalized path of a file on this server; null for any other URL, however it is spelled. */
+export function ownFilePath(url: string): string | null {
   let parsed: URL;
   try {
     parsed = new URL(url, location.origin);
@@ -130,7 +130,7 @@ export function ownFile(url: string): string | null {
   return isOwn ? parsed.pathname : null;
 }
 
-const at = (id: string, rest = ""): string => `${ROOT}/api/documents/${encodeURIComponent(id)}${rest}`;
+const documentUrl = (id: string, rest = ""): string => `${ROOT}/api/documents/${encodeURIComponent(id)}${rest}`;
 
 export interface Query {
   search?: string;
@@ -148,32 +148,32 @@ export const api = {
     if (kind) query.set("kind", kind);
     if (after) query.set("after", after);
     return read<Page>(`${ROOT}/api/documents?${query.toString()}`, signal ? { signal } : {})
-      .then((page) => ({ ...page, documents: page.documents.map(known) }));
+      .then((page) => ({ ...page, documents: page.documents.map(withKnownKind) }));
   },
   create: (kind: Kind, options: { title?: string; template?: string } = {}): Promise<Item> =>
     read(`${ROOT}/api/documents`, { method: "POST", json: { kind, ...options } }),
-  get: (id: string, options: { token?: string; signal?: AbortSignal } = {}): Promise<Item> => read(at(id), { document: id, ...options }),
+  get: (id: string, options: { token?: string; signal?: AbortSignal } = {}): Promise<Item> => read(documentUrl(id), { document: id, ...options }),
   rename: (id: string, title: string): Promise<Item> =>
-    read(at(id), { method: "PATCH", json: { title }, document: id }),
+    read(documentUrl(id), { method: "PATCH", json: { title }, document: id }),
   delete: async (id: string): Promise<void> => {
-    await request(at(id), { method: "DELETE", document: id });
+    await request(documentUrl(id), { method: "DELETE", document: id });
   },
-  restore: (id: string): Promise<Item> => read(at(id, "/restore"), { method: "POST", document: id }),
-  duplicate: (id: string): Promise<Item> => read(at(id, "/duplicate"), { method: "POST", document: id }),
-  links: (id: string): Promise<Link[]> => read(at(id, "/links"), { document: id }),
+  restore: (id: string): Promise<Item> => read(documentUrl(id, "/restore"), { method: "POST", document: id }),
+  duplicate: (id: string): Promise<Item> => read(documentUrl(id, "/duplicate"), { method: "POST", document: id }),
+  links: (id: string): Promise<Link[]> => read(documentUrl(id, "/links"), { document: id }),
   createLink: (id: string, can: "read" | "edit"): Promise<Link> =>
-    read(at(id, "/links"), { method: "POST", json: { can }, document: id }),
+    read(documentUrl(id, "/links"), { method: "POST", json: { can }, document: id }),
   resetLinks: async (id: string): Promise<void> => {
-    await request(at(id, "/links"), { method: "DELETE", document: id });
+    await request(documentUrl(id, "/links"), { method: "DELETE", document: id });
   },
-  upload: (id: string, file: Blob): Promise<Uploaded> => read(at(id, "/files"), { method: "POST", body: file, document: id }),
-  /** The token is for this server's files, and not for whatever address stands in a document. */
+  upload: (id: string, file: Blob): Promise<UploadedFile> => read(documentUrl(id, "/files"), { method: "POST", body: file, document: id }),
+  /** Sends the token to this server's files only: a document may contain any URL. */
   download: async (id: string, url: string): Promise<Blob> => {
-    const file = ownFile(url);
+    const file = ownFilePath(url);
     if (file === null) throw new ApiError(400, "malformed", t.failed.otherHost);
     return (await request(file, { document: id })).blob();
   },
 };
 
-/** The page of a document. */
+/** The path of a document's page. */
 export const pathOf = (kind: Kind, id: string): string => `${ROOT}/${kind === "board" ? "b" : "d"}/${encodeURIComponent(id)}`;

@@ -1,6 +1,6 @@
-/** Files to and from the person's device. */
+/** Saving files to and choosing files from the user's device. */
 
-/** Let the browser save something. */
+/** Let the browser save `content` as a file. */
 export function download(name: string, content: Blob): void {
   const url = URL.createObjectURL(content);
   const link = document.createElement("a");
@@ -10,14 +10,20 @@ export function download(name: string, content: Blob): void {
   setTimeout(() => { URL.revokeObjectURL(url); }, 10_000);
 }
 
-/** A file name from a title, with nothing in it that a file system minds. */
+/** A file name made from a title, without characters that file systems reject. */
 export function fileName(title: string, extension: string): string {
-  const safe = title.replace(/[\p{C}\\/:*?"<>|]+/gu, " ").replace(/\s+/g, " ").replace(/^[. ]+|[. ]+$/g, "").slice(0, 80);
+  // Cut first, and dots and spaces taken off one by one: a pattern for the end would read a long title again and again.
+  const words = title.slice(0, 1000).replace(/[\p{C}\\/:*?"<>|]+/gu, " ").split(/\s+/).filter(Boolean).join(" ").slice(0, 80);
+  const isEdge = (at: number): boolean => words[at] === "." || words[at] === " ";
+  let [start, end] = [0, words.length];
+  while (start < end && isEdge(start)) start += 1;
+  while (start < end && isEdge(end - 1)) end -= 1;
+  const safe = words.slice(start, end);
   return `${safe || "untitled"}.${extension}`;
 }
 
-/** Ask for a file; null when the person changes their mind. */
-export function choose(accept: string): Promise<File | null> {
+/** Ask the user for a file; null if they cancel. */
+export function chooseFile(accept: string): Promise<File | null> {
   return new Promise((resolve) => {
     const input = document.createElement("input");
     input.type = "file";

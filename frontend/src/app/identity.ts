@@ -1,4 +1,4 @@
-/** Who this person says to be: a name and a colour, remembered on this device. */
+/** The user's chosen name and colour, stored on this device. */
 import { useSyncExternalStore } from "react";
 import { t } from "../strings";
 
@@ -7,37 +7,37 @@ export interface Person {
   color: string;
 }
 
-/** Dark enough for white text, bright enough on black, and well apart from each other. */
+/** Dark enough for white text, bright enough on black, and easy to tell apart. */
 export const COLOURS = [
   "#c2410c", "#b45309", "#4d7c0f", "#15803d", "#0f766e", "#0e7490", "#1d4ed8", "#6d28d9", "#a21caf", "#be185d",
 ] as const;
 
 const KEY = "raffia.person";
-const MOST_CHARS = 40;
+const MAX_CHARS = 40;
 const listeners = new Set<() => void>();
 
 export const isColour = (value: unknown): value is string => typeof value === "string" && /^#[0-9a-f]{6}$/i.test(value);
 
-/** Control characters and line breaks have no place in a label; what joins an emoji has, and none is cut in half. */
+/** Replace control characters and line breaks with spaces; keep zero-width joiners, and never cut an emoji in half. */
 export function tidyName(value: unknown): string {
   if (typeof value !== "string") return "";
-  const tidy = value.slice(0, 20 * MOST_CHARS).replace(/(?!\u200d)\p{C}+/gu, " ").trim();
-  return tidy.length <= MOST_CHARS ? tidy : shortened(tidy, MOST_CHARS).trim();
+  const tidy = value.slice(0, 20 * MAX_CHARS).replace(/(?!\u200d)\p{C}+/gu, " ").trim();
+  return tidy.length <= MAX_CHARS ? tidy : truncate(tidy, MAX_CHARS).trim();
 }
 
-function shortened(text: string, most: number): string {
+function truncate(text: string, maxChars: number): string {
   let end = 0;
   for (const { segment, index } of new Intl.Segmenter().segment(text)) {
-    if (index + segment.length > most) break;
+    if (index + segment.length > maxChars) break;
     end = index + segment.length;
   }
   return text.slice(0, end);
 }
 
-const MOST_TITLE_CHARS = 300;
+const MAX_TITLE_CHARS = 300;
 
 export const tidyTitle = (value: unknown): string =>
-  (typeof value === "string" ? value.slice(0, MOST_TITLE_CHARS).replace(/\p{Cc}+/gu, " ").trim() : "");
+  (typeof value === "string" ? value.slice(0, MAX_TITLE_CHARS).replace(/\p{Cc}+/gu, " ").trim() : "");
 
 function read(): Person {
   try {
@@ -45,7 +45,7 @@ function read(): Person {
     const name = tidyName(kept?.name);
     if (name && isColour(kept?.color)) return { name, color: kept.color };
   } catch {
-    // Storage that is forbidden or holds nonsense: a new guest.
+    // Storage is blocked or holds invalid data: start as a new guest.
   }
   return {
     name: t.profile.guest(1 + Math.floor(Math.random() * 99)),
@@ -60,7 +60,7 @@ function store(value: Person): void {
   try {
     localStorage.setItem(KEY, JSON.stringify(value));
   } catch {
-    // Remembered for this visit only.
+    // Storage is blocked: remembered for this visit only.
   }
 }
 
@@ -86,7 +86,7 @@ export function usePerson(): Person {
   }, currentPerson);
 }
 
-/** One or two letters for an avatar: whole characters, no halves of emoji. */
+/** One or two initials for an avatar: whole graphemes, never half an emoji. */
 export function initials(name: string): string {
   const words = name.trim().split(/\s+/).filter(Boolean);
   const first = (word: string | undefined): string => {

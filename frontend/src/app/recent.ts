@@ -1,4 +1,4 @@
-/** What was opened on this device, for servers that do not list documents to everybody. */
+/** Documents opened on this device, for servers that do not list documents to everyone. */
 import type { Kind } from "./api";
 import { ROOT } from "./root";
 
@@ -10,7 +10,7 @@ export interface Recent {
 }
 
 const KEY = `raffia${ROOT}.recent`;
-const MOST = 40;
+const MAX_ITEMS = 40;
 
 export function recents(): Recent[] {
   try {
@@ -26,16 +26,16 @@ export function recents(): Recent[] {
 
 function store(list: Recent[]): void {
   try {
-    localStorage.setItem(KEY, JSON.stringify(list.slice(0, MOST)));
+    localStorage.setItem(KEY, JSON.stringify(list.slice(0, MAX_ITEMS)));
   } catch {
-    // A convenience; nothing depends on it.
+    // The list is a convenience; nothing depends on it.
   }
 }
 
-export function opened(item: Omit<Recent, "opened_ms">): void {
+export function addRecent(item: Omit<Recent, "opened_ms">): void {
   store([{ ...item, opened_ms: Date.now() }, ...recents().filter(({ id }) => id !== item.id)]);
 }
 
-export function forgetRecent(id: string): void {
+export function removeRecent(id: string): void {
   store(recents().filter((item) => item.id !== id));
 }

@@ -1,4 +1,4 @@
-/** Which page the address names. */
+/** Client-side routing: which page a path names, and navigation between pages. */
 import { useSyncExternalStore, type MouseEvent } from "react";
 import { ROOT } from "./root";
 import { takeToken } from "./tokens";
@@ -23,39 +23,39 @@ export function parse(pathname: string, root = ROOT): Route {
 }
 
 const listeners = new Set<() => void>();
-arrive();
+storeToken();
 
 /**
- * A share link's token leaves the address bar before anything else happens. A second link, pasted into the address bar
- * of a page that is open, changes the fragment only: the document's session hears of its token.
+ * Move a share link's token from the address bar into storage before anything else happens. Pasting a second link into
+ * the address bar of an open page changes only the fragment; the document's session is then notified of the new token.
  */
-function arrive(): void {
+function storeToken(): void {
   const route = parse(location.pathname);
   if (route.page === "unknown") return;
   const taken = takeToken(route.page === "home" ? null : route.id, location.href);
   if (taken) history.replaceState(history.state, "", taken.rest);
 }
 
-function changed(): void {
-  arrive();
+function onLocationChange(): void {
+  storeToken();
   for (const listener of listeners) listener();
 }
 
-addEventListener("popstate", changed);
-addEventListener("hashchange", changed);
+addEventListener("popstate", onLocationChange);
+addEventListener("hashchange", onLocationChange);
 
 let hasNavigated = false;
-/** Whether this page was reached within the app: the focus is to be put somewhere, then. */
-export const isArrival = (): boolean => hasNavigated;
+/** Whether this page was reached from within the app, so that it has to set the focus itself. */
+export const isInAppNavigation = (): boolean => hasNavigated;
 
 export function navigate(path: string, { replace = false } = {}): void {
   hasNavigated = true;
   history[replace ? "replaceState" : "pushState"](null, "", path);
   scrollTo(0, 0);
-  changed();
+  onLocationChange();
 }
 
-/** Follow a link within the app, unless the person wants another tab. */
+/** Follow a link within the app, unless the user is opening it in another tab. */
 export function follow(event: MouseEvent, path: string): void {
   if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
   event.preventDefault();

@@ -1,4 +1,4 @@
-/** What the system and the window are like. */
+/** Hooks for system and window properties. */
 import { useCallback, useSyncExternalStore } from "react";
 
 export function useMedia(media: string): boolean {
@@ -12,8 +12,8 @@ export function useMedia(media: string): boolean {
   );
 }
 
-/** Light or dark, as the system has it. */
+/** Whether the system uses dark colours. */
 export const useDark = (): boolean => useMedia("(prefers-color-scheme: dark)");
 
-/** As narrow as a phone; the same width as in the style sheets. */
+/** Whether the window is as narrow as a phone; the same breakpoint as in the style sheets. */
 export const useNarrow = (): boolean => useMedia("(max-width: 620px)");

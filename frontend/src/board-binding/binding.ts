@@ -1,44 +1,17 @@
 /**
- * Excalidraw <-> Yjs. Knows neither React nor Excalidraw: a `Scene` stands between.
+ * Binds a scene to a Yjs document. Independent of React and Excalidraw: a `Scene` is the interface to the editor.
  *
- * Rules (tests quote these ids):
- *   B1  While a pointer is down, changes travel as presence, at most 30 times a second. They are committed when it goes
- *       up, and about every second; the more bytes a commit holds, the longer until the next.
- *   B2  Everything else (keys, text, undo) is committed when it has been quiet for a moment, and after a second at most.
- *   B3  What comes from the document is never written back: an element is "changed" only against what was last shown.
- *   B4  A field that was changed here and is not committed yet is kept when others change other fields (merge.ts).
- *   B5  An element that others change while it is edited or held by the pointer here is shown when that is over: shown
- *       before, it would become part of this person's step of undo.
- *   B6  Nothing is deleted that is not marked deleted: what merely vanishes from the scene is put back.
- *   B7  Repairs of the order that the editor makes by itself are written only along with a change of the order here.
- *   B8  `pending` says whether something has not reached the document yet; `commit` ends that at once.
- *   B9  Showing what others do leaves time for one's own hand: after it took `d`, painting included, the next waits 3 `d`.
- *   B10 What is written into a text while others delete it stays, and so does its container.
- *   B11 Deleted elements are forgotten after a month, along with a change: the document does not grow for ever.
- *   B12 While this person may not write, what was changed before stays pending, and is committed when they may again.
+ * Local changes go to the document (commit.ts); remote ones are collected (remote.ts) and shown in the scene (apply.ts).
  */
 import type { Awareness } from "y-protocols/awareness";
 import type * as Y from "yjs";
-import { arrowsOf, completed, neighbours, type Tied } from "./bindings";
-import { fitted } from "./fit";
-import { bounded, difference, grown, overlay, readLive, type Live } from "./live";
-import { changedFields, merged, withFields } from "./merge";
+import { Applier } from "./apply";
+import { Committer } from "./commit";
 import { Presence } from "./presence";
-import { copy, GROUPS, isInvisible, join, print, prints, split } from "./shape";
-import type { BoardElement, Groups, Json, Prints } from "./shape";
+import { RemoteChanges } from "./remote";
+import type { BoardElement } from "./shape";
+import { BindingState, type Scene } from "./state";
 import { ElementStore } from "./store";
-
-/** The editor, as the binding sees it. */
-export interface Scene {
-  /** All elements, deleted ones too, in their order. */
-  elements(): readonly BoardElement[];
-  /** Whether a pointer is down, and which elements must not be replaced at the moment. */
-  busy(): { pointerDown: boolean; editing: ReadonlySet<string> };
-  /** Elements made fit for the editor, given with those that they refer to. */
-  restore(elements: BoardElement[]): BoardElement[];
-  /** Show elements of others, without a step of undo; returns what the scene holds then. */
-  show(elements: BoardElement[]): readonly BoardElement[];
-}
 
 export interface BoardBindingOptions {
   doc: Y.Doc;
@@ -47,510 +20,81 @@ export interface BoardBindingOptions {
   writable?: boolean;
   /** Called when `pending` changes. */
   onPending?: (pending: boolean) => void;
-  /** Told of elements that were changed, here or by others: for their images. */
+  /** Called with elements that were changed, locally or by others, so that their images can be synced. */
   onElements?: (elements: Iterable<BoardElement>) => void;
-  /** Calls back when what was shown is painted, so that its cost is known (B9). */
-  painted?: (done: () => void) => void;
+  /** Calls `done` when the browser has painted, so that the cost of showing changes is known (UB9). */
+  afterPaint?: (done: () => void) => void;
 }
-
-interface Seen {
-  version: number;
-  nonce: number;
-  prints: Prints;
-}
-
-/** A movement of somebody else. */
-interface Shown {
-  /** Null once a commit has replaced it. */
-  live: Live | null;
-  /** The message it came with: the same object means that nothing new was said. */
-  source: unknown;
-  /** The points of a stroke as far as they have come. */
-  points: Json[] | null;
-  /** When it stops being shown, once its owner has stopped sending it. */
-  gone: number | null;
-}
-
-const COMMIT_MS = 1000;
-const QUIET_MS = 80;
-const APPLY_MS = 16;
-const RETRY_MS = 300;
-const REST_FACTOR = 3;
-/** A page that was asleep for a while in between has not been painting. */
-const MOST_COST_MS = 200;
-/** A little over the spacing of presence, so that each movement that is worked out is also sent. */
-const LIVE_MS = 34;
-const MOST_LIVE = 100;
-/** How long a movement is still shown when its owner has stopped sending it, unless the commit comes first. */
-const LINGER_MS = 400;
-/** A commit of so many bytes delays the next one by a further second: long strokes would be written over and over. */
-const BYTES_PER_SECOND = 6000;
-
-const byIndex = (one: BoardElement, other: BoardElement): number => {
-  const [a, b] = [one.index ?? "", other.index ?? ""];
-  return a < b ? -1 : a > b ? 1 : one.id < other.id ? -1 : 1;
-};
-
-const isSame = (seen: Seen | undefined, element: BoardElement): boolean =>
-  seen?.version === element.version && seen.nonce === element.versionNonce;
 
 export class BoardBinding {
   readonly store: ElementStore;
   readonly presence: Presence | undefined;
-  pending = false;
 
-  private readonly scene: Scene;
-  private readonly awareness: Awareness | undefined;
-  private readonly onPending: (pending: boolean) => void;
-  private readonly onElements: (elements: Iterable<BoardElement>) => void;
-  private readonly painted: (done: () => void) => void;
-  private writable: boolean;
-
-  private readonly seen = new Map<string, Seen>();
-  /** What the last scan has passed. */
-  private readonly scanned: { list: BoardElement[]; versions: number[] } = { list: [], versions: [] };
-  /** Changed here, not committed. */
-  private readonly dirty = new Map<string, BoardElement>();
-  /** Moved by the editor's own repair of the order (B7). */
-  private readonly reordered = new Set<string>();
-  /** Changed here since the pointer went down (B5). */
-  private readonly held = new Set<string>();
-  /** Changed by others, not shown. */
-  private readonly waiting = new Set<string>();
-  /** Movements of others that are on the screen, by element. */
-  private readonly overlays = new Map<string, Shown>();
-
-  private commitTimer: ReturnType<typeof setTimeout> | undefined;
-  private applyTimer: ReturnType<typeof setTimeout> | undefined;
-  private liveTimer: ReturnType<typeof setTimeout> | undefined;
-  private commitAt = 0;
-  private firstDirtyAt = 0;
-  private notBefore = 0;
-  private restUntil = 0;
-  private applying = false;
-  private started = false;
-  private mayForget = false;
-  private readonly undo: (() => void)[] = [];
+  private readonly state: BindingState;
+  private readonly committer: Committer;
+  private readonly remote: RemoteChanges;
+  private readonly applier: Applier;
 
   constructor(options: BoardBindingOptions) {
-    this.store = new ElementStore(options.doc);
-    this.scene = options.scene;
-    this.awareness = options.awareness;
-    this.writable = options.writable ?? true;
-    this.onPending = options.onPending ?? (() => undefined);
-    this.onElements = options.onElements ?? (() => undefined);
-    this.painted = options.painted ?? ((done) => { done(); });
-    this.presence = options.awareness && new Presence(options.awareness);
+    const { doc, scene, awareness, writable = true } = options;
+    const onPending = options.onPending ?? (() => undefined);
+    const onElements = options.onElements ?? (() => undefined);
+    const afterPaint = options.afterPaint ?? ((done: () => void) => { done(); });
+    this.store = new ElementStore(doc);
+    this.presence = awareness && new Presence(awareness);
+    this.state = new BindingState(scene, this.store);
+    this.committer = new Committer(this.state, this.presence, writable, onPending, onElements);
+    this.remote = new RemoteChanges(this.state, awareness, (delayMs) => { this.applier.schedule(delayMs); });
+    this.applier = new Applier(this.state, this.committer, this.remote, onElements, afterPaint);
   }
 
-  /** Show what the document holds, and follow it from here on. */
+  /** Whether a change has yet to reach the document (UB8). */
+  get pending(): boolean {
+    return this.committer.pending;
+  }
+
+  /** Show the document's content and start following it. */
   start(): void {
-    this.started = true;
-    for (const id of this.store.ids()) this.waiting.add(id);
-    this.apply();
-    this.undo.push(this.store.observe(this, (ids) => { this.heard(ids); }));
-    const { awareness } = this;
-    if (awareness) {
-      const heard = (): void => { this.heardLive(); };
-      awareness.on("change", heard);
-      this.undo.push(() => { awareness.off("change", heard); });
-      this.heardLive();
-    }
+    this.state.started = true;
+    for (const id of this.store.ids()) this.state.unapplied.add(id);
+    this.applier.apply();
+    this.remote.start();
   }
 
-  /** Commit what is left and let go. */
+  /** Commit pending changes and detach from the document. */
   destroy(): void {
     this.commit();
-    this.started = false;
-    clearTimeout(this.commitTimer);
-    clearTimeout(this.applyTimer);
-    clearTimeout(this.liveTimer);
-    for (const undo of this.undo.splice(0)) undo();
+    this.state.started = false;
+    this.committer.destroy();
+    this.applier.destroy();
+    this.remote.destroy();
     this.presence?.destroy();
   }
 
   setWritable(writable: boolean): void {
-    if (this.writable === writable) return;
-    this.writable = writable;
-    if (!writable || !this.started) return;
-    // B12: what the last scan has passed it may have passed without noting it.
-    this.scanned.list.length = this.scanned.versions.length = 0;
-    this.changed();
+    if (this.committer.setWritable(writable)) this.changed();
   }
 
-  /** This document is up to date with the server's, so that the next change may take old deleted elements along (B11). */
-  upToDate(): void {
-    this.mayForget = true;
+  /** The document is in sync with the server, so the next commit may purge old deleted elements (UB11). */
+  markSynced(): void {
+    this.committer.allowPurge();
   }
 
-  // -- from here to the others --------------------------------------------------------------------------------------
-
-  /** The editor has changed something, or may have: to be called after its `onChange`, once a frame is often enough. */
+  /** Call this when the editor may have changed something, after its `onChange`; once per frame is enough. */
   changed(): void {
-    if (this.applying || !this.started) return;
-    this.scan();
-    if (this.dirty.size > 0) this.plan();
-    if (this.waiting.size > 0) this.applySoon(RETRY_MS);
+    if (this.state.applying || !this.state.started) return;
+    this.committer.collect();
+    this.applier.retry();
   }
 
-  /** The pointer has gone up: what was drawn is finished (B1). */
+  /** Call this when the pointer is released: what was drawn is finished (UB1). */
   released(): void {
     this.changed();
-    if (this.dirty.size > 0) this.commitIn(0);
+    this.committer.commitSoon();
   }
 
-  /** Find what was changed here. Runs once a frame over thousands of elements: what is as it was is passed quickly. */
-  private scan(): void {
-    const elements = this.scene.elements();
-    const { pointerDown } = this.scene.busy();
-    const { list, versions } = this.scanned;
-    const found: BoardElement[] = [];
-    let isOther = elements.length !== list.length;
-    for (let at = 0; at < elements.length; at += 1) {
-      const element = elements[at] as BoardElement;
-      if (element === list[at]) {
-        if (element.version === versions[at]) continue;
-      } else {
-        isOther = true;
-        list[at] = element;
-      }
-      versions[at] = element.version;
-      if (isSame(this.seen.get(element.id), element)) continue;
-      if (this.writable) this.dirty.set(element.id, element);
-      if (pointerDown) this.held.add(element.id);
-      found.push(element);
-    }
-    list.length = versions.length = elements.length;
-    if (isOther) this.putBack(elements);
-    if (found.length > 0) this.onElements(found);
-  }
-
-  private plan(): void {
-    const now = Date.now();
-    if (!this.pending) {
-      this.firstDirtyAt = now;
-      this.setPending(true);
-    }
-    const { pointerDown } = this.scene.busy();
-    if (!pointerDown) {
-      const latest = this.firstDirtyAt + COMMIT_MS;
-      this.commitIn(Math.max(0, Math.min(QUIET_MS, latest - now)), true);
-      return;
-    }
-    // Something new is written at once, so that its further growth can be told as a difference.
-    const isNew = [...this.dirty.values()].some((element) => !this.store.map.has(element.id) && !isInvisible(element));
-    if (isNew) {
-      this.commit();
-      return;
-    }
-    this.commitIn(Math.max(0, Math.max(this.firstDirtyAt + COMMIT_MS, this.notBefore) - now));
-    this.tellLive();
-  }
-
-  private commitIn(delayMs: number, postpone = false): void {
-    const at = Date.now() + delayMs;
-    if (this.commitTimer !== undefined && (postpone ? this.commitAt === at : this.commitAt <= at)) return;
-    clearTimeout(this.commitTimer);
-    this.commitAt = at;
-    this.commitTimer = setTimeout(() => { this.commit(); }, delayMs);
-  }
-
-  /** Write what has changed here into the document, now (B8). */
+  /** Write all local changes to the document immediately (UB8). */
   commit(): void {
-    if (this.started && !this.applying) this.scan();
-    clearTimeout(this.commitTimer);
-    this.commitTimer = undefined;
-    if (!this.writable) return; // B12
-    const changes = new Map<string, Groups>();
-    let isOrder = false;
-    let size = 0;
-    const unfinished = new Map<string, BoardElement>();
-    for (const [id, element] of this.dirty) {
-      const kept = this.store.read(id);
-      if (!kept && (isInvisible(element) || element.isDeleted)) {
-        // Begun with a click and perhaps given up: nobody else needs to know.
-        if (!element.isDeleted) unfinished.set(id, element);
-        else this.seen.set(id, { version: element.version, nonce: element.versionNonce, prints: {} });
-        continue;
-      }
-      const now = split(element, kept);
-      const changed = this.changedGroups(id, kept, now);
-      if (changed.m && changed.m["index"] !== kept?.m?.["index"]) isOrder = true;
-      if (changed.t && kept?.m?.["isDeleted"] === true && changed.m?.["isDeleted"] === false) this.bringBack(element, changes);
-      if (Object.keys(changed).length > 0) changes.set(id, changed);
-      this.see(element, kept);
-      for (const group of Object.values(changed)) size += JSON.stringify(group).length;
-    }
-    if (isOrder && this.reordered.size > 0) this.addReordered(changes);
-    this.dirty.clear();
-    for (const [id, element] of unfinished) this.dirty.set(id, element);
-    this.notBefore = Date.now() + COMMIT_MS + (1000 * size) / BYTES_PER_SECOND;
-    this.firstDirtyAt = Date.now();
-    if (changes.size > 0) {
-      this.store.write(changes, this, this.mayForget);
-      this.mayForget = false;
-    }
-    this.presence?.set({ live: undefined });
-    if (changes.size > 0) this.presence?.flush();
-    this.settle();
-  }
-
-  /** The shape around a text that is written into while others have deleted both (B10). */
-  private bringBack(text: Tied, changes: Map<string, Groups>): void {
-    const id = text.containerId;
-    const kept = typeof id === "string" ? this.store.read(id) : undefined;
-    if (typeof id !== "string" || kept?.m?.["isDeleted"] !== true) return;
-    changes.set(id, { ...changes.get(id), m: { ...kept.m, ...changes.get(id)?.m, isDeleted: false } });
-    this.waiting.add(id);
-  }
-
-  /** The groups that differ from what was last shown here (B3), on top of what others have made of them (B4). */
-  private changedGroups(id: string, kept: Groups | undefined, now: Groups): Groups {
-    const before = this.seen.get(id)?.prints ?? {};
-    const after = prints(now);
-    const changed: Groups = {};
-    for (const group of GROUPS) {
-      const [mine, theirs] = [now[group], kept?.[group]];
-      if (!mine || (theirs && after[group] === before[group])) continue;
-      const result = merged(group, before[group], mine, theirs);
-      if (!theirs || result === mine || print(result) !== print(theirs)) changed[group] = result;
-    }
-    if (changed.t && kept?.m?.["isDeleted"] === true && now.m?.["isDeleted"] === false) {
-      changed.m = { ...kept.m, ...changed.m, isDeleted: false }; // B10
-    }
-    return changed;
-  }
-
-  private addReordered(changes: Map<string, Groups>): void {
-    const elements = new Map(this.scene.elements().map((element) => [element.id, element]));
-    for (const id of this.reordered) {
-      const element = elements.get(id);
-      const kept = this.store.read(id);
-      if (!element || !kept?.m) continue;
-      const m = { ...kept.m, ...changes.get(id)?.m, index: split(element, kept).m?.["index"] };
-      changes.set(id, { ...changes.get(id), m });
-    }
-    this.reordered.clear();
-  }
-
-  private tellLive(): void {
-    if (!this.presence || this.liveTimer !== undefined) return;
-    this.liveTimer = setTimeout(() => { this.liveTimer = undefined; }, LIVE_MS);
-    const all: Live[] = [];
-    for (const [id, element] of this.dirty) {
-      if (all.length >= MOST_LIVE) break;
-      const kept = this.store.read(id);
-      if (!kept?.g) continue;
-      const live = difference(id, kept.g, split(element, kept).g ?? {});
-      if (live) all.push(live);
-    }
-    this.presence.set({ live: all.length > 0 ? bounded(all) : undefined });
-  }
-
-  private setPending(pending: boolean): void {
-    if (this.pending === pending) return;
-    this.pending = pending;
-    this.onPending(pending);
-  }
-
-  private settle(): void {
-    const real = [...this.dirty.values()].some((element) => this.store.map.has(element.id) || !isInvisible(element));
-    if (!real) this.setPending(false);
-  }
-
-  // -- from the others to here --------------------------------------------------------------------------------------
-
-  private heard(ids: Set<string>): void {
-    for (const id of ids) {
-      this.waiting.add(id);
-      // What is kept is newer than the movement that led to it; the next message says how it goes on from there.
-      const shown = this.overlays.get(id);
-      if (shown) shown.live = null;
-    }
-    this.applySoon(APPLY_MS);
-  }
-
-  private heardLive(): void {
-    const moving = new Set<string>();
-    for (const [client, state] of this.awareness?.getStates() ?? []) {
-      if (client === this.awareness?.clientID) continue;
-      const source = (state as Record<string, unknown>)["live"];
-      for (const live of readLive(source)) {
-        moving.add(live.i);
-        const shown = this.overlays.get(live.i);
-        if (shown?.source === source) continue;
-        const points = grown(shown?.points ?? null, this.store.read(live.i)?.g?.["points"], live);
-        this.overlays.set(live.i, { live, source, points, gone: null });
-        this.waiting.add(live.i);
-      }
-    }
-    for (const [id, shown] of this.overlays) {
-      if (moving.has(id) || shown.gone !== null) continue;
-      shown.gone = Date.now() + LINGER_MS;
-      setTimeout(() => { this.lingered(id, shown); }, LINGER_MS);
-    }
-    if (this.waiting.size > 0) this.applySoon(APPLY_MS);
-  }
-
-  private lingered(id: string, shown: Shown): void {
-    if (this.overlays.get(id) !== shown) return; // it moves again
-    this.overlays.delete(id);
-    this.waiting.add(id);
-    this.applySoon(0);
-  }
-
-  private applySoon(delayMs: number): void {
-    if (!this.started || this.applyTimer !== undefined) return;
-    this.applyTimer = setTimeout(() => {
-      this.applyTimer = undefined;
-      const rest = this.restUntil - Date.now();
-      if (rest > 0) this.applySoon(Math.min(rest, APPLY_MS));
-      else this.apply();
-    }, delayMs);
-  }
-
-  /** Show what others have changed. */
-  private apply(): void {
-    if (this.waiting.size === 0 || !this.started) return;
-    const startedAt = Date.now();
-    // What was changed here since the editor last said so must not be lost (B4).
-    if (this.seen.size > 0) {
-      this.scan();
-      if (this.dirty.size > 0) this.plan();
-    }
-    // The order is worked out anew from what the document says: repairs that were made knowing less would differ from
-    // those of others.
-    for (const id of this.reordered) this.waiting.add(id);
-    const before = new Map(this.scene.elements().map((element) => [element.id, element]));
-    const wanted = this.rebuilt(before);
-    if (wanted.size === 0) {
-      if (this.waiting.size > 0) this.applySoon(RETRY_MS);
-      return;
-    }
-    const fit = this.restored(wanted, before);
-    this.applying = true;
-    try {
-      const after = this.scene.show(fit);
-      this.noteShown(after, wanted);
-      this.onElements(fit);
-    } finally {
-      this.applying = false;
-    }
-    this.restUntil = Infinity; // until it is painted
-    this.painted(() => {
-      const now = Date.now();
-      this.restUntil = now + REST_FACTOR * Math.min(MOST_COST_MS, now - startedAt);
-    });
-    if (this.waiting.size > 0) this.applySoon(RETRY_MS);
-  }
-
-  /** The elements that are to be shown, put together from the document, what is uncommitted here, and movements. */
-  private rebuilt(before: Map<string, BoardElement>): Map<string, BoardElement> {
-    const { editing, pointerDown } = this.scene.busy();
-    if (!pointerDown) this.held.clear();
-    const wanted = new Map<string, BoardElement>();
-    for (const id of [...this.waiting]) {
-      if (editing.has(id) || this.held.has(id)) continue; // B5
-      this.waiting.delete(id);
-      const local = before.get(id);
-      const kept = this.store.read(id);
-      if (!kept) {
-        // Forgotten by somebody (B11).
-        if (local && !local.isDeleted && this.seen.has(id) && !this.dirty.has(id) && !this.store.map.has(id)) {
-          wanted.set(id, { ...local, isDeleted: true, version: local.version + 1 });
-        }
-        continue;
-      }
-      if (kept.m?.["isDeleted"] === true && !local) continue;
-      const groups = { ...kept };
-      const mine = this.dirty.get(id);
-      if (mine) Object.assign(groups, this.changedGroups(id, kept, split(mine, kept))); // B4
-      const moved = this.overlays.get(id);
-      if (moved?.live && groups.g && groups.g === kept.g) groups.g = overlay(groups.g, moved.live, moved.points);
-      const fit = fitted(join(id, groups, local)); // V1
-      if (fit) wanted.set(id, fit);
-    }
-    return wanted;
-  }
-
-  /** Fit for the editor; what they refer to is given along, since a reference to nothing would be removed. */
-  private restored(wanted: Map<string, BoardElement>, before: Map<string, BoardElement>): BoardElement[] {
-    const all = new Map<string, Tied>([...before, ...wanted] as [string, Tied][]);
-    const around = new Map<string, Tied>();
-    const arrows = arrowsOf(all.values());
-    for (const element of wanted.values()) {
-      for (const id of [...neighbours(element), ...(arrows.get(element.id) ?? [])]) {
-        const other = all.get(id);
-        if (other) around.set(id, other);
-      }
-    }
-    for (const id of wanted.keys()) around.set(id, all.get(id) as Tied);
-    for (const shape of completed(around)) {
-      if (!wanted.has(shape.id)) wanted.set(shape.id, { ...shape, version: shape.version + 1 });
-      around.set(shape.id, { ...shape, version: shape.version + 1 });
-    }
-    // Copies, since the editor changes elements in place, and Yjs hands out what it keeps. In their order, and with their
-    // places afterwards: out of order, or as a part of the board, they would be given other ones (B7).
-    const inOrder = [...around.values()].sort(byIndex);
-    const copies = inOrder.map((element) => copy(element as unknown as Json) as unknown as BoardElement);
-    const fit = this.scene.restore(copies).filter((element) => wanted.has(element.id));
-    return fit.map((element) => {
-      const { index } = around.get(element.id) as BoardElement;
-      return typeof index === "string" && index !== element.index ? { ...element, index } : element;
-    });
-  }
-
-  private noteShown(after: readonly BoardElement[], wanted: Map<string, BoardElement>): void {
-    for (const element of after) {
-      const { id } = element;
-      const seen = this.seen.get(id);
-      if (isSame(seen, element)) continue;
-      const intended = wanted.get(id);
-      const mine = this.dirty.get(id);
-      if (!intended && mine) continue; // changed here, and not part of this
-      if (!intended && !seen) continue; // new here, not heard of yet
-      const kept = this.store.read(id);
-      if (mine) {
-        // What is uncommitted stays so: its groups are compared with what was shown before (B4).
-        const uncommitted = this.changedGroups(id, kept, split(mine, kept));
-        const shown = split(element, kept);
-        const base: Prints = prints(shown);
-        for (const group of GROUPS) {
-          if (!uncommitted[group]) continue;
-          const before = seen?.prints[group];
-          const fields = changedFields(group, before, split(mine, kept)[group] ?? {});
-          base[group] = before ? print(withFields(shown[group] ?? {}, kept?.[group] ?? {}, fields)) : "";
-        }
-        this.seen.set(id, { version: element.version, nonce: element.versionNonce, prints: base });
-        this.dirty.set(id, element);
-        continue;
-      }
-      this.see(element, kept);
-      if (kept?.m && element.index !== kept.m["index"]) this.reordered.add(id); // B7
-      else this.reordered.delete(id);
-    }
-  }
-
-  /** What is in the scene now counts as shown. */
-  private see(element: BoardElement, kept: Groups | undefined): void {
-    this.seen.set(element.id, {
-      version: element.version,
-      nonce: element.versionNonce,
-      prints: prints(split(element, kept)),
-    });
-  }
-
-  /** Show again what has vanished without being marked deleted (B6). */
-  private putBack(elements: readonly BoardElement[]): void {
-    let known = 0;
-    for (const element of elements) if (this.seen.has(element.id)) known += 1;
-    if (known === this.seen.size) return;
-    const here = new Set(elements.map((element) => element.id));
-    for (const id of this.seen.keys()) {
-      if (here.has(id)) continue;
-      this.seen.delete(id);
-      this.dirty.delete(id);
-      if (this.store.read(id)) this.waiting.add(id);
-    }
+    this.committer.commit();
   }
 }

@@ -2,9 +2,9 @@
  * Images on a board: `Map "files"`, file id -> `{ url, mimeType, width, height }`. Their bytes go through the upload API.
  *
  * Rules (tests quote these ids):
- *   F1  An image that was put here is kept on this device until the server has it, also when the page is closed.
- *   F2  An upload that fails is tried again, later and later; one that the server refuses for good is reported once.
- *   F3  An image is fetched when an element shows it. A fetch that fails is tried again likewise.
+ *   UF1  An image added here is stored on this device until the server has it, even if the page is closed.
+ *   UF2  A failed upload is retried with growing delays. One that the server refuses permanently is reported once.
+ *   UF3  An image is downloaded when an element shows it. A failed download is retried in the same way.
  */
 import type * as Y from "yjs";
 
@@ -22,13 +22,13 @@ export interface SceneFile {
 }
 
 export interface FileHost {
-  /** Store bytes on the server. Rejects with a `RefusedError` when trying again cannot help. */
+  /** Store bytes on the server. Rejects with a `RefusedError` if a retry cannot succeed. */
   upload(bytes: Blob): Promise<StoredFile>;
   download(url: string): Promise<Blob>;
-  /** On this device, until the upload has succeeded. */
-  keep(id: string, file: SceneFile): Promise<void>;
-  kept(id: string): Promise<SceneFile | undefined>;
-  forget(id: string): Promise<void>;
+  /** Save on this device until the upload has succeeded. */
+  save(id: string, file: SceneFile): Promise<void>;
+  load(id: string): Promise<SceneFile | undefined>;
+  remove(id: string): Promise<void>;
 }
 
 export interface FileScene {
@@ -46,140 +46,140 @@ export interface FileElement {
 const FIRST_RETRY_MS = 1000;
 const LAST_RETRY_MS = 60_000;
 
-type Work = "upload" | "download";
+type Transfer = "upload" | "download";
 
 export class BoardFiles {
   readonly map: Y.Map<unknown>;
-  private readonly running = new Map<string, Work>();
+  private readonly running = new Map<string, Transfer>();
   private readonly failed = new Map<string, { times: number; timer: ReturnType<typeof setTimeout> }>();
   private readonly refused = new Set<string>();
   private readonly wanted = new Set<string>();
   private destroyed = false;
-  private readonly heard: () => void;
+  private readonly onMapChange: () => void;
 
   constructor(
     doc: Y.Doc,
     private readonly scene: FileScene,
     private readonly host: FileHost,
-    private readonly told: {
-      /** How many images are on this device only. */
+    private readonly callbacks: {
+      /** The number of images that are only on this device. */
       pending: (count: number) => void;
       refused: (id: string, error: RefusedError) => void;
     },
     private readonly writable: () => boolean = () => true,
   ) {
     this.map = doc.getMap("files");
-    this.heard = () => { for (const id of this.wanted) this.look(id); };
-    this.map.observe(this.heard);
+    this.onMapChange = () => { for (const id of this.wanted) this.check(id); };
+    this.map.observe(this.onMapChange);
   }
 
-  /** To be called with the elements whenever they may have changed. */
+  /** Call this with the elements whenever they may have changed. */
   changed(elements: Iterable<FileElement>): void {
     for (const { fileId, isDeleted } of elements) {
       if (typeof fileId !== "string" || isDeleted || this.wanted.has(fileId)) continue;
       this.wanted.add(fileId);
-      this.look(fileId);
+      this.check(fileId);
     }
-    // An image's bytes may come to the scene after its element.
-    for (const id of this.wanted) if (!this.map.has(id) && this.scene.file(id)) this.look(id);
+    // An image's bytes may reach the scene after its element.
+    for (const id of this.wanted) if (!this.map.has(id) && this.scene.file(id)) this.check(id);
   }
 
-  /** Try everything again now: the connection is back. */
+  /** Retry everything now, because the connection is back. */
   retry(): void {
     for (const [id, { timer }] of this.failed) {
       clearTimeout(timer);
-      this.look(id);
+      this.check(id);
     }
   }
 
   destroy(): void {
     this.destroyed = true;
-    this.map.unobserve(this.heard);
+    this.map.unobserve(this.onMapChange);
     for (const { timer } of this.failed.values()) clearTimeout(timer);
   }
 
-  private look(id: string): void {
+  private check(id: string): void {
     if (this.running.has(id) || this.refused.has(id) || this.destroyed) return;
     const stored = readStored(this.map.get(id));
     if (stored) {
-      if (!this.scene.file(id)) this.run(id, "download", () => this.fetch(id, stored));
+      if (!this.scene.file(id)) this.run(id, "download", () => this.download(id, stored));
     } else if (this.writable()) {
-      this.run(id, "upload", () => this.send(id));
+      this.run(id, "upload", () => this.upload(id));
     }
   }
 
-  private run(id: string, work: Work, action: () => Promise<void>): void {
+  private run(id: string, work: Transfer, action: () => Promise<void>): void {
     this.running.set(id, work);
-    this.tell();
+    this.reportPending();
     action().then(
       () => {
         this.failed.delete(id);
         this.running.delete(id);
-        // Its address may have come meanwhile.
-        if (work === "upload" && !this.scene.file(id) && this.map.has(id)) this.look(id);
-        this.tell();
+        // Its URL may have arrived in the meantime.
+        if (work === "upload" && !this.scene.file(id) && this.map.has(id)) this.check(id);
+        this.reportPending();
       },
       (error: unknown) => {
         this.running.delete(id);
         if (this.destroyed) return;
         if (error instanceof RefusedError) {
           this.refused.add(id);
-          this.told.refused(id, error);
+          this.callbacks.refused(id, error);
         } else {
           const times = (this.failed.get(id)?.times ?? 0) + 1;
           const delay = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** (times - 1));
-          this.failed.set(id, { times, timer: setTimeout(() => { this.look(id); }, delay) });
+          this.failed.set(id, { times, timer: setTimeout(() => { this.check(id); }, delay) });
         }
-        this.tell();
+        this.reportPending();
       },
     );
   }
 
-  private async fetch(id: string, stored: StoredFile): Promise<void> {
+  private async download(id: string, stored: StoredFile): Promise<void> {
     const bytes = await this.host.download(stored.url);
     const file = { id, dataURL: await dataUrl(bytes, stored.mimeType), mimeType: stored.mimeType };
     if (!this.destroyed) this.scene.add([file]);
   }
 
-  private async send(id: string): Promise<void> {
+  private async upload(id: string): Promise<void> {
     let file = this.scene.file(id);
     if (file) {
-      await this.host.keep(id, file);
+      await this.host.save(id, file);
     } else {
-      file = await this.host.kept(id);
-      if (!file) return; // somebody else's, who has not uploaded it yet
+      file = await this.host.load(id);
+      if (!file) return; // belongs to another client, which has not uploaded it yet
       this.scene.add([file]);
     }
     const stored = await this.host.upload(bytesOf(file));
     if (this.destroyed) return;
     this.map.doc?.transact(() => this.map.set(id, { ...stored }), this);
-    await this.host.forget(id);
+    await this.host.remove(id);
   }
 
-  private tell(): void {
+  private reportPending(): void {
     let count = 0;
     for (const id of new Set([...this.running.keys(), ...this.failed.keys()])) {
       if (!this.map.has(id) && this.scene.file(id)) count += 1;
     }
-    this.told.pending(count);
+    this.callbacks.pending(count);
   }
 }
 
-/** What the document says about a file; undefined when that cannot be used. */
+/** Validate a file's entry in the document; undefined if it is unusable. */
 export function readStored(value: unknown): StoredFile | undefined {
   if (typeof value !== "object" || value === null) return undefined;
   const { url, mimeType, width, height } = value as Record<string, unknown>;
-  // Of this server only: what stands in a document must not make browsers ask other hosts.
+  // On this server only: the content of a document must not make browsers contact other hosts.
   if (typeof url !== "string" || !/^\/(?![/\\])/.test(url) || typeof mimeType !== "string") return undefined;
   if (!/^image\/(png|jpeg|gif|webp|avif|bmp|x-icon|jfif|svg\+xml)$/.test(mimeType)) return undefined;
   return { url, mimeType, width: Number(width) || 0, height: Number(height) || 0 };
 }
 
-/** An image's own bytes, and no address where they may be found. */
+/** Whether a value is a base64 data URL of an image, as opposed to a URL that would have to be fetched. */
 export const isDataUrl = (value: unknown): value is string =>
   typeof value === "string" && /^data:image\/[a-z+.-]+;base64,[a-z0-9+/]*={0,2}$/i.test(value);
 
-/** The bytes behind a data URL. Not with `fetch`, which a strict content policy forbids. */
+/** The bytes of a data URL. Does not use `fetch`, which a strict Content-Security-Policy forbids. */
 function bytesOf(file: SceneFile): Blob {
   if (!isDataUrl(file.dataURL)) throw new RefusedError("the image is damaged");
   const binary = atob(file.dataURL.slice(file.dataURL.indexOf(",") + 1));

@@ -1,35 +1,35 @@
 /**
- * One group of an element that was changed here and elsewhere since it was last shown.
+ * Three-way merge of one group of an element that has changed both locally and in the document.
  *
  * Rules (tests quote these ids):
- *   M1  A field that was changed here wins; the others are as the document has them now.
- *   M2  Points come with the place and the size that belong to them, and a text with its original.
+ *   UM1  A field that was changed locally wins; all other fields come from the document.
+ *   UM2  Points are merged together with their position and size, and a text together with its original.
  */
-import { print, type Fields, type Group } from "./shape";
+import { canonicalJson, type Fields, type Group } from "./shape";
 
-/** Fields of which none makes sense without the others: whoever changes the first ones brings all of them (M2). */
-const UNITS: Partial<Record<Group, { by: readonly string[]; all: readonly string[] }>> = {
-  g: { by: ["points"], all: ["x", "y", "width", "height", "points", "pressures", "simulatePressure", "fixedSegments"] },
-  t: { by: ["text", "originalText"], all: ["text", "originalText", "autoResize"] },
+/** Fields that only make sense together: changing one of `triggers` counts as changing all of `all` (UM2). */
+const UNITS: Partial<Record<Group, { triggers: readonly string[]; all: readonly string[] }>> = {
+  g: { triggers: ["points"], all: ["x", "y", "width", "height", "points", "pressures", "simulatePressure", "fixedSegments"] },
+  t: { triggers: ["text", "originalText"], all: ["text", "originalText", "autoResize"] },
 };
 
 /**
- * Which fields were changed here.
+ * The fields that were changed locally.
  *
- * @param shown the print of the group as it was last shown; undefined when it was not.
+ * @param baseline canonical JSON of the group as it was last shown; undefined if it has not been shown.
  */
-export function changedFields(group: Group, shown: string | undefined, now: Fields): Set<string> {
-  const before = shown ? (JSON.parse(shown) as Fields) : {};
+export function changedFields(group: Group, baseline: string | undefined, now: Fields): Set<string> {
+  const before = baseline ? (JSON.parse(baseline) as Fields) : {};
   const changed = new Set<string>();
   for (const field of new Set([...Object.keys(before), ...Object.keys(now)])) {
-    if (print(before[field]) !== print(now[field])) changed.add(field);
+    if (canonicalJson(before[field]) !== canonicalJson(now[field])) changed.add(field);
   }
   const unit = UNITS[group];
-  if (unit?.by.some((field) => changed.has(field))) for (const field of unit.all) changed.add(field);
+  if (unit?.triggers.some((field) => changed.has(field))) for (const field of unit.all) changed.add(field);
   return changed;
 }
 
-/** `base`, with these fields as `from` has them. */
+/** A copy of `base` with the given fields taken from `from`. */
 export function withFields(base: Fields, from: Fields, fields: Iterable<string>): Fields {
   const result: Fields = { ...base };
   for (const field of fields) {
@@ -39,8 +39,8 @@ export function withFields(base: Fields, from: Fields, fields: Iterable<string>)
   return result;
 }
 
-/** What is to be kept: this change on top of what the document has by now (M1). */
-export function merged(group: Group, shown: string | undefined, now: Fields, kept: Fields | undefined): Fields {
-  if (!kept || !shown || print(kept) === shown) return now;
-  return withFields(kept, now, changedFields(group, shown, now));
+/** The group to store: the local changes on top of the document's current content (UM1). */
+export function mergeGroup(group: Group, baseline: string | undefined, now: Fields, kept: Fields | undefined): Fields {
+  if (!kept || !baseline || canonicalJson(kept) === baseline) return now;
+  return withFields(kept, now, changedFields(group, baseline, now));
 }

@@ -1,25 +1,24 @@
 /**
- * What this browser says of itself on a board: pointer, selection, what it moves. One message for all of it, and at most
- * 30 a second.
+ * This client's presence on a board: pointer, selection, movements and view, combined in one message, at most 30 a second.
  *
  * Rules (tests quote these ids):
- *   P1  The first change after a pause is sent at once, the last one always, those in between at most every 33 ms.
- *   P2  Nothing is sent when nothing has changed.
+ *   UP1  The first change after a pause is sent immediately, the last one always, and those in between at most every 33 ms.
+ *   UP2  Nothing is sent if nothing has changed.
  */
 import type { Awareness } from "y-protocols/awareness";
 import type { Live } from "./live";
 
 export interface BoardState {
-  /** Where the pointer is, in the coordinates of the board, in whole pixels. */
+  /** The pointer's position in board coordinates, in whole pixels. */
   pointer?: { x: number; y: number; tool: "pointer" | "laser" } | undefined;
   button?: "up" | "down" | undefined;
   selected?: string[] | undefined;
   live?: Live[] | undefined;
-  /** What is in view: the middle of the screen, and the zoom. */
+  /** The viewport: the centre of the screen in board coordinates, and the zoom. */
   view?: { x: number; y: number; zoom: number } | undefined;
 }
 
-const SPACING_MS = 33;
+const INTERVAL_MS = 33;
 
 export class Presence {
   private next: BoardState = {};
@@ -29,27 +28,27 @@ export class Presence {
 
   constructor(private readonly awareness: Awareness) {}
 
-  /** Change some of it. */
+  /** Update some fields; undefined removes a field. */
   set(state: BoardState): void {
     if (this.destroyed) return;
     Object.assign(this.next, state);
     if (this.timer !== undefined) return;
-    const wait = this.sentAt + SPACING_MS - Date.now();
+    const wait = this.sentAt + INTERVAL_MS - Date.now();
     if (wait <= 0) this.flush();
     else this.timer = setTimeout(() => { this.flush(); }, wait);
   }
 
-  /** Send what is waiting, now. */
+  /** Send pending changes immediately. */
   flush(): void {
     clearTimeout(this.timer);
     this.timer = undefined;
     if (this.destroyed) return;
     const before = this.awareness.getLocalState();
-    if (before === null) return; // this browser is not there, and must not come back by moving its pointer
+    if (before === null) return; // this client has left; moving its pointer must not bring it back
     const all: [string, unknown][] = Object.entries({ ...before, ...this.next });
     const after = Object.fromEntries(all.filter(([, value]) => value !== undefined));
     this.next = {};
-    if (JSON.stringify(before) === JSON.stringify(after)) return; // P2
+    if (JSON.stringify(before) === JSON.stringify(after)) return; // UP2
     this.sentAt = Date.now();
     this.awareness.setLocalState(after);
   }

@@ -1,12 +1,12 @@
 /**
- * One element of a board, as Excalidraw has it and as the shared document keeps it.
+ * Conversion of a board element between Excalidraw's form and the form stored in the shared document.
  *
  * Rules (tests quote these ids):
- *   H1  An element is kept in groups, each one atomic JSON value: `g` geometry, `s` style, `t` text, `m` all the rest.
- *       So a recolour and a move of the same element merge, and points never get mixed with other points.
- *   H2  What only this browser knows is not kept: versions, times, the loading state of an image.
- *   H3  Fields and groups that this module does not know survive: they stay in the group in which they were found.
- *   H4  Coordinates are kept in steps of 1/64 pixel: exact as 32-bit floats, which takes 5 bytes instead of 9.
+ *   UH1  An element is stored in groups, each one atomic JSON value: `g` geometry, `s` style, `t` text, `m` everything
+ *       else. So a move and a recolour of the same element merge, and two lists of points are never mixed.
+ *   UH2  Local state is not stored: versions, times, the loading status of an image.
+ *   UH3  Unknown fields and groups survive; they stay in the group they were found in.
+ *   UH4  Coordinates are stored in steps of 1/64 pixel: exact as 32-bit floats, which take 5 bytes instead of 9.
  */
 
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json | undefined };
@@ -16,18 +16,18 @@ export const GROUPS = ["g", "s", "t", "m"] as const;
 export type Group = (typeof GROUPS)[number];
 export type Groups = Partial<Record<Group, Fields>>;
 
-/** What the binding needs to know of an Excalidraw element; everything else is carried along. */
+/** The fields of an Excalidraw element that the binding uses; all others are passed through. */
 export interface BoardElement {
   readonly id: string;
   readonly version: number;
   readonly versionNonce: number;
   readonly isDeleted: boolean;
   readonly type: string;
-  /** Its place in the order, as text that is compared. */
+  /** Fractional index: the element's position in the order, compared as text. */
   readonly index?: string | null;
 }
 
-const KNOWN: Record<Group, readonly string[]> = {
+const FIELDS: Record<Group, readonly string[]> = {
   g: [
     "x", "y", "width", "height", "angle", "points", "pressures", "simulatePressure",
     "scale", "crop", "elbowed", "fixedSegments", "startIsSpecial", "endIsSpecial",
@@ -44,15 +44,15 @@ const KNOWN: Record<Group, readonly string[]> = {
     "locked", "link", "fileId", "customData", "name",
   ],
 };
-/** What stays in this browser (H2); the identifier is the key under which the element is kept. */
-const OWN = new Set(["id", "version", "versionNonce", "updated", "status", "lastCommittedPoint"]);
-const HOME = new Map<string, Group>(GROUPS.flatMap((group) => KNOWN[group].map((field) => [field, group] as const)));
+/** Fields that are not stored (UH2). The id is not among the fields because it is the element's key in the document. */
+const LOCAL_FIELDS = new Set(["id", "version", "versionNonce", "updated", "status", "lastCommittedPoint"]);
+const GROUP_OF = new Map<string, Group>(GROUPS.flatMap((group) => FIELDS[group].map((field) => [field, group] as const)));
 
 const STEPS_PER_PIXEL = 64;
-const STEPS_OF_PRESSURE = 256;
+const STEPS_PER_PRESSURE = 256;
 const COORDINATES = new Set(["x", "y", "width", "height", "points"]);
 
-/** An object as JSON has it: neither a list, nor a shared type that stands where a value should. */
+/** Whether a value is a plain JSON object: not an array, and not a Yjs type in place of a value. */
 export function isFields(value: unknown): value is Fields {
   return typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype;
 }
@@ -63,56 +63,56 @@ function round(value: Json | undefined, steps: number): Json | undefined {
   return value;
 }
 
-function tidy(field: string, value: Json | undefined): Json | undefined {
+function roundField(field: string, value: Json | undefined): Json | undefined {
   if (COORDINATES.has(field)) return round(value, STEPS_PER_PIXEL);
-  if (field === "pressures") return round(value, STEPS_OF_PRESSURE);
+  if (field === "pressures") return round(value, STEPS_PER_PRESSURE);
   return value;
 }
 
-/** In which group a field belongs, given what is kept already (H3). */
-function home(field: string, kept: Groups): Group {
-  const known = HOME.get(field);
+/** The group a field belongs to, given what is stored already (UH3). */
+function groupOf(field: string, kept: Groups): Group {
+  const known = GROUP_OF.get(field);
   if (known) return known;
   return GROUPS.find((group) => kept[group] !== undefined && field in kept[group]) ?? "m";
 }
 
 /**
- * Take an element apart.
+ * Split an element into groups.
  *
- * @param element as it is in the scene; not changed.
- * @param kept the groups that the document has of it, for fields that this module does not know (H3).
- * @returns groups to be written as they are; those without any field are left out.
+ * @param element as it is in the scene; not modified.
+ * @param kept the element's groups in the document, for fields unknown to this module (UH3).
+ * @returns groups ready to be written; empty groups are omitted.
  */
 export function split(element: BoardElement, kept: Groups = {}): Groups {
   const groups: Groups = {};
   for (const [field, value] of Object.entries(element as unknown as Fields)) {
-    if (OWN.has(field) || value === undefined) continue;
-    (groups[home(field, kept)] ??= {})[field] = tidy(field, value);
+    if (LOCAL_FIELDS.has(field) || value === undefined) continue;
+    (groups[groupOf(field, kept)] ??= {})[field] = roundField(field, value);
   }
   for (const group of GROUPS) {
     const before = kept[group];
     if (!before) continue;
-    // What an element of this version cannot hold, but one of another version could.
+    // Fields that this version's elements do not have, but those of another version may.
     for (const [field, value] of Object.entries(before)) {
       const target = groups[group];
-      if (!HOME.has(field) && !OWN.has(field) && target && !(field in target)) target[field] = value;
+      if (!GROUP_OF.has(field) && !LOCAL_FIELDS.has(field) && target && !(field in target)) target[field] = value;
     }
   }
   return groups;
 }
 
 /**
- * Put an element together.
+ * Assemble an element from its groups.
  *
- * @param id its identifier.
- * @param groups as the document keeps them.
- * @param local the element as it is in this browser, for what only this browser knows (H2).
- * @returns shares its values with `groups`: to be copied before anybody may change it.
+ * @param id the element's id.
+ * @param groups as stored in the document.
+ * @param local the element in this client's scene, for its local state (UH2).
+ * @returns shares its values with `groups`; copy it before modifying it.
  */
 export function join(id: string, groups: Groups, local: BoardElement | undefined): BoardElement {
   const element: Fields = {};
-  const mine = local as unknown as Fields | undefined;
-  for (const field of OWN) if (mine?.[field] !== undefined) element[field] = mine[field];
+  const localFields = local as unknown as Fields | undefined;
+  for (const field of LOCAL_FIELDS) if (localFields?.[field] !== undefined) element[field] = localFields[field];
   for (const group of GROUPS) Object.assign(element, groups[group]);
   element["id"] = id;
   element["version"] = (local?.version ?? 0) + 1;
@@ -121,34 +121,34 @@ export function join(id: string, groups: Groups, local: BoardElement | undefined
   return element as unknown as BoardElement;
 }
 
-export function copy(value: Json): Json {
-  if (Array.isArray(value)) return value.map(copy);
+export function deepCopy(value: Json): Json {
+  if (Array.isArray(value)) return value.map(deepCopy);
   if (value === null || typeof value !== "object") return value;
   const result: { [key: string]: Json | undefined } = {};
-  for (const [key, item] of Object.entries(value)) result[key] = item === undefined ? undefined : copy(item);
+  for (const [key, item] of Object.entries(value)) result[key] = item === undefined ? undefined : deepCopy(item);
   return result;
 }
 
-/** Which groups differ, as JSON: cheap to keep for thousands of elements, and independent of who holds the object. */
-export type Prints = Partial<Record<Group, string>>;
+/** Each group as canonical JSON: cheap to keep for thousands of elements, and unaffected when the objects are modified. */
+export type CanonicalGroups = Partial<Record<Group, string>>;
 
-/** A canonical text for a value: the same for the same content, whatever the order of its keys. */
-export function print(value: Json | undefined): string {
-  if (Array.isArray(value)) return `[${value.map(print).join()}]`;
+/** JSON with sorted keys, so that equal values have equal text. */
+export function canonicalJson(value: Json | undefined): string {
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join()}]`;
   if (value !== null && typeof value === "object") {
     const keys = Object.keys(value).filter((key) => value[key] !== undefined).sort();
-    return `{${keys.map((key) => `${JSON.stringify(key)}:${print(value[key])}`).join()}}`;
+    return `{${keys.map((key) => `${JSON.stringify(key)}:${canonicalJson(value[key])}`).join()}}`;
   }
   return value === undefined ? "null" : JSON.stringify(value);
 }
 
-export function prints(groups: Groups): Prints {
-  const result: Prints = {};
-  for (const group of GROUPS) if (groups[group]) result[group] = print(groups[group]);
+export function canonicalGroups(groups: Groups): CanonicalGroups {
+  const result: CanonicalGroups = {};
+  for (const group of GROUPS) if (groups[group]) result[group] = canonicalJson(groups[group]);
   return result;
 }
 
-/** Whether there is nothing to be seen of an element yet: one that was begun with a click is not shared. */
+/** Whether an element has no visible extent yet. One that was only started with a click is not shared. */
 export function isInvisible(element: BoardElement): boolean {
   const fields = element as unknown as Fields;
   if (element.type === "text") return fields["text"] === "" || fields["text"] === undefined;

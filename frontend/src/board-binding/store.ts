@@ -2,18 +2,18 @@
  * The elements of a board in a Yjs document: `Map "elements"`, element id -> `Map { g, s, t, m }`.
  *
  * Rules (tests quote these ids):
- *   E1  Only groups that have changed are written, all of them in one transaction.
- *   E2  A deleted element is marked, with the day (`d`, days since 1970), so that undo, here or elsewhere, can bring it
- *       back. After a month it is removed: whoever still has it on their screen and undoes its deletion writes all of it.
- *   E3  An element without a type, or with values that are no objects, is not shown; it is left as it is.
+ *   UE1  Only changed groups are written, all in one transaction.
+ *   UE2  A deleted element is marked with the day of its deletion (`d`, days since 1970), so that any client can undo it.
+ *       After a month it is removed; a client that still has it in its scene and undoes the deletion writes all of it.
+ *   UE3  An element without a type, or whose groups are not objects, is not shown, and is left unchanged.
  */
 import * as Y from "yjs";
 import { GROUPS, isFields, type Fields, type Groups } from "./shape";
 
 const DAY_MS = 86_400_000;
-const KEPT_DAYS = 30;
-/** So that no update is larger than the server takes. */
-const MOST_FORGOTTEN = 5000;
+const RETENTION_DAYS = 30;
+/** Limits a purge, so that the update does not exceed the server's size limit. */
+const MAX_PURGED = 5000;
 
 export class ElementStore {
   readonly map: Y.Map<unknown>;
@@ -29,7 +29,7 @@ export class ElementStore {
     return [...this.map.keys()];
   }
 
-  /** The groups of an element; undefined when there is none that can be shown (E3). */
+  /** The groups of an element; undefined if it does not exist or cannot be shown (UE3). */
   read(id: string): Groups | undefined {
     const kept = this.map.get(id);
     if (!(kept instanceof Y.Map)) return undefined;
@@ -42,11 +42,11 @@ export class ElementStore {
   }
 
   /**
-   * Write changed groups (E1).
+   * Write changed groups (UE1).
    *
-   * @param forget whether elements that were deleted long ago are removed along with it (E2).
+   * @param purge whether to remove elements that were deleted more than a month ago, in the same transaction (UE2).
    */
-  write(changes: Map<string, Groups>, origin: unknown, forget = false): void {
+  write(changes: Map<string, Groups>, origin: unknown, purge = false): void {
     const today = Math.floor(Date.now() / DAY_MS);
     this.doc.transact(() => {
       for (const [id, groups] of changes) {
@@ -59,30 +59,30 @@ export class ElementStore {
         for (const group of GROUPS) if (groups[group]) element.set(group, groups[group]);
         if (groups.m?.["isDeleted"] === true && element.get("d") !== today) element.set("d", today);
       }
-      if (forget) for (const id of this.forgettable(today)) this.map.delete(id);
+      if (purge) for (const id of this.purgeable(today)) this.map.delete(id);
     }, origin);
   }
 
-  private forgettable(today: number): string[] {
+  private purgeable(today: number): string[] {
     const old: string[] = [];
     for (const [id, kept] of this.map) {
       if (!(kept instanceof Y.Map) || (kept.get("m") as Fields | undefined)?.["isDeleted"] !== true) continue;
       const day: unknown = kept.get("d");
-      if (typeof day === "number" && today - day > KEPT_DAYS && old.push(id) >= MOST_FORGOTTEN) break;
+      if (typeof day === "number" && today - day > RETENTION_DAYS && old.push(id) >= MAX_PURGED) break;
     }
     return old;
   }
 
-  /** Hear which elements others have changed. */
-  observe(mine: unknown, heard: (ids: Set<string>) => void): () => void {
+  /** Subscribe to elements that others have changed. Returns the function that unsubscribes. */
+  observe(ownOrigin: unknown, onChange: (ids: Set<string>) => void): () => void {
     const observer = (events: Y.YEvent<Y.AbstractType<unknown>>[], transaction: Y.Transaction): void => {
-      if (transaction.origin === mine) return;
+      if (transaction.origin === ownOrigin) return;
       const ids = new Set<string>();
       for (const event of events) {
         if (event.target === this.map) for (const id of event.changes.keys.keys()) ids.add(id);
         else if (typeof event.path[0] === "string") ids.add(event.path[0]);
       }
-      heard(ids);
+      onChange(ids);
     };
     this.map.observeDeep(observer as never);
     return () => { this.map.unobserveDeep(observer as never); };

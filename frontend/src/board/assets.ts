@@ -1,4 +1,4 @@
-/** Before Excalidraw is loaded: its fonts come from this server, and from nowhere else; how often it draws. */
+/** Settings that Excalidraw reads when it loads: the path of its fonts, which come only from this server, and throttling. */
 import { ROOT } from "../app/root";
 
 declare global {
@@ -9,6 +9,6 @@ declare global {
 }
 
 window.EXCALIDRAW_ASSET_PATH = import.meta.env.PROD ? `${ROOT}/static/app/excalidraw/` : "/node_modules/@excalidraw/excalidraw/dist/prod/";
-// The board is drawn once a frame, however often it has changed since the last one.
+// Draw the board at most once per frame, however often it has changed.
 window.EXCALIDRAW_THROTTLE_RENDER = true;
 export {};

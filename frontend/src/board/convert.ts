@@ -1,15 +1,15 @@
-/** Boards to and from files. */
+/** Import and export of boards. */
 import {
   CaptureUpdateAction, exportToBlob, exportToSvg, getCommonBounds, loadFromBlob, restoreElements, serializeAsJSON,
 } from "@excalidraw/excalidraw";
 import type { ExcalidrawImperativeAPI } from "@excalidraw/excalidraw/types";
-import { failed } from "../app/actions";
+import { reportError } from "../shell/actions";
 import { isDataUrl } from "../board-binding";
 import { t } from "../strings";
 
 type Api = ExcalidrawImperativeAPI;
 
-/** Its own types of these two are not in the package. */
+/** The package does not include its types for these two functions. */
 interface Export {
   elements: readonly unknown[];
   files: unknown;
@@ -21,7 +21,7 @@ interface Export {
 const blobOf = exportToBlob as unknown as (options: Export) => Promise<Blob>;
 const svgOf = exportToSvg as unknown as (options: Export) => Promise<SVGSVGElement>;
 
-const APART = 40;
+const GAP = 40;
 
 export const toFile = (api: Api): Blob =>
   new Blob([serializeAsJSON(api.getSceneElements(), api.getAppState(), api.getFiles(), "local")], { type: "application/json" });
@@ -34,24 +34,29 @@ export const toPng = (api: Api): Promise<Blob> =>
 export async function toSvg(api: Api): Promise<Blob> {
   const svg = await svgOf({ elements: api.getSceneElements(), files: api.getFiles(), exportPadding: 16,
     appState: { ...api.getAppState(), exportBackground: true, exportWithDarkMode: false } });
-  return new Blob([svg.outerHTML], { type: "image/svg+xml" });
+  return new Blob([serialize(svg)], { type: "image/svg+xml" });
 }
+
+/** A node as XML. As HTML, a no-break space would be an entity that XML lacks, and XML has no control characters. */
+const serialize = (svg: SVGSVGElement): string =>
+  // eslint-disable-next-line no-control-regex -- these are the characters to take out
+  new XMLSerializer().serializeToString(svg).replace(/[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]|\p{Cs}/gu, "");
 
 class TooLargeError extends Error {}
 class UnreadableError extends Error {}
 
-const MOST_FILE_BYTES = 64 * 1024 * 1024;
-/** What is not an image goes into one update, which the server has to take. */
-const MOST_ELEMENT_BYTES = 8 * 1024 * 1024;
+const MAX_FILE_BYTES = 64 * 1024 * 1024;
+/** Elements are sent in one update, which must stay below the server's size limit; images are uploaded separately. */
+const MAX_ELEMENT_BYTES = 8 * 1024 * 1024;
 
-/** Whether a picture has a scene in it. */
-export async function isWithScene(file: Blob): Promise<boolean> {
-  if (!/png|svg/.test(file.type) || file.size > MOST_FILE_BYTES) return false;
+/** Whether an image has an embedded scene. */
+export async function hasScene(file: Blob): Promise<boolean> {
+  if (!/png|svg/.test(file.type) || file.size > MAX_FILE_BYTES) return false;
   return loadFromBlob(file, null, null).then(() => true, () => false);
 }
 
 async function load(file: Blob): Promise<Awaited<ReturnType<typeof loadFromBlob>>> {
-  if (file.size > MOST_FILE_BYTES) throw new TooLargeError(`${file.size} bytes`);
+  if (file.size > MAX_FILE_BYTES) throw new TooLargeError(`${file.size} bytes`);
   let loaded;
   try {
     loaded = await loadFromBlob(file, null, null);
@@ -59,31 +64,31 @@ async function load(file: Blob): Promise<Awaited<ReturnType<typeof loadFromBlob>
     throw new UnreadableError(String(error), { cause: error });
   }
   const bytes = JSON.stringify(loaded.elements).length;
-  if (bytes > MOST_ELEMENT_BYTES) throw new TooLargeError(`elements of ${bytes} bytes`);
+  if (bytes > MAX_ELEMENT_BYTES) throw new TooLargeError(`elements of ${bytes} bytes`);
   return loaded;
 }
 
-/** Tell a person why a file was not added. */
-export function failedImport(error: unknown): void {
-  failed(error instanceof TooLargeError ? t.failed.importTooLarge : t.failed.import, error);
+/** Show the user why a file was not imported. */
+export function reportImportError(error: unknown): void {
+  reportError(error instanceof TooLargeError ? t.failed.importTooLarge : t.failed.import, error);
 }
 
-/** Add what a file holds to the right of what is there; nothing that is there is replaced. */
+/** Add a file's content to the right of the existing elements, without replacing anything. */
 export async function insert(api: Api, file: Blob): Promise<void> {
   const loaded = await load(file);
-  const added = renamed(loaded.elements.filter((element) => !element.isDeleted));
+  const added = withNewIds(loaded.elements.filter((element) => !element.isDeleted));
   if (added.length === 0) return;
-  const there = api.getSceneElements();
-  if (there.length > 0) {
-    const [, top, right] = getCommonBounds(there);
+  const existing = api.getSceneElements();
+  if (existing.length > 0) {
+    const [, top, right] = getCommonBounds(existing);
     const [left, addedTop] = getCommonBounds(added as never);
     for (const element of added) {
-      element.x += right + APART - left;
+      element.x += right + GAP - left;
       element.y += top - addedTop;
     }
   }
   api.addFiles(Object.values(loaded.files).filter(({ dataURL }) => isDataUrl(dataURL)));
-  // Behind what is there: with places of their own they would be sorted in between.
+  // Put them at the end of the order: with their own indices they would be sorted in between.
   const restored = restoreElements(added as never, null, { repairBindings: true }).map((element) => ({ ...element, index: null }));
   const elements = [...api.getSceneElementsIncludingDeleted(), ...restored] as never as ReturnType<Api["getSceneElementsIncludingDeleted"]>;
   api.updateScene({ elements, captureUpdate: CaptureUpdateAction.IMMEDIATELY });
@@ -97,14 +102,14 @@ interface Added {
   y: number;
 }
 
-/** With ids of their own, so that the same file can be added twice; references follow. */
-function renamed(elements: readonly unknown[]): Added[] {
-  const names = new Map((elements as Added[]).map(({ id }) => [id, crypto.randomUUID()]));
-  const follow = (value: unknown): unknown => {
-    if (typeof value === "string") return names.get(value) ?? value;
-    if (Array.isArray(value)) return value.map(follow);
+/** Give elements new ids and update all references, so that the same file can be added twice. */
+function withNewIds(elements: readonly unknown[]): Added[] {
+  const newIds = new Map((elements as Added[]).map(({ id }) => [id, crypto.randomUUID()]));
+  const rewriteIds = (value: unknown): unknown => {
+    if (typeof value === "string") return newIds.get(value) ?? value;
+    if (Array.isArray(value)) return value.map(rewriteIds);
     if (typeof value !== "object" || value === null) return value;
-    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, key === "text" || key === "originalText" ? item : follow(item)]));
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, key === "text" || key === "originalText" ? item : rewriteIds(item)]));
   };
-  return elements.map(follow) as Added[];
+  return elements.map(rewriteIds) as Added[];
 }

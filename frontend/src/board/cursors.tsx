@@ -1,11 +1,11 @@
 /**
- * Others' pointers, over the board. A name shows while its pointer moves and for two seconds after; a pointer that rests
- * for three seconds is pale, and after a minute it is gone.
+ * Other users' pointers, drawn above the board. A name is visible while its pointer moves and for two seconds after. A
+ * pointer fades after three seconds without movement, and disappears after a minute.
  */
 import type { ExcalidrawImperativeAPI } from "@excalidraw/excalidraw/types";
 import { useEffect, useRef } from "react";
 import type { DocumentSession } from "../connection/session";
-import type { Peer } from "../page/hooks";
+import type { Peer } from "../shell/hooks";
 import { readPointer } from "./peers";
 
 const LABEL_MS = 2000;
@@ -28,22 +28,22 @@ export function Cursors({ session, api, peers }: { session: DocumentSession; api
         const pointer = readPointer(states.get(client));
         const place = pointer ? `${pointer.x},${pointer.y}` : "";
         if (moved.get(client)?.place !== place) moved.set(client, { at: now, place });
-        const still = now - (moved.get(client)?.at ?? now);
-        cursor.hidden = !pointer || still > AWAY_MS;
+        const idleMs = now - (moved.get(client)?.at ?? now);
+        cursor.hidden = !pointer || idleMs > AWAY_MS;
         if (!pointer) continue;
-        cursor.dataset["state"] = still < LABEL_MS ? "moving" : still < IDLE_MS ? "resting" : "idle";
+        cursor.dataset["state"] = idleMs < LABEL_MS ? "moving" : idleMs < IDLE_MS ? "resting" : "idle";
         const [x, y] = [(pointer.x + scrollX) * zoom.value, (pointer.y + scrollY) * zoom.value];
         cursor.style.transform = `translate(${Math.round(x)}px, ${Math.round(y)}px)`;
       }
     };
-    const soon = (): void => { frame ||= requestAnimationFrame(draw); };
-    const stopScroll = api.onScrollChange(soon);
-    session.awareness.on("change", soon);
-    const timer = setInterval(soon, 500);
-    soon();
+    const schedule = (): void => { frame ||= requestAnimationFrame(draw); };
+    const stopScroll = api.onScrollChange(schedule);
+    session.awareness.on("change", schedule);
+    const timer = setInterval(schedule, 500);
+    schedule();
     return () => {
       stopScroll();
-      session.awareness.off("change", soon);
+      session.awareness.off("change", schedule);
       clearInterval(timer);
       cancelAnimationFrame(frame);
     };

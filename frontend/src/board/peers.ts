@@ -1,7 +1,7 @@
-/** What others say of themselves on a board, checked, in the form that Excalidraw wants. */
+/** Validates other clients' presence on a board and converts it for Excalidraw. */
 import type { Collaborator, SocketId } from "@excalidraw/excalidraw/types";
 import type { Awareness } from "y-protocols/awareness";
-import type { Peer } from "../page/hooks";
+import type { Peer } from "../shell/hooks";
 
 const isNumber = (value: unknown): value is number => typeof value === "number" && Number.isFinite(value);
 
@@ -33,7 +33,7 @@ function readSelected(state: unknown): Record<string, true> {
   return Object.fromEntries(ids.map((id) => [id, true as const]));
 }
 
-/** Excalidraw picks a colour by the hash of an id, in steps of 10 degrees: an id for each of them. */
+/** Excalidraw derives a user's colour from a hash of their id, in steps of 10 degrees: one id for each step. */
 const ids: string[] = [];
 for (let number = 0; ids.filter(Boolean).length < 36 && number < 10_000; number += 1) {
   const id = `hue-${number}`;
@@ -44,10 +44,10 @@ for (let number = 0; ids.filter(Boolean).length < 36 && number < 10_000; number 
 
 function hue(color: string): number {
   const [r, g, b] = [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16) / 255) as [number, number, number];
-  const [most, least] = [Math.max(r, g, b), Math.min(r, g, b)];
-  if (most === least) return 0;
-  const part = most === r ? ((g - b) / (most - least)) % 6 : most === g ? (b - r) / (most - least) + 2 : (r - g) / (most - least) + 4;
-  return (part * 60 + 360) % 360;
+  const [max, min] = [Math.max(r, g, b), Math.min(r, g, b)];
+  if (max === min) return 0;
+  const sector = max === r ? ((g - b) / (max - min)) % 6 : max === g ? (b - r) / (max - min) + 2 : (r - g) / (max - min) + 4;
+  return (sector * 60 + 360) % 360;
 }
 
 export function collaborators(awareness: Awareness, peers: Peer[]): Map<SocketId, Collaborator> {
@@ -60,7 +60,7 @@ export function collaborators(awareness: Awareness, peers: Peer[]): Map<SocketId
       username: name,
       selectedElementIds: readSelected(state),
       button: (state as { button?: unknown } | undefined)?.button === "down" ? "down" : "up",
-      // The cursor itself is ours (cursors.tsx); the trail of the laser is Excalidraw's.
+      // We draw the cursor ourselves (cursors.tsx); Excalidraw draws the laser trail.
       ...(pointer?.tool === "laser" ? { pointer: { ...pointer, renderCursor: false, laserColor: color } } : {}),
     };
     return [String(client) as SocketId, collaborator] as const;

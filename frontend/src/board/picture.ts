@@ -1,28 +1,28 @@
-/** Pictures of kinds that the server does not take, SVG above all, are uploaded as PNG. */
+/** Converts images of types that the server does not accept, mainly SVG, to PNG for upload. */
 
-const TAKEN = new Set(["image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"]);
-/** A drawing without a size of its own. */
-const USUAL_SIZE = 512;
-const LEAST_SIZE = 1024;
-const MOST_SIZE = 2048;
+const SUPPORTED = new Set(["image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"]);
+/** Size in pixels of an SVG without intrinsic dimensions. */
+const DEFAULT_SIZE = 512;
+const MIN_SIZE = 1024;
+const MAX_SIZE = 2048;
 
 export async function uploadable(bytes: Blob): Promise<Blob> {
-  if (TAKEN.has(bytes.type)) return bytes;
+  if (SUPPORTED.has(bytes.type)) return bytes;
   const url = URL.createObjectURL(bytes);
   try {
     const image = new Image();
     image.src = url;
     await image.decode();
-    const [width, height] = [image.naturalWidth || USUAL_SIZE, image.naturalHeight || USUAL_SIZE];
+    const [width, height] = [image.naturalWidth || DEFAULT_SIZE, image.naturalHeight || DEFAULT_SIZE];
     const longest = Math.max(width, height);
-    // Sharp when it is drawn larger than it was meant to be.
-    const scale = Math.min(MOST_SIZE, Math.max(LEAST_SIZE, longest)) / longest;
+    // Scale small images up, so that they stay sharp when enlarged.
+    const scale = Math.min(MAX_SIZE, Math.max(MIN_SIZE, longest)) / longest;
     const canvas = document.createElement("canvas");
     canvas.width = Math.max(1, Math.round(width * scale));
     canvas.height = Math.max(1, Math.round(height * scale));
     canvas.getContext("2d")?.drawImage(image, 0, 0, canvas.width, canvas.height);
     return await new Promise((resolve, reject) => {
-      canvas.toBlob((png) => { if (png) resolve(png); else reject(new Error("the picture could not be drawn")); }, "image/png");
+      canvas.toBlob((png) => { if (png) resolve(png); else reject(new Error("the image could not be rendered")); }, "image/png");
     });
   } finally {
     URL.revokeObjectURL(url);

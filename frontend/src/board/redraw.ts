@@ -1,20 +1,23 @@
 /**
- * Draws only the parts of a board that have changed. Excalidraw draws all elements that are in view for each change of
- * one; with thousands of them a hand and its line come apart.
+ * Redraws only the parts of a board that have changed. Excalidraw redraws every visible element when one changes; with
+ * thousands of elements, strokes lag behind the pointer.
  *
- * The build puts this in front of Excalidraw's own drawing (scripts/excalidraw.ts): it finds what has changed since the
- * canvas was last drawn, and lets Excalidraw draw what touches those places, with everything else clipped away.
+ * The build wraps Excalidraw's draw function with this module (scripts/excalidraw.ts). It finds the regions that have
+ * changed since the canvas was last drawn, and lets Excalidraw draw the elements in them, clipped to those regions.
+ *
+ * A "picture" is the bitmap that Excalidraw caches for each element.
  *
  * Rules (tests quote these ids):
- *   D1  A canvas looks the same as if all of it had been drawn.
- *   D2  An element is as it was when it is the same object with the same version and the same picture: Excalidraw throws
- *       a shape away, and with it the picture, when a font or an image has come.
- *   D3  Everything is drawn when anything but the elements has changed: zoom, place, theme, size …; when their order has
- *       changed; and when most of the canvas would be drawn anyway.
- *   D4  Frames and links are drawn differently when something is selected or dragged: with them, everything is drawn
- *       for such changes too.
- *   D5  Pictures are made so many a frame: what has none comes in the order of the board, and what has one of another size
- *       is shown with that until it is its turn. So a full board answers while it is opened and zoomed.
+ *   UD1  The canvas looks the same as after a full redraw.
+ *   UD2  An element is unchanged if it is the same object with the same version and the same picture. Excalidraw discards
+ *       an element's shape, and with it the picture, when a font or an image has loaded.
+ *   UD3  Everything is redrawn when anything other than the elements changes (zoom, scroll position, theme, size …), when
+ *       the order changes, and when most of the canvas would be redrawn anyway.
+ *   UD4  Frames and links look different while something is selected or dragged. If there are any, such changes redraw
+ *       everything too.
+ *   UD5  The number of new pictures per frame is limited. Elements without a picture appear in the order of the board, and
+ *       one whose picture has the wrong zoom is shown scaled until its turn. So a full board stays responsive while it
+ *       opens and zooms.
  */
 
 export interface DrawnElement {
@@ -43,20 +46,20 @@ export interface Scene {
   readonly renderConfig: Readonly<Record<string, unknown>>;
 }
 
-/** Excalidraw's own. */
+/** Excalidraw's own functions and caches. */
 export interface Editor {
   draw: (scene: Scene) => void;
-  /** What is left of an element's shape: undefined when its picture is not to be used any more. */
+  /** The cached shapes: undefined for an element whose picture must not be used any more. */
   shapes: { get: (element: never) => unknown };
-  /** The picture of each element, as it was last drawn. */
+  /** The cached picture of each element. */
   pictures: { get: (element: object) => unknown; delete: (element: object) => unknown };
-  /** How far a picture goes beyond its element. */
+  /** How far a picture extends beyond its element, in scene units. */
   padding: (element: DrawnElement) => number;
-  /** Left, top, right, bottom before it is turned. */
+  /** Left, top, right, bottom before rotation. */
   coordinates: (element: DrawnElement, all: ReadonlyMap<string, DrawnElement>) => readonly number[];
 }
 
-/** In pixels of the canvas, whole ones: left, top, right, bottom. */
+/** Left, top, right, bottom in whole canvas pixels. */
 export type Box = readonly [number, number, number, number];
 
 interface Drawn {
@@ -64,67 +67,67 @@ interface Drawn {
   version: number;
   picture: unknown;
   box: Box;
-  /** How many were drawn before it. */
+  /** The number of elements drawn before it. */
   place: number;
 }
 
 interface Canvas {
-  /** The frame in which more pictures are made (D5). */
+  /** Handle of the animation frame that makes more pictures; 0 if there is none (UD5). */
   next: number;
-  /** How many pictures were to be made then. */
-  left: number;
-  /** What else it depends on, by name. */
-  setting: Map<string, unknown>;
+  /** The number of pictures still to be made at that time. */
+  remaining: number;
+  /** Everything else the drawing depends on, by name. */
+  settings: Map<string, unknown>;
   drawn: Map<string, Drawn>;
 }
 
-/** New pictures in one frame: one takes about a third of a millisecond. */
-const MOST_NEW = 100;
-/** Of the canvas: when more than that has changed, all of it is drawn. */
-const MOST_AREA = 0.5;
-/** What drawing depends on: what Excalidraw itself looks at before it draws. */
-const OF_VIEW = [
+/** New pictures per frame; each takes about a third of a millisecond. */
+const MAX_NEW = 100;
+/** Fraction of the canvas: if more than this has changed, everything is redrawn. */
+const MAX_AREA = 0.5;
+/** The fields of the app state that the drawing depends on: those that Excalidraw compares before it draws. */
+const VIEW_FIELDS = [
   "scrollX", "scrollY", "zoom", "width", "height", "offsetLeft", "offsetTop", "theme", "viewBackgroundColor", "viewModeEnabled",
   "gridSize", "gridStep", "gridModeEnabled", "openDialog", "pendingImageElementId", "shouldCacheIgnoreZoom", "exportScale", "frameRendering",
   "frameToHighlight", "currentHoveredFontFamily", "croppingElementId",
 ];
-/** What frames and links depend on, and nothing else (D4). */
-const OF_SELECTION = ["selectedElementIds", "selectedElementsAreBeingDragged", "hoveredElementIds", "editingGroupId"];
+/** Fields that only frames and links depend on (UD4). */
+const SELECTION_FIELDS = ["selectedElementIds", "selectedElementsAreBeingDragged", "hoveredElementIds", "editingGroupId"];
 
 const canvases = new WeakMap<HTMLCanvasElement, Canvas>();
 
-export function redraw(given: Scene, editor: Editor): void {
-  const { canvas } = given;
+export function redraw(requested: Scene, editor: Editor): void {
+  const { canvas } = requested;
   const context = canvas?.getContext("2d");
   if (!canvas || !context) {
-    editor.draw(given);
+    editor.draw(requested);
     return;
   }
   const before = canvases.get(canvas);
   if (before) cancelAnimationFrame(before.next);
-  // Until it has been drawn to its end nothing is known of it.
+  // If drawing throws, the state of the canvas is unknown.
   canvases.delete(canvas);
-  const setting = settingOf(given);
-  const isKnown = before !== undefined && isSame(before.setting, setting);
-  const { scene, left } = portion(given, editor, isKnown);
-  const isDone = left <= MOST_NEW;
-  // Should the last frame have made none, then what is left is drawn at once: never a frame for nothing, for ever.
-  const isStuck = isKnown && !isDone && before.left > 0 && left >= before.left;
+  const settings = settingsOf(requested);
+  const isKnown = before !== undefined && isSame(before.settings, settings);
+  const { scene, left } = limitPictures(requested, editor, isKnown);
+  const isDone = left <= MAX_NEW;
+  // If the last frame has made no progress, draw the rest at once instead of requesting frames forever.
+  const isStuck = isKnown && !isDone && before.remaining > 0 && left >= before.remaining;
   const parts = isKnown && !isStuck ? changes(scene, editor, before.drawn) : null;
   let drawn: Map<string, Drawn>;
   if (parts) {
     drawParts(scene, editor, context, parts);
     ({ drawn } = parts);
   } else {
-    editor.draw(isStuck ? given : scene);
-    drawn = new Map((isStuck ? given : scene).visibleElements.map((element, place) => [element.id, note(scene, editor, element, place)]));
+    editor.draw(isStuck ? requested : scene);
+    drawn = new Map((isStuck ? requested : scene).visibleElements.map((element, place) => [element.id, record(scene, editor, element, place)]));
   }
-  const next = isDone || isStuck ? 0 : requestAnimationFrame(() => { if (canvas.isConnected) redraw(given, editor); });
-  canvases.set(canvas, { setting, drawn, next, left: next === 0 ? 0 : isKnown ? left : Infinity });
+  const next = isDone || isStuck ? 0 : requestAnimationFrame(() => { if (canvas.isConnected) redraw(requested, editor); });
+  canvases.set(canvas, { settings, drawn, next, remaining: next === 0 ? 0 : isKnown ? left : Infinity });
 }
 
-/** What of it is drawn now, and how many pictures had to be made before that (D5). */
-function portion(scene: Scene, editor: Editor, isKnown: boolean): { scene: Scene; left: number } {
+/** The part of the scene to draw now, and the number of pictures that were missing or stale (UD5). */
+function limitPictures(scene: Scene, editor: Editor, isKnown: boolean): { scene: Scene; left: number } {
   const { visibleElements, appState } = scene;
   const missing: DrawnElement[] = [];
   const stale: DrawnElement[] = [];
@@ -134,13 +137,13 @@ function portion(scene: Scene, editor: Editor, isKnown: boolean): { scene: Scene
     else if (picture.zoomValue !== appState.zoom.value && !appState["shouldCacheIgnoreZoom"]) stale.push(element);
   }
   const left = missing.length + stale.length;
-  if (left <= MOST_NEW) {
+  if (left <= MAX_NEW) {
     for (const element of isKnown ? stale : []) editor.pictures.delete(element);
     return { scene, left };
   }
-  const later = new Set(missing.slice(MOST_NEW));
-  // First all of them as they are, at once; from the next frame on each as it should be.
-  for (const element of isKnown ? stale.slice(0, Math.max(0, MOST_NEW - missing.length)) : []) editor.pictures.delete(element);
+  const later = new Set(missing.slice(MAX_NEW));
+  // First draw all stale pictures as they are; replace them from the next frame on.
+  for (const element of isKnown ? stale.slice(0, Math.max(0, MAX_NEW - missing.length)) : []) editor.pictures.delete(element);
   return {
     scene: {
       ...scene,
@@ -158,30 +161,30 @@ function drawParts(scene: Scene, editor: Editor, context: CanvasRenderingContext
   context.beginPath();
   for (const [left, top, right, bottom] of boxes) context.rect(left, top, right - left, bottom - top);
   context.clip();
-  const visibleElements = touched(scene, { boxes, drawn });
+  const visibleElements = elementsIn(scene, { boxes, drawn });
   try {
     editor.draw({ ...scene, visibleElements });
   } finally {
     context.restore();
   }
   for (const { id } of visibleElements) {
-    // Drawing may have made a picture that was not there.
+    // Drawing may have created a missing picture.
     const one = drawn.get(id);
     if (one) one.picture = pictureOf(editor, one.element);
   }
 }
 
-/** Everything that is drawn otherwise when it changes, elements apart (D3). */
-function settingOf({ canvas, scale, appState, renderConfig, visibleElements }: Scene): Map<string, unknown> {
-  const setting = new Map<string, unknown>([["canvas width", canvas?.width], ["canvas height", canvas?.height], ["scale", scale]]);
+/** Everything except the elements that the drawing depends on (UD3). */
+function settingsOf({ canvas, scale, appState, renderConfig, visibleElements }: Scene): Map<string, unknown> {
+  const settings = new Map<string, unknown>([["canvas width", canvas?.width], ["canvas height", canvas?.height], ["scale", scale]]);
   const special = visibleElements.some(({ link, frameId, type }) => Boolean(link) || Boolean(frameId) || type === "frame" || type === "magicframe");
-  setting.set("special", special);
-  const cares = special || Boolean(appState["frameToHighlight"]) || Boolean(appState["openDialog"]);
-  for (const field of cares ? [...OF_VIEW, ...OF_SELECTION] : OF_VIEW) {
-    setting.set(field, field === "zoom" ? appState.zoom.value : appState[field]);
+  settings.set("special", special);
+  const dependsOnSelection = special || Boolean(appState["frameToHighlight"]) || Boolean(appState["openDialog"]);
+  for (const field of dependsOnSelection ? [...VIEW_FIELDS, ...SELECTION_FIELDS] : VIEW_FIELDS) {
+    settings.set(field, field === "zoom" ? appState.zoom.value : appState[field]);
   }
-  for (const [field, value] of Object.entries(renderConfig)) setting.set(`config ${field}`, value);
-  return setting;
+  for (const [field, value] of Object.entries(renderConfig)) settings.set(`config ${field}`, value);
+  return settings;
 }
 
 function isSame(before: Map<string, unknown>, after: Map<string, unknown>): boolean {
@@ -193,7 +196,7 @@ function isSame(before: Map<string, unknown>, after: Map<string, unknown>): bool
 const pictureOf = (editor: Editor, element: DrawnElement): unknown =>
   editor.shapes.get(element as never) === undefined ? undefined : editor.pictures.get(element);
 
-/** Where an element's picture is. */
+/** The bounding box of an element's picture on the canvas. */
 export function boxOf({ appState, elementsMap, scale }: Scene, editor: Editor, element: DrawnElement): Box {
   const [left = 0, top = 0, right = 0, bottom = 0] = editor.coordinates(element, elementsMap);
   const factor = appState.zoom.value * scale;
@@ -205,7 +208,7 @@ export function boxOf({ appState, elementsMap, scale }: Scene, editor: Editor, e
   return [Math.floor(x - half) - 1, Math.floor(y - tall) - 1, Math.ceil(x + half) + 1, Math.ceil(y + tall) + 1];
 }
 
-function note(scene: Scene, editor: Editor, element: DrawnElement, place: number): Drawn {
+function record(scene: Scene, editor: Editor, element: DrawnElement, place: number): Drawn {
   return { element, version: element.version, picture: pictureOf(editor, element), box: boxOf(scene, editor, element), place };
 }
 
@@ -214,7 +217,7 @@ interface Parts {
   drawn: Map<string, Drawn>;
 }
 
-/** Where something has changed; null when all is to be drawn. */
+/** The changed regions; null if everything must be redrawn. */
 function changes(scene: Scene, editor: Editor, before: Map<string, Drawn>): Parts | null {
   const { visibleElements, canvas } = scene;
   const drawn = new Map<string, Drawn>();
@@ -224,28 +227,28 @@ function changes(scene: Scene, editor: Editor, before: Map<string, Drawn>): Part
     const element = visibleElements[place] as DrawnElement;
     const old = before.get(element.id);
     if (old?.element === element && old.version === element.version && old.picture === pictureOf(editor, element)) {
-      if (old.place < last) return null; // drawn behind one that it was in front of
+      if (old.place < last) return null; // it has moved behind another element
       last = old.place;
       drawn.set(element.id, old);
       continue;
     }
-    const now = note(scene, editor, element, place);
+    const now = record(scene, editor, element, place);
     boxes.push(now.box);
     if (old) boxes.push(old.box);
     drawn.set(element.id, now);
   }
   for (const [id, old] of before) if (!drawn.has(id)) boxes.push(old.box);
-  // What stayed keeps the order among itself, which is all that `place` is compared for; now it counts from here.
+  // Unchanged elements have kept their relative order, which is all that `place` is compared for; renumber them.
   let place = 0;
   for (const one of drawn.values()) one.place = place++;
   const inView = boxes.filter(([left, top, right, bottom]) =>
     right > 0 && bottom > 0 && left < (canvas?.width ?? 0) && top < (canvas?.height ?? 0));
-  const merged = inView.length > 2 * MOST_NEW ? [around(inView)] : inView;
+  const merged = inView.length > 2 * MAX_NEW ? [boundingBox(inView)] : inView;
   const area = merged.reduce((sum, [left, top, right, bottom]) => sum + (right - left) * (bottom - top), 0);
-  return area > MOST_AREA * (canvas?.width ?? 0) * (canvas?.height ?? 0) ? null : { boxes: merged, drawn };
+  return area > MAX_AREA * (canvas?.width ?? 0) * (canvas?.height ?? 0) ? null : { boxes: merged, drawn };
 }
 
-function around(boxes: readonly Box[]): Box {
+function boundingBox(boxes: readonly Box[]): Box {
   let [left, top, right, bottom] = [Infinity, Infinity, -Infinity, -Infinity];
   for (const box of boxes) {
     [left, top] = [Math.min(left, box[0]), Math.min(top, box[1])];
@@ -254,14 +257,14 @@ function around(boxes: readonly Box[]): Box {
   return [left, top, right, bottom];
 }
 
-/** What is in those places, in its order. */
-function touched({ visibleElements }: Scene, { boxes, drawn }: Parts): DrawnElement[] {
+/** The elements that overlap the given regions, in drawing order. */
+function elementsIn({ visibleElements }: Scene, { boxes, drawn }: Parts): DrawnElement[] {
   const found = new Set<string>();
   for (const { id, containerId } of visibleElements) {
     const box = drawn.get(id)?.box;
     if (!box || !boxes.some((other) => box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3])) continue;
     found.add(id);
-    // A label is drawn along with what it stands in, which may be smaller.
+    // A label is drawn together with its container, which may be smaller.
     if (containerId) found.add(containerId);
   }
   return visibleElements.filter(({ id }) => found.has(id));

@@ -1,19 +1,19 @@
-/** Excalidraw on the page, with the binding around it. */
+/** The board editor: Excalidraw, connected to the shared document. */
 import { Excalidraw, MainMenu } from "@excalidraw/excalidraw";
 import "@excalidraw/excalidraw/index.css";
 import type { AppState, ExcalidrawImperativeAPI, BinaryFileData } from "@excalidraw/excalidraw/types";
 import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
-import { failed } from "../app/actions";
+import { reportError } from "../shell/actions";
 import { api as rest, ApiError } from "../app/api";
 import { useDark } from "../app/theme";
 import { BoardBinding, BoardFiles, RefusedError, type FileElement, type FileHost } from "../board-binding";
 import type { DocumentSession } from "../connection/session";
-import { useLatest, useStatus, type Following, type Peer } from "../page/hooks";
+import { useLatest, useStatus, type Following, type Peer } from "../shell/hooks";
 import { t } from "../strings";
 import "../styles/board.css";
 import { Cursors } from "./cursors";
-import { isPlain, take } from "./drop";
-import { keptFiles } from "./kept-files";
+import { isPlain, insertDropped } from "./drop";
+import { pendingUploads } from "./pending-uploads";
 import { collaborators, readView } from "./peers";
 import { uploadable } from "./picture";
 import { sceneOf } from "./scene";
@@ -26,9 +26,9 @@ interface Props {
   onReady: (api: ExcalidrawImperativeAPI) => void;
 }
 
-const MOST_SELECTED = 50;
+const MAX_SELECTED = 50;
 const SCAN_MS = 12;
-/** What would replace, or leave, what everybody has drawn. */
+/** Excalidraw's actions that would replace everyone's work, or that leave the shared board. */
 const OPTIONS = { canvasActions: {
   loadScene: false, saveToActiveFile: false, export: false, clearCanvas: false, toggleTheme: false, changeViewBackgroundColor: false,
 } } as const;
@@ -45,13 +45,13 @@ function fileHost(id: string): FileHost {
       }
     },
     download: (url) => rest.download(id, url),
-    keep: (_file, file) => keptFiles.keep(id, file),
-    kept: (file) => keptFiles.kept(id, file),
-    forget: (file) => keptFiles.forget(id, file),
+    save: (_file, file) => pendingUploads.save(id, file),
+    load: (file) => pendingUploads.load(id, file),
+    remove: (file) => pendingUploads.remove(id, file),
   };
 }
 
-/** Whether a pointer is down on the board, told by the browser itself: Excalidraw knows it only after its own work. */
+/** Whether a pointer is down on the board, from the browser's own events: Excalidraw's state is updated only later. */
 function usePointerDown(): { readonly current: boolean } {
   const down = useRef(false);
   useEffect(() => {
@@ -71,8 +71,8 @@ function usePointerDown(): { readonly current: boolean } {
   return down;
 }
 
-/** After the next frame; a page out of sight has none. */
-function painted(done: () => void): void {
+/** Call `done` after the next frame, or immediately on a hidden page, which has no frames. */
+function afterPaint(done: () => void): void {
   if (document.visibilityState === "hidden") done();
   else requestAnimationFrame(() => { setTimeout(done); });
 }
@@ -83,25 +83,25 @@ export default function BoardView({ session, peers, following, canEdit, onReady 
   const binding = useRef<BoardBinding | null>(null);
   const files = useRef<BoardFiles | null>(null);
   const pointerDown = usePointerDown();
-  const passed = useRef(new WeakSet<Event>());
+  const forwarded = useRef(new WeakSet<Event>());
   const dark = useDark();
   const editable = useLatest(canEdit);
   const { admitted, synced } = useStatus(session);
 
-  // The scene is taken over by its own first data once, after that it is ours.
+  // Excalidraw replaces the scene with its initial data once; only after that can we bind it.
   useEffect(() => {
     if (!api || !initialised) return;
     const images = new BoardFiles(
       session.doc,
       {
-        // Others choose these names: "constructor" is none of its files.
+        // Other clients choose these ids, so "constructor" must not be found.
         file: (id) => Object.hasOwn(api.getFiles(), id) ? api.getFiles()[id] : undefined,
         add: (all) => { api.addFiles(all.map((file) => ({ ...file, created: Date.now() }) as unknown as BinaryFileData)); },
       },
       fileHost(session.id),
       {
         pending: (count) => { session.setPending("images", count > 0); },
-        refused: (_id, error) => { failed(t.board.imageRefused, error); },
+        refused: (_id, error) => { reportError(t.board.imageRefused, error); },
       },
       () => editable.current,
     );
@@ -112,24 +112,24 @@ export default function BoardView({ session, peers, following, canEdit, onReady 
       writable: editable.current,
       onPending: (pending) => { session.setPending("board", pending); },
       onElements: (elements) => { images.changed(elements as Iterable<FileElement>); },
-      painted,
+      afterPaint: afterPaint,
     });
     binding.current = bound;
     files.current = images;
     bound.start();
     api.scrollToContent(undefined, { fitToContent: api.getSceneElements().length > 0, maxZoom: 1 });
     onReady(api);
-    // Nothing may be waiting for a timer when the page goes out of sight: it may never come back.
-    const leave = (): void => { if (document.visibilityState === "hidden") bound.commit(); };
+    // Do not leave changes to a timer when the page is hidden: it may never become visible again.
+    const onHidden = (): void => { if (document.visibilityState === "hidden") bound.commit(); };
     const go = (): void => { bound.commit(); };
-    const up = (): void => { bound.released(); };
-    document.addEventListener("visibilitychange", leave);
+    const onPointerUp = (): void => { bound.released(); };
+    document.addEventListener("visibilitychange", onHidden);
     addEventListener("pagehide", go);
-    addEventListener("pointerup", up);
+    addEventListener("pointerup", onPointerUp);
     return () => {
-      document.removeEventListener("visibilitychange", leave);
+      document.removeEventListener("visibilitychange", onHidden);
       removeEventListener("pagehide", go);
-      removeEventListener("pointerup", up);
+      removeEventListener("pointerup", onPointerUp);
       bound.destroy();
       images.destroy();
       binding.current = null;
@@ -139,17 +139,17 @@ export default function BoardView({ session, peers, following, canEdit, onReady 
     };
   }, [api, initialised, session, pointerDown, editable, onReady]);
 
-  // Once the page is gone Excalidraw's elements are too: what is being written is taken before that.
+  // Excalidraw's elements are gone after unmounting, so commit text that is still being edited before that.
   useLayoutEffect(() => () => {
     document.querySelector<HTMLElement>(".board .excalidraw-wysiwyg")?.blur();
     binding.current?.commit();
   }, []);
   useEffect(() => { binding.current?.setWritable(canEdit); }, [canEdit]);
-  useEffect(() => { if (synced && initialised) binding.current?.upToDate(); }, [synced, initialised, api]);
+  useEffect(() => { if (synced && initialised) binding.current?.markSynced(); }, [synced, initialised, api]);
   useEffect(() => { if (admitted) files.current?.retry(); }, [admitted]);
 
-  // Excalidraw tells of every change of its state, several times a frame; with thousands of elements looking through
-  // them each time would be felt.
+  // Excalidraw calls onChange for every state change, several times per frame; scanning thousands of elements each time
+  // would be noticeable.
   const scan = useRef<ReturnType<typeof setTimeout>>(undefined);
   const onChange = useCallback((_elements: readonly unknown[], state: AppState): void => {
     if (!state.isLoading) setInitialised(true);
@@ -159,7 +159,7 @@ export default function BoardView({ session, peers, following, canEdit, onReady 
       const bound = binding.current;
       if (!bound || !api) return;
       bound.changed();
-      bound.presence?.set({ selected: Object.keys(api.getAppState().selectedElementIds).slice(0, MOST_SELECTED) });
+      bound.presence?.set({ selected: Object.keys(api.getAppState().selectedElementIds).slice(0, MAX_SELECTED) });
     }, SCAN_MS);
   }, [api]);
   const onPointerUpdate = useCallback(({ pointer, button }: { pointer: { x: number; y: number; tool: "pointer" | "laser" }; button: "down" | "up" }): void => {
@@ -172,7 +172,7 @@ export default function BoardView({ session, peers, following, canEdit, onReady 
   useCollaborators(session, api, peers);
   useView(session, api, peers.length === 0, following, binding);
 
-  // Drawn anew only for what concerns it, and not with every word about the connection.
+  // Memoized, so that changes of the connection status do not re-render Excalidraw.
   const canvas = useMemo(() => (
     <Excalidraw excalidrawAPI={onApi} onChange={onChange} onPointerUpdate={onPointerUpdate} isCollaborating viewModeEnabled={!canEdit}
       theme={dark ? "dark" : "light"} autoFocus handleKeyboardGlobally aiEnabled={false} validateEmbeddable={false} UIOptions={OPTIONS}>
@@ -188,13 +188,13 @@ export default function BoardView({ session, peers, following, canEdit, onReady 
     <div className="board" role="application" aria-label={t.board.canvas}
       onDropCapture={(event) => {
         const files = [...event.dataTransfer.files];
-        if (passed.current.has(event.nativeEvent) || (canEdit && (files.length === 0 || isPlain(files)))) return;
+        if (forwarded.current.has(event.nativeEvent) || (canEdit && (files.length === 0 || isPlain(files)))) return;
         event.preventDefault();
         event.stopPropagation();
         if (!api || !canEdit) return;
         const { target, clientX: x, clientY: y } = event;
-        void take(api, files, { x, y }, (drop) => {
-          passed.current.add(drop);
+        void insertDropped(api, files, { x, y }, (drop) => {
+          forwarded.current.add(drop);
           target.dispatchEvent(drop);
         });
       }}
@@ -205,7 +205,7 @@ export default function BoardView({ session, peers, following, canEdit, onReady 
   );
 }
 
-/** Selections and laser trails of others. */
+/** Show other users' selections and laser trails. */
 function useCollaborators(session: DocumentSession, api: ExcalidrawImperativeAPI | null, peers: Peer[]): void {
   useEffect(() => {
     if (!api) return;
@@ -229,20 +229,20 @@ function useCollaborators(session: DocumentSession, api: ExcalidrawImperativeAPI
   }, [session, api, peers]);
 }
 
-/** Say what is in view here, and go along with the one who is followed. */
+/** Publish the local viewport, and scroll along with the user who is being followed. */
 function useView(session: DocumentSession, api: ExcalidrawImperativeAPI | null, alone: boolean, { client, follow }: Following,
   binding: { readonly current: BoardBinding | null }): void {
   useEffect(() => {
     if (!api || alone) return;
-    const say = (): void => {
+    const publish = (): void => {
       const { scrollX, scrollY, zoom, width, height } = api.getAppState();
       binding.current?.presence?.set({ view: {
         x: Math.round(width / 2 / zoom.value - scrollX), y: Math.round(height / 2 / zoom.value - scrollY),
         zoom: Math.round(zoom.value * 100) / 100,
       } });
     };
-    say();
-    return api.onScrollChange(say);
+    publish();
+    return api.onScrollChange(publish);
   }, [api, alone, binding]);
 
   useEffect(() => {
@@ -257,7 +257,7 @@ function useView(session: DocumentSession, api: ExcalidrawImperativeAPI | null, 
       there = { zoom: view.zoom, scrollX: width / 2 / view.zoom - view.x, scrollY: height / 2 / view.zoom - view.y };
       api.updateScene({ appState: { ...there, zoom: { ...zoom, value: view.zoom as typeof zoom.value } } });
     };
-    // Whoever moves the board by themselves, in whatever way, has stopped following.
+    // Moving the board in any way stops following.
     const stop = api.onScrollChange((scrollX, scrollY, zoom) => {
       const isMine = scrollX !== there.scrollX || scrollY !== there.scrollY || zoom.value !== there.zoom;
       if (isMine) follow(null);

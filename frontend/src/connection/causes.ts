@@ -1,7 +1,7 @@
 /**
- * Why the server does not take something: from close codes and reasons to something a person can be told.
+ * Maps the server's close codes and reasons to causes that can be explained to the user.
  *
- * The server says a stable identifier, perhaps followed by ": " and details (backend/raffia/errors.py).
+ * A reason is a stable identifier, optionally followed by ": " and details (backend/raffia/errors.py).
  */
 
 export type Cause =
@@ -44,22 +44,22 @@ const BY_CODE: Record<number, Cause> = {
   4413: "too-large",
 };
 
-/** What to do about it: these stay, everything else goes away by trying again. */
+/** Causes that a retry cannot resolve; all others are temporary. */
 const PERMANENT: ReadonlySet<Cause> = new Set<Cause>([
   "signed-out", "access-removed", "deleted", "too-large", "newer-version", "invalid", "damaged",
 ]);
 
 export const isPermanent = (cause: Cause): boolean => PERMANENT.has(cause);
 
-/** From the reason of a denial or of a CLOSE for one document. */
+/** The cause for the reason of a denied authentication, or of a CLOSE message for one document. */
 export function causeOfReason(reason: string): Cause {
   return BY_REASON[(reason.split(":", 1)[0] ?? "").trim()] ?? "busy";
 }
 
-/** From the close of the socket; null when that says nothing: the network, a server that has gone. */
+/** The cause of a closed socket; null if unknown, as when the network or the server has gone away. */
 export function causeOfClose(code: number, reason: string): Cause | null {
   const named = BY_REASON[(reason.split(":", 1)[0] ?? "").trim()];
   if (named) return named;
-  if (code === 4408) return null; // the provider's own code for a socket that has gone silent
+  if (code === 4408) return null; // set by the provider itself for a socket that has gone silent
   return BY_CODE[code] ?? (code >= 4400 && code <= 4499 ? "invalid" : null);
 }

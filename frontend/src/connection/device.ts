@@ -2,17 +2,17 @@
  * The copy of a document on this device, in IndexedDB.
  *
  * Rules (tests quote these ids):
- *   D1  What the device holds is loaded before the server is asked, so that it is not sent as if it were new.
- *   D2  `kept` is told after the database has confirmed an edit and all before it, and false when one could not be
- *       written. After such a failure the whole document is written, again and again until that works: a copy with a
- *       gap would hide what comes after the gap.
- *   D3  Whether anything is unsaved is remembered with the document, so that the next visit knows. It is written in one
- *       transaction with the edit, by each tab for itself: a tab that is saved takes back its own word, and that of
- *       earlier ones as far as it has read it, but not what another tab has said since.
- *   D4  A browser without a database (a private window), or with one that does not answer, works without a copy.
- *   D5  A database that fails does not keep an edit from the server.
- *   D6  What other tabs have put into the copy is read again on every connection: one that was closed without a server
- *       has nobody else to send it.
+ *   DV1  The copy is loaded before the server is contacted, so that its content is not sent as if it were new.
+ *   DV2  `onKept(true)` is called once the database has confirmed an edit and all edits before it, and `onKept(false)` if
+ *       one could not be written. After a failure the whole document is written, and retried until that succeeds: a gap
+ *       in the copy would hide everything after it.
+ *   DV3  The copy records whether anything is unsaved, for the next visit. Each tab writes its own mark, in one transaction
+ *       with the edit. A tab that is saved removes its own mark, and other tabs' marks that have not changed since it
+ *       read them, but not newer ones.
+ *   DV4  Without a database (in a private window), or if the database does not respond, the app works without a copy.
+ *   DV5  A failing database does not keep an edit from the server.
+ *   DV6  Edits that other tabs have written to the copy are read on every connection: if such a tab was closed while
+ *       offline, only this one can send them.
  */
 import { fetchUpdates, IndexeddbPersistence, PREFERRED_TRIM_SIZE, storeState } from "y-indexeddb";
 import * as Y from "yjs";
@@ -23,36 +23,36 @@ const RETRY_MS = 5000;
 const TRIM_MS = 1000;
 
 export interface Loaded {
-  /** The device had a copy. */
+  /** Whether there was a copy. */
   found: boolean;
-  /** With edits that the server has not confirmed. */
+  /** Whether it has edits that the server has not confirmed. */
   unsaved: boolean;
 }
 
-export class Device {
+export class DeviceCopy {
   private persistence: IndexeddbPersistence | null = null;
   private retryTimer: ReturnType<typeof setTimeout> | undefined;
   private trimTimer: ReturnType<typeof setTimeout> | undefined;
-  private writing = 0;
-  /** The copy lacks something that is here. */
-  private behind = false;
+  private pendingWrites = 0;
+  /** Whether edits are missing from the copy. */
+  private incomplete = false;
   private unsaved = false;
-  /** How often this tab has said that something is unsaved; with each edit again (D3). */
-  private said = 0;
-  /** What other tabs and earlier visits had said when this one began. */
-  private readonly earlier = new Map<string, unknown>();
+  /** The value of this tab's unsaved mark, incremented with every edit (DV3). */
+  private markCount = 0;
+  /** The unsaved marks of other tabs and earlier visits, as last read. */
+  private readonly otherMarks = new Map<string, unknown>();
   private late = false;
   private destroyed = false;
-  private readonly mark: string;
-  private readonly heard: (update: Uint8Array, origin: unknown) => void;
+  private readonly ownMark: string;
+  private readonly onUpdate: (update: Uint8Array, origin: unknown) => void;
 
   constructor(
     private readonly name: string,
     private readonly doc: Y.Doc,
-    private readonly told: (kept: boolean) => void,
+    private readonly onKept: (kept: boolean) => void,
   ) {
-    this.mark = `${UNSAVED}${doc.clientID}`;
-    this.heard = (update, origin) => {
+    this.ownMark = `${UNSAVED}${doc.clientID}`;
+    this.onUpdate = (update, origin) => {
       if (!this.persistence || origin !== this.persistence) this.write(update);
     };
   }
@@ -66,9 +66,9 @@ export class Device {
         resolve(none);
       }, OPEN_MS);
     });
-    this.doc.on("update", this.heard);
+    this.doc.on("update", this.onUpdate);
     const loaded = this.load().catch((error: unknown) => {
-      console.warn("This browser keeps no copy on the device:", error);
+      console.warn("This browser stores no copy on the device:", error);
       return none;
     });
     const first = await Promise.race([loaded, late]);
@@ -81,99 +81,99 @@ export class Device {
     if (this.destroyed) return { found: false, unsaved: false };
     const persistence = new IndexeddbPersistence(this.name, this.doc);
     this.persistence = persistence;
-    // Written by us instead: when it throws, Yjs calls nobody after it, and the edit would never be sent (D5).
+    // Replaced by our own handler: if this one throws, Yjs skips later handlers, and the edit is never sent (DV5).
     this.doc.off("update", persistence._storeUpdate);
     await persistence.whenSynced;
-    if (this.behind) this.write(); // edited while a slow database was opened
-    const said = await marks(persistence.db);
-    // Nobody waits for it any more: what it says is for the next visit.
-    if (!this.late) for (const [key, value] of said) this.earlier.set(key, value);
-    this.unsaved ||= this.earlier.size > 0;
+    if (this.incomplete) this.write(); // edited while the database was opening
+    const said = await readMarks(persistence.db);
+    // After the timeout the result is no longer awaited; the marks stay for the next visit.
+    if (!this.late) for (const [key, value] of said) this.otherMarks.set(key, value);
+    this.unsaved ||= this.otherMarks.size > 0;
     return { found: this.doc.store.clients.size > 0, unsaved: this.unsaved };
   }
 
-  /** Take over what other tabs have written (D6). True when some of it was not saved, as far as they knew. */
+  /** Load what other tabs have written (DV6). True if any of them had unsaved edits. */
   async refresh(): Promise<boolean> {
     const { persistence } = this;
     if (!persistence?.synced || this.destroyed) return false;
     try {
       await fetchUpdates(persistence);
-      for (const [key, value] of await marks(persistence.db)) if (key !== this.mark) this.earlier.set(key, value);
-      return this.earlier.size > 0;
+      for (const [key, value] of await readMarks(persistence.db)) if (key !== this.ownMark) this.otherMarks.set(key, value);
+      return this.otherMarks.size > 0;
     } catch (error) {
       console.warn("The copy on the device could not be read again:", error);
       return false;
     }
   }
 
-  /** Remember whether anything is unsaved (D3): that something is, together with the edit that follows. */
+  /** Set whether anything is unsaved (DV3). True is written together with the next edit, false immediately. */
   setUnsaved(unsaved: boolean): void {
-    if (this.unsaved === unsaved && (unsaved || this.earlier.size === 0)) return;
+    if (this.unsaved === unsaved && (unsaved || this.otherMarks.size === 0)) return;
     this.unsaved = unsaved;
     const db = this.persistence?.db;
     if (unsaved || !db) return;
     try {
       const store = db.transaction(["custom"], "readwrite").objectStore("custom");
-      store.delete(this.mark);
-      for (const [key, before] of this.earlier) {
+      store.delete(this.ownMark);
+      for (const [key, before] of this.otherMarks) {
         const request = store.get(key);
         request.onsuccess = () => { if (request.result === before) store.delete(key); };
       }
-      this.earlier.clear();
+      this.otherMarks.clear();
     } catch (error) {
       console.warn("The device could not note that everything is saved:", error);
     }
   }
 
-  /** Write an edit, or everything when the copy lacks something (D2). */
+  /** Write an edit, or the whole document if the copy is incomplete (DV2). */
   private write(update?: Uint8Array): void {
     const db = this.persistence?.db;
     if (this.destroyed) return;
     if (!db) {
-      this.behind = true; // it is written once the database is there, if it ever is
-      this.told(false);
+      this.incomplete = true; // written once the database has opened, if it ever does
+      this.onKept(false);
       return;
     }
-    const content = this.behind || !update ? Y.encodeStateAsUpdate(this.doc) : update;
+    const content = this.incomplete || !update ? Y.encodeStateAsUpdate(this.doc) : update;
     try {
       const transaction = db.transaction(["updates", "custom"], "readwrite");
       transaction.oncomplete = () => { this.written(true); };
       transaction.onabort = () => { this.written(false); };
       transaction.objectStore("updates").add(content);
-      if (this.unsaved) transaction.objectStore("custom").put(this.said += 1, this.mark);
-      this.writing += 1;
-      this.behind = false;
+      if (this.unsaved) transaction.objectStore("custom").put(this.markCount += 1, this.ownMark);
+      this.pendingWrites += 1;
+      this.incomplete = false;
       this.trim();
     } catch {
-      // A database that was closed under us (its storage was cleared). The edit must go on to the server.
+      // The database was closed, for example because its storage was cleared. The edit must still reach the server.
       this.failed();
     }
   }
 
   private written(isDone: boolean): void {
-    this.writing -= 1;
+    this.pendingWrites -= 1;
     if (!isDone) this.failed();
-    else if (this.writing === 0 && !this.behind && !this.destroyed) this.told(true);
+    else if (this.pendingWrites === 0 && !this.incomplete && !this.destroyed) this.onKept(true);
   }
 
   private failed(): void {
-    this.behind = true;
+    this.incomplete = true;
     if (this.destroyed) return;
-    this.told(false);
+    this.onKept(false);
     this.retryTimer ??= setTimeout(() => {
       this.retryTimer = undefined;
-      if (this.behind) this.write();
+      if (this.incomplete) this.write();
     }, RETRY_MS);
   }
 
-  /** Put many small updates together; what another tab has written is taken over first. */
+  /** Compact many small updates into one; updates of other tabs are loaded first. */
   private trim(): void {
     const { persistence } = this;
     if (!persistence || (persistence._dbsize += 1) < PREFERRED_TRIM_SIZE) return;
     clearTimeout(this.trimTimer);
     this.trimTimer = setTimeout(() => {
-      if (this.destroyed || this.behind) return;
-      storeState(persistence, false).catch((error: unknown) => { console.warn("The copy on the device could not be tidied:", error); });
+      if (this.destroyed || this.incomplete) return;
+      storeState(persistence, false).catch((error: unknown) => { console.warn("The copy on the device could not be compacted:", error); });
     }, TRIM_MS);
   }
 
@@ -181,7 +181,7 @@ export class Device {
     this.destroyed = true;
     clearTimeout(this.retryTimer);
     clearTimeout(this.trimTimer);
-    this.doc.off("update", this.heard);
+    this.doc.off("update", this.onUpdate);
     await this.persistence?.destroy();
   }
 
@@ -191,7 +191,7 @@ export class Device {
   }
 }
 
-/** Fails where there is no database, which the persistence would only say as an unhandled rejection. */
+/** Reject if there is no database; y-indexeddb would report that only as an unhandled rejection. */
 async function probe(name: string): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     const request = indexedDB.open(name);
@@ -208,8 +208,8 @@ async function probe(name: string): Promise<void> {
   });
 }
 
-/** What tabs have said to be unsaved, by their keys. */
-function marks(db: IDBDatabase | null): Promise<Map<string, unknown>> {
+/** The tabs' unsaved marks, by key. */
+function readMarks(db: IDBDatabase | null): Promise<Map<string, unknown>> {
   return new Promise((resolve, reject) => {
     const found = new Map<string, unknown>();
     if (!db) {

@@ -1,15 +1,16 @@
 /**
- * Counts what the server has yet to answer, for each document, on the socket itself.
+ * Counts the unacknowledged messages of each document by reading the frames on the socket.
  *
- * The provider's own counter forgets: it starts again at one on every connection, so that the first of several answers
- * to edits that had waited for the connection looks like the last.
+ * The provider's own counter is not enough: it restarts at one on every connection, so the first of several
+ * acknowledgements of edits that had waited for the connection looks like the last.
  *
  * Rules (tests quote these ids):
- *   C1  Counted are edits that were sent, and the step 2 of each exchange that this side began, less the answers to them.
- *       A step 2 that the server asks for besides, since an edit came before what it stands on, it does not answer.
- *   C2  When a document is closed, by either side, what it has not answered is never answered: the next time it is
- *       attached it counts from nothing, and answers that are still under way count only once it was let in again.
- *   C3  A connection on which the server says nothing for 20 s from its beginning is given up: nobody else would.
+ *   UC1  The count is the number of updates sent, plus the step 2 of each exchange that this client started, minus their
+ *       acknowledgements. The server does not acknowledge a step 2 that it requests itself because an edit arrived before
+ *       its dependencies.
+ *   UC2  When a document is closed, by either side, its unacknowledged messages are never acknowledged. When it is attached
+ *       again, the count starts at zero, and late acknowledgements are ignored until the document is authenticated.
+ *   UC3  A connection on which the server sends nothing within the first 20 s is closed; nothing else would close it.
  */
 
 const SYNC = 0;
@@ -20,18 +21,18 @@ const STEP1 = 0;
 const STEP2 = 1;
 const UPDATE = 2;
 const AUTHENTICATED = 2;
-const FIRST_WORD_MS = 20_000;
+const FIRST_MESSAGE_MS = 20_000;
 
 interface Head {
   address: string;
   type: number;
-  /** Of a sync message its kind, of a status whether it was taken. */
+  /** For a sync or auth message its subtype; for a sync status 1 if the update was accepted, else 0. */
   value: number;
 }
 
 const utf8 = new TextDecoder();
 
-/** Read the start of a Hocuspocus frame; null when it is none. */
+/** Read the header of a Hocuspocus frame; null if it is not one. */
 export function readHead(frame: Uint8Array): Head | null {
   let at = 0;
   const varUint = (): number => {
@@ -51,33 +52,33 @@ export function readHead(frame: Uint8Array): Head | null {
   return { address, type: varUint(), value: varUint() };
 }
 
-export class Unanswered {
+export class Unacknowledged {
   private readonly counts = new Map<string, number>();
-  /** Exchanges that this side has begun, less those of which the step 2 was sent (C1). */
-  private readonly begun = new Map<string, number>();
-  /** Closed, and not let in since (C2). */
+  /** Exchanges that this client has started and whose step 2 it has not sent yet (UC1). */
+  private readonly exchanges = new Map<string, number>();
+  /** Closed, and not authenticated since (UC2). */
   private readonly closed = new Set<string>();
 
-  constructor(private readonly told: (document: string, count: number, refused: boolean) => void) {}
+  constructor(private readonly onChange: (document: string, count: number, refused: boolean) => void) {}
 
-  /** A new connection: what an earlier one has not answered is sent again as part of the first exchange. */
+  /** Start counting for a new connection. Unacknowledged edits are sent again as part of its first exchange. */
   reset(): void {
     this.counts.clear();
-    this.begun.clear();
+    this.exchanges.clear();
     this.closed.clear();
   }
 
   sent(frame: Uint8Array): void {
     const head = readHead(frame);
-    if (head?.type === SYNC) this.wrote(head);
+    if (head?.type === SYNC) this.countSent(head);
     else if (head?.type === CLOSE) this.close(head.address);
   }
 
-  private wrote({ address, value }: Head): void {
-    const begun = this.begun.get(address) ?? 0;
-    if (value === STEP1) this.begun.set(address, begun + 1);
-    if (value === STEP2 && begun > 0) this.begun.set(address, begun - 1);
-    if (value === UPDATE || (value === STEP2 && begun > 0)) this.change(address, 1, false);
+  private countSent({ address, value }: Head): void {
+    const exchanges = this.exchanges.get(address) ?? 0;
+    if (value === STEP1) this.exchanges.set(address, exchanges + 1);
+    if (value === STEP2 && exchanges > 0) this.exchanges.set(address, exchanges - 1);
+    if (value === UPDATE || (value === STEP2 && exchanges > 0)) this.change(address, 1, false);
   }
 
   received(frame: Uint8Array): void {
@@ -89,28 +90,28 @@ export class Unanswered {
 
   private close(address: string): void {
     this.counts.delete(address);
-    this.begun.delete(address);
+    this.exchanges.delete(address);
     this.closed.add(address);
   }
 
   private change(address: string, by: number, refused: boolean): void {
     const count = Math.max(0, (this.counts.get(address) ?? 0) + by);
     this.counts.set(address, count);
-    this.told(address, count, refused);
+    this.onChange(address, count, refused);
   }
 }
 
-/** A WebSocket that counts, and is not waited for in vain (C3); everything else is the browser's. */
-export function countingWebSocket(unanswered: Unanswered): typeof WebSocket {
+/** A WebSocket class that counts frames, and closes itself if the server stays silent (UC3). */
+export function countingWebSocket(unanswered: Unacknowledged): typeof WebSocket {
   return class extends WebSocket {
     constructor(url: string | URL, protocols?: string | string[]) {
       super(url, protocols);
       unanswered.reset();
-      const silence = setTimeout(() => { this.close(); }, FIRST_WORD_MS);
-      this.addEventListener("close", () => { clearTimeout(silence); });
-      // Before the provider's own listeners, so that an answer is counted when they hear of it.
+      const timeout = setTimeout(() => { this.close(); }, FIRST_MESSAGE_MS);
+      this.addEventListener("close", () => { clearTimeout(timeout); });
+      // Runs before the provider's listeners, so that an acknowledgement is counted before they handle it.
       this.addEventListener("message", (event: MessageEvent<unknown>) => {
-        clearTimeout(silence);
+        clearTimeout(timeout);
         if (event.data instanceof ArrayBuffer) unanswered.received(new Uint8Array(event.data));
       });
     }

@@ -1,12 +1,12 @@
 /**
- * What others say of themselves, checked before anybody reads it.
+ * Validates other clients' presence before it is used.
  *
- * The server passes on any JSON object. The editors believe what stands in it: a cursor that is none stops every keystroke
- * with an exception, and a colour goes into a style as it is.
+ * The server relays any JSON object, and the editors trust it: an invalid cursor makes every keystroke throw, and a
+ * colour is inserted into a style unchanged.
  *
  * Rules (tests quote these ids):
- *   C1  `user` is a name and a colour, or there is none; `cursor` is two positions, or there is none.
- *   C2  Everything else is kept: whoever reads it checks it.
+ *   UQ1  `user` is a name and a colour, or absent; `cursor` is two positions, or absent.
+ *   UQ2  All other fields pass through; the code that reads them validates them.
  */
 import { Awareness } from "y-protocols/awareness";
 import type * as Y from "yjs";
@@ -20,7 +20,7 @@ const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (val
 
 const isId = (value: unknown): boolean => value == null || (isObject(value) && isCount(value["client"]) && isCount(value["clock"]));
 
-/** A relative position of Yjs, as JSON. */
+/** Whether a value is a Yjs relative position in JSON form. */
 function isPosition(value: unknown): boolean {
   if (!isObject(value)) return false;
   const { type, tname, item, assoc } = value;
@@ -28,8 +28,8 @@ function isPosition(value: unknown): boolean {
     (type != null || tname != null || item != null);
 }
 
-/** One person's state, made fit (C1). */
-export function checked(state: State): State {
+/** Sanitize one client's state (UQ1). */
+export function sanitizeState(state: State): State {
   const { user, cursor, ...rest } = state;
   const result: State = rest;
   if (isObject(user)) {
@@ -49,11 +49,11 @@ class CheckedStates extends Map<number, State> {
   }
 
   override set(client: number, state: State): this {
-    return super.set(client, client === this.own ? state : checked(state));
+    return super.set(client, client === this.own ? state : sanitizeState(state));
   }
 }
 
-/** Presence in which nobody else's state is anything but what it should be. */
+/** An `Awareness` that sanitizes the states of all other clients. */
 export class CheckedAwareness extends Awareness {
   constructor(doc: Y.Doc) {
     super(doc);

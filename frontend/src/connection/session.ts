@@ -1,43 +1,41 @@
 /**
- * One document that is open in this browser: its Yjs document, its copy on the device, its place on the shared socket,
- * and its status.
+ * A document that is open in this browser: its Yjs document, its copy on the device, its connection on the shared
+ * socket, and its status.
  *
  * Rules:
- *   N1  All documents of a page share one socket.
- *   N2  The copy on the device comes first; the server is asked afterwards.
- *   N3  A permanent end detaches the document; everything else is tried again, later and later, and at once when the
- *       browser says that the network is back.
- *   N4  A connection that has gone without a word (a network that is another one now, a server that is silent) is given
- *       up like one that was closed.
- *   N5  A page that is left takes nothing with it: what is not saved yet goes on being sent, and whoever comes back finds
- *       it.
- *   N6  A new link is tried at once: one that was opened here, and, where this session has ended for want of access, one
- *       that was opened in another tab.
+ *   UN1  All documents of a page share one socket.
+ *   UN2  The copy on the device is loaded first; the server is contacted afterwards.
+ *   UN3  A permanent end detaches the document. All other failures are retried with growing delays, and immediately when
+ *       the browser reports that it is online again.
+ *   UN4  A connection that has silently died (the network has changed, the server does not respond) is treated as closed.
+ *   UN5  Leaving a page loses nothing: unsaved edits continue to be sent, and returning to the page finds the same session.
+ *   UN6  A new link is tried immediately if it was opened here, and also if it was opened in another tab while this session
+ *       has ended for lack of access.
  */
 import { HocuspocusProvider, HocuspocusProviderWebsocket, WebSocketStatus } from "@hocuspocus/provider";
 import * as Y from "yjs";
 import { ROOT } from "../app/root";
-import { keyOf, onToken, tokenOf } from "../app/tokens";
+import { storageKey, onTokenChange, tokenOf } from "../app/tokens";
 import { causeOfClose, causeOfReason, isPermanent } from "./causes";
-import { Device } from "./device";
-import { countingWebSocket, Unanswered } from "./frames";
+import { DeviceCopy } from "./device";
+import { countingWebSocket, Unacknowledged } from "./frames";
 import { CheckedAwareness } from "./presence";
 import { chip, reduce, START, type Chip, type Event, type State } from "./status";
 
-/** Which documents this build can edit without damage. */
+/** The newest document schema that this build can edit without damage. */
 export const SCHEMA = 1;
 
 const FIRST_RETRY_MS = 2000;
 const LAST_RETRY_MS = 30_000;
-/** The code of the provider's own end of a socket on which nothing comes any more. */
+/** The close code that the provider uses when it gives up a silent socket. */
 const SILENT = 4408;
 
 const sessions = new Map<string, DocumentSession>();
 let socket: Socket | null = null;
 
 /**
- * Sends now or not at all: what cannot be sent is part of the first exchange of the next connection. The provider would
- * send it then as well, and with it the word that a document was closed, which has been opened again since.
+ * Sends immediately or not at all: unsent edits are part of the first exchange of the next connection. The provider's
+ * queue would send them a second time, together with stale CLOSE messages for documents that have been reopened since.
  */
 class Socket extends HocuspocusProviderWebsocket {
   override send(message: unknown): void {
@@ -47,8 +45,8 @@ class Socket extends HocuspocusProviderWebsocket {
 
 function sharedSocket(): Socket {
   if (socket) return socket;
-  const unanswered = new Unanswered((document, count, refused) => {
-    sessions.get(document)?.answered(count, refused);
+  const unanswered = new Unacknowledged((document, count, refused) => {
+    sessions.get(document)?.onAcknowledged(count, refused);
   });
   const url = new URL(`${ROOT}/sync`, location.href);
   url.protocol = url.protocol.replace("http", "ws");
@@ -62,40 +60,40 @@ function sharedSocket(): Socket {
     maxDelay: 10_000,
   });
   socket.on("disconnect", ({ event }: { event: { code: number; reason: string } }) => {
-    // The provider's own end of a silent socket, of which it tells no document (N4).
-    if (event.code === SILENT) for (const session of sessions.values()) session.silenced();
+    // The provider has closed a silent socket, and does not notify the documents of that (UN4).
+    if (event.code === SILENT) for (const session of sessions.values()) session.onSilence();
   });
   return socket;
 }
 
-/** Give the socket up, whatever it says of itself, and connect anew (N4). */
-function renew(): void {
+/** Drop the socket, whatever its reported state, and connect again (UN4). */
+function reconnect(): void {
   if (!socket?.shouldConnect) return;
   if (socket.status === WebSocketStatus.Connected) socket.onClose({ event: { code: SILENT, reason: "network" } });
   void socket.connect();
 }
 
 addEventListener("online", () => {
-  // Another network, perhaps, in which the old connection leads nowhere; and the next attempt may be seconds away.
-  renew();
-  for (const session of sessions.values()) session.network(true);
+  // The network may have changed, so that the old connection is dead, and the next attempt may be seconds away.
+  reconnect();
+  for (const session of sessions.values()) session.setNetwork(true);
 });
 addEventListener("offline", () => {
-  for (const session of sessions.values()) session.network(false);
+  for (const session of sessions.values()) session.setNetwork(false);
 });
 addEventListener("pageshow", ({ persisted }) => {
-  if (persisted) for (const session of sessions.values()) session.appear();
+  if (persisted) for (const session of sessions.values()) session.restorePresence();
 });
-onToken((document) => sessions.get(document)?.retry());
+onTokenChange((document) => sessions.get(document)?.retry());
 addEventListener("storage", ({ key, newValue }) => {
-  if (newValue) for (const session of sessions.values()) if (key === keyOf(session.id)) session.elsewhere();
+  if (newValue) for (const session of sessions.values()) if (key === storageKey(session.id)) session.onOtherTabToken();
 });
 
-/** The session of a document: a new one, or the one that has gone on since it was left (N5). */
+/** The session of a document: a new one, or one that is still running since its page was left (UN5). */
 export function openSession(id: string, person: Person): DocumentSession {
   const kept = sessions.get(id);
   if (!kept) return new DocumentSession(id, person);
-  kept.come(person);
+  kept.rejoin(person);
   return kept;
 }
 
@@ -111,13 +109,13 @@ export class DocumentSession {
   chip: Chip = chip(START);
 
   private provider: HocuspocusProvider | null = null;
-  private readonly device: Device;
+  private readonly device: DeviceCopy;
   private readonly listeners = new Set<() => void>();
-  private readonly pendings = new Set<string>();
-  private readonly waiting: (() => void)[] = [];
+  private readonly pendingNames = new Set<string>();
+  private readonly waiters: (() => void)[] = [];
   private retryTimer: ReturnType<typeof setTimeout> | undefined;
   private retries = 0;
-  /** How many show it: for a moment two, when one page takes the place of another. */
+  /** The number of pages that show it: briefly two while one page replaces another. */
   private pages = 1;
   private destroyed = false;
 
@@ -128,7 +126,7 @@ export class DocumentSession {
     sessions.get(id)?.destroy();
     sessions.set(id, this);
     this.awareness.setLocalState({ user: this.user(person) });
-    this.device = new Device(`raffia${ROOT}:${id}`, this.doc, (kept) => { this.happened({ type: "kept", kept }); });
+    this.device = new DeviceCopy(`raffia${ROOT}:${id}`, this.doc, (kept) => { this.dispatch({ type: "kept", kept }); });
     this.doc.on("update", this.onUpdate);
     addEventListener("beforeunload", this.onBeforeUnload);
     void this.open();
@@ -147,7 +145,7 @@ export class DocumentSession {
     return this.doc.getMap("meta");
   }
 
-  /** As others see it; with an id, so that what is drawn for one client can be found again. */
+  /** The user as others see them, with an id by which the cursor drawn for this client can be found. */
   user(person: Person): Person & { id: string } {
     return { ...person, id: String(this.doc.clientID) };
   }
@@ -157,38 +155,38 @@ export class DocumentSession {
     this.awareness.setLocalStateField("user", this.user(person));
   }
 
-  /** Something that is not in the document yet, under a name of its own: a stroke, an upload. */
+  /** Set whether something named, such as a stroke or an upload, has yet to reach the document. */
   setPending(what: string, pending: boolean): void {
-    if (pending) this.pendings.add(what);
-    else this.pendings.delete(what);
-    const any = this.pendings.size > 0;
-    if (this.state.pending !== any) this.happened({ type: "pending", pending: any });
+    if (pending) this.pendingNames.add(what);
+    else this.pendingNames.delete(what);
+    const any = this.pendingNames.size > 0;
+    if (this.state.pending !== any) this.dispatch({ type: "pending", pending: any });
   }
 
-  /** Nothing can be sent for this session any more. */
+  /** Whether nothing can be sent for this session any more. */
   get isOver(): boolean {
     return this.destroyed || this.state.ended !== null;
   }
 
-  /** For what failed without a connection: at the next one, or after a while. */
-  again(ms: number): Promise<void> {
+  /** Resolves at the next connection, or after `ms`: for retrying what failed. */
+  waitForConnection(ms: number): Promise<void> {
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, ms);
-      this.waiting.push(() => {
+      this.waiters.push(() => {
         clearTimeout(timer);
         resolve();
       });
     });
   }
 
-  /** Try again after a permanent end, or with another token. */
+  /** Reconnect after a permanent end, or with another token. */
   retry = (): void => {
-    this.happened({ type: "retried" });
+    this.dispatch({ type: "retried" });
     this.retries = 0;
     this.reattach();
   };
 
-  /** The page is left. Its editor may still be writing down what it has: to be called after that. */
+  /** Call this when the page is left, after its editor has committed its changes. */
   leave(): void {
     this.pages -= 1;
     if (this.pages > 0) return;
@@ -196,16 +194,16 @@ export class DocumentSession {
     this.endIfDone();
   }
 
-  /** Another page shows it, the one that was left or one that takes its place. */
-  come(person: Person): void {
+  /** Call this when another page shows the document: the page has been reopened, or is replacing another. */
+  rejoin(person: Person): void {
     this.pages += 1;
     this.person = person;
     this.awareness.setLocalState({ user: this.user(person) });
     if (this.state.ended) this.retry();
   }
 
-  /** Be seen by others again; the provider has said goodbye for a page that was put away. */
-  appear(): void {
+  /** Restore presence on a page that returns from the back/forward cache; the provider had removed it. */
+  restorePresence(): void {
     if (this.pages > 0 && this.awareness.getLocalState() === null) this.awareness.setLocalState({ user: this.user(this.person) });
   }
 
@@ -222,58 +220,58 @@ export class DocumentSession {
     void this.device.destroy();
   }
 
-  // -- what happens -------------------------------------------------------------------------------------------------
+  // -- events -------------------------------------------------------------------------------------------------------
 
-  network(up: boolean): void {
-    this.happened({ type: "network", up });
+  setNetwork(up: boolean): void {
+    this.dispatch({ type: "network", up });
   }
 
-  /** Another tab has been given a token (N6). */
-  elsewhere(): void {
+  /** Another tab has received a token (UN6). */
+  onOtherTabToken(): void {
     const { ended } = this.state;
     if (ended === "signed-out" || ended === "access-removed") this.retry();
   }
 
-  silenced(): void {
+  onSilence(): void {
     this.provider?.onClose();
-    this.lost(SILENT, "");
+    this.onLost(SILENT, "");
   }
 
-  answered(count: number, refused: boolean): void {
-    if (refused) this.happened({ type: "refused" });
-    this.happened({ type: "outstanding", count });
+  onAcknowledged(count: number, refused: boolean): void {
+    if (refused) this.dispatch({ type: "refused" });
+    this.dispatch({ type: "outstanding", count });
   }
 
-  private happened(event: Event): void {
+  private dispatch(event: Event): void {
     if (this.destroyed) return;
     this.state = reduce(this.state, event);
     this.chip = chip(this.state);
     this.device.setUnsaved(this.state.edited);
     for (const listener of this.listeners) listener();
-    // Not from within what the provider is doing.
+    // Asynchronously, because the provider may be in the middle of handling an event.
     if (this.pages === 0) setTimeout(() => { this.endIfDone(); });
   }
 
-  /** Out of sight there is nothing to do any more once everything is saved, or can only be kept here (N5). */
+  /** Destroy a session without pages once everything is saved, or has ended and is stored on the device (UN5). */
   private endIfDone(): void {
     const { warn, keptHere } = this.chip;
     if (this.pages === 0 && (!warn || (this.state.ended !== null && keptHere))) this.destroy();
   }
 
   private onUpdate = (_update: Uint8Array, _origin: unknown, _doc: Y.Doc, transaction: Y.Transaction): void => {
-    if (transaction.local) this.happened({ type: "edited" });
+    if (transaction.local) this.dispatch({ type: "edited" });
   };
 
   private onBeforeUnload = (event: BeforeUnloadEvent): void => {
-    // Out of sight nobody knows what would be lost; what the device keeps is not.
+    // Warn, unless no page shows the document and the device has stored the edits.
     if (this.chip.warn && !(this.pages === 0 && this.chip.keptHere)) event.preventDefault();
   };
 
   private async open(): Promise<void> {
-    if (!navigator.onLine) this.network(false);
+    if (!navigator.onLine) this.setNetwork(false);
     const { found, unsaved } = await this.device.open();
-    if (this.isGone()) return;
-    this.happened({ type: "device", loaded: found, unsaved });
+    if (this.isDestroyed()) return;
+    this.dispatch({ type: "device", loaded: found, unsaved });
     const provider = new HocuspocusProvider({
       websocketProvider: sharedSocket(),
       name: this.id,
@@ -283,46 +281,46 @@ export class DocumentSession {
     });
     this.provider = provider;
     provider.on("authenticated", ({ scope }: { scope: string }) => {
-      this.happened({ type: "admitted", readOnly: scope === "readonly" });
-      for (const wake of this.waiting.splice(0)) wake();
+      this.dispatch({ type: "admitted", readOnly: scope === "readonly" });
+      for (const wake of this.waiters.splice(0)) wake();
       void this.device.refresh().then((unsaved) => {
-        if (unsaved) this.happened({ type: "device", loaded: false, unsaved: true });
+        if (unsaved) this.dispatch({ type: "device", loaded: false, unsaved: true });
       });
     });
     provider.on("synced", () => {
       this.retries = 0;
-      this.happened({ type: "synced" });
+      this.dispatch({ type: "synced" });
     });
-    provider.on("authenticationFailed", ({ reason }: { reason: string }) => { this.closed(reason); });
+    provider.on("authenticationFailed", ({ reason }: { reason: string }) => { this.onClosed(reason); });
     provider.on("close", ({ event }: { event: { code: number; reason: string } }) => {
-      // In band, for this document alone, it is no event of the browser's and says 1000.
-      if (event instanceof CloseEvent || event.code !== 1000) this.lost(event.code, event.reason);
-      else this.closed(event.reason);
+      // A CLOSE message for this document alone is not a browser event, and has the code 1000.
+      if (event instanceof CloseEvent || event.code !== 1000) this.onLost(event.code, event.reason);
+      else this.onClosed(event.reason);
     });
     this.attach();
   }
 
-  /** The socket has gone. */
-  private lost(code: number, reason: string): void {
+  /** The socket has been closed. */
+  private onLost(code: number, reason: string): void {
     const cause = causeOfClose(code, reason);
-    this.happened({ type: "lost", cause });
+    this.dispatch({ type: "lost", cause });
     if (cause && isPermanent(cause)) socket?.disconnect();
   }
 
-  /** The server does not serve this document, though the socket is open (N3). */
-  private closed(reason: string): void {
+  /** The server has closed or denied this document, while the socket stays open (UN3). */
+  private onClosed(reason: string): void {
     const cause = causeOfReason(reason);
-    // At once: an edit must not go to a server that does not listen, and count as sent.
+    // Immediately, so that no edit is sent to a server that ignores it, and counted as sent.
     this.provider?.detach();
     if (isPermanent(cause)) {
-      this.happened({ type: "ended", cause });
+      this.dispatch({ type: "ended", cause });
       return;
     }
-    this.happened({ type: "lost", cause });
-    const most = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.retries);
+    this.dispatch({ type: "lost", cause });
+    const maxDelayMs = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.retries);
     this.retries += 1;
     clearTimeout(this.retryTimer);
-    this.retryTimer = setTimeout(() => { this.reattach(); }, most * (0.5 + Math.random() / 2));
+    this.retryTimer = setTimeout(() => { this.reattach(); }, maxDelayMs * (0.5 + Math.random() / 2));
   }
 
   private reattach(): void {
@@ -331,18 +329,18 @@ export class DocumentSession {
     if (this.provider.isAttached) {
       this.provider.detach();
       this.provider.onClose();
-      this.happened({ type: "lost", cause: null });
+      this.dispatch({ type: "lost", cause: null });
     }
     this.attach();
   }
 
   private attach(): void {
     this.provider?.attach();
-    // An earlier document may have ended the connection for good.
+    // Another document may have disconnected the socket permanently.
     if (socket && !socket.shouldConnect) void socket.connect();
   }
 
-  private isGone(): boolean {
+  private isDestroyed(): boolean {
     return this.destroyed;
   }
 }

@@ -1,43 +1,43 @@
 /**
- * Whether what a person has written is safe. Pure: events in, a state out, and from that what the chip says.
+ * Whether the user's work is saved. A pure reducer: events in, a state out, and from the state what the chip shows.
  *
  * Rules (tests quote these ids):
- *   T1  "Saved" is only said when the server has confirmed, on the connection that is open now, everything it was sent,
- *       and has seen everything that this browser holds (the answer to its question for it was confirmed, too).
- *   T2  Without a connection the chip says "Reconnecting…" when nothing is pending, and "Not saved – offline" when
- *       something is: edits of an earlier visit included, which the device remembers.
- *   T3  "Kept on this device" is only said when the device has confirmed it.
- *   T4  A refusal is not forgotten because later edits are taken: what was refused is not saved, and the device remembers
- *       it as unsaved. Only the next connection, on which everything is sent again, can show that it has been taken.
- *   T5  A permanent end (access removed, deleted, outdated, …) is not tried again; other causes are shown and pass.
- *   T6  A read-only session has nothing to save; its chip is only about the connection. Edits that were made before it
- *       became read-only are not saved, and that is said.
+ *   UT1  "Saved" appears only if, on the current connection, the server has confirmed everything it was sent, and has
+ *       received everything this browser has (the client's step 2 was confirmed too).
+ *   UT2  Without a connection the chip shows "Reconnecting…" if nothing is pending, and "Not saved – offline" if something
+ *       is, including edits of an earlier visit that the device has marked as unsaved.
+ *   UT3  "Kept on this device" appears only if the device has confirmed it.
+ *   UT4  Accepting later edits does not clear a rejection: the rejected edit is not saved, and stays marked as unsaved on
+ *       the device. Only the next connection, on which everything is sent again, can confirm it.
+ *   UT5  A permanent end (access removed, deleted, outdated, …) is not retried; other causes are shown until they pass.
+ *   UT6  A read-only session has nothing to save; its chip shows only the state of the connection. Edits made before the
+ *       session became read-only are shown as not saved.
  */
 import { isPermanent, type Cause } from "./causes";
 
 export interface State {
-  /** The browser believes that there is a network. */
+  /** Whether the browser is online, by its own account. */
   network: boolean;
-  /** The socket is open and this document was let in. */
+  /** The socket is open and this document is authenticated. */
   admitted: boolean;
-  /** The whole document has come on this connection. */
+  /** The whole document has been received on this connection. */
   synced: boolean;
-  /** Everything was confirmed at least once on this connection. */
+  /** Everything has been confirmed at least once on this connection. */
   settled: boolean;
-  /** There is something to show, from the server or from this device. */
+  /** There is content to show, from the server or from this device. */
   loaded: boolean;
-  /** Writes on this connection that the server has not answered. */
+  /** The number of unacknowledged writes on this connection. */
   outstanding: number;
-  /** Something was edited since everything was last confirmed. */
+  /** Something has been edited since everything was last confirmed. */
   edited: boolean;
-  /** Something has not even reached the document: a stroke, an upload. */
+  /** Something has not reached the document yet, such as a stroke or an upload. */
   pending: boolean;
-  /** The device holds everything: null when it has not said so. */
+  /** Whether the device has stored everything; null until it has reported that. */
   kept: boolean | null;
   readOnly: boolean;
   refused: Cause | null;
   ended: Cause | null;
-  /** Why there is no connection at the moment, where that is known. */
+  /** Why there is currently no connection, if known. */
   trouble: Cause | null;
 }
 
@@ -60,15 +60,15 @@ export const START: State = {
   kept: null, readOnly: false, refused: null, ended: null, trouble: null,
 };
 
-/** Everything that was sent is confirmed, and everything that is here was sent (T1). */
+/** Everything has been sent, and everything sent has been confirmed (UT1). */
 const isConfirmed = (state: State): boolean =>
   state.admitted && state.synced && state.outstanding === 0 && !state.pending && state.refused === null;
 
 export function reduce(state: State, event: Event): State {
   const next = step(state, event);
-  // An edit is heard of before it is sent: it never confirms itself.
-  const answers = event.type === "outstanding" || event.type === "synced" || event.type === "pending" || event.type === "device";
-  return answers && !next.readOnly && isConfirmed(next) ? { ...next, edited: false, settled: true } : next;
+  // An edit is reported before it is sent, so an "edited" event must never confirm itself.
+  const mayConfirm = event.type === "outstanding" || event.type === "synced" || event.type === "pending" || event.type === "device";
+  return mayConfirm && !next.readOnly && isConfirmed(next) ? { ...next, edited: false, settled: true } : next;
 }
 
 function step(state: State, event: Event): State {
@@ -88,7 +88,7 @@ function step(state: State, event: Event): State {
     case "retried":
       return { ...state, ended: null, trouble: null };
     case "edited":
-      // What a reader's editor tidies up by itself is nobody's work.
+      // A read-only editor's own normalization is not the user's work.
       return state.readOnly ? state : { ...state, edited: true, kept: null };
     case "pending":
       return { ...state, pending: event.pending };
@@ -110,13 +110,13 @@ export type Label = "loading" | "saving" | "saved" | "reconnecting" | "unsaved" 
 export interface Chip {
   label: Label;
   cause: Cause | null;
-  /** Say that the device holds what is not saved (T3). */
+  /** The device has stored the unsaved edits (UT3). */
   keptHere: boolean;
-  /** Leaving now loses something, or leaves it on this device only. */
+  /** Leaving now would lose something, or leave it on this device only. */
   warn: boolean;
 }
 
-/** What the chip says. */
+/** What the chip shows. */
 export function chip(state: State): Chip {
   const dirty = state.edited || state.pending;
   const cause = state.ended ?? state.refused ?? state.trouble;
@@ -138,6 +138,6 @@ export function chip(state: State): Chip {
     return { label: "saving", cause: null, keptHere: state.kept === true && !state.pending, warn: true };
   }
   if (!state.settled) return calm(state.loaded ? "reconnecting" : "loading");
-  // Not written here: another tab's, found on the device.
+  // Outstanding edits that were not made here: another tab's, found on the device.
   return state.outstanding > 0 ? { ...calm("saving"), warn: true } : calm("saved");
 }

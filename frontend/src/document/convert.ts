@@ -1,71 +1,112 @@
 /**
- * Documents to and from Markdown and HTML.
+ * Import and export of documents as Markdown and HTML.
  *
  * Rules:
- *   V1  While something is converted no other host is asked, and nothing in it is run: images stand there under names that
- *       lead nowhere, files are parsed in a document without a window.
- *   V2  A page that is exported holds its images; Markdown has their full addresses. Both come back with them.
+ *   UX1  A conversion contacts no other host and runs no scripts: image URLs are replaced by inert placeholders, and files
+ *       are parsed in a document without a window.
+ *   UX2  Exported HTML embeds its images; Markdown contains their absolute URLs. Importing either restores the images.
+ *   UX3  Text that people wrote is never a pattern, a template or markup: HTML is made of DOM nodes, Markdown is escaped
+ *        (markdown.ts), and a URL that could run a script is replaced. Exported HTML forbids scripts by its own policy.
  */
-import { api, ownFile } from "../app/api";
+import { api, ownFilePath } from "../app/api";
 import type { DocumentSession } from "../connection/session";
 import type { DocumentEditor } from "./editor";
-import { upload } from "./images";
+import { escapeBlocks, escapeUrl, unescapeBlocks } from "./markdown";
+import { upload } from "./upload";
+import { safeUrl } from "./urls";
 
 type Block = DocumentEditor["document"][number];
 
-/** Blocks with other addresses of files, children included. */
-function withUrls(blocks: Block[], change: (url: string) => string): Block[] {
+/** The blocks, including their children, with changed file URLs. */
+function mapUrls(blocks: Block[], change: (url: string) => string): Block[] {
   return blocks.map((block) => {
     const url = (block.props as { url?: unknown }).url;
     const props = typeof url === "string" && url ? { ...block.props, url: change(url) } : block.props;
-    return { ...block, props, children: withUrls(block.children, change) } as Block;
+    return { ...block, props, children: mapUrls(block.children, change) } as Block;
   });
 }
 
-/** The document with names in place of addresses, and how to put others in for these (V1). */
-function aside(blocks: Block[]): { blocks: Block[]; urls: string[]; fill: (text: string, urls: string[]) => string } {
-  const urls: string[] = [];
-  // Nobody has written such a name, and it is an address without an answer.
-  const name = (at: number): string => `data:,raffia-file-${at}-${mark}.`;
-  const mark = crypto.randomUUID();
-  const changed = withUrls(blocks, (url) => name(urls.push(url) - 1));
-  return {
-    blocks: changed,
-    urls,
-    fill: (text, filled) => filled.reduce((done, url, at) => done.replaceAll(name(at), url), text),
-  };
+interface Placed {
+  blocks: Block[];
+  urls: string[];
+  /** A text with the URLs' replacements in place of the placeholders. */
+  fill: (text: string, replacements: string[]) => string;
 }
 
-/** The empty blocks behind everything are there to be written in. */
-function trimmed(blocks: Block[]): Block[] {
+/** The blocks with placeholders instead of URLs (UX1). */
+function withPlaceholders(blocks: Block[]): Placed {
+  const urls: string[] = [];
+  // Unique, so it does not occur in the document, and a URL that is never fetched.
+  const prefix = `data:,raffia-file-${crypto.randomUUID()}-`;
+  const changed = mapUrls(blocks, (url) => `${prefix}${urls.push(url) - 1}.`);
+  const fill = (text: string, replacements: string[]): string => {
+    const [first = "", ...rest] = text.split(prefix);
+    return first + rest.map((part) => {
+      const end = part.indexOf(".");
+      return `${replacements[Number(part.slice(0, end))] ?? ""}${part.slice(end + 1)}`;
+    }).join("");
+  };
+  return { blocks: changed, urls, fill };
+}
+
+/** Remove empty blocks at the end, which exist only to be typed into. */
+function trimTrailing(blocks: Block[]): Block[] {
   const end = blocks.findLastIndex((block) =>
     block.type !== "paragraph" || block.children.length > 0 || !Array.isArray(block.content) || block.content.length > 0);
   return blocks.slice(0, end + 1);
 }
 
-const fullUrl = (url: string): string => ownFile(url) === null ? url : new URL(url, location.href).href;
+const fullUrl = (url: string): string => ownFilePath(url) === null ? url : new URL(url, location.href).href;
 
 export function toMarkdown(editor: DocumentEditor): string {
-  const { blocks, urls, fill } = aside(trimmed(editor.document));
-  return fill(editor.blocksToMarkdownLossy(blocks), urls.map(fullUrl));
+  const { blocks, urls, fill } = withPlaceholders(trimTrailing(editor.document));
+  return fill(editor.blocksToMarkdownLossy(escapeBlocks(blocks)), urls.map((url) => escapeUrl(fullUrl(url))));
 }
 
-const escape = (text: string): string =>
-  text.replace(/[&<>"]/g, (char) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[char] ?? char);
-
+/** No scripts, no frames, no plugins. Images, videos and audio of other hosts are shown, as their authors wanted. */
+const POLICY = "default-src 'none'; img-src data: http: https:; media-src data: http: https:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 const STYLE = "body { max-width: 46rem; margin: 2rem auto; padding: 0 1rem; font: 16px/1.6 system-ui, sans-serif } img { max-width: 100% } " +
   "table { border-collapse: collapse } td, th { border: 1px solid #bbb; padding: .3rem .6rem } pre { overflow: auto; padding: 1rem; background: #f3f1ed; color: #21201e }";
 
 export async function toHtml(editor: DocumentEditor, session: DocumentSession, title: string): Promise<string> {
-  const { blocks, urls, fill } = aside(trimmed(editor.document));
-  const body = editor.blocksToHTMLLossy(blocks);
-  const filled = await Promise.all(urls.map(async (url) => {
-    const path = ownFile(url);
-    if (path === null) return escape(url);
-    return dataUrl(await api.download(session.id, path)); // V2
+  const { blocks, urls, fill } = withPlaceholders(trimTrailing(editor.document));
+  const shown = urls.map(fullUrl);
+  const embedded = await Promise.all(urls.map(async (url, at) => {
+    const path = ownFilePath(url);
+    return path === null ? shown[at] ?? "" : dataUrl(await api.download(session.id, path)); // UX2
   }));
-  return `<!doctype html>\n<html>\n<head>\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">\n` +
-    `<title>${escape(title)}</title>\n<style>${STYLE}</style>\n</head>\n<body>\n${fill(body, filled)}\n</body>\n</html>\n`;
+  // A document without a window: it loads nothing and runs nothing.
+  const page = document.implementation.createHTMLDocument(title);
+  page.body.innerHTML = editor.blocksToHTMLLossy(blocks);
+  fillPage(page, (text) => fill(text, embedded), (text) => fill(text, shown));
+  page.head.prepend(
+    metaOf(page, { charset: "utf-8" }),
+    // Before anything that it has to hold for.
+    metaOf(page, { "http-equiv": "Content-Security-Policy", content: POLICY }),
+    metaOf(page, { name: "viewport", content: "width=device-width" }),
+  );
+  const style = page.createElement("style");
+  style.textContent = STYLE;
+  page.head.append(style);
+  return `<!doctype html>\n${page.documentElement.outerHTML}\n`;
+}
+
+function metaOf(page: Document, attributes: Record<string, string>): HTMLMetaElement {
+  const meta = page.createElement("meta");
+  for (const [name, value] of Object.entries(attributes)) meta.setAttribute(name, value);
+  return meta;
+}
+
+/** Replace the placeholders in a page's attributes and texts, and the URLs that could run a script (UX3). */
+function fillPage(page: Document, attribute: (text: string) => string, text: (text: string) => string): void {
+  for (const element of page.body.querySelectorAll("*")) {
+    for (const { name, value } of [...element.attributes]) {
+      const filled = attribute(value);
+      element.setAttribute(name, name === "href" || name === "src" ? safeUrl(filled) : filled);
+    }
+  }
+  const texts = page.createTreeWalker(page.body, NodeFilter.SHOW_TEXT);
+  for (let node = texts.nextNode(); node; node = texts.nextNode()) node.nodeValue = text(node.nodeValue ?? "");
 }
 
 function dataUrl(blob: Blob): Promise<string> {
@@ -77,7 +118,7 @@ function dataUrl(blob: Blob): Promise<string> {
   });
 }
 
-/** A file's text: UTF-8, else as Windows writes it. */
+/** A file's text: UTF-8, or windows-1252 if it is not valid UTF-8. */
 async function textOf(file: File): Promise<string> {
   const bytes = await file.arrayBuffer();
   try {
@@ -93,26 +134,26 @@ async function parse(editor: DocumentEditor, file: File): Promise<Block[]> {
     return editor.tryParseHTMLToBlocks(new DOMParser().parseFromString(text, "text/html").body.innerHTML);
   }
   if (/\.txt$/i.test(file.name)) {
-    const lines = text.replace(/\s+$/, "").split(/\r?\n/);
+    const lines = text.trimEnd().split(/\r?\n/);
     return text.trim() === "" ? [] : lines.map((line) => ({ type: "paragraph", content: line, children: [], props: {}, id: "" }) as unknown as Block);
   }
-  return editor.tryParseMarkdownToBlocks(text);
+  return unescapeBlocks(editor.tryParseMarkdownToBlocks(text));
 }
 
-/** Images that a file holds are stored here; what cannot be stored is left out, and the person was told. */
-async function store(session: DocumentSession, blocks: Block[]): Promise<Block[]> {
+/** Upload a file's embedded images. One that cannot be uploaded is omitted; `upload` has told the user why. */
+async function uploadEmbedded(session: DocumentSession, blocks: Block[]): Promise<Block[]> {
   const done: Block[] = [];
   for (const block of blocks) {
-    const children = await store(session, block.children);
+    const children = await uploadEmbedded(session, block.children);
     const url = (block.props as { url?: string }).url ?? "";
-    const own = ownFile(url);
+    const own = ownFilePath(url);
     let change: { url: string } | Record<string, never> = own === null ? {} : { url: own };
-    const held = /^data:(image\/[\w.+-]+);base64,(.*)$/s.exec(url);
+    const embedded = /^data:(image\/[\w.+-]+);base64,(.*)$/s.exec(url);
     if (url.startsWith("data:")) {
-      if (!held) continue;
-      const bytes = Uint8Array.from(atob(held[2] ?? ""), (char) => char.charCodeAt(0));
+      if (!embedded) continue;
+      const bytes = Uint8Array.from(atob(embedded[2] ?? ""), (char) => char.charCodeAt(0));
       try {
-        change = { url: await upload(session, new File([bytes], "image", { type: held[1] ?? "" })) };
+        change = { url: await upload(session, new File([bytes], "image", { type: embedded[1] ?? "" })) };
       } catch {
         continue;
       }
@@ -122,15 +163,15 @@ async function store(session: DocumentSession, blocks: Block[]): Promise<Block[]
   return done;
 }
 
-/** Put a file's content behind the block where the cursor is; false when there is nothing in it. */
+/** Insert a file's content after the block with the cursor; false if the file is empty. */
 export async function insert(editor: DocumentEditor, session: DocumentSession, file: File): Promise<boolean> {
-  const blocks = trimmed(await store(session, await parse(editor, file)));
+  const blocks = trimTrailing(await uploadEmbedded(session, await parse(editor, file)));
   if (blocks.length === 0) return false;
   const { block } = editor.getTextCursorPosition();
   const isEmpty = block.type === "paragraph" && Array.isArray(block.content) && block.content.length === 0 && block.children.length === 0;
-  const made = editor.insertBlocks(blocks, block, "after");
+  const inserted = editor.insertBlocks(blocks, block, "after");
   if (isEmpty) editor.removeBlocks([block]);
-  const last = made.at(-1);
+  const last = inserted.at(-1);
   if (last) editor.setTextCursorPosition(last, "end");
   editor.focus();
   return true;

@@ -1,4 +1,4 @@
-/** Somebody else's cursor in the text, with their name. Others choose name and colour: both are checked. */
+/** Another user's cursor in the text, with their name. Name and colour come from that user, so both are validated. */
 import { isColour, tidyName } from "../app/identity";
 import { t } from "../strings";
 
@@ -8,16 +8,16 @@ export interface CursorUser {
   color: string;
 }
 
-/** Those drawn last: the editor draws each client's once and brings it back after an absence. */
+/** The last cursor drawn for each client: the editor creates it once and reuses it when the client returns. */
 const drawn = new Map<string, WeakRef<HTMLElement>>();
 
-function dress(caret: HTMLElement, label: HTMLElement, user: CursorUser): void {
+function styleCursor(caret: HTMLElement, label: HTMLElement, user: CursorUser): void {
   const color = isColour(user.color) ? user.color : "#6b7280";
   caret.style.setProperty("--person", color);
   label.textContent = tidyName(user.name) || t.profile.guest(0);
 }
 
-export function cursor(user: CursorUser): HTMLElement {
+export function createCursor(user: CursorUser): HTMLElement {
   const base = document.createElement("span");
   base.className = "bn-collaboration-cursor__base peer-cursor";
   base.dataset["client"] = user.id ?? "";
@@ -26,17 +26,17 @@ export function cursor(user: CursorUser): HTMLElement {
   caret.contentEditable = "false";
   const label = document.createElement("span");
   label.className = "bn-collaboration-cursor__label";
-  dress(caret, label, user);
+  styleCursor(caret, label, user);
   caret.append(label);
   base.append("\u2060", caret, "\u2060");
   if (user.id) drawn.set(user.id, new WeakRef(base));
   return base;
 }
 
-/** A person has changed their name or colour, in the text at the moment or not. */
-export function redress(user: CursorUser): void {
+/** Update a user's name and colour, whether or not their cursor is currently in the text. */
+export function updateCursor(user: CursorUser): void {
   const base = user.id ? drawn.get(user.id)?.deref() : undefined;
   const caret = base?.querySelector<HTMLElement>(".bn-collaboration-cursor__caret");
   const label = base?.querySelector<HTMLElement>(".bn-collaboration-cursor__label");
-  if (caret && label) dress(caret, label, user);
+  if (caret && label) styleCursor(caret, label, user);
 }

@@ -1,4 +1,4 @@
-/** BlockNote as Raffia uses it: its own schema (version 1 of ours), our people, our files. */
+/** BlockNote configured for Raffia: the block schema (version 1 of ours), collaboration, and file uploads. */
 import { BlockNoteEditor } from "@blocknote/core";
 import { withCollaboration } from "@blocknote/core/yjs";
 import { en } from "@blocknote/core/locales";
@@ -7,57 +7,56 @@ import type * as Y from "yjs";
 import { currentPerson } from "../app/identity";
 import type { DocumentSession } from "../connection/session";
 import { t } from "../strings";
-import { cursor } from "./cursor";
-import { blocks } from "./foreign";
-import { resolver, upload } from "./images";
+import { createCursor } from "./cursor";
+import { blockSchema } from "./external-media";
+import { fileUrlResolver, upload } from "./upload";
 import { Copy, type Schema } from "./unknown";
 
-const TEXT = "document-store";
+const FRAGMENT = "document-store";
 
-export const textOf = (doc: Y.Doc): Y.XmlFragment => doc.getXmlFragment(TEXT);
+export const fragmentOf = (doc: Y.Doc): Y.XmlFragment => doc.getXmlFragment(FRAGMENT);
 
-/** The document of a session, to be shown by an editor that does not know all of it. */
-export const copyOf = (session: DocumentSession): Copy => new Copy(session.doc, TEXT, schema());
+/** A copy of a session's document, for an editor that does not know all of its content. */
+export const copyOf = (session: DocumentSession): Copy => new Copy(session.doc, FRAGMENT, schema());
 
 /**
- * An editor for a session.
+ * Create an editor for a session.
  *
- * Args:
- *   copy: show this instead of the session's own document, without others' cursors.
+ * @param copy show this instead of the session's own document, without other users' cursors.
  */
 export function createEditor(session: DocumentSession, copy?: Y.Doc) {
   return BlockNoteEditor.create(withCollaboration({
-    schema: blocks,
+    schema: blockSchema,
     collaboration: {
-      fragment: textOf(copy ?? session.doc),
+      fragment: fragmentOf(copy ?? session.doc),
       ...(copy ? {} : { provider: { awareness: session.awareness } }),
       user: { ...session.user(currentPerson()) },
-      renderCursor: cursor,
+      renderCursor: createCursor,
       showCursorLabels: "activity",
     },
     dictionary: { ...en, placeholders: { ...en.placeholders, default: t.document.placeholder, emptyDocument: t.document.placeholder } },
     domAttributes: { editor: { "aria-label": t.document.editor, "aria-multiline": "true", role: "textbox" } },
     uploadFile: (file: File) => upload(session, file),
-    resolveFileUrl: resolver(session),
+    resolveFileUrl: fileUrlResolver(session),
     tables: { headers: true, splitCells: true, cellBackgroundColor: true, cellTextColor: true },
   }));
 }
 
 export type DocumentEditor = ReturnType<typeof createEditor>;
 
-let known: Schema | undefined;
+let cachedSchema: Schema | undefined;
 
-/** What these editors know. */
+/** The ProseMirror schema of these editors. */
 export function schema(): Schema {
-  known ??= BlockNoteEditor.create({ schema: blocks }).pmSchema;
-  return known;
+  cachedSchema ??= BlockNoteEditor.create({ schema: blockSchema }).pmSchema;
+  return cachedSchema;
 }
 
-/** From now on nothing of the document reaches the editor, and nothing of the editor the document. */
+/** Disconnect an editor from its document, in both directions. */
 export function unbind(editor: DocumentEditor): void {
   const state = ySyncPluginKey.getState(editor.prosemirrorState) as { binding: ProsemirrorBinding } | undefined;
   if (!state) throw new Error("the editor is not bound to a document");
   state.binding.destroy();
-  // It would go on to write what is typed until the editor has left the page.
+  // Otherwise it would keep writing what is typed until the editor is unmounted.
   state.binding._prosemirrorChanged = () => undefined;
 }

@@ -1,21 +1,21 @@
-/** Where each person is in a document, and going along with one of them. */
+/** Publishes each user's scroll position in a document, and follows another user's. */
 import { useEffect } from "react";
 import type { DocumentSession } from "../connection/session";
-import type { Following, Peer } from "../page/hooks";
+import type { Following, Peer } from "../shell/hooks";
 
 interface View {
   block: string;
-  /** How far below the top of the window that block begins, in pixels. */
+  /** The distance from the top of the window to the top of that block, in pixels. */
   top: number;
 }
 
-const SPACING_MS = 150;
-/** Below the bar. */
+const INTERVAL_MS = 150;
+/** The bottom edge of the bar. */
 const TOP_PX = 64;
 
 const blocks = (): HTMLElement[] => [...document.querySelectorAll<HTMLElement>(".sheet .bn-block[data-id]")];
 
-function here(): View | null {
+function currentView(): View | null {
   for (const block of blocks()) {
     const { top, bottom } = block.getBoundingClientRect();
     if (bottom > TOP_PX) return { block: block.dataset["id"] ?? "", top: Math.round(top) };
@@ -23,7 +23,7 @@ function here(): View | null {
   return null;
 }
 
-function read(value: unknown): View | null {
+function parseView(value: unknown): View | null {
   const { block, top } = (value ?? {}) as Partial<View>;
   return typeof block === "string" && typeof top === "number" && Number.isFinite(top) ? { block, top } : null;
 }
@@ -33,18 +33,18 @@ export function useScrollPresence(session: DocumentSession, peers: Peer[], follo
   useEffect(() => {
     if (alone) return;
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const say = (): void => {
+    const publish = (): void => {
       timer = undefined;
-      if (session.awareness.getLocalState()) session.awareness.setLocalStateField("view", here());
+      if (session.awareness.getLocalState()) session.awareness.setLocalStateField("view", currentView());
     };
-    const soon = (): void => { timer ??= setTimeout(say, SPACING_MS); };
-    soon();
-    addEventListener("scroll", soon, { passive: true });
-    addEventListener("resize", soon);
+    const schedule = (): void => { timer ??= setTimeout(publish, INTERVAL_MS); };
+    schedule();
+    addEventListener("scroll", schedule, { passive: true });
+    addEventListener("resize", schedule);
     return () => {
       clearTimeout(timer);
-      removeEventListener("scroll", soon);
-      removeEventListener("resize", soon);
+      removeEventListener("scroll", schedule);
+      removeEventListener("resize", schedule);
     };
   }, [session, alone]);
 
@@ -52,8 +52,8 @@ export function useScrollPresence(session: DocumentSession, peers: Peer[], follo
   useEffect(() => {
     if (client === null) return;
     let last = "";
-    const go = (): void => {
-      const view = read((session.awareness.getStates().get(client) as { view?: unknown } | undefined)?.view);
+    const scrollToView = (): void => {
+      const view = parseView((session.awareness.getStates().get(client) as { view?: unknown } | undefined)?.view);
       if (!view || JSON.stringify(view) === last) return;
       last = JSON.stringify(view);
       const block = blocks().find((one) => one.dataset["id"] === view.block);
@@ -61,8 +61,8 @@ export function useScrollPresence(session: DocumentSession, peers: Peer[], follo
       const behavior = matchMedia("(prefers-reduced-motion: reduce)").matches ? "instant" : "smooth";
       scrollTo({ top: scrollY + block.getBoundingClientRect().top - view.top, behavior });
     };
-    go();
-    session.awareness.on("change", go);
-    return () => { session.awareness.off("change", go); };
+    scrollToView();
+    session.awareness.on("change", scrollToView);
+    return () => { session.awareness.off("change", scrollToView); };
   }, [session, client]);
 }

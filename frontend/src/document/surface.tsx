@@ -1,22 +1,22 @@
-/** An editor on the page, with its menus. */
+/** The document editor on the page, with its menus, pasting and dropping. */
 import { filterSuggestionItems } from "@blocknote/core/extensions";
 import { BlockNoteView } from "@blocknote/mantine";
 import "@blocknote/mantine/style.css";
 import { getDefaultReactSlashMenuItems, SuggestionMenuController } from "@blocknote/react";
 import { useEffect, useRef, type ClipboardEvent } from "react";
-import { failed } from "../app/actions";
+import { reportError } from "../shell/actions";
 import { useDark } from "../app/theme";
 import type { DocumentSession } from "../connection/session";
-import { useLatest, type Following, type Peer } from "../page/hooks";
+import { useLatest, type Following, type Peer } from "../shell/hooks";
 import "../styles/document.css";
 import { t } from "../strings";
 import { focusMain } from "../ui/focus";
-import { redress } from "./cursor";
+import { updateCursor } from "./cursor";
 import type { DocumentEditor } from "./editor";
-import { filesIn, insertFiles } from "./images";
+import { filesIn, insertFiles } from "./paste";
 import { useScrollPresence } from "./scroll";
 
-/** The server keeps images; blocks for other files would lead nowhere. */
+/** Block types left out of the menu: the server stores images only. */
 const NOT_OFFERED = new Set(["video", "audio", "file"]);
 
 interface Props {
@@ -32,34 +32,34 @@ export function Surface({ session, editor, peers, following, canEdit }: Props) {
   const dark = useDark();
   useEffect(() => {
     for (const { client, name, color } of peers) {
-      redress({ id: String(client), name, color });
+      updateCursor({ id: String(client), name, color });
     }
   }, [peers]);
   useScrollPresence(session, peers, following);
 
   useEffect(() => {
-    // Who makes a new document begins to type. On a phone, that would bring up the keyboard unasked.
-    const nobodyHas = document.activeElement === document.body || document.activeElement?.tagName === "MAIN";
-    if (canEdit && nobodyHas && editor.isEmpty && matchMedia("(pointer: fine)").matches) editor.focus();
-    // eslint-disable-next-line react-hooks/exhaustive-deps -- when it appears, not when somebody may edit later
+    // Focus a new document, ready for typing. Not on phones, where that would open the on-screen keyboard.
+    const isUnfocused = document.activeElement === document.body || document.activeElement?.tagName === "MAIN";
+    if (canEdit && isUnfocused && editor.isEmpty && matchMedia("(pointer: fine)").matches) editor.focus();
+    // eslint-disable-next-line react-hooks/exhaustive-deps -- when the editor appears, not when editing is permitted later
   }, [editor]);
 
-  const put = (files: File[], at: { id: string; placement: "before" | "after" }): void => {
-    insertFiles(editor, files, at).catch((error: unknown) => { failed(t.failed.upload, error); });
+  const insert = (files: File[], at: { id: string; placement: "before" | "after" }): void => {
+    insertFiles(editor, files, at).catch((error: unknown) => { reportError(t.failed.upload, error); });
   };
   const paste = (event: ClipboardEvent): void => {
     const files = canEdit ? filesIn(event.clipboardData) : [];
-    // What goes into a field, for example the address of a link, is its own affair.
+    // Input fields, such as the URL of a link, handle pasting themselves.
     if (files.length === 0 || (event.target as HTMLElement).closest("input, textarea")) return;
     event.preventDefault();
     event.stopPropagation();
-    put(files, { id: editor.getTextCursorPosition().block.id, placement: "after" });
+    insert(files, { id: editor.getTextCursorPosition().block.id, placement: "after" });
   };
   const drop = useLatest((event: DragEvent): void => {
     if (!event.dataTransfer?.types.includes("Files")) return;
     const files = canEdit ? filesIn(event.dataTransfer) : [];
     const target = event.target as HTMLElement;
-    // Text that is dragged in, with a picture of itself, is the editor's affair.
+    // The editor handles dragged text, even if it comes with an image of itself.
     if (canEdit && files.length === 0 && sheet.current?.contains(target)) return;
     event.preventDefault();
     event.stopPropagation();
@@ -67,10 +67,10 @@ export function Surface({ session, editor, peers, following, canEdit }: Props) {
     const id = over?.dataset["id"] ?? editor.document.at(-1)?.id;
     if (files.length === 0 || id === undefined || target.closest("dialog")) return;
     const place = over?.getBoundingClientRect();
-    put(files, { id, placement: place && event.clientY < (place.top + place.bottom) / 2 ? "before" : "after" });
+    insert(files, { id, placement: place && event.clientY < (place.top + place.bottom) / 2 ? "before" : "after" });
   });
   useEffect(() => {
-    // A file that misses the text would take the place of the page (G2).
+    // A file dropped outside the text would replace the page (UG2).
     const over = (event: DragEvent): void => {
       if (event.dataTransfer?.types.includes("Files")) event.preventDefault();
     };
@@ -86,8 +86,8 @@ export function Surface({ session, editor, peers, following, canEdit }: Props) {
   return (
     <div className="sheet" ref={sheet}
       onKeyDown={(event) => {
-        // Tab indents: this is how the keyboard leaves the text. The editor's menus take their Escape before, and the
-        // editor lets the focus go, to nowhere.
+        // Tab indents, so Escape is how keyboard users leave the text. The editor's menus handle Escape first, and the
+        // editor itself then drops the focus to the body.
         const isNowhere = document.activeElement === document.body;
         if (event.key === "Escape" && (isNowhere || !event.defaultPrevented)) focusMain();
       }}

@@ -1,35 +1,36 @@
 /**
- * What of a document this editor does not know: blocks, marks and settings of a newer version, or of another program.
+ * Detects content that the editor's schema does not know: blocks, marks and attributes from a newer version of Raffia or
+ * from another program.
  *
- * An editor deletes what it does not know from the shared document, for everybody, just by showing it. So it is looked
- * for before an editor is bound to the document, and in everything that comes in later, before the editor hears of it.
+ * Merely by showing a document, an editor deletes unknown content from it, for everyone. So the document is checked before
+ * an editor is bound to it, and every later update is checked before the editor receives it.
  *
  * Rules (tests quote these ids):
- *   K1  Unknown are: elements and marks that the schema lacks, settings that an element of the schema lacks, and anything
- *       in a text that is not text.
- *   K2  The editor is stopped in the very transaction that brings something unknown: neither that nor anything that is
- *       typed afterwards is written by it.
- *   K3  When the last unknown thing is gone, the document can be edited again.
+ *   UW1  Unknown content is: elements and marks missing from the schema, attributes that the schema does not define for
+ *       their element, and anything in a text that is not text.
+ *   UW2  The editor is stopped within the transaction that adds unknown content: it writes neither that transaction's
+ *       effects nor anything typed afterwards.
+ *   UW3  Once the last unknown content is gone, the document can be edited again.
  */
 import * as Y from "yjs";
 
-/** What is needed of ProseMirror's schema. */
+/** The parts of a ProseMirror schema that are used here. */
 export interface Schema {
   nodes: Record<string, { spec: { attrs?: Record<string, unknown> } }>;
   marks: Record<string, unknown>;
 }
 
-// Of any events: only its content is looked at.
+// The event type does not matter: only the content is read.
 // eslint-disable-next-line @typescript-eslint/no-explicit-any
 type Type = Y.AbstractType<any>;
 
-/** Marks that may overlap have a hash of their value behind their names. */
+/** The name of a mark, without the hash of its value that y-prosemirror appends to overlapping marks. */
 const markName = (key: string): string => key.replace(/--[a-zA-Z0-9+/=]{8}$/, "");
 
 const hasMark = (text: Y.Text, key: string): boolean =>
   (text.toDelta() as { attributes?: Record<string, unknown> }[]).some(({ attributes }) => attributes !== undefined && key in attributes);
 
-/** Settings that earlier versions of BlockNote gave to the container: it carries them over. */
+/** Attributes that earlier versions of BlockNote set on the container; BlockNote migrates them. */
 const CARRIED_OVER = new Set(["textColor", "backgroundColor"]);
 
 function isUnknown(item: Y.Item, schema: Schema): boolean {
@@ -43,27 +44,27 @@ function isUnknown(item: Y.Item, schema: Schema): boolean {
     return !(parentSub in known) && !(parent.nodeName === "blockContainer" && CARRIED_OVER.has(parentSub)) && content.getContent().at(-1) !== null;
   }
   if (content instanceof Y.ContentFormat) {
-    // Where all of its text was deleted a mark may be left over: it is nothing that could be lost.
+    // A mark whose text was deleted may be left over; it no longer affects anything.
     return !(markName(content.key) in schema.marks) && parent instanceof Y.Text && hasMark(parent, content.key);
   }
   if (content instanceof Y.ContentType) return !(content.type instanceof Y.XmlText) || parent instanceof Y.Text;
   return !(content instanceof Y.ContentString);
 }
 
-/** Whether a part of a document holds something unknown now (K1). */
-export function holdsUnknown(type: Type, schema: Schema): boolean {
-  const bad = (item: Y.Item): boolean => {
+/** Whether a part of a document currently has unknown content (UW1). */
+export function hasUnknown(type: Type, schema: Schema): boolean {
+  const isBad = (item: Y.Item): boolean => {
     if (item.deleted) return false;
     if (isUnknown(item, schema)) return true;
-    return item.content instanceof Y.ContentType && holdsUnknown(item.content.type as Type, schema);
+    return item.content instanceof Y.ContentType && hasUnknown(item.content.type as Type, schema);
   };
-  for (const item of type._map.values()) if (bad(item)) return true;
-  for (let item = type._start; item !== null; item = item.right) if (bad(item)) return true;
+  for (const item of type._map.values()) if (isBad(item)) return true;
+  for (let item = type._start; item !== null; item = item.right) if (isBad(item)) return true;
   return false;
 }
 
-/** Whether a transaction has put something unknown into a part of a document. */
-export function bringsUnknown(transaction: Y.Transaction, root: Type, schema: Schema): boolean {
+/** Whether a transaction has added unknown content to a part of a document. */
+export function addsUnknown(transaction: Y.Transaction, root: Type, schema: Schema): boolean {
   for (const [client, after] of transaction.afterState) {
     const before = transaction.beforeState.get(client) ?? 0;
     if (before === after) continue;
@@ -84,8 +85,8 @@ function isInside(item: Y.Item, root: Type): boolean {
 
 export type Finding = "unseen" | "known" | "unknown";
 
-/** Keeps watch over one document's text, for a page. */
-export class Watch {
+/** Watches a document's text for unknown content. */
+export class UnknownWatcher {
   private readonly listeners = new Set<() => void>();
   private readonly stops = new Set<() => void>();
   private frame = 0;
@@ -96,29 +97,29 @@ export class Watch {
     private readonly schema: Schema,
   ) {}
 
-  /** Have an editor stopped, in the middle of the transaction (K2). */
-  protect(stop: () => void): () => void {
+  /** Register a function that stops an editor; it is called within the transaction (UW2). Returns its removal. */
+  onUnknown(stop: () => void): () => void {
     this.stops.add(stop);
     return () => { this.stops.delete(stop); };
   }
 
   start(): () => void {
     const doc = this.root.doc as Y.Doc;
-    const look = (): void => { this.found(holdsUnknown(this.root, this.schema) ? "unknown" : "known"); };
+    const check = (): void => { this.setFinding(hasUnknown(this.root, this.schema) ? "unknown" : "known"); };
     const before = (transaction: Y.Transaction): void => {
-      if (this.finding === "unknown" || transaction.local || !bringsUnknown(transaction, this.root, this.schema)) return;
+      if (this.finding === "unknown" || transaction.local || !addsUnknown(transaction, this.root, this.schema)) return;
       for (const stop of this.stops) stop();
-      this.found("unknown");
+      this.setFinding("unknown");
     };
     const after = (): void => {
       if (this.finding !== "unknown" || this.frame) return;
       this.frame = requestAnimationFrame(() => {
         this.frame = 0;
-        look(); // K3
+        check(); // UW3
       });
     };
-    look();
-    // Before anything that observes a type: before the editor.
+    check();
+    // This event precedes all type observers, and so the editor.
     doc.on("beforeObserverCalls", before);
     doc.on("afterTransaction", after);
     return () => {
@@ -136,48 +137,48 @@ export class Watch {
 
   snapshot = (): Finding => this.finding;
 
-  private found(finding: Finding): void {
+  private setFinding(finding: Finding): void {
     if (this.finding === finding) return;
     this.finding = finding;
     for (const listener of this.listeners) listener();
   }
 }
 
-/** Take all marks that the schema lacks from a text: without them its words can be shown. */
-function unmark(type: Type, schema: Schema): void {
+/** Remove unknown marks, so that the marked text can be shown. */
+function removeUnknownMarks(type: Type, schema: Schema): void {
   const keys = new Set<string>();
   for (let item = type._start; item !== null; item = item.right) {
     if (item.deleted) continue;
-    if (item.content instanceof Y.ContentType) unmark(item.content.type as Type, schema);
+    if (item.content instanceof Y.ContentType) removeUnknownMarks(item.content.type as Type, schema);
     else if (item.content instanceof Y.ContentFormat && !(markName(item.content.key) in schema.marks)) keys.add(item.content.key);
   }
   if (keys.size > 0 && type instanceof Y.Text) type.format(0, type.length, Object.fromEntries([...keys].map((key) => [key, null])));
 }
 
 /**
- * A copy of a document that follows it and gives nothing back: what an editor deletes from it is deleted nowhere else.
- * Words with unknown marks are in it without these marks.
+ * A one-way copy of a document: it follows the original, but changes to the copy, such as an editor's deletions, stay in
+ * the copy. Text with unknown marks is included without these marks.
  */
 export class Copy {
   readonly doc = new Y.Doc();
 
   constructor(private readonly original: Y.Doc, private readonly root: string, private readonly schema: Schema) {
-    this.take(Y.encodeStateAsUpdate(original));
+    this.apply(Y.encodeStateAsUpdate(original));
   }
 
   start(): () => void {
-    const follow = (update: Uint8Array): void => { this.take(update); };
-    // What came between the copying and now.
+    const follow = (update: Uint8Array): void => { this.apply(update); };
+    // Updates since the copy was created.
     follow(Y.encodeStateAsUpdate(this.original, Y.encodeStateVector(this.doc)));
     this.original.on("update", follow);
     return () => { this.original.off("update", follow); };
   }
 
-  /** In one transaction, so that no editor hears of the marks. */
-  private take(update: Uint8Array): void {
+  /** In one transaction, so that an editor never sees the unknown marks. */
+  private apply(update: Uint8Array): void {
     this.doc.transact(() => {
       Y.applyUpdate(this.doc, update);
-      unmark(this.doc.getXmlFragment(this.root), this.schema);
+      removeUnknownMarks(this.doc.getXmlFragment(this.root), this.schema);
     });
   }
 }

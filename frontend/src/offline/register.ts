@@ -1,19 +1,19 @@
-/** Keep the app on this device, so that it opens without a server. After everything else: nobody waits for it. */
+/** Registers the service worker, so that the app opens without a server. Runs when idle, because nothing depends on it. */
 import { ROOT } from "../app/root";
 
-const LATEST_MS = 5000;
+const MAX_DELAY_MS = 5000;
 
-export function keepApp(): void {
-  // Browsers have none on pages that are not served securely.
+export function registerWorker(): void {
+  // Undefined on pages that are not served securely.
   const workers = navigator.serviceWorker as ServiceWorkerContainer | undefined;
   if (!import.meta.env.PROD || !workers) return;
   const register = (): void => {
     workers.register(`${ROOT}/sw.js`, { updateViaCache: "none" }).catch((error: unknown) => {
-      console.warn("The app is not kept for offline use:", error);
+      console.warn("The app is not available offline:", error);
     });
   };
   addEventListener("load", () => {
-    if ("requestIdleCallback" in window) requestIdleCallback(register, { timeout: LATEST_MS });
-    else setTimeout(register, LATEST_MS);
+    if ("requestIdleCallback" in window) requestIdleCallback(register, { timeout: MAX_DELAY_MS });
+    else setTimeout(register, MAX_DELAY_MS);
   });
 }

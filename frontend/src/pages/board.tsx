@@ -1,17 +1,17 @@
-/** A board: Excalidraw on the shared `Map "elements"` and `Map "files"`. */
-import "../board/assets"; // before Excalidraw, which looks for its fonts as soon as it is loaded
+/** The page of a board: Excalidraw bound to the shared `Map "elements"` and `Map "files"`. */
+import "../board/assets"; // before Excalidraw, which reads these settings when it loads
 import { lazy, Suspense, useCallback, useMemo, useState } from "react";
 import type { ExcalidrawImperativeAPI } from "@excalidraw/excalidraw/types";
-import { failed } from "../app/actions";
+import { reportError } from "../shell/actions";
 import { tidyTitle } from "../app/identity";
-import { choose, download, fileName } from "../app/files";
-import { Frame } from "../page/frame";
-import { useSession } from "../page/hooks";
+import { chooseFile, download, fileName } from "../app/files";
+import { Frame } from "../shell/frame";
+import { useSession } from "../shell/hooks";
 import { t } from "../strings";
 import * as Icons from "../ui/icons";
 import type { MenuItem } from "../ui/menu";
-import { say } from "../ui/toast";
-import { BodySkeleton, PageSkeleton } from "./skeleton";
+import { showToast } from "../ui/toast";
+import { BodySkeleton, PageSkeleton } from "../ui/skeleton";
 
 const View = lazy(() => import("../board/view"));
 
@@ -25,21 +25,21 @@ export default function BoardPage({ id }: { id: string }) {
     const save = (extension: string, make: (convert: typeof import("../board/convert")) => Blob | Promise<Blob>): void => {
       import("../board/convert").then(make).then(
         (content) => { download(fileName(title(), extension), content); },
-        (error: unknown) => { failed(t.failed.export, error); },
+        (error: unknown) => { reportError(t.failed.export, error); },
       );
     };
     const load = async (): Promise<void> => {
-      const file = await choose(".excalidraw,.json,.png,.svg,application/json");
+      const file = await chooseFile(".excalidraw,.json,.png,.svg,application/json");
       if (!file) return;
       const convert = await import("../board/convert");
-      await convert.insert(api, file).then(() => { say(t.file.imported(file.name)); }, convert.failedImport);
+      await convert.insert(api, file).then(() => { showToast(t.file.imported(file.name)); }, convert.reportImportError);
     };
     return [
       { label: t.menu.exportBoard, icon: <Icons.DownloadIcon />, run: () => { save("excalidraw", (convert) => convert.toFile(api)); } },
       { label: t.menu.exportPng, icon: <Icons.DownloadIcon />, run: () => { save("png", (convert) => convert.toPng(api)); } },
       { label: t.menu.exportSvg, icon: <Icons.DownloadIcon />, run: () => { save("svg", (convert) => convert.toSvg(api)); } },
       { label: t.menu.importBoard, icon: <Icons.UploadIcon />, edits: true,
-        run: () => { load().catch((error: unknown) => { failed(t.failed.import, error); }); } },
+        run: () => { load().catch((error: unknown) => { reportError(t.failed.import, error); }); } },
     ];
   }, [session, api]);
   if (!session) return <PageSkeleton kind="board" />;

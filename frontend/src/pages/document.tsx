@@ -1,18 +1,18 @@
-/** A document: BlockNote on the shared `XmlFragment "document-store"`. */
+/** The page of a document: BlockNote bound to the shared `XmlFragment "document-store"`. */
 import { lazy, Suspense, useCallback, useMemo, useState } from "react";
-import { failed } from "../app/actions";
+import { reportError } from "../shell/actions";
 import { tidyTitle } from "../app/identity";
-import { choose, download, fileName } from "../app/files";
+import { chooseFile, download, fileName } from "../app/files";
 import type { DocumentEditor } from "../document/editor";
-import { Frame } from "../page/frame";
-import { useSession } from "../page/hooks";
+import { Frame } from "../shell/frame";
+import { useSession } from "../shell/hooks";
 import { t } from "../strings";
 import * as Icons from "../ui/icons";
 import type { MenuItem } from "../ui/menu";
-import { say } from "../ui/toast";
-import { BodySkeleton, PageSkeleton } from "./skeleton";
+import { showToast } from "../ui/toast";
+import { BodySkeleton, PageSkeleton } from "../ui/skeleton";
 
-// The page connects and loads its document while the editor is still on its way.
+// The page connects and loads its document while the editor's code is still loading.
 const Editor = lazy(() => import("../document/view"));
 
 export default function DocumentPage({ id }: { id: string }) {
@@ -29,14 +29,14 @@ export default function DocumentPage({ id }: { id: string }) {
         const text = extension === "md" ? convert.toMarkdown(editor) : await convert.toHtml(editor, session, title());
         download(fileName(title(), extension), new Blob([text], { type: extension === "md" ? "text/markdown" : "text/html" }));
       };
-      make().catch((error: unknown) => { failed(t.failed.export, error); });
+      make().catch((error: unknown) => { reportError(t.failed.export, error); });
     };
     const load = async (): Promise<void> => {
-      const file = await choose(".md,.markdown,.txt,.html,.htm,text/markdown,text/html,text/plain");
+      const file = await chooseFile(".md,.markdown,.txt,.html,.htm,text/markdown,text/html,text/plain");
       if (!file) return;
       const convert = await import("../document/convert");
       const isAny = await convert.insert(editor, session, file);
-      say(isAny ? t.file.imported(file.name) : t.file.empty(file.name));
+      showToast(isAny ? t.file.imported(file.name) : t.file.empty(file.name));
     };
     const items: MenuItem[] = [
       { label: t.menu.exportMarkdown, icon: <Icons.DownloadIcon />, run: () => { save("md"); } },
@@ -44,7 +44,7 @@ export default function DocumentPage({ id }: { id: string }) {
     ];
     if (!canChange) return items;
     return [...items, { label: t.menu.importFile, icon: <Icons.UploadIcon />, edits: true,
-      run: () => { load().catch((error: unknown) => { failed(t.failed.import, error); }); } }];
+      run: () => { load().catch((error: unknown) => { reportError(t.failed.import, error); }); } }];
   }, [session, shown]);
   if (!session) return <PageSkeleton kind="document" />;
   return (

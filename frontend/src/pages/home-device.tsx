@@ -1,8 +1,8 @@
-/** What was opened here before, where the server does not list documents for this person. */
+/** Documents opened on this device, shown if the server does not list documents for this user. */
 import { useState } from "react";
 import { pathOf } from "../app/api";
 import { recents } from "../app/recent";
-import { preload } from "../app/preload";
+import { preload } from "./preload";
 import { follow } from "../app/router";
 import { ago, t } from "../strings";
 import { iconOf, nameOf } from "../ui/kinds";

@@ -1,16 +1,17 @@
 /**
- * The list of documents and boards, newest edit first.
+ * The list of documents and boards, most recently edited first.
  *
  * Rules:
- *   HL1  It keeps itself up to date: soon after it appears, since the server takes a moment until its list has what was just
- *        typed; then now and then, and when the page is looked at again. What was shown with "Show more" stays shown.
- *   HL2  When the server is away, what is on the screen stays. With nothing to show: an error, tried again by itself.
- *   HL3  Whoever takes a row away from under the focus puts the focus on the next one.
+ *   UI1  The list polls for updates: soon after it appears, because the server takes a moment to list what was just typed,
+ *        then periodically, and when the page becomes visible again. Items loaded with "Show more" stay.
+ *   UI2  If the server is unavailable, the items already shown stay. If there are none, an error is shown, and the list
+ *        keeps retrying.
+ *   UI3  When the focused row is removed, the focus moves to the next row.
  */
 import { useCallback, useEffect, useRef, useState } from "react";
-import { duplicate, failed, remove } from "../app/actions";
+import { duplicate, reportError, remove } from "../shell/actions";
 import { api, ApiError, pathOf, type Item, type Kind } from "../app/api";
-import { preload } from "../app/preload";
+import { preload } from "./preload";
 import { follow } from "../app/router";
 import { ago, t } from "../strings";
 import * as Icons from "../ui/icons";
@@ -19,18 +20,18 @@ import { Menu, type MenuItem } from "../ui/menu";
 import { Message } from "../ui/message";
 import { RenameDialog } from "../ui/rename";
 
-/** Pauses between looks at the list: the first two are for what was just typed. */
-const PAUSES_MS = [2500, 4000, 30_000];
-const FAILED_PAUSE_MS = 4000;
+/** Polling intervals: the first two are short, for what was just typed. */
+const POLL_INTERVALS_MS = [2500, 4000, 30_000];
+const RETRY_MS = 4000;
 const TYPING_MS = 180;
-const PAGE = 30;
-const MOST_AT_ONCE = 200;
+const PAGE_SIZE = 30;
+const MAX_PAGE_SIZE = 200;
 
 type Filter = "all" | "document" | "board";
 
 interface Loaded {
   is: "loaded";
-  /** What was asked for. */
+  /** The filter and query of the request. */
   key: string;
   items: Item[];
   total: number;
@@ -39,33 +40,33 @@ interface Loaded {
 
 type State = { is: "loading" } | { is: "failed" } | Loaded;
 
-/** One after another, none twice: what was edited between two pages stands in both. */
-function joined(before: Item[], after: Item[]): Item[] {
+/** Concatenate pages without duplicates: an item edited between two requests is on both pages. */
+function mergePages(before: Item[], after: Item[]): Item[] {
   const known = new Set(before.map(({ id }) => id));
   return [...before, ...after.filter(({ id }) => !known.has(id))];
 }
 
 const kindOf = (filter: Filter): Kind | undefined => (filter === "all" ? undefined : filter);
 
-/** At least so many, if there are (HL1). */
+/** Fetch at least `atLeast` items, if that many exist (UI1). */
 async function fetchList(query: string, filter: Filter, atLeast: number, signal: AbortSignal): Promise<Loaded> {
-  // Whole pages: what is brought back or copied has room in the last one.
-  const wanted = Math.max(1, Math.ceil(atLeast / PAGE)) * PAGE;
-  const asked = { search: query, kind: kindOf(filter), limit: Math.min(MOST_AT_ONCE, wanted) };
+  // Whole pages, so that restored or duplicated items fit in the last one.
+  const wanted = Math.max(1, Math.ceil(atLeast / PAGE_SIZE)) * PAGE_SIZE;
+  const asked = { search: query, kind: kindOf(filter), limit: Math.min(MAX_PAGE_SIZE, wanted) };
   let page = await api.list(asked, signal);
   let items = page.documents;
   while (items.length < wanted && page.following !== null) {
     page = await api.list({ ...asked, after: page.following }, signal);
-    items = joined(items, page.documents);
+    items = mergePages(items, page.documents);
   }
   return { is: "loaded", key: `${filter} ${query}`, items, total: page.total, following: page.following };
 }
 
 interface Props {
   query: string;
-  /** The server does not list documents for this person. */
+  /** Called when the server does not list documents for this user. */
   onRefused: () => void;
-  /** It does. */
+  /** Called when it does. */
   onListed: () => void;
 }
 
@@ -81,17 +82,17 @@ export function List({ query, onRefused, onListed }: Props) {
   useEffect(() => {
     const abort = new AbortController();
     let timer: ReturnType<typeof setTimeout> | undefined;
-    let looks = 0;
+    let polls = 0;
     const key = `${filter} ${query}`;
     if (asked.current !== key) shown.current = 0;
     asked.current = key;
     const load = async (): Promise<void> => {
       clearTimeout(timer);
-      let pause = PAUSES_MS[Math.min(looks, PAUSES_MS.length - 1)];
-      looks += 1;
+      let pause = POLL_INTERVALS_MS[Math.min(polls, POLL_INTERVALS_MS.length - 1)];
+      polls += 1;
       try {
         const list = await fetchList(query, filter, shown.current, abort.signal);
-        // Another page has come in the meantime: this answer knows nothing of it.
+        // Another page was loaded in the meantime, which this response does not include.
         if (list.following !== null && list.items.length < shown.current) pause = 0;
         else {
           shown.current = list.items.length;
@@ -100,29 +101,29 @@ export function List({ query, onRefused, onListed }: Props) {
         onListed();
       } catch (error) {
         if (abort.signal.aborted) return;
-        // Where tokens decide, nobody is shown what others have.
+        // On servers with tokens, users without one cannot list documents.
         if (error instanceof ApiError && (error.status === 401 || error.status === 403)) {
           onRefused();
           return;
         }
         console.info("list:", error);
-        pause = FAILED_PAUSE_MS;
+        pause = RETRY_MS;
         setState((now) => (now.is === "loaded" && now.key === key ? now : { is: "failed" }));
       }
       clearTimeout(timer);
-      timer = setTimeout(look, pause);
+      timer = setTimeout(poll, pause);
     };
-    const look = (): void => {
+    const poll = (): void => {
       if (document.visibilityState === "visible") void load();
     };
     timer = setTimeout(() => { void load(); }, query ? TYPING_MS : 0);
-    document.addEventListener("visibilitychange", look);
-    addEventListener("online", look);
+    document.addEventListener("visibilitychange", poll);
+    addEventListener("online", poll);
     return () => {
       clearTimeout(timer);
       abort.abort();
-      document.removeEventListener("visibilitychange", look);
-      removeEventListener("online", look);
+      document.removeEventListener("visibilitychange", poll);
+      removeEventListener("online", poll);
     };
   }, [query, filter, attempt, onRefused, onListed]);
 
@@ -135,12 +136,12 @@ export function List({ query, onRefused, onListed }: Props) {
       (page) => {
         setState((now) => {
           if (now.is !== "loaded" || now.key !== key) return now;
-          const items = joined(now.items, page.documents);
+          const items = mergePages(now.items, page.documents);
           shown.current = items.length;
           return { ...now, items, total: page.total, following: page.following };
         });
       },
-      (error: unknown) => { failed(t.home.failed, error); },
+      (error: unknown) => { reportError(t.home.failed, error); },
     ).finally(() => { setBusy(false); });
   };
   const onRenamed = (renamed: Item): void => {
@@ -193,7 +194,7 @@ interface RowProps {
   item: Item;
   onChanged: () => void;
   onRenamed: (item: Item) => void;
-  /** It goes away, and no other row is left for the focus. */
+  /** Called when the row goes away and no other row is left to focus. */
   onEmptied: () => void;
 }
 
@@ -242,7 +243,7 @@ function Row({ item, onChanged, onRenamed, onEmptied }: RowProps) {
       {renaming && (
         <RenameDialog title={title} onClose={() => { setRenaming(false); }}
           onRename={(name) => {
-            api.rename(item.id, name).then(onRenamed, (error: unknown) => { failed(t.failed.rename, error); });
+            api.rename(item.id, name).then(onRenamed, (error: unknown) => { reportError(t.failed.rename, error); });
           }} />
       )}
     </li>

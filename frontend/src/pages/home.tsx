@@ -1,9 +1,9 @@
-/** Recent documents and boards, search, new ones. Loads without the editors. */
+/** The home page: creating, finding and listing documents and boards. Loads without the editors. */
 import { useCallback, useEffect, useRef, useState } from "react";
-import { failed } from "../app/actions";
+import { reportError } from "../shell/actions";
 import { api, pathOf, type Kind, type Template } from "../app/api";
 import { usePerson } from "../app/identity";
-import { preload } from "../app/preload";
+import { preload } from "./preload";
 import { follow, HOME, navigate } from "../app/router";
 import { t } from "../strings";
 import { Avatar } from "../ui/avatar";
@@ -17,7 +17,7 @@ export function HomePage() {
   const person = usePerson();
   const [profile, setProfile] = useState(false);
   const [query, setQuery] = useState("");
-  /** The server lists documents for this person, and makes new ones; null while that is not known. */
+  /** Whether the server lets this user list and create documents; null until known. */
   const [isMember, setMember] = useState<boolean | null>(null);
   const onRefused = useCallback(() => { setMember(false); }, []);
   const onListed = useCallback(() => { setMember(true); }, []);
@@ -74,7 +74,7 @@ function Start() {
       (item) => { navigate(pathOf(item.kind, item.id)); },
       (error: unknown) => {
         setBusy(false);
-        failed(t.home.createFailed, error);
+        reportError(t.home.createFailed, error);
       },
     );
   };

@@ -1,9 +1,9 @@
 import { initials } from "../app/identity";
 
-/** A person as a circle with letters; the ring has the colour of their cursor. */
+/** A user as a circle with initials, in the colour of their cursor. */
 export function Avatar({ name, color, dim = false }: { name: string; color: string; dim?: boolean }) {
   return (
-    // The letters are drawn by the style sheet: they are no text that a name would have to repeat.
+    // The style sheet draws the initials, so that they are not text that an accessible name would have to repeat.
     <span className={dim ? "avatar dim" : "avatar"} data-letters={initials(name)} style={{ "--person": color } as React.CSSProperties} aria-hidden="true" />
   );
 }

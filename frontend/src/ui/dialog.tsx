@@ -1,4 +1,4 @@
-/** A modal dialog: the browser's own, which keeps the focus inside and gives it back. */
+/** A modal dialog, using the browser's `<dialog>`, which traps the focus and restores it. */
 import { useId, useLayoutEffect, useRef, type ReactNode } from "react";
 import { t } from "../strings";
 import { CloseIcon } from "./icons";
@@ -13,20 +13,20 @@ interface Props {
 export function Dialog({ title, onClose, children, wide = false }: Props) {
   const ref = useRef<HTMLDialogElement>(null);
   const heading = useId();
-  // Before it is taken out of the page: a dialog that has gone gives no focus back.
+  // A layout effect, so that it closes before it is removed from the page; otherwise it would not restore the focus.
   useLayoutEffect(() => {
     const dialog = ref.current;
     if (dialog && !dialog.open) {
       dialog.showModal();
-      // What is asked for first has the focus, not the button that closes.
+      // Focus the first input instead of the close button.
       dialog.querySelector<HTMLInputElement>("input:not([type])")?.focus();
     }
     return () => { dialog?.close(); };
   }, []);
   return (
-    // A click on what is behind closes it; the keyboard has Escape, and the button.
+    // A click on the backdrop closes it; keyboard users have Escape and the button.
     <dialog ref={ref} className={wide ? "dialog wide" : "dialog"} aria-labelledby={heading}
-      // Keys stay here: below, the board would take Escape for itself, and Delete for what is selected on it.
+      // Stop key events here: the board would handle Escape itself, and Delete would remove its selection.
       onKeyDown={(event) => {
         event.stopPropagation();
         if (event.key !== "Escape") return;

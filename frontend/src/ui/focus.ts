@@ -1,4 +1,4 @@
-/** Put the focus on the page itself: the next Tab goes to the first control of what the page is about. */
+/** Move the focus to the page's main content, so that the next Tab reaches its first control. */
 export function focusMain(): void {
   document.querySelector<HTMLElement>("main")?.focus({ preventScroll: true });
 }

@@ -1,4 +1,4 @@
-/** Our own icons: 20 px, drawn with lines of one width. Decorative; the button around them has a name. */
+/** Icons: 20 px, drawn with one stroke width. They are decorative; the button around them has the name. */
 import type { ReactNode } from "react";
 
 function icon(shape: ReactNode): () => ReactNode {
@@ -43,7 +43,7 @@ export const AlertIcon = icon(<><path d="M10 3.2 17.4 16H2.6z" /><path d="M10 8.
 export const SyncIcon = icon(<path d="M16 8.2A6.3 6.3 0 0 0 4.8 6.6L3.5 8.2M3.5 4.5v3.7h3.7M4 11.8a6.3 6.3 0 0 0 11.2 1.6l1.3-1.6M16.5 15.5v-3.7h-3.7" />);
 export const LockIcon = icon(<><rect x="4" y="8.8" width="12" height="8" rx="2" /><path d="M6.8 8.6V6.4a3.2 3.2 0 0 1 6.4 0v2.2" /></>);
 
-/** Two threads that cross: the mark of Raffia. */
+/** The Raffia logo: two crossing threads. */
 export function Logo() {
   return (
     <svg className="logo" viewBox="0 0 32 32" width="28" height="28" aria-hidden="true" focusable="false">

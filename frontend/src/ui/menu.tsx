@@ -1,4 +1,4 @@
-/** A button with a menu: arrow keys, Home, End, Escape, typing a letter. */
+/** A menu button, operable with the arrow keys, Home, End, Escape and first letters. */
 import { useEffect, useId, useLayoutEffect, useRef, useState, type KeyboardEvent, type ReactNode } from "react";
 
 export interface MenuItem {
@@ -6,9 +6,9 @@ export interface MenuItem {
   icon?: ReactNode;
   run: () => void;
   danger?: boolean;
-  /** Changes the document: not for readers. */
+  /** Changes the document, so not shown to viewers. */
   edits?: boolean;
-  /** A line above it. */
+  /** Separated from the item above by a line. */
   apart?: boolean;
 }
 
@@ -96,7 +96,7 @@ export function Menu({ label, button, items, className = "icon-button" }: Props)
       {open && (
         <div ref={list} id={id} popover="manual" role="menu" aria-label={label} className="menu" tabIndex={-1} onKeyDown={onKeyDown}>
           {items.map((item, at) => (
-            // Two people may have the same name.
+            // The index is the key, because labels need not be unique: two users may have the same name.
             <button key={at} type="button" role="menuitem" tabIndex={-1}
               className={`menu-item${item.danger ? " danger" : ""}${item.apart ? " apart" : ""}`}
               onClick={() => { close(); item.run(); }}>

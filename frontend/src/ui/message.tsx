@@ -1,4 +1,4 @@
-/** A page in place of what cannot be shown. */
+/** A full-page message in place of content that cannot be shown. */
 import type { ReactNode } from "react";
 import { AlertIcon } from "./icons";
 
@@ -7,7 +7,7 @@ interface Props {
   hint?: string | undefined;
   children?: ReactNode;
   icon?: ReactNode;
-  /** Of its heading: 2 within a page that has one. */
+  /** Heading level: 2 on a page that already has a level-1 heading. */
   level?: 1 | 2;
 }
 

@@ -1,4 +1,4 @@
-/** Name and colour. */
+/** The dialog for the user's name and colour. */
 import { useState, type SyntheticEvent } from "react";
 import { COLOURS, setPerson, usePerson } from "../app/identity";
 import { t } from "../strings";

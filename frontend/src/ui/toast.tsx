@@ -1,4 +1,4 @@
-/** Short messages at the bottom: announced to screen readers, with at most one action, gone after a while. */
+/** Short messages at the bottom of the page: announced to screen readers, with at most one action, and temporary. */
 import { useLayoutEffect, useRef, useSyncExternalStore } from "react";
 import { t } from "../strings";
 import { focusMain } from "./focus";
@@ -9,19 +9,19 @@ export interface Toast {
   text: string;
   action?: { label: string; run: () => void } | undefined;
   isError: boolean;
-  /** Somebody works with the keyboard: the action gets the focus, which is far from the end of the page otherwise. */
+  /** For keyboard users: the action takes the focus, because it is many Tab stops away otherwise. */
   takesFocus: boolean;
 }
 
 let toasts: readonly Toast[] = [];
-let next = 1;
+let nextId = 1;
 const listeners = new Set<() => void>();
 const timers = new Map<number, ReturnType<typeof setTimeout>>();
 const SHOWN_MS = 6000;
-/** Long enough to read, to decide and to reach the button. */
+/** Long enough to read the message, decide and reach the button. */
 const WITH_ACTION_MS = 12_000;
 
-function change(list: readonly Toast[]): void {
+function setToasts(list: readonly Toast[]): void {
   toasts = list;
   for (const listener of listeners) listener();
 }
@@ -29,21 +29,21 @@ function change(list: readonly Toast[]): void {
 export function dismiss(id: number): void {
   clearTimeout(timers.get(id));
   timers.delete(id);
-  change(toasts.filter((toast) => toast.id !== id));
+  setToasts(toasts.filter((toast) => toast.id !== id));
 }
 
-function arm(toast: Toast): void {
+function startTimer(toast: Toast): void {
   clearTimeout(timers.get(toast.id));
   timers.set(toast.id, setTimeout(() => { dismiss(toast.id); }, toast.action ? WITH_ACTION_MS : SHOWN_MS));
 }
 
-export function say(text: string, options: { action?: Toast["action"]; isError?: boolean; takesFocus?: boolean } = {}): number {
+export function showToast(text: string, options: { action?: Toast["action"]; isError?: boolean; takesFocus?: boolean } = {}): number {
   const toast: Toast = {
-    id: next, text, action: options.action, isError: options.isError ?? false, takesFocus: options.takesFocus ?? false,
+    id: nextId, text, action: options.action, isError: options.isError ?? false, takesFocus: options.takesFocus ?? false,
   };
-  next += 1;
-  change([...toasts.filter((other) => other.text !== text).slice(-2), toast]);
-  arm(toast);
+  nextId += 1;
+  setToasts([...toasts.filter((other) => other.text !== text).slice(-2), toast]);
+  startTimer(toast);
   return toast.id;
 }
 
@@ -54,19 +54,19 @@ export function Toasts() {
   }, () => toasts);
   return (
     <div className="toasts" role="status" aria-live="polite">
-      {list.map((toast) => <One key={toast.id} toast={toast} />)}
+      {list.map((toast) => <ToastItem key={toast.id} toast={toast} />)}
     </div>
   );
 }
 
-function One({ toast }: { toast: Toast }) {
+function ToastItem({ toast }: { toast: Toast }) {
   const box = useRef<HTMLDivElement>(null);
   useLayoutEffect(() => {
     const own = box.current;
     const before = document.activeElement;
     if (toast.takesFocus) own?.querySelector<HTMLElement>(".toast-action")?.focus();
     return () => {
-      // The focus goes back to where it was, or to the page; it is never lost with the toast.
+      // Return the focus to where it was, or to the page, so that it is not lost with the toast.
       if (!own?.contains(document.activeElement)) return;
       const back = before instanceof HTMLElement && before !== document.body && before.isConnected && !own.contains(before);
       if (back) before.focus({ preventScroll: true });
@@ -75,9 +75,9 @@ function One({ toast }: { toast: Toast }) {
   }, [toast]);
   return (
     <div ref={box} className={toast.isError ? "toast error" : "toast"}
-      // Nothing vanishes under the pointer or while it has the focus.
-      onPointerEnter={() => { clearTimeout(timers.get(toast.id)); }} onPointerLeave={() => { arm(toast); }}
-      onFocus={() => { clearTimeout(timers.get(toast.id)); }} onBlur={() => { arm(toast); }}
+      // A toast does not disappear while it is hovered or focused.
+      onPointerEnter={() => { clearTimeout(timers.get(toast.id)); }} onPointerLeave={() => { startTimer(toast); }}
+      onFocus={() => { clearTimeout(timers.get(toast.id)); }} onBlur={() => { startTimer(toast); }}
       onKeyDown={(event) => { if (event.key === "Escape") dismiss(toast.id); }}>
       <span>{toast.text}</span>
       {toast.action && (

@@ -14,7 +14,7 @@ beforeEach(() => {
 });
 
 describe("tokens", () => {
-  it("leave the address, and are kept for their document (K1, K2)", async () => {
+  it("leave the address, and are kept for their document (UK1, UK2)", async () => {
     const { takeToken, tokenOf } = await import("../../src/app/tokens");
     const taken = takeToken("team/é", "http://here/d/team%2F%C3%A9#token=a.b.c&block=7");
     expect(taken).toEqual({ token: "a.b.c", rest: "http://here/d/team%2F%C3%A9#block=7" });
@@ -26,7 +26,7 @@ describe("tokens", () => {
 });
 
 describe("tokens, where nothing can be kept,", () => {
-  it("open their document while the page is open (K2)", async () => {
+  it("open their document while the page is open (UK2)", async () => {
     const warn = vi.spyOn(console, "warn").mockImplementation(() => undefined);
     const full = new Store();
     full.setItem = () => { throw new DOMException("full", "QuotaExceededError"); };
@@ -50,7 +50,7 @@ describe("tokens, where nothing can be kept,", () => {
 describe("files of a document", () => {
   it("are fetched from this server's files only, however their address is written", async () => {
     vi.stubGlobal("location", { origin: "http://here", pathname: "/", href: "http://here/" });
-    const { api, ownFile } = await import("../../src/app/api");
+    const { api, ownFilePath: ownFile } = await import("../../src/app/api");
     expect(ownFile("/api/files/team%2Fé/a.png")).toBe("/api/files/team%2F%C3%A9/a.png");
     expect(ownFile("http://here/api/files/x/a.png")).toBe("/api/files/x/a.png");
     const others = ["//evil/api/files/x", "/\\evil/api/files/x", "/\t/evil/api/files/x", "http://evil/api/files/x", "/api/files/../documents/x",
@@ -76,8 +76,8 @@ describe("the list", () => {
 const claims = (payload: object): string => `h.${btoa(JSON.stringify(payload)).replace(/=+$/, "")}.s`;
 
 describe("tokens of one document", () => {
-  it("are kept beside each other, the newest first, until it is known which opens more (K5)", async () => {
-    const { isLink, keepTokens, takeToken, tokenOf, tokensOf } = await import("../../src/app/tokens");
+  it("are kept beside each other, the newest first, until it is known which opens more (UK5)", async () => {
+    const { isLink, storeTokens: keepTokens, takeToken, tokenOf, tokensOf } = await import("../../src/app/tokens");
     for (const token of ["edit", "view", "view", "other", "last"]) takeToken("x", `http://here/d/x#token=${token}`);
     expect(tokensOf("x")).toEqual(["last", "other", "view"]);
     keepTokens("x", ["view"]);
@@ -86,7 +86,7 @@ describe("tokens of one document", () => {
     for (const other of [claims({ raffia: {} }), "", "a.b.c", "opaque"]) expect(isLink(other)).toBe(false);
   });
 
-  it("stand before the one for the whole server (K4)", async () => {
+  it("stand before the one for the whole server (UK4)", async () => {
     const { takeToken, tokenOf, tokensOf } = await import("../../src/app/tokens");
     expect(takeToken(null, "http://here/#token=all")?.rest).toBe("http://here/");
     expect(tokenOf(null)).toBe("all");
@@ -111,7 +111,7 @@ describe("tokens of one document", () => {
       Promise.resolve((answers[headers.get("authorization")?.slice(7) ?? ""] ?? Response.error()).clone()));
     vi.stubGlobal("fetch", ask);
     const { chooseToken } = await import("../../src/app/access");
-    const { keepTokens, tokenOf, tokensOf } = await import("../../src/app/tokens");
+    const { storeTokens: keepTokens, tokenOf, tokensOf } = await import("../../src/app/tokens");
     keepTokens("x", ["view"]);
     expect(chooseToken("x")).toBeNull();
     keepTokens("x", ["view", "old"]);

@@ -104,7 +104,7 @@ class Board {
     };
   }
 
-  /** Draw; returns how many elements that took, and checks that nothing looks otherwise (D1). */
+  /** Draw; returns how many elements that took, and checks that nothing looks otherwise (UD1). */
   show(): number {
     this.editor.drawn = 0;
     redraw(this.scene(this.canvas), this.editor);
@@ -140,7 +140,7 @@ describe("redraw", () => {
     expect(board.show()).toBeLessThanOrEqual(6);
   });
 
-  it("D2: a picture that was thrown away is drawn anew", () => {
+  it("UD2: a picture that was thrown away is drawn anew", () => {
     const board = grid();
     const element = board.list[9] as Shape;
     Object.assign(element, { color: "b" }); // a font has come: the version stays
@@ -150,7 +150,7 @@ describe("redraw", () => {
     expect(board.show()).toBe(1);
   });
 
-  it("D3: draws everything when what it looks like depends on something else, or the order has changed", () => {
+  it("UD3: draws everything when what it looks like depends on something else, or the order has changed", () => {
     const board = grid();
     const whole: (() => void)[] = [
       () => { board.view.scrollX = 3; },
@@ -169,7 +169,7 @@ describe("redraw", () => {
     expect(board.show()).toBe(0);
   });
 
-  it("D4: what is selected matters to links only", () => {
+  it("UD4: what is selected matters to links only", () => {
     const board = grid();
     board.view.selectedElementIds = { [board.list[3]?.id ?? ""]: true };
     expect(board.show()).toBe(0);
@@ -191,7 +191,7 @@ describe("redraw", () => {
     expect(board.editor.drawn).toBeGreaterThanOrEqual(2);
   });
 
-  it("D5: makes so many pictures a frame, and what is there stays to be seen", () => {
+  it("UD5: makes so many pictures a frame, and what is there stays to be seen", () => {
     const board = new Board();
     for (let x = 0; x < 60; x += 1) for (let y = 0; y < 10; y += 1) board.list.push(shape(x * 2, y * 8, 1));
     const { editor } = board;
@@ -226,7 +226,7 @@ describe("redraw", () => {
     expect(frame).toBeNull();
   });
 
-  it("D1: looks the same after any changes", () => {
+  it("UD1: looks the same after any changes", () => {
     let seed = 11;
     const random = (most: number): number => {
       seed = (seed * 1103515245 + 12345) % 2147483648;

@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from "vitest";
-import { countingWebSocket, readHead, Unanswered } from "../../src/connection/frames";
+import { countingWebSocket, readHead, Unacknowledged } from "../../src/connection/frames";
 
 const frame = (address: string, ...rest: number[]): Uint8Array => {
   const name = new TextEncoder().encode(address);
@@ -24,7 +24,7 @@ describe("frames", () => {
 
   it("are counted for each document: writes sent, answers received", () => {
     const told: [string, number, boolean][] = [];
-    const unanswered = new Unanswered((...what) => told.push(what));
+    const unanswered = new Unacknowledged((...what) => told.push(what));
     unanswered.sent(frame("a", 0, 0, 1, 0)); // a question
     unanswered.sent(frame("a", 1, 5)); // presence
     unanswered.sent(frame("a", 0, 1, 2, 0, 0));
@@ -39,9 +39,9 @@ describe("frames", () => {
     expect(told.at(-1)).toEqual(["a", 1, false]);
   });
 
-  it("are not counted where the server asks by itself, which it does not answer (C1)", () => {
+  it("are not counted where the server asks by itself, which it does not answer (UC1)", () => {
     const counts: number[] = [];
-    const unanswered = new Unanswered((_document, count) => counts.push(count));
+    const unanswered = new Unacknowledged((_document, count) => counts.push(count));
     unanswered.sent(frame("a", 0, 2, 2, 0, 0)); // written before the first exchange: it has to wait there
     unanswered.sent(frame("a", 0, 0, 1, 0));
     unanswered.sent(frame("a", 0, 1, 2, 0, 0));
@@ -51,9 +51,9 @@ describe("frames", () => {
     expect(counts).toEqual([1, 2, 1, 0]);
   });
 
-  it("that were not answered when a document was closed are never answered (C2)", () => {
+  it("that were not answered when a document was closed are never answered (UC2)", () => {
     const told: [string, number, boolean][] = [];
-    const unanswered = new Unanswered((...what) => told.push(what));
+    const unanswered = new Unacknowledged((...what) => told.push(what));
     for (const close of ["sent", "received"] as const) {
       unanswered.sent(frame("a", 0, 2, 2, 0, 0));
       unanswered.sent(frame("a", 0, 2, 2, 0, 0));
@@ -72,10 +72,10 @@ describe("frames", () => {
     }
   });
 
-  it("are not waited for when the server never says a word (C3)", () => {
+  it("are not waited for when the server never says a word (UC3)", () => {
     vi.useFakeTimers();
     vi.stubGlobal("WebSocket", Mute);
-    const Socket = countingWebSocket(new Unanswered(() => undefined));
+    const Socket = countingWebSocket(new Unacknowledged(() => undefined));
     const [silent, alive] = [new Socket("ws://here"), new Socket("ws://here")] as unknown as Mute[];
     alive?.dispatchEvent(new MessageEvent("message", { data: frame("a", 2, 2, 10).buffer }));
     vi.advanceTimersByTime(19_000);

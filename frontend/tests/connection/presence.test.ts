@@ -23,7 +23,7 @@ function arrived(state: Record<string, unknown>): Record<string, unknown> | unde
 }
 
 describe("what others say of themselves", () => {
-  it("is a name, a colour and a cursor, or it is not there (C1)", () => {
+  it("is a name, a colour and a cursor, or it is not there (UQ1)", () => {
     const user = { id: "7", name: "Zoë 😀", color: "#1d4ed8" };
     const cursor = { anchor: position, head: position };
     expect(arrived({ user, cursor, view: { block: "b" } })).toEqual({ user, cursor, view: { block: "b" } });

@@ -20,7 +20,7 @@ describe("the chip", () => {
     expect(says(...open).label).toBe("saved");
   });
 
-  it("says Saving until the last answer, and never before the whole exchange (T1)", () => {
+  it("says Saving until the last answer, and never before the whole exchange (UT1)", () => {
     expect(says(...open, edited).label).toBe("saving");
     expect(says(...open, edited, waiting(1)).label).toBe("saving");
     expect(says(...open, edited, waiting(2), waiting(1)).label).toBe("saving");
@@ -33,7 +33,7 @@ describe("the chip", () => {
     expect(says(...again, waiting(3), waiting(0), synced).label).toBe("saved");
   });
 
-  it("counts what has not reached the document (T1)", () => {
+  it("counts what has not reached the document (UT1)", () => {
     const drawing = [...open, { type: "pending", pending: true } as const];
     expect(says(...drawing)).toMatchObject({ label: "saving", warn: true });
     expect(says(...drawing, edited, waiting(1), { type: "pending", pending: false }).label).toBe("saving");
@@ -41,13 +41,13 @@ describe("the chip", () => {
     expect(says(...drawing, lost)).toMatchObject({ label: "unsaved", keptHere: false });
   });
 
-  it("reconnects calmly when nothing is pending (T2)", () => {
+  it("reconnects calmly when nothing is pending (UT2)", () => {
     expect(says(...open, lost)).toMatchObject({ label: "reconnecting", warn: false });
     expect(says(...open, { type: "network", up: false }).label).toBe("reconnecting");
     expect(says(lost).label).toBe("loading");
   });
 
-  it("is red when edits are pending without a connection (T2)", () => {
+  it("is red when edits are pending without a connection (UT2)", () => {
     expect(says(...open, lost, edited)).toMatchObject({ label: "unsaved", warn: true });
     expect(says(...open, edited, lost).label).toBe("unsaved");
     expect(says(...open, edited, { type: "network", up: false }).label).toBe("unsaved");
@@ -55,7 +55,7 @@ describe("the chip", () => {
     expect(says({ type: "device", loaded: true, unsaved: true }, ...open).label).toBe("saved");
   });
 
-  it("says that the device holds it only when the device has said so (T3)", () => {
+  it("says that the device holds it only when the device has said so (UT3)", () => {
     const offline = [...open, lost, edited];
     expect(says(...offline).keptHere).toBe(false);
     expect(says(...offline, { type: "kept", kept: true }).keptHere).toBe(true);
@@ -64,7 +64,7 @@ describe("the chip", () => {
     expect(says({ type: "device", loaded: true, unsaved: true }).keptHere).toBe(true);
   });
 
-  it("does not forget a refusal (T4)", () => {
+  it("does not forget a refusal (UT4)", () => {
     const refused = [...open, edited, waiting(1), { type: "refused" } as const, waiting(0)];
     expect(says(...refused)).toMatchObject({ label: "unsaved", warn: true });
     expect(says(...refused, edited, waiting(1), waiting(0)).label).toBe("unsaved");
@@ -76,13 +76,13 @@ describe("the chip", () => {
     expect(says(...again, { type: "refused" }, waiting(0)).label).toBe("unsaved");
   });
 
-  it("is not Saved while the server has not answered what another tab has left on the device (T1)", () => {
+  it("is not Saved while the server has not answered what another tab has left on the device (UT1)", () => {
     expect(says(...open, waiting(1))).toMatchObject({ label: "saving", warn: true });
     expect(says(admitted, waiting(1), synced).label).toBe("reconnecting");
     expect(says(...open, waiting(1), waiting(0)).label).toBe("saved");
   });
 
-  it("ends for good, and says why (T5)", () => {
+  it("ends for good, and says why (UT5)", () => {
     const gone: Event = { type: "ended", cause: "access-removed" };
     expect(says(...open, gone)).toEqual({ label: "closed", cause: "access-removed", keptHere: false, warn: false });
     expect(says(...open, edited, gone)).toMatchObject({ label: "unsaved", cause: "access-removed" });
@@ -92,7 +92,7 @@ describe("the chip", () => {
     expect(says(...open, { type: "lost", cause: "room-full" }, admitted).cause).toBeNull();
   });
 
-  it("of a reader is only about the connection (T6)", () => {
+  it("of a reader is only about the connection (UT6)", () => {
     const reader: Event[] = [{ type: "admitted", readOnly: true }, synced];
     expect(says(...reader, edited, waiting(1)).label).toBe("live");
     expect(says(...reader, { type: "refused" }).label).toBe("live");
@@ -104,7 +104,7 @@ describe("the chip", () => {
     expect(says(...demoted, lost, admitted, synced, waiting(1), waiting(0)).label).toBe("saved");
   });
 
-  it("is never Saved while something is unsaved, whatever happens (T1, T2)", () => {
+  it("is never Saved while something is unsaved, whatever happens (UT1, UT2)", () => {
     let seed = 20261123;
     const chance = (): number => {
       seed = (Math.imul(seed, 1103515245) + 12345) & 0x7fffffff;

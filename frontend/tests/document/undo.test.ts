@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import * as Y from "yjs";
-import { mayUndo } from "../../src/document/undo";
+import { canUndo } from "../../src/document/undo";
 
 function block(id: string, text: string, name = "paragraph"): Y.XmlElement {
   const container = new Y.XmlElement("blockContainer");
@@ -17,7 +17,7 @@ function open(): { mine: Y.Doc; theirs: Y.Doc; group: Y.XmlElement; undo: Y.Undo
   const fragment = mine.getXmlFragment("document-store");
   const group = new Y.XmlElement("blockGroup");
   fragment.insert(0, [group]);
-  const undo = new Y.UndoManager(fragment, { trackedOrigins: new Set(["me"]), captureTimeout: 0, deleteFilter: mayUndo });
+  const undo = new Y.UndoManager(fragment, { trackedOrigins: new Set(["me"]), captureTimeout: 0, deleteFilter: canUndo });
   const sync = (): void => {
     Y.applyUpdate(theirs, Y.encodeStateAsUpdate(mine));
     Y.applyUpdate(mine, Y.encodeStateAsUpdate(theirs));
@@ -41,7 +41,7 @@ describe("undo", () => {
     expect(xml(mine)).toContain('<blockcontainer id="a"><paragraph textAlignment="left">é😀</paragraph></blockcontainer>');
   });
 
-  it("keeps others' words in a block of mine, with the block's id (U1, U2)", () => {
+  it("keeps others' words in a block of mine, with the block's id (UU1, UU2)", () => {
     const { mine, theirs, group, undo, sync } = open();
     mine.transact(() => { group.insert(0, [block("a", "mine")]); }, "me");
     sync();

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import * as Y from "yjs";
-import { bringsUnknown, Copy, holdsUnknown, type Schema } from "../../src/document/unknown";
+import { addsUnknown, Copy, hasUnknown, type Schema } from "../../src/document/unknown";
 
 const node = (...attrs: string[]) => ({ spec: { attrs: Object.fromEntries(attrs.map((name) => [name, {}])) } });
 const schema: Schema = {
@@ -48,29 +48,29 @@ const changes: [string, boolean, (document: Open) => void][] = [
 ];
 
 describe("what the editor does not know", () => {
-  it.each(changes)("%s: unknown is %s (K1)", (_what, unknown, change) => {
+  it.each(changes)("%s: unknown is %s (UW1)", (_what, unknown, change) => {
     const theirs = open();
     const mine = new Y.Doc();
     Y.applyUpdate(mine, Y.encodeStateAsUpdate(theirs.doc));
     const root = mine.getXmlFragment("document-store");
-    expect(holdsUnknown(root, schema)).toBe(false);
+    expect(hasUnknown(root, schema)).toBe(false);
     const brought: boolean[] = [];
-    mine.on("beforeObserverCalls", (transaction) => { brought.push(bringsUnknown(transaction, root, schema)); });
+    mine.on("beforeObserverCalls", (transaction) => { brought.push(addsUnknown(transaction, root, schema)); });
     change(theirs);
     Y.applyUpdate(mine, Y.encodeStateAsUpdate(theirs.doc));
     expect(brought[0]).toBe(unknown);
-    expect(holdsUnknown(root, schema)).toBe(unknown);
+    expect(hasUnknown(root, schema)).toBe(unknown);
   });
 
-  it("is gone when it was deleted (K3)", () => {
+  it("is gone when it was deleted (UW3)", () => {
     const { doc, group, text } = open();
     group.push([new Y.XmlElement("futureBlock")]);
     text.format(0, 3, { futureMark: true });
     const root = doc.getXmlFragment("document-store");
-    expect(holdsUnknown(root, schema)).toBe(true);
+    expect(hasUnknown(root, schema)).toBe(true);
     group.delete(1);
     text.delete(0, 4);
-    expect(holdsUnknown(root, schema)).toBe(false);
+    expect(hasUnknown(root, schema)).toBe(false);
   });
 
   it("is not in the copy that is shown, which follows the document and gives nothing back", () => {
@@ -80,10 +80,10 @@ describe("what the editor does not know", () => {
     const end = copy.start();
     const shown = copy.doc.getXmlFragment("document-store");
     expect(shown.toJSON()).toContain("Größe 😀");
-    expect(holdsUnknown(shown, schema)).toBe(false);
+    expect(hasUnknown(shown, schema)).toBe(false);
     text.insert(0, "Die ", { futureMark: true });
     expect(shown.toJSON()).toContain("Die Größe 😀");
-    expect(holdsUnknown(shown, schema)).toBe(false);
+    expect(hasUnknown(shown, schema)).toBe(false);
     const before = Y.encodeStateAsUpdate(doc);
     shown.delete(0, 1);
     expect(Y.encodeStateAsUpdate(doc)).toEqual(before);

@@ -1,1 +1,1 @@
-"""Faults of many replicas: Redis, the replicas themselves, the network between them, the load balancer."""
+"""Faults in a cluster: of Redis, the replicas, the network between them, and the load balancer."""

@@ -1,7 +1,8 @@
-"""How to start a replica that is broken on purpose; see `broken_replica`."""
+"""Start replicas that are broken on purpose; see `broken_replica`."""
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -12,5 +13,8 @@ COMMAND += ["--host", "127.0.0.1", "--port", "{port}", "--data", "{data}"]
 
 
 def broken(how: str) -> dict[str, Any]:
-    """What a `Scene` of such replicas takes."""
-    return {"command": COMMAND, "env": {"PYTHONPATH": str(ROOT), "RAFFIA_TEST_BROKEN": how}}
+    """The arguments for a `Scene` of such replicas."""
+    return {
+        "command": COMMAND,
+        "env": {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'backend'}", "RAFFIA_TEST_BROKEN": how},
+    }

@@ -1,11 +1,11 @@
-"""`raffia serve --redis` with something broken, for tests that have to notice it.
+"""`raffia serve --redis` with a fault, for tests that have to notice it.
 
 Started like the command: `python -m tests.faults.replicas.broken_replica serve --port ...`
 
-RAFFIA_TEST_BROKEN says what:
-    eager   acknowledges an append before Redis has it; it follows 100 ms later
-    deaf    hears that the log has lost something, and appends nothing of what it lacks
-    newer   not broken: what a later version may do. Its entries have another field, its presence another format
+RAFFIA_TEST_BROKEN selects the fault:
+    eager   acknowledges an append 100 ms before sending it to Redis
+    deaf    is told that the log has lost something, and does not append what it lacks
+    newer   no fault, but a later version: its entries have an additional field, its presence has another format
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LATE_S = 0.1
 
 
 def eager() -> None:
-    """Acknowledge first, append later: what a replica that forgets to wait for Redis does."""
+    """Acknowledge first and append later, like a replica that does not wait for Redis."""
     durable = RedisJournal.append
     last: dict[DocumentId, int] = {}
     writing: set[asyncio.Task[None]] = set()
@@ -53,7 +53,7 @@ def eager() -> None:
 
 
 def deaf() -> None:
-    """Compare with a log that has lost something as if it had not."""
+    """Treat a log that has lost something as if it had not."""
     compare = raffia.rooms.durable.log_follower.compare
 
     @functools.wraps(compare)

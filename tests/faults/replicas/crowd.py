@@ -1,11 +1,11 @@
-"""Many people on some documents, typing while things break; what they must find afterwards.
+"""Many people who type into some documents while things break, and what they must find afterwards.
 
 Rules:
-    FC1  Half of them speak each dialect; each document has some of both.
-    FC2  Whoever types stays at most `AHEAD` operations ahead of the acknowledgements, and types in bursts, so that
-         there are always some in flight; while nothing is acknowledged they go on at a slow pace.
-    FC3  Recovered means: everybody is online, everything is acknowledged and all copies are equal. It is polled for;
-         the time it took is what the report calls recovery.
+    FC1  Half of them use each dialect; each document has some of both.
+    FC2  A person types at most `AHEAD` operations ahead of the acknowledgements, and in bursts, so that some are
+         always in flight. While nothing is acknowledged, they go on slowly.
+    FC3  Recovered means that all people are online, everything is acknowledged and all copies are equal. This is
+         polled; the report calls the time it took the recovery.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class Crowd:
     """People on documents.
 
     Args:
-        name: in front of the documents' names.
-        servers: what they connect to; each takes a random one, and another when it is gone.
-        seed: of everything random here.
+        name: the prefix of the documents' names.
+        servers: where they connect; each takes a random one, and another when that is gone.
+        seed: for everything random here.
         documents: how many.
-        people: how many in all.
+        people: how many in total.
     """
 
     def __init__(self, name: str, servers: Sequence[str], seed: int, *, documents: int = 3, people: int = 12) -> None:
@@ -62,14 +62,14 @@ class Crowd:
     # -- typing
 
     def type_once(self, who: Sequence[Provider] | None = None) -> None:
-        """One turn: some of them type a burst (FC2)."""
+        """Run one turn: some of them type a burst (FC2)."""
         for provider in self.providers if who is None else who:
             if self.rng.random() < (0.25 if provider.in_flight < AHEAD else 0.002):
                 for _ in range(self.rng.randint(1, BURST)):
                     provider.type()
 
     async def type_for(self, seconds: float, who: Sequence[Provider] | None = None) -> None:
-        """Type for so long."""
+        """Type for some seconds."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self.type_once(who)
@@ -82,7 +82,7 @@ class Crowd:
         deadline_s: float = 20.0,
         who: Sequence[Provider] | None = None,
     ) -> None:
-        """Type until something holds."""
+        """Type until a condition holds."""
         end = time.monotonic() + deadline_s
         while not condition():
             assert time.monotonic() < end, f"not within {deadline_s:g} s: {what}; {self.providers}"
@@ -90,7 +90,7 @@ class Crowd:
             await asyncio.sleep(TURN_S)
 
     def burst(self, who: Sequence[Provider] | None = None) -> None:
-        """Everybody types now, however much is in flight: these cannot have been answered yet."""
+        """All people type now, however much is in flight: these operations cannot have been answered yet."""
         for provider in self.providers if who is None else who:
             provider.type()
 
@@ -98,24 +98,24 @@ class Crowd:
 
     @property
     def acknowledged(self) -> int:
-        """Operations that were acknowledged."""
+        """The number of acknowledged operations."""
         return sum(len(provider.log) - provider.in_flight for provider in self.providers)
 
     @property
     def in_flight(self) -> int:
-        """Operations that were not."""
+        """The number of operations that are not acknowledged."""
         return sum(provider.in_flight for provider in self.providers)
 
     def on(self, server: str) -> list[Provider]:
-        """Those who are connected to a server."""
+        """The people connected to a server."""
         return [provider for provider in self.providers if provider.is_online and provider.server == server]
 
     def of(self, document: str) -> list[Provider]:
-        """Those who work on a document."""
+        """The people on a document."""
         return [provider for provider in self.providers if provider.document == document]
 
     def longest_absence_s(self, since_s: float) -> float:
-        """How long the unluckiest was without a server, of the absences that began after a moment."""
+        """The longest time that anyone was without a server, among absences that began after a given moment."""
         return max(
             (one.seconds for provider in self.providers for one in provider.absences if one.from_s >= since_s),
             default=0.0,
@@ -124,20 +124,20 @@ class Crowd:
     # -- what must hold
 
     async def lost(self, read: Cold) -> list[str]:
-        """What is missing of what is acknowledged, as one reader sees it (I1)."""
+        """What was acknowledged and one reader lacks (I1)."""
         promises = [Promise.of(provider) for provider in self.providers]
         tokens = {document: (await read(document)).tokens for document in self.documents}
         return [token for promise in promises for token in promise.broken_by(tokens[promise.provider.document])]
 
     async def until_kept(self, read: Cold, what: str, deadline_s: float = RECOVERY_S) -> None:
-        """A reader finds all that is acknowledged; what others were sent only now gets there within a deadline."""
+        """Wait, with a deadline, until a reader finds everything that is acknowledged."""
         end = time.monotonic() + deadline_s
         while missing := await self.lost(read):
             assert time.monotonic() < end, f"{what}: {len(missing)} of {self.acknowledged} lost, such as {missing[:5]}"
             await asyncio.sleep(0.1)
 
     async def until_settled(self, deadline_s: float = RECOVERY_S) -> None:
-        """Everybody is online and everything is acknowledged."""
+        """Wait until all people are online and everything is acknowledged."""
         end = time.monotonic() + deadline_s
         while not all(provider.is_online and provider.in_flight == 0 for provider in self.providers):
             await self._look(end, deadline_s, "online and acknowledged")
@@ -149,7 +149,7 @@ class Crowd:
         assert refused == 0, f"{refused} updates were refused"
 
     async def until_equal(self, deadline_s: float = RECOVERY_S) -> None:
-        """All copies of each document are equal, without anybody asking again (I2)."""
+        """Wait until all copies of each document are equal, without any client asking again (I2)."""
         end = time.monotonic() + deadline_s
         for document in self.documents:
             while said := unequal(
@@ -166,14 +166,14 @@ class Crowd:
             await provider.until(lambda: True, "alive")
 
     async def recover(self, deadline_s: float = RECOVERY_S) -> float:
-        """Wait until everything is well again; how long that took, in seconds (FC3)."""
+        """Wait until everything has recovered; returns the seconds that took (FC3)."""
         began_s = time.monotonic()
         await self.until_settled(deadline_s)
         await self.until_equal(max(0.5, deadline_s - (time.monotonic() - began_s)))
         return time.monotonic() - began_s
 
     async def check(self, replicas: Mapping[str, str], cold: Cold | None = None) -> int:
-        """I1 and I2 over all people, a newcomer at each replica, and a cold reader; how much was acknowledged."""
+        """Check I1 and I2 for all people, new clients and a cold reader; returns how much was acknowledged."""
         acknowledged = 0
         for document in self.documents:
             promises = [Promise.of(provider) for provider in self.of(document)]

@@ -1,11 +1,11 @@
-"""Hosts on one machine: network namespaces on a bridge, whose cables can be pulled.
+"""Hosts on one machine: network namespaces on a bridge, whose cables a test can pull.
 
 Rules:
     NET1  A host is a network namespace with two cables: one to the bridge, which is the network that Redis is on, and
-          one straight to this machine, by which the test and its clients reach it whatever happens to the other.
-    NET2  A cut sets the state of the bridge's port: no packet passes in either direction and nobody is told, as when a
-          switch dies. Addresses, routes and sockets stay.
-    NET3  Names are random, and leaving the `with` takes everything away. Needs root; without it a test fails and says
+          one directly to this machine, through which the test and its clients reach it even if the other is cut.
+    NET2  A cut sets the state of the bridge's port: no packet passes in either direction and neither side is notified,
+          as when a switch dies. Addresses, routes and sockets stay.
+    NET3  Names are random, and leaving the `with` removes everything. Needs root; without it, a test fails and says
           so.
 """
 
@@ -73,7 +73,7 @@ class Host:
 
     @property
     def inside(self) -> list[str]:
-        """What to put before a command that runs on this host."""
+        """The prefix for a command that runs on this host."""
         return ["ip", "netns", "exec", self.namespace]
 
     def cut(self) -> None:
@@ -81,7 +81,7 @@ class Host:
         run("bridge", "link", "set", "dev", self._port, "state", str(DISABLED))
 
     def heal(self) -> None:
-        """Plug it in again."""
+        """Plug the cable in again."""
         run("bridge", "link", "set", "dev", self._port, "state", str(FORWARDING))
 
     def pings(self, address: str) -> bool:
@@ -126,12 +126,12 @@ class Network:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for number in range(self._count):
-            run("ip", "netns", "del", f"raffia-{self.name}-{number}", check=False)  # takes its cables with it
+            run("ip", "netns", "del", f"raffia-{self.name}-{number}", check=False)  # its cables go with it
         run("ip", "link", "del", self.bridge, check=False)
 
 
 class HostedServer(RaffiaServer):
-    """A Raffia process on a host; clients come by its cable to this machine."""
+    """A Raffia process on a host; clients use its cable to this machine."""
 
     def __init__(self, host: Host, data: Path, *, env: Mapping[str, str], command: Sequence[str]) -> None:
         here = [host.reached_at if part == "127.0.0.1" else part for part in command]
@@ -149,7 +149,7 @@ class HostedServer(RaffiaServer):
 
 
 class HostedRedis(RedisServer):
-    """A Redis process on a host; the test asks it by its cable."""
+    """A Redis process on a host; the test uses its cable to this machine."""
 
     binary = "ip"
 
@@ -160,5 +160,5 @@ class HostedRedis(RedisServer):
         self.reached_at = host.reached_at
 
     def _command(self) -> list[str]:
-        # `ip netns exec` becomes the program it starts: the process keeps its id.
+        # `ip netns exec` replaces itself with the program, so the process keeps its id.
         return [*self.host.inside[1:], RedisServer.binary, *super()._command()]

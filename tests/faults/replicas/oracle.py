@@ -1,10 +1,10 @@
-"""What must hold after a fault, looked at from outside: I1, I2 and I4 of the design of faults.
+"""What must hold after a fault, observed from outside.
 
 Rules:
     I1  Every acknowledged insert is there unless its delete was sent; every acknowledged delete is done.
     I2  All copies are equal: each loaded into a fresh document, the re-encoded bytes and the content are compared.
         State vectors alone would hide divergence: deletes are not in them.
-    I4  A replica that nobody uses any more is back at the file descriptors and, within a margin, the memory that it
+    I4  A replica without clients is back at the number of file descriptors and, within a margin, the memory that it
         had before.
 """
 
@@ -24,16 +24,16 @@ from tests.support.client import fresh_reader
 TOKEN = re.compile(r"<[0-9]+\.[0-9]+é😀>")
 SHOWN = 5
 
-# What CPython and glibc keep of a peak: pools that one object holds, arenas of threads. Replicas that had served a
-# dozen people and closed their rooms kept 1 to 9 MB; a leak of all that is typed in a long row would be several times
+# What CPython and glibc keep after a peak: pools that one object holds, arenas of threads. Replicas that had served a
+# dozen people and closed their rooms kept 1 to 9 MB; a leak of everything typed in a long row would be several times
 # this margin.
 RSS_MARGIN_BYTES = 24_000_000
-# Connections to Redis come and go by themselves: one for each lane, and one that is being replaced.
+# Connections to Redis come and go by themselves: one per lane, and one that is being replaced.
 FDS_MARGIN = 4
 
 
 def fresh(updates: Iterable[bytes]) -> pycrdt.Doc[pycrdt.Text]:
-    """A new document of these updates, encoded and loaded once more so that how they came does not show."""
+    """A new document of these updates, encoded and loaded again, so that their order makes no difference."""
     first: pycrdt.Doc[pycrdt.Text] = pycrdt.Doc()
     for update in updates:
         first.apply_update(update)
@@ -44,7 +44,7 @@ def fresh(updates: Iterable[bytes]) -> pycrdt.Doc[pycrdt.Text]:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """One copy of a document, comparable (I2)."""
+    """One copy of a document, which can be compared (I2)."""
 
     encoded: bytes
     text: str
@@ -60,7 +60,7 @@ class Copy:
 
 
 async def read_fresh(ws: str, document: str) -> Copy:
-    """What a newcomer gets who holds nothing and sends nothing."""
+    """The copy that a new client gets, which holds and sends nothing."""
     async with await fresh_reader(ws, document, inspect=True) as reader:
         assert reader.skips == [], "no gap may ever be sent"
         return Copy.of(reader.updates)
@@ -68,9 +68,9 @@ async def read_fresh(ws: str, document: str) -> Copy:
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """What one person had been promised at a moment.
+    """What had been acknowledged to one person at a given moment.
 
-    Taken before the reader looks: what is acknowledged while it looks need not be in what it got.
+    Taken before a reader loads: it need not have what is acknowledged while it loads.
     """
 
     provider: Provider
@@ -90,14 +90,14 @@ class Promise:
         return len(self.inserts) + len(self.deletes)
 
     def broken_by(self, there: set[str]) -> list[str]:
-        """What of it a reader does not find (I1)."""
+        """The part of it that a reader does not find (I1)."""
         sent_deletes = {operation.token for operation in self.provider.log if operation.deletes}
         undone = sorted(self.deletes & there)
         return sorted(self.inserts - there - sent_deletes) + [f"deleted, but there: {token}" for token in undone]
 
 
 def unequal(copies: Mapping[str, Copy]) -> str:
-    """What differs between copies of one document, in words; empty when they are equal (I2)."""
+    """How the copies of one document differ, in words; empty if they are equal (I2)."""
     (first, one), *others = copies.items()
     said = []
     for name, other in others:
@@ -113,7 +113,7 @@ def unequal(copies: Mapping[str, Copy]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """What a process holds (I4)."""
+    """The memory and file descriptors of a process (I4)."""
 
     rss_bytes: int
     fds: int
@@ -124,7 +124,7 @@ class Footprint:
         return cls(pages * os.sysconf("SC_PAGE_SIZE"), len(os.listdir(f"/proc/{pid}/fd")))  # noqa: PTH208
 
     def grown_since(self, before: Footprint, margin_bytes: int = RSS_MARGIN_BYTES) -> str:
-        """What has grown beyond the margins, in words; empty when nothing has."""
+        """What has grown beyond the margins, in words; empty if nothing has."""
         said = []
         if self.fds > before.fds + FDS_MARGIN:
             said.append(f"{self.fds} file descriptors are open, {before.fds} before")

@@ -1,10 +1,10 @@
-"""People as their providers know them: they keep a copy, edit it also while they are cut off, and always come back.
+"""Clients that behave like providers: they keep a copy, edit it also while disconnected, and always reconnect.
 
 Rules:
     PRV1  An operation is logged before it is sent; its token is unique and greppable.
     PRV2  An operation counts as acknowledged when the server has said so on the connection on which it was sent: the
         status of its update or of a step 2 that held it, the very same bytes sent back, or a sync status behind it.
-        What others have seen says nothing, and what comes back by another way neither.
+        What others have seen does not count, and neither does what comes back another way.
     PRV3  The copy is a pycrdt `Doc`. After a reconnection it is compared in full: our step 1 says what it holds, the
         server's is answered with what the server lacks.
     PRV4  A provider that is cut off tries again, at another server if there is one, after a pause that doubles from
@@ -35,7 +35,7 @@ ROOT = "t"
 
 @dataclass(slots=True)
 class Operation:
-    """One thing that was typed: an insert of a token, or the delete of an earlier one."""
+    """One edit: an insert of a token, or the delete of an earlier one."""
 
     token: str
     deletes: bool
@@ -56,7 +56,7 @@ class Absence:
 
 
 def units(token: str) -> int:
-    """Length as Yjs counts: UTF-16 code units."""
+    """The length in UTF-16 code units, as in Yjs."""
     return len(token.encode("utf-16-le")) // 2
 
 
@@ -88,9 +88,9 @@ class YConnection(YClient):
 
     def answer_step1(self) -> None:
         self.held = self.provider.doc.get_update(self.step1s.pop())
-        if self.held != EMPTY_UPDATE:  # which may come from anywhere
+        if self.held != EMPTY_UPDATE:  # any client may send an empty one
             self.sent[self.held] = range(len(self.provider.log))
-        # The server may ask before we have; from here on nothing is held back.
+        # The server may ask before we do; from here on nothing is held back.
         self.has_begun = self.has_answered = True
         super().answer_step1()
 
@@ -100,14 +100,14 @@ class YConnection(YClient):
 
     def say(self, update: bytes, number: int) -> None:
         if not self.has_begun:
-            return  # the step 2 will hold it
+            return  # the step 2 will include it
         self.sent[update] = range(number, number + 1)
         self.update(update)
         if (number + 1) % MARK_EVERY == 0:
             self.ask()
 
     def ask(self) -> None:
-        """Ask what is stored; before we have said what we hold that would not be all that is in the log."""
+        """Ask what is stored. Before the server has our step 2, the answer would not cover all of the log."""
         if self.has_answered:
             self.mark(b"%d" % len(self.provider.log))
 
@@ -158,7 +158,7 @@ class HocuspocusConnection(HocuspocusClient):
             self.update(update)
 
     def ask(self) -> None:
-        """Ask what is stored."""
+        """Ask the server what is stored."""
         if self.has_been_asked:
             self.covers.append(range(0))
             self.update(EMPTY_UPDATE)
@@ -168,9 +168,9 @@ class Provider:
     """One person on one document.
 
     Args:
-        number: client id, and part of every token.
+        number: the client id, which is part of every token.
         document: which one.
-        servers: URLs to choose from, as y-websocket clients get them.
+        servers: the server URLs to choose from, as for y-websocket clients.
         rng: for pauses and choices.
         hocuspocus: which dialect.
 
@@ -204,7 +204,7 @@ class Provider:
         self._left_code = 0
         self._live: asyncio.Task[None] | None = None
 
-    # -- life
+    # -- connecting
 
     async def start(self) -> None:
         """Connect and stay connected until `stop`."""
@@ -212,9 +212,9 @@ class Provider:
         await self.until_online()
 
     async def stop(self) -> None:
-        """Leave for good; the copy stays."""
+        """Disconnect for good; the copy stays."""
         live, self._live = self._live, None
-        # More than once: `wait_for` of Python 3.11 loses a cancellation that comes with what it waits for.
+        # More than once: `wait_for` in Python 3.11 loses a cancellation that arrives together with its result.
         while live is not None and not live.done():
             live.cancel()
             await asyncio.wait([live], timeout=0.2)
@@ -231,12 +231,12 @@ class Provider:
             tries += 1
             self.attempts_s.append(time.monotonic())
             connection = HocuspocusConnection(self) if self.hocuspocus else YConnection(self)
-            self._connection = connection  # from the first byte on, so that nothing typed falls between
+            self._connection = connection  # from the first byte on, so that nothing typed is missed
             try:
                 async with asyncio.timeout(SYNC_S):
                     await connection.enter(self.server)
             except (OSError, WSError, TimeoutError, AssertionError):
-                # Refused, cut off or never answered: what a provider meets while servers come and go (PRV4).
+                # Refused, cut off or never answered: what happens to providers while servers come and go (PRV4).
                 connection.drop()
                 self._connection = None
             else:
@@ -253,17 +253,17 @@ class Provider:
             pause_s = min(2 * pause_s, LAST_PAUSE_S)
 
     def hold(self) -> None:
-        """Stay away once this connection has ended (PRV4)."""
+        """Do not reconnect after this connection has ended (PRV4)."""
         self._may_connect.clear()
 
     def leave(self) -> None:
-        """Go offline now, without a word, until `release`."""
+        """Go offline now, without a close frame, until `release`."""
         self.hold()
         if self._connection is not None:
             self._connection.drop()
 
     def release(self) -> None:
-        """Come back."""
+        """Reconnect."""
         self._may_connect.set()
 
     @property
@@ -271,7 +271,7 @@ class Provider:
         return self._connection is not None and self._connection.closed is None and self._connection.synced
 
     async def until(self, condition: object, what: str, deadline_s: float = DEADLINE_S) -> None:
-        """Poll with a deadline; a provider that broke says why."""
+        """Poll with a deadline; a provider that has failed raises its error."""
         end = time.monotonic() + deadline_s
         while not condition():  # type: ignore[operator]
             if self._live is not None and self._live.done():
@@ -286,7 +286,7 @@ class Provider:
     # -- typing
 
     def type(self) -> None:
-        """Do one thing: into the log, into the copy, and to the server if there is one (PRV1)."""
+        """Make one edit: in the log, in the copy, and at the server if there is one (PRV1)."""
         number = len(self.log)
         if number % DELETE_EVERY == DELETE_EVERY - 1:
             victim = self.log[number - DELETE_EVERY // 2].token
@@ -306,20 +306,20 @@ class Provider:
             self._connection.say(update, number)
 
     def ask(self) -> None:
-        """Have the server say what is stored, if there is one."""
+        """Ask the server what is stored, if there is one."""
         if self.is_online:
             assert self._connection is not None
             self._connection.ask()
 
     @property
     def in_flight(self) -> int:
-        """How many operations are not acknowledged."""
+        """The number of operations that are not acknowledged."""
         return self._open_operations
 
-    # -- what connections call
+    # -- called by connections
 
     def stored(self, numbers: range) -> None:
-        """Operations were acknowledged (PRV2)."""
+        """Note acknowledged operations (PRV2)."""
         for number in range(max(numbers.start, self._stored_upto), numbers.stop):
             if not self.log[number].acknowledged:
                 self.log[number].acknowledged = True
@@ -328,10 +328,10 @@ class Provider:
             self._stored_upto += 1
 
     def take(self, update: bytes) -> None:
-        """The server sent this."""
+        """Apply an update from the server."""
         self.doc.apply_update(update)
 
-    # -- looking at it
+    # -- inspection
 
     @property
     def text(self) -> str:

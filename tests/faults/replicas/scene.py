@@ -1,10 +1,10 @@
-"""A cluster that faults happen to, with what the oracle needs of it.
+"""A cluster in which faults happen, with what the oracle needs.
 
 Rules:
-    FSC1  A row takes its baseline when every replica has served once and its rooms are closed, so that what is made
-          once (pools, caches, connections) is in it.
-    FSC2  It ends with everybody gone: replicas close their rooms and are back at the baseline (I4), and a replica that
-          is started only then shows the same documents (the cold reload of I2).
+    FSC1  The baseline of a row is taken when every replica has served once and its rooms are closed, so that it
+          includes what is created once (pools, caches, connections).
+    FSC2  At the end all clients leave: replicas close their rooms and are back at the baseline (I4), and a replica that
+          starts only then shows the same documents (the cold reload of I2).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from raffia.journal.redis.client import open_engine
 from raffia.journal.redis.journal import RedisJournal
-from raffia.journal.redis.opening import open_engine
 from tests.faults.replicas.crowd import Cold, Crowd
 from tests.faults.replicas.oracle import Copy, Footprint, read_fresh, unequal
 from tests.support.cluster import Cluster, Replica
@@ -24,7 +24,7 @@ CLOSED_S = 15.0
 
 
 async def read_store(url: str, document: str) -> Copy:
-    """A document as it lies in Redis, read past all replicas."""
+    """Read a document from Redis, bypassing all replicas."""
     async with RedisJournal(open_engine(url)) as journal:
         loaded = await journal.load(document)  # type: ignore[arg-type]
     snapshot = [loaded.snapshot.state] if loaded.snapshot is not None else []
@@ -59,15 +59,15 @@ class Scene(Cluster):
 
     @property
     def direct(self) -> dict[str, str]:
-        """Every replica that runs, past HAProxy: name -> URL for clients."""
+        """Every running replica, bypassing HAProxy: name -> URL for clients."""
         return {replica.name: replica.ws for replica in self.replicas if replica.server.running}
 
     async def cold(self, document: str) -> Copy:
-        """What is in Redis."""
+        """Read a document from Redis."""
         return await read_store(self.store_url, document)
 
     def fresh_at(self, replica: Replica) -> Cold:
-        """A reader at one replica, as the crowd's checks take it."""
+        """A reader at one replica, for the crowd's checks."""
 
         async def read(document: str) -> Copy:
             return await read_fresh(replica.ws, document)
@@ -77,7 +77,7 @@ class Scene(Cluster):
     # -- begin and end
 
     async def warm(self, seed: int = 0) -> None:
-        """Serve once at each replica, and take the baseline (FSC1)."""
+        """Have each replica serve once, and take the baseline (FSC1)."""
         for replica in self.replicas:
             async with Crowd(f"warm-{replica.name}", [replica.ws], seed, documents=3, people=6) as crowd:
                 await crowd.type_for(0.5)
@@ -95,9 +95,9 @@ class Scene(Cluster):
         )
 
     async def check_footprint(self) -> None:
-        """Replicas that nobody uses are back at the baseline (I4).
+        """Check that replicas without clients are back at the baseline (I4).
 
-        One that was started again is compared with what it had before: a fresh process may not need more either.
+        A restarted one is compared with its values from before: a new process must not need more either.
         """
 
         def grown() -> str:
@@ -109,7 +109,7 @@ class Scene(Cluster):
         assert not (said := grown()), said
 
     async def finish(self, crowd: Crowd) -> int:
-        """Everything that must hold at the end, with everybody gone (FSC2); how much was acknowledged."""
+        """Check everything that must hold after all clients have left (FSC2); returns how much was acknowledged."""
         acknowledged = await crowd.check(self.direct, self.cold)
         copies = {document: Copy.of([crowd.of(document)[0].doc.get_update()]) for document in crowd.documents}
         await asyncio.gather(*(provider.stop() for provider in crowd.providers))

@@ -1,4 +1,4 @@
-"""Two replicas compact the same documents all the time, and are stopped and killed while they do.
+"""Two replicas keep compacting the same documents, and are stopped and killed while they do.
 
 What happens between the steps of one compaction (barriers before commit and before trim, a stale fence) is in
 tests/unit/journal/redis/test_compaction.py.

@@ -1,4 +1,4 @@
-"""A replica runs out of file descriptors: newcomers wait or are refused, who is there goes on, and it recovers."""
+"""A replica runs out of file descriptors: new clients wait or are refused, others go on, and it recovers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ JOIN_S = 3.0
 
 
 async def until_full(ws: str, pid: int) -> list[YClient]:
-    """Connect until nobody more gets in; those who did."""
+    """Connect until no further client is accepted; returns those that were."""
     inside: list[YClient] = []
     while len(inside) <= LIMIT:
         client = YClient()
@@ -39,7 +39,7 @@ async def until_full(ws: str, pid: int) -> list[YClient]:
 
 
 async def until_let_in(ws: str, document: str) -> None:
-    """Try until a newcomer is served: the replica has to notice first that the others have gone."""
+    """Try until a new client is served: the replica first has to notice that the others have left."""
     end = time.monotonic() + RECOVERY_S
     while True:
         try:
@@ -70,7 +70,7 @@ async def test_descriptors(tmp_path: Path, long: bool, fault: MakeFault) -> None
                 await crowd.type_for(0.5)
                 assert sum(len(one.log) - one.in_flight for one in people) > before, "who is there goes on"
                 assert all(one.is_online for one in people)
-                # Now it loses its connections to Redis as well: whoever is quicker takes their places.
+                # Now it loses its connections to Redis as well, and new clients compete for their descriptors.
                 for kind in ("normal", "pubsub"):
                     scene.redis.command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
                 await crowd.type_for(0.5)

@@ -1,4 +1,4 @@
-"""The disk under Redis is full: acknowledging stops, everything else goes on, and nothing has to be started again."""
+"""The disk of Redis is full: acknowledgements stop, everything else goes on, and nothing needs a restart."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SYNCED_S = 2.5  # `everysec` has written everything by then
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MB where Redis will keep its files."""
+    """A file system of 1 MB for the files of Redis."""
     need_root("mounting a tmpfs")
     place = tmp_path / "redis"
     place.mkdir(parents=True)
@@ -78,7 +78,7 @@ async def test_disk_full(tmp_path: Path, small_disk: Path, long: bool, fault: Ma
                 await filler.client.close()
                 assert pids == [scene.redis.pid, *(replica.pid for replica in scene.replicas)], "nothing was restarted"
                 if seed == rounds - 1:
-                    # What was acknowledged is in the file now, too.
+                    # By now, what was acknowledged is in the file too.
                     await asyncio.sleep(SYNCED_S)
                     await asyncio.to_thread(scene.redis.kill)
                     await asyncio.to_thread(scene.redis.start)

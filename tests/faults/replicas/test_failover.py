@@ -1,7 +1,7 @@
-"""Redis fails over to a copy that lags: what the new primary lacks is put back.
+"""Redis fails over to a lagging replica: what the new primary lacks is restored.
 
-The copy lags because its cable is cut; replicas of Raffia reach whoever is primary through HAProxy, which asks each
-Redis for its role, as such proxies do, or through sentinels.
+The replica of Redis lags because its cable is cut. Replicas of Raffia reach the primary through HAProxy, which asks
+each Redis for its role, or through sentinels.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ listen redis
 
 
 class Switch:
-    """HAProxy in front of two Redis servers; leads to the one that is primary."""
+    """HAProxy in front of two Redis servers; connects to the one that is primary."""
 
     def __init__(self, folder: Path, first: str, second: str) -> None:
         self.port = free_port()
@@ -87,9 +87,9 @@ async def test_failover_to_a_copy_that_lags(tmp_path: Path, long: bool, fault: M
 
 
 async def fail_over(folder: Path, seed: int, row: Fault) -> int:
-    """Fail over once; how much of what was acknowledged the new primary lacked."""
+    """Fail over once; returns how much of what was acknowledged the new primary lacked."""
     with Network(1) as network:
-        # The primary is on this machine; the copy hangs on a cable.
+        # The primary is on this machine; its replica is on a host with a cable.
         bind = f"127.0.0.1 {network.address}"
         primary = RedisServer(
             folder / "primary", appendonly="yes", bind=bind, protected_mode="no", repl_diskless_sync_delay=0
@@ -120,7 +120,7 @@ async def fail_over(folder: Path, seed: int, row: Fault) -> int:
 
 
 async def test_failover_by_sentinels(tmp_path: Path, long: bool, fault: MakeFault) -> None:
-    """The primary is killed under load, and sentinels make the copy the primary."""
+    """The primary is killed under load, and sentinels promote its replica."""
     row = fault("Redis primary killed, sentinels fail over")
     for seed in range(SENTINEL_ROUNDS if long else 1):
         await kill_primary(tmp_path / str(seed), seed, row)

@@ -1,10 +1,10 @@
-"""Redis is killed: on the same AOF nothing acknowledged is lost; of a cut one, replicas or clients restore it all.
+"""Redis is killed: with its AOF intact, nothing acknowledged is lost; if it was cut, replicas or clients restore it.
 
-That holds for `appendfsync always`. With `everysec` even the death of the process alone takes something along now and
-then: while its fsync of the second before is still under way, Redis answers before it has written to the file. Then, as
-after a cut, it has to be back once the replicas have looked.
+That holds for `appendfsync always`. With `everysec`, even a crash of the process alone can lose something: while the
+fsync of the previous second is still running, Redis answers before it has written to the file. As after a cut, what was
+lost has to be back once the replicas have compared the log.
 
-While Redis starts again the replicas are stopped: what is read then is what Redis has kept by itself.
+The replicas are stopped while Redis restarts, so that the test reads what Redis itself has kept.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ HEAD_BYTES = 200  # the beginning of the AOF, which selects the database and hol
 
 
 def cut_tail(folder: Path, rng: Random) -> int:
-    """Take something off the end of the AOF, as a loss of power does; how many bytes."""
+    """Cut the end of the AOF off, like a power failure; returns how many bytes."""
     (increments,) = (folder / "appendonlydir").glob("*.incr.aof")
     size = increments.stat().st_size
-    # Mostly the last moments, sometimes nearly everything.
+    # Usually the last moments, sometimes nearly everything.
     cut = rng.randint(1, min(20_000, size - HEAD_BYTES)) if rng.random() < 0.7 else rng.randint(1, size - HEAD_BYTES)
     with increments.open("rb+") as file:
         file.truncate(size - cut)
@@ -42,7 +42,7 @@ def cut_tail(folder: Path, rng: Random) -> int:
 
 
 async def kill_redis(scene: Scene, crowd: Crowd, rng: Random, after_s: float, *, cut: bool = False) -> list[str]:
-    """Type, kill Redis, start it again; what Redis lacks then of what was acknowledged before."""
+    """Type, kill Redis and restart it; returns what Redis then lacks of what was acknowledged."""
     await crowd.type_for(after_s)
     crowd.burst()
     await asyncio.sleep(0)
@@ -84,13 +84,13 @@ async def test_kill_redis(tmp_path: Path, long: bool, fault: MakeFault, fsync: s
 
 
 async def cut_and_restore(scene: Scene, crowd: Crowd, rng: Random, after_s: float) -> int:
-    """Cut the AOF; how much of what was acknowledged was gone from it."""
+    """Cut the AOF; returns how much of what was acknowledged is missing from it."""
     return len(await kill_redis(scene, crowd, rng, after_s, cut=True))
 
 
 @pytest.mark.parametrize("fsync", FSYNCS)
 async def test_cut_aof(tmp_path: Path, long: bool, fault: MakeFault, fsync: str) -> None:
-    """What the end of the AOF held is put back by the replicas that have the documents open."""
+    """Replicas that have the documents open restore what the end of the AOF held."""
     row = fault(f"Redis killed and its AOF cut, appendfsync {fsync}")
     gone = 0
     async with Scene(tmp_path, redis_options={"appendfsync": fsync}) as scene:
@@ -107,7 +107,7 @@ async def test_cut_aof(tmp_path: Path, long: bool, fault: MakeFault, fsync: str)
 
 
 async def test_cut_aof_and_no_replica_left(tmp_path: Path, long: bool, fault: MakeFault) -> None:
-    """With all replicas killed too, what the end of the AOF held is only in the clients' copies."""
+    """With all replicas killed too, only the clients' copies hold what the end of the AOF held."""
     row = fault("Redis killed and its AOF cut, all replicas killed")
     gone = 0
     async with Scene(tmp_path) as scene:
@@ -134,9 +134,9 @@ async def test_cut_aof_and_no_replica_left(tmp_path: Path, long: bool, fault: Ma
 
 
 async def test_the_check_catches_a_replica_that_restores_nothing(tmp_path: Path) -> None:
-    """A build that does not put back what the log has lost fails the row of the cut AOF."""
+    """A build that does not restore what the log has lost fails the row of the cut AOF."""
     async with Scene(tmp_path, **broken("deaf")) as scene, Crowd("deaf", list(scene.direct.values()), 1) as crowd:
-        for seed in range(5):  # until the cut takes something that was acknowledged
+        for seed in range(5):  # until the cut removes something that was acknowledged
             gone = await cut_and_restore(scene, crowd, Random(seed), 0.3)
             if gone:
                 break

@@ -1,4 +1,4 @@
-"""A replica is killed while people type: nothing acknowledged is lost, its people are back at another within 5 s."""
+"""A replica is killed while people type: nothing acknowledged is lost, and they are back at another within 5 s."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ BACK_S = 5.0
 
 
 async def kill_one(scene: Scene, crowd: Crowd, rng: Random, after_s: float) -> list[str]:
-    """Type, kill a replica, start it again; what a reader at another and one of Redis miss before its people return."""
+    """Type, kill a replica and restart it; returns what readers at another and of Redis miss before people return."""
     victim = rng.choice(scene.replicas)
     survivor = next(replica for replica in scene.replicas if replica is not victim)
     await crowd.type_for(after_s)
     await crowd.type_until(lambda: crowd.in_flight, "something in flight")
     crowd.burst()
     await asyncio.sleep(0)
-    # Who returns would bring a copy along and hide a loss: nobody does before the readers have looked.
+    # A returning client would bring its copy and hide a loss: none returns before the readers have finished.
     for provider in crowd.providers:
         provider.hold()
     await victim.kill()
     lost = await crowd.lost(scene.cold)
     if not lost:
-        # What Redis has gets to the other replica by its channel: soon, not at once.
+        # What Redis has reaches the other replica through the channel: soon, but not at once.
         await crowd.until_kept(scene.fresh_at(survivor), f"{survivor.name} after the death of {victim.name}")
     await asyncio.to_thread(victim.server.start)
     return lost
@@ -67,7 +67,7 @@ async def test_kill_replica(tmp_path: Path, long: bool, fault: MakeFault) -> Non
 
 
 async def test_kill_replica_and_come_back_at_once(tmp_path: Path, long: bool, fault: MakeFault) -> None:
-    """The same without holding anybody: how long people are without a server."""
+    """The same without holding clients back: how long people are without a server."""
     row = fault("replica killed under load, people return at once")
     absences: list[float] = []
     async with Scene(tmp_path, replicas=3 if long else 2) as scene:
@@ -91,10 +91,10 @@ async def test_kill_replica_and_come_back_at_once(tmp_path: Path, long: bool, fa
 
 
 async def test_the_check_catches_a_replica_that_acknowledges_too_early(tmp_path: Path) -> None:
-    """A deliberately broken build loses something here, or the check above proves nothing."""
+    """A deliberately broken build has to lose something here, or the check above proves nothing."""
     async with Scene(tmp_path, **broken("eager")) as scene:
         lost: list[str] = []
-        for seed in range(5):  # one kill is enough almost always
+        for seed in range(5):  # one kill is almost always enough
             async with Crowd("broken", [scene.ws], seed) as crowd:
                 lost = await kill_one(scene, crowd, Random(seed), 0.5)
                 print(f"broken build: {len(lost)} of {crowd.acknowledged} acknowledged lost, as they should be")

@@ -1,4 +1,4 @@
-"""The load balancer dies: its clients come back through the other, not all at once."""
+"""The load balancer dies: its clients reconnect through the other one, not all at once."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The network between one replica and Redis is cut: its people go on working, and what it missed is found by itself.
+"""The network between one replica and Redis is cut: its people go on working, and it finds what it missed by itself.
 
-Real network namespaces; see `network`.
+The hosts are real network namespaces; see `network`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ HELD_BYTES = 30_000_000
 
 
 class Hosts(Scene):
-    """Two replicas on hosts of their own, Redis and HAProxy on this machine."""
+    """Two replicas on their own hosts, Redis and HAProxy on this machine."""
 
     def __init__(self, folder: Path, network: Network, env: Mapping[str, str] | None = None) -> None:
         super().__init__(folder, env=env)
@@ -73,13 +73,13 @@ async def test_network_cut(tmp_path: Path, long: bool, fault: MakeFault) -> None
 
 
 async def cut_one(scene: Hosts, network: Network, crowd: Crowd, cut_s: float) -> float:
-    """Cut one replica off, heal it, and see how long it takes to find what it missed."""
+    """Cut one replica off, heal it, and measure how long it takes to find what it missed."""
     (near, far), cut = scene.replicas, network.hosts[1]
     redis_place = f"{network.address}:{scene.redis.port}"
     assert cut.pings(redis_place)
     await crowd.type_for(0.5)
     await crowd.recover()
-    # Somebody on each side of the cut, on every document.
+    # Every document has people on each side of the cut.
     there, here = crowd.on(far.ws), crowd.on(near.ws)
     assert there, "nobody is at the replica that is cut off"
     assert here, "nobody is at the other"
@@ -92,17 +92,17 @@ async def cut_one(scene: Hosts, network: Network, crowd: Crowd, cut_s: float) ->
         await crowd.type_for(0.3)
         stored = sum(len(one.log) - one.in_flight for one in there)
         await crowd.type_for(cut_s / 3)
-        # The killing of subscriptions reaches only one of the two: the other's looks alive to it.
+        # Killing subscriptions reaches only one of the two: to the other one, its subscription still looks alive.
         assert scene.redis.command("CLIENT", "KILL", "TYPE", "pubsub") >= 1
         await crowd.type_for(cut_s / 3)
-        # Who shares the replica that is cut off goes on seeing each other.
+        # People on the replica that is cut off go on seeing each other.
         first, second = next(
             (one, other) for one in there for other in there if one is not other and one.document == other.document
         )
         first.type()
         token = next(done.token for done in reversed(first.log) if not done.deletes)
         await first.until(lambda: token in second.text, "people on the replica that is cut off see each other", 2.0)
-        # Nobody types at the end: no later message shows that something is missing.
+        # No one types at the end, so no later message shows that something is missing.
         await asyncio.sleep(max(0.0, end - time.monotonic()))
         assert sum(len(one.log) - one.in_flight for one in there) == stored, "nothing is acknowledged meanwhile"
         assert all(one.is_online for one in there), "nobody lost the connection to it"

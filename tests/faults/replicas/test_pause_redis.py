@@ -1,4 +1,4 @@
-"""Redis stops answering: nobody is told "saved", people on one replica go on, and afterwards everything is stored."""
+"""Redis stops answering: no client is told "saved", people on one replica go on, and later everything is stored."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ async def test_pause_redis(tmp_path: Path, long: bool, fault: MakeFault) -> None
 
 
 async def pause(scene: Scene, crowd: Crowd, pause_s: float) -> int:
-    """Pause Redis while people type; how much waits at the end."""
+    """Pause Redis while people type; returns how much waits at the end."""
     before = [Footprint.of(replica.pid) for replica in scene.replicas]
     scene.redis.pause()
     try:
         began_s = time.monotonic()
-        await crowd.type_for(0.3)  # answers that were in the sockets already count as given before
+        await crowd.type_for(0.3)  # answers that were already in the sockets count as given before
         stored = crowd.acknowledged
         replica = scene.replicas[0]
         people = crowd.on(replica.ws)

@@ -1,4 +1,4 @@
-"""Replicas are restarted one after another: what waits is stored, people are told to come back, nobody is away long."""
+"""Replicas are restarted one by one: waiting edits are stored, and people are told to reconnect and are back soon."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SERVICE_RESTART = 1012
 
 
 async def restart_all(scene: Scene, crowd: Crowd) -> None:
-    """End all replicas at once; what they had acknowledged is in Redis before anybody returns with a copy."""
+    """Stop all replicas at once; what they acknowledged is in Redis before any client returns with a copy."""
     for provider in crowd.providers:
         provider.hold()
     crowd.burst()

@@ -1,4 +1,4 @@
-"""A replica dies and all its clients come to the other at once: as many as it takes are let in, the others later."""
+"""A replica dies and all its clients connect to the other at once: it accepts as many as it can, the others later."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ JOIN_S = 20.0
 
 
 class Visitor:
-    """A client that comes from an address of its own and comes again until it is let in."""
+    """A client with one of several addresses that retries until it is accepted."""
 
     def __init__(self, number: int, port: int) -> None:
         self.address = f"127.0.0.{number % ADDRESSES + 2}"
@@ -39,7 +39,7 @@ class Visitor:
         self.joined_s = 0.0
 
     async def join_once(self) -> bool:
-        """Try; how long it took when it was let in."""
+        """Try once; the time it took is in `joined_s` if it was accepted."""
         sock = socket.socket()
         sock.setblocking(False)
         sock.bind((self.address, 0))
@@ -58,7 +58,7 @@ class Visitor:
         return True
 
     async def join(self, deadline_s: float) -> None:
-        """Try again and again, as providers do."""
+        """Keep trying, like a provider."""
         end = time.monotonic() + deadline_s
         pause_s = 0.1
         while not await self.join_once():
@@ -116,7 +116,7 @@ async def test_reconnect_storm(tmp_path: Path, long: bool, fault: MakeFault) -> 
             for visitor in visitors:
                 visitor.client.drop()
             recovery_s = await crowd.recover()
-            # The place of somebody who is gone is free once the replica has heard of it.
+            # The place of a client that has left is free once the replica has noticed.
             await scene.until(lambda: other.server.metrics()["raffia_connections"] < limit // 2, "room for readers", 30)
             row.ran(await crowd.check(scene.direct, scene.cold), recovery_s)
             row.note(

@@ -1,4 +1,4 @@
-"""An old and a new version run together: what the new one adds is skipped by the old one, which loses nothing."""
+"""An old and a new version run together: the old one skips what the new one adds, and loses nothing."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import MakeFault
-from tests.faults.replicas.broken import COMMAND
+from tests.faults.replicas.broken import COMMAND, broken
 from tests.faults.replicas.crowd import Crowd
 from tests.faults.replicas.scene import Scene
 from tests.support.client import YClient
-from tests.support.server import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +25,7 @@ async def test_old_and_new_version(tmp_path: Path, long: bool, fault: MakeFault)
     scene = Scene(tmp_path)
     old, new = scene.replicas
     new.server.command = COMMAND
-    new.server.env |= {"PYTHONPATH": str(ROOT), "RAFFIA_TEST_BROKEN": "newer"}
+    new.server.env |= broken("newer")["env"]
     async with scene:
         await scene.warm()
         rounds = ROUNDS if long else 1

@@ -206,9 +206,10 @@ async def test_z1_the_command_says_what_went_wrong(server: RaffiaServer, tmp_pat
         ((), "one of --user, --token and --links"),
         (("--user", "a", "--token", "b"), "one of --user"),
         (("--links", "../x"), "document id"),
-        (("--user", "a", "--server", "ftp://x"), "is no URL"),
-        (("--user", "a", "--server", "http://127.0.0.1:9"), "cannot ask http://127.0.0.1:9"),
-        (("--user", "a", "--auth-key-file", str(tmp_path / "other")), "refuses (401): the token is not signed"),
+        (("--user", "a", "--server", "ftp://x"), "is not a URL"),
+        (("--user", "a", "--server", "127.0.0.1:8000"), "is not a URL"),
+        (("--user", "a", "--server", "http://127.0.0.1:9"), "cannot reach http://127.0.0.1:9"),
+        (("--user", "a", "--auth-key-file", str(tmp_path / "other")), "refused (401): the token is not signed"),
     ):
         done = await asyncio.to_thread(raffia, server, *arguments)
         assert done.returncode == 2

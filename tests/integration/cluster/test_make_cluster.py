@@ -18,9 +18,9 @@ import httpx
 import psutil
 import pytest
 from infra import cluster as module
-from infra.cluster import Cluster, ClusterError, Program, find_program, with_replicas
+from infra.cluster import Cluster, ClusterError, find_program
 from tests.support.client import HocuspocusClient, YClient, fresh_reader
-from tests.support.haproxy import CONFIG
+from tests.support.haproxy import CONFIG, with_replicas
 from tests.support.lib0 import insert
 from tests.support.server import ROOT
 
@@ -151,59 +151,43 @@ async def test_clu1_t2_t4_one_url_one_document_and_nothing_left(start: Callable[
     assert again.left() == []
 
 
-async def test_clu3_who_dies_comes_back_and_t4_one_folder_one_cluster(start: Callable[..., Command]) -> None:
+@pytest.mark.parametrize("name", ["replica2", "haproxy"])
+def test_clu3_a_program_that_ends_stops_the_cluster(name: str, start: Callable[..., Command]) -> None:
     command = start()
-    before = command.children()
-    for name in ("replica2", "redis-server", "haproxy"):
-        before[name].kill()
-    until(lambda: set(before) <= set(command.children()), command.said)
-    now = command.children()
-    assert all(now[name].pid != before[name].pid for name in ("replica2", "redis-server", "haproxy"))
-    until(lambda: module.url_answers(f"{command.url}/readyz"), command.said)
-    assert "replica2 was killed by SIGKILL; starting it again" in command.err.read_text()
-
-    second = subprocess.run(
-        [sys.executable, ROOT / "infra/cluster.py", "--port=0", f"--data={command.data}"],
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-        check=False,
+    command.children()[name].kill()
+    assert command.process.wait(DEADLINE_S) == 1
+    assert f"cluster: {name} was killed by SIGKILL; the end of {command.data / 'logs' / name}.log:\n" in (
+        command.err.read_text()
     )
+    assert command.left() == []
+
+
+def test_clu2_clu4_one_folder_one_cluster_and_nothing_left_when_it_is_killed(start: Callable[..., Command]) -> None:
+    command = start()
+    second = run("--port=0", f"--data={command.data}")
     assert (second.returncode, second.stdout) == (2, "")
     assert second.stderr == f"cluster: another cluster (pid {command.process.pid}) runs in {command.data}\n"
 
-    if sys.platform == "linux":  # even when nobody is left to stop them
-        command.children()
+    command.children()
+    if sys.platform == "linux":
         command.process.kill()
         until(lambda: not command.left(), lambda: f"still there: {command.left()}")
 
 
-def test_clu3_what_ends_at_once_stops_the_start(tmp_path: Path) -> None:
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run infra/cluster.py where it does not start."""
+    command = [sys.executable, str(ROOT / "infra/cluster.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+
+
+def test_clu3_a_program_that_ends_at_once_stops_the_start(tmp_path: Path) -> None:
     raffia = tmp_path / "raffia"
     raffia.write_text("#!/bin/sh\necho the reason é 😀\nexit 3\n")
     raffia.chmod(0o755)
-    arguments = ["--port=0", f"--data={tmp_path / 'data'}", f"--raffia={raffia}"]
-    run = subprocess.run(
-        [sys.executable, ROOT / "infra/cluster.py", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-        check=False,
-    )
-    assert (run.returncode, run.stdout) == (2, "")
-    assert "replica1 ended with 3 at its start:\n  | the reason é 😀\n" in run.stderr
-
-
-def test_clu3_what_dies_again_and_again_stops_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "DEATHS", 2)
-    monkeypatch.setattr(module, "LOOK_S", 0.01)
-    cluster = Cluster(tmp_path, 0, 1, RAFFIA)
-    program = Program("replica1", ["sh", "-c", "echo the reason; exit 4"], tmp_path / "log")
-    cluster.programs.append(program)
-    program.start()
-    with pytest.raises(ClusterError, match=r"(?s)replica1 ended with 4, 3 times within 60 s.*\| the reason"):
-        cluster.watch()
-    assert cluster.stop()
+    done = run("--port=0", f"--data={tmp_path / 'data'}", f"--raffia={raffia}")
+    assert (done.returncode, done.stdout) == (1, "")
+    log = tmp_path / "data/logs/replica1.log"
+    assert f"cluster: replica1 ended with status 3; the end of {log}:\n  | the reason é 😀\n" in done.stderr
 
 
 def test_clu5_what_is_missing_or_taken_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,14 +195,16 @@ def test_clu5_what_is_missing_or_taken_is_said(tmp_path: Path, monkeypatch: pyte
         socket.create_server(("127.0.0.1", 0)) as taken,
         pytest.raises(ClusterError, match="choose another with --port"),
     ):
-        Cluster(tmp_path, taken.getsockname()[1], 3, RAFFIA)
+        Cluster(tmp_path, taken.getsockname()[1], RAFFIA)
     with pytest.raises(ClusterError, match="run `make setup`"):
-        Cluster(tmp_path, 0, 3, tmp_path / "raffia")
+        Cluster(tmp_path, 0, tmp_path / "raffia")
+    done = run("--port=0", f"--data={tmp_path}", f"--raffia={tmp_path / 'raffia'}")
+    assert (done.returncode, done.stderr) == (2, f"cluster: {tmp_path / 'raffia'} is missing; run `make setup`\n")
     monkeypatch.setattr(module.shutil, "which", lambda *_, **__: None)
     with pytest.raises(ClusterError, match=r"^haproxy is missing; install it .*apt-get install haproxy"):
         find_program("haproxy", "haproxy")
     with pytest.raises(ClusterError, match="redis-server is missing"):
-        Cluster(tmp_path, 0, 3, RAFFIA)
+        Cluster(tmp_path, 0, RAFFIA)
 
 
 @pytest.mark.parametrize("count", [1, 3, 5])

@@ -1,4 +1,4 @@
-"""A real cluster: slots that move, nodes that fail, sharded channels (CT1-CT4, SH1-SH3, SB5)."""
+"""A real cluster: slots that move, nodes that fail, sharded channels (RE3-RE6, RSU5)."""
 
 from __future__ import annotations
 
@@ -6,19 +6,24 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from redis.crc import key_slot
 from redis.exceptions import ResponseError
 from tests.support.hearing import Ears, until
 from tests.support.redis import RedisCluster, RedisServer
 
 from raffia.errors import JournalUnavailableError
-from raffia.journal.redis.address import Place
-from raffia.journal.redis.cluster import ClusterEngine, tag_of
-from raffia.journal.redis.connections import SingleEngine
+from raffia.journal.redis.client import Engine, open_engine
 from raffia.journal.redis.engine import Command, Lane
 from raffia.journal.redis.scripts import make_script
-from raffia.journal.redis.slots import slot_of
+from raffia.journal.redis.topology import Place, Topology
 
 TIMEOUT_S = 1.2
+
+
+def slot_of(key: str) -> int:
+    return int(key_slot(key.encode()))
+
+
 NAMES = [f"d{number}" for number in range(12)]  # they spread over all nodes
 APPEND = make_script(
     "append",
@@ -45,8 +50,8 @@ def ears() -> Ears:
 
 
 @pytest.fixture
-async def engine(cluster: RedisCluster, ears: Ears) -> AsyncIterator[ClusterEngine]:
-    async with ClusterEngine(cluster.url, timeout_s=TIMEOUT_S) as engine:
+async def engine(cluster: RedisCluster, ears: Ears) -> AsyncIterator[Engine]:
+    async with open_engine(cluster.url, timeout_s=TIMEOUT_S) as engine:
         assert engine.is_cluster
         engine.listen(ears)
         yield engine
@@ -60,7 +65,7 @@ def appends(name: str, texts: list[str]) -> list[tuple[object, list[str], list[s
     return [(APPEND, [f"{{{name}}}:log", f"{{{name}}}:count"], [text, f"{{{name}}}:channel"]) for text in texts]
 
 
-async def append(engine: ClusterEngine, names: list[str], texts: list[str]) -> list[object]:
+async def append(engine: Engine, names: list[str], texts: list[str]) -> list[object]:
     calls = [call for name in names for call in appends(name, texts)]
     return await engine.run_scripts(calls, lane=Lane.APPEND)  # type: ignore[arg-type]
 
@@ -70,7 +75,7 @@ def elsewhere(cluster: RedisCluster, slot: int) -> RedisServer:
     return next(node for node in cluster.masters if node is not owner)
 
 
-async def test_ct1_commands_go_to_the_owners(cluster: RedisCluster, engine: ClusterEngine, ears: Ears) -> None:
+async def test_re3_commands_go_to_the_owners(cluster: RedisCluster, engine: Engine, ears: Ears) -> None:
     for name in NAMES:
         engine.subscribe(f"{{{name}}}:channel")
     await until(lambda: len(ears.channels) == len(NAMES), "all are confirmed")
@@ -85,11 +90,11 @@ async def test_ct1_commands_go_to_the_owners(cluster: RedisCluster, engine: Clus
     for name in NAMES:
         engine.unsubscribe(f"{{{name}}}:channel")
     await until(
-        lambda: all(node.command("PUBSUB", "SHARDCHANNELS") == [] for node in cluster.masters), "all are given up (SH3)"
+        lambda: all(node.command("PUBSUB", "SHARDCHANNELS") == [] for node in cluster.masters), "all are given up (RE6)"
     )
 
 
-async def test_ct1_sh1_a_slot_that_has_moved(cluster: RedisCluster, engine: ClusterEngine, ears: Ears) -> None:
+async def test_re3_re6_a_slot_that_has_moved(cluster: RedisCluster, engine: Engine, ears: Ears) -> None:
     channel = "{moved}:channel"
     engine.subscribe(channel)
     await ears.confirmation(channel)
@@ -99,13 +104,13 @@ async def test_ct1_sh1_a_slot_that_has_moved(cluster: RedisCluster, engine: Clus
     cluster.move_slot(slot_of(channel), target)
     assert await append(engine, ["moved", "other"], ["c", "d"]) == [3, 4, 1, 2]
     assert target.command("LRANGE", "{moved}:log", 0, -1) == [b"a", b"b", b"c", b"d"]
-    assert await ears.confirmation(channel) < 1.5  # told by sunsubscribe (SB5)
+    assert await ears.confirmation(channel) < 1.5  # told by sunsubscribe (RSU5)
     ears.messages.clear()
     assert await append(engine, ["moved"], ["e"]) == [5]
     await until(lambda: ears.messages == [(channel, b"e")], "it is heard where it is now")
 
 
-async def test_ct1_a_slot_on_its_way(cluster: RedisCluster, engine: ClusterEngine) -> None:
+async def test_re3_a_slot_on_its_way(cluster: RedisCluster, engine: Engine) -> None:
     name = "way"
     slot = slot_of(f"{{{name}}}")
     source, target = cluster.owner(slot), elsewhere(cluster, slot)
@@ -150,7 +155,7 @@ async def test_ct1_a_slot_on_its_way(cluster: RedisCluster, engine: ClusterEngin
     assert await append(engine, [name], ["g"]) == [7]
 
 
-async def test_e2_order_is_kept_while_slots_move_to_and_fro(cluster: RedisCluster, engine: ClusterEngine) -> None:
+async def test_e2_order_is_kept_while_slots_move_to_and_fro(cluster: RedisCluster, engine: Engine) -> None:
     """Calls of one key, many in a pipeline, while its slot moves: the log is in order, and holds all that was taken."""
     taken: list[str] = []
     ended = False
@@ -179,38 +184,37 @@ async def test_e2_order_is_kept_while_slots_move_to_and_fro(cluster: RedisCluste
     assert len(set(log)) == len(log)
 
 
-def refused(text: str) -> ResponseError:
-    return ResponseError(text)
+class Redirections(Topology):
+    """Says where a redirection leads, and that `{x}`, `{y}` ... have slots of their own."""
+
+    def __init__(self) -> None:
+        self.targets: list[str] = []
+
+    async def moved(self, refusal: str, place: Place) -> Place:
+        self.targets.append(refusal)
+        return ("b", 2)
 
 
-def test_ct2_the_first_refused_call_decides_and_none_is_overtaken() -> None:
-    engine = ClusterEngine("redis+cluster://a")
-    here = Place("a", 6379)
-    keys = ["{x}", "{x}", "{y}", "{y}", "{z}", "{z}", "{w}"]
+async def test_re3_the_first_refused_command_decides_and_none_is_overtaken() -> None:
+    topology = Redirections()
+    engine = Engine(topology)
+    slots = [1, 1, 2, 2, 3, 3, 4]
     replies: list[object] = [
-        refused("ASK 1 b:2"),
-        refused("TRYAGAIN later"),
-        refused("TRYAGAIN later"),
-        5,  # a later call of y got through: the first is not sent again
-        refused("TRYAGAIN later"),
-        JournalUnavailableError("lost"),  # a later call of z may have got through
-        refused(f"MOVED {slot_of('{w}')} c:3"),
+        ResponseError("ASK 1 b:2"),
+        ResponseError("TRYAGAIN later"),
+        ResponseError("TRYAGAIN later"),
+        5,  # a later command of the slot got through: the first is not sent again
+        ResponseError("TRYAGAIN later"),
+        JournalUnavailableError("lost"),  # a later one may have got through
+        ResponseError("MOVED 4 c:3"),
     ]
-    engine._closed = True  # asks for no map
-    again, asked = engine._again(keys, {here: list(range(7))}, replies)
+    again, elsewhere = await engine._refused(("a", 1), range(7), slots, replies)
     assert again == [0, 1, 6]
-    assert asked == {"x": Place("b", 2)}
-    assert engine._slots.owner("{w}") == Place("c", 3)
+    assert elsewhere == {1: ("b", 2)}
+    assert topology.targets == ["ASK 1 b:2", "MOVED 4 c:3"]
 
 
-@pytest.mark.parametrize(
-    ("key", "tag"), [("raffia:{a}:log", "a"), ("plain", "plain"), ("{}x", "{}x"), ("{a}{b}", "a"), ("a}{b", "a}{b")]
-)
-def test_ct2_tags(key: str, tag: str) -> None:
-    assert tag_of(key) == tag
-
-
-async def test_nd3_scripts_on_nodes_that_do_not_know_them(cluster: RedisCluster, engine: ClusterEngine) -> None:
+async def test_rx5_scripts_on_nodes_that_do_not_know_them(cluster: RedisCluster, engine: Engine) -> None:
     assert await append(engine, NAMES, ["a"]) == [1] * len(NAMES)
     for node in cluster.masters:
         node.command("SCRIPT", "FLUSH")
@@ -218,25 +222,25 @@ async def test_nd3_scripts_on_nodes_that_do_not_know_them(cluster: RedisCluster,
 
 
 async def test_one_node_of_a_cluster_is_no_redis_to_use_alone(cluster: RedisCluster) -> None:
-    async with SingleEngine(cluster.masters[0].url) as engine:
+    async with open_engine(cluster.masters[0].url) as engine:
         assert any("redis+cluster://" in warning for warning in await engine.warnings())
 
 
 async def test_a_cluster_that_cannot_be_found(ears: Ears) -> None:
-    async with ClusterEngine("redis+cluster://127.0.0.1:1", timeout_s=0.3) as engine:
+    async with open_engine("redis+cluster://127.0.0.1:1", timeout_s=0.3) as engine:
         engine.listen(ears)
         engine.subscribe("{a}")
         [error] = await engine.run([Command("{a}", ("GET", "{a}"))])
         assert isinstance(error, JournalUnavailableError)
         assert await engine.warnings() == []
     with RedisServer() as single:
-        async with ClusterEngine(f"redis+cluster://{single.place}", timeout_s=0.3) as engine:
+        async with open_engine(f"redis+cluster://{single.place}", timeout_s=0.3) as engine:
             [error] = await engine.run([Command("{a}", ("GET", "{a}"))])
             assert isinstance(error, JournalUnavailableError)
 
 
-async def test_sh2_e5_a_master_that_fails_is_replaced_by_its_replica(
-    cluster: RedisCluster, engine: ClusterEngine, ears: Ears
+async def test_re5_e5_a_master_that_fails_is_replaced_by_its_replica(
+    cluster: RedisCluster, engine: Engine, ears: Ears
 ) -> None:
     """The first master has a replica. It stops; the others promote the replica; then it comes back."""
     master, [replica] = cluster.masters[0], cluster.replicas
@@ -268,7 +272,7 @@ async def test_sh2_e5_a_master_that_fails_is_replaced_by_its_replica(
         assert isinstance(theirs, int) or "CLUSTERDOWN" in str(theirs)
         assert loop.time() - began_s < 12
         await asyncio.sleep(0.02)
-    assert all(wait_s < TIMEOUT_S / 4 + 0.2 for wait_s in waits[1:])  # CT3
+    assert all(wait_s < TIMEOUT_S / 4 + 0.2 for wait_s in waits[1:])  # RE4
     await ears.confirmation(f"{{{name}}}:channel")
     ears.messages.clear()
     await append(engine, [name], ["c"])
@@ -279,7 +283,7 @@ async def test_sh2_e5_a_master_that_fails_is_replaced_by_its_replica(
 
 
 async def test_the_end_leaves_nothing_behind(cluster: RedisCluster, ears: Ears) -> None:
-    async with ClusterEngine(cluster.url) as engine:
+    async with open_engine(cluster.url) as engine:
         engine.listen(ears)
         engine.subscribe("{a}")
         await ears.confirmation("{a}")

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack
 
 import pytest
+from redis.crc import key_slot
 from tests.support.journals import Reader, until
 from tests.support.redis import RedisCluster
 
 from raffia.errors import JournalUnavailableError
-from raffia.journal.redis.cluster import ClusterEngine
+from raffia.journal.redis.client import open_engine
 from raffia.journal.redis.journal import RedisJournal
 from raffia.journal.redis.keys import Keys
-from raffia.journal.redis.slots import slot_of
 from raffia.journal.testing.contract import edit, updates_of
 from raffia.types import DocumentId
 
@@ -55,7 +55,7 @@ async def append(journal: RedisJournal, name: DocumentId, text: bytes) -> None:
 async def test_entries_and_presence_reach_the_other_replica(cluster: RedisCluster) -> None:
     async with AsyncExitStack() as stack:
         one, two = [
-            await stack.enter_async_context(RedisJournal(ClusterEngine(cluster.url), check_s=0.2)) for _ in range(2)
+            await stack.enter_async_context(RedisJournal(open_engine(cluster.url), check_s=0.2)) for _ in range(2)
         ]
         ears = {name: Ears() for name in NAMES}
         readers = {name: await stack.enter_async_context(Reader(two, document=name)) for name in NAMES}
@@ -69,11 +69,11 @@ async def test_entries_and_presence_reach_the_other_replica(cluster: RedisCluste
             await readers[name].has(1)
         await until(lambda: all(ears[name].payloads == [name.encode()] for name in NAMES), "presence")
         assert two.redis_stats.gaps == 0
-        assert (await two.documents(prefix="team/")).total == len(NAMES)
+        assert (await two.directory.documents(prefix="team/")).total == len(NAMES)
 
         gone: list[frozenset[str]] = []
         two.bus.on_gone(gone.append)
-        slot = slot_of(KEYS.meta(NAMES[0]))
+        slot = key_slot(KEYS.meta(NAMES[0]).encode())
         source = cluster.owner(slot)
         target = next(node for node in cluster.nodes if node is not source)
         writing = asyncio.ensure_future(asyncio.gather(*[append(one, NAMES[0], b"%d" % n) for n in range(50)]))

@@ -8,7 +8,7 @@ from tests.support.lib0 import insert
 from tests.support.redis import RedisServer
 
 from raffia.errors import JournalUnavailableError
-from raffia.journal.redis.connections import SingleEngine
+from raffia.journal.redis.client import open_engine
 from raffia.journal.redis.journal import RedisJournal
 from raffia.types import Batch, DocumentId, Edit
 
@@ -21,7 +21,7 @@ def batch(number: int) -> Batch:
 
 async def test_every_document_of_a_lost_pipeline_is_told_to_try_again() -> None:
     with RedisServer(appendonly="yes") as server:
-        async with RedisJournal(SingleEngine(server.url)) as journal:
+        async with RedisJournal(open_engine(server.url)) as journal:
             server.kill()
             appends = [journal.append(document, batch(number)) for number, document in enumerate(DOCUMENTS)]
             for _ in range(2):

@@ -38,6 +38,8 @@ class Echo:
                 transport.send(b"z" * 100_000)
                 self.most = max(self.most, transport.buffered())
             self.notes.append(self.most)
+        elif self.action == "held":
+            transport.limit_messages(50_000, lambda size_bytes: size_bytes <= 20_000)
         elif self.action == "goodbye":
             transport.close(1013, "é" * 100)
         elif self.action == "fill":
@@ -57,6 +59,10 @@ class Echo:
             raise ValueError("on purpose")
         if self.action == "pause":
             self.notes.append(payload)
+        if self.action == "held" and payload == b"close":
+            self.transport.close(4000, "closed")
+        if self.action == "held" and payload == b"raise":
+            self.transport.limit_messages(200_000)
         if self.action == "close-each":
             self.notes.append(payload)
             self.transport.close(4001, "one is enough")
@@ -88,6 +94,16 @@ class EchoApp:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
+            if scope["path"] in ("/read", "/read-later"):
+                await read(scope, receive, send)
+                return
+            if scope["path"] == "/never":
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+                return
+            if scope["path"] == "/large":
+                await respond(send, b"x" * 50_000_000)
+                return
             await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
             await send({"type": "http.response.body", "body": b""})
             return
@@ -111,6 +127,27 @@ class EchoApp:
             limits = BOUNDED if path == "hoard" else LIMITS
             await serve(scope, receive, send, Echo(notes, path), subprotocol=subprotocol, limits=limits)
             notes.append("served")
+
+
+async def read(scope: Any, receive: Any, send: Any) -> None:
+    """Respond with the size of the body, which is read at once or after a while."""
+    size = 0
+    if scope["path"] == "/read-later":
+        await asyncio.sleep(0.5)
+    while True:
+        event = await receive()
+        if event["type"] == "http.disconnect":
+            return
+        size += len(event["body"])
+        if not event["more_body"]:
+            await respond(send, str(size).encode())
+            return
+
+
+async def respond(send: Any, body: bytes) -> None:
+    headers = [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def plain(receive: Any, send: Any, notes: list[Any]) -> None:

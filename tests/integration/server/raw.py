@@ -151,3 +151,13 @@ class Raw:
 
 def random_id() -> str:
     return os.urandom(6).hex()
+
+
+def ended(client: Raw) -> bool:
+    """Read until the server ends the connection, with or without a reset."""
+    try:
+        while client.socket.recv(1 << 16):
+            pass
+    except ConnectionError:
+        pass
+    return True

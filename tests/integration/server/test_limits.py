@@ -21,6 +21,7 @@ from tests.integration.server.raw import (
     PONG,
     TEXT,
     Raw,
+    ended,
     frame,
     head,
     random_id,
@@ -151,6 +152,77 @@ def test_bytes_before_signing_in_are_bounded(guarded: RaffiaServer):
             client.send(hocuspocus("bytes", b"\x00\x02" + buf(b"x" * 900)))
         assert close_of(client) == (1013, "overloaded")
         assert time.monotonic() - started < PREAUTH_S * 0.8
+
+
+def test_x8_a_large_message_is_refused_before_sign_in_when_it_is_announced(guarded: RaffiaServer):
+    for opcode in (BINARY, TEXT):
+        with Raw(guarded.port, head("/sync")) as client:
+            started = time.monotonic()
+            client.send(frame(opcode, b"x" * (2000 + 8192 + 4096 + 1))[:14])
+            assert close_of(client) == (1013, "overloaded")
+            assert time.monotonic() - started < PREAUTH_S * 0.8
+
+
+def test_x8_fragments_before_sign_in_add_up(guarded: RaffiaServer):
+    with Raw(guarded.port, head("/sync")) as client:
+        started = time.monotonic()
+        client.send(frame(BINARY, b"x" * 7000, fin=False) * 1 + frame(CONT, b"x" * 7000, fin=False))
+        client.send(frame(CONT, b"x" * 300)[:8])
+        assert close_of(client) == (1013, "overloaded")
+        assert time.monotonic() - started < PREAUTH_S * 0.8
+
+
+def test_x8_a_message_that_is_always_too_large_has_its_own_code(guarded: RaffiaServer):
+    with Raw(guarded.port, head("/sync")) as client:
+        client.send(b"\x82\xff" + (17 * MIB).to_bytes(8, "big"))
+        assert close_of(client)[0] == 4413
+
+
+def test_x8_large_messages_are_accepted_after_sign_in(raffia: RaffiaServer):
+    with Raw(raffia.port, head("/sync")) as client:
+        client.send(hocuspocus("large", AUTH))
+        while client.frame()[0] != BINARY:
+            pass
+        client.send(frame(BINARY, b"x" * 5 * MIB)[:MIB])
+        client.socket.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            close_of(client)
+
+
+def test_o6_a_connection_over_the_budget_is_aborted(running: Running):
+    name = random_id()
+    with Raw(running.port, head(f"/held?id={name}")) as client:
+        client.send(frame(BINARY, b"x" * 45_000)[:15_000])
+        client.socket.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            client.frame()
+        client.socket.settimeout(5)
+        client.send(b"x" * 10_000)
+        assert ended(client)
+    until(lambda: "served" in running.app.notes[name])
+    assert ("closed", 1013) in running.app.notes[name]
+
+
+def test_o6_the_limit_can_be_raised(running: Running):
+    with Raw(running.port, head("/held")) as client:
+        client.send(frame(BINARY, b"raise"))
+        assert client.frame() == (BINARY, b"raise")
+        client.send(frame(BINARY, b"x" * 150_000))
+        assert client.frame() == (BINARY, b"x" * 150_000)
+        client.send(frame(BINARY, b"x" * 200_001)[:14])
+        assert client.closed()[0] == 1009
+
+
+def test_wp8_a_connection_that_is_closed_before_sign_in_keeps_nothing(running: Running):
+    name = random_id()
+    with Raw(running.port, head(f"/held?id={name}")) as client:
+        (connection,) = running.server.server_state.connections
+        client.send(frame(BINARY, b"close"))
+        assert client.closed() == (4000, "closed")
+        client.send(frame(BINARY, b"x" * 45_000)[:15_000])
+        assert connection._reader is None
+        client.end()
+    until(lambda: "served" in running.app.notes[name])
 
 
 # Tiny fragments

@@ -1,4 +1,4 @@
-"""Who may ask what: AC1-AC4 of api/access.py, DO1, with hooks, open and with tokens; CORS; ids in paths."""
+"""Who may ask what: AC1-AC4 of access.py, DO1 of listing.py, with hooks, open and with tokens; CORS; ids in paths."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.support.tokens import SECRET, token
 from tests.unit.api.rest import URL, Rest, rest
 
-from raffia.api import documents
+from raffia.api import listing
 from raffia.auth.hooks import Handshake
 from raffia.errors import JournalUnavailableError
 from raffia.types import Access, DocumentId, Edit, Grant, Revoked
@@ -28,6 +28,15 @@ async def cookies(handshake: Handshake, token: str | None, document: DocumentId)
     if handshake.origin is None and token is None:
         raise AssertionError("asked without an origin and a token")
     return Grant(Access.EDIT, user=user) if user and document.startswith(f"{user}/") else None
+
+
+async def test_ac1_a_foreign_page_is_refused_before_anything_else_of_its_request_is_read(tmp_path: Path) -> None:
+    async with rest(data=tmp_path) as here:
+        for origin, status in (("https://evil.example", 403), (URL, 400)):
+            headers = {"origin": origin}
+            await here("POST", "/documents", status, content=b"[", headers=headers)
+            await here("PATCH", "/documents/a%00b", status, json={"title": "x"}, headers=headers)
+            await here("GET", "/documents", status, params={"limit": 0}, headers=headers)
 
 
 async def test_ac4_a_hook_decides_about_pages_of_its_own_by_cookie(tmp_path: Path) -> None:
@@ -54,7 +63,7 @@ async def test_ac4_a_hook_decides_about_pages_of_its_own_by_cookie(tmp_path: Pat
 async def test_do1_with_a_hook_a_page_asks_so_often(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: str
 ) -> None:
-    monkeypatch.setattr(documents, "MAX_ASKED", 20)
+    monkeypatch.setattr(listing, "MAX_ASKED", 20)
     asked: list[str] = []
 
     async def hook(handshake: Handshake, token: str | None, document: DocumentId) -> Grant | None:

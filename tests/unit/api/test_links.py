@@ -1,4 +1,4 @@
-"""Share links: LI3 and LI4 of api/links.py, RA2 of api/revocations.py, with a clock that goes on."""
+"""Share links: LI3 of api/links.py, LI4 of api/link_signer.py, RA2 of api/revocations.py, with a clock that goes on."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ async def test_mi7_one_document_does_not_make_the_listing_large(tmp_path: Path) 
         ]
         for said in says:
             await editing.change(here.raffia.hub, made["id"], partial(set_meta, fields=said), author=None)
-        info = await here.raffia.hub.journal.info(made["id"])
+        info = await here.raffia.hub.journal.directory.info(made["id"])
         assert (info.title, info.kind, info.schema) == ("🦊" * 300, None, None)
         copied = await here("POST", f"/documents/{made['id']}/duplicate", 201)
         assert copied["title"] == "🦊" * 293 + " (copy)"

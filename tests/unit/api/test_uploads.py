@@ -13,10 +13,13 @@ from tests.support.tokens import SECRET, token
 from tests.unit.api.rest import Rest, rest
 
 from raffia.api import files as api
+from raffia.api.body import Pace
 from raffia.api.turns import Turns
 from raffia.errors import TooLargeError
 from raffia.files.store import FolderFiles, name_of
-from raffia.types import DocumentId
+from raffia.types import Access, DocumentId, Grant
+
+LINK = Grant(Access.EDIT, claims={"jti": "l1", "lnk": True})
 
 
 async def drip(end: asyncio.Event) -> AsyncIterator[bytes]:
@@ -52,6 +55,47 @@ async def test_fi2_who_sends_slowly_keeps_nobody_else_from_uploading(tmp_path: P
             await here("POST", f"{path}/files", 201, content=png(), headers=person("zoë"))
         end.set()
         await asyncio.gather(*slow)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ((Grant(Access.EDIT, "a"), "203.0.113.1"), (Grant(Access.EDIT, "a"), "203.0.113.2"), True),
+        ((Grant(Access.EDIT, "a"), "203.0.113.1"), (Grant(Access.EDIT, "b"), "203.0.113.1"), False),
+        ((LINK, "2001:db8::1"), (LINK, "2001:db8:7::1"), True),
+        ((LINK, "2001:db8::1"), (Grant(Access.EDIT, claims={"jti": "l2"}), "2001:db8::1"), False),
+        ((LINK, "2001:db8::1"), (Grant(Access.EDIT, "l1"), "2001:db8::1"), False),
+        ((Grant(Access.EDIT), "2001:db8::1"), (Grant(Access.EDIT), "2001:db8::2"), True),
+        ((Grant(Access.EDIT), "2001:db8::1"), (Grant(Access.EDIT), "2001:db8:0:1::1"), False),
+        ((Grant(Access.EDIT), "127.0.0.1"), (Grant(Access.EDIT), ""), True),
+    ],
+)
+def test_fi2_whom_an_upload_counts_for(first: tuple[Grant, str], second: tuple[Grant, str], same: bool) -> None:
+    assert (api.person_of(*first) == api.person_of(*second)) is same
+
+
+async def test_fi2_a_slow_upload_gives_its_place_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "PACE", Pace(1000, 0.5))
+    async with rest(data=tmp_path) as here:
+        path = await made_in(here)
+
+        async def steady() -> AsyncIterator[bytes]:
+            data, loop = png(filler=b"x" * 20_000), asyncio.get_running_loop()
+            began_s = loop.time()
+            while data:
+                yield data[:2000]
+                data = data[2000:]
+                await asyncio.sleep(0.06)
+            assert loop.time() - began_s > 0.5  # longer than `PACE` allows for the whole
+
+        async with asyncio.timeout(20):
+            end = asyncio.Event()
+            slow = [
+                asyncio.create_task(here("POST", f"{path}/files", 400, content=drip(end))) for _ in range(2 * api.EACH)
+            ]
+            for answer in await asyncio.gather(*slow):
+                assert "send faster" in answer["error"]["message"]
+            await here("POST", f"{path}/files", 201, content=steady())
 
 
 async def test_fi2_none_takes_longer_than_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,7 @@ def test_ad3_ad5_handshakes() -> None:
     all_ = limits(0, handshakes=2)
     for _ in range(int(2 * BURST_S)):
         all_.enter("203.0.113.7", 100.0)
-    with pytest.raises(TooFastError, match="2 a second"):
+    with pytest.raises(TooFastError, match="2 times a second"):
         all_.enter("203.0.113.7", 100.0)
     all_.enter("203.0.113.8", 100.0)
     all_.enter("203.0.113.7", 100.6)

@@ -138,7 +138,7 @@ def test_normal_origins() -> None:
     [
         (42, "of type int"),
         (b"ana", "of type bytes"),
-        ("x\ud800", "that is not UTF-8 (character 1)"),
+        ("x\ud800", "that is not valid UTF-8 (character 1)"),
         ("é" * 257, "of 257 characters; the limit is 256"),
     ],
 )
@@ -357,7 +357,7 @@ async def test_a10_an_end_that_is_no_time_is_the_hooks_fault(end: Any, caplog: p
     authorizer = Authorizer(load_settings(), lambda *_: Grant(Access.EDIT, expires_s=end))
     with pytest.raises(AuthUnavailableError):
         await authorizer.grant(PAGE, "tk", DOCUMENT)
-    assert "an end that is no time" in caplog.text
+    assert "an expires_s that is not a time" in caplog.text
 
 
 async def test_a10_an_end_in_the_past_is_no_access() -> None:

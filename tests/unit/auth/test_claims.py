@@ -81,7 +81,7 @@ def test_cm1_the_leeway_belongs_to_the_end_of_the_session_too() -> None:
 def test_cm1_the_longest_lifetime_counts_from_now() -> None:
     rules = ClaimRules(max_lifetime_s=3600)
     assert read(rules, exp=NOW_S + 3600).expires_s == NOW_S + 3600
-    with pytest.raises(UnauthenticatedError, match="good for 3601 s; the limit is 3600 s"):
+    with pytest.raises(UnauthenticatedError, match="valid for another 3601 s; the limit is 3600 s"):
         read(rules, exp=NOW_S + 3601)
 
 

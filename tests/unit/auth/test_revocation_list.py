@@ -18,7 +18,8 @@ from raffia.embed import Raffia
 from raffia.errors import JournalUnavailableError, MalformedError, RaffiaError, RevokedError, SignInAgainError
 from raffia.journal.testing.memory import MemoryJournal, MemoryStore
 from raffia.settings import load_settings
-from raffia.sockets.dialects import YWebsocketConnection
+from raffia.sockets.connection import Connection as SocketConnection
+from raffia.sockets.ywebsocket import YWebsocketDialect
 from raffia.types import MAX_USER, Access, DocumentId, Grant, Revocation, Revoked
 
 NOW_S = 1_790_000_000.0
@@ -250,7 +251,7 @@ async def test_rev3_rev8_both_dialects() -> None:
         revocations = live_list(w)
         plain, bo = await w.yws(grant()), await w.yws(grant("bo"))
         hocus, again = await signed_in(w, DOCUMENT, OTHER, grant=grant()), await signed_in(w, DOCUMENT, grant=grant())
-        await until(lambda: len(hocus.connection._sessions()) == 2)
+        await until(lambda: len(hocus.connection._dialect.sessions()) == 2)
         again.transport.take()
         assert await revocations.revoke(Revoked.RECHECK_DOCUMENT, OTHER) == 1
         assert hocus.transport.closed == (1012, "sign-in-again")  # the provider connects again with all its documents
@@ -271,7 +272,7 @@ async def test_rev3_rev8_both_dialects() -> None:
 async def test_rev3_what_is_revoked_while_the_document_loads_opens_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     async with world() as w:
         authorizer = held_load(w, monkeypatch)
-        plain = Client(YWebsocketConnection(w.hub, DOCUMENT, grant()))
+        plain = Client(SocketConnection(w.hub, YWebsocketDialect(DOCUMENT, grant())))
         hocus = await w.hocuspocus(grant())
         hocus.send(auth(DOCUMENT))
         await turns(8)

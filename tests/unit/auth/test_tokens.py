@@ -196,7 +196,7 @@ def test_tk5_what_the_server_would_refuse_is_not_made() -> None:
     for rules, more, says in (
         (ClaimRules(audiences=("raffia",)), {}, "aud"),
         (ClaimRules(max_lifetime_s=60), {}, "the limit is 60 s"),
-        (ClaimRules(), {"raffia": {"te*": "edit"}}, "no pattern"),
+        (ClaimRules(), {"raffia": {"te*": "edit"}}, "nor a pattern"),
         (ClaimRules(), {"filler": "x" * 9000}, "the limit is 8192"),
     ):
         with pytest.raises(SettingsError, match=says):

@@ -15,8 +15,9 @@ import pytest
 from tests.unit.world import Author
 from typer.testing import CliRunner
 
-from raffia.cli.check import QUARANTINE, check, examine, set_aside
+from raffia.cli.check import check_journal, examine
 from raffia.cli.main import app
+from raffia.cli.quarantine import QUARANTINE, set_aside
 from raffia.cli.repair import repair
 from raffia.crdt.document import Document
 from raffia.crdt.merge import merge
@@ -84,7 +85,7 @@ def cut(body: bytes) -> bytes:
 async def run(folder: Path, *, repair: bool = False) -> tuple[bool, list[str]]:
     said: list[str] = []
     async with SqliteJournal(folder) as journal:
-        findings = await check(journal, keep_deleted=False, repair=repair, report=said.append)
+        findings = await check_journal(journal, keep_deleted=False, repair=repair, report=said.append)
     return findings.is_well, said
 
 
@@ -187,10 +188,10 @@ async def test_rpr1_what_refers_to_a_lost_edit_is_left_out_too_and_the_rest_is_k
     assert well, said
     left_out = [line for line in said if line.startswith("  left out")]
     assert [line.split(" in entry")[0] for line in left_out] == [
-        "  left out: edit of somebody at 2025-10-09T08:53:20Z",
+        "  left out: edit of an anonymous author at 2025-10-09T08:53:20Z",
         "  left out: edit of 'zoë' at 2025-10-09T08:53:20Z",
     ]
-    assert "refers to what is not there" in left_out[1]
+    assert "depends on missing content" in left_out[1]
     kept = await text(tmp_path)
     assert "eins " in kept
     assert "é 😀" in kept
@@ -227,7 +228,7 @@ async def test_ck4_a_document_of_which_nothing_can_be_read_stays_as_it_is(tmp_pa
         before = await journal.stored(DOCUMENT)
     well, said = await run(tmp_path, repair=True)
     assert not well
-    assert "  not repaired: nothing of it can be read; put a backup in its place, or delete it" in said
+    assert "  not repaired: nothing of it can be read; restore a backup, or delete it" in said
     assert said[-1] == "2 documents checked: 1 damaged, 0 of them repaired"
     async with SqliteJournal(tmp_path) as journal:
         assert await journal.stored(DOCUMENT) == before
@@ -265,11 +266,11 @@ async def test_ck5_after_a_repair_the_document_lives_on(tmp_path: Path) -> None:
     await write(tmp_path)
     change(tmp_path, INDEX, cut)
     async with SqliteJournal(tmp_path) as journal:
-        version = await journal.save_version(DOCUMENT, b"state \xff", time_ms=BEGIN_MS)
+        version = await journal.versions.save(DOCUMENT, b"state \xff", time_ms=BEGIN_MS)
     await run(tmp_path, repair=True)
     async with SqliteJournal(tmp_path) as journal:
-        assert (await journal.version(DOCUMENT, version.id)).state == b"state \xff"
-        assert await journal.history(DOCUMENT) == []
+        assert (await journal.versions.get(DOCUMENT, version.id)).state == b"state \xff"
+        assert await journal.history.windows(DOCUMENT) == []
         loaded = await journal.load(DOCUMENT)
         assert (loaded.entries, loaded.position) == ([], 4)
         document = build_document(loaded, keep_deleted=False)
@@ -278,7 +279,7 @@ async def test_ck5_after_a_repair_the_document_lives_on(tmp_path: Path) -> None:
         update = author.type(" Weiter é 😀")
         assert await journal.append(DOCUMENT, (Edit("zoë", BEGIN_MS + 60_000, update),)) == 5
         await journal.compact(DOCUMENT, folded([document.merged(), update]), Position(5))
-        assert len(await journal.at(DOCUMENT, BEGIN_MS + 60_000)) >= 1
+        assert len(await journal.history.at(DOCUMENT, BEGIN_MS + 60_000)) >= 1
     assert await text(tmp_path) == FIRST + SECOND + THIRD + " Weiter é 😀"
     with contextlib.closing(sqlite3.connect(tmp_path / DATABASE)) as connection:
         named = "SELECT state FROM snapshots UNION SELECT aside FROM snapshots UNION SELECT blob FROM segments"

@@ -1,4 +1,4 @@
-"""`raffia token` and `raffia new-key`: MN1-MN3 of minting.py."""
+"""`raffia token` and `raffia new-key`: MN1-MN3 of cli/token.py and cli/new_key.py."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_private_key_signs_for_a_server_that_takes_its_keys_elsewhere(tmp_path
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (["--document", "te*"], "neither a document's id nor a pattern"),
+        (["--document", "te*"], "neither a document id nor a pattern"),
         (["--document", "a", "--can", "Edit"], "'Edit' is not one of none, read, comment, edit, admin"),
         (["--document", "a", "--for", "soon"], "write 90s, 15m, 1h or 7d"),
         (["--document", "a", "--user", "x" * 257], "257 characters; the limit is 256"),
@@ -111,7 +111,7 @@ def test_mn3_a_new_key_is_its_owners_alone_and_replaces_nothing(tmp_path: Path) 
     assert secret.strip() not in done.stderr
     again = raffia("new-key", str(path))
     assert again.exit_code == 2
-    assert "is there already" in again.stderr
+    assert "exists; name a new file" in again.stderr
     assert path.read_text() == secret
     assert raffia("token", "--document", "a", "--auth-key-file", str(path)).exit_code == 0
     assert "cannot write" in raffia("new-key", str(tmp_path / "no" / "folder")).stderr

@@ -309,7 +309,7 @@ def test_a_broken_index_is_refused(index: bytes) -> None:
 
 
 def test_a_state_with_a_gap_is_refused() -> None:
-    with pytest.raises(UpdateError, match="does not hold"):
+    with pytest.raises(UpdateError, match="does not contain"):
         Document.from_state(typed(1, "abc", "d")[1])
 
 

@@ -51,14 +51,6 @@ def test_clients_are_apart() -> None:
     assert dict(ranges) == {1: [(0, 5)], 2: [(3, 4)]}
 
 
-def test_a_copy_is_its_own() -> None:
-    ranges = IdRanges([(1, [(0, 5)])])
-    other = ranges.copy()
-    other.add(1, 5, 6)
-    assert ranges.total == 5
-    assert other.total == 6
-
-
 def test_rg3_equal_sets_are_equal_bytes() -> None:
     one = IdRanges([(1, [(0, 5)]), (2, [(3, 4)])])
     other = IdRanges([(2, [(3, 4)]), (1, [(3, 5), (0, 3)])])

@@ -100,7 +100,7 @@ def test_every_cut_is_refused() -> None:
         pytest.param(update((1, 0, [b"\x00\x00"])), "covers no clocks", id="U3-gc"),
         pytest.param(update((1, 0, [item(1, b"\x00")])), "covers no clocks", id="U3-deleted"),
         pytest.param(any_values(), "covers no clocks", id="U3-values"),
-        pytest.param(bytes.fromhex("0100010000"), "holds no structs", id="U3-section"),
+        pytest.param(bytes.fromhex("0100010000"), "has no structs", id="U3-section"),
         pytest.param(update((1, 0, [string("a")]), (1, 1, [string("b")])), "second section", id="U3-client"),
         pytest.param(update((1, 5, [string("a", left=(1, 5))])), "left origin 5 of struct 5", id="U4-left"),
         pytest.param(update((1, 5, [string("a", right=(1, 9))])), "right origin 9 of struct 5", id="U4-right"),

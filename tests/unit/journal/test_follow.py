@@ -4,7 +4,7 @@ import pytest
 
 from raffia.errors import DocumentDeletedError
 from raffia.journal import Entry, Gap, Loaded
-from raffia.journal.follow import Followers
+from raffia.journal.follow import LogReaders
 from raffia.journal.testing.contract import DOCUMENT, edit, take
 from raffia.types import START, DocumentId, Position
 
@@ -18,7 +18,7 @@ async def nothing(document: DocumentId, after: Position) -> tuple[Position, Load
 
 
 async def test_j15_a_full_queue_is_a_gap_that_grows_until_the_reader_comes() -> None:
-    followers = Followers(limit=3)
+    followers = LogReaders(limit=3)
     follower = followers.follow(DOCUMENT, START, nothing)
 
     async def read(document: DocumentId, after: Position) -> tuple[Position, Loaded]:
@@ -33,7 +33,7 @@ async def test_j15_a_full_queue_is_a_gap_that_grows_until_the_reader_comes() -> 
 
 
 async def test_j15_what_comes_twice_is_yielded_once() -> None:
-    followers = Followers()
+    followers = LogReaders()
 
     async def read(document: DocumentId, after: Position) -> tuple[Position, Loaded]:
         followers.tell(DOCUMENT, entry(1))
@@ -45,7 +45,7 @@ async def test_j15_what_comes_twice_is_yielded_once() -> None:
 
 
 async def test_a_follower_that_leaves_is_forgotten() -> None:
-    followers = Followers()
+    followers = LogReaders()
 
     async def read(document: DocumentId, after: Position) -> tuple[Position, Loaded]:
         return START, Loaded(None, [entry(1)], Position(1))
@@ -58,7 +58,7 @@ async def test_a_follower_that_leaves_is_forgotten() -> None:
 
 
 async def test_j15_ending_one_document_leaves_the_others() -> None:
-    followers = Followers()
+    followers = LogReaders()
 
     async def read(document: DocumentId, after: Position) -> tuple[Position, Loaded]:
         return START, Loaded(None, [entry(1)], Position(1))

@@ -4,7 +4,7 @@ from raffia.crdt.merge import merge
 from raffia.crdt.squash import squash
 from raffia.crdt.update import read_update
 from raffia.journal import history
-from raffia.journal.history import Segment, Stone
+from raffia.journal.history import BaseSnapshot, Segment
 from raffia.journal.protocol import DAY_MS, Entry
 from raffia.journal.testing.contract import BEGIN_MS, Typist, canonical, edit
 from raffia.types import Position
@@ -54,27 +54,27 @@ def test_h2_joins_the_same_window_and_author_behind_the_boundary() -> None:
 
 def test_h3_stepping_stones_are_half_a_retention_apart() -> None:
     now_ms = BEGIN_MS + 10 * DAY_MS
-    before = Stone(Position(5), now_ms - DAY_MS + 1)
-    near = Stone(Position(9), before.time_ms + DAY_MS // 2 - 1)
-    far = Stone(Position(9), before.time_ms + DAY_MS // 2)
-    assert not history.is_stone(near, before, DAY_MS, now_ms)
-    assert history.is_stone(far, before, DAY_MS, now_ms)
-    assert history.is_stone(
-        Stone(Position(2), now_ms - DAY_MS), Stone(Position(1), now_ms - DAY_MS - 5), DAY_MS, now_ms
+    before = BaseSnapshot(Position(5), now_ms - DAY_MS + 1)
+    near = BaseSnapshot(Position(9), before.time_ms + DAY_MS // 2 - 1)
+    far = BaseSnapshot(Position(9), before.time_ms + DAY_MS // 2)
+    assert not history.stays_as_base(near, before, DAY_MS, now_ms)
+    assert history.stays_as_base(far, before, DAY_MS, now_ms)
+    assert history.stays_as_base(
+        BaseSnapshot(Position(2), now_ms - DAY_MS), BaseSnapshot(Position(1), now_ms - DAY_MS - 5), DAY_MS, now_ms
     )
 
 
 def test_h3_the_base_is_the_newest_one_past_the_horizon() -> None:
-    stones = [Stone(Position(1), 10), Stone(Position(5), 20), Stone(Position(9), 30)]
-    assert history.base_of(stones, 25) == stones[1]
-    assert history.base_of(stones, 9) is None
+    bases = [BaseSnapshot(Position(1), 10), BaseSnapshot(Position(5), 20), BaseSnapshot(Position(9), 30)]
+    assert history.base_of(bases, 25) == bases[1]
+    assert history.base_of(bases, 9) is None
 
 
 def test_j9_a_moment_starts_from_a_snapshot_with_nothing_later() -> None:
-    stones = [Stone(Position(1), 10_000), Stone(Position(5), 19_999), Stone(Position(9), 20_000)]
-    assert history.start_of(stones, 10_000) == stones[1]
-    assert history.start_of(stones, 25_000) == stones[2]
-    assert history.start_of(stones, 9_999) is None
+    bases = [BaseSnapshot(Position(1), 10_000), BaseSnapshot(Position(5), 19_999), BaseSnapshot(Position(9), 20_000)]
+    assert history.start_of(bases, 10_000) == bases[1]
+    assert history.start_of(bases, 25_000) == bases[2]
+    assert history.start_of(bases, 9_999) is None
 
 
 async def test_h1_folding_keeps_deleted_content() -> None:

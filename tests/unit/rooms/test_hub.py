@@ -28,7 +28,8 @@ from raffia.journal.testing.memory import MemoryJournal
 from raffia.rooms.durable.loading import build_document
 from raffia.rooms.hub import TICK_PARTS
 from raffia.rooms.room import Room
-from raffia.sockets.dialects import YWebsocketConnection
+from raffia.sockets.connection import Connection
+from raffia.sockets.ywebsocket import YWebsocketDialect
 from raffia.types import START, Batch, DocumentId, Edit, Position
 
 OTHER = DocumentId("notes/2")
@@ -246,7 +247,7 @@ async def test_hu3_a_document_that_cannot_be_read_is_quarantined_and_others_are_
         with pytest.raises(QuarantinedError, match="notes/1"):
             await w.hub.open(DOCUMENT)
         assert w.metrics.quarantined == 1
-        client = Client(YWebsocketConnection(w.hub, DOCUMENT, EDIT))
+        client = Client(Connection(w.hub, YWebsocketDialect(DOCUMENT, EDIT)))
         await until(lambda: client.transport.closed is not None)
         assert client.transport.closed == (1011, "quarantined")
         assert await text_in(w, OTHER) == "é"
@@ -334,14 +335,14 @@ async def test_v7_a_deleted_document_ends_its_sessions_and_lives_again_when_rest
         author = Author(1)
         ana.update(author.type("é"))
         await w.flushed()
-        await w.hub.journal.delete(DOCUMENT)
+        await w.hub.journal.directory.delete(DOCUMENT)
         ana.update(author.type("late"))
         await w.flushed()
         assert ana.transport.closed is not None
         assert ana.transport.closed[0] == 4404
         with pytest.raises(DocumentDeletedError):
             await w.hub.open(DOCUMENT)
-        await w.hub.journal.restore(DOCUMENT)
+        await w.hub.journal.directory.restore(DOCUMENT)
         assert await text_in(w) == "é"
         ana.connection.closed(4404)  # later than its room was replaced
         await turns(4)
@@ -364,7 +365,7 @@ async def test_hu4_everything_is_durable_before_anybody_is_closed() -> None:
         assert ana.transport.closed is bo.transport.closed is None
         with pytest.raises(DrainingError):
             await w.hub.open(DOCUMENT)
-        late = Client(YWebsocketConnection(w.hub, DOCUMENT, EDIT))
+        late = Client(Connection(w.hub, YWebsocketDialect(DOCUMENT, EDIT)))
         await turns(4)
         assert late.transport.closed == (1012, "draining")
         w.store.release()
@@ -476,10 +477,10 @@ async def test_hu5_a_document_that_is_deleted_while_it_is_opened_is_not_there(mo
             go_on.clear()
             opening = asyncio.create_task(w.hub.open(DOCUMENT))
             await read.wait()
-            await w.hub.journal.delete(DOCUMENT)
+            await w.hub.journal.directory.delete(DOCUMENT)
             w.hub.deleted(DOCUMENT)
             if is_restored:
-                await w.hub.journal.restore(DOCUMENT)
+                await w.hub.journal.directory.restore(DOCUMENT)
                 go_on.set()
                 room = await opening
                 assert text_of(room.document.merged()) == "é🦊"
@@ -488,4 +489,4 @@ async def test_hu5_a_document_that_is_deleted_while_it_is_opened_is_not_there(mo
                 go_on.set()
                 with pytest.raises(DocumentDeletedError):
                     await opening
-                await w.hub.journal.restore(DOCUMENT)
+                await w.hub.journal.directory.restore(DOCUMENT)

@@ -11,7 +11,7 @@ from tests.unit.world import DOCUMENT, Author, text_of, until
 
 from raffia.errors import ForbiddenError, InternalError
 from raffia.journal import Gap, Snapshot
-from raffia.rooms import hub as hub_module
+from raffia.rooms import pruning
 from raffia.rooms.durable import append_queue as append_queue_module
 from raffia.rooms.durable import log_follower as follower_module
 from raffia.rooms.durable.append_queue import AppendQueue
@@ -76,12 +76,12 @@ async def test_hu2_a_room_is_closed_whatever_becomes_of_its_last_snapshot(monkey
         a.hub.tick(asyncio.get_running_loop().time() + 1)
         assert DOCUMENT not in a.hub.rooms
         await until(lambda: not a.hub._closing)
-        assert room.presence._relay is None
+        assert room._presence._relay is None
         assert room._follower._task.done(), "nobody follows for a room that is gone"
 
 
 async def test_pruning_goes_on_after_any_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_module, "PRUNE_EVERY_S", 0.0)
+    monkeypatch.setattr(pruning, "PRUNE_EVERY_S", 0.0)
     async with cluster(1) as (_, (a,)):
         asked = []
 
@@ -153,7 +153,7 @@ async def test_hu4_a_room_that_cannot_be_closed_does_not_keep_the_process_from_e
         async def compact_and_lose(document: DocumentId, snapshot: Snapshot, upto: Position) -> None:
             await compact(document, snapshot, upto)
             a.store.failing = "away"
-            a.journal._is_cut = True
+            a.journal.connection.is_cut = True
             follower._heard(Gap(follower._last, follower._last))  # the log has lost something, and goes away for good
 
         monkeypatch.setattr(a.journal, "compact", compact_and_lose)
@@ -186,7 +186,7 @@ async def test_hu2_nobody_follows_for_a_room_that_could_not_be_closed(monkeypatc
         a.hub.tick(asyncio.get_running_loop().time() + 1)
         assert DOCUMENT not in a.hub.rooms
         await until(lambda: not a.hub._closing)
-        assert room.presence._relay is None
+        assert room._presence._relay is None
         assert room._follower._task.done()
 
 

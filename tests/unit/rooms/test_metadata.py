@@ -43,13 +43,13 @@ class Titled:
 
 
 async def listed(here: World, document: DocumentId = DOCUMENT) -> tuple[Any, Any, Any]:
-    info = await here.hub.journal.info(document)
+    info = await here.hub.journal.directory.info(document)
     return (None, None, None) if info is None else (info.title, info.kind, info.schema)
 
 
 async def settled(here: World, document: DocumentId = DOCUMENT) -> None:
     await here.flushed(document)
-    await until(lambda: here.hub.rooms[document].metadata.is_idle)
+    await until(lambda: here.hub.rooms[document]._metadata.is_idle)
 
 
 async def test_mi2_a_title_gets_into_the_listing() -> None:
@@ -86,7 +86,7 @@ async def test_mi3_the_first_edit_in_a_room_has_it_read() -> None:
         client.connection.closed(1000)
         here.hub.tick(1e12)
         await until(lambda: DOCUMENT not in here.hub.rooms)
-        await here.hub.journal.set_info(DOCUMENT, title="stale", kind=None)
+        await here.hub.journal.directory.set_info(DOCUMENT, title="stale", kind=None)
         client = await here.yws()
         client.update(titled.say(other=1))
         await settled(here)
@@ -95,7 +95,7 @@ async def test_mi3_the_first_edit_in_a_room_has_it_read() -> None:
 
 async def test_a_document_without_meta_keeps_what_the_listing_says() -> None:
     async with world() as here:
-        await here.hub.journal.set_info(DOCUMENT, title="from the host app", kind="note")
+        await here.hub.journal.directory.set_info(DOCUMENT, title="from the host app", kind="note")
         client, author = await here.yws(), Author(6)
         client.update(author.type("a"))
         await settled(here)
@@ -111,7 +111,7 @@ async def test_mi4_a_journal_that_is_away_gets_it_later(monkeypatch: pytest.Monk
         client, titled = await here.yws(), Titled()
         client.update(titled.say(title="é"))
         await settled(here)
-        real, failures = here.hub.journal.set_info, []
+        real, failures = here.hub.journal.directory.set_info, []
 
         async def away(*args: Any, **kwargs: Any) -> None:
             if len(failures) < 3:
@@ -119,7 +119,7 @@ async def test_mi4_a_journal_that_is_away_gets_it_later(monkeypatch: pytest.Monk
                 raise JournalUnavailableError("away")
             await real(*args, **kwargs)
 
-        monkeypatch.setattr(here.hub.journal, "set_info", away)
+        monkeypatch.setattr(here.hub.journal.directory, "set_info", away)
         client.update(titled.say(title="ü"))
         await settled(here)
         assert len(failures) == 3
@@ -150,8 +150,8 @@ async def test_mi6_editors_that_have_become_outdated_are_ended() -> None:
     async with world() as here:
         old, new, silent = await here.yws(), await here.yws(), await here.yws()
         for client, schema in ((old, 1), (new, 2)):
-            assert client.connection._session is not None
-            client.connection._session.schema = schema
+            assert client.connection._dialect._session is not None
+            client.connection._dialect._session.schema = schema
         titled = Titled()
         new.update(titled.say(schema=1))
         await settled(here)
@@ -173,8 +173,8 @@ async def test_mi6_the_first_edit_of_a_room_may_be_the_one_that_outdates() -> No
         here.hub.tick(1e12)
         await until(lambda: DOCUMENT not in here.hub.rooms)
         old, new = await here.yws(), await here.yws()
-        assert old.connection._session is not None
-        old.connection._session.schema = 1
+        assert old.connection._dialect._session is not None
+        old.connection._dialect._session.schema = 1
         new.update(titled.say(schema=2))
         await settled(here)
         assert old.transport.closed is not None
@@ -185,31 +185,31 @@ async def test_mi6_a_schema_that_grows_on_another_replica_ends_them_too(monkeypa
     monkeypatch.setattr(log_follower, "SPREAD_S", 0.0)
     async with cluster(2) as (_, (here, there)):
         old, new, titled = await here.yws(), await there.yws(), Titled()
-        assert old.connection._session is not None
-        old.connection._session.schema = 1
+        assert old.connection._dialect._session is not None
+        old.connection._dialect._session.schema = 1
         new.update(titled.say(title="é", schema=1))
-        await until(lambda: here.room.metadata._meta is not None and here.room.metadata.is_idle)
+        await until(lambda: here.room._metadata._meta is not None and here.room._metadata.is_idle)
         assert old.transport.closed is None
         written: list[object] = []
-        real = here.journal.set_info
+        real = here.journal.directory.set_info
 
         async def note(*args: Any, **kwargs: Any) -> None:
             written.append(args)
             await real(*args, **kwargs)
 
-        monkeypatch.setattr(here.journal, "set_info", note)
+        monkeypatch.setattr(here.journal.directory, "set_info", note)
         new.update(titled.say(schema=2))
         await until(lambda: old.transport.closed is not None)
         assert old.transport.closed is not None
         assert old.transport.closed[0] == 4409
         assert new.transport.closed is None
-        await until(lambda: here.room.metadata.is_idle and there.room.metadata.is_idle)
-        info = await there.journal.info(DOCUMENT)
+        await until(lambda: here.room._metadata.is_idle and there.room._metadata.is_idle)
+        info = await there.journal.directory.info(DOCUMENT)
         assert info is not None
         assert info.schema == 2
         assert written == []  # MI1: by the one that took the edit
         with pytest.raises(SchemaError):
-            await here.room.metadata.check_schema(1)
+            await here.room.check_schema(1)
 
 
 # -- edits of the server

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 from pycrdt import Doc, Map
 from tests.unit.world import DOCUMENT, READ, Author, text_of, turns, until, world
@@ -10,7 +12,8 @@ from raffia.crdt.document import Document
 from raffia.crdt.merge import merge
 from raffia.crdt.update import read_update, write_update
 from raffia.errors import CrdtError
-from raffia.rooms.outbound.fanout import Fanout, Pacer
+from raffia.rooms.fanout import Fanout
+from raffia.rooms.outbound.flush import Pacer
 from raffia.rooms.session import step1_body
 from raffia.types import EMPTY_UPDATE, Access, Grant
 from raffia.wire import hocuspocus, ywebsocket
@@ -499,13 +502,66 @@ async def test_presence_states_between_two_flushes_are_one_message() -> None:
         assert bo.transport.take() == [presence(5, 5, '{"x":5}')]
 
 
-async def test_too_much_presence_is_dropped() -> None:
+async def test_of_too_much_presence_the_last_state_arrives() -> None:
     async with world(max_presence_per_s=5) as w:
-        ana = await w.yws()
+        ana, bo = await w.yws(), await w.yws()
+        for clock in range(1, 10):
+            ana.send(presence(5, clock, f'{{"x":{clock}}}'))
+        await w.flushed()
+        assert bo.transport.take() == [presence(5, 5, '{"x":5}')]
+        await until(lambda: presence(5, 9, '{"x":9}') in bo.transport.sent)
+        assert bo.transport.take() == [presence(5, 9, '{"x":9}')]
+        assert w.metrics.presence_dropped == 3
+        assert ana.transport.closed is None
+
+
+async def test_a_state_that_waited_is_not_sent_after_its_removal() -> None:
+    async with world(max_presence_per_s=5) as w:
+        ana, bo, cy = await w.yws(), await w.yws(), await w.yws()
         for clock in range(1, 10):
             ana.send(presence(5, clock, "{}"))
-        assert w.metrics.presence_dropped == 4
+        ana.send(presence(5, 10, "null"))
+        for clock in range(1, 10):
+            cy.send(presence(6, clock, f'{{"x":{clock}}}'))
+        await until(lambda: presence(6, 9, '{"x":9}') in bo.transport.sent)
+        assert not any(message.startswith(b"\x01") and b"\x05\x09" in message for message in bo.transport.take())
+
+
+async def test_a_state_that_waited_and_cannot_be_read_ends_its_session() -> None:
+    async with world(max_presence_per_s=1) as w:
+        ana, bo = await w.yws(), await w.yws()
+        ana.send(presence(5, 1, "{}"))
+        ana.send(presence(5, 2, "[1"))
+        bo.transport.take()
+        await until(lambda: ana.transport.closed is not None)
+        assert ana.transport.closed is not None
+        assert ana.transport.closed[0] == 4400
+
+
+async def test_waiting_states_of_a_session_that_leaves_are_forgotten() -> None:
+    async with world(max_presence_per_s=5) as w:
+        ana, _ = await w.yws(), await w.yws()
+        for clock in range(1, 10):
+            ana.send(presence(5, clock, "{}"))
+        ana.connection.closed(1005)
+        assert not w.hub.rooms[DOCUMENT]._presence._late
+
+
+async def test_presence_that_is_too_large_ends_no_session(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "raffia")
+    async with world(max_presence_bytes=1024) as w:
+        ana, bo = await w.yws(), await w.yws()
+        large = '{"avatar":"' + "é" * 1024 + '"}'
+        for clock in (1, 2):
+            ana.send(presence(5, clock, large))
+        update = Author(1).type("é")
+        ana.update(update)
+        ana.send(presence(5, 3, "{}"))
+        await w.flushed()
         assert ana.transport.closed is None
+        assert bo.transport.take() == [b"\x00\x02" + write_buf(update), presence(5, 3, "{}")]
+        assert w.metrics.refusals["presence-too-large"] == w.metrics.presence_dropped == 2
+        assert len([r for r in caplog.records if r.message.startswith("presence dropped")]) == 1  # one for a session
 
 
 async def test_silent_connections_are_kept_alive_and_busy_ones_are_not_bothered() -> None:
@@ -547,7 +603,7 @@ async def test_f1_a_body_is_framed_once_for_all_readers(monkeypatch: pytest.Monk
             monkeypatch.setattr(client.transport, "write", frames.append)
         room = w.hub.rooms[DOCUMENT]
         for session in room.sessions:  # readers' writes are bound when they start to read
-            room.sessions.start(session)
+            room._fanout.start(session)
         clients[0].update(Author(1).type("é"))
         await w.flushed()
         assert len(frames) == 4
@@ -660,7 +716,7 @@ async def test_updates_that_cannot_be_merged_reach_readers_one_by_one(monkeypatc
         one, two = Author(1).type("a"), Author(2).type("é")
         ana.update(one)
         bo.update(two)
-        monkeypatch.setattr("raffia.rooms.room.merge", cannot)
+        monkeypatch.setattr("raffia.rooms.outbound.flush.merge", cannot)
         await w.flushed()
         assert cy.updates() == [one, two]
         loaded = await w.hub.journal.load(DOCUMENT)

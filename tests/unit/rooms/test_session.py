@@ -34,9 +34,8 @@ from raffia.sockets.conversation import (
     Inbox,
     Renew,
     Reply,
-    close_reason,
-    refusal,
 )
+from raffia.sockets.refusals import close_reason, refusal
 from raffia.types import Access, DocumentId, Grant
 from raffia.wire import hocuspocus, ywebsocket
 from raffia.wire.lib0 import write_buf, write_string

@@ -1,16 +1,19 @@
-"""Logs: LG1-LG3 of logs.py."""
+"""Logs: LG1-LG5 of logs.py."""
 
 from __future__ import annotations
 
 import json
 import logging
+import math
+import re
 import subprocess
 import sys
+import time
 
 import pytest
 from tests.support.tokens import token
 
-from raffia.runtime.logs import get_logger, redact, redacted_server_logs
+from raffia.runtime.logs import clean, get_logger, redact, redacted_server_logs
 
 SECRET = "geheim-é-1234"
 JWT = token(sub=SECRET)
@@ -34,6 +37,9 @@ def leaks(text: str) -> bool:
         f"sec-websocket-protocol: raffia, raffia.token.{JWT}",
         f"hook failed for {JWT}!",
         f"'{JWT[:-20]}' is cut short",
+        f"'{JWT[:30]}' is cut before its first dot",
+        f"/sync/a%20{JWT}",
+        f"/sync/aaa{JWT}",
     ],
 )
 def test_lg2_secrets_are_replaced(text: str) -> None:
@@ -43,7 +49,15 @@ def test_lg2_secrets_are_replaced(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["/sync/notes?schema=2&name=Zoë", "tokens = 3", "a plain line", "/x?broken", "the bearer", "raffia.auth.tokens"],
+    [
+        "/sync/notes?schema=2&name=Zoë",
+        "tokens = 3",
+        "a plain line",
+        "/x?broken",
+        "the bearer",
+        "raffia.auth.tokens",
+        "Eyjafjallajökull",
+    ],
 )
 def test_lg2_everything_else_stays(text: str) -> None:
     assert redact(text) == text
@@ -100,6 +114,17 @@ def test_json_lines_hold_fields_and_no_secrets() -> None:
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize(("level", "lines"), [("info", 0), ("debug", 2)])
+def test_a_line_for_each_request_is_for_debugging(level: str, lines: int) -> None:
+    done = run_python(
+        "import logging\n"
+        "from raffia.runtime.logs import configure_logging\n"
+        f"configure_logging({level!r}, 'json')\n"
+        "for name in ('uvicorn.access', 'httpx'):\n    logging.getLogger(name).info('GET / 200')\n"
+    )
+    assert len(done.stderr.splitlines()) == lines
+
+
 @pytest.mark.parametrize("form", ["json", "text"])
 def test_lg2_no_field_and_no_traceback_holds_a_token(form: str) -> None:
     done = run_python(
@@ -125,3 +150,91 @@ def test_lg3_importing_raffia_configures_nothing() -> None:
         "assert not logging.getLogger('raffia').handlers\nprint('ok')"
     )
     assert done.stdout == "ok\n"
+
+
+UNSEEN = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0))] + list(
+    "\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
+
+
+def test_lg4_fields_are_cut_before_they_are_redacted() -> None:
+    assert clean("é" * 300) == "é" * 300
+    assert clean("é" * 301) == "é" * 299 + "…"
+    # Wherever the cut falls, no part of a token is left that was not there before it.
+    for before in range(301 - len(JWT), 301):
+        for start in ("Bearer ", "/sync/a?token=", "raffia.token.", "", "%20"):
+            shown = clean((start + JWT).rjust(before + len(start) + len(JWT), "ü"))
+            assert len(shown) <= 310
+            assert "eyJ" not in shown, (before, start, shown)
+
+
+def test_lg4_redacting_reads_each_character_once() -> None:
+    def seconds(text: str) -> float:
+        best = math.inf
+        for _ in range(3):
+            began = time.process_time()
+            redact(text)
+            best = min(best, time.process_time() - began)
+        return best
+
+    for piece in ("eyJaaaaaaaa-", "eyJ", "bearer ", "raffia.token.", "?aaaa", "token", "key=", "?tokentokenkey"):
+        assert seconds(piece * (80_000 // len(piece))) < 8 * max(seconds(piece * (20_000 // len(piece))), 0.002), piece
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_lg5_control_characters_are_escaped_in_every_place(form: str) -> None:
+    done = run_python(
+        "import logging\n"
+        "from raffia.runtime.logs import configure_logging, get_logger\n"
+        f"configure_logging('info', {form!r})\n"
+        f"log, server, unseen = get_logger('raffia.x'), logging.getLogger('uvicorn.error'), {UNSEEN!r}\n"
+        "for char in unseen:\n"
+        "    word = f'a{char}b'\n"
+        "    log.info('field', path=word)\n"
+        "    log.info('deep', deep={'a': [word]}, error=ValueError(word))\n"
+        "    server.warning('argument %s', word)\n"
+        "    server.warning('other argument %s %r', ('::1', word), ValueError(word))\n"
+        "    server.warning('message ' + word)\n"
+        "    try:\n        raise ValueError(word)\n"
+        "    except ValueError:\n        log.exception('traceback')\n        server.exception('traceback')\n"
+    )
+    assert [char for char in UNSEEN if char != "\n" and char in done.stderr] == []
+    lines = done.stderr.split("\n")
+    assert lines.pop() == ""
+    if form == "json":
+        events = [json.loads(line) for line in lines]
+        assert len(events) == 7 * len(UNSEEN)
+        shown = [event["path"] for event in events if event["event"] == "field"]
+        assert shown[:3] == ["a\\x00b", "a\\x01b", "a\\x02b"]
+        assert shown[-1] == "a\\u2069b"
+    else:
+        # A line that begins a new event has a time, so no text from outside can begin one.
+        begun = [line for line in lines if not line.startswith(("  | ", "Traceback "))]
+        assert len(begun) == 7 * len(UNSEEN)
+        assert all(re.match(r"\d{4}-\d\d-\d\dT", line) for line in begun)
+
+
+def test_lg5_the_lines_of_a_server_that_others_run_are_escaped_too() -> None:
+    done = run_python(
+        "import logging\n"
+        "from raffia.runtime.logs import clean, get_logger, redacted_server_logs\n"
+        "logging.basicConfig(format='LINE %(message)s %(path)s', level='INFO', "
+        "handlers=[logging.StreamHandler()], force=True)\n"
+        "logging.getLogger().handlers[0].formatter = logging.Formatter('LINE %(message)s', defaults={'path': ''})\n"
+        f"word = 'a\\x85\\u2028\\x9b31m\\nLINE forged {JWT}'\n"
+        "with redacted_server_logs():\n"
+        "    server = logging.getLogger('uvicorn.error')\n"
+        "    server.warning('%s', word)\n"
+        "    server.warning('%(word)s', {'word': word})\n"
+        "    server.warning('%s', ValueError(word))\n"
+        "    try:\n        raise ValueError(word)\n"
+        "    except ValueError:\n        server.exception('failed')\n"
+        "logging.getLogger().handlers[0].formatter = logging.Formatter('LINE %(path)s')\n"
+        "get_logger('raffia.x').warning('own', path=word)\n"
+        "try:\n        raise ValueError(word)\n"
+        "except ValueError:\n        get_logger('raffia.x').exception('failed', path='')\n"
+    )
+    assert [line for line in done.stderr.split("\n") if line.startswith("LINE forged")] == []
+    assert len([line for line in done.stderr.split("\n") if line.startswith("LINE ")]) == 6
+    assert not set(done.stderr) & {"\x85", "\u2028", "\x9b"}
+    assert not leaks(done.stderr), done.stderr

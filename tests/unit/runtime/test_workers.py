@@ -84,7 +84,7 @@ async def test_y1_a_worker_that_died_idle_is_replaced() -> None:
 
 async def test_y1_once_and_no_more() -> None:
     async with Workers(1) as workers:
-        with pytest.raises(InternalError, match="two worker processes died over _exit"):
+        with pytest.raises(InternalError, match="two worker processes died while running _exit"):
             await workers.run(os._exit, 3)
         assert await workers.run(abs, -2) == 2
 

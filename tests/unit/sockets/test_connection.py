@@ -11,8 +11,8 @@ from raffia.crdt.merge import merge
 from raffia.errors import AuthUnavailableError, ForbiddenError, RaffiaError, UnauthenticatedError
 from raffia.journal import Loaded
 from raffia.rooms.inbound.intake import Intake
-from raffia.sockets.connection import READ_AWAY_BYTES
-from raffia.sockets.dialects import HocuspocusConnection, YWebsocketConnection
+from raffia.sockets.connection import READ_AWAY_BYTES, Connection
+from raffia.sockets.ywebsocket import YWebsocketDialect
 from raffia.types import DocumentId, Grant
 from raffia.wire import hocuspocus, ywebsocket
 from raffia.wire.lib0 import write_buf, write_string
@@ -62,7 +62,7 @@ class Door:
         await turns(8)
 
 
-async def signed_in(w: World, *addresses: str, grant: Grant = EDIT) -> Client[HocuspocusConnection]:
+async def signed_in(w: World, *addresses: str, grant: Grant = EDIT) -> Client:
     client = await w.hocuspocus(grant)
     for address in addresses:
         client.send(auth(address))
@@ -111,11 +111,12 @@ async def test_x1_an_exception_in_a_room_closes_that_connection_alone(monkeypatc
 
 
 async def test_x1_what_one_session_did_wrong_does_not_end_the_others_of_its_socket() -> None:
-    async with world(max_presence_bytes=1024) as w:
+    async with world(max_update_bytes=1024) as w:
         client = await signed_in(w, DOCUMENT, OTHER)
-        client.send(hp(DOCUMENT, presence(5, 1, '{"x":"' + "é" * 1024 + '"}')))
+        client.send(hp_update(DOCUMENT, Author(2).type("é" * 1024)))
         assert client.transport.closed is None
-        (said,) = client.transport.take()
+        refused, said = client.transport.take()
+        assert refused == hocuspocus.sync_status(DOCUMENT, ok=False)
         assert said.startswith(hp(DOCUMENT, b"\x07"))
         assert w.metrics.refusals["too-large"] == 1
         update = Author(1).type("é")
@@ -161,7 +162,7 @@ async def test_x4_text_is_refused() -> None:
     async with world() as w:
         client = await w.hocuspocus()
         client.connection.text("é")
-        assert client.transport.closed == (4400, "malformed: a text frame of 1 characters came; send binary frames")
+        assert client.transport.closed == (4400, "malformed: received a text frame of 1 characters; send binary frames")
 
 
 # -- X2: order ----------------------------------------------------------------------------------------------------
@@ -272,10 +273,10 @@ async def test_closing_while_the_document_is_loaded_leaves_no_hold(
     async with world() as w:
         gate = held_load(w, monkeypatch)
         if dialect == "hocuspocus":
-            client: Client[HocuspocusConnection] | Client[YWebsocketConnection] = await w.hocuspocus()
+            client: Client = await w.hocuspocus()
             client.send(auth(DOCUMENT))
         else:
-            client = Client(YWebsocketConnection(w.hub, DOCUMENT, EDIT))
+            client = Client(Connection(w.hub, YWebsocketDialect(DOCUMENT, EDIT)))
         await turns(3)
         client.connection.closed(1006)
         gate.set()
@@ -292,7 +293,7 @@ async def test_closing_while_the_document_is_loaded_leaves_no_hold(
 @pytest.mark.parametrize("wait", range(8))
 async def test_closing_at_any_turn_of_opening_leaves_no_hold(wait: int) -> None:
     async with world() as w:
-        client = Client(YWebsocketConnection(w.hub, DOCUMENT, EDIT))
+        client = Client(Connection(w.hub, YWebsocketDialect(DOCUMENT, EDIT)))
         await turns(wait)
         client.connection.closed(1006)
         await turns(12)
@@ -302,7 +303,7 @@ async def test_closing_at_any_turn_of_opening_leaves_no_hold(wait: int) -> None:
 
 async def test_a_connection_that_was_never_opened_may_be_closed() -> None:
     async with world() as w:
-        connection = YWebsocketConnection(w.hub, DOCUMENT, EDIT)
+        connection = Connection(w.hub, YWebsocketDialect(DOCUMENT, EDIT))
         connection.closed(1006)
         connection.opened(KeptOutlet())
         await turns(5)
@@ -313,7 +314,7 @@ async def test_a_connection_that_was_never_opened_may_be_closed() -> None:
 async def test_a_full_document_refuses_with_later_and_keeps_no_hold() -> None:
     async with world(max_sessions_per_document=1) as w:
         first = await w.yws()
-        second = Client(YWebsocketConnection(w.hub, DOCUMENT, EDIT))
+        second = Client(Connection(w.hub, YWebsocketDialect(DOCUMENT, EDIT)))
         await until(lambda: second.transport.closed is not None)
         assert second.transport.closed == (1013, "full")
         second.connection.closed(1013)

@@ -11,8 +11,10 @@ from tests.unit.world import DOCUMENT, EDIT, Author, Client, World, text_of, unt
 
 from raffia.errors import AuthUnavailableError, RaffiaError, UnauthenticatedError
 from raffia.rooms.session import Session
-from raffia.sockets.dialects import HocuspocusConnection, YWebsocketConnection
+from raffia.sockets.connection import Connection
 from raffia.sockets.expiry import AGAIN_S, MAX_AT_ONCE, Expiry
+from raffia.sockets.hocuspocus import HocuspocusDialect
+from raffia.sockets.ywebsocket import YWebsocketDialect
 from raffia.types import Access, Grant
 from raffia.wire import hocuspocus
 from raffia.wire.lib0 import write_buf
@@ -265,8 +267,8 @@ async def timed(clock: Clock) -> AsyncIterator[tuple[World, Expiry]]:
         yield w, Expiry(60, clock=clock, chance=lambda: 0.0)
 
 
-async def yws(w: World, expiry: Expiry, given: Grant) -> Client[YWebsocketConnection]:
-    client = Client(YWebsocketConnection(w.hub, DOCUMENT, given, expiry))
+async def yws(w: World, expiry: Expiry, given: Grant) -> Client:
+    client = Client(Connection(w.hub, YWebsocketDialect(DOCUMENT, given), expiry))
     await until(lambda: client.transport.reading and bool(client.transport.sent))
     return client
 
@@ -276,7 +278,10 @@ async def test_ex1_yws_ends_with_4401_and_others_go_on(clock: Clock) -> None:
         ending, staying = await yws(w, expiry, grant(100)), await yws(w, expiry, EDIT)
         clock.now_s += 100
         expiry.tick(clock.now_s)
-        assert ending.transport.closed == (4401, "unauthenticated: access has ended; sign in again with a fresh token")
+        assert ending.transport.closed == (
+            4401,
+            "unauthenticated: access has expired; sign in again with a fresh token",
+        )
         ending.connection.closed(4401)
         assert staying.transport.closed is None
         assert w.metrics.sessions == 1
@@ -316,7 +321,7 @@ async def test_ex1_hocuspocus_what_comes_too_late_is_answered_with_no(clock: Clo
         await talk.join(grant(100))
         clock.now_s += 100
         talk.client.send(hp_update(DOCUMENT, Author(1).type("zu spät")))
-        reason = "unauthenticated: access has ended; sign in again with a fresh token"
+        reason = "unauthenticated: access has expired; sign in again with a fresh token"
         assert talk.take()[-3:] == [
             hocuspocus.sync_status(DOCUMENT, ok=False),
             hocuspocus.denied(DOCUMENT, reason),
@@ -352,7 +357,7 @@ class Talk:
     def __init__(self, w: World, expiry: Expiry) -> None:
         self.w = w
         self.door = Door()
-        self.client = Client(HocuspocusConnection(w.hub, self.door, expiry))
+        self.client = Client(Connection(w.hub, HocuspocusDialect(self.door, w.hub.settings), expiry))
 
     async def auth(self, answer: Grant | RaffiaError, address: str = DOCUMENT) -> None:
         number = len(self.door.asked)
@@ -375,7 +380,7 @@ async def test_ex1_hocuspocus_ends_that_document_alone(clock: Clock) -> None:
         await talk.join(EDIT, OTHER)
         clock.now_s += 100
         expiry.tick(clock.now_s)
-        said = hocuspocus.close(DOCUMENT, "unauthenticated: access has ended; sign in again with a fresh token")
+        said = hocuspocus.close(DOCUMENT, "unauthenticated: access has expired; sign in again with a fresh token")
         assert talk.take()[-1] == said
         assert talk.client.transport.closed is None
         talk.client.send(hp_update(OTHER, Author(1).type("é")))

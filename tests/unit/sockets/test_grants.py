@@ -8,8 +8,9 @@ from tests.unit.world import DOCUMENT, EDIT, Author, Client, World, text_of, tur
 
 from raffia.errors import ForbiddenError, RevokedError
 from raffia.sockets.connection import Connection
-from raffia.sockets.dialects import HocuspocusConnection, YWebsocketConnection
 from raffia.sockets.expiry import Expiry
+from raffia.sockets.hocuspocus import HocuspocusDialect
+from raffia.sockets.ywebsocket import YWebsocketDialect
 from raffia.types import Access, DocumentId, Grant
 from raffia.wire.lib0 import write_buf, write_string
 
@@ -65,7 +66,7 @@ CASES = [
 ]
 
 
-async def victim(w: World) -> Client[YWebsocketConnection]:
+async def victim(w: World) -> Client:
     """Somebody who works on the document and must notice nothing that may not be."""
     client = await w.yws(EDIT)
     client.update(VICTIMS_UPDATE)
@@ -93,11 +94,11 @@ async def test_every_message_under_every_grant(dialect: str, name: str, kind: st
         if dialect == "y-websocket":
             if given is None:
                 return  # there is no connection: refused before the upgrade (tests/attacks/test_doors.py)
-            yws = Client(YWebsocketConnection(w.hub, DOCUMENT, given, expiry))
+            yws = Client(Connection(w.hub, YWebsocketDialect(DOCUMENT, given), expiry))
             await until(lambda: yws.transport.reading and bool(yws.transport.sent))
             transport, send, connection = yws.transport, yws.send, yws.connection
         else:
-            hocus = Client(HocuspocusConnection(w.hub, ask, expiry))
+            hocus = Client(Connection(w.hub, HocuspocusDialect(ask, w.hub.settings), expiry))
             hocus.send(auth(DOCUMENT))
             await until(lambda: bool(hocus.transport.sent))
             transport, send, connection = hocus.transport, lambda body: hocus.send(hp(DOCUMENT, body)), hocus.connection
@@ -152,7 +153,7 @@ async def test_who_is_not_let_in_learns_nothing_whatever_is_sent_first() -> None
         async def ask(token: str | None, document: DocumentId) -> Grant:
             raise ForbiddenError("no access to this document")
 
-        hocus = Client(HocuspocusConnection(w.hub, ask, expiry))
+        hocus = Client(Connection(w.hub, HocuspocusDialect(ask, w.hub.settings), expiry))
         for message in MESSAGES.values():
             hocus.send(hp(DOCUMENT, message))
         hocus.send(auth(DOCUMENT))
@@ -177,13 +178,16 @@ async def test_a_grant_that_ends_while_the_document_is_loaded_opens_nothing(dial
         await victim(w)
         expiry = Expiry(60, clock=lambda: NOW_S)
         if dialect == "y-websocket":
-            yws = Client(YWebsocketConnection(w.hub, DOCUMENT, given, expiry))
+            yws = Client(Connection(w.hub, YWebsocketDialect(DOCUMENT, given), expiry))
             await until(lambda: yws.transport.closed is not None)
-            assert yws.transport.closed == (4401, "unauthenticated: access has ended; sign in again with a fresh token")
+            assert yws.transport.closed == (
+                4401,
+                "unauthenticated: access has expired; sign in again with a fresh token",
+            )
             assert yws.transport.sent == []
             yws.connection.closed(4401)
         else:
-            hocus = Client(HocuspocusConnection(w.hub, ask, expiry))
+            hocus = Client(Connection(w.hub, HocuspocusDialect(ask, w.hub.settings), expiry))
             hocus.send(auth(DOCUMENT))
             await until(lambda: bool(hocus.transport.sent))
             (said,) = hocus.transport.sent

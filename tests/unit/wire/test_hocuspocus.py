@@ -56,7 +56,7 @@ def test_ho1_encoders_write_the_recorded_bytes(address: str | bytes) -> None:
         "01 64 02 02 0a 72 65 61 64 2d 77 72 69 74 65": wire.authenticated(address, read_only=False),
         "01 64 02 02 08 72 65 61 64 6f 6e 6c 79": wire.authenticated(address, read_only=True),
         "01 64 02 01 03 6e c3 a9": wire.denied(address, "né"),
-        "01 64 02 00": wire.request_token(address),
+        "01 64 02 00": wire.ask_token(address),
         "01 64 00 00 01 00": wire.step1(address, b"\x00"),
         "01 64 00 01 02 00 00": wire.step2(address, b"\x00\x00"),
         "01 64 00 02 02 00 00": wire.update(address, b"\x00\x00"),

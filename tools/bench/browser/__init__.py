@@ -1,1 +1,1 @@
-"""How quickly the browser app answers a person's hand while others edit the same document."""
+"""How quickly the browser app responds to a person while others edit the same document."""

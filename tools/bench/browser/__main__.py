@@ -1,8 +1,8 @@
 """`python -m tools.bench.browser`: measure the browser app among many people; writes the section of docs/benchmarks.md
 from docs/benchmarks/browser.json, where the figures are kept.
 
-With `--only` the other parts stay as they were measured. With `--results` nothing is measured, the document is written
-from the figures that are there.
+With `--only` the other parts keep their figures. With `--results` nothing is measured, and the document is written from
+the existing figures.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tools.bench.servers import BENCH
 from tools.bench.work import Figures
 
 DOCS = ROOT / "docs"
-QUIET_LOOK_S = 2.0  # for how long others are looked at before a round
+QUIET_LOOK_S = 2.0  # how long other processes are observed before a round
 NAMES = [*parts.PARTS, parts.LOAD]
 
 

@@ -15,7 +15,7 @@ COLUMNS, APART = 100, 120
 
 
 def prose(chance: random.Random, characters: int) -> str:
-    """So many characters of words."""
+    """Words with `characters` characters in total."""
     text = ""
     while len(text) < characters:
         text += chance.choice(WORDS) + " "
@@ -34,7 +34,7 @@ def plain(text: XmlText) -> str:
 
 
 def write_paragraphs(doc: Doc[Any], count: int, characters: int) -> None:
-    """Put `count` paragraphs of together `characters` characters in front of what is there."""
+    """Insert `count` paragraphs with `characters` characters in total before the existing content."""
     chance = random.Random(7)
     fragment = doc.get("document-store", type=XmlFragment)
     with doc.transaction():
@@ -48,7 +48,7 @@ def write_paragraphs(doc: Doc[Any], count: int, characters: int) -> None:
 
 
 def order_key(number: int) -> str:
-    """The fractional index of the element that is drawn as the n-th."""
+    """The fractional index of the n-th element in drawing order."""
     for length, letter in ((1, "a"), (2, "b"), (3, "c")):
         if number < 62**length:
             places = [number // 62**at % 62 for at in reversed(range(length))]
@@ -108,7 +108,7 @@ def element(number: int, chance: random.Random) -> dict[str, dict[str, Any]]:
 
 
 def write_elements(doc: Doc[Any], count: int) -> None:
-    """Put so many elements on a board."""
+    """Put `count` elements on a board."""
     chance = random.Random(7)
     elements = doc.get("elements", type=Map)
     with doc.transaction():

@@ -1,13 +1,13 @@
-"""Everybody else in the document, as one process: `python -m tools.bench.browser.crowd '{...}'`.
+"""All other people in the document, as one process: `python -m tools.bench.browser.crowd '{...}'`.
 
-It writes the document, says `ready`, and works from when it reads a line until it reads another. Then it waits until
-all of it is stored and says what it did, as JSON.
+It writes the document, prints `ready`, and works from one line on standard input until the next. Then it waits until
+everything is stored and prints what it did, as JSON.
 
 Rules:
-    BBC1  Each of them has a connection of their own, and edits with a CRDT of their own, so that the browser gets what
-          other browsers would send it.
-    BBC2  Typists write words into a paragraph, 5 to 10 letters a second, and go on to another one after some words.
-          Like editors they say where they are when they go elsewhere: what they type moves their place along by itself.
+    BBC1  Each of them has their own connection and their own CRDT, so that the browser gets what other browsers would
+          send it.
+    BBC2  Typists write words into a paragraph, 5 to 10 letters a second, and move to another one after some words. Like
+          editors they send their position only when they move: typing moves it by itself.
     BBC3  Painters move elements with presence 30 times a second and commit every second, and draw strokes likewise.
 """
 
@@ -54,24 +54,24 @@ class Member:
         }
 
     async def join(self, ws: str) -> None:
-        """Connect, and take what is there."""
+        """Connect, and load the document."""
         await self.client.join(ws)
         for update in self.client.updates:
             self.doc.apply_update(update)
-        # From here on nobody needs what the others send; it is received and forgotten.
+        # From here on, what the others send is received and ignored.
         self.client.updates = Forgetful()
         self.doc.observe(self._changed)
         self.say()
 
     def say(self, **fields: object) -> None:
-        """Presence."""
+        """Send presence."""
         self.state |= fields
         self._clock += 1
         self.messages += 1
         self.client.announce(self.id, self._clock, self.state)
 
     async def work(self) -> None:
-        """Until it is cancelled."""
+        """Work until cancelled."""
         raise NotImplementedError
 
     def _changed(self, event: Any) -> None:
@@ -83,7 +83,7 @@ class Forgetful(list[bytes]):
     """A list that keeps nothing."""
 
     def append(self, _: bytes) -> None:
-        """Let go of it."""
+        """Discard it."""
 
 
 class Typist(Member):
@@ -180,7 +180,7 @@ class Painter(Member):
 
 
 async def seed(ws: str, document: str, kind: str, size: dict[str, int]) -> None:
-    """Write what the document holds at first."""
+    """Write the initial content of the document."""
     writer: Doc[Any] = Doc()
     client = await HocuspocusClient(document).join(ws)
     for update in client.updates:
@@ -195,12 +195,12 @@ async def seed(ws: str, document: str, kind: str, size: dict[str, int]) -> None:
 
 
 async def line() -> str:
-    """A line from whoever started this; empty when that has ended."""
+    """A line from the parent process; empty when that has ended."""
     return await asyncio.to_thread(sys.stdin.readline)
 
 
 async def run(given: dict[str, Any]) -> None:
-    """What the module says."""
+    """Do what the module describes."""
     ws, document, kind = given["ws"], given["document"], given["kind"]
     await seed(ws, document, kind, given["size"])
     members: list[Member] = [(Painter if kind == "board" else Typist)(document, n) for n in range(given["members"])]
@@ -230,7 +230,7 @@ async def run(given: dict[str, Any]) -> None:
         "crowd_cpu_pct": 100 * cpu / took,
     }
     print(json.dumps(figures), flush=True)
-    await line()  # presence stays until the browser has been looked at
+    await line()  # presence stays until the browser has been checked
     for member in members:
         await member.client.close()
 

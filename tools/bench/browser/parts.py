@@ -1,4 +1,4 @@
-"""What is measured: loading pages, typing among many, typing in a long document, drawing on a full board."""
+"""What is measured: loading pages, typing among many people, typing in a long document, drawing on a full board."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ SETTLE_S = 30.0
 
 @dataclass(frozen=True)
 class Part:
-    """One thing to be measured.
+    """One measurement.
 
     Attributes:
         kind: `document` or `board`.
-        size: what it holds at first.
+        size: its initial content.
         members: how many others work in it.
-        seconds: for how long.
+        seconds: how long.
         p95_ms, task_ms: the targets.
     """
 
@@ -65,13 +65,13 @@ LOAD = "load"
 
 
 def quick(part: Part) -> Part:
-    """The same with little of everything."""
+    """The same part, much smaller."""
     size = {key: QUICK[key] for key in part.size}
     return Part(part.kind, part.title, size, 2, 3, part.p95_ms, part.task_ms)
 
 
 class Crowd:
-    """The others, in a process of their own; see crowd.py."""
+    """The other people, in their own process; see crowd.py."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -79,7 +79,7 @@ class Crowd:
     @classmethod
     @asynccontextmanager
     async def gather(cls, server: RaffiaServer, document: str, part: Part) -> AsyncIterator[Crowd]:
-        """Start it; it has written the document when this enters."""
+        """Start it; when the block begins, it has written the document."""
         given = {"ws": server.ws, "document": document, "kind": part.kind, "size": part.size, "members": part.members}
         process = await asyncio.create_subprocess_exec(
             *[sys.executable, "-m", "tools.bench.browser.crowd", json.dumps(given)],
@@ -102,11 +102,11 @@ class Crowd:
         await self._hear("ready")
 
     def begin(self) -> None:
-        """Work from now on."""
+        """Start working."""
         self._tell()
 
     async def rest(self) -> Figures:
-        """Stop working; everything is stored when this returns."""
+        """Stop working; when this returns, everything is stored."""
         self._tell()
         figures: Figures = json.loads(await self._hear())
         return figures
@@ -148,7 +148,7 @@ async def measure(part: Part) -> Figures:
 
 
 async def load() -> Figures:
-    """How soon pages can be used: by a browser that was never here, and by one that was."""
+    """How soon pages are usable: on a first visit, and on a later one."""
     figures: Figures = {}
     with tempfile.TemporaryDirectory() as folder, RaffiaServer(Path(folder) / "data") as server:
         document = await create(server.http, "document", "Plans é", template="meeting")
@@ -164,7 +164,7 @@ async def load() -> Figures:
 
 
 async def _from_home(browser: Browser, server: RaffiaServer) -> Figures:
-    """From a click on a document in the list until it can be used."""
+    """The time from a click on a document in the list until it is usable."""
     async with Person.arrive(browser) as person:
         await person.open(server.http, "home")
         row = person.page.locator(".row-link", has_text="Plans é")
@@ -177,7 +177,7 @@ async def _from_home(browser: Browser, server: RaffiaServer) -> Figures:
 
 
 async def _missing(person: Person, server: RaffiaServer, document: str) -> float:
-    """How many characters of the document the browser does not show in the end; negative: it shows more."""
+    """How many characters of the document the browser does not show at the end; negative if it shows more."""
     missing = 0.0
     for _ in range(int(SETTLE_S / 0.2)):
         doc: Doc[Any] = Doc()

@@ -1,15 +1,14 @@
-"""A real browser with one person at it, and what is measured there.
+"""A real browser with one person, and what is measured in it.
 
-Rules (docs/benchmarks.md says them to readers):
-    BBP1  Input comes through the browser's own input queue at times that are set before, whether or not the page has
-          answered what came earlier: a page that hangs gets all of it afterwards, and each event counts.
+Rules (docs/benchmarks.md explains them to readers):
+    BBP1  Input goes through the browser's own input queue at predetermined times, whether or not the page has responded
+          to earlier input: a page that hangs gets all of it afterwards, and each event counts.
     BBP2  Latency runs from the time the browser gives to an event until the frame is painted that follows its handlers:
           a message that is posted in that frame's callback comes after its style, layout and paint. On a board it is
-          the frame after that one, since Excalidraw notes a movement in one frame and draws it in the next. Drawing by
-          other threads, and the screen, are not in it. Of movements that the browser puts together each one counts.
+          the frame after that one, since Excalidraw notes a movement in one frame and draws it in the next. It
+          excludes drawing by other threads, and the screen. Movements that the browser merges count one by one.
     BBP3  A task counts as after the load when it begins after the page has become usable.
-    BBP4  CPU is that of the page's main thread, by the clock of the thread: it does not grow when others use the
-          machine.
+    BBP4  CPU is the CPU time of the page's main thread, so other load on the machine does not increase it.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ PROBE = Path(__file__).with_name("probe.js").read_text()
 PERSON = {"name": "Zoë", "color": "#0f766e"}
 SHOWN_S = 120.0
 KEYS_PER_S, MOVES_PER_S = 8.0, 60.0
-# What a page needs to be of use; see `raffiaShown`.
+# What a page needs to be usable; see `raffiaShown`.
 USABLE = {
     "home": ".list[aria-busy='false']",
     "document": ".chip[data-status='saved'], .chip[data-status='live']",
@@ -45,7 +44,7 @@ VISIBLE = {"home": ".new-card", "document": ".bn-editor", "board": ".excalidraw 
 
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
-    """Debian's Chromium, as the tests of the app run it."""
+    """Debian's Chromium, started as in the tests of the app."""
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
         raise RuntimeError("chromium is not installed; `make system-tools` installs it on Debian, or names it")
@@ -58,10 +57,10 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 class Person:
-    """Somebody with a browser.
+    """A person with a browser.
 
     Attributes:
-        problems: exceptions in the page: what was measured then is worth nothing.
+        problems: exceptions in the page, which make its figures worthless.
     """
 
     def __init__(self, page: Page, cdp: CDPSession) -> None:
@@ -73,7 +72,7 @@ class Person:
     @classmethod
     @asynccontextmanager
     async def arrive(cls, browser: Browser) -> AsyncIterator[Person]:
-        """With a new profile."""
+        """Open a browser with a new profile."""
         context = await browser.new_context(viewport={"width": 1280, "height": 800})
         await context.add_init_script(f"localStorage.setItem('raffia.person', {json.dumps(json.dumps(PERSON))})")
         await context.add_init_script(PROBE)
@@ -90,11 +89,11 @@ class Person:
         return cls(page, cdp)
 
     async def another_tab(self) -> Person:
-        """The same browser, with what it has kept of earlier visits."""
+        """A new tab of the same browser, with its cache of earlier visits."""
         return await self._tab(self.page.context)
 
     async def open(self, address: str, kind: str) -> Figures:
-        """Go to a page and wait until it is of use; how long that took and what was loaded."""
+        """Go to a page and wait until it is usable; returns how long that took and what was loaded."""
         before = await self.cpu_s()
         await self.page.goto(address, wait_until="commit")
         await self.page.evaluate(
@@ -143,7 +142,7 @@ class Person:
         await _at_times(gap, int(seconds / gap), steps)
 
     async def draw(self, seconds: float) -> None:
-        """Strokes, rectangles, and rectangles that are dragged, for two seconds each."""
+        """Draw strokes and rectangles, and drag rectangles, for two seconds each."""
         end = time.monotonic() + seconds
         number = 0
         while time.monotonic() < end:
@@ -177,14 +176,14 @@ class Person:
         return float(await self.page.evaluate("performance.now()"))
 
     async def measure(self, work: Callable[[float], Coroutine[Any, Any, None]], seconds: float) -> Figures:
-        """Work, and how quickly the page answered."""
+        """Work, and measure how quickly the page responded."""
         cpu, started, clock = await self.cpu_s(), await self.now(), time.monotonic()
         await work(seconds)
         await self.page.evaluate("() => new Promise((done) => requestIdleCallback(() => done(true)))")
         took, cpu = time.monotonic() - clock, await self.cpu_s() - cpu
         probe = await self.page.evaluate("raffiaProbe")
         latencies = sorted(latency for at, latency in probe["latencies"] if at >= started)
-        # Only events of at least 16 ms are told; there are as many others as keys were typed besides.
+        # Only events of at least 16 ms are reported; all other typed keys were faster.
         slow = [duration for at, duration in probe["events"] if at >= started]
         tasks = [duration for at, duration in probe["tasks"] if at >= started]
         figures: Figures = {

@@ -1,1 +1,1 @@
-"""What many replicas around one Redis cost: measured for docs/benchmarks.md, computed further for docs/scaling.md."""
+"""The cost of many replicas around one Redis: measured for docs/benchmarks.md, extrapolated for docs/scaling.md."""

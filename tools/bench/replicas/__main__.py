@@ -1,8 +1,8 @@
 """`python -m tools.bench.replicas`: measure replicas around Redis; writes the section of docs/benchmarks.md and the
 marked parts of docs/scaling.md, from docs/benchmarks/replicas.json, where the figures are kept.
 
-With `--only` the other parts stay as they were measured. With `--results` nothing is measured, the documents are
-written from the figures that are there.
+With `--only` the other parts keep their figures. With `--results` nothing is measured, and the documents are written
+from the existing figures.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tools.bench.servers import BENCH, UnavailableError
 from tools.bench.work import Figures
 
 DOCS = ROOT / "docs"
-QUIET_LOOK_S = 2.0  # for how long others are looked at before a round
+QUIET_LOOK_S = 2.0  # how long other processes are observed before a round
 PARTS: dict[str, Callable[[bool], Figures]] = {
     "latency": latency.measure,
     "commands": commands.measure,
@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> int:
         wanted = given.only or list(PARTS)
         for name in wanted:
             results.parts[name] = Part(setting)
-        # One round of all before the next of any: a machine that drifts, drifts for all (BN5).
+        # One round of all parts before the next round of any: a machine that drifts, drifts for all (BN5).
         for turn in range(rounds):
             for name in wanted:
                 failed |= not _measure(name, results.parts[name], given.quick, f"{name}, round {turn + 1}/{rounds}")

@@ -1,8 +1,8 @@
 """Part `appends`: CPU of a replica and of Redis for each appended update, at 500 updates/s over 200 documents.
 
-One typist and one reader of each document at replica A: what an append costs. Then a reader of each at replica B, whose
-CPU is what following costs. Then more readers at A: what each delivery costs, which is taken off the other two, as is
-what the same replicas used while everybody sat still.
+With one typist and one reader per document at replica A: the cost of an append. With a reader of each at replica B: its
+CPU is the cost of following. With more readers at A: the cost of a delivery, which is subtracted from the other two,
+as is what the same replicas used while idle.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Part `commands`: what one keystroke asks of Redis with 2, 4 and 8 servers that have the document open.
+"""Part `commands`: the Redis commands of one keystroke with 2, 4 and 8 servers that have the document open.
 
-One typist at the first server, one reader at each. Redis counts commands, also those that scripts run. What an idle
-stretch before cost in the same time is taken off, so that heartbeats and comparisons do not pass for keystrokes.
+One typist at the first server, one reader at each. Redis counts commands, also those that scripts run. The
+cost of an earlier idle period of the same length is subtracted, so that heartbeats and comparisons do not count.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ COUNTS = (2, 4, 8)
 IDLE_S = 5.0
 FULL_S = 8.0
 PER_S = 10.0
-SETTLE_S = 1.5  # presence of those who came, first saves
+SETTLE_S = 1.5  # presence of new clients, first saves
 
 
 def measure(quick: bool) -> Figures:

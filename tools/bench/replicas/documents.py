@@ -1,8 +1,8 @@
-"""Part `documents`: what a document costs in the memory of Redis, through the journal, without servers.
+"""Part `documents`: the memory of a document in Redis, written through the journal, without servers.
 
-At rest: folded into a snapshot, history past its retention, log trimmed; taken at two sizes, so that what every
-document costs is told from what its bytes cost. While it is edited: each entry of the log that is not folded yet, and
-each piece of history, which is what one author wrote in ten seconds.
+At rest: folded into a snapshot, history past its retention, log trimmed; measured at two sizes, to separate the cost of
+a document from that of its bytes. While it is edited: each log entry that is not folded yet, and each piece of history,
+which is what one author wrote in ten seconds.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.support.redis import RedisServer
 from raffia.journal import Snapshot
 from raffia.journal.protocol import WINDOW_MS
 from raffia.journal.redis.base import KEEP_MS
-from raffia.journal.redis.connections import SingleEngine
+from raffia.journal.redis.client import open_engine
 from raffia.journal.redis.journal import RedisJournal
 from raffia.types import DocumentId, Edit, Position
 from tools.bench.frames import Typist, client_id, token
@@ -58,7 +58,7 @@ async def _measure(redis: RedisServer, count: int) -> Figures:
     clock = _Clock()
     figures: Figures = {}
     at_rest: list[float] = []
-    async with RedisJournal(SingleEngine(redis.url), now_ms=clock, retention_ms=0, check_s=3600.0) as journal:
+    async with RedisJournal(open_engine(redis.url), now_ms=clock, retention_ms=0, check_s=3600.0) as journal:
         for size in SIZES:
             before = _memory(redis)
             await _all([_rest(journal, clock, DocumentId(f"team/rest-{size}-{n}"), size) for n in range(count)])
@@ -71,7 +71,7 @@ async def _measure(redis: RedisServer, count: int) -> Figures:
         before = _memory(redis)
         await _all([_edited(journal, clock, DocumentId(f"team/log-{n}"), ENTRIES) for n in range(EDITED)])
         figures["bytes_per_entry"] = round((_memory(redis) - before) / (EDITED * ENTRIES))
-    async with RedisJournal(SingleEngine(redis.url), now_ms=clock, check_s=3600.0) as journal:
+    async with RedisJournal(open_engine(redis.url), now_ms=clock, check_s=3600.0) as journal:
         names = [DocumentId(f"team/history-{n}") for n in range(EDITED)]
         lasts = await _all([_edited(journal, clock, name, 1) for name in names])
         await _all([journal.compact(n, Snapshot(bytes(1024), INDEX), p) for n, p in zip(names, lasts, strict=True)])
@@ -86,12 +86,12 @@ async def _measure(redis: RedisServer, count: int) -> Figures:
 
 def _memory(redis: RedisServer) -> int:
     info = redis.info("memory")
-    # Buffers of connections and of the append-only file come and go.
+    # Buffers of connections and of the append-only file vary.
     return int(info["used_memory"]) - int(info["mem_clients_normal"]) - int(info["mem_aof_buffer"])
 
 
 async def _all(work: Sequence[Coroutine[None, None, T]]) -> list[T]:
-    """Do all of it, some at a time: a lease or a read has a deadline."""
+    """Do all of it, a few at a time: a lease or a read has a deadline."""
     done: list[T] = []
     for at in range(0, len(work), AT_ONCE):
         done += await asyncio.gather(*work[at : at + AT_ONCE])
@@ -99,7 +99,7 @@ async def _all(work: Sequence[Coroutine[None, None, T]]) -> list[T]:
 
 
 async def _prune(journal: RedisJournal, clock: _Clock) -> None:
-    """Let the log be trimmed; what was folded meanwhile is trimmed a while after that."""
+    """Trim the log; what was folded in the meantime is trimmed a little later."""
     for _ in range(3):
         clock.now_ms += KEEP_MS + 1
         await journal.prune()

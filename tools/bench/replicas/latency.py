@@ -1,7 +1,7 @@
-"""Part `latency`: how much later a reader at another replica has an edit than one at the typist's own replica.
+"""Part `latency`: how much later a reader at another replica gets an edit than one at the typist's replica.
 
 One reader of each document sits at replica A, where the typists are, and one at B. Added latency is the time between
-the two for one and the same keystroke, so neither the typist's way in nor the load generator is in it twice.
+the two for the same keystroke, so it excludes the typist's own path and the load generator.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Redis with several servers around it, all on this machine, each a process of its own.
+"""Redis and several servers, all on this machine, each in its own process.
 
 Nothing is pinned to a core: there are more processes than cores, and a fixed share would be as wrong as none.
 """
@@ -24,7 +24,7 @@ install_hocuspocus = install_npm("hocuspocus-redis")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One Redis and the servers around it.
+    """One Redis and its servers.
 
     Attributes:
         redis: the server.
@@ -49,7 +49,7 @@ def started(kind: str, count: int, *, env: Mapping[str, str] | None = None) -> I
     """Start Redis (AOF, synced every second) and servers of a kind, `raffia` or `hocuspocus`; ends them all.
 
     Raises:
-        RuntimeError: one did not start; carries its log.
+        RuntimeError: one did not start; includes its log.
     """
     folder = BENCH / "run" / f"replicas-{os.getpid()}"
     shutil.rmtree(folder, ignore_errors=True)

@@ -28,18 +28,18 @@ AUDIENCES = tuple(Crowd(clients, people=1000, writing=2) for clients in (10_000,
 
 
 def results_path(report: Path) -> Path:
-    """Where the figures lie that belong to a report."""
+    """The path of the figures for a report."""
     return report.with_suffix("") / "replicas.json"
 
 
 def section(report: Path) -> list[str]:
-    """The section of docs/benchmarks.md, in parts; none when nothing has been measured."""
+    """The section of docs/benchmarks.md, in parts; empty if nothing has been measured."""
     results = Results.load(results_path(report))
     return [HEADING, _section(results)] if results.parts else []
 
 
 def write_section(report: Path) -> None:
-    """Put the section in its place in a report that is there, or make a report of it alone."""
+    """Put the section in its place in an existing report, or write a report with it alone."""
     place(report, HEADING, "\n".join(section(report)), (NEXT,))
 
 
@@ -195,7 +195,7 @@ def scaling(text: str, medians: dict[str, Figures]) -> str:
 
 
 def _number(value: float) -> str:
-    """Three digits are more than such figures are worth."""
+    """Format a number with three digits, which is more than such figures are worth."""
     if value == 0:
         return "0"
     if abs(value) >= 100:

@@ -1,4 +1,4 @@
-"""What the parts measured, kept as JSON beside the report: docs/benchmarks/replicas.json."""
+"""The results of the parts, stored as JSON beside the report: docs/benchmarks/replicas.json."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Part:
     """One part: when and how it was measured, the figures of each round, and what went wrong.
 
     Attributes:
-        setting: date, command, machine; what `tools.bench.report.machine` says.
+        setting: date, command and machine, from `tools.bench.report.machine`.
         others_pct: how busy the machine was just before each round, with nothing of ours running.
     """
 
@@ -43,7 +43,7 @@ class Results:
 
     @property
     def medians(self) -> dict[str, Figures]:
-        """Of every part that gave figures."""
+        """The medians of every part that has figures."""
         return {name: part.median for name, part in self.parts.items() if part.rounds}
 
     def save(self, path: Path) -> None:
@@ -53,7 +53,7 @@ class Results:
 
     @classmethod
     def load(cls, path: Path) -> Results:
-        """Read what `save` wrote; empty when it is not there."""
+        """Read what `save` wrote; empty if the file does not exist."""
         if not path.exists():
             return cls()
         return cls({name: Part(**part) for name, part in json.loads(path.read_text())["parts"].items()})

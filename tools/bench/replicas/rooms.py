@@ -1,7 +1,7 @@
-"""Part `rooms`: what open documents cost when nobody edits, and what it takes to hear all of them again.
+"""Part `rooms`: the cost of open documents while no one edits, and of subscribing to all of them again.
 
-Documents with some content are opened on one replica, one connection each, then two more each. The comparison with the
-ends of the logs and the signs of life are counted by Redis. Then Redis drops the connection that hears: the time runs
+Documents with some content are opened on one replica, one connection each, then two more each. Redis counts the
+comparisons with the ends of the logs and the heartbeats. Then Redis drops the subscribing connection, and the time runs
 until every channel is subscribed and every log has been read again.
 """
 
@@ -24,7 +24,7 @@ from tools.bench.work import Figures
 
 ROOMS = 3000
 MORE = 2  # connections to each document, after the first
-IDLE_S = 15.0  # some of the comparisons and signs of life, which come every 5 s
+IDLE_S = 15.0  # some of the comparisons and heartbeats, which happen every 5 s
 DEADLINE_S = 60.0
 SETTLE_S = 3.0
 RECONNECTS = 3
@@ -38,7 +38,7 @@ def measure(quick: bool) -> Figures:
     with started("raffia", 1) as place:
         uvloop.run(_make(place, rooms))
         (server,) = place.servers
-        server.restart()  # a heap that has held them already would hide what they cost
+        server.restart()  # a heap that has already held them would hide their cost
         place = replace(place, usages=[Usage(server.pid)])  # noqa: PLW2901 - the same one, started again
         return uvloop.run(_measure(place, rooms, idle_s=idle_s, settle_s=settle_s))
 
@@ -51,7 +51,7 @@ async def _make(place: Place, rooms: int) -> None:
 
 async def _measure(place: Place, rooms: int, *, idle_s: float, settle_s: float) -> Figures:
     target, usage = place.target(0), place.usages[0]
-    warm = await open_client(target, "room-0")  # what a server does once belongs to no document
+    warm = await open_client(target, "room-0")  # what a server does once does not belong to a document
     await asyncio.wait_for(warm.synced, SYNC_S)
     start = Tally.take(place)
     await asyncio.sleep(idle_s)
@@ -97,7 +97,7 @@ async def _open(target: Target, rooms: int) -> list[Client]:
 
 
 async def _reconnect(place: Place, rooms: int) -> Figures:
-    """The median of some losses of the connection that hears."""
+    """The median over several losses of the subscribing connection."""
     times_s, replica_s, redis_s = [], [], []
     for _ in range(RECONNECTS):
         before, read = Tally.take(place), place.servers[0].metrics()["raffia_redis_resyncs_total"]

@@ -1,4 +1,4 @@
-"""What Redis did between two moments, by its own counters, and what its clock says it cost."""
+"""What Redis did between two moments, by its own counters, and its CPU time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Self
 
 from tools.bench.replicas.places import Place
 
-OURS = ("info", "config|get")  # what asking costs is not counted
+OURS = ("info", "config|get")  # the cost of asking is not counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Tally:
 
     Attributes:
         at_s: when.
-        calls: of each command, also those that scripts make.
+        calls: of each command, including those made by scripts.
         in_bytes, out_bytes: on its sockets.
         redis_cpu_s, cpu_s: CPU time of Redis, and of each server.
     """
@@ -31,7 +31,7 @@ class Tally:
 
     @classmethod
     def take(cls, place: Place) -> Self:
-        """Read everything now."""
+        """Read all counters now."""
         lines = place.redis.info("commandstats")
         calls = {
             name.removeprefix("cmdstat_"): int(text.split(",")[0].partition("=")[2]) for name, text in lines.items()
@@ -59,7 +59,7 @@ class Tally:
         )
 
     def above(self, idle: Tally) -> dict[str, float]:
-        """Growth of each counter beyond what an idle stretch would have had in the same time; never below zero."""
+        """Growth of each counter beyond that of an idle period of the same length; never below zero."""
         share = self.at_s / idle.at_s
         own = self._figures()
         return {name: max(0.0, value - share * idle._figures().get(name, 0.0)) for name, value in own.items()}

@@ -1,4 +1,4 @@
-"""Part `throughput`: how many appends a second one Redis takes before their p99 passes 50 ms.
+"""Part `throughput`: how many appends per second one Redis handles before their p99 exceeds 50 ms.
 
 The driver is no replica and opens no WebSockets, so that our Python is not what saturates: it sends the calls of
 `append.lua` that the journal's writer makes (its own code puts them together), on as many connections as there would be
@@ -27,7 +27,7 @@ import uvloop
 from tests.support.redis import RedisServer
 
 from raffia.journal.entries import encode_batch
-from raffia.journal.redis.connections import SingleEngine
+from raffia.journal.redis.client import open_engine
 from raffia.journal.redis.engine import Argument
 from raffia.journal.redis.journal import RedisJournal
 from raffia.journal.redis.keys import Keys, position_at, sequence_of
@@ -53,7 +53,7 @@ STEP_S = 6.0
 WARM_S = 1.0
 RATES = (500, 1_000, 2_000, 4_000, 8_000, 12_000, 16_000, 20_000, 25_000, 30_000, 36_000, 43_000, 50_000)
 TRIES = 2
-COST_RATE = 4_000  # at which the cost of hearing is taken: far from saturation
+COST_RATE = 4_000  # the rate at which the cost of a subscriber is measured: far from saturation
 HEARERS = (0, 1, 4)
 # Redis does not look into it, so one stands for all: a keystroke of somebody whose name is short.
 _UPDATES = Typist(client_id(1))
@@ -69,7 +69,7 @@ FSYNC = {"everysec": STEADY, "always": {**STEADY, "appendfsync": "always"}}
 
 
 def measure(quick: bool) -> Figures:
-    """The rates up to saturation with both settings of `appendfsync`, and what one more hearer costs Redis."""
+    """The rates up to saturation with both settings of `appendfsync`, and the cost of one more subscriber."""
     figures: Figures = {}
     for name, options in FSYNC.items():
         figures |= {f"{name}_{key}": value for key, value in _ramp(name, options, quick).items()}
@@ -82,7 +82,7 @@ def measure(quick: bool) -> Figures:
 
 
 def _ramp(name: str, options: dict[str, str], quick: bool) -> Figures:
-    """Raise the rate until it is too much (BR4)."""
+    """Raise the rate until it is too high (BR4)."""
     figures: Figures = {"per_s": 0.0}
     swamped = 0
     for rate in (200, 400) if quick else RATES:
@@ -118,7 +118,7 @@ def _pack(*args: Argument) -> bytes:
 
 
 class _Replies(asyncio.Protocol):
-    """A connection whose replies are counted, and whose errors are kept."""
+    """A connection that counts replies and keeps errors."""
 
     def __init__(self) -> None:
         self._reader = hiredis.Reader()
@@ -143,7 +143,7 @@ class _Replies(asyncio.Protocol):
 
 
 class _Ear(asyncio.Protocol):
-    """A connection that throws away what it hears."""
+    """A connection that discards the messages it gets."""
 
     def __init__(self) -> None:
         self.bytes = 0
@@ -158,12 +158,12 @@ class _Ear(asyncio.Protocol):
 
 @dataclass(slots=True)
 class _Writer:
-    """What one replica's writer would send: its own documents in turn, all that is due in one pipeline."""
+    """Sends what one replica's writer would: its own documents in turn, everything due in one pipeline."""
 
     link: _Replies
     documents: list[DocumentId]
     interval_s: float
-    journal: RedisJournal  # never entered: it only says what it would send
+    journal: RedisJournal  # never entered: it only builds what it would send
     presence: bool  # publish cursors instead of appending
     latencies_s: list[float] = field(default_factory=list)
     sent: int = 0
@@ -172,7 +172,7 @@ class _Writer:
     _nobody: asyncio.Future[Position] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     def call(self) -> bytes:
-        """The next append; which id it gets is known before, since nobody else appends here."""
+        """The next append; its id is known in advance, since no one else appends here."""
         number, self._next = self._next, self._next + 1
         document = self.documents[number % len(self.documents)]
         if self.presence:
@@ -230,7 +230,7 @@ async def _drive(redis: RedisServer, rate: int, heard_on: int, seconds: float, *
     writers = []
     for number in range(WRITERS):
         _, link = await loop.create_connection(_Replies, "127.0.0.1", redis.port)
-        journal = RedisJournal(SingleEngine(redis.url), prefix=PREFIX, replica=f"{number:016x}")
+        journal = RedisJournal(open_engine(redis.url), prefix=PREFIX, replica=f"{number:016x}")
         writers.append(_Writer(link, documents[number::WRITERS], WRITERS / rate, journal, presence))
     await asyncio.sleep(0.2)
     redis_usage, own_usage = Usage(redis.pid), Usage(os.getpid())

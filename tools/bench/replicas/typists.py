@@ -1,8 +1,8 @@
 """Load on several servers at once: typists at the first of them, readers at any, all on the same documents.
 
 Rules:
-    BR1  Every keystroke carries a token (BN1); a reader at a server notes when it comes. Nothing counts as measured
-         before all readers have all tokens.
+    BR1  Every keystroke carries a token (BN1); a reader at a server records when it arrives. A measurement counts only
+         when all readers have all tokens.
     BR2  Steps are spread evenly with jitter, as in `editing`; one typist's stay in order.
 """
 
@@ -32,7 +32,7 @@ class Typing:
     Attributes:
         rooms: documents.
         typists: of each document.
-        per_s: keystrokes a second, of all together.
+        per_s: keystrokes per second, in total.
         seconds: how long.
         presence: whether each keystroke comes with a moved cursor.
     """
@@ -72,10 +72,10 @@ class Crowd:
         return [client for row in (*self.typists, *self.readers) for client in row]
 
     async def type(self, first: int, seconds: float) -> int:
-        """Type for so long, with tokens from number `first` on; returns the next number, once all readers have all.
+        """Type for some seconds, with tokens from number `first` on; returns the next number when all readers have all.
 
         Raises:
-            ConnectionError: a socket closed, or something did not come in time.
+            ConnectionError: a socket closed, or a token did not arrive in time.
         """
         typing = self.typing
         total = max(1, int(typing.per_s * seconds))
@@ -101,7 +101,7 @@ class Crowd:
                 self._moved += 1
                 client.send(
                     pointer_message(room * typing.typists + who, self._moved, b"moved")
-                )  # no token: a cursor is no edit
+                )  # no token: a cursor is not an edit
             marks[room].add(mark)
         await self._arrived(marks)
         return first + total
@@ -146,7 +146,7 @@ async def gather_crowd(typing: Typing, targets: Sequence[Target], readers_at: Se
 
 @contextmanager
 def quiet_collector() -> Iterator[None]:
-    """No garbage collection of the load generator inside."""
+    """Disable the load generator's garbage collection in the block."""
     gc.collect()
     gc.disable()
     try:

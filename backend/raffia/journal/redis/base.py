@@ -1,32 +1,32 @@
-"""What the parts of the Redis journal share: the engine, the names of the keys, the clock, and who is asking."""
+"""What the parts of the Redis journal share: the engine, the key names, the clock, and this replica's name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from raffia.journal.redis.engine import Argument, Command, Engine, Lane, Reply
+from raffia.errors import JournalUnavailableError
+from raffia.journal.redis.client import Engine
+from raffia.journal.redis.engine import Argument, Command, Lane, Reply
 from raffia.journal.redis.keys import FORMAT, Keys
 from raffia.journal.redis.replies import all_checked, checked, parts, status, too_new
 from raffia.journal.redis.scripts import load_script
 from raffia.types import START, DocumentId, Position
 
-KEEP_MS = (
-    60_000  # folded entries stay in the log so long, for those who catch up; dropped blobs for those who read them
-)
+KEEP_MS = 60_000  # folded entries stay in the log this long for readers behind, dropped blobs for reads under way
 
 
 class RedisStats:
     """What the Redis journal has seen; plain attributes, read by metrics.
 
     Attributes:
-        gaps: times that a message did not follow on what had been handed on.
-        resyncs: times that the log was read because of it, of a subscription or of a comparison.
-        resets: times that the log lacked or contradicted what had been handed on.
-        reconnects: times that the subscriber's connection stood again.
-        epoch_changes: times that it then stood to another server or process.
+        gaps: how often a message did not continue what readers had got.
+        resyncs: how often the log was read, because of that, of a subscription or of a comparison.
+        resets: how often the log lacked or contradicted what readers had got.
+        reconnects: how often the subscriber's connection was established again.
+        epoch_changes: how often it was then to another server or process.
         presence_published, presence_dropped: messages between replicas that were sent, and that were not.
-        lag_s: seconds between sending an append and hearing it on its channel; `slowest_lag_s` the longest.
+        lag_s: seconds from sending an append to receiving it on its channel; `slowest_lag_s` is the longest.
     """
 
     __slots__ = (
@@ -58,14 +58,15 @@ class Base:
 
     Attributes:
         engine: the connections.
-        keys: the names.
+        keys: the key names.
         now_ms: the clock of documents, Unix time in milliseconds.
         replica: this journal's name among all replicas.
         publish: the command that publishes: `SPUBLISH` on a cluster.
+        is_open: whether the journal is entered.
         stats: counters.
     """
 
-    __slots__ = ("engine", "keys", "now_ms", "publish", "replica", "stats")
+    __slots__ = ("engine", "is_open", "keys", "now_ms", "publish", "replica", "stats")
 
     def __init__(self, engine: Engine, keys: Keys, now_ms: Callable[[], int], replica: str) -> None:
         self.engine = engine
@@ -73,27 +74,37 @@ class Base:
         self.now_ms = now_ms
         self.replica = replica
         self.publish = "SPUBLISH" if engine.is_cluster else "PUBLISH"
+        self.is_open = False
         self.stats = RedisStats()
 
+    def check_open(self) -> None:
+        """Raise unless the journal is entered.
+
+        Raises:
+            JournalUnavailableError: it is not.
+        """
+        if not self.is_open:
+            raise JournalUnavailableError("the journal is closed")
+
     async def run(self, *commands: tuple[Argument, ...]) -> Sequence[Reply]:
-        """Run commands whose second word is their key; raises the first error."""
+        """Run commands whose second word is their key; raise the first error."""
         return all_checked(await self.engine.run([Command(str(args[1]), args) for args in commands]))
 
     async def script(self, name: str, keys: Sequence[str], args: Sequence[Argument]) -> Reply:
-        """Run a script; raises its error."""
+        """Run a script; raise its error."""
         return checked(await self.engine.run_script(load_script(name), keys, args, lane=Lane.READ))
 
     async def ask(
         self, name: str, document: DocumentId, keys: Sequence[str], args: Sequence[Argument] = ()
     ) -> tuple[bytes, list[Any]]:
-        """Run a script on a document that answers with a word; the first argument is the format."""
+        """Run a script on a document; its first argument is the format, and its reply begins with a word."""
         return status(await self.script(name, keys, (FORMAT, *args)), document)
 
     async def head(self, document: DocumentId, *fields: str) -> list[bytes | None]:
-        """Fields of a document's meta.
+        """Read fields of a document's meta.
 
         Raises:
-            FormatTooNewError: a newer Raffia has written it.
+            FormatTooNewError: it was written by a newer Raffia.
         """
         (reply,) = await self.run(("HMGET", self.keys.meta(document), "format", *fields))
         form, *found = parts(reply)
@@ -103,19 +114,19 @@ class Base:
 
 
 def optional(text: str | None) -> str:
-    """A text that may be missing, as scripts take it."""
+    """Encode a text that may be missing, for scripts."""
     return "0" if text is None else "1" + text
 
 
 class Seen:
-    """The latest position of each document that this journal has handed out or been acknowledged (J20).
+    """The latest position of each document that this journal has returned or appended (J20).
 
     Attributes:
-        followed: documents that somebody follows; they are never forgotten.
+        followed: documents that have a reader; they are never forgotten.
     """
 
     __slots__ = ("_lineages", "_positions", "followed")
-    LIMIT = 100_000  # beyond, of the other documents those longest untouched are no longer checked
+    LIMIT = 100_000  # beyond this, the least recently used of the other documents are no longer checked
 
     def __init__(self) -> None:
         self.followed: set[DocumentId] = set()
@@ -123,38 +134,38 @@ class Seen:
         self._lineages: dict[DocumentId, int] = {}
 
     def get(self, document: DocumentId) -> Position | None:
-        """The position; None when nothing of the document has been seen."""
+        """Return the position; None if nothing of the document has been seen."""
         return self._positions.get(document)
 
     def set(self, document: DocumentId, position: Position) -> None:
-        """Take a position whatever there was: the log has been read anew."""
+        """Set a position regardless of the one before: the log has been read again."""
         self._positions.pop(document, None)
         self._positions[document] = position
         for _ in range(max(0, len(self._positions) - max(self.LIMIT, len(self.followed)))):
             oldest = next(iter(self._positions))
             kept = self._positions.pop(oldest)
             if oldest in self.followed:
-                self._positions[oldest] = kept  # one that may go comes up with a later call
+                self._positions[oldest] = kept  # a later call finds one that may go
 
     def advance(self, document: DocumentId, position: Position) -> None:
-        """Take a position unless a later one is known."""
+        """Set a position unless a later one is known."""
         if position >= self._positions.get(document, START):
             self.set(document, position)
 
     def reset(self, document: DocumentId, position: Position) -> None:
-        """Take the position of another lineage: whoever uses this document has been told, or has read it anew."""
+        """Set the position of another lineage: the users of the document have been told, or have read it again."""
         self._lineages[document] = self.lineage(document) + 1
         self.set(document, position)
 
     def lineage(self, document: DocumentId) -> int:
-        """Changes with each `reset`: what was appended before one would stand behind a gap after it."""
+        """Count the resets: what was appended before one would leave a gap after it."""
         return self._lineages.get(document, 0)
 
     def forget(self, document: DocumentId) -> None:
-        """Check nothing more of it."""
+        """Stop checking a document."""
         self._positions.pop(document, None)
 
     def clear(self) -> None:
-        """Forget all."""
+        """Forget all documents."""
         self._positions.clear()
         self._lineages.clear()

@@ -1,13 +1,13 @@
 """Large values in pieces: snapshots, history segments, the states of versions.
 
 Rules (tests quote these ids):
-    RB1  A blob is a hash: field `<n>` is a piece of at most 1 MiB behind its CRC-32 (4 bytes, little-endian). Its name
-         is random and never given twice, so pieces of two blobs cannot be mixed.
-    RB2  It is written first and named afterwards. Until a script has named it it expires by itself: a writer that was
+    RB1  A blob is a hash: field `<n>` is a piece of at most 1 MiB, preceded by its CRC-32 (4 bytes, little-endian). Its
+         name is random and never reused, so pieces of two blobs cannot be mixed.
+    RB2  A blob is written first and referred to afterwards. Until a script refers to it, it expires: a writer that was
          killed leaves nothing behind.
-    RB3  Who reads knows the sizes. A piece that is missing says `GoneError`: it may have been replaced meanwhile, and
-         whoever asked looks for its new name. A piece that is damaged says `QuarantinedError`.
-    RB4  No command carries or returns more than some MiB, so no other waits long behind it.
+    RB3  Readers know the sizes. A missing piece is a `GoneError`: the blob may have been replaced in the meantime, and
+         the caller looks up its new name. A damaged piece is a `QuarantinedError`.
+    RB4  No command carries or returns more than a few MiB, so that none delays others for long.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from raffia.journal.redis.replies import all_checked, checked
 from raffia.types import DocumentId
 
 PIECE_BYTES = 1024 * 1024
-STAGED_MS = 600_000  # for so long a blob waits for its name
+STAGED_MS = 600_000  # after this long a blob that nothing refers to expires
 _TRIP_BYTES = 4 * 1024 * 1024
 _TRIP_BLOBS = 256
 _CRC_BYTES = 4
 
 
 class GoneError(Exception):
-    """A blob, or a piece of it, is not there."""
+    """A blob, or a piece of it, is missing."""
 
 
 async def write_blob(base: Base, document: DocumentId, *contents: bytes) -> str:
-    """Store some values one behind the other, each beginning with a piece of its own; returns the blob's name."""
+    """Store some values one after the other, each starting with a new piece; return the blob's name."""
     return (await write_blobs(base, document, [contents]))[0]
 
 
@@ -62,7 +62,7 @@ async def write_blobs(base: Base, document: DocumentId, blobs: Sequence[Sequence
                     all_checked(await base.engine.run(commands))
                     commands, size = [], 0
         if number == 0:
-            # An empty value: a hash has to have a field to be there.
+            # An empty value: a hash without fields does not exist.
             crc = zlib.crc32(b"").to_bytes(_CRC_BYTES, "little")
             commands += (Command(key, ("HSET", key, 0, crc)), Command(key, ("PEXPIRE", key, STAGED_MS)))
         if len(commands) >= 2 * _TRIP_BLOBS:
@@ -83,11 +83,11 @@ async def read_blobs(base: Base, document: DocumentId, blobs: Sequence[tuple[str
 
     Args:
         base: Redis.
-        document: whose they are.
+        document: to which they belong.
         blobs: the name of each and the sizes of its values.
 
     Raises:
-        GoneError: something is not there.
+        GoneError: something is missing.
         QuarantinedError: something is damaged.
     """
     wanted: list[tuple[str, int, int]] = []  # name, number, size of the piece
@@ -119,7 +119,7 @@ async def read_blobs(base: Base, document: DocumentId, blobs: Sequence[tuple[str
 
 def _checked_piece(document: DocumentId, stored: object, name: str, number: int, size: int) -> bytes:
     if stored is None:
-        raise GoneError(f"{document}: piece {number} of {name} is not there")
+        raise GoneError(f"{document}: piece {number} of {name} is missing")
     assert isinstance(stored, bytes)
     piece = stored[_CRC_BYTES:]
     if len(piece) != size or zlib.crc32(piece).to_bytes(_CRC_BYTES, "little") != stored[:_CRC_BYTES]:

@@ -1,13 +1,14 @@
-"""The way between replicas through Redis: presence on the documents' channels, and who is alive.
+"""The channel between replicas through Redis: presence on the documents' channels, and who is alive.
 
 Rules (tests quote these ids; BS1-BS4 are those of `raffia.journal.bus`):
-    RQ1  What is said of a document before the sender's next turn is one message (BS3), its parts behind their lengths.
-    RQ2  The sender never lets anybody wait. What is said while Redis is slow waits for it, bounded for each document:
-         the oldest goes first. What could not be sent is lost (BS1).
-    RQ3  Alive is who has renewed its place within `dead_s` by the server's clock. Nobody is gone before this replica
-         has heard all others for `dead_s` itself: after an outage their places are old through no fault of theirs
-         (BS4).
-    RQ4  Whoever leaves says so on the channel of all replicas, and takes its place away.
+    RQ1  Everything published about a document before the sender's next turn is one message (BS3): its parts, each
+         preceded by its length.
+    RQ2  Publishing never waits. What is published while Redis is slow is queued, with a bound for each document: the
+         oldest is dropped first. What could not be sent is lost (BS1).
+    RQ3  A replica is alive if it has renewed its heartbeat within `dead_s` by the server's clock. None is declared gone
+         before this replica has been connected, and its own heartbeats have succeeded, for `dead_s`: after an outage
+         the heartbeats of all replicas are old (BS4).
+    RQ4  A replica that leaves announces it on the channel of all replicas, and removes its heartbeat.
 """
 
 from __future__ import annotations
@@ -32,16 +33,16 @@ from raffia.types import DocumentId
 log = get_logger("raffia.journal.bus")
 
 BEAT_S = 5.0
-_SAID = ord("P")
+_PRESENCE = ord("P")
 _LEFT = ord("L")
 _DEPARTED = 256
 _WAITING_PARTS = 64  # of one document
 _WAITING_BYTES = 256 * 1024
 _LENGTH = struct.Struct("<I")
-_EVERYBODY = DocumentId("-")  # stands for the channel of all replicas; no document can be called so
+_ALL_REPLICAS = DocumentId("-")  # stands for the channel of all replicas; no document can have this name
 
 
-class _Said:
+class _Outgoing:
     __slots__ = ("parts", "size_bytes")
 
     def __init__(self) -> None:
@@ -50,12 +51,12 @@ class _Said:
 
 
 class RedisBus:
-    """`Bus` over Redis; made, entered and left by `RedisJournal`.
+    """`Bus` over Redis; created, entered and exited by `RedisJournal`.
 
     Args:
         base: Redis.
-        channels: what is heard.
-        beat_s: seconds between two signs of life.
+        channels: the subscriptions.
+        beat_s: seconds between two heartbeats.
         dead_s: after how many seconds of silence a replica is gone (BS4).
     """
 
@@ -65,12 +66,12 @@ class RedisBus:
         self._beat_s = beat_s
         self._dead_s = dead_s
         self._own = base.replica.encode()
-        self._ears: dict[DocumentId, ChannelListener] = {}
-        self._saying: dict[DocumentId, _Said] = {}
+        self._listeners: dict[DocumentId, ChannelListener] = {}
+        self._outgoing: dict[DocumentId, _Outgoing] = {}
         self._gone: Callable[[frozenset[str]], None] | None = None
         self._alive: frozenset[str] = frozenset()
-        self._departed: deque[str] = deque(maxlen=_DEPARTED)  # a last sign of life may overtake a farewell
-        self._steady_since_s: float | None = None  # since when every beat came through
+        self._departed: deque[str] = deque(maxlen=_DEPARTED)  # a last heartbeat may arrive after the farewell
+        self._steady_since_s: float | None = None  # since when every heartbeat has succeeded
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         channels.add(self)
@@ -81,10 +82,10 @@ class RedisBus:
         return self._base.replica
 
     async def __aenter__(self) -> Self:
-        """Begin to send and to give signs of life."""
+        """Start sending messages and heartbeats."""
         self._wake = asyncio.Event()
         self._alive, self._steady_since_s = frozenset(), None
-        self._channels.open(self._base.keys.replica_channel, _EVERYBODY, self)
+        self._channels.open(self._base.keys.replica_channel, _ALL_REPLICAS, self)
         self._tasks = [asyncio.create_task(self._send_always()), asyncio.create_task(self._beat_always())]
         return self
 
@@ -96,7 +97,7 @@ class RedisBus:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
-        for document in tuple(self._ears):
+        for document in tuple(self._listeners):
             self.leave(document)
         keys = self._base.keys
         self._channels.close(keys.replica_channel, self)
@@ -108,68 +109,68 @@ class RedisBus:
             ]
         )
 
-    def join(self, document: DocumentId, ear: ChannelListener) -> None:
-        """Hear what others say of a document."""
-        is_new = document not in self._ears
-        self._ears[document] = ear
+    def join(self, document: DocumentId, listener: ChannelListener) -> None:
+        """Subscribe to the messages of others about a document."""
+        is_new = document not in self._listeners
+        self._listeners[document] = listener
         if is_new and self._channels.open(self._base.keys.channel(document), document, self):
-            # Heard already because it is followed: nobody will confirm it again.
-            asyncio.get_running_loop().call_soon(self._connected, document, ear)
+            # Subscribed already because the document is followed: there will be no other confirmation.
+            asyncio.get_running_loop().call_soon(self._connected, document, listener)
 
     def leave(self, document: DocumentId) -> None:
-        """Hear no more of it."""
-        if self._ears.pop(document, None) is not None:
+        """Unsubscribe."""
+        if self._listeners.pop(document, None) is not None:
             self._channels.close(self._base.keys.channel(document), self)
 
     def publish(self, document: DocumentId, payload: bytes) -> None:
-        """Tell all others (RQ1, RQ2)."""
-        said = self._saying.get(document)
-        if said is None:
-            said = self._saying[document] = _Said()
-        said.parts.append(payload)
-        said.size_bytes += len(payload)
-        while len(said.parts) > 1 and (len(said.parts) > _WAITING_PARTS or said.size_bytes > _WAITING_BYTES):
-            said.size_bytes -= len(said.parts.popleft())
+        """Send a message to all others (RQ1, RQ2)."""
+        queued = self._outgoing.get(document)
+        if queued is None:
+            queued = self._outgoing[document] = _Outgoing()
+        queued.parts.append(payload)
+        queued.size_bytes += len(payload)
+        while len(queued.parts) > 1 and (len(queued.parts) > _WAITING_PARTS or queued.size_bytes > _WAITING_BYTES):
+            queued.size_bytes -= len(queued.parts.popleft())
             self._base.stats.presence_dropped += 1
         self._wake.set()
 
     def on_gone(self, gone: Callable[[frozenset[str]], None]) -> None:
-        """Say who is told which replicas are gone."""
+        """Set the callback that gets the names of replicas that are gone."""
         self._gone = gone
 
     # what the channels say
 
     def heard(self, document: DocumentId, kind: int, words: list[bytes], message: bytes) -> None:
-        """A message; one's own is none (BS2)."""
+        """Receive a message, unless it is our own (BS2)."""
         if words[0] == self._own:
             return
-        if kind == _LEFT and document == _EVERYBODY:
+        if kind == _LEFT and document == _ALL_REPLICAS:
             self._left(frozenset((words[0].decode(errors="replace"),)))
-        elif kind == _SAID:
-            ear = self._ears.get(document)
+        elif kind == _PRESENCE:
+            listener = self._listeners.get(document)
             at = message.index(b"\n") + 1
-            while ear is not None and at + _LENGTH.size <= len(message):
+            while listener is not None and at + _LENGTH.size <= len(message):
                 (size,) = _LENGTH.unpack_from(message, at)
                 at += _LENGTH.size
-                ear.heard(message[at : at + size])
+                listener.heard(message[at : at + size])
                 at += size
 
     def confirmed(self, document: DocumentId) -> None:
-        """The way is open (BS1)."""
-        ear = self._ears.get(document)
-        if ear is not None:
-            ear.connected()
+        """Tell the listener of a document that its channel is up (BS1)."""
+        listener = self._listeners.get(document)
+        if listener is not None:
+            listener.connected()
 
     def disconnected(self) -> None:
-        """Nobody can be heard, so nobody is gone (RQ3)."""
+        """Stop declaring replicas gone: none can be heard (RQ3)."""
         self._steady_since_s = None
 
     def reconnected(self, server: str) -> None:
-        """The confirmations count."""
+        """Do nothing: the confirmations count."""
 
-    def _connected(self, document: DocumentId, ear: ChannelListener) -> None:
-        if self._ears.get(document) is ear:
-            ear.connected()
+    def _connected(self, document: DocumentId, listener: ChannelListener) -> None:
+        if self._listeners.get(document) is listener:
+            listener.connected()
 
     # sending
 
@@ -178,13 +179,13 @@ class RedisBus:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            # Take it before awaiting: what is said while Redis is busy makes the next message.
-            saying, self._saying = self._saying, {}
+            # Take it before awaiting: what is published while Redis is busy makes the next message.
+            outgoing, self._outgoing = self._outgoing, {}
             commands = []
-            for document, said in saying.items():
+            for document, queued in outgoing.items():
                 channel = keys.channel(document)
                 parts = [b"P", self._own, b"\n"]
-                for part in said.parts:
+                for part in queued.parts:
                     parts += (_LENGTH.pack(len(part)), part)
                 commands.append(Command(channel, (self._base.publish, channel, b"".join(parts))))
             try:
@@ -199,7 +200,7 @@ class RedisBus:
     # who is alive
 
     async def beat(self) -> None:
-        """Give a sign of life and hear who else does (RQ3)."""
+        """Send a heartbeat and read which other replicas are alive (RQ3)."""
         args: list[Argument] = [self.replica, int(self._dead_s * 1000)]
         try:
             alive = texts(await self._base.script("alive", [self._base.keys.replicas], args))
@@ -218,7 +219,7 @@ class RedisBus:
         self._tell(gone)
 
     def _left(self, names: frozenset[str]) -> None:
-        """Somebody says that it leaves: told whether it was seen alive or not, once (BS4)."""
+        """Report replicas that leave, once, whether they were seen alive or not (BS4)."""
         self._alive -= names
         self._departed.extend(names)
         self._tell(names)
@@ -231,6 +232,6 @@ class RedisBus:
         while True:
             try:
                 await self.beat()
-            except Exception:  # without signs of life all others would forget who is here
-                log.exception("no sign of life could be given")
+            except Exception:  # without heartbeats the others would declare this replica gone
+                log.exception("no heartbeat could be sent")
             await asyncio.sleep(self._beat_s)

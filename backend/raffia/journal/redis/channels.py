@@ -1,48 +1,49 @@
-"""Which channels are held, and who hears what comes on them.
+"""The channels that are subscribed to, and their listeners.
 
 A message is a kind, words separated by blanks, the first of them the replica that sent it, a newline, and the rest:
 
     E<replica> <id before> <id>   an entry; the rest is its payload
     A<replica> <id before> <id>   an entry whose payload is large: it has to be read from the log
-    F<replica> <id>               folded up to there
+    F<replica> <id>               compacted up to there
     D<replica>                    the document was deleted
     P<replica>                    presence (bus.py)
+    R<replica>                    a revocation; on the channel of all replicas
     L<replica>                    the replica leaves; on the channel of all replicas
 
 Rules (tests quote these ids):
-    RC1  A document's channel is held while anybody wants it, for entries or for presence, and no longer.
-    RC2  Words behind those that are known, and kinds that are not, are skipped: a newer replica may say more.
-    RC3  What cannot be read is logged and taken for a loss: whoever hears entries reads the log.
+    RC1  A document's channel is subscribed to while it is needed, for entries or for presence, and no longer.
+    RC2  Additional words and unknown kinds are skipped: a newer replica may send more.
+    RC3  An unreadable message is logged and treated as a loss: readers of entries read the log.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from raffia.journal.redis.engine import Engine
+from raffia.journal.redis.client import Engine
 from raffia.runtime.logs import get_logger
 from raffia.types import DocumentId
 
 log = get_logger("raffia.journal")
 
 
-class Hearer(Protocol):
-    """Who hears a document's channel; must return at once and not raise."""
+class DocumentListener(Protocol):
+    """Receives the messages of a document's channel; must return at once and not raise."""
 
     def heard(self, document: DocumentId, kind: int, words: list[bytes], message: bytes) -> None:
         """A message: its words (the first is the replica) and all of it, the rest behind the first newline."""
         ...
 
     def confirmed(self, document: DocumentId) -> None:
-        """From here on everything is heard."""
+        """Every message is received from now on."""
         ...
 
     def disconnected(self) -> None:
-        """Nothing is heard until it is confirmed anew."""
+        """Nothing is received until the channel is confirmed again."""
         ...
 
     def reconnected(self, server: str) -> None:
-        """The connection stands, to that server."""
+        """The connection to that server is open."""
         ...
 
 
@@ -51,30 +52,30 @@ class Channels:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._held: dict[str, tuple[DocumentId, list[Hearer]]] = {}
+        self._held: dict[str, tuple[DocumentId, list[DocumentListener]]] = {}
         self._confirmed: set[str] = set()
-        self._hearers: list[Hearer] = []
+        self._listeners: list[DocumentListener] = []
         engine.listen(self)
 
-    def add(self, hearer: Hearer) -> None:
-        """Tell somebody of lost and new connections."""
-        self._hearers.append(hearer)
+    def add(self, listener: DocumentListener) -> None:
+        """Report lost and new connections to a listener."""
+        self._listeners.append(listener)
 
-    def open(self, channel: str, document: DocumentId, hearer: Hearer) -> bool:
-        """Hear a channel (RC1); returns whether it is confirmed already."""
+    def open(self, channel: str, document: DocumentId, listener: DocumentListener) -> bool:
+        """Subscribe to a channel (RC1); returns whether it is confirmed already."""
         held = self._held.get(channel)
         if held is None:
-            self._held[channel] = document, [hearer]
+            self._held[channel] = document, [listener]
             self._engine.subscribe(channel)
         else:
-            held[1].append(hearer)
+            held[1].append(listener)
         return channel in self._confirmed
 
-    def close(self, channel: str, hearer: Hearer) -> None:
-        """Hear it no more (RC1)."""
-        _, hearers = self._held[channel]
-        hearers.remove(hearer)
-        if not hearers:
+    def close(self, channel: str, listener: DocumentListener) -> None:
+        """Unsubscribe (RC1)."""
+        _, listeners = self._held[channel]
+        listeners.remove(listener)
+        if not listeners:
             del self._held[channel]
             self._confirmed.discard(channel)
             self._engine.unsubscribe(channel)
@@ -86,33 +87,33 @@ class Channels:
         held = self._held.get(channel)
         if held is None:
             return
-        document, hearers = held
+        document, listeners = held
         end = payload.find(b"\n")
         if end < 1:
             log.warning("a message cannot be read", document=document, size_bytes=len(payload))
-            for hearer in tuple(hearers):
-                hearer.confirmed(document)  # RC3
+            for listener in tuple(listeners):
+                listener.confirmed(document)  # RC3
             return
         words = payload[1:end].split(b" ")
-        for hearer in tuple(hearers):
-            hearer.heard(document, payload[0], words, payload)
+        for listener in tuple(listeners):
+            listener.heard(document, payload[0], words, payload)
 
     def confirmed(self, channel: str) -> None:
-        """Messages come from here on."""
+        """Messages arrive from now on."""
         held = self._held.get(channel)
         if held is None:
             return
         self._confirmed.add(channel)
-        for hearer in tuple(held[1]):
-            hearer.confirmed(held[0])
+        for listener in tuple(held[1]):
+            listener.confirmed(held[0])
 
     def disconnected(self) -> None:
-        """Nothing comes."""
+        """No messages arrive."""
         self._confirmed.clear()
-        for hearer in self._hearers:
-            hearer.disconnected()
+        for listener in self._listeners:
+            listener.disconnected()
 
     def reconnected(self, server: str) -> None:
-        """The connection stands."""
-        for hearer in self._hearers:
-            hearer.reconnected(server)
+        """The connection is open."""
+        for listener in self._listeners:
+            listener.reconnected(server)

@@ -1,13 +1,13 @@
-"""Compaction on Redis: a snapshot takes the place of entries, which stay as history.
+"""Compaction on Redis: a snapshot replaces entries, which stay as history.
 
 Rules (tests quote these ids):
-    RK1  A lease keeps two replicas from doing the same work; its fencing number is what makes it safe: a commit or a
-         trim with an old number changes nothing.
-    RK2  Blobs are written first; one script switches to them. Cut short before, nothing has changed and they expire; a
-         reply that is lost leaves the old or the new (J8).
-    RK3  The entry at `upto` has to be in the log as it is: a snapshot of a lineage that is gone is not put in.
-    RK4  What was folded stays in the log for `KEEP_MS`, so that those who are a little behind need not load. The log is
-         trimmed in bounded steps and never deleted; the entry at its floor stays and names the lineage.
+    RK1  A lease keeps two replicas from doing the same work; its fencing number makes it safe: a commit or a trim with
+         an old number changes nothing.
+    RK2  Blobs are written first, then one script switches to them. If interrupted before that, nothing has changed and
+         they expire; if the reply is lost, the old state or the new one holds (J8).
+    RK3  The entry at `upto` has to be in the log unchanged: a snapshot of a lost lineage is not committed.
+    RK4  Folded entries stay in the log for `KEEP_MS`, so that readers slightly behind need not load. The log is trimmed
+         in bounded steps and never deleted; the entry at its floor stays and identifies the lineage.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from raffia.journal.redis.base import KEEP_MS, Base, Seen
 from raffia.journal.redis.blobs import GoneError, read_blobs, write_blob, write_blobs
 from raffia.journal.redis.engine import Argument
 from raffia.journal.redis.keys import id_of, position_of
-from raffia.journal.redis.loading import UnsteadyError, read_entries, stones
-from raffia.journal.redis.records import SegmentRecord, StoneRecord, read_segment, write_segment, write_stone
+from raffia.journal.redis.loading import UnsteadyError, base_snapshots, read_entries
+from raffia.journal.redis.records import BaseRecord, SegmentRecord, read_segment, write_base, write_segment
 from raffia.journal.redis.replies import deleted, texts
 from raffia.runtime.logs import get_logger
 from raffia.types import START, DocumentId, Position
@@ -33,19 +33,19 @@ from raffia.types import START, DocumentId, Position
 log = get_logger("raffia.journal")
 
 LEASE_MS = 60_000
-TRIM_ENTRIES = 1000  # that one call takes out of the log
+TRIM_ENTRIES = 1000  # removed from the log by one call
 _TRIES = 3
 
 
 async def _nothing(_step: str) -> None:
-    """What happens between the steps, outside of tests."""
+    """Do nothing between the steps, except in tests."""
 
 
 class Compaction:
     """Compacts the documents of one journal.
 
     Attributes:
-        at_step: awaited with `commit` and `trim` before these steps, for tests that let something come between.
+        at_step: awaited before the steps `commit` and `trim`, with their names; tests use it to come in between.
     """
 
     def __init__(self, base: Base, seen: Seen, *, retention_ms: int, fold: history.Fold) -> None:
@@ -57,11 +57,11 @@ class Compaction:
         self.at_step: Callable[[str], Awaitable[None]] = _nothing
 
     async def compact(self, document: DocumentId, snapshot: Snapshot, upto: Position) -> bool:
-        """Put a snapshot in the place of entries; returns whether it did."""
+        """Replace entries by a snapshot; return whether it did."""
         lock, users = self._locks.setdefault(document, (asyncio.Lock(), []))
         users.append(None)
         try:
-            async with lock:  # the lease is the replica's: within it only one may work under it
+            async with lock:  # the lease is held by the replica, in which only one task may use it
                 return await self._with_lease(document, snapshot, upto)
         finally:
             users.pop()
@@ -76,7 +76,7 @@ class Compaction:
             "lease", document, [keys.meta(document), keys.lease(document)], [base.replica, LEASE_MS]
         )
         if word != b"ok":
-            return False  # another replica is at it, and tells when it is done
+            return False  # another replica is compacting, and announces it when it is done
         fence = rest[0]
         assert isinstance(fence, int)
         try:
@@ -84,7 +84,7 @@ class Compaction:
                 try:
                     return await self._compact(document, snapshot, upto, fence)
                 except (GoneError, UnsteadyError):
-                    # Pruned, or the log was cut, while we read.
+                    # History was pruned, or the log was cut, during the read.
                     if not await self._is_due(document, upto):
                         return False
             return False
@@ -110,12 +110,12 @@ class Compaction:
             return False
         if upto > last and upto > (self._seen.get(document) or START):
             raise InternalError(f"{document} cannot be compacted up to {upto}: its last entry is {last}")
-        return upto <= last  # otherwise the log has lost what was seen of it (RK3); its followers are told
+        return upto <= last  # otherwise the log has lost what was seen of it (RK3); its readers are told
 
     async def _compact(self, document: DocumentId, snapshot: Snapshot, upto: Position, fence: int) -> bool:
         base, keys = self._base, self._base.keys
         before_id, before_ms, created_ms = await base.head(document, "folded", "folded_ms", "created_ms")
-        before = history.Stone(START if before_id is None else position_of(before_id), int(before_ms or 0))
+        before = history.BaseSnapshot(START if before_id is None else position_of(before_id), int(before_ms or 0))
         entries = await read_entries(base, document, before.upto, upto, upto=upto)
         if not entries or entries[-1].position != upto:
             return False  # RK3
@@ -124,28 +124,30 @@ class Compaction:
         for start in range(0, len(entries), 500):
             splitter.add(entries[start : start + 500])
             await asyncio.sleep(0)
-        kept = await stones(base, document)
+        kept = await base_snapshots(base, document)
         older = max(
-            (record.stone for record in kept if record.stone.upto < before.upto),
-            key=lambda stone: stone.upto,
-            default=history.Stone(START, int(created_ms or 0)),
+            (record.base for record in kept if record.base.upto < before.upto),
+            key=lambda one: one.upto,
+            default=history.BaseSnapshot(START, int(created_ms or 0)),
         )
-        stays = before.upto > START and history.is_stone(before, older, self._retention_ms, base.now_ms())
+        stays = before.upto > START and history.stays_as_base(before, older, self._retention_ms, base.now_ms())
         boundary = before.upto if stays else older.upto
         added, replaced = await self._segments(document, splitter, boundary)
         blob = await write_blob(base, document, snapshot.state, snapshot.index)
-        stone = StoneRecord(history.Stone(upto, splitter.latest_ms), blob, len(snapshot.state), len(snapshot.index))
+        written = BaseRecord(
+            history.BaseSnapshot(upto, splitter.latest_ms), blob, len(snapshot.state), len(snapshot.index)
+        )
         dropped = [record.blob for record in replaced]
         if not stays:
-            dropped += [record.blob for record in kept if record.stone.upto == before.upto]
+            dropped += [record.blob for record in kept if record.base.upto == before.upto]
         args: list[Argument] = [
             fence,
             id_of(before.upto),
             id_of(upto),
-            stone.stone.time_ms,
-            stone.size_bytes,
+            written.base.time_ms,
+            written.size_bytes,
             size,
-            write_stone(stone),
+            write_base(written),
             "1" if stays else "0",
             base.publish,
             keys.channel(document),
@@ -161,9 +163,9 @@ class Compaction:
         for record in replaced:
             args += (record.member, record.size_bytes)
         blobs = [blob, *(record.blob for record in added), *dropped]
-        names = [keys.meta(document), keys.log(document), keys.stones(document)]
+        names = [keys.meta(document), keys.log(document), keys.base_snapshots(document)]
         names += [keys.segments(document), *(keys.blob(document, name) for name in blobs)]
-        # Noted before it is so: whoever is killed in between leaves at most a look at nothing.
+        # Recorded before the commit: if we are killed in between, pruning examines this document once for nothing.
         await base.run(("ZADD", keys.due, "LT", base.now_ms() + KEEP_MS, document))
         await self.at_step("commit")
         word, _ = await base.ask("commit", document, names, args)
@@ -177,11 +179,11 @@ class Compaction:
     async def _segments(
         self, document: DocumentId, splitter: history.Splitter, boundary: Position
     ) -> tuple[list[SegmentRecord], list[SegmentRecord]]:
-        """The segments of a tail, written, and those that they take in (H2)."""
+        """Write the segments of a tail; return them and those that they take in (H2)."""
         segments = splitter.segments() if self._retention_ms else []
         if not segments:
             return [], []
-        # Times do not go back (J10): only the first window can have been begun by the compaction before.
+        # Times never go back (J10), so the previous compaction can only have begun the first window.
         begun = await segments_of(self._base, document, segments[0].window_ms, segments[0].window_ms)
         bodies = await read_segments(self._base, document, begun)
         old = {
@@ -208,7 +210,7 @@ class Compaction:
 
 
 async def trim(base: Base, document: DocumentId, fence: int | None = None) -> int | None:
-    """Take out of the log what was folded long enough ago (RK4); returns when there will be more."""
+    """Remove from the log what was folded long enough ago (RK4); return when there will be more to remove."""
     keys = [base.keys.meta(document), base.keys.log(document)]
     while True:
         args: list[Argument] = ["" if fence is None else fence, base.now_ms(), KEEP_MS, TRIM_ENTRIES]
@@ -220,12 +222,12 @@ async def trim(base: Base, document: DocumentId, fence: int | None = None) -> in
 
 
 async def segments_of(base: Base, document: DocumentId, from_ms: int | str, to_ms: int | str) -> list[SegmentRecord]:
-    """The segments of some windows, by window."""
+    """Read the records of the segments of some windows, by window."""
     (reply,) = await base.run(("ZRANGEBYSCORE", base.keys.segments(document), from_ms, to_ms))
     return [read_segment(member) for member in texts(reply)]
 
 
 async def read_segments(base: Base, document: DocumentId, records: Sequence[SegmentRecord]) -> list[list[bytes]]:
-    """The updates of segments."""
+    """Read the updates of segments."""
     found = await read_blobs(base, document, [(record.blob, (record.blob_bytes,)) for record in records])
     return [decode_updates(body) for (body,) in found]

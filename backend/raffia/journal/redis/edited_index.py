@@ -1,9 +1,9 @@
-"""The order by time in Redis, brought up to date now and then: an append costs no command for it.
+"""The order by time in Redis, updated every few seconds so that an append needs no command for it.
 
 Rules (tests quote these ids):
-    RN1  What was appended within `LATE_S` is told in one command, by the replica that appended it. Only documents that
-        stand in the order already are moved, so that a deletion is not undone; new ones are put there with the listing.
-    RN2  What Redis does not take is told again with the next; at the end it is told at once.
+    RN1  The replica that appended writes the times of all its appends within `LATE_S` in one command. Only documents
+        already in the order are moved, so that a deletion is not undone; new ones are added with the listing.
+    RN2  What Redis does not accept is sent again with the next command; on closing it is sent at once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LATE_S = 2.0
 
 
 class EditedIndex:
-    """Which documents of this replica have been edited since they were told."""
+    """Which documents this replica has edited since the last update of the order."""
 
     def __init__(self, base: Base) -> None:
         self._base = base
@@ -32,12 +32,12 @@ class EditedIndex:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to tell."""
+        """Start updating."""
         self._some = asyncio.Event()
         self._task = asyncio.create_task(self._tell_forever())
 
     async def stop(self) -> None:
-        """Tell what there is, and end."""
+        """Write what is pending, and stop."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -45,13 +45,13 @@ class EditedIndex:
             await self.tell()
 
     def note(self, document: DocumentId, time_ms: int) -> None:
-        """A document was edited."""
+        """Note that a document was edited."""
         if time_ms > self._noted.get(document, 0):
             self._noted[document] = time_ms
             self._some.set()
 
     async def tell(self) -> None:
-        """Bring the order up to date (RN1)."""
+        """Update the order (RN1)."""
         noted, self._noted = self._noted, {}
         self._some.clear()
         if not noted:
@@ -61,7 +61,7 @@ class EditedIndex:
         try:
             await self._base.run(("ZADD", key, "XX", "GT", *scores))
         except RaffiaError as error:
-            log.warning("the listing by time is late", detail=str(error))
+            log.warning("the order of the listing by time is behind", detail=str(error))
             for document, time_ms in noted.items():
                 self.note(document, time_ms)  # RN2
 

@@ -1,4 +1,4 @@
-"""What `feeds` keeps of each follower and of each document that is followed (RF1-RF7 there)."""
+"""What `feeds` keeps for each reader and for each document that is followed (RF1-RF7 there)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import asyncio
 from collections import deque
 
 from raffia.errors import RaffiaError
-from raffia.journal.protocol import Folded, Followed, Gap, Reset
+from raffia.journal.protocol import Entry, Folded, Followed, Gap, Reset
 from raffia.types import Batch, DocumentId, Position
 
 
-class Follower:
-    """One iterator: what waits for it.
+class FeedReader:
+    """One iterator of `Feeds.follow`: how far it is and what is queued for it.
 
     Attributes:
+        last: position of what it has yielded last.
         items: what it has not yielded yet.
         lost: position up to which everything was dropped because the queue was full; None while it is not.
         lost_is_reset: whether a `Reset` was among what was dropped.
@@ -21,9 +22,10 @@ class Follower:
         wake: set when something of this has changed.
     """
 
-    __slots__ = ("error", "items", "lost", "lost_is_reset", "wake")
+    __slots__ = ("error", "items", "last", "lost", "lost_is_reset", "wake")
 
-    def __init__(self) -> None:
+    def __init__(self, last: Position) -> None:
+        self.last = last
         self.items: deque[Followed] = deque()
         self.lost: Position | None = None
         self.lost_is_reset = False
@@ -39,40 +41,79 @@ class Follower:
                 self.lost_is_reset = any(isinstance(one, Reset) for one in self.items)
                 self.items.clear()
             self.lost_is_reset |= isinstance(item, Reset)
-            self.lost = item.upto if isinstance(item, Gap) else item.position
+            self.lost = position_after(item)
         self.wake.set()
+
+    async def next(self) -> Followed:
+        """Wait for the next item that is news to this reader.
+
+        Raises:
+            RaffiaError: what ended it.
+        """
+        while True:
+            if self.error is not None:
+                raise type(self.error)(*self.error.args)
+            item = self._take()
+            if item is not None:
+                return item
+            await self.wake.wait()
+            self.wake.clear()
+
+    def _take(self) -> Followed | None:
+        if self.lost is not None:
+            lost, is_reset = self.lost, self.lost_is_reset
+            self.lost, self.lost_is_reset = None, False
+            if is_reset:
+                return Reset(lost)
+            if lost > self.last:
+                return Gap(self.last, lost)
+        while self.items:
+            item = self.items.popleft()
+            if isinstance(item, Entry) and item.position <= self.last:
+                continue
+            if isinstance(item, Gap):
+                if item.upto <= self.last:
+                    continue
+                return Gap(self.last, item.upto)
+            return item
+        return None
+
+    def note(self, item: Followed) -> None:
+        """Note that it yields an item now."""
+        if not isinstance(item, Folded):
+            self.last = position_after(item)
 
 
 class Feed:
-    """Where one document stands.
+    """How far the log of one document has been passed on.
 
     Attributes:
-        cursor: position up to which the log has been handed on; None until the first follower has read.
+        cursor: position up to which the log has been passed on; None until the first reader has read it.
         is_reading: whether the log is being read from there.
-        is_reset: whether a `Reset` is on its way to the followers, who act on the log that is gone until they have it.
-        is_doubtful: whether the last reading said nothing (RP3).
-        was_confirmed: whether the channel has been; what the first follower read may be older than that.
-        kept, kept_bytes: messages that came meanwhile (RF3).
-        own: by nonce, batches under way and when they were sent (RF4).
+        is_reset: whether a `Reset` is queued for the readers; until one takes it they act on the log that was lost.
+        is_doubtful: whether the last read was undecided (RP3).
+        was_confirmed: whether the subscription has been confirmed; what the first reader read may be older.
+        kept, kept_bytes: messages received during a read (RF3).
+        own: by nonce, batches being appended and when they were sent (RF4).
     """
 
     __slots__ = (
         "cursor",
         "document",
-        "followers",
         "is_doubtful",
         "is_reading",
         "is_reset",
         "kept",
         "kept_bytes",
         "own",
+        "readers",
         "was_confirmed",
     )
 
     def __init__(self, document: DocumentId) -> None:
         self.document = document
         self.cursor: Position | None = None
-        self.followers: list[Follower] = []
+        self.readers: list[FeedReader] = []
         self.is_reading = False
         self.is_reset = False
         self.is_doubtful = False
@@ -80,3 +121,8 @@ class Feed:
         self.kept: list[tuple[int, list[bytes], bytes]] = []
         self.kept_bytes = 0
         self.own: dict[int, tuple[Batch, float]] = {}
+
+
+def position_after(item: Entry | Gap | Reset) -> Position:
+    """Return the position at which a reader stands after an item."""
+    return item.upto if isinstance(item, Gap) else item.position

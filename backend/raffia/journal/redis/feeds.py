@@ -1,16 +1,16 @@
-"""What the followers of documents are told: the log, in its order, from the channel and where need be from the stream.
+"""Following logs on Redis: entries in order, from the channel and, where necessary, from the stream.
 
 Rules (tests quote these ids):
-    RF1  A feed hands the log on in order up to its *cursor*. A message that follows on the cursor is handed on;
-         whatever else comes makes it read the log from the cursor. Nothing is handed on twice or left out silently.
-    RF2  It reads at every confirmation of the channel, and compares its cursor with the log's end every `check_s`: a
-         lost last message is followed by none that would betray it.
-    RF3  What comes while it reads is kept, in order and bounded, and handed on afterwards.
-    RF4  One's own entries come back as the very batches that were appended; their payload is not decoded.
-    RF5  A follower that comes later reads for himself up to the cursor. A queue that is full becomes a `Gap` (J15).
-    RF6  When the log lacks or contradicts what was handed on, all followers are told `Reset`, in the order of the rest.
-         Until one has it, appends are refused: they were made without knowing, and would stand behind a gap.
-    RF7  While Redis is away readings are tried again, with a pause that grows and is jittered.
+    RF1  A feed passes the log on in order up to its *cursor*. A message that continues from the cursor is passed on;
+         anything else makes the feed read the log from the cursor. Nothing is passed on twice or skipped silently.
+    RF2  It reads at every confirmation of the subscription, and compares its cursor with the end of the log every
+         `check_s`: no later message would reveal that the last one was lost.
+    RF3  What arrives during a read is kept, in order and bounded, and passed on afterwards.
+    RF4  This replica's own entries come back as the very batches that were appended; their payload is not decoded.
+    RF5  A reader that joins later reads up to the cursor on its own. A full queue becomes a `Gap` (J15).
+    RF6  When the log lacks or contradicts what was passed on, all readers get a `Reset`, in order with the rest. Until
+         one has taken it, appends are refused: they were made without knowing, and would leave a gap.
+    RF7  While Redis is away, reads are tried again, with a jittered pause that grows.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from raffia.journal.protocol import Entry, Folded, Followed, Gap, Reset
 from raffia.journal.redis.base import Base, Seen
 from raffia.journal.redis.channels import Channels
 from raffia.journal.redis.engine import Command, Reply
-from raffia.journal.redis.feed import Feed, Follower
+from raffia.journal.redis.feed import Feed, FeedReader
 from raffia.journal.redis.keys import nonce_of, position_of, sequence_of
 from raffia.journal.redis.pages import Page, judge, reading
 from raffia.journal.redis.replies import deleted, parts
@@ -51,9 +51,9 @@ class Feeds:
 
     Args:
         base: Redis.
-        seen: where the cursors are noted for the appends.
-        channels: what is heard.
-        follow_entries: how many items may wait for one follower.
+        seen: where the cursors are recorded for appends.
+        channels: the subscriptions.
+        follow_entries: how many items are queued for one reader.
         check_s: seconds between two comparisons (RF2).
     """
 
@@ -74,16 +74,16 @@ class Feeds:
         channels.add(self)
 
     def start(self) -> None:
-        """Begin to read and compare."""
+        """Start reading and comparing."""
         self._wake, self._fail_wake = asyncio.Event(), asyncio.Event()
         self._tasks = [asyncio.create_task(run()) for run in (self._read, self._try_again, self._compare_always)]
 
     async def stop(self) -> None:
-        """End all followers."""
+        """End all readers."""
         for feed in self._feeds.values():
             self._end(feed, JournalUnavailableError("the journal is closed"))
             self._channels.close(self._base.keys.channel(feed.document), self)
-        # Nobody who is slow to notice may be taken for a follower when the journal is entered again.
+        # A reader that is slow to notice must not count as one when the journal is entered again.
         self._feeds = {}
         for task in self._tasks:
             task.cancel()
@@ -94,7 +94,7 @@ class Feeds:
     # what the writer says
 
     def sent(self, document: DocumentId, batches: Iterable[tuple[int, Batch]], sent_s: float) -> None:
-        """Batches are on their way; they come back under their nonces (RF4)."""
+        """Note that batches are being appended; they come back under their nonces (RF4)."""
         feed = self._feeds.get(document)
         if feed is None:
             return
@@ -104,17 +104,17 @@ class Feeds:
             feed.own[nonce] = batch, sent_s
 
     def unsent(self, document: DocumentId, nonce: int) -> None:
-        """A batch failed. If it comes back all the same it is handed on like somebody else's."""
+        """Note that a batch failed. If it comes back all the same it is passed on like an entry of another replica."""
         feed = self._feeds.get(document)
         if feed is not None:
             feed.own.pop(nonce, None)
 
     def follows(self, document: DocumentId) -> bool:
-        """Whether anybody follows."""
+        """Return whether a document has a reader."""
         return document in self._feeds
 
     def check(self, document: DocumentId) -> bool:
-        """Read the log from the cursor; returns whether anybody follows."""
+        """Read the log from the cursor; return whether the document has a reader."""
         feed = self._feeds.get(document)
         if feed is None:
             return False
@@ -144,7 +144,7 @@ class Feeds:
     # what the channel says
 
     def heard(self, document: DocumentId, kind: int, words: list[bytes], message: bytes) -> None:
-        """A message (RF1)."""
+        """Receive a message (RF1)."""
         feed = self._feeds.get(document)
         if feed is None or kind not in (_ENTRY, _ANNOUNCED, _FOLDED, _DELETED):
             return
@@ -158,7 +158,7 @@ class Feeds:
         self._take(feed, kind, words, message, is_late=False)
 
     def confirmed(self, document: DocumentId) -> None:
-        """Whatever was published before may not have been heard (RF2)."""
+        """Read the log: messages published before the confirmation may have been missed (RF2)."""
         feed = self._feeds.get(document)
         if feed is None:
             return
@@ -168,10 +168,10 @@ class Feeds:
             self._must_read(feed)
 
     def disconnected(self) -> None:
-        """Nothing to do: the confirmation is what counts."""
+        """Do nothing: the next confirmation counts."""
 
     def reconnected(self, server: str) -> None:
-        """Read everything anew when it is another server, or the same one started again."""
+        """Read every log again if this is another server, or the same one restarted."""
         self._base.stats.reconnects += 1
         if self._server is not None and server != self._server:
             self._base.stats.epoch_changes += 1
@@ -183,7 +183,7 @@ class Feeds:
     def _take(self, feed: Feed, kind: int, words: list[bytes], message: bytes, *, is_late: bool) -> None:
         try:
             if kind == _DELETED:
-                # Read, not believed: it may have been restored meanwhile, and the log says so.
+                # Verified by reading: the document may have been restored in the meantime.
                 self._must_read(feed)
             elif kind == _FOLDED:
                 self._tell(feed, Folded(position_of(words[1])))
@@ -216,7 +216,7 @@ class Feeds:
             self._base.stats.gaps += 1
             self._must_read(feed)
         elif position != feed.cursor and not is_late:
-            # An old message, or the log was cut and grows anew: the log tells.
+            # An old message, or the log was cut and is growing again: the log decides.
             self._must_read(feed)
         else:
             feed.own.pop(nonce_of(position), None)
@@ -239,9 +239,11 @@ class Feeds:
         feed.own.clear()
         if isinstance(turn, Reset):
             self._base.stats.resets += 1
-            log.warning("the log lacks what was seen of it", document=feed.document, position=turn.position)
+            log.warning(
+                "the log lacks entries that this replica had seen", document=feed.document, position=turn.position
+            )
             feed.cursor = turn.position
-            feed.is_reset = True  # appends go on being refused until somebody has it: see `_reset_told`
+            feed.is_reset = True  # appends are refused until a reader has it: see `_reset_told`
         else:
             feed.cursor = turn.upto
             if not feed.is_reset:
@@ -249,25 +251,25 @@ class Feeds:
         self._tell(feed, turn)
 
     def _reset_told(self, feed: Feed, turn: Reset) -> None:
-        """A follower gets a `Reset` in this very turn: from here on he appends to the log as it is (RF6)."""
+        """Note that a reader takes a `Reset` in this turn: from here on it appends to the log as it is (RF6)."""
         feed.is_reset = False
         if feed.cursor is not None and feed.cursor != turn.position:
             self._must_read(feed)
         self._seen.reset(feed.document, turn.position if feed.cursor is None else feed.cursor)
 
     def _tell(self, feed: Feed, item: Followed) -> None:
-        for follower in feed.followers:
-            follower.put(item, self._limit)
+        for reader in feed.readers:
+            reader.put(item, self._limit)
 
     def _end(self, feed: Feed, error: RaffiaError) -> None:
-        for follower in feed.followers:
-            follower.error = error
-            follower.wake.set()
+        for reader in feed.readers:
+            reader.error = error
+            reader.wake.set()
 
     # reading
 
     def _must_read(self, feed: Feed) -> None:
-        if feed.document not in self._away:  # otherwise it is tried again soon anyway
+        if feed.document not in self._away:  # those are tried again soon anyway
             self._behind[feed.document] = None
             self._wake.set()
 
@@ -279,7 +281,7 @@ class Feeds:
                 await self._read_some(self._chosen(self._behind))
 
     async def _try_again(self) -> None:
-        """Read for the feeds whose reading failed; on a cluster those of one node, which must not hold up others."""
+        """Read for the feeds whose last read failed, apart from the others: on a cluster one node may be away."""
         pause_s = _FIRST_PAUSE_S
         while True:
             await self._fail_wake.wait()
@@ -314,7 +316,7 @@ class Feeds:
             calls.append(reading(self._base.keys, feed.document, feed.cursor))
         try:
             replies: Sequence[Reply] = await self._base.engine.run_scripts(calls)
-        except Exception as error:  # the engine says that there is none; nobody would read ever after
+        except Exception as error:  # the engine raises none; if it did, this task would never read again
             log.exception("the logs could not be asked for")
             replies = [JournalUnavailableError(f"the log could not be asked for: {error!r}")] * len(calls)
         self._base.stats.resyncs += len(chosen)
@@ -322,7 +324,7 @@ class Feeds:
             feed.is_reading = False
             assert feed.cursor is not None
             if feed.cursor != cursor:
-                # Two read at once: what was away and has been confirmed. This answer may be older than the other.
+                # Two reads at once: one of a feed that was away, one after a confirmation. This may be the older one.
                 self._must_read(feed)
                 continue
             try:
@@ -358,9 +360,9 @@ class Feeds:
             self._must_read(feed)
 
     def _replay(self, feed: Feed) -> None:
-        """Hand on what came while the log was read (RF3)."""
+        """Pass on what arrived while the log was read (RF3)."""
         if feed.document in self._behind or feed.document in self._away:
-            return  # it goes on being kept
+            return  # it stays kept
         overflow = feed.kept_bytes >= _KEPT_BYTES or len(feed.kept) >= _KEPT_MESSAGES
         kept, feed.kept, feed.kept_bytes = feed.kept, [], 0
         if overflow:
@@ -378,92 +380,70 @@ class Feeds:
             try:
                 await self.compare()
             except Exception:
-                log.exception("comparing failed")
+                log.exception("the comparison with the ends of the logs failed")
 
     # following
 
     async def follow(self, document: DocumentId, after: Position) -> AsyncIterator[Followed]:
-        """Yield the entries after a position and what comes (J15)."""
+        """Yield the entries after a position, existing and future ones (J15)."""
         feed = self._feeds.get(document)
         if feed is None:
             feed = self._feeds[document] = Feed(document)
             self._seen.followed.add(document)
             self._channels.open(self._base.keys.channel(document), document, self)
-        follower = Follower()
-        feed.followers.append(follower)
-        last = after
+        reader = FeedReader(after)
+        feed.readers.append(reader)
         try:
-            # Heard first, read second: what is appended meanwhile comes both ways and is dropped once (RF5).
-            for _ in range(_CATCH_UPS):
-                async for found in self._catch_up(feed, last):
-                    last = _position(found)
-                    if isinstance(found, Reset):
-                        self._reset_told(feed, found)
-                    yield found
-                if feed.cursor is None:
-                    feed.cursor = last
-                    self._seen.advance(document, last)
-                    if feed.was_confirmed:
-                        self._must_read(feed)
-                    self._replay(feed)
-                if sequence_of(feed.cursor) <= sequence_of(last) or feed.cursor == last:
-                    break
-                if follower.items:
-                    break  # the loop below reads again where these do not follow on
-            else:
-                self._must_read(feed)  # it is ahead of its log: that was cut
+            # Subscribed first, read second: what is appended meanwhile comes both ways and is dropped once (RF5).
+            async for item in self._join(feed, reader):
+                yield item
             while True:
-                while follower.items and follower.error is None and follower.lost is None:
-                    item = follower.items.popleft()
-                    if isinstance(item, Entry):
-                        if item.position <= last:
-                            continue
-                        if sequence_of(item.position) != sequence_of(last) + 1:
-                            async for missing in self._catch_up(feed, last):
-                                last = _position(missing)
-                                if isinstance(missing, Reset):
-                                    self._reset_told(feed, missing)
-                                yield missing
-                            if item.position <= last:
-                                continue
-                    elif isinstance(item, Gap):
-                        if item.upto <= last:
-                            continue
-                        item = Gap(last, item.upto)
-                    if not isinstance(item, Folded):
-                        last = _position(item)
-                    if isinstance(item, Reset):
-                        self._reset_told(feed, item)
-                    yield item
-                if follower.error is not None:
-                    raise type(follower.error)(*follower.error.args)
-                if follower.lost is not None:
-                    lost, is_reset = follower.lost, follower.lost_is_reset
-                    follower.lost, follower.lost_is_reset = None, False
-                    if is_reset or lost > last:
-                        turn = Reset(lost) if is_reset else Gap(last, lost)
-                        if isinstance(turn, Reset):
-                            self._reset_told(feed, turn)
-                        last = lost
-                        yield turn
-                    continue
-                await follower.wake.wait()
-                follower.wake.clear()
+                item = await reader.next()
+                if isinstance(item, Entry) and sequence_of(item.position) != sequence_of(reader.last) + 1:
+                    async for missing in self._catch_up(feed, reader):
+                        yield missing
+                    if item.position <= reader.last:
+                        continue
+                yield self._told(feed, reader, item)
         finally:
-            feed.followers.remove(follower)
-            if not feed.followers and self._feeds.get(document) is feed:
+            feed.readers.remove(reader)
+            if not feed.readers and self._feeds.get(document) is feed:
                 del self._feeds[document]
                 self._seen.followed.discard(document)
                 self._behind.pop(document, None)
                 self._away.pop(document, None)
                 self._channels.close(self._base.keys.channel(document), self)
 
-    async def _catch_up(self, feed: Feed, after: Position) -> AsyncIterator[Entry | Gap | Reset]:
-        """Read the log for one follower, up to its end."""
+    async def _join(self, feed: Feed, reader: FeedReader) -> AsyncIterator[Followed]:
+        """Bring a new reader up to the cursor, or set the cursor where the first reader is."""
+        for _ in range(_CATCH_UPS):
+            async for item in self._catch_up(feed, reader):
+                yield item
+            if feed.cursor is None:
+                feed.cursor = reader.last
+                self._seen.advance(feed.document, reader.last)
+                if feed.was_confirmed:
+                    self._must_read(feed)
+                self._replay(feed)
+            if sequence_of(feed.cursor) <= sequence_of(reader.last) or feed.cursor == reader.last:
+                return
+            if reader.items:
+                return  # `follow` reads again where these do not follow on
+        self._must_read(feed)  # the cursor is ahead of its log: that was cut
+
+    def _told(self, feed: Feed, reader: FeedReader, item: Followed) -> Followed:
+        """Note that a reader gets an item in this very turn."""
+        reader.note(item)
+        if isinstance(item, Reset):
+            self._reset_told(feed, item)
+        return item
+
+    async def _catch_up(self, feed: Feed, reader: FeedReader) -> AsyncIterator[Followed]:
+        """Read the log for one reader, from where it is to the end."""
         is_doubtful = False
         while True:
-            (reply,) = await self._base.engine.run_scripts([reading(self._base.keys, feed.document, after)])
-            page = judge(feed.document, after, reply, folded_is_gap=True)
+            (reply,) = await self._base.engine.run_scripts([reading(self._base.keys, feed.document, reader.last)])
+            page = judge(feed.document, reader.last, reply, folded_is_gap=True)
             if page.is_doubtful and not page.entries and not is_doubtful:
                 is_doubtful = True
                 continue
@@ -472,19 +452,13 @@ class Feeds:
                 turn = Reset(page.last)
             is_doubtful = False
             if turn is not None:
-                after = _position(turn)
-                yield turn
+                yield self._told(feed, reader, turn)
             for position, payload in page.entries:
                 own = feed.own.get(nonce_of(position))
                 batch = own[0] if own is not None else _decoded(feed.document, position, payload)
-                after = position
-                yield Entry(position, batch)
+                yield self._told(feed, reader, Entry(position, batch))
             if not page.has_more:
                 return
-
-
-def _position(item: Entry | Gap | Reset) -> Position:
-    return item.upto if isinstance(item, Gap) else item.position
 
 
 def _decoded(document: DocumentId, position: Position, payload: bytes) -> Batch:

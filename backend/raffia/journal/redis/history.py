@@ -1,9 +1,9 @@
 """The history on Redis: moments, windows, and dropping what is past the retention.
 
 Rules (tests quote these ids):
-    RP4  A moment is read in several steps; if a compaction or a pruning came between, all is read again.
-    RP5  What is due stands in one sorted set, so that pruning looks at no document for nothing. A claim keeps replicas
-         that prune at the same time off each other's documents; doing it twice is harmless.
+    RP4  A moment is read in several steps; if a compaction or a pruning came in between, everything is read again.
+    RP5  One sorted set records which documents are due, so that pruning examines no others. A claim keeps replicas that
+         prune at the same time from working on the same document; doing it twice is harmless.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import NamedTuple, TypeVar
 
 from raffia.errors import ForbiddenError, JournalUnavailableError, QuarantinedError, RaffiaError
 from raffia.journal import history
-from raffia.journal.history import Stone
-from raffia.journal.protocol import Entry, Window
+from raffia.journal.history import BaseSnapshot
+from raffia.journal.protocol import Entry, History, Window
 from raffia.journal.redis.base import KEEP_MS, Base
 from raffia.journal.redis.blobs import GoneError, read_blob
 from raffia.journal.redis.compaction import read_segments, segments_of, trim
 from raffia.journal.redis.engine import Argument
 from raffia.journal.redis.keys import id_of, position_of, sequence_of
-from raffia.journal.redis.loading import TRIES, UnsteadyError, read_entries, stones
+from raffia.journal.redis.loading import TRIES, UnsteadyError, base_snapshots, read_entries
 from raffia.journal.redis.replies import deleted, texts
 from raffia.runtime.logs import get_logger
 from raffia.types import START, DocumentId, Position
@@ -41,7 +41,7 @@ class _Head(NamedTuple):
     complete_from: Position
 
 
-class RedisHistory:
+class RedisHistory(History):
     """The history of the documents of one journal."""
 
     def __init__(self, base: Base, *, retention_ms: int) -> None:
@@ -50,17 +50,18 @@ class RedisHistory:
 
     async def at(self, document: DocumentId, time_ms: int) -> list[bytes]:
         """Rebuild a moment (J9)."""
+        self._base.check_open()
 
         async def read(head: _Head) -> list[bytes]:
-            kept = await stones(self._base, document)
-            start = history.start_of([record.stone for record in kept], time_ms)
+            kept = await base_snapshots(self._base, document)
+            start = history.start_of([record.base for record in kept], time_ms)
             if start is None and head.complete_from:
                 raise history.out_of_reach(document, time_ms)
             updates: list[bytes] = []
             after = START
             if start is not None:
                 after = start.upto
-                (record,) = (one for one in kept if one.stone == start)
+                (record,) = (one for one in kept if one.base == start)
                 (state,) = await read_blob(self._base, document, record.blob, record.state_bytes)
                 updates.append(state)
             found = await segments_of(self._base, document, "-inf", history.window(time_ms))
@@ -71,8 +72,9 @@ class RedisHistory:
 
         return await self._steady(document, read)
 
-    async def history(self, document: DocumentId, since_ms: int) -> list[Window]:
-        """List who did something when."""
+    async def windows(self, document: DocumentId, since_ms: int = 0) -> list[Window]:
+        """List who edited when."""
+        self._base.check_open()
 
         async def read(head: _Head) -> list[Window]:
             found = await segments_of(self._base, document, since_ms, "+inf")
@@ -86,7 +88,7 @@ class RedisHistory:
         return await read_entries(self._base, document, head.folded, head.last)
 
     async def _steady(self, document: DocumentId, read: Callable[[_Head], Awaitable[T]]) -> T:
-        """Read until nothing came between (RP4)."""
+        """Read until nothing came in between (RP4)."""
         reason: Exception | None = None
         for attempt in range(TRIES):
             head = await self._head(document)
@@ -116,7 +118,7 @@ class RedisHistory:
     # dropping
 
     async def prune_due(self) -> None:
-        """Drop what is due of all documents (J11, RP5)."""
+        """Drop the history that is due, of all documents (J11, RP5)."""
         base = self._base
         while True:
             now_ms = base.now_ms()
@@ -128,7 +130,7 @@ class RedisHistory:
                 except JournalUnavailableError:
                     raise
                 except RaffiaError as error:
-                    # One damaged document must not keep the others from being pruned.
+                    # One damaged document must not stop the pruning of the others.
                     log.warning("history is not pruned", document=document, detail=str(error))
                     continue
                 args: list[Argument] = [document, now_ms + CLAIM_MS, "" if due_ms is None else due_ms]
@@ -137,26 +139,26 @@ class RedisHistory:
                 return
 
     async def prune(self, document: DocumentId) -> int | None:
-        """Trim the log and drop history past the retention; returns when there will be more."""
+        """Trim the log and drop history past the retention; return when there will be more to drop."""
         deleted_ms, folded_id = await self._base.head(document, "deleted_ms", "folded")
         if deleted_ms is not None:
             return None
         trim_ms = await trim(self._base, document)
-        kept = await stones(self._base, document)
-        base = history.base_of([record.stone for record in kept], self._base.now_ms() - self._retention_ms)
+        kept = await base_snapshots(self._base, document)
+        base = history.base_of([record.base for record in kept], self._base.now_ms() - self._retention_ms)
         if not self._retention_ms and folded_id is not None:
-            base = next((record.stone for record in kept if record.stone.upto == position_of(folded_id)), base)
+            base = next((record.base for record in kept if record.base.upto == position_of(folded_id)), base)
         if base is not None:
             await self._drop_before(document, base)
-        rest = [record.stone for record in kept if base is None or record.stone.upto > base.upto]
-        dues = [stone.time_ms + self._retention_ms for stone in rest] if self._retention_ms else []
+        rest = [record.base for record in kept if base is None or record.base.upto > base.upto]
+        dues = [one.time_ms + self._retention_ms for one in rest] if self._retention_ms else []
         if trim_ms is not None:
             dues.append(trim_ms)
         return min(dues, default=None)
 
-    async def _drop_before(self, document: DocumentId, base: Stone) -> None:
+    async def _drop_before(self, document: DocumentId, base: BaseSnapshot) -> None:
         keys = self._base.keys
-        old = [record for record in await stones(self._base, document) if record.stone.upto < base.upto]
+        old = [record for record in await base_snapshots(self._base, document) if record.base.upto < base.upto]
         found = await segments_of(self._base, document, "-inf", history.window(base.time_ms))
         gone = [segment for segment in found if segment.last <= base.upto]
         from_id = (await self._base.head(document, "complete_from"))[0]
@@ -166,11 +168,11 @@ class RedisHistory:
             chosen = gone[start : start + _PRUNED]
             args: list[Argument] = [id_of(base.upto), KEEP_MS, len(old)]
             for record in old:
-                args += (id_of(record.stone.upto), record.size_bytes)
+                args += (id_of(record.base.upto), record.size_bytes)
             for segment in chosen:
                 args += (segment.member, segment.size_bytes)
             blobs = [*(record.blob for record in old), *(segment.blob for segment in chosen)]
-            names = [keys.meta(document), keys.stones(document), keys.segments(document)]
+            names = [keys.meta(document), keys.base_snapshots(document), keys.segments(document)]
             names += [keys.blob(document, blob) for blob in blobs]
             await self._base.ask("prune", document, names, args)
             old = []

@@ -1,12 +1,11 @@
-"""The names of everything that lies in Redis, and how a position names an entry. Pure; docs/formats.md describes it.
+"""The names of all keys in Redis, and how a position identifies an entry. Pure; docs/formats.md describes them.
 
 Rules (tests quote these ids):
-    RKY1  All keys of a document carry `{<document>}`, its hash tag: on a cluster they live together, so that one script
-          may touch them. A document id holds no brace, so it cannot name another document's keys.
-    RKY2  What concerns all documents carries `{-}`, which no document id can be.
+    RKY1  All keys of a document contain `{<document>}`, its hash tag: on a cluster they are on one node, so that one
+          script may access them. A document id has no brace in it, so it cannot name another document's keys.
+    RKY2  Keys that concern all documents contain `{-}`, which cannot be a document id.
     RKY3  A position is `sequence << 48 | nonce`; the entry's id in the stream is `<sequence>-<nonce>`. Sequences grow
-          by one, so a gap is seen; nonces are random, so an entry that took the place of a lost one is not taken for
-          it.
+          by one, so a gap is noticed; nonces are random, so an entry that replaced a lost one is not mistaken for it.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -26,12 +25,12 @@ _NONCE = (1 << NONCE_BITS) - 1
 
 
 def id_of(position: Position) -> str:
-    """The stream's id of the entry at a position (RKY3)."""
+    """Return the stream id of the entry at a position (RKY3)."""
     return f"{position >> NONCE_BITS}-{position & _NONCE}"
 
 
 def position_of(entry: bytes | str) -> Position:
-    """The position of an entry by its id (RKY3)."""
+    """Return the position of an entry from its stream id (RKY3)."""
     sequence, _, nonce = entry.partition("-") if isinstance(entry, str) else entry.partition(b"-")
     position = int(sequence) << NONCE_BITS | int(nonce)
     if position < 0 or not nonce.isdigit():
@@ -40,32 +39,32 @@ def position_of(entry: bytes | str) -> Position:
 
 
 def position_at(sequence: int, nonce: int) -> Position:
-    """The position that a sequence and a nonce make (RKY3)."""
+    """Build a position from a sequence and a nonce (RKY3)."""
     return Position(sequence << NONCE_BITS | nonce)
 
 
 def sequence_of(position: Position) -> int:
-    """How many entries the log had with this one (RKY3)."""
+    """Return how many entries the log had up to and including this one (RKY3)."""
     return position >> NONCE_BITS
 
 
 def nonce_of(position: Position) -> int:
-    """What tells the entry from others that stood at its place (RKY3)."""
+    """Return what distinguishes the entry from others with the same sequence (RKY3)."""
     return position & _NONCE
 
 
 def new_nonce() -> int:
-    """48 random bits."""
+    """Return 48 random bits."""
     return secrets.randbits(NONCE_BITS)
 
 
 class Keys:
-    """The keys of one prefix; one that cannot be is a `SettingsError`.
+    """The keys under one prefix; an invalid prefix is a `SettingsError`.
 
     Attributes:
         format, documents, edited, deleted, trash, due, replicas, probe, revocations: keys of what concerns all
             documents (RKY2).
-        replica_channel: where replicas say that they leave, and that something was revoked.
+        replica_channel: where replicas announce that they leave, and that something was revoked.
     """
 
     __slots__ = (
@@ -84,9 +83,7 @@ class Keys:
 
     def __init__(self, prefix: str) -> None:
         if PREFIX.fullmatch(prefix) is None:
-            raise SettingsError(
-                f"{prefix!r} cannot begin the names of keys in Redis; use 1 to 64 of A-Z a-z 0-9 . _ : -"
-            )
+            raise SettingsError(f"{prefix!r} cannot be the prefix of keys in Redis; use 1 to 64 of A-Z a-z 0-9 . _ : -")
         self._prefix = prefix
         self.format = f"{prefix}:{{-}}:format"
         self.documents = f"{prefix}:{{-}}:documents"
@@ -100,7 +97,7 @@ class Keys:
         self.revocations = f"{prefix}:{{-}}:revocations"
 
     def meta(self, document: DocumentId) -> str:
-        """Hash: what is known of a document."""
+        """Hash: the state of a document."""
         return f"{self._prefix}:{{{document}}}:meta"
 
     def log(self, document: DocumentId) -> str:
@@ -115,8 +112,8 @@ class Keys:
         """String: which replica compacts it."""
         return f"{self._prefix}:{{{document}}}:lease"
 
-    def stones(self, document: DocumentId) -> str:
-        """Hash: its snapshots by position."""
+    def base_snapshots(self, document: DocumentId) -> str:
+        """Hash: its snapshots by position, the current one and the base snapshots; the stored name is "stones"."""
         return f"{self._prefix}:{{{document}}}:stones"
 
     def segments(self, document: DocumentId) -> str:

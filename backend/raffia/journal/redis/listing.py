@@ -1,23 +1,22 @@
 """The listing on Redis, and deleting documents.
 
 Rules (tests quote these ids):
-    RD1  What a document's meta says counts. The listing's sorted sets lie elsewhere on a cluster and follow it; an
-         entry there that does not fit is left out, and put right by the next pruning.
-    RD2  A deletion is noted for purging before the tombstone is set: whoever is killed in between leaves a note without
-         a tombstone, which pruning removes, and never a tombstone without a note.
-    RD3  Purging marks first and drops afterwards, then what is kept elsewhere (J22); the note goes last, so that what
-         was cut short is done again.
+    RD1  A document's meta is authoritative. The listing's sorted sets are on other nodes of a cluster and follow it; an
+         entry in them that does not match is skipped, and corrected by the next pruning.
+    RD2  A deletion is recorded for purging before the tombstone is set: a process killed in between leaves a record
+         without a tombstone, which pruning removes, and never a tombstone without a record.
+    RD3  Purging marks the document first, then drops its content, then what is kept elsewhere (J22); the record is
+         removed last, so that an interrupted purge is done again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from raffia.errors import DocumentDeletedError, ForbiddenError, JournalUnavailableError, RaffiaError
-from raffia.journal.protocol import Clear, DocumentInfo, Links, cleared
+from raffia.journal.protocol import Clear, DocumentInfo, cleared
 from raffia.journal.redis.base import Base, optional
 from raffia.journal.redis.engine import Argument, Command
 from raffia.journal.redis.keys import FORMAT, position_of
+from raffia.journal.redis.links import links_of
 from raffia.journal.redis.records import blob_of
 from raffia.journal.redis.replies import all_checked, pairs, parts, texts, too_new
 from raffia.runtime.logs import get_logger
@@ -47,8 +46,8 @@ _INFO = (
 )
 
 
-class Directory:
-    """The listing of one journal."""
+class RedisListing:
+    """The listing of one journal, and what is done to the documents in it."""
 
     def __init__(self, base: Base, *, trash_ms: int) -> None:
         self._base = base
@@ -56,22 +55,15 @@ class Directory:
         self.clear: Clear | None = None
 
     async def set_info(self, document: DocumentId, *, title: str | None, kind: str | None, schema: int | None) -> None:
-        """Mirror title, kind and schema."""
+        """Record title, kind and schema."""
         base, keys = self._base, self._base.keys
-        said = optional(None if schema is None else str(schema))
-        args: list[Argument] = [base.now_ms(), optional(title), optional(kind), said]
+        optional_schema = optional(None if schema is None else str(schema))
+        args: list[Argument] = [base.now_ms(), optional(title), optional(kind), optional_schema]
         _, rest = await base.ask("set_info", document, [keys.meta(document)], args)
         if rest[0] != b"1":
             await base.run(("ZADD", keys.documents, 0, document))
             await base.run(("ZADD", keys.edited, "NX", base.now_ms(), document))
             await base.run(("HSET", keys.meta(document), "listed", 1))
-
-    async def change_links(self, document: DocumentId, change: str, time_ms: int) -> Links:
-        """Add a link (`read`, `edit`), or `reset` all."""
-        word, found = await self._base.ask("links", document, [self._base.keys.meta(document)], [change, time_ms])
-        if word == b"missing":
-            raise ForbiddenError(f"there is no document {document}")
-        return _links(found)
 
     async def infos(self, documents: list[DocumentId]) -> list[DocumentInfo | None]:
         """Look documents up."""
@@ -90,7 +82,7 @@ class Directory:
         await self._list(document)
 
     async def restore(self, document: DocumentId) -> None:
-        """Take the tombstone away."""
+        """Remove the tombstone."""
         base, keys = self._base, self._base.keys
         word, _ = await base.ask("restore", document, [keys.meta(document)])
         if word == b"missing":
@@ -100,7 +92,7 @@ class Directory:
         await self._list(document)
 
     async def list_by_time(self, documents: list[DocumentId]) -> None:
-        """Put documents into the order by time as their meta has it (RD1)."""
+        """Add documents to the order by time, at the times in their metas (RD1)."""
         key = self._base.keys.edited
         found = [info for info in await self.infos(documents) if info is not None and info.deleted_ms is None]
         scores: list[Argument] = [part for info in found for part in (info.updated_ms, info.document)]
@@ -108,7 +100,7 @@ class Directory:
             await self._base.run(("ZADD", key, "GT", *scores))
 
     async def _list(self, document: DocumentId) -> None:
-        """Have the sorted sets say what the meta says; again, when another replica has changed that meanwhile (RD1)."""
+        """Make the sorted sets match the meta, again if another replica has changed it in the meantime (RD1)."""
         keys = self._base.keys
         (info,) = await self.infos([document])
         while info is not None and not info.purged:
@@ -142,14 +134,14 @@ class Directory:
                 except JournalUnavailableError:
                     raise
                 except RaffiaError as error:
-                    # One damaged document, or one of a newer format, must not keep the others from being purged.
+                    # One damaged document, or one of a newer format, must not stop the purge of the others.
                     log.warning("a deleted document is not purged", document=document, detail=str(error))
                     skipped += 1
             if len(due) < _DUE:
                 return
 
     async def _purge(self, document: DocumentId, limit_ms: int) -> bool:
-        """Purge a document; whether its note has gone, or has been put off."""
+        """Purge a document; return whether its record is removed or postponed."""
         base, keys = self._base, self._base.keys
         word, rest = await base.ask("purge", document, [keys.meta(document)], [limit_ms])
         if word == b"ok":
@@ -161,25 +153,25 @@ class Directory:
         return True
 
     async def _put_right(self, document: DocumentId) -> None:
-        """A note without a tombstone: whoever wanted to delete was killed, or it has been restored (RD1)."""
+        """Correct a record without a tombstone: the deletion was cut short, or the document was restored (RD1)."""
         if (await self.infos([document]))[0] is not None:
             await self._list(document)
         else:
             await self._base.run(("ZREM", self._base.keys.trash, document))
 
     async def _drop(self, document: DocumentId) -> bool:
-        """Drop all that is left of a purged document (RD3); whether it is done."""
+        """Drop all that is left of a purged document (RD3); return whether it is done."""
         base, keys = self._base, self._base.keys
-        stones, segments, versions = await base.run(
-            ("HGETALL", keys.stones(document)),
+        bases, segments, versions = await base.run(
+            ("HGETALL", keys.base_snapshots(document)),
             ("ZRANGE", keys.segments(document), 0, -1),
             ("HGETALL", keys.versions(document)),
         )
-        named = [pairs(stones).values(), texts(segments)]
+        named = [pairs(bases).values(), texts(segments)]
         named.append([line for field, line in pairs(versions).items() if field.isdigit()])
         blobs = [blob for lines in named for line in lines if (blob := blob_of(line)) is not None]
         names = [keys.blob(document, blob) for blob in blobs]
-        names += [keys.stones(document), keys.segments(document), keys.versions(document), keys.log(document)]
+        names += [keys.base_snapshots(document), keys.segments(document), keys.versions(document), keys.log(document)]
         for start in range(0, len(names), _DROPPED):
             chosen = names[start : start + _DROPPED]
             all_checked(await base.engine.run([Command(name, ("UNLINK", name)) for name in chosen]))
@@ -210,14 +202,5 @@ def _info(document: DocumentId, found: list[bytes | None]) -> DocumentInfo | Non
         history_bytes=int(history or 0),
         updated_by=updated_by.decode() if updated_by else None,
         schema=None if schema is None else int(schema),
-        links=_links(links),
-    )
-
-
-def _links(found: Sequence[bytes | None]) -> Links:
-    generation, read_ms, edit_ms = found
-    return Links(
-        int(generation or 0),
-        None if read_ms is None else int(read_ms),
-        None if edit_ms is None else int(edit_ms),
+        links=links_of(links),
     )

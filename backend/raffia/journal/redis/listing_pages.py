@@ -1,8 +1,8 @@
 """Pages of the listing from Redis (JS1-JS4 of search.py).
 
 Rules (tests quote these ids):
-    LP1  Names come from the sorted sets, all else from the documents' metas, which count (RD1 of listing.py).
-    LP2  Documents that an older Raffia has made stand in no order by time: whoever lists by it puts them there.
+    LP1  Names come from the sorted sets, everything else from the documents' metas, which are authoritative (RD1).
+    LP2  Documents that an older Raffia created are missing from the order by time: listing by time adds them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from raffia.journal.protocol import DocumentInfo, Listing
 from raffia.journal.redis.base import Base
 from raffia.journal.redis.engine import Argument
-from raffia.journal.redis.listing import Directory
+from raffia.journal.redis.listing import RedisListing
 from raffia.journal.redis.replies import number, texts
 from raffia.journal.search import CHUNK, Order, Where, cursor_of, read_cursor
 from raffia.types import DocumentId
@@ -21,13 +21,13 @@ Listed = tuple[DocumentId, str]  # a name, and the cursor of a page that ends wi
 
 
 class ListingPages:
-    """One way to list; see `Journal.documents`."""
+    """Pages of one listing; see `Directory.documents`."""
 
     def __init__(
-        self, base: Base, directory: Directory, prefix: str, *, deleted: bool, order: Order, where: Where | None
+        self, base: Base, listing: RedisListing, prefix: str, *, deleted: bool, order: Order, where: Where | None
     ) -> None:
         self._base = base
-        self._directory = directory
+        self._listing = listing
         self._prefix = prefix
         self._deleted = deleted
         self._by_name = order == "name"
@@ -38,7 +38,7 @@ class ListingPages:
         self._times_key = keys.trash if deleted else keys.edited
 
     async def page(self, after: str, limit: int) -> Listing:
-        """One page."""
+        """Read one page."""
         where = self._where
         if not self._by_name and not self._deleted:
             await self._fill()
@@ -76,10 +76,10 @@ class ListingPages:
         return total
 
     async def _infos(self, names: Sequence[DocumentId]) -> list[DocumentInfo | None]:
-        """What is to be shown of these; None for those that are not (LP1)."""
+        """Read what is shown of some documents; None for those that are not shown (LP1)."""
         allowed = self._where.allowed if self._where is not None else None
         wanted = [name for name in names if name.startswith(self._prefix) and (allowed is None or allowed(name))]
-        found = dict(zip(wanted, await self._directory.infos(wanted), strict=True))
+        found = dict(zip(wanted, await self._listing.infos(wanted), strict=True))
         return [self._shown(found.get(name)) for name in names]
 
     def _shown(self, info: DocumentInfo | None) -> DocumentInfo | None:
@@ -94,7 +94,7 @@ class ListingPages:
         return (b"[" + prefix, b"(" + prefix + b"\xff") if prefix else (b"-", b"+")
 
     async def _names(self, after: str, count: int) -> tuple[list[Listed], bool]:
-        """Names behind a cursor, and whether there may be more behind them."""
+        """Read the names after a cursor, and whether there may be more after them."""
         if self._by_name:
             low, high = self._range()
             behind = b"(" + after.encode(errors="replace") if after and after >= self._prefix else low
@@ -115,14 +115,14 @@ class ListingPages:
             ]
             if names_ or len(pairs) < count:
                 return names_, len(pairs) == count
-            skipped += count  # as many of the same millisecond were on the pages before
+            skipped += count  # all of these, of the same millisecond, were on earlier pages
 
     async def _fill(self) -> None:
-        """Put those into the order by time that are not there (LP2)."""
+        """Add the documents that are missing from the order by time (LP2)."""
         keys = self._base.keys
         listed, ordered = await self._base.run(("ZCARD", keys.documents), ("ZCARD", keys.edited))
         if number(ordered) >= number(listed):
             return
         missing = texts(await self._base.script("unlisted", [keys.documents, keys.edited], []))
         for start in range(0, len(missing), CHUNK):
-            await self._directory.list_by_time([DocumentId(name.decode()) for name in missing[start : start + CHUNK]])
+            await self._listing.list_by_time([DocumentId(name.decode()) for name in missing[start : start + CHUNK]])

@@ -1,9 +1,9 @@
-"""Reading a whole document: the snapshot, and every entry behind it.
+"""Reading a whole document: the snapshot, and every entry after it.
 
 Rules (tests quote these ids):
-    RL1  The stream is read before the snapshot. A compaction in between shows as a snapshot that is no longer there, or
-         as entries that do not follow on; then everything is read again. Only what stays so is quarantined.
-    RL2  What is read holds at least the log's end as it was when the reading began (J4).
+    RL1  The stream is read before the snapshot. A compaction in between shows as a missing snapshot or as entries that
+         do not follow on; then everything is read again. Only if that persists is the document quarantined.
+    RL2  What is read extends at least to the end that the log had when reading began (J4).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from raffia.journal.redis.base import Base
 from raffia.journal.redis.blobs import GoneError, read_blob
 from raffia.journal.redis.keys import id_of, position_of, sequence_of
 from raffia.journal.redis.pages import read, reading
-from raffia.journal.redis.records import StoneRecord, read_stone
+from raffia.journal.redis.records import BaseRecord, read_base
 from raffia.journal.redis.replies import deleted, pairs
 from raffia.types import START, DocumentId, Position
 
@@ -25,7 +25,7 @@ TRIES = 5
 
 
 class UnsteadyError(Exception):
-    """What was read does not fit together; something came between."""
+    """What was read does not fit together; the log changed in between."""
 
 
 async def load(base: Base, document: DocumentId) -> Loaded:
@@ -49,7 +49,7 @@ async def _load(base: Base, document: DocumentId) -> Loaded:
     entries = await read_entries(base, document, folded, last)
     snapshot = None
     if folded:
-        record = await stone_at(base, document, folded)
+        record = await base_at(base, document, folded)
         state, index = await read_blob(base, document, record.blob, record.state_bytes, record.index_bytes)
         snapshot = Snapshot(state, index)
     return Loaded(snapshot, entries, entries[-1].position if entries else folded)
@@ -58,10 +58,10 @@ async def _load(base: Base, document: DocumentId) -> Loaded:
 async def read_entries(
     base: Base, document: DocumentId, after: Position, last: Position, *, upto: Position | None = None
 ) -> list[Entry]:
-    """The entries after a position, those up to `last` at least, none behind `upto`.
+    """Read the entries after a position: at least those up to `last`, none after `upto`.
 
     Raises:
-        UnsteadyError: some of them are not there.
+        UnsteadyError: some of them are missing.
     """
     expected = sequence_of(after)
     entries: list[Entry] = []
@@ -71,31 +71,31 @@ async def read_entries(
         for position, payload in found.entries:
             expected += 1
             if sequence_of(position) != expected:
-                raise UnsteadyError(f"entry {expected} of the log is not there")
+                raise UnsteadyError(f"entry {expected} of the log is missing")
             entries.append(Entry(position, decode_batch(payload)))
         if not found.has_more:
             break
         after = found.entries[-1][0]
     if expected < sequence_of(last):
-        raise UnsteadyError(f"entry {expected + 1} of the log is not there")
+        raise UnsteadyError(f"entry {expected + 1} of the log is missing")
     return entries
 
 
-async def stone_at(base: Base, document: DocumentId, upto: Position) -> StoneRecord:
-    """Where the snapshot at a position is.
+async def base_at(base: Base, document: DocumentId, upto: Position) -> BaseRecord:
+    """Read the record of the snapshot at a position.
 
     Raises:
-        GoneError: it is not there.
+        GoneError: there is none.
     """
-    (line,) = await base.run(("HGET", base.keys.stones(document), id_of(upto)))
+    (line,) = await base.run(("HGET", base.keys.base_snapshots(document), id_of(upto)))
     if line is None:
-        raise GoneError(f"the snapshot at {upto} is not there")
+        raise GoneError(f"the snapshot at {upto} is missing")
     assert isinstance(line, bytes)
-    return read_stone(id_of(upto).encode(), line)
+    return read_base(id_of(upto).encode(), line)
 
 
-async def stones(base: Base, document: DocumentId) -> list[StoneRecord]:
-    """All snapshots that are kept, by position."""
-    (reply,) = await base.run(("HGETALL", base.keys.stones(document)))
-    found = [read_stone(upto, line) for upto, line in pairs(reply).items()]
-    return sorted(found, key=lambda record: record.stone.upto)
+async def base_snapshots(base: Base, document: DocumentId) -> list[BaseRecord]:
+    """Read the records of all kept snapshots, by position."""
+    (reply,) = await base.run(("HGETALL", base.keys.base_snapshots(document)))
+    found = [read_base(upto, line) for upto, line in pairs(reply).items()]
+    return sorted(found, key=lambda record: record.base.upto)

@@ -1,10 +1,11 @@
-"""One reading of a log from where somebody stands in it, and what it means for him. Pure.
+"""One read of a log from a reader's position, and what it means for that reader. Pure.
 
 Rules (tests quote these ids):
-    RP1  The reading begins with the entry that was handed on last. If it is not there although it was not trimmed, the
-         log is of another lineage: `Reset`. A log that ends before it, too.
-    RP2  What was trimmed is a `Gap` up to the snapshot; the entry at `floor` is the first that is left.
-    RP3  Entries follow each other by one, up to the log's end as its meta says. Anything else is read again, once.
+    RP1  A read starts with the entry that was passed on last. If that is missing although it was not trimmed, the log
+         is of another lineage: `Reset`. So is a log that ends before it.
+    RP2  What was trimmed is a `Gap` up to the snapshot; the entry at `floor` is the first one left.
+    RP3  Sequence numbers increase by one, up to the end of the log as recorded in its meta. If they do not, the log is
+         read once more.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ PAGE_BYTES = 1024 * 1024
 
 
 class Page(NamedTuple):
-    """What a reading means.
+    """What a read means for a reader.
 
     Attributes:
-        turn: a `Gap` or `Reset` that comes instead of entries; the reader goes on at its position.
+        turn: a `Gap` or `Reset` instead of entries; the reader continues at its position.
         entries: position and payload of each, in order.
-        has_more: whether there may be more behind them now.
-        is_doubtful: neither could be said (RP3): read again; if it stays so, the lineage is another one (RP1).
-        last: position of the log's last entry, as it was at least.
+        has_more: whether there may be more after them now.
+        is_doubtful: undecided (RP3): read again; if it stays so, the lineage is another one (RP1).
+        last: position of the last entry of the log at the time of the read.
     """
 
     turn: Gap | Reset | None
@@ -41,14 +42,14 @@ class Page(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """What one reading found, at one moment.
+    """What one read found, at one moment.
 
     Attributes:
         deleted_ms: the tombstone.
         last, folded: positions of the log's end and of the snapshot.
         floor: sequence of the first entry that is left.
-        has_more: whether there may be more entries behind these now.
-        entries: position and payload of each; fields that are not known are skipped.
+        has_more: whether there may be more entries after these now.
+        entries: position and payload of each; unknown fields are skipped.
     """
 
     deleted_ms: bytes | None
@@ -62,14 +63,14 @@ class Stretch(NamedTuple):
 def reading(
     keys: Keys, document: DocumentId, after: Position, *, with_it: bool = True, upto: Position | None = None
 ) -> tuple[Script, list[str], list[Argument]]:
-    """The call that reads what stands behind a position.
+    """Build the call that reads what comes after a position.
 
     Args:
-        keys: the names.
+        keys: the key names.
         document: which one.
         after: the position.
-        with_it: whether the entry at the position itself comes too.
-        upto: the last position that is wanted; None for the end.
+        with_it: whether to read the entry at the position itself too.
+        upto: the last position to read; None for the end.
     """
     begin = ("" if with_it else "(") + id_of(after) if after else "-"
     end = "+" if upto is None else id_of(upto)
@@ -77,10 +78,10 @@ def reading(
 
 
 def read(document: DocumentId, reply: Reply) -> Stretch:
-    """The reply of a `reading`.
+    """Decode the reply to a `reading`.
 
     Raises:
-        FormatTooNewError: a newer Raffia has written the document.
+        FormatTooNewError: the document was written by a newer Raffia.
     """
     found: list[Any] = parts(reply)
     form, deleted_ms, last, floor, folded, more, stored = found
@@ -104,17 +105,17 @@ def read(document: DocumentId, reply: Reply) -> Stretch:
 
 
 def judge(document: DocumentId, cursor: Position, reply: Reply, *, folded_is_gap: bool = False) -> Page:
-    """Say what a reading means for who stands at `cursor`.
+    """Decide what a read means for a reader at `cursor`.
 
     Args:
         document: which one.
-        cursor: position of the last entry that was handed on.
-        reply: of the call of `reading`.
-        folded_is_gap: whether entries that are in the snapshot are a gap although they can still be read.
+        cursor: position of the last entry that was passed on.
+        reply: to the call that `reading` built.
+        folded_is_gap: whether entries in the snapshot are a gap although they can still be read.
 
     Raises:
         DocumentDeletedError: the document has a tombstone.
-        FormatTooNewError: a newer Raffia has written it.
+        FormatTooNewError: it was written by a newer Raffia.
     """
     found = read(document, reply)
     if found.deleted_ms is not None:

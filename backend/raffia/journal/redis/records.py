@@ -1,8 +1,8 @@
-"""What stands in Redis besides entries and pieces: stones, segments and versions, each a line of JSON. Pure.
+"""What Redis holds besides entries and pieces: base snapshots, segments and versions, each a line of JSON. Pure.
 
 Rules:
-    RR1  Each says its format in `v`. One that this code does not know quarantines its document.
-    RR2  Fields that are not known are skipped.
+    RR1  Each has its format in `v`. A format that this code does not know quarantines the document.
+    RR2  Unknown fields are skipped.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raffia.errors import QuarantinedError
-from raffia.journal.history import Stone
+from raffia.journal.history import BaseSnapshot
 from raffia.journal.protocol import VersionInfo
 from raffia.journal.redis.keys import id_of, position_of
 from raffia.types import Position
@@ -21,23 +21,23 @@ FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
-class StoneRecord:
+class BaseRecord:
     """A kept snapshot: where its blob is."""
 
-    stone: Stone
+    base: BaseSnapshot
     blob: str
     state_bytes: int
     index_bytes: int
 
     @property
     def size_bytes(self) -> int:
-        """Of state and index."""
+        """Size of state and index."""
         return self.state_bytes + self.index_bytes
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentRecord:
-    """A kept history segment: where its blob is. `member` is how it stands in the sorted set."""
+    """A kept history segment: where its blob is. `member` is its line in the sorted set."""
 
     member: bytes
     first: Position
@@ -49,27 +49,27 @@ class SegmentRecord:
     size_bytes: int
 
 
-def write_stone(record: StoneRecord) -> bytes:
-    """As it is stored; its position is the field's name."""
+def write_base(record: BaseRecord) -> bytes:
+    """Encode a base snapshot; its position is the name of the field."""
     return _line(
-        time_ms=record.stone.time_ms, blob=record.blob, state_bytes=record.state_bytes, index_bytes=record.index_bytes
+        time_ms=record.base.time_ms, blob=record.blob, state_bytes=record.state_bytes, index_bytes=record.index_bytes
     )
 
 
-def read_stone(upto: bytes, line: bytes) -> StoneRecord:
-    """Read what `write_stone` wrote."""
+def read_base(upto: bytes, line: bytes) -> BaseRecord:
+    """Read what `write_base` wrote."""
     try:
         found = _fields(line)
-        stone = Stone(position_of(upto), int(found["time_ms"]))
-        return StoneRecord(stone, str(found["blob"]), int(found["state_bytes"]), int(found["index_bytes"]))
+        base = BaseSnapshot(position_of(upto), int(found["time_ms"]))
+        return BaseRecord(base, str(found["blob"]), int(found["state_bytes"]), int(found["index_bytes"]))
     except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise _damaged("stone", line, error) from error
+        raise _damaged("base snapshot", line, error) from error
 
 
 def write_segment(
     *, first: Position, last: Position, window_ms: int, author: str | None, blob: str, blob_bytes: int, size_bytes: int
 ) -> SegmentRecord:
-    """A new segment, with its member."""
+    """Build the record of a new segment, with its member."""
     member = _line(
         first=id_of(first),
         last=id_of(last),
@@ -83,7 +83,7 @@ def write_segment(
 
 
 def read_segment(member: bytes) -> SegmentRecord:
-    """Read a member."""
+    """Read a member of the sorted set."""
     try:
         found = _fields(member)
         author = found["author"]
@@ -102,12 +102,12 @@ def read_segment(member: bytes) -> SegmentRecord:
 
 
 def write_version(time_ms: int, authors: tuple[str, ...], blob: str, size_bytes: int) -> bytes:
-    """A version without its name, which stands beside it."""
+    """Encode a version without its name, which is stored beside it."""
     return _line(time_ms=time_ms, authors=list(authors), blob=blob, bytes=size_bytes)
 
 
 def read_version(number: int, line: bytes, name: bytes | None) -> tuple[VersionInfo, str]:
-    """A version and the name of its blob."""
+    """Read a version and the name of its blob."""
     try:
         found = _fields(line)
         authors = tuple(str(author) for author in found["authors"])
@@ -118,7 +118,7 @@ def read_version(number: int, line: bytes, name: bytes | None) -> tuple[VersionI
 
 
 def blob_of(line: bytes) -> str | None:
-    """The name of the blob of any record, for those who drop it; None when the record is damaged."""
+    """Read the name of the blob of any record, to drop it; None if the record is damaged."""
     try:
         return str(json.loads(line)["blob"])
     except (ValueError, KeyError, TypeError, OverflowError):

@@ -1,7 +1,7 @@
 """Replies of Redis as values and errors of ours. Pure.
 
 Rules:
-    RE1  A refusal that passes (read-only, out of memory, loading, too few replicas, no disk, a slot that moves) is
+    RPL1  A refusal that passes (read-only, out of memory, loading, too few replicas, no disk, a slot that moves) is
         "away"; only what cannot pass, a script that fails or a key of another type, is our fault.
 """
 
@@ -37,7 +37,7 @@ _AWAY = (
 
 
 def error_of(error: BaseException) -> RaffiaError:
-    """The error to raise for an error in the place of a reply (RE1)."""
+    """The error to raise for an error that takes the place of a reply (RPL1)."""
     if isinstance(error, RaffiaError):
         return error
     text = str(error)
@@ -93,8 +93,16 @@ def pairs(reply: Reply) -> dict[bytes, bytes]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
+def read_info(reply: Reply) -> dict[str, str]:
+    """An `INFO` reply as a dictionary; empty when Redis did not give one."""
+    if not isinstance(reply, bytes):
+        return {}
+    lines = reply.decode(errors="replace").splitlines()
+    return {name: value for name, colon, value in (line.partition(":") for line in lines) if colon}
+
+
 def status(reply: Reply, document: DocumentId) -> tuple[bytes, list[Any]]:
-    """What a script says: its first word and the rest.
+    """Split a script's reply into its status word and the rest.
 
     Raises:
         DocumentDeletedError: the document has a tombstone.
@@ -109,12 +117,12 @@ def status(reply: Reply, document: DocumentId) -> tuple[bytes, list[Any]]:
 
 
 def deleted(document: DocumentId) -> DocumentDeletedError:
-    """Say that a document has a tombstone."""
+    """The error for a document with a tombstone."""
     return DocumentDeletedError(f"document {document} was deleted")
 
 
 def too_new(what: str, found: bytes | None) -> FormatTooNewError:
-    """Say that a newer Raffia has written something."""
+    """The error for data that a newer Raffia has written."""
     return FormatTooNewError(
         f"{what} is of format {(found or b'?').decode()} in Redis; this Raffia reads format {FORMAT}: update Raffia"
     )

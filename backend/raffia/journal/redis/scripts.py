@@ -1,8 +1,8 @@
-"""The Lua scripts of this package: each a file of `lua/`, known to Redis by the SHA-1 of its text.
+"""The Lua scripts of this package: each is a file in `lua/`, known to Redis by the SHA-1 of its text.
 
 Rules:
-    SC1  A script is a file; its name is the file's name without `.lua`. What is not there is an error.
-    SC2  What is sent is the file's text as it is: two replicas of the same build use the same SHA.
+    SC1  A script is a file; its name is the file's name without `.lua`. A missing file is an error.
+    SC2  The file's text is sent unchanged: two replicas of the same build use the same SHA.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FOLDER = Path(__file__).parent / "lua"
 
 @cache
 def load_script(name: str) -> Script:
-    """The script `name`, read once in a process (SC1).
+    """Return the script `name`, read once in a process (SC1).
 
     Raises:
         InternalError: there is no such file in `lua/`.
@@ -32,10 +32,10 @@ def load_script(name: str) -> Script:
 
 
 def make_script(name: str, source: str) -> Script:
-    """A script from its text (SC2)."""
+    """Make a script from its text (SC2)."""
     return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 
 def script_names() -> list[str]:
-    """The names of all scripts, sorted."""
+    """Return the names of all scripts, sorted."""
     return sorted(path.stem for path in FOLDER.glob("*.lua"))

@@ -1,8 +1,8 @@
-"""How a Redis server is set up, and what an operator should know about it.
+"""Check how a Redis server is set up, and warn the operator of what it may lose.
 
 Rules (tests quote these ids):
-    SU1  What can lose documents, or keeps edits from being taken, is said, each in one sentence with what to do.
-    SU2  `INFO` is enough for most; a service that forbids `CONFIG` is not blamed for it.
+    SU1  What can lose documents, or keeps edits from being taken, is reported, each in one sentence with what to do.
+    SU2  `INFO` is enough for most. If something that may lose documents cannot be looked up, that is reported too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 from redis.exceptions import ResponseError
 
 from raffia.journal.redis.engine import Argument, Reply
-from raffia.journal.redis.subscriber import read_info
+from raffia.journal.redis.replies import read_info
 
 OLDEST: Final = (7, 0)
 QUESTIONS: tuple[tuple[Argument, ...], ...] = (
@@ -25,17 +25,17 @@ QUESTIONS: tuple[tuple[Argument, ...], ...] = (
     ("CONFIG", "GET", "appendfsync"),
     ("CONFIG", "GET", "save"),
 )
-"""What a server is asked; `judge` takes the replies."""
+"""The commands sent to a server; `judge` takes the replies."""
 _INFOS: Final = 5
 
 
 def judge(where: str, replies: Sequence[Reply], *, as_cluster: bool = False) -> list[str]:
-    """What is wrong with one server (SU1).
+    """Return the warnings about one server (SU1).
 
     Args:
         where: names the server in the sentences.
         replies: to `QUESTIONS`.
-        as_cluster: whether it is used as a node of a cluster.
+        as_cluster: whether Raffia uses it as a node of a cluster.
     """
     info = {name: value for reply in replies[:_INFOS] for name, value in read_info(reply).items()}
     config = {name: value for reply in replies[_INFOS:] for name, value in _config(reply).items()}
@@ -49,7 +49,12 @@ def judge(where: str, replies: Sequence[Reply], *, as_cluster: bool = False) -> 
         )
     if info.get("role") == "slave" and not as_cluster:
         found.append(f"Redis at {where} is a replica and takes no edits; name its primary, or ask sentinels for it.")
-    if info.get("aof_enabled") == "0":
+    if "aof_enabled" not in info and isinstance(replies[1], ResponseError):
+        found.append(
+            f"Raffia cannot find out whether Redis at {where} keeps an append-only file, since it may not ask "
+            "(INFO persistence): without one, what was acknowledged is lost when it restarts."
+        )
+    elif info.get("aof_enabled") == "0":
         instead = "only what its snapshots (save) hold survives" if config.get("save") else "nothing survives"
         found.append(
             f"Redis at {where} keeps no append-only file: {instead} when it restarts, although it was acknowledged; "
@@ -59,6 +64,11 @@ def judge(where: str, replies: Sequence[Reply], *, as_cluster: bool = False) -> 
         found.append(
             f"Redis at {where} leaves it to the system when its file is written (appendfsync no): a power cut can lose "
             "half a minute of acknowledged edits; set appendfsync everysec, or always."
+        )
+    elif isinstance(replies[_INFOS], ResponseError):
+        found.append(
+            f"Raffia cannot find out how Redis at {where} writes its append-only file, since it may not ask "
+            "(CONFIG GET): look up appendfsync, which has to be everysec or always."
         )
     if info.get("aof_last_write_status", "ok") != "ok":
         found.append(f"Redis at {where} could not write its append-only file; look at its disk and its log.")
@@ -73,7 +83,7 @@ def judge(where: str, replies: Sequence[Reply], *, as_cluster: bool = False) -> 
 
 def _config(reply: Reply) -> Mapping[str, str]:
     if isinstance(reply, ResponseError) or not isinstance(reply, list):
-        return {}  # forbidden, or not there (SU2)
+        return {}  # forbidden, or unknown (SU2)
     texts = [item.decode(errors="replace") if isinstance(item, bytes) else str(item) for item in reply]
     return dict(zip(texts[::2], texts[1::2], strict=False))
 

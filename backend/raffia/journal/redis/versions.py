@@ -1,4 +1,4 @@
-"""Versions on Redis: kept states, by number (J12)."""
+"""Versions on Redis, by number (J12)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from raffia.errors import ForbiddenError, InternalError, JournalUnavailableError, QuarantinedError
-from raffia.journal.protocol import Version, VersionInfo
+from raffia.journal.protocol import Version, VersionInfo, Versions
 from raffia.journal.redis.base import KEEP_MS, Base, optional
 from raffia.journal.redis.blobs import GoneError, read_blob, write_blob
 from raffia.journal.redis.engine import Argument
@@ -15,14 +15,14 @@ from raffia.journal.redis.replies import deleted, pairs, parts
 from raffia.types import DocumentId
 
 
-class Versions:
+class RedisVersions(Versions):
     """The versions of the documents of one journal."""
 
     def __init__(self, base: Base) -> None:
         self._base = base
 
     async def save(
-        self, document: DocumentId, state: bytes, *, time_ms: int, authors: Sequence[str], name: str | None
+        self, document: DocumentId, state: bytes, *, time_ms: int, authors: Sequence[str] = (), name: str | None = None
     ) -> VersionInfo:
         """Keep a state."""
         await self._check(document)
@@ -41,7 +41,7 @@ class Versions:
         return VersionInfo(number, time_ms, tuple(authors), name, len(state))
 
     async def all(self, document: DocumentId) -> list[VersionInfo]:
-        """List them, newest first."""
+        """List the versions of a document, newest first."""
         await self._check(document)
         (reply,) = await self._base.run(("HGETALL", self._base.keys.versions(document)))
         found = pairs(reply)
@@ -52,26 +52,26 @@ class Versions:
         ]
         return sorted(infos, key=lambda info: (info.time_ms, info.id), reverse=True)
 
-    async def get(self, document: DocumentId, number: int) -> Version:
-        """Read one."""
-        info, blob = await self._look_up(document, number)
+    async def get(self, document: DocumentId, version: int) -> Version:
+        """Read a version."""
+        info, blob = await self._look_up(document, version)
         try:
             (state,) = await read_blob(self._base, document, blob, info.size_bytes)
         except GoneError as error:
-            await self._look_up(document, number)  # dropped meanwhile: say that instead
-            raise QuarantinedError(f"version {number} of {document} cannot be read: {error}") from error
+            await self._look_up(document, version)  # deleted in the meantime: report that instead
+            raise QuarantinedError(f"version {version} of {document} cannot be read: {error}") from error
         return Version(info, state)
 
-    async def rename(self, document: DocumentId, number: int, name: str | None) -> VersionInfo:
-        """Name one."""
-        info, blob = await self._look_up(document, number)
-        await self._change(document, number, blob, ["name", optional(name)])
+    async def rename(self, document: DocumentId, version: int, name: str | None) -> VersionInfo:
+        """Set the name of a version."""
+        info, blob = await self._look_up(document, version)
+        await self._change(document, version, blob, ["name", optional(name)])
         return replace(info, name=name)
 
-    async def drop(self, document: DocumentId, number: int) -> None:
-        """Drop one."""
-        _, blob = await self._look_up(document, number)
-        await self._change(document, number, blob, ["drop", KEEP_MS])
+    async def delete(self, document: DocumentId, version: int) -> None:
+        """Delete a version."""
+        _, blob = await self._look_up(document, version)
+        await self._change(document, version, blob, ["drop", KEEP_MS])
 
     async def _change(self, document: DocumentId, number: int, blob: str, args: list[Argument]) -> None:
         keys = self._base.keys
@@ -89,12 +89,14 @@ class Versions:
         return read_version(number, line, name)
 
     async def _check(self, document: DocumentId) -> None:
-        """Raise when the document is deleted or was never there.
+        """Raise unless the document exists.
 
         Raises:
             DocumentDeletedError: it has a tombstone.
-            ForbiddenError: there is none.
+            ForbiddenError: it never existed.
+            JournalUnavailableError: the journal is closed.
         """
+        self._base.check_open()
         created_ms, deleted_ms = await self._base.head(document, "created_ms", "deleted_ms")
         if deleted_ms is not None:
             raise deleted(document)

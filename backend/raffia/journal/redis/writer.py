@@ -1,15 +1,15 @@
-"""The one task that appends: takes all that waits, sends it in one pipeline, and says what became of it.
+"""The one task that appends: it takes everything queued, sends it in one pipeline, and reports the outcome.
 
 Rules (tests quote these ids):
-    RW1  One pipeline is under way at a time, bounded in bytes; what comes meanwhile makes the next. What waits is
-         bounded too: beyond, an append fails at once.
+    RW1  One pipeline is under way at a time, bounded in bytes; what is queued in the meantime makes the next. The queue
+         is bounded too: beyond that, an append fails at once.
     RW2  The batches of one document in a pipeline are one script call, which appends all of them or none.
-    RW3  When a call fails, or it is unknown whether it was executed, everything of that document that waits fails with
-         it (J6).
-    RW4  A call says what of the log has been seen; when the log lacks or contradicts that, nothing is appended and the
-         followers are told (J20).
-    RW5  A document is in the listing before its first append is acknowledged (J13); one that is not yet listed because
-         somebody was killed in between is listed by the next append.
+    RW3  When a call fails, or it is unknown whether it was executed, everything queued for that document fails with it
+         (J6).
+    RW4  A call states what has been seen of the log; if the log lacks or contradicts that, nothing is appended and the
+         readers are told (J20).
+    RW5  A document is in the listing before its first append is acknowledged (J13); if a process was killed in between,
+         the next append lists it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class _Append:
 
 
 class Writer:
-    """See the rules at the head of this module. Belongs to the event loop."""
+    """Appends for one journal; see the rules above. Belongs to the event loop."""
 
     def __init__(self, base: Base, seen: Seen, feeds: Feeds, stats: JournalStats, recent: EditedIndex) -> None:
         self._base = base
@@ -66,18 +66,18 @@ class Writer:
         self._waiting: deque[_Append] = deque()
         self._waiting_bytes = 0
         self._in_flight: dict[DocumentId, list[_Append]] = {}
-        self._rounds: list[asyncio.Future[None]] = []  # who waits for the pipeline that is under way
+        self._rounds: list[asyncio.Future[None]] = []  # waiters for the pipeline that is under way
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._append: Script = load_script("append")
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start the task."""
         self._wake = asyncio.Event()
         self._task = asyncio.create_task(self._write())
 
     async def stop(self) -> None:
-        """Write what waits, as far as Redis takes it, and end (J17)."""
+        """Write what is queued, as far as Redis accepts it, and stop (J17)."""
         task, self._task = self._task, None
         if task is None:
             return
@@ -96,12 +96,12 @@ class Writer:
         try:
             append = _Append(document, batch, encode_batch(batch), future, self._seen.lineage(document))
         except Exception as error:
-            log.exception("a write failed by our fault", document=document)
+            log.exception("a write failed because of a bug", document=document)
             future.set_exception(InternalError(f"cannot be stored: {error!r}"))
             return future
         if self._waiting_bytes > QUEUE_BYTES:
             future.set_exception(
-                JournalUnavailableError(f"{self._waiting_bytes} bytes wait for Redis; the limit is {QUEUE_BYTES}")
+                JournalUnavailableError(f"{self._waiting_bytes} bytes are queued for Redis; the limit is {QUEUE_BYTES}")
             )
             return future
         self._waiting.append(append)
@@ -112,9 +112,9 @@ class Writer:
         return future
 
     async def settled(self, document: DocumentId) -> None:
-        """Wait until what has been queued of a document so far is appended or has failed."""
+        """Wait until everything queued for a document so far is appended or has failed."""
         queued = {*self._in_flight.get(document, ()), *(one for one in self._waiting if one.document == document)}
-        # Not their futures: one that nobody waits for any more is done before it is written (J3).
+        # Not on their futures: one whose wait was cancelled is done before it is written (J3).
         while queued & {*self._in_flight.get(document, ()), *self._waiting}:
             written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._rounds.append(written)
@@ -130,7 +130,7 @@ class Writer:
                 return
 
     def _take(self) -> dict[DocumentId, list[_Append]]:
-        """What goes into the next pipeline, by document (RW1, RW2)."""
+        """Take what goes into the next pipeline, by document (RW1, RW2)."""
         taken: dict[DocumentId, list[_Append]] = {}
         size = 0
         while self._waiting and size < PIPELINE_BYTES:
@@ -139,8 +139,10 @@ class Writer:
             if append.lineage == self._seen.lineage(append.document):
                 taken.setdefault(append.document, []).append(append)
             else:
-                # Called before somebody was told that the log lost something: it would stand behind a gap (RW4).
-                self._fail_one(append, LogLostError(f"the log of {append.document} lost what was seen of it"))
+                # Called before a reader was told that the log lost something: it would leave a gap (RW4).
+                self._fail_one(
+                    append, LogLostError(f"the log of {append.document} has lost entries that this replica had seen")
+                )
         self._waiting_bytes -= size
         return taken
 
@@ -174,7 +176,7 @@ class Writer:
             replies: list[Reply] = await self._base.engine.run_scripts(calls, lane=Lane.APPEND)
             unlisted, failed = [], False
             done: list[tuple[DocumentId, Position]] = []
-            # A copy: what fails leaves `taken`, which is what is under way.
+            # A copy: failed documents are removed from `taken`, which is what is under way.
             for document, reply in zip(tuple(taken), replies, strict=True):
                 try:
                     last, is_listed = self._judge(document, reply)
@@ -196,7 +198,7 @@ class Writer:
             if done:
                 self._stats.committed(monotonic() - started_s)
         except Exception as error:
-            # The task goes on for the others; what was under way is not acknowledged.
+            # The task goes on for later appends; what was under way is not acknowledged.
             log.exception("appending failed")
             self._stats.failures += 1
             for document in tuple(taken):
@@ -209,21 +211,23 @@ class Writer:
                     written.set_result(None)
 
     def _judge(self, document: DocumentId, reply: Reply) -> tuple[Position, bool]:
-        """The position of the last entry that a call appended, and whether the document is listed."""
+        """Return the position of the last entry that a call appended, and whether the document is listed."""
         if isinstance(reply, BaseException):
             raise error_of(reply)
         word, rest = status(reply, document)
         if word == b"ok" and rest[0] is not None:
             return position_of(rest[0]), rest[1] == b"1"
-        # RW4: the followers hear what the log holds now, and what has been seen is forgotten or brought up to date.
+        # RW4: the readers are told what the log holds now, and what has been seen is forgotten or updated.
         if not self._feeds.check(document) and word == b"behind":
             self._seen.forget(document)
         if word == b"lost":
-            raise LogLostError(f"the log of {document} lacks what was seen of it; load it again")
-        raise JournalUnavailableError(f"the log of {document} was trimmed beyond what was seen of it; load it again")
+            raise LogLostError(f"the log of {document} lacks entries that this replica had seen; load it again")
+        raise JournalUnavailableError(
+            f"the log of {document} was trimmed beyond the last entry that this replica had seen; load it again"
+        )
 
     async def _list(self, unlisted: dict[DocumentId, list[_Append]]) -> None:
-        """Put documents into the listing, then note in their meta that they are there (RW5)."""
+        """Add documents to the listing, then record that in their metas (RW5)."""
         keys, documents = self._base.keys, list(unlisted)
         added = await self._base.engine.run(
             [Command(keys.documents, ("ZADD", keys.documents, 0, document)) for document in documents],
@@ -253,9 +257,11 @@ class Writer:
         first = sequence_of(last) - len(appends) + 1
         for index, append in enumerate(appends):
             if append.lineage != self._seen.lineage(append.document):
-                # While others of the pipeline, or the listing, were waited for, followers were told of a loss, and this
-                # may be part of it. What it says of the log is void, and nobody may be told "stored" for it (RW4).
-                self._fail_one(append, LogLostError(f"the log of {append.document} lost what was seen of it"))
+                # While the rest of the pipeline, or the listing, was awaited, readers were told of a loss, and this
+                # append may be part of it. Its reply no longer counts, and it must not be acknowledged (RW4).
+                self._fail_one(
+                    append, LogLostError(f"the log of {append.document} has lost entries that this replica had seen")
+                )
                 continue
             position = position_at(first + index, append.nonce)
             self._seen.advance(append.document, position)
@@ -263,11 +269,11 @@ class Writer:
             self._stats.queued_bytes -= append.update_bytes
             self._stats.appends += 1
             self._stats.append_bytes += append.update_bytes
-            if not append.future.done():  # nobody waits any more (J3)
+            if not append.future.done():  # the wait may have been cancelled (J3)
                 append.future.set_result(position)
 
     def _fail(self, document: DocumentId, error: RaffiaError) -> None:
-        """Fail everything of a document that is under way or waits (RW3)."""
+        """Fail everything under way or queued for a document (RW3)."""
         appends = self._in_flight.pop(document, [])
         still: deque[_Append] = deque()
         for append in self._waiting:

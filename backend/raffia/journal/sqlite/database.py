@@ -5,11 +5,11 @@ Rules:
         SQLite's own lock is the lock on the data folder: it ends with the process, and a forked child does not inherit
         it.
     DB2  WAL and `synchronous=FULL`: a commit that has returned is on disk.
-    DB3  After an I/O error the connection is closed and opened anew, and before anything is written the WAL is moved
-        into the file and cut to nothing: a failed fsync leaves pages that look written and never reach the disk, and
-        frames behind such a hole, acknowledged or not, would be lost with it.
-    DB4  A blob is written in pieces of 256 KiB and lives as long as a row names it. Whoever writes or drops one over
-        several transactions enters it in `staging` first, so that a crash leaves nothing behind.
+    DB3  After an I/O error the connection is closed and reopened, and before anything is written the WAL is moved into
+        the file and truncated: a failed fsync leaves pages that look written and never reach the disk, and frames
+        behind such a hole, acknowledged or not, would be lost with it.
+    DB4  A blob is written in pieces of 256 KiB and lives as long as a row refers to it. A job that writes or drops one
+        over several transactions records it in `staging` first, so that a crash leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ PID_FILE = "raffia.pid"
 PIECE_BYTES = 256 * 1024
 SLICE_BYTES = 1024 * 1024  # what one slice of a long job reads or writes: about a millisecond of reading
 _PIECE_BITS = 20
-_KNOWN = 4096  # documents whose position is remembered
+_KNOWN = 4096  # documents whose row is cached
 
 T = TypeVar("T")
 Steps = Generator[None, None, T]
@@ -56,7 +56,7 @@ def connect(path: Path, factory: type[sqlite3.Connection] = sqlite3.Connection) 
 
 
 class Known:
-    """What the writer remembers of a document, so that an append need not read it."""
+    """What the writer caches of a document, so that an append need not read it."""
 
     __slots__ = ("author", "deleted", "edited_ms", "key", "last")
 
@@ -72,14 +72,14 @@ class Database:
     """The connection and what belongs to it.
 
     Args:
-        folder: the data folder; made when it is not there.
+        folder: the data folder; created if it does not exist.
         opener: opens the file.
     """
 
     def __init__(self, folder: Path, opener: Connect = connect) -> None:
         self.folder = folder
         self.wal_bytes = 0  # an estimate of what the next checkpoint has to move
-        self.suspect = False  # the WAL may hold what never reached the disk (DB3)
+        self.suspect = False  # the WAL may hold pages that never reached the disk (DB3)
         self.abandoned: list[int] = []  # blobs of writes that failed; dropped by the next long write
         self._opener = opener
         self._connection: sqlite3.Connection | None = None
@@ -94,10 +94,10 @@ class Database:
         return self._connection is not None
 
     def open(self) -> None:
-        """Open or make the database (DB1, DB2, J16).
+        """Open or create the database (DB1, DB2, J16).
 
         Raises:
-            DataFolderInUseError, FormatTooNewError; sqlite3.Error, OSError when the disk does not want to.
+            DataFolderInUseError, FormatTooNewError; sqlite3.Error, OSError when the disk refuses.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / DATABASE
@@ -216,29 +216,29 @@ class Database:
         return self.execute(sql, values).fetchall()
 
     def begin(self) -> None:
-        """Begin a transaction, unless there is one."""
+        """Begin a transaction unless one is open."""
         if self._connection is None or not self._connection.in_transaction:
             self.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
-        """Commit, when there is a transaction."""
+        """Commit the transaction, if one is open."""
         if self._connection is not None and self._connection.in_transaction:
             self.execute("COMMIT")
 
     def rollback(self) -> None:
-        """Undo the transaction, when SQLite has not done so itself; forget what was remembered."""
+        """Roll back the transaction, unless SQLite has done so itself, and clear the cache."""
         self._known.clear()
         if self._connection is not None and self._connection.in_transaction:
             self.execute("ROLLBACK")
 
     @contextmanager
     def whole(self) -> Iterator[None]:
-        """Inside a transaction: all that is written in this context, or nothing when it raises."""
+        """Within a transaction, write everything in this context, or nothing if it raises."""
         self.execute("SAVEPOINT whole")
         try:
             yield
         except (sqlite3.Error, OSError):
-            raise  # the whole transaction is given up, savepoint and all
+            raise  # the whole transaction is rolled back, with the savepoint
         except BaseException:
             self.execute("ROLLBACK TO whole")
             self.execute("RELEASE whole")
@@ -252,7 +252,7 @@ class Database:
         self.wal_bytes = 0
 
     def trust(self) -> None:
-        """Make sure that what is committed next stands on a WAL that is on disk (DB3)."""
+        """Make sure that the next commit builds on a WAL that is on disk (DB3)."""
         if self.suspect:
             self.checkpoint("TRUNCATE")
             self.suspect = False
@@ -260,7 +260,7 @@ class Database:
     # documents
 
     def known(self, document: DocumentId) -> Known | None:
-        """What is remembered of a document, from memory or from its row."""
+        """Look up a document, in the cache or in its row; None if it never existed."""
         known = self._known.get(document)
         if known is None:
             found = self.rows(
@@ -273,7 +273,7 @@ class Database:
         return known
 
     def create(self, document: DocumentId, time_ms: int) -> Known:
-        """Make a document's row."""
+        """Create a document's row."""
         cursor = self.execute(
             "INSERT INTO documents (name, created_ms, updated_ms, edited_ms) VALUES (?, ?, ?, ?)",
             (document, time_ms, time_ms, time_ms),
@@ -287,25 +287,25 @@ class Database:
         return known
 
     def edited(self, known: Known, time_ms: int, author: str | None) -> None:
-        """Note who edited a document last, and about when."""
+        """Record who edited a document last, and roughly when."""
         known.edited_ms, known.author = max(known.edited_ms, time_ms), author
         self.execute(
             "UPDATE documents SET edited_ms = ?, updated_by = ? WHERE key = ?", (known.edited_ms, author, known.key)
         )
 
     def forget(self, document: DocumentId) -> None:
-        """Read the document's row again next time."""
+        """Drop a document from the cache."""
         self._known.pop(document, None)
 
     def living(self, document: DocumentId) -> Known | None:
-        """As `known`; a deleted one raises (J14)."""
+        """Look up a document like `known`; raise if it is deleted (J14)."""
         known = self.known(document)
         if known is not None and known.deleted:
             raise deleted(document)
         return known
 
     def there(self, document: DocumentId) -> int:
-        """The key of a living document; one that was never there raises."""
+        """Return the key of a document; raise if it is deleted or never existed."""
         known = self.living(document)
         if known is None:
             raise not_there(document)
@@ -314,7 +314,7 @@ class Database:
     # blobs (DB4)
 
     def new_blob(self) -> int:
-        """A number for a blob."""
+        """Return the number of a new blob."""
         blob = self._next_blob
         self._next_blob += 1
         return blob
@@ -372,7 +372,7 @@ class Database:
                 room = SLICE_BYTES
 
     def drop_abandoned(self) -> Steps[None]:
-        """Delete what failed writes left behind."""
+        """Delete the blobs that failed writes left behind."""
         while self.abandoned:
             yield from self.drop_blobs(self.abandoned[-1:])
             self.abandoned.pop()
@@ -380,7 +380,7 @@ class Database:
 
 
 class Putter:
-    """Writes the blobs of one long job, and enters them in `staging` whenever the job yields (DB4)."""
+    """Writes the blobs of one long job, and records them in `staging` whenever the job yields (DB4)."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -389,7 +389,7 @@ class Putter:
         self.staged: list[int] = []
 
     def put(self, content: bytes) -> Steps[int]:
-        """Write one blob and return its number; nothing is blob 0, or a number without pieces would be given again."""
+        """Write one blob and return its number: 0 if it is empty, since a number without pieces would be reused."""
         if not content:
             return 0
         blob = self._database.new_blob()
@@ -403,7 +403,7 @@ class Putter:
         return blob
 
     def put_all(self, contents: Iterable[bytes]) -> Steps[list[int]]:
-        """Write many."""
+        """Write several blobs."""
         blobs = []
         for content in contents:
             blob = yield from self.put(content)
@@ -411,7 +411,7 @@ class Putter:
         return blobs
 
     def pause(self) -> Steps[None]:
-        """End the slice: what is written so far belongs to nobody yet."""
+        """End the slice; no row refers to what is written so far."""
         for blob in self._fresh:
             self._database.execute("INSERT INTO staging (blob) VALUES (?)", (blob,))
         self.staged += self._fresh
@@ -420,22 +420,22 @@ class Putter:
         self._room = SLICE_BYTES
 
     def keep(self) -> None:
-        """From now on rows name the blobs; in the transaction that writes those rows."""
+        """Take the blobs out of `staging`, in the transaction that writes the rows that refer to them."""
         for blob in self.staged:
             self._database.execute("DELETE FROM staging WHERE blob = ?", (blob,))
 
     def failed(self) -> None:
-        """The job is over and its blobs are nobody's."""
+        """Leave the blobs of a failed job to be dropped."""
         self._database.abandoned += self.staged
 
 
 def deleted(document: DocumentId) -> DocumentDeletedError:
-    """The error of J14."""
+    """Build the error for a deleted document (J14)."""
     return DocumentDeletedError(f"document {document} was deleted")
 
 
 def not_there(document: DocumentId) -> ForbiddenError:
-    """There is no such document."""
+    """Build the error for a document that never existed."""
     return ForbiddenError(f"there is no document {document}")
 
 
@@ -468,11 +468,11 @@ _ADDED = {
     "link_edit_ms": "INTEGER",
     "cleared": "INTEGER NOT NULL DEFAULT 0",
 }
-"""Columns of `documents` that the first servers of format 1 did not have: they go on without them."""
+"""Columns of `documents` that the first servers of format 1 did not have; they still work without them."""
 
 
 def _add_columns(connection: sqlite3.Connection) -> None:
-    """Bring a file of an older server up to date; where there is nothing to do, nothing is written."""
+    """Bring a file of an older server up to date; write nothing if there is nothing to do."""
     there = {name for _, name, *_ in connection.execute("PRAGMA table_info(documents)")}
     missing = [name for name in _ADDED if name not in there]
     if missing:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from raffia.journal.protocol import DocumentInfo, Listing
+from raffia.journal.protocol import DocumentInfo, Links, Listing
 from raffia.journal.search import CHUNK, Order, Where, cursor_of, read_cursor
 from raffia.journal.sqlite.database import Database, Steps
-from raffia.journal.sqlite.read import INFO, info_of
+
+INFO = (
+    "name, created_ms, updated_ms, deleted_ms, purged, title, kind, last, snapshot_bytes, tail_bytes, history_bytes, "
+    "updated_by, schema, links_generation, link_read_ms, link_edit_ms"
+)
 
 
 class Pages:
-    """One way to list (JS1-JS4 of search.py).
+    """Pages of one listing (JS1-JS4 of search.py).
 
     Args:
-        prefix: what names begin with. A range, not LIKE or GLOB: no character of it is special.
-        deleted: the deleted ones in place of the living.
+        prefix: what names begin with. A range, not LIKE or GLOB: no character in it is special.
+        deleted: list the deleted documents instead of the others.
         order: by name or by time.
-        where: what they have to be; None for all.
+        where: only those that match; None for all.
     """
 
     def __init__(self, prefix: str, *, deleted: bool, order: Order, where: Where | None) -> None:
@@ -29,7 +33,7 @@ class Pages:
         self._range = (prefix, prefix + "\U0010ffff")
 
     def page(self, database: Database, after: str, limit: int) -> Steps[Listing]:
-        """One page."""
+        """Read one page."""
         where, matches = self._where, self._matches
         total = yield from self._count(database)
         found: list[DocumentInfo] = []
@@ -72,7 +76,7 @@ class Pages:
         return total
 
     def _rows(self, database: Database, after: str, count: int, columns: str = INFO) -> list[tuple[Any, ...]]:
-        """Rows behind a cursor: the time, then the columns."""
+        """Read the rows after a cursor: the time, then the columns."""
         select = f"SELECT {self._time}, {columns} FROM documents WHERE {self._chosen}"  # noqa: S608 - no values
         values: tuple[object, ...] = self._range
         if self._by_name:
@@ -82,3 +86,25 @@ class Pages:
             values = (*values, *read_cursor(after))
             select += f" AND ({self._time}, name) < (?, ?)"
         return database.rows(f"{select} ORDER BY {self._time} DESC, name DESC LIMIT ?", (*values, count))
+
+
+def info_of(row: tuple[Any, ...]) -> DocumentInfo:
+    """Read a row of `INFO`."""
+    name, created_ms, updated_ms, deleted_ms, purged, title, kind, last, *rest = row
+    snapshot, tail_, history_, updated_by, schema, *links = rest
+    return DocumentInfo(
+        document=name,
+        created_ms=created_ms,
+        updated_ms=updated_ms,
+        deleted_ms=deleted_ms,
+        purged=bool(purged),
+        title=title,
+        kind=kind,
+        position=last,
+        snapshot_bytes=snapshot,
+        tail_bytes=tail_,
+        history_bytes=history_,
+        updated_by=updated_by,
+        schema=schema,
+        links=Links(*links),
+    )

@@ -1,4 +1,5 @@
--- The tables of raffia.sqlite, format 1. docs/formats.md describes them; a change here is a new format.
+-- The tables of raffia.sqlite, format 1. docs/formats.md describes them; a change other than an added column
+-- (`_ADDED` in database.py) is a new format.
 -- PRAGMA application_id ('Raff') and user_version (the format) are set together with these in one transaction.
 
 CREATE TABLE documents (
@@ -58,7 +59,7 @@ INSERT INTO probe VALUES (0);
 
 CREATE TABLE snapshots (
     document    INTEGER NOT NULL,
-    upto        INTEGER NOT NULL,                      -- equal to documents.folded: the present one; else a stepping stone
+    upto        INTEGER NOT NULL,                      -- equal to documents.folded: the current one; else a base snapshot
     time_ms     INTEGER NOT NULL,                      -- of its last edit
     state       INTEGER NOT NULL,                      -- blob
     state_bytes INTEGER NOT NULL,

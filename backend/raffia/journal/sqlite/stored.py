@@ -1,6 +1,6 @@
-"""What lies in the SQLite journal for one document, byte by byte: for `raffia check`, where nothing may be believed.
+"""What the SQLite journal stores for one document, byte by byte: for `raffia check`, which trusts nothing.
 
-`load` refuses a document of which one byte is damaged. This reads all the rest of it, and refuses nothing.
+`load` refuses a document with one damaged byte. This reads everything that is left of it, and refuses nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _ROWS = 256
 
 @dataclass(frozen=True, slots=True)
 class StoredSnapshot:
-    """A snapshot as it lies there: the present one, or a stepping stone of the history."""
+    """A snapshot as it is stored: the current one, or a base snapshot of the history."""
 
     upto: Position
     time_ms: int
@@ -26,7 +26,7 @@ class StoredSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class StoredSegment:
-    """A history segment as it lies there; `body` is what `entries.encode_updates` wrote."""
+    """A history segment as it is stored; `body` is what `entries.encode_updates` wrote."""
 
     first: Position
     last: Position
@@ -37,7 +37,7 @@ class StoredSegment:
 
 @dataclass(frozen=True, slots=True)
 class StoredEntry:
-    """An entry as it lies there; `body` is what `entries.encode_batch` wrote."""
+    """An entry as it is stored; `body` is what `entries.encode_batch` wrote."""
 
     position: Position
     body: bytes
@@ -45,11 +45,11 @@ class StoredEntry:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """All that is stored of a document, versions excepted.
+    """Everything stored of a document, except its versions.
 
     Attributes:
         position: of the last entry.
-        folded: position that the present snapshot goes up to; 0 when there is none.
+        folded: position that the current snapshot goes up to; 0 when there is none.
         complete_from: the history before this position is gone.
         snapshots, segments, entries: each in the order of their positions; entries at or before `folded` are left over.
     """
@@ -64,7 +64,7 @@ class Stored:
 
 
 def stored(database: Database, document: DocumentId) -> Steps[Stored]:
-    """Read all that there is, damaged or not, without looking into it."""
+    """Read everything there is, damaged or not, without decoding it."""
     key = database.there(document)
     last, folded, complete_from = database.rows(
         "SELECT last, folded, complete_from FROM documents WHERE key = ?", [key]
@@ -97,7 +97,7 @@ def stored(database: Database, document: DocumentId) -> Steps[Stored]:
 
 
 def _pieces(database: Database, blob: int) -> Steps[bytes]:
-    """The pieces of a blob that are there, one behind the other."""
+    """Read the pieces of a blob that exist, joined."""
     if not blob:
         return b""
     parts: list[bytes] = []

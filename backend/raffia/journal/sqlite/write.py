@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from typing import Literal
+from collections.abc import Iterable, Sequence
 
-from raffia.errors import DocumentDeletedError
 from raffia.journal import history
 from raffia.journal.entries import encode_updates
 from raffia.journal.history import Segment
-from raffia.journal.protocol import Links, Snapshot, VersionInfo
-from raffia.journal.sqlite.database import Database, Putter, Steps, not_there
-from raffia.journal.sqlite.read import Tail, head_of, stones, version_row
+from raffia.journal.protocol import Snapshot
+from raffia.journal.sqlite.database import Database, Putter, Steps
+from raffia.journal.sqlite.read import Tail, base_snapshots, head_of
 from raffia.types import START, DocumentId, Position
 
 _ROWS = 500  # rows deleted in one slice
-
-# long jobs
 
 
 def compact(
@@ -31,10 +25,10 @@ def compact(
     horizon_ms: int,
     keeps: bool,
 ) -> Steps[bool]:
-    """Put a snapshot and segments in the place of entries (J8); False when another compaction was quicker.
+    """Replace entries by a snapshot and segments (J8); False if another compaction was faster.
 
     Args:
-        tail: what `sqlite_read.tail` found, its segments merged.
+        tail: what `read.tail` returned, with its segments merged.
         horizon_ms: history older than this can go.
         keeps: whether history is kept at all.
     """
@@ -49,7 +43,7 @@ def compact(
         if head is None or head.folded != tail.head.folded:
             putter.failed()
             return False
-        # From here to the yield is one transaction, with the last slice of the blobs: the old or the new.
+        # From here to the yield is one transaction, with the last slice of the blobs: the old state or the new one.
         key = head.key
         putter.keep()
         _put_snapshot(database, key, upto, tail.latest_ms, (state, len(snapshot.state), aside, len(snapshot.index)))
@@ -59,7 +53,7 @@ def compact(
         database.execute("UPDATE documents SET folded = ?, folded_ms = ? WHERE key = ?", (upto, tail.latest_ms, key))
         doomed += _prune_rows(database, key, horizon_ms, keeps)
         _count(database, key)
-        yield  # the commit: when it fails, the job is closed here
+        yield  # the commit: if it fails, the job is closed here
     except BaseException:
         putter.failed()
         raise
@@ -68,17 +62,17 @@ def compact(
 
 
 def replace_all(database: Database, document: DocumentId, snapshot: Snapshot) -> Steps[Position]:
-    """Put a snapshot in the place of all that is stored of a document, its history too; its versions stay.
+    """Replace everything stored of a document, including its history, by a snapshot; its versions stay.
 
-    Nothing of what was there is read: this is how a damaged document is mended. The snapshot gets a position of its
-    own, behind the last entry.
+    No stored content is decoded, because this is how a damaged document is repaired. The snapshot gets a new
+    position, after the last entry.
     """
     yield from database.drop_abandoned()
     putter = Putter(database)
     try:
         state = yield from putter.put(snapshot.state)
         aside = yield from putter.put(snapshot.index)
-        # From here to the yield is one transaction: the old or the new.
+        # From here to the yield is one transaction: the old state or the new one.
         key = database.there(document)
         putter.keep()
         last, time_ms = database.rows("SELECT last, max(updated_ms, folded_ms) FROM documents WHERE key = ?", (key,))[0]
@@ -91,7 +85,7 @@ def replace_all(database: Database, document: DocumentId, snapshot: Snapshot) ->
         )
         _count(database, key)
         database.forget(document)
-        yield  # the commit: when it fails, the job is closed here
+        yield  # the commit: if it fails, the job is closed here
     except BaseException:
         putter.failed()
         raise
@@ -100,10 +94,10 @@ def replace_all(database: Database, document: DocumentId, snapshot: Snapshot) ->
 
 
 def _drop_all(database: Database, key: int) -> list[int]:
-    """Drop the rows of all snapshots and segments; returns their blobs, which are in `staging` then."""
+    """Drop the rows of all snapshots and segments; return their blobs, which are then in `staging`."""
     rows = database.rows("SELECT id FROM segments WHERE document = ?", (key,))
     doomed = _drop_segments(database, [id_ for (id_,) in rows])
-    return doomed + _drop_snapshots(database, key, [stone.upto for stone in stones(database, key)])
+    return doomed + _drop_snapshots(database, key, [one.upto for one in base_snapshots(database, key)])
 
 
 def _put_snapshot(database: Database, key: int, upto: Position, time_ms: int, blobs: tuple[int, int, int, int]) -> None:
@@ -117,7 +111,7 @@ def _put_snapshot(database: Database, key: int, upto: Position, time_ms: int, bl
 def _swap_segments(
     database: Database, key: int, segments: Sequence[Segment], bodies: Sequence[bytes], blobs: Sequence[int]
 ) -> list[int]:
-    """Write the rows of new segments in the place of those they take in; returns the blobs of those."""
+    """Replace segments by the new ones that take them in; return the blobs of the old ones."""
     doomed = []
     for segment, body, blob in zip(segments, bodies, blobs, strict=True):
         doomed += _drop_segments(database, segment.replaces)
@@ -166,7 +160,7 @@ def prune(database: Database, retention_ms: int, trash_ms: int, now_ms: int) -> 
     due = "deleted_ms <= ? AND NOT purged"
     gone = database.rows(f"SELECT key FROM documents WHERE {due}", (now_ms - trash_ms,))  # noqa: S608 - our own text
     for (key,) in gone:
-        # Others have had their turn meanwhile, and may have restored it.
+        # Other items ran in between, and one may have restored it.
         if database.row(f"SELECT 1 FROM documents WHERE key = ? AND {due}", (key, now_ms - trash_ms)):  # noqa: S608
             yield from _purge(database, key)
     # Give the file's free pages back to the disk, a few at a time.
@@ -175,7 +169,7 @@ def prune(database: Database, retention_ms: int, trash_ms: int, now_ms: int) -> 
         yield
 
 
-_SPARE_PAGES = 4096  # 16 MiB stay for what comes next
+_SPARE_PAGES = 4096  # 16 MiB are kept for reuse
 
 
 def _free_pages(database: Database) -> int:
@@ -183,21 +177,21 @@ def _free_pages(database: Database) -> int:
 
 
 def _prune_rows(database: Database, key: int, horizon_ms: int, keeps: bool) -> list[int]:
-    """Drop a document's rows of history before the horizon; their blobs are in `staging` then."""
-    kept = stones(database, key)
-    base = history.base_of(kept, horizon_ms) if keeps else max(kept, key=lambda stone: stone.upto, default=None)
+    """Drop the rows of a document's history before the horizon; return their blobs, which are then in `staging`."""
+    kept = base_snapshots(database, key)
+    base = history.base_of(kept, horizon_ms) if keeps else max(kept, key=lambda one: one.upto, default=None)
     if base is None:
         return []
     rows = database.rows("SELECT id FROM segments WHERE document = ? AND last <= ?", (key, base.upto))
     doomed = _drop_segments(database, [id_ for (id_,) in rows])
-    doomed += _drop_snapshots(database, key, [stone.upto for stone in kept if stone.upto < base.upto])
+    doomed += _drop_snapshots(database, key, [one.upto for one in kept if one.upto < base.upto])
     database.execute("UPDATE documents SET complete_from = max(complete_from, ?) WHERE key = ?", (base.upto, key))
     return doomed
 
 
 def _purge(database: Database, key: int) -> Steps[None]:
     doomed = _drop_all(database, key)
-    doomed += _stage(database, "SELECT blob FROM versions WHERE document = ?", (key,))
+    doomed += stage(database, "SELECT blob FROM versions WHERE document = ?", (key,))
     database.execute("DELETE FROM versions WHERE document = ?", (key,))
     database.execute(
         "UPDATE documents SET purged = 1, title = NULL, kind = NULL, schema = NULL, updated_by = NULL, folded = last,"
@@ -210,7 +204,8 @@ def _purge(database: Database, key: int) -> Steps[None]:
     yield from _clean(database, key, last, doomed)
 
 
-def _stage(database: Database, sql: str, values: Iterable[object]) -> list[int]:
+def stage(database: Database, sql: str, values: Iterable[object]) -> list[int]:
+    """Put the blobs that a query names into `staging`, to be dropped later; return them."""
     blobs = [blob for (blob,) in database.rows(sql, values) if blob]
     for blob in blobs:
         database.execute("INSERT OR IGNORE INTO staging (blob) VALUES (?)", (blob,))
@@ -220,7 +215,7 @@ def _stage(database: Database, sql: str, values: Iterable[object]) -> list[int]:
 def _drop_segments(database: Database, ids: Sequence[int]) -> list[int]:
     doomed = []
     for id_ in ids:
-        doomed += _stage(database, "SELECT blob FROM segments WHERE id = ?", (id_,))
+        doomed += stage(database, "SELECT blob FROM segments WHERE id = ?", (id_,))
         database.execute("DELETE FROM segments WHERE id = ?", (id_,))
     return doomed
 
@@ -230,13 +225,13 @@ def _drop_snapshots(database: Database, key: int, uptos: Sequence[Position]) -> 
     for upto in uptos:
         for column in ("state", "aside"):
             sql = f"SELECT {column} FROM snapshots WHERE document = ? AND upto = ?"  # noqa: S608 - a column of ours
-            doomed += _stage(database, sql, (key, upto))
+            doomed += stage(database, sql, (key, upto))
         database.execute("DELETE FROM snapshots WHERE document = ? AND upto = ?", (key, upto))
     return doomed
 
 
 def _count(database: Database, key: int) -> None:
-    """Bring the sizes in a document's row up to date."""
+    """Update the sizes in a document's row."""
     database.execute(
         """UPDATE documents SET
              history_ms = (SELECT min(window_ms) FROM segments WHERE document = key),
@@ -252,132 +247,6 @@ def _count(database: Database, key: int) -> None:
     )
 
 
-def save_version(
-    database: Database, document: DocumentId, state: bytes, *, time_ms: int, authors: Sequence[str], name: str | None
-) -> Steps[VersionInfo]:
-    """Keep a state (J12)."""
-    database.there(document)
-    putter = Putter(database)
-    try:
-        blob = yield from putter.put(state)
-        key = database.there(document)
-        putter.keep()
-        cursor = database.execute(
-            "INSERT INTO versions (document, time_ms, authors, name, blob, bytes) VALUES (?,?,?,?,?,?)",
-            (key, time_ms, json.dumps(list(authors)), name, blob, len(state)),
-        )
-        yield  # the commit: when it fails, the job is closed here
-    except BaseException:
-        putter.failed()
-        raise
-    return VersionInfo(cursor.lastrowid or 0, time_ms, tuple(authors), name, len(state))
-
-
-def delete_version(database: Database, document: DocumentId, number: int) -> Steps[None]:
-    """Drop a version."""
-    _, blob = version_row(database, document, number)
-    _stage(database, "SELECT blob FROM versions WHERE id = ?", (number,))
-    database.execute("DELETE FROM versions WHERE id = ?", (number,))
-    yield
-    try:
-        yield from database.drop_blobs([blob])
-    except BaseException:
-        database.abandoned.append(blob)
-        raise
-
-
-# short calls
-
-
-def rename_version(document: DocumentId, number: int, name: str | None) -> Callable[[Database], VersionInfo]:
-    """Name a version."""
-
-    def run(database: Database) -> VersionInfo:
-        found, _ = version_row(database, document, number)
-        database.execute("UPDATE versions SET name = ? WHERE id = ?", (name, number))
-        return replace(found, name=name)
-
-    return run
-
-
-def set_info(
-    document: DocumentId, title: str | None, kind: str | None, schema: int | None, now_ms: int
-) -> Callable[[Database], None]:
-    """Mirror title, kind and schema (J13)."""
-
-    def run(database: Database) -> None:
-        known = database.living(document) or database.create(document, now_ms)
-        database.execute(
-            "UPDATE documents SET title = ?, kind = ?, schema = ? WHERE key = ?", (title, kind, schema, known.key)
-        )
-
-    return run
-
-
-_LINKS = "SELECT links_generation, link_read_ms, link_edit_ms FROM documents WHERE key = ?"
-
-
-def add_link(document: DocumentId, can: Literal["read", "edit"], time_ms: int) -> Callable[[Database], Links]:
-    """Note that there is a link."""
-    column = {"read": "link_read_ms", "edit": "link_edit_ms"}[can]
-    sql = f"UPDATE documents SET {column} = coalesce({column}, ?) WHERE key = ?"  # noqa: S608 - a column of ours
-
-    def run(database: Database) -> Links:
-        key = database.there(document)
-        database.execute(sql, (time_ms, key))
-        return Links(*database.rows(_LINKS, (key,))[0])
-
-    return run
-
-
-def reset_links(document: DocumentId) -> Callable[[Database], Links]:
-    """Begin a new generation of links."""
-
-    def run(database: Database) -> Links:
-        key = database.there(document)
-        database.execute(
-            "UPDATE documents SET links_generation = links_generation + 1, link_read_ms = NULL, link_edit_ms = NULL"
-            " WHERE key = ?",
-            (key,),
-        )
-        return Links(*database.rows(_LINKS, (key,))[0])
-
-    return run
-
-
-def delete(document: DocumentId, now_ms: int) -> Callable[[Database], None]:
-    """Set the tombstone (J14)."""
-
-    def run(database: Database) -> None:
-        known = database.known(document) or database.create(document, now_ms)
-        database.execute(
-            "UPDATE documents SET deleted_ms = ? WHERE key = ? AND deleted_ms IS NULL", (now_ms, known.key)
-        )
-        known.deleted = True
-
-    return run
-
-
-def restore(document: DocumentId) -> Callable[[Database], None]:
-    """Take the tombstone away (J14)."""
-
-    def run(database: Database) -> None:
-        known = database.known(document)
-        if known is None:
-            raise not_there(document)
-        if database.rows("SELECT purged FROM documents WHERE key = ?", (known.key,)) == [(1,)]:
-            raise DocumentDeletedError(f"document {document} was deleted, and its content has been purged")
-        database.execute("UPDATE documents SET deleted_ms = NULL WHERE key = ?", (known.key,))
-        known.deleted = False
-
-    return run
-
-
-def cleared(database: Database, *, key: int) -> None:
-    """Nothing is kept elsewhere for a purged document any more (J22)."""
-    database.execute("UPDATE documents SET cleared = 1 WHERE key = ?", (key,))
-
-
 def probe(database: Database) -> None:
-    """Write something, so that its commit says whether the disk takes it."""
+    """Write something: its commit shows whether the disk can be written."""
     database.execute("UPDATE probe SET count = count + 1")

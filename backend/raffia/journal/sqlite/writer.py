@@ -1,17 +1,17 @@
-"""The thread behind the SQLite journal: it alone touches the database, in rounds.
+"""The thread behind the SQLite journal: only it touches the database, in rounds.
 
 Rules:
-    SW1  A round is: everything that waits to be appended in one transaction; then its acknowledgements, all with one
-         call into the event loop; then at most 2 ms of reading and one slice (1 MiB) of long writing. So an append
-         waits for at most one slice of other people's work, and a storm of loads never stops acknowledgements.
-    SW2  Whatever commits is told; whatever does not commit is told too, as `JournalUnavailableError`, and with it
-         everything that was called before the event loop knew (J6): each call carries the stamp of the last failure it
-         knew of.
-    SW3  Disk full: the connection stays, the WAL is moved into the file to make room, the next call tries again. Any
-         other error of the disk: the connection is closed, the next call opens a new one.
-    SW4  A long write that fails is nobody's failure but its own.
-    SW5  Nor is an error of our own (a batch that cannot be encoded, a row that cannot be read): it is logged, and is
-         the `InternalError` of the one item. Only what concerns the disk concerns the others.
+    SW1  A round is: all queued appends in one transaction; then their acknowledgements, with one call into the event
+         loop; then at most 2 ms of reading and one slice (1 MiB) of long writing. So an append waits for at most one
+         slice of other work, and a storm of loads never stops acknowledgements.
+    SW2  Every outcome is reported. What is not committed fails with `JournalUnavailableError`, and so does everything
+         called before the event loop knew of the failure (J6): each call carries the stamp of the last failure known
+         when it was made.
+    SW3  Disk full: the connection stays open, the WAL is moved into the file to make room, and the next call tries
+         again. Any other disk error: the connection is closed, and the next call opens a new one.
+    SW4  A long write that fails affects no other item.
+    SW5  Neither does a bug of Raffia (a batch that cannot be encoded, a row that cannot be read): it is logged, and is
+         the `InternalError` of that one item. Only disk errors affect the others.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _INSERTS = {count: _INSERT + ",".join(["(?,?,?,?)"] * count) for count in range(
 
 
 class Append:
-    """A batch that waits to become durable."""
+    """A batch that is to become durable."""
 
     __slots__ = ("batch", "document", "future", "size", "stamp")
 
@@ -83,7 +83,7 @@ class Job:
 
 
 class Stop:
-    """The last thing in the queue."""
+    """Ends the thread; the last item in the queue."""
 
     __slots__ = ()
 
@@ -93,7 +93,7 @@ Outcome = tuple[Append | Call | Job, Any, RaffiaError | None]
 
 
 class Delivery:
-    """What one round has to say to the event loop.
+    """What one round reports to the event loop.
 
     Attributes:
         outcomes: item, result, error.
@@ -115,12 +115,12 @@ class Writer:
     """The thread's state.
 
     Args:
-        database: not open yet; from now on this thread's.
+        database: not open yet; from now on it belongs to this thread.
         queue: where the event loop puts items.
         deliver: hands a `Delivery` to the event loop; safe to call from this thread.
 
     Attributes:
-        ended: nothing that is put into the queue from now on is looked at.
+        ended: whether the thread has ended; items queued from then on are ignored.
     """
 
     def __init__(self, database: Database, queue: SimpleQueue[Item], deliver: Callable[[Delivery], None]) -> None:
@@ -135,7 +135,7 @@ class Writer:
         self.ended = False
 
     def run(self, opened: Callable[[BaseException | None], None], ended: Callable[[], None]) -> None:
-        """Open the database, say so, work until stopped, and say that it is over."""
+        """Open the database, report that, work until stopped, and report the end."""
         try:
             self._database.open()
         except (RaffiaError, sqlite3.Error, OSError) as error:
@@ -146,7 +146,7 @@ class Writer:
             while not self._stopping or self._writes or self._reads or self._long or not self._queue.empty():
                 self._round()
             self._database.close()
-        finally:  # after an error it is our fault; its traceback goes to threading.excepthook
+        finally:  # an error here is a bug of Raffia; its traceback goes to threading.excepthook
             self.ended = True
             self._database.abandon()
             self._give_up()
@@ -234,7 +234,7 @@ class Writer:
             except (sqlite3.Error, OSError):
                 raise
             except Exception as error:  # SW5
-                log.exception("a write failed by our fault", document=getattr(item, "document", None))
+                log.exception("a write failed because of a bug", document=getattr(item, "document", None))
                 outcomes.append((item, None, InternalError(f"cannot be stored: {error!r}")))
         # Appends to known documents alone are one statement, which is a transaction by itself.
         self._insert(values)
@@ -274,7 +274,7 @@ class Writer:
                 self._ready()
                 outcome = self._step(job)
             except sqlite3.DatabaseError as error:
-                # SQLITE_CORRUPT: a page of this document; the others are served on.
+                # SQLITE_CORRUPT: a page of this document; the others are still served.
                 corrupt = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT
                 why = self._fail(error)
                 outcome = (job, None, QuarantinedError(why) if corrupt else JournalUnavailableError(why))
@@ -319,7 +319,7 @@ class Writer:
         except (sqlite3.Error, OSError):
             raise
         except Exception as error:  # SW5
-            log.exception("work of the journal failed by our fault")
+            log.exception("work of the journal failed because of a bug")
             return job, None, InternalError(f"the journal failed: {error!r}")
         return None
 
@@ -333,7 +333,7 @@ class Writer:
                 raise OSError(str(error)) from error
 
     def _fail(self, error: Exception) -> str:
-        """Put the connection in order after an error (SW3); returns how to say it."""
+        """Repair the connection after an error (SW3); return the message for it."""
         database = self._database
         full = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
         try:
@@ -341,7 +341,7 @@ class Writer:
             if full:
                 database.checkpoint("TRUNCATE")
         except sqlite3.Error as second:
-            # Also full: what can be read goes on being read. Anything else: a new connection.
+            # Full again: reading goes on over this connection. Anything else: open a new one.
             full = full and second.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL
         if full:
             return f"no room left for {database.folder}: {error}"
@@ -353,7 +353,7 @@ class Writer:
             self._ready()
             self._database.checkpoint()
         except (sqlite3.Error, OSError) as error:
-            self._database.wal_bytes = 0  # try again after as much again
+            self._database.wal_bytes = 0  # try again when the WAL has grown by as much again
             self._fail(error)
 
     def _give_up(self) -> None:

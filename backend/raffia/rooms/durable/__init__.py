@@ -1,1 +1,1 @@
-"""How edits become durable, and how the log comes back: queue, compaction, following, loading."""
+"""How edits become durable and how a log is read: append queue, compactor, log follower, loading."""

@@ -1,20 +1,23 @@
-"""A room's way to the journal: what is not durable yet, in order, and who waits for it.
+"""A room's queue of edits that are not durable yet, in order, with the tickets that wait for them.
 
 Rules (tests quote these ids):
-    V1  Batches of one document are appended one after another, in order; what comes meanwhile makes the next batch.
-    V2  A ticket is handed back only when the batch that holds its last part is durable, and all before it.
-    V3  An update that held nothing new rides with what is pending at that moment: "known" may mean only in memory.
-    V4  While the journal is away everything stays here, in order, and is appended again when it is back; appends that
-        failed may be durable all the same, which is harmless: updates are idempotent.
-    V5  After an append the next one waits a little: a commit costs as much as twenty deliveries, and what comes
-        meanwhile shares it.
-    V6  Past `max_unsaved_bytes` nothing more is taken; the room refuses edits with "later".
-    V7  After a failure that is not "away" nothing more is appended: what follows would stand behind a gap.
-    V8  While the log lacks what this room has seen of it (it was cut, or another Redis took over), nothing is appended
-        and nobody is told "stored" until what it lacks stands in front of the queue. That holds the queued edits too,
-        so those who wait for them ride with it.
-    V9  A batch is bounded, but for one edit that is larger by itself: what has gathered while the journal was away must
-        not take longer than its deadline, be appended again for that, and again.
+    V1  Batches of one document are appended one after another, in order; edits that arrive meanwhile form the next
+        batch.
+    V2  A ticket is handed back only when the batch that holds its last part is durable, and all batches before it.
+    V3  The ticket of an update that held nothing new waits for everything unsaved at that moment: "known" may mean
+        known only in memory.
+    V4  While the journal is away, everything stays queued, in order, and is appended again when the journal is back. An
+        append that failed may have been durable all the same; appending it twice is harmless, because updates are
+        idempotent.
+    V5  After an append the next one waits a little: a commit costs as much as twenty deliveries, and edits that arrive
+        meanwhile share it.
+    V6  Beyond `max_unsaved_bytes` the room refuses edits with "later".
+    V7  After a failure other than "away" nothing more is appended, because it would leave a gap.
+    V8  While the log lacks entries that this room has seen (it was cut, or another Redis took over), nothing is
+        appended and no ticket is answered "stored". Then the missing content is queued in front of everything else. It
+        includes the queued edits, so their tickets wait for it.
+    V9  Batches are bounded, except for a single edit that is larger. Otherwise a batch that grew while the journal was
+        away could miss the append's deadline and be appended again and again.
 """
 
 from __future__ import annotations
@@ -26,10 +29,10 @@ from time import monotonic
 
 from raffia.errors import DocumentDeletedError, JournalUnavailableError, LogLostError, RaffiaError
 from raffia.journal import Loaded
-from raffia.rooms.services import Services
+from raffia.rooms.context import RoomContext
 from raffia.rooms.session import Ticket
 from raffia.runtime.logs import get_logger
-from raffia.types import START, Batch, DocumentId, Edit, Position
+from raffia.types import START, Batch, Edit, Position
 
 log = get_logger("raffia.rooms.durable.append_queue")
 
@@ -41,22 +44,26 @@ Item = tuple[Edit | None, Ticket | None]
 
 
 def _ignore(*_what: object) -> None:
-    """Told instead of a room that is closed."""
+    """No-op callback: before a room subscribes, and after it is closed."""
 
 
 class AppendQueue:
-    """The unsaved edits of one room.
+    """The unsaved edits of one room, and their way into the journal.
 
     Attributes:
-        position: of the last entry that is known to be durable.
-        batch: what was appended last or is being appended: by this very object a follower knows its own.
-        folded: position up to which the log is in the snapshot, as far as is known.
-        unsaved_bytes: size of what is not durable.
-        saved_bytes: size of the log behind the snapshot.
-        saved_updates: how many updates are in it.
+        position: position of the last entry that is known to be durable.
+        batch: the batch that was appended last or is being appended; a follower recognizes its own batches by identity.
+        folded: position up to which the snapshot covers the log, as far as is known.
+        unsaved_bytes: size of the edits that are not durable.
+        saved_bytes: size of the log after the snapshot.
+        saved_updates: number of updates in the log after the snapshot.
+        on_saved: called with the tickets of a batch that is durable.
+        on_log_lost: called when an append was refused because the log lacks entries that this replica has seen; the
+            queue then holds (V8).
     """
 
     __slots__ = (
+        "_clients",
         "_document",
         "_done",
         "_held",
@@ -67,9 +74,6 @@ class AppendQueue:
         "_journal",
         "_metrics",
         "_moved",
-        "_on_log_lost",
-        "_on_lost",
-        "_on_saved",
         "_pause_s",
         "_put",
         "_queue",
@@ -77,29 +81,22 @@ class AppendQueue:
         "_task",
         "batch",
         "folded",
+        "on_log_lost",
+        "on_saved",
         "position",
         "saved_bytes",
         "saved_updates",
         "unsaved_bytes",
     )
 
-    def __init__(
-        self,
-        document: DocumentId,
-        services: Services,
-        loaded: Loaded,
-        *,
-        on_saved: Callable[[list[Ticket]], None],
-        on_lost: Callable[[RaffiaError], None],
-        on_log_lost: Callable[[], None] = _ignore,
-    ) -> None:
-        self._document = document
-        self._journal = services.journal
-        self._metrics = services.metrics
-        self._on_saved = on_saved
-        self._pause_s = services.settings.append_pause_s
-        self._on_lost = on_lost
-        self._on_log_lost = on_log_lost
+    def __init__(self, context: RoomContext, loaded: Loaded) -> None:
+        self._document = context.document_id
+        self._clients = context.clients
+        self._journal = context.services.journal
+        self._metrics = context.services.metrics
+        self._pause_s = context.services.settings.append_pause_s
+        self.on_saved: Callable[[list[Ticket]], None] = _ignore
+        self.on_log_lost: Callable[[], None] = _ignore
         self._held = False
         self._holds = 0
         self._put = self._done = 0  # edits, so far
@@ -120,11 +117,11 @@ class AppendQueue:
 
     @property
     def is_idle(self) -> bool:
-        """Whether everything that was put here is durable."""
+        """Whether everything that was queued is durable."""
         return not self._queue and self._in_flight is None and not self._held
 
     def put(self, items: list[Item]) -> None:
-        """Take edits and those who wait for them; called in the turn in which they are broadcast."""
+        """Queue edits and tickets; called in the turn in which the edits are broadcast."""
         if self._is_lost:
             return
         self._queue += items
@@ -140,9 +137,9 @@ class AppendQueue:
             self._task = asyncio.get_running_loop().create_task(self._save())
 
     def ride(self, ticket: Ticket) -> bool:
-        """Let a ticket wait for what is pending (V3); False when nothing is."""
+        """Let a ticket wait for everything that is unsaved (V3); False when nothing is."""
         if self._is_lost:
-            return True  # "known" is not durable here: nobody is told so
+            return True  # "known" is not durable here, so the ticket is never answered
         if self._queue or self._held:
             self._queue.append((None, ticket))
         elif self._in_flight is not None:
@@ -152,14 +149,14 @@ class AppendQueue:
         return True
 
     async def settled(self) -> None:
-        """Wait until everything put here so far, and after, is durable."""
+        """Wait until everything that is queued, now or meanwhile, is durable."""
         while not self.is_idle:
             if self._idle is None:
                 self._idle = asyncio.Event()
             await self._idle.wait()
 
     async def durable(self) -> bool:
-        """Wait until everything put here so far is durable; False when it was lost, or the log has lost something."""
+        """Wait until everything queued so far is durable; False when it was lost or the log has lost something."""
         wanted, holds = self._put, self._holds
         while not self._is_lost and not self._held and self._holds == holds:
             if self._done >= wanted:
@@ -175,31 +172,32 @@ class AppendQueue:
             self._moved = None
 
     async def stop(self) -> None:
-        """Give up what is not durable: for a document that has been deleted, and for tests that pull the plug."""
+        """Stop, and discard everything that is not durable."""
         task, self._task = self._task, None
-        self._lose()
+        self._give_up()
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    def give_up(self) -> None:
-        """The room has lost its journal: whatever is not durable never will be (V7)."""
-        self._lose()
+    def lose(self, error: RaffiaError) -> None:
+        """Discard everything that is not durable and end every session: the document or its journal is lost (V7)."""
+        self._give_up()
         self._stir.set()
+        self._clients.lose(error)
 
     def retire(self) -> None:
-        """The room is closed: let go of it, so that its memory is free at once and not with the next collection."""
-        self._on_saved = self._on_lost = self._on_log_lost = _ignore
+        """Drop the callbacks of a closed room, so that a reference cycle does not keep its memory."""
+        self.on_saved = self.on_log_lost = _ignore
 
-    # -- a log that has lost something -----------------------------------------------------------------------------
+    # -- when the log has lost entries -----------------------------------------------------------------------------
 
     @property
     def queued(self) -> int:
-        """How many items wait; while it is held more are only added behind them."""
+        """How many items are queued; while the queue holds, items are only added at the end."""
         return len(self._queue)
 
     def hold(self) -> None:
-        """Append nothing more until `resume` (V8); what is known of the log's positions is void."""
+        """Append nothing until `resume` (V8); known positions of the log are no longer valid."""
         if self._is_lost:
             return
         self._held = True
@@ -209,16 +207,16 @@ class AppendQueue:
         self._move()
 
     async def quiet(self) -> None:
-        """Wait until nothing is under way."""
+        """Wait until no append is under way."""
         while self._task is not None:
             await asyncio.wait({self._task})
 
     def resume(self, lacking: Edit | None, covered: int) -> None:
-        """Go on, first with what the log lacks, if anything (V8).
+        """Append again, beginning with the content that the log lacks, if any (V8).
 
         Args:
-            lacking: all of the document that the log lacks.
-            covered: how many items of the queue were in that document already: those need not be appended again.
+            lacking: the part of the document that the log lacks; None for none.
+            covered: how many queued items were part of that document, so that only their tickets remain.
         """
         self._held = False
         if self._is_lost:
@@ -240,7 +238,7 @@ class AppendQueue:
         retry_s = FIRST_RETRY_S
         try:
             while self._queue and not self._held:
-                # Take the batch before awaiting: what arrives while the disk is busy makes the next one.
+                # Take the batch before awaiting: edits that arrive while the disk is busy form the next one.
                 batch = self._in_flight = self._take()
                 started_s = monotonic()
                 try:
@@ -261,7 +259,7 @@ class AppendQueue:
                     self._in_flight = None
                     if isinstance(error, LogLostError):
                         self.hold()
-                        self._on_log_lost()
+                        self.on_log_lost()
                         return
                     await self._pause(retry_s)
                     retry_s = min(2 * retry_s, LAST_RETRY_S)
@@ -272,13 +270,11 @@ class AppendQueue:
                 if edits:
                     await asyncio.sleep(self._pause_s)
         except DocumentDeletedError as error:
-            self._lose()
-            self._on_lost(error)
+            self.lose(error)
         except Exception as error:
-            # Nothing of it is acknowledged. The room closes its sessions, and their clients keep their copies.
+            # These edits are never acknowledged. The room ends its sessions, and their clients keep their copies.
             log.exception("journal failed", document=self._document)
-            self._lose()
-            self._on_lost(JournalUnavailableError(f"the journal failed: {error}"))
+            self.lose(JournalUnavailableError(f"the journal failed: {error}"))
         finally:
             self._task = None
             if self._idle is not None:
@@ -286,7 +282,7 @@ class AppendQueue:
                 self._idle = None
 
     def _take(self) -> list[Item]:
-        """The next batch out of the queue (V9)."""
+        """Take the next batch out of the queue (V9)."""
         size = 0
         for count, (edit, _) in enumerate(self._queue):
             size += 0 if edit is None else len(edit.update)
@@ -297,7 +293,7 @@ class AppendQueue:
         return batch
 
     async def _pause(self, pause_s: float) -> None:
-        """Sleep, unless `hold` wants the task to end."""
+        """Sleep, or return early when `hold` or `lose` wants the task to end."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stir.wait(), pause_s)
 
@@ -309,10 +305,10 @@ class AppendQueue:
         self.saved_updates += len(edits)
         self._done += len(edits)
         self._move()
-        self._on_saved([ticket for _, ticket in batch if ticket is not None])
+        self.on_saved([ticket for _, ticket in batch if ticket is not None])
 
-    def _lose(self) -> None:
-        """Forget what is not durable, and whatever comes (V7)."""
+    def _give_up(self) -> None:
+        """Discard everything that is not durable, and all that is put later (V7)."""
         self._is_lost = True
         self._held = False
         self._queue = []
@@ -325,17 +321,17 @@ class AppendQueue:
             self._idle = None
 
     def followed(self, batch: Batch) -> None:
-        """Another replica's batch stands in the log: it counts for the length of it."""
+        """Count another replica's batch in the size of the log."""
         self.saved_bytes += sum(len(edit.update) for edit in batch)
         self.saved_updates += len(batch)
 
     def folded_elsewhere(self, upto: Position) -> None:
-        """Another replica has folded the log up to here; what has come since is little."""
+        """Note that another replica's snapshot covers the log up to here; little has been appended since."""
         if upto > self.folded:
             self.folded = upto
             self.saved_bytes = self.saved_updates = 0
 
     def compacted(self, saved_bytes: int, saved_updates: int) -> None:
-        """A snapshot covers this much of what had been saved."""
+        """Note that a snapshot of ours covers this much of the log."""
         self.saved_bytes = max(0, self.saved_bytes - saved_bytes)
         self.saved_updates = max(0, self.saved_updates - saved_updates)

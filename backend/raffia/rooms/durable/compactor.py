@@ -1,23 +1,24 @@
-"""A document's long work: folding base and tail, snapshots for the journal, and the state for newcomers.
+"""A document's long work: folding base and tail, snapshots for the journal, states for newcomers.
 
 Rules (tests quote these ids):
-    L1  Small documents are folded in place; larger ones in another process, while edits go on into the tail.
-    L2  One fold at a time; whoever needs one meanwhile shares the next.
-    L3  A newcomer gets squashed bytes: what was deleted before it asked is not in them.
-    L4  A snapshot goes to the journal when the log behind it has grown past a fraction of it, so that the cost per
-        update stays flat; it covers only what is durable, and is made in a quiet moment if there is one in time.
-        With several writers it is put in only when all that it holds is durable: what the log never gets, other
-        replicas never hear of, and the next of their snapshots would take it away from under what refers to it.
-    L5  Answers to equal state vectors are computed and framed once per version.
-    L6  Readers' questions are bounded: one at a time for all of them, and no more than a few wait.
+    L1  Small documents are folded in place, larger ones in another process while edits go on into the tail.
+    L2  Folds run one at a time; all who need a fold meanwhile share the next one.
+    L3  A newcomer gets squashed bytes, without content that was deleted before it asked.
+    L4  A snapshot goes to the journal when the log after the last one has grown past a fraction of its size, so that
+        the cost per update stays flat. It covers only what is durable, and is made in a quiet moment if there is one in
+        time. In a shared log it is written only when everything in it is durable: other replicas never hear of an edit
+        that the log never gets, and their next snapshot would remove it although later edits refer to it.
+    L5  Answers to equal state vectors are computed and framed once per version of the document.
+    L6  Checks of readers' deletes are bounded: one runs at a time for all readers, and `MAX_ASKED` may wait.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from time import monotonic, perf_counter
+from typing import Protocol
 
 from raffia.crdt.document import Deletes, Document, Fold
 from raffia.crdt.implied import implied_deletes
@@ -25,28 +26,37 @@ from raffia.crdt.merge import diff, merge
 from raffia.crdt.ranges import IdRanges
 from raffia.errors import DocumentDeletedError, InternalError, JournalUnavailableError, RaffiaError
 from raffia.journal import Snapshot
+from raffia.rooms.context import RoomContext
 from raffia.rooms.durable.append_queue import AppendQueue
-from raffia.rooms.services import Services
+from raffia.rooms.durable.log_follower import LogFollower
 from raffia.runtime.logs import get_logger
-from raffia.types import EMPTY_STATE_VECTOR, DocumentId, Position
+from raffia.types import EMPTY_STATE_VECTOR, Position
 from raffia.wire.transport import Frame
 
 log = get_logger("raffia.rooms.durable.compactor")
 
-INLINE_FOLD_BYTES = 24 * 1024  # folds in about 4 ms, less than the way to a worker is worth
+INLINE_FOLD_BYTES = 24 * 1024  # folds in about 4 ms; a worker would not pay
 MAX_ANSWERS = 16
 MAX_FRAMES = 8
 MAX_ASKED = 64
-OVERDUE = 4  # a log this many times too long is folded although the room is never quiet
-COMPACT_AGAIN_S = 10.0  # after a snapshot that could not be made
-BYTES_PER_UPDATE = 40  # a log of one update per so many bytes of snapshot is worth folding
+OVERDUE = 4  # a log this many times too long is compacted even if the room is never quiet
+COMPACT_AGAIN_S = 10.0  # pause after a snapshot that could not be made
+BYTES_PER_UPDATE = 40  # a log with one update per so many bytes of snapshot is worth compacting
 
 Give = Callable[[bytes, bytes | None], None]
 Fail = Callable[[RaffiaError], None]
 
 
+class Pending(Protocol):
+    """The edits that are in the document but not in the append queue yet."""
+
+    def flush(self) -> None:
+        """Hand them to the append queue now."""
+        ...
+
+
 def run_fold(job: Fold, *, with_index: bool) -> tuple[bytes, bytes]:
-    """Fold, and read the index out of the result; pure, for a worker."""
+    """Fold, and read the index of the result if it is wanted; pure, for a worker."""
     base = job.run()
     index = Document.from_state(base, keep_deleted=job.keep_deleted).index(base) if with_index else b""
     return base, index
@@ -66,8 +76,8 @@ class Compactor:
         "_diffs",
         "_document",
         "_document_id",
-        "_durable",
         "_fold",
+        "_follower",
         "_frames",
         "_implied",
         "_implied_version",
@@ -75,7 +85,7 @@ class Compactor:
         "_metrics",
         "_not_before_s",
         "_patience",
-        "_position",
+        "_pending",
         "_settings",
         "_stopped",
         "_tail",
@@ -83,23 +93,14 @@ class Compactor:
         "_workers",
     )
 
-    def __init__(
-        self,
-        document_id: DocumentId,
-        document: Document,
-        append_queue: AppendQueue,
-        services: Services,
-        *,
-        position: Callable[[], Position] | None = None,
-        durable: Callable[[], Awaitable[bool]] | None = None,
-    ) -> None:
-        self._document_id = document_id
-        self._document = document
+    def __init__(self, context: RoomContext, append_queue: AppendQueue) -> None:
+        services = context.services
+        self._document_id = context.document_id
+        self._document = context.document
         self._append_queue = append_queue
-        # Of several replicas that see the same log grow, one is to be first.
-        self._patience = 1.0 if position is None else random.uniform(1.0, 1.5)  # noqa: S311 - no secret
-        self._position = position or (lambda: append_queue.position)  # up to where the document holds the log
-        self._durable = durable  # waits until what the document holds now stands in the log (L4)
+        self._follower: LogFollower | None = None
+        self._pending: Pending | None = None
+        self._patience = 1.0
         self._journal = services.journal
         self._workers = services.workers
         self._settings = services.settings
@@ -108,7 +109,7 @@ class Compactor:
         self._answers_version = -1
         self._frames: dict[bytes, tuple[bytes, Frame]] = {}
         self._fold: asyncio.Task[Snapshot] | None = None
-        self._base_version = 0  # of the document that the base holds all of
+        self._base_version = 0  # version of the document that is completely in its base
         self._diffs: dict[tuple[int, bytes], asyncio.Task[bytes]] = {}
         self._tail: tuple[bytes, int, bytes | None] | None = None
         self._implied = IdRanges()
@@ -120,20 +121,27 @@ class Compactor:
         self._stopped = False
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def share_log(self, follower: LogFollower, pending: Pending) -> None:
+        """Follow the rules of a shared log: cover only followed entries, and wait until all content is logged (L4)."""
+        self._follower = follower
+        self._pending = pending
+        # Of the replicas that see the same log grow, one should be first.
+        self._patience = random.uniform(1.0, 1.5)  # noqa: S311 - no secret
+
     @property
     def is_busy(self) -> bool:
-        """Whether something runs."""
+        """Whether work is under way."""
         return self._compacting or self._fold is not None or bool(self._tasks)
 
     # -- the state for a client ----------------------------------------------------------------------------------
 
     def state(self, state_vector: bytes, give: Give, fail: Fail) -> None:
-        """Compute what a client with this state vector lacks and hand it to `give`, at once where that is quick.
+        """Compute what a client with this state vector lacks and pass it to `give`, at once if that is quick.
 
         Args:
-            state_vector: checked already.
-            give: called with a step 2, and with an update of what came while that was computed, or None.
-            fail: called instead when it cannot be computed: a client asks only once.
+            state_vector: valid bytes.
+            give: called with a step 2, and with an update of the rest or None.
+            fail: called with the error if the state cannot be computed; a client asks only once.
         """
         document = self._document
         if self._answers_version == document.version and (known := self._answers.get(state_vector)) is not None:
@@ -157,20 +165,20 @@ class Compactor:
         if not self._is_large:
             give(self._answer(state_vector), None)
             return
-        # A large document: base and tail are sent one after the other, so that nothing long happens on the loop. The
-        # base is never empty here, so no editor finds an empty document at its first step 2.
+        # Base and tail of a large document are sent separately, so that nothing takes long on the event loop. The base
+        # is never empty here, so no editor gets an empty document in its first step 2.
         if len(document.base) <= self._settings.worker_threshold_bytes:
             await self._folded()
         base = None
-        while base is not document.base:  # a fold that finished meanwhile has taken its part out of the tail
+        while base is not document.base:  # a fold that finished meanwhile has moved content from the tail to the base
             base = step2 = document.base
             if state_vector != EMPTY_STATE_VECTOR:
                 step2 = await self._shared_diff(base, state_vector)
         give(step2, self._merged_tail())
 
     async def _shared_diff(self, base: bytes, state_vector: bytes) -> bytes:
-        """What the base holds beyond a state vector; one job for all who ask the same at the same time (L5)."""
-        key = (id(base), state_vector)  # the job holds the base
+        """What the base holds beyond a state vector; equal questions at the same time share one job (L5)."""
+        key = (id(base), state_vector)  # the id stays valid: the job holds the base
         task = self._diffs.get(key)
         if task is None:
             task = self._diffs[key] = asyncio.create_task(self._workers.run(diff, base, state_vector))
@@ -179,7 +187,7 @@ class Compactor:
 
     def _merged_tail(self) -> bytes | None:
         document = self._document
-        # By the base too: a fold takes deleted content out of the tail without changing the version (L3).
+        # Keyed by the base too: a fold drops deleted content from the tail without changing the version (L3).
         if self._tail is None or self._tail[0] is not document.base or self._tail[1] != document.version:
             tail = document.tail
             self._tail = (document.base, document.version, merge(tail) if tail else None)
@@ -201,7 +209,7 @@ class Compactor:
         return known
 
     def frame(self, prefix: bytes, body: Callable[[bytes], bytes], step2: bytes) -> Frame:
-        """The frame of a step 2, prepared once per address and answer (L5)."""
+        """The frame of a step 2, prepared once for each address and answer (L5)."""
         cached = self._frames.get(prefix)
         if cached is not None and cached[0] is step2:
             return cached[1]
@@ -212,17 +220,19 @@ class Compactor:
         return frame
 
     def tick(self, _now_s: float) -> None:
-        """Forget answers that nobody asks for any more."""
+        """Drop cached answers, so that they do not stay in memory."""
         self._frames.clear()
         self._answers.clear()
         self._tail = None
 
-    # -- what readers may send -----------------------------------------------------------------------------------
+    # -- deletes by readers --------------------------------------------------------------------------------------
 
     def check_implied(self, deletes: Deletes, done: Callable[[bool], None]) -> None:
-        """Find out, off the loop, whether the content implies these deletes (concurrent map sets and the like).
+        """Check in a worker whether the content implies these deletes (concurrent map sets and the like).
 
-        One question at a time, for all who ask meanwhile; past `MAX_ASKED` of them the answer is no (L6).
+        Args:
+            deletes: deletes that a session without the right to write has sent.
+            done: called with the answer; False without a check when `MAX_ASKED` checks are waiting (L6).
         """
         if self._are_implied(deletes):
             done(True)
@@ -244,7 +254,7 @@ class Compactor:
                 asked, self._asked = self._asked, []
                 version = self._document.version
                 found = await self._workers.run(implied_deletes, (self._document.base, *self._document.tail))
-                # What is deleted stays deleted: what was found for an older version holds for all later ones.
+                # Deletes are permanent, so what an older version implies, later ones imply too.
                 self._implied, self._implied_version = found, version
                 while asked:
                     deletes, done = asked.pop()
@@ -266,7 +276,7 @@ class Compactor:
         self._metrics.squash_s.observe(perf_counter() - started_s)
 
     async def _folded(self) -> None:
-        """Wait until everything that is in the document now has been folded (L2)."""
+        """Wait until everything in the document now has been folded (L2)."""
         version = self._document.version
         while self._base_version < version and (self._document.needs_fold_for_newcomers or self._is_large):
             task = self._fold
@@ -291,7 +301,7 @@ class Compactor:
     # -- snapshots -----------------------------------------------------------------------------------------------
 
     def check(self) -> None:
-        """Fold the log into a snapshot if it has grown enough (L4)."""
+        """Begin a snapshot if the log has grown enough (L4)."""
         if self._compacting or self._stopped:
             return
         excess = self._excess()
@@ -302,11 +312,23 @@ class Compactor:
             self._start(self._compact())
 
     def _excess(self) -> float:
-        """How much longer the log is than it may be; 1 means "fold"."""
+        """The size of the log as a multiple of its limit; from 1 on a snapshot is due."""
         settings, base_bytes = self._settings, len(self._document.base)
         max_bytes = max(settings.compact_tail_bytes, settings.compact_tail_fraction * base_bytes)
         max_updates = max(settings.compact_tail_updates, base_bytes / BYTES_PER_UPDATE)
         return max(self._append_queue.saved_bytes / max_bytes, self._append_queue.saved_updates / max_updates)
+
+    @property
+    def _position(self) -> Position:
+        """The position up to which the document contains the log."""
+        return self._append_queue.position if self._follower is None else self._follower.position
+
+    async def _durable(self) -> bool:
+        """Wait until a shared log contains everything in the document now (L4); False when it will not."""
+        if self._pending is None:
+            return True
+        self._pending.flush()
+        return await self._append_queue.durable()
 
     async def _compact(self) -> None:
         document, append_queue = self._document, self._append_queue
@@ -314,10 +336,10 @@ class Compactor:
         try:
             while self._fold is not None:
                 await asyncio.gather(asyncio.shield(self._fold), return_exceptions=True)
-            position, saved = self._position(), (append_queue.saved_bytes, append_queue.saved_updates)
+            position, saved = self._position, (append_queue.saved_bytes, append_queue.saved_updates)
             if position <= append_queue.folded:
                 self._not_before_s = monotonic() + COMPACT_AGAIN_S
-                return  # nothing new may be covered, or another replica was quicker
+                return  # there is nothing new to cover, or another replica was quicker
             append_queue.folded = position
             if document.size_bytes <= INLINE_FOLD_BYTES:
                 self._fold_in_place()
@@ -328,20 +350,20 @@ class Compactor:
                     snapshot = await task
                 finally:
                     self._fold = None
-            if self._durable is not None and not await self._durable():
+            if not await self._durable():
                 append_queue.folded = min(append_queue.folded, folded)
                 self._not_before_s = monotonic() + COMPACT_AGAIN_S
-                return  # the log has lost something; it is read first
+                return  # the log has lost entries and is read first
             await self._journal.compact(self._document_id, snapshot, position)
             append_queue.compacted(*saved)
             self._metrics.compactions += 1
         except (JournalUnavailableError, DocumentDeletedError) as error:
-            # Nothing is lost: the log is still whole.
-            log.warning("no snapshot", document=self._document_id, detail=str(error))
-            append_queue.folded = min(append_queue.folded, folded)  # or what it is since the log was cut
+            # Nothing is lost: the log is still complete.
+            log.warning("snapshot not made", document=self._document_id, detail=str(error))
+            append_queue.folded = min(append_queue.folded, folded)  # or START, if the log was cut meanwhile
             self._not_before_s = monotonic() + COMPACT_AGAIN_S
         except BaseException:
-            append_queue.folded = min(append_queue.folded, folded)  # or what it is since the log was cut
+            append_queue.folded = min(append_queue.folded, folded)  # or START, if the log was cut meanwhile
             self._not_before_s = monotonic() + COMPACT_AGAIN_S
             raise
         finally:
@@ -350,15 +372,15 @@ class Compactor:
     # -- the end -------------------------------------------------------------------------------------------------
 
     async def close(self) -> None:
-        """Finish what runs; leave a snapshot when the next load would be long without one."""
+        """Finish the work under way; make a snapshot if the next load would take long without one."""
         while self.is_busy:
             await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._append_queue.saved_updates >= self._settings.compact_tail_updates // 5 and self._append_queue.is_idle:
             self._compacting = True
-            await self._guard(self._compact(), lambda _: None)  # the room closes without, too
+            await self._guard(self._compact(), lambda _: None)  # on failure the room closes all the same
 
     async def stop(self) -> None:
-        """Give up what runs."""
+        """Cancel the work under way."""
         self._stopped = True
         tasks = [*self._tasks, *([self._fold] if self._fold is not None else [])]
         for task in tasks:
@@ -369,12 +391,12 @@ class Compactor:
         task = asyncio.get_running_loop().create_task(self._guard(work, fail))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(lambda _: work.close())  # one that is cancelled before its first turn never runs
+        task.add_done_callback(lambda _: work.close())  # a task that is cancelled before its first turn never runs it
 
     async def _guard(self, work: Coroutine[None, None, None], fail: Fail) -> None:
         try:
             await work
         except Exception as error:
-            # The document goes on as it is; who waited for this is told.
+            # The document is not affected; the client that waited for this is told.
             log.exception("background work failed", document=self._document_id)
             fail(error if isinstance(error, RaffiaError) else InternalError("background work failed"))

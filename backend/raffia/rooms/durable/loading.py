@@ -1,4 +1,4 @@
-"""A document made of what the journal holds. Pure, for a worker when it is large."""
+"""Building a document from what the journal holds; pure, so that a worker can do it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from raffia.journal import Loaded
 
 
 def rebuild(loaded: Loaded, *, keep_deleted: bool) -> tuple[Document, bytes | None]:
-    """Rebuild a document, as far as what stands in the log refers to what is there.
+    """Build a document from those log entries whose dependencies are present.
 
     Returns:
-        The document, and what waits for something that the log lacks; None when nothing does. Only a log with several
-        writers that has been cut can hold such a thing, until one of them has appended again what it lacks.
+        The document, and an update of the entries whose dependencies are missing; None when there are none. Only a
+        shared log that was cut has such entries, until a replica appends the missing ones again.
 
     Raises:
-        UpdateError, CrdtError: stored bytes are not what was stored.
+        UpdateError, CrdtError: the stored bytes are damaged.
     """
     if loaded.snapshot is None:
         document = Document(keep_deleted=keep_deleted)
@@ -33,16 +33,35 @@ def rebuild(loaded: Loaded, *, keep_deleted: bool) -> tuple[Document, bytes | No
     return document, admission.waiting
 
 
-def build_document(loaded: Loaded, *, keep_deleted: bool) -> Document:
-    """Rebuild a document of which nothing may wait.
+def build(loaded: Loaded, *, is_shared: bool, keep_deleted: bool) -> tuple[Document, bytes | None]:
+    """Build a document for a room.
+
+    Args:
+        loaded: what the journal holds.
+        is_shared: whether the log has several writers; only then may dependencies be missing.
+        keep_deleted: as in the settings.
+
+    Returns:
+        As `rebuild`.
 
     Raises:
-        UpdateError: stored bytes are not what was stored, or an entry refers to what is not there.
-        CrdtError: stored bytes are not what was stored.
+        As `rebuild` and `build_document`.
+    """
+    if is_shared:
+        return rebuild(loaded, keep_deleted=keep_deleted)
+    return build_document(loaded, keep_deleted=keep_deleted), None
+
+
+def build_document(loaded: Loaded, *, keep_deleted: bool) -> Document:
+    """Build a document from a log in which no dependencies may be missing.
+
+    Raises:
+        UpdateError: the stored bytes are damaged, or dependencies are missing.
+        CrdtError: the stored bytes are damaged.
     """
     document, waiting = rebuild(loaded, keep_deleted=keep_deleted)
     if waiting is not None:
         raise UpdateError(
-            f"the log up to position {loaded.position} refers to what it does not hold ({len(waiting)} bytes wait)"
+            f"the log up to position {loaded.position} lacks dependencies of its entries ({len(waiting)} bytes wait)"
         )
     return document

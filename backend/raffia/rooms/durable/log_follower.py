@@ -1,24 +1,26 @@
-"""What other replicas have written, on its way from the log into a room.
+"""Following a shared log: other replicas' entries on their way into a room.
 
 Rules (tests quote these ids):
-    LF1  Entries are taken in the order of the log. One's own come back too and are known by their very batch.
-    LF2  `position` is what a snapshot may cover: everything up to it is in the document. It stays where it is while
-         entries are being fetched, and before the first entry that cannot be taken yet, or cannot be read at all.
-    LF3  After a `Gap` the same is done as after a `Reset`: entries that were trimmed meanwhile may have hidden a loss.
+    LF1  Entries are taken in the order of the log. This replica's own entries come back too and are recognized by the
+         identity of their batch.
+    LF2  `position` is what a snapshot may cover: the document contains everything up to it. It does not advance while
+         the log is being read, nor past an entry that has to wait or cannot be read.
+    LF3  A `Gap` is handled like a `Reset`: entries that were trimmed meanwhile may have hidden a loss.
     LF4  After a `Reset` (the log was cut, or another Redis took over), or when an append is refused for that reason,
-         the saver holds; the log is read; what the document lacks is taken, and what the log lacks is appended before
-         anything queued. Replicas do so at random moments of `SPREAD_S`, so that mostly one of them writes it.
-    LF5  While the journal is away this waits; only a deleted or unreadable document ends it, and the room with it.
+         the append queue holds and the log is read. The document takes what it lacks, and what the log lacks is
+         appended in front of everything queued. Replicas do so after a random delay of up to `SPREAD_S`, so that
+         usually only one of them writes it.
+    LF5  While the journal is away the follower waits. A deleted or unreadable document ends it, and the room with it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from time import time_ns
+from typing import Protocol
 
-from raffia.crdt.document import Document
 from raffia.crdt.merge import diff, merge
 from raffia.crdt.update import read_update
 from raffia.errors import (
@@ -30,11 +32,11 @@ from raffia.errors import (
     UpdateError,
 )
 from raffia.journal import Entry, Folded, Followed, Gap, Loaded, Reset
+from raffia.rooms.context import RoomContext
 from raffia.rooms.durable.append_queue import AppendQueue
 from raffia.rooms.durable.loading import rebuild
-from raffia.rooms.services import Services
 from raffia.runtime.logs import get_logger
-from raffia.types import EMPTY_UPDATE, DocumentId, Edit, Position
+from raffia.types import EMPTY_UPDATE, Edit, Position
 
 log = get_logger("raffia.rooms.durable.log_follower")
 
@@ -42,20 +44,37 @@ SPREAD_S = 0.5
 FIRST_RETRY_S = 0.1
 LAST_RETRY_S = 2.0
 
-Take = Callable[[Sequence[bytes]], bool]
-"""Takes updates from the log into the document; False when something of them has to wait for what is missing."""
+
+class Gate(Protocol):
+    """The way into the document."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether no entries wait for missing dependencies."""
+        ...
+
+    def take_from_log(self, updates: Sequence[bytes]) -> bool:
+        """Take durable updates into the document; returns `is_complete`."""
+        ...
+
+    def log_was_cut(self) -> None:
+        """Note that the log may no longer hold the entries that wait."""
+        ...
 
 
 def compare(
     loaded: Loaded, parts: Sequence[bytes], state_vector: bytes, *, keep_deleted: bool
 ) -> tuple[bytes, bytes | None]:
-    """What a document lacks of the log, and what the log lacks of the document; pure.
+    """Compare a document with the log; pure, for a worker.
 
     Args:
         loaded: the log.
-        parts: base and tail of the document.
-        state_vector: the document's.
+        parts: the document's base and tail.
+        state_vector: the document's state vector.
         keep_deleted: as in the settings.
+
+    Returns:
+        An update of what the document lacks, and an update of what the log lacks; None when it lacks nothing.
 
     Raises:
         UpdateError, CrdtError: the log cannot be read.
@@ -70,7 +89,14 @@ def compare(
 
 
 class LogFollower:
-    """Follows the log of one room's document."""
+    """Follows the log of one room's document.
+
+    Args:
+        context: the room.
+        append_queue: holds while the log is read.
+        gate: takes entries into the document.
+        after: the position that was loaded.
+    """
 
     __slots__ = (
         "_again",
@@ -78,46 +104,31 @@ class LogFollower:
         "_cap",
         "_catching",
         "_document",
+        "_gate",
         "_id",
         "_is_over",
         "_journal",
         "_last",
         "_metrics",
-        "_on_cut",
-        "_on_lost",
         "_rewrites",
         "_settings",
-        "_take",
         "_task",
         "_unreadable",
         "_workers",
     )
 
-    def __init__(
-        self,
-        document_id: DocumentId,
-        document: Document,
-        append_queue: AppendQueue,
-        services: Services,
-        *,
-        after: Position,
-        complete: bool,
-        take: Take,
-        on_cut: Callable[[], None],
-        on_lost: Callable[[RaffiaError], None],
-    ) -> None:
-        self._id = document_id
-        self._document = document
+    def __init__(self, context: RoomContext, append_queue: AppendQueue, gate: Gate, *, after: Position) -> None:
+        services = context.services
+        self._id = context.document_id
+        self._document = context.document
         self._append_queue = append_queue
+        self._gate = gate
         self._journal = services.journal
         self._workers = services.workers
         self._settings = services.settings
         self._metrics = services.metrics
-        self._take = take
-        self._on_cut = on_cut
-        self._on_lost = on_lost
         self._last = after
-        self._cap: Position | None = None if complete else Position(0)
+        self._cap: Position | None = None if gate.is_complete else Position(0)
         self._unreadable = False
         self._rewrites = False
         self._again = False
@@ -127,21 +138,18 @@ class LogFollower:
 
     @property
     def position(self) -> Position:
-        """Up to where the document holds the log (LF2)."""
-        return self._last if self._cap is None else self._cap
+        """The position up to which the document contains the log (LF2)."""
+        # The cap is void once the log has been read and no entries wait any more.
+        is_read = self._catching is None and not self._unreadable and not self._is_over
+        return self._last if self._cap is None or (is_read and self._gate.is_complete) else self._cap
 
     @property
     def is_busy(self) -> bool:
-        """Whether the log is being read after a gap or a loss."""
+        """Whether the log is being read after a `Gap` or a loss."""
         return self._catching is not None
 
-    def completed(self) -> None:
-        """Nothing from the log waits in the room any more."""
-        if self._catching is None and not self._unreadable:
-            self._cap = None
-
     def log_lost(self) -> None:
-        """An append was refused because the log lacks what this replica has seen (LF4)."""
+        """Handle a refused append: the log lacks entries that this replica has seen (LF4)."""
         self._metrics.log_resets += not self._rewrites
         self._catch_up()
 
@@ -154,11 +162,11 @@ class LogFollower:
                 log.warning("cannot follow the log", document=self._id, detail=str(error))
                 await asyncio.sleep(LAST_RETRY_S)
             except RaffiaError as error:
-                self._on_lost(error)
+                self._append_queue.lose(error)
                 return
             except Exception as error:
                 log.exception("following the log failed", document=self._id)
-                self._on_lost(JournalUnavailableError(f"following the log failed: {error}"))
+                self._append_queue.lose(JournalUnavailableError(f"following the log failed: {error}"))
                 return
 
     def _heard(self, item: Followed) -> None:
@@ -177,27 +185,27 @@ class LogFollower:
                 self._last = upto
             case Reset(position):
                 self._metrics.log_resets += not self._rewrites
-                self._catch_up()  # before anything can be appended: the saver holds from this turn on
+                self._catch_up()  # in this turn, before anything can be appended: the append queue holds
                 self._last = position
 
     def _taken(self, updates: Sequence[bytes]) -> None:
-        """Let the room take updates; if it cannot take all of them, no snapshot goes past this (LF2)."""
+        """Take updates into the document; if some cannot be taken, no snapshot may go past this position (LF2)."""
         before = self.position
         try:
-            complete = self._take(updates)
+            complete = self._gate.take_from_log(updates)
         except (UpdateError, CrdtError) as error:
             log.exception("an entry of the log cannot be read and is left out", document=self._id, detail=str(error))
             self._metrics.log_unreadable += 1
             self._unreadable = True
             complete = False
-        if not complete and self._cap is None:
+        if not complete:
             self._cap = before
 
     def _catch_up(self) -> None:
-        self._cap = Position(0)  # what was followed may be of a log that is gone
+        self._cap = Position(0)  # the entries followed so far may be from a log that is gone
         self._again = self._rewrites = True
         self._append_queue.hold()
-        self._on_cut()
+        self._gate.log_was_cut()
         if self._catching is None:
             self._start_reading()
 
@@ -211,12 +219,12 @@ class LogFollower:
             return
         if task.exception() is not None:
             log.error("reading the log failed", document=self._id, detail=repr(task.exception()))
-            self._on_lost(JournalUnavailableError(f"reading the log failed: {task.exception()}"))
+            self._append_queue.lose(JournalUnavailableError(f"reading the log failed: {task.exception()}"))
         elif self._again and not self._is_over:
-            self._start_reading()  # another loss was told after the task had looked for the last time
+            self._start_reading()  # another loss was reported after the task had read the log
 
     async def _read_log(self) -> None:
-        """Read the log until the document holds all of it, and, after a loss, it all of the document (LF3, LF4)."""
+        """Read the log until the document contains all of it; then queue what the log lacks (LF3, LF4)."""
         retry_s = FIRST_RETRY_S
         while self._again:
             self._append_queue.hold()
@@ -233,13 +241,11 @@ class LogFollower:
                 continue
             except (DocumentDeletedError, QuarantinedError) as error:
                 self._is_over = True
-                self._on_lost(error)
+                self._append_queue.lose(error)
                 return
-            covered = (
-                self._append_queue.queued
-            )  # these are in the document already, and so in what it has beyond the log
+            covered = self._append_queue.queued  # these are in the document already, and so in what the log lacks
             lacking = await self._reconcile(loaded)
-            if not self._again:  # or `loaded` may be of a log that is gone
+            if not self._again:  # otherwise `loaded` may be from a log that is gone
                 self._last = max(self._last, loaded.position)
                 self._rewrites = False
                 edit = None if lacking is None else Edit(None, time_ns() // 1_000_000, lacking)
@@ -247,7 +253,7 @@ class LogFollower:
                 self._append_queue.resume(edit, covered)
 
     async def _reconcile(self, loaded: Loaded) -> bytes | None:
-        """Take what the document lacks; returns what the log lacks."""
+        """Take what the document lacks; returns an update of what the log lacks, or None."""
         document = self._document
         parts, state_vector = (document.base, *document.tail), document.state_vector()
         snapshot_bytes = len(loaded.snapshot.state) if loaded.snapshot is not None else 0
@@ -258,12 +264,12 @@ class LogFollower:
         else:
             news, lacking = compare(loaded, parts, state_vector, keep_deleted=keep_deleted)
         self._unreadable = False
-        if self._take([news]) and not self._again:
+        if self._gate.take_from_log([news]) and not self._again:
             self._cap = None
         return lacking
 
     async def stop(self) -> None:
-        """Follow no more."""
+        """Stop following."""
         self._is_over = True
         tasks = [task for task in (self._task, self._catching) if task is not None]
         for task in tasks:

@@ -1,1 +1,1 @@
-"""How edits come in: from sessions through the gate, or to wait for what they refer to."""
+"""How edits get in: through the gate, or to wait for their dependencies."""

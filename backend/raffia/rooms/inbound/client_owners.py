@@ -1,17 +1,17 @@
-"""Who writes under which client id, so that nobody can silence anybody. Pure.
+"""Which user owns which client id, so that no client can suppress another's edits.
 
-New structs under somebody else's client id are legitimate at times (after a loss of the log, or heard from another tab
-or by WebRTC, they may be the only copy), and an attack at others: they make the victim's own next edits look known.
+New structs under another user's client id are sometimes legitimate: after a loss of the log, or received from another
+tab or by WebRTC, they may be the only copy. They can also be an attack: they make the victim's next edits look known.
 
 Rules (tests quote these ids):
-    OW1  An id belongs to the user whose presence holds it, or who wrote its very first struct, whichever this process
-        has seen first. Anonymous sessions own nothing.
-    OW2  An id is guarded while its user is here, with a session of this replica or present through another, and for
-        `GUARD_S` after: an editor whose connection drops for a moment comes back with the same id.
-    OW3  New structs under an id that is guarded for another user are parked: cut out of the update, to wait for the
-        owner's own. The rest of the update goes on.
-    OW4  What is remembered is bounded, of each user too, so that nobody can push out others by making ids; the longest
-        unused is forgotten first. What is forgotten is as before O1.
+    OW1  An id belongs to the user whose presence holds it, or to the user who wrote its first struct, whichever this
+         process sees first. Anonymous sessions own nothing.
+    OW2  An id is guarded while its owner has a session on this replica or is present through another one, and for
+         `GUARD_S` after that, because an editor whose connection drops for a moment comes back with the same id.
+    OW3  New structs under an id that is guarded for another user are parked: they are cut out of the update and wait
+         for the owner's own structs. The rest of the update goes on.
+    OW4  The number of remembered ids is bounded, also per user, so that no user can push out others by creating ids.
+         The longest unused id is forgotten first and then has no owner.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -27,17 +27,17 @@ from raffia.crdt.update import Section, UpdateFacts, write_update
 
 MAX_IDS = 10_000
 GUARD_S = 60.0
-MAX_IDS_OF_USER = 256  # each tab that is opened has an id of its own
+MAX_IDS_OF_USER = 256  # each open tab has its own id
 
 
 class Split(NamedTuple):
-    """An update without what is parked, and what is.
+    """An update in two parts: what may go on, and what is parked.
 
     Attributes:
-        free: the rest as an update; None when nothing is left.
-        parked: the structs under guarded ids as an update.
-        needs: (client, last clock) of each of them: passed once the owner's own structs are there.
-        owners: whose ids these are.
+        free: the part that may go on, as an update; None when nothing is left.
+        parked: the structs under guarded ids, as an update.
+        needs: (client, last clock) for each guarded id: passed when the owner's own structs have arrived.
+        owners: the owners of these ids.
     """
 
     free: bytes | None
@@ -50,14 +50,14 @@ class ClientOwners:
     """The client ids of one room.
 
     Attributes:
-        clock: see below.
+        clock: as the argument.
 
     Args:
-        present_user: the user whose presence holds a client id, or has held it within `GUARD_S`; None when nobody's.
-        is_present: whether a user is present, or was within `GUARD_S`, through whichever replica.
-        clock: monotonic seconds.
-        max_ids: how many are remembered (OW4).
-        max_ids_of_user: how many of one user.
+        present_user: returns the user whose presence holds a client id, or held it within `GUARD_S`; None for no user.
+        is_present: returns whether a user is present through any replica, or was within `GUARD_S`.
+        clock: returns monotonic seconds.
+        max_ids: how many ids are remembered (OW4).
+        max_ids_of_user: how many ids are remembered per user (OW4).
     """
 
     __slots__ = (
@@ -83,20 +83,20 @@ class ClientOwners:
         self._present_user = present_user
         self._is_present = is_present
         self.clock = clock
-        self._left: OrderedDict[str, float] = OrderedDict()  # when users have left, oldest first
+        self._left: OrderedDict[str, float] = OrderedDict()  # when users left, oldest first
         self._max_ids = max_ids
         self._max_ids_of_user = max_ids_of_user
-        self._users: OrderedDict[int, str] = OrderedDict()  # the longest unused first
-        self._ids: dict[str, OrderedDict[int, None]] = {}  # the same, by user
+        self._users: OrderedDict[int, str] = OrderedDict()  # owners by id, longest unused first
+        self._ids: dict[str, OrderedDict[int, None]] = {}  # ids by owner, longest unused first
         self._here: Counter[str] = Counter()
 
     def joined(self, user: str | None) -> None:
-        """A session of a user is here."""
+        """Count a session of a user that has joined."""
         if user is not None:
             self._here[user] += 1
 
     def left(self, user: str | None) -> bool:
-        """A session of a user is gone; whether it was the user's last one on this replica."""
+        """Count a session of a user that has left; returns whether it was the user's last one on this replica."""
         if user is None:
             return False
         self._here[user] -= 1
@@ -110,9 +110,14 @@ class ClientOwners:
         return True
 
     def wrote(self, client: int, start: int, user: str | None) -> None:
-        """A user has written new structs of one client alone, in a live update or in an entry of the log (OW1).
+        """Note that a user has sent a live update with new structs of one client only (OW1).
 
-        Who goes on under an id that others have used before is not believed to own it: its owner may be away.
+        A user who continues an id that is not new does not become its owner: the owner may be away.
+
+        Args:
+            client: the client id.
+            start: the clock of its first new struct; 0 for the first struct of all.
+            user: who sent the update.
         """
         if user is None:
             return
@@ -143,7 +148,7 @@ class ClientOwners:
             del self._ids[user]
 
     def owner(self, client: int) -> str | None:
-        """The user to whom an id belongs (OW1)."""
+        """The user who owns an id; None for no user (OW1)."""
         user = self._users.get(client)
         if user is None:
             return self._present_user(client)
@@ -151,7 +156,7 @@ class ClientOwners:
         return user
 
     def is_foreign(self, client: int, user: str | None) -> bool:
-        """Whether an id is guarded for somebody else (OW2)."""
+        """Whether an id is guarded for another user (OW2)."""
         owner = self.owner(client)
         if owner is None or owner == user:
             return False
@@ -161,18 +166,18 @@ class ClientOwners:
         return left_s is not None and self.clock() - left_s < GUARD_S
 
     def split(self, update: bytes, facts: UpdateFacts, clocks: Mapping[int, int], user: str | None) -> Split | None:
-        """Cut what has to be parked out of an update (OW3); None when nothing has.
+        """Cut the structs that must be parked out of an update (OW3); None when there are none.
 
         Args:
-            update: as it came.
-            facts: what the strict reader found in it.
+            update: the update bytes.
+            facts: the strict reader's result.
             clocks: client -> next known clock.
-            user: whose session it came from.
+            user: the user of the session that sent it.
         """
         guarded: list[Section] = []
         for section in facts.sections:
             client = section.client
-            # The common case first: one's own id, or nothing new.
+            # The common case first: the sender's own id.
             if self._users.get(client) == user and user is not None:
                 continue
             if section.end > clocks.get(client, 0) and self.is_foreign(client, user):

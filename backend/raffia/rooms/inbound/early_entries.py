@@ -1,36 +1,41 @@
-"""What of the log refers to something that the log lacks: it waits in the room, and no snapshot covers it (R8).
+"""Log entries whose dependencies are missing: they wait in the room, and no snapshot covers them (R8).
 
-A log has such a gap when Redis has lost what stood before; whoever still has that appends it again.
+A log has such a gap when Redis has lost earlier entries. A replica that still has those appends them again.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from raffia.crdt.document import Admission, Document
 from raffia.crdt.merge import merge
 from raffia.crdt.update import read_update
 
-MAX_EARLY_ENTRIES = 16  # pieces; more are merged
+MAX_EARLY_ENTRIES = 16  # more are merged into one
 
-Accept = Callable[[Admission, bool], None]
+
+class Accept(Protocol):
+    """Takes the ready part of an admission into the document."""
+
+    def __call__(self, admission: Admission, *, is_durable: bool) -> None:
+        """`is_durable` says whether the log still holds the entry."""
+        ...
 
 
 class Piece(NamedTuple):
-    """One update that waits."""
+    """One waiting update."""
 
     update: bytes
     is_durable: bool  # whether the log still holds it, as far as is known
 
 
 class EarlyEntries:
-    """All pieces of one room.
+    """The waiting entries of one room.
 
     Args:
-        pieces: what the log held too early when it was loaded.
+        pieces: the entries that were waiting when the log was loaded.
     """
 
     __slots__ = ("pieces",)
@@ -43,11 +48,11 @@ class EarlyEntries:
 
     @property
     def is_last_copy(self) -> bool:
-        """Whether some of it may be nowhere else."""
+        """Whether this may be the only copy of some entries."""
         return not all(piece.is_durable for piece in self.pieces)
 
     def add(self, update: bytes) -> None:
-        """The log holds this; each reading of the log brings it again."""
+        """Add an entry that the log holds; reading the log again adds it again."""
         self.pieces = [other for other in self.pieces if other.update != update]
         self.pieces.append(Piece(update, is_durable=True))
         if len(self.pieces) > MAX_EARLY_ENTRIES:
@@ -55,18 +60,18 @@ class EarlyEntries:
             self.pieces = [Piece(merge([other.update for other in self.pieces]), is_durable)]
 
     def cut(self) -> None:
-        """The log may not hold it any more: if it becomes ready it is appended."""
+        """Note that the log may no longer hold the entries: they are appended if they become ready."""
         self.pieces = [piece._replace(is_durable=False) for piece in self.pieces]
 
     def retry(self, document: Document, accept: Accept) -> list[tuple[int, int]]:
-        """Try again what the log held too early, until nothing more of it is ready.
+        """Try all entries again until none of them is ready.
 
         Args:
-            document: what it may refer to by now.
-            accept: takes what has become ready, and whether that is durable.
+            document: may contain their dependencies by now.
+            accept: takes the parts that are ready.
 
         Returns:
-            The clocks that were passed by it.
+            The clocks that the document has passed by this.
         """
         ends: list[tuple[int, int]] = []
         moved = True
@@ -78,7 +83,7 @@ class EarlyEntries:
                 if admission.waiting is not None:
                     self.pieces.append(piece._replace(update=admission.waiting))
                 if admission.ready is not None:
-                    accept(admission, piece.is_durable)
+                    accept(admission, is_durable=piece.is_durable)
                     ends += admission.ends
                     moved = True
         return ends

@@ -1,117 +1,102 @@
-"""The way into a document: what sessions, other replicas and this server send goes through the gate, or waits.
+"""The way into a document: updates from sessions, other replicas and this server pass the gate, or wait.
 
-A message goes through the gate, into the document and into the pending batch in one turn of the event loop.
+An update passes the gate and gets into the document and the pending batch in one turn of the event loop.
 
 Rules (tests quote these ids):
-    R1  Only the room writes its document; whatever comes, from sessions or from the journal, passes the gate.
-    R4  A gap never gets into the document, the journal or a broadcast: parts that wait stay with their session.
-    R6  A read-only session's update is answered "stored" if it holds nothing new, else "refused".
-    R7  Whatever is refused is refused whole, with one error, before anything of it has an effect.
-    R8  What comes from the log is durable: it goes to the readers, never back to the saver. What of it refers to
-        something that the log lacks waits in the room, and no snapshot covers it.
-    R9  New structs under a client id that is guarded for another user wait until its owner's own are there, or until
-        he has left (client_owners.py); he is asked for them. The rest of the update goes on.
+    R1  Only the room changes its document, and every update, from a session or from the journal, passes the gate.
+    R4  A gap never gets into the document, the journal or a broadcast: waiting parts stay with their session.
+    R6  A read-only session's update is answered "stored" if it contains nothing new, otherwise "refused".
+    R7  An update is refused as a whole, with one error, before any part of it has an effect.
+    R8  Entries from the log are durable: they go to the readers, never back to the append queue. Entries whose
+        dependencies are missing wait in the room, and no snapshot covers them.
+    R9  New structs under a client id that is guarded for another user wait until the owner's own structs have arrived,
+        or until the owner has left (client_owners.py); the owner's sessions are asked for them. The rest of the update
+        goes on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from time import monotonic, time_ns
 
-from raffia.crdt.document import Admission, Document
+from raffia.crdt.document import Admission
 from raffia.crdt.merge import merge
 from raffia.crdt.update import UpdateFacts, read_update
 from raffia.errors import InternalError, JournalUnavailableError, RaffiaError, TooLargeError
-from raffia.rooms.durable.append_queue import AppendQueue
+from raffia.rooms.context import RoomContext
 from raffia.rooms.durable.compactor import Compactor
 from raffia.rooms.inbound.client_owners import GUARD_S, ClientOwners, Split
 from raffia.rooms.inbound.early_entries import EarlyEntries, Piece
 from raffia.rooms.inbound.waiting import Waiting, WaitingList
 from raffia.rooms.metadata import Metadata
 from raffia.rooms.outbound.acknowledgements import Acknowledgements
-from raffia.rooms.outbound.fanout import Fanout
-from raffia.rooms.outbound.pending import Pending
+from raffia.rooms.outbound.flush import Flush
 from raffia.rooms.presence.room_presence import RoomPresence
-from raffia.rooms.services import Services
 from raffia.rooms.session import Session, Ticket, step1_body
 from raffia.runtime.logs import get_logger
-from raffia.types import EMPTY_UPDATE, DocumentId, Edit
+from raffia.types import EMPTY_UPDATE, Edit
 
 log = get_logger("raffia.rooms.inbound.intake")
 
-# A step 2 that repeats our delete set is compared instead of read from this size on; below it reading is as quick.
+# From this size on, a step 2 is compared with the known one before it is read; below it, reading is as quick.
 COMPARE_BYTES = 64
 
 
 class Intake:
-    """What gets into one document.
+    """The way into one document.
 
     Args:
-        document_id: which one.
-        document: its content; nobody else writes it.
-        services: settings and metrics.
-        fanout: the sessions.
-        attendance: who is present under which client id.
-        pending: the batch that accepted updates go into.
-        saver: how much waits for the journal.
-        folder: knows which deletes are implied by the content.
-        mirror: looks at what is accepted.
-        answers: of what is taken or refused.
-        held_back: what the log held too early when it was loaded; None for nothing.
-        completed: called when nothing is held back any more.
-        end: ends a session with an error.
+        context: the room; only the intake changes its document.
+        presence: knows who is present under which client id.
+        flush: takes accepted updates into its batch.
+        compactor: finds out which deletes are implied by the content.
+        metadata: is told of accepted updates.
+        acknowledgements: answers updates that are accepted or refused.
+        early_entries: an update of the log entries whose dependencies were missing when it was loaded; None for none.
 
     Attributes:
-        held_back: what of the log waits (R8).
-        owners: whose client ids are guarded (R9).
-        waiting: what of sessions waits (R4).
+        early_entries: the log entries that wait (R8).
+        owners: the owners of client ids (R9).
+        waiting: the sessions' updates that wait (R4).
     """
 
     def __init__(
         self,
-        document_id: DocumentId,
-        document: Document,
-        services: Services,
+        context: RoomContext,
         *,
-        fanout: Fanout,
         presence: RoomPresence,
-        pending: Pending,
-        append_queue: AppendQueue,
+        flush: Flush,
         compactor: Compactor,
         metadata: Metadata,
         acknowledgements: Acknowledgements,
         early_entries: bytes | None,
-        completed: Callable[[], None],
-        end: Callable[[Session, RaffiaError], None],
     ) -> None:
-        settings = services.settings
+        settings = context.services.settings
         self.early_entries = EarlyEntries([] if early_entries is None else [Piece(early_entries, is_durable=True)])
         self.owners = ClientOwners(self._present_user, self._is_present, monotonic)
         self.waiting = WaitingList(max_updates=settings.max_waiting_updates, max_bytes=settings.max_waiting_bytes)
-        self._document_id = document_id
-        self._document = document
+        self._document_id = context.document_id
+        self._document = context.document
         self._settings = settings
-        self._metrics = services.metrics
-        self._fanout = fanout
+        self._metrics = context.services.metrics
+        self._fanout = context.fanout
+        self._clients = context.clients
         self._presence = presence
-        self._pending = pending
-        self._append_queue = append_queue
+        self._flush = flush
         self._compactor = compactor
         self._metadata = metadata
         self._acknowledgements = acknowledgements
-        self._completed = completed
-        self._end = end
-        self._users: dict[Session, str | None] = {}  # as they were when they joined
+        self._users: dict[Session, str | None] = {}  # the users when their sessions joined
 
     # -- sessions ------------------------------------------------------------------------------------------------
 
     def joined(self, session: Session) -> None:
-        """A session has joined."""
+        """Handle a session that has joined."""
         self._users[session] = session.grant.user
         self.owners.joined(session.grant.user)
 
     def left(self, session: Session) -> None:
-        """A session has gone, and with it what it left waiting."""
+        """Handle a session that has left: drop its waiting updates."""
         for waiting in self.waiting.of(session):
             self._wait_no_more(waiting)
         if self.owners.left(self._users.pop(session)):
@@ -128,19 +113,19 @@ class Intake:
     def take(
         self, session: Session, update: bytes, facts: UpdateFacts | None = None, *, is_step2: bool = False
     ) -> None:
-        """Take an update from a session, through the gate.
+        """Take an update from a session through the gate.
 
         Args:
-            session: who sent it.
+            session: the sender.
             update: bytes from outside.
-            facts: what the strict reader found in them, if it has read them already.
+            facts: the strict reader's result, if the update was read already.
             is_step2: whether it came as a step 2.
 
         Raises:
-            UpdateError: not an update (closes 4400).
-            TooLargeError: it, or the document with it, is too large (closes 4413).
-            WaitingFullError: too much of it would wait (closes 1013).
-            JournalUnavailableError: too much waits for the journal (closes 1013).
+            UpdateError: the bytes are not an update (closes 4400).
+            TooLargeError: the update, or the document with it, is too large (closes 4413).
+            WaitingFullError: too many updates would wait (closes 1013).
+            JournalUnavailableError: too many edits wait for the journal (closes 1013).
         """
         self._metrics.updates_in += 1
         if update == EMPTY_UPDATE or (is_step2 and self.knows_step2(update)):
@@ -157,17 +142,17 @@ class Intake:
             return
         admission = self._document.admit(update, facts)
         if admission.ready is None and admission.waiting is None:
-            # y-websocket clients have nothing to learn from their own known step 2.
+            # An echo of a step 2 that is already known would tell a y-websocket client nothing.
             self._acknowledgements.nothing_new(
                 self._acknowledgements.ticket(session, None if is_step2 else update, is_step2=is_step2)
             )
             return
-        # By what is new of it: a step 2 may repeat a whole document, which is no reason to refuse one more word.
+        # Count only what is new: a step 2 may repeat a whole document, which is no reason to refuse one more word.
         new_bytes = len(admission.ready or b"") + len(admission.waiting or b"")
         self._check_room_for(new_bytes, only_deletes=not admission.ends and admission.waiting is None)
         if admission.waiting is not None:
             self.waiting.check(session, update, admission.needs)
-        # Of a step 2, which may repeat a whole document, only what was new comes back.
+        # Echo only the new part of a step 2, which may repeat a whole document.
         ticket = self._acknowledgements.ticket(session, admission.ready if is_step2 else update, is_step2=is_step2)
         if admission.waiting is not None:
             if admission.ready is not None:
@@ -178,7 +163,7 @@ class Intake:
             self._advanced(admission.ends)
 
     def _take_guarded(self, session: Session, update: bytes, split: Split, *, is_step2: bool) -> None:
-        """Take an update with structs under guarded ids: those are parked (R9)."""
+        """Take an update with structs under guarded ids; those are parked (R9)."""
         self._check_room_for(len(update))
         self.waiting.check(session, update, split.needs)
         user = session.grant.user
@@ -203,12 +188,12 @@ class Intake:
         self._advanced(ends)
 
     def retry_parked(self) -> None:
-        """Try what is parked again: owners may have left."""
+        """Try parked updates again: owners may have left."""
         if self.waiting:
             self._advanced([], self.waiting.parked())
 
     def knows_step2(self, update: bytes) -> bool:
-        """Whether these are the bytes of a client that knows exactly what we know; they need not be read."""
+        """Whether this step 2 repeats exactly what the document holds, so that it need not be read."""
         return len(update) >= COMPARE_BYTES and update == self._document.known_step2()
 
     def _take_from_reader(self, session: Session, admission: Admission, *, is_step2: bool) -> None:
@@ -216,7 +201,7 @@ class Intake:
         if admission.ready is None and admission.waiting is None:
             self._acknowledgements.nothing_new(ticket)
         elif admission.waiting is None and not admission.ends:
-            # Only deletes: readers' editors emit clean-ups by themselves, and some deletes are implied by the content.
+            # Only deletes: readers' editors send clean-ups by themselves, and the content implies some deletes.
             self._compactor.check_implied(
                 admission.deletes, lambda implied: self._answer_reader(ticket, implied=implied)
             )
@@ -231,53 +216,58 @@ class Intake:
             self._acknowledgements.refuse(ticket)
 
     def refuse_update(self, session: Session, *, is_step2: bool) -> None:
-        """Answer "refused" to a Step2 or Update of which nothing was taken."""
+        """Answer "refused" to a Step2 or Update that was not taken."""
         self._acknowledgements.refuse(self._acknowledgements.ticket(session, None, is_step2=is_step2))
+
+    def barrier(self, session: Session, payload: bytes) -> None:
+        """Send a payload back once everything that this session sent before is durable (y-sweet's sync status)."""
+        waiting = {waiting.ticket: None for waiting in self.waiting.of(session)}
+        self._acknowledgements.barrier(session, payload, waiting)
 
     def _check_room_for(self, size_bytes: int, *, only_deletes: bool = False) -> None:
         limit = self._settings.max_document_bytes
         if only_deletes:
-            limit += limit // 4  # or a document that somebody has filled to the last byte could never be emptied
+            limit += limit // 4  # otherwise a document that was filled to the last byte could never be emptied
         if self._document.size_bytes + size_bytes > limit:
             raise TooLargeError(
-                f"the document has {self._document.size_bytes} bytes and {size_bytes} more came; the limit is {limit}; "
-                "split the document or raise RAFFIA_MAX_DOCUMENT_BYTES"
+                f"the document has {self._document.size_bytes} bytes and {size_bytes} more arrived; the limit is "
+                f"{limit}; split the document or raise RAFFIA_MAX_DOCUMENT_BYTES"
             )
-        unsaved = self._append_queue.unsaved_bytes + self._pending.unsaved_bytes
+        unsaved = self._flush.unsaved_bytes
         if unsaved + size_bytes > self._settings.max_unsaved_bytes:
             raise JournalUnavailableError(
                 f"{unsaved} bytes wait for the journal, which is away or slow; the limit is "
-                f"{self._settings.max_unsaved_bytes}; edits are taken again when it is back"
+                f"{self._settings.max_unsaved_bytes}; try again when it is back"
             )
 
     def _accept(self, admission: Admission, ticket: Ticket, author: str | None, *, is_live: bool) -> None:
-        """The ready part of an admission becomes part of the document, the batch and the log."""
+        """Take the ready part of an admission into the document and the pending batch."""
         assert admission.ready is not None
         session = ticket.session
-        # A step 2 says nothing about who wrote it: after a loss of the log anybody brings back anybody's first structs.
+        # A step 2 does not show who wrote it: after a loss of the log, any client brings back others' first structs.
         if is_live and author is not None and len(admission.ends) == 1:
             client = admission.ends[0][0]
             self.owners.wrote(client, self._document.clocks.get(client, 0), author)
         if session.behind is not None:
-            # What it sends itself it has; on y-websocket that comes back only when durable.
+            # The session has what it sends itself; on y-websocket that comes back only once it is durable.
             for client, end in admission.ends:
                 if session.behind.get(client, 0) == self._document.clocks.get(client, 0):
                     session.behind[client] = end
         self._document.absorb(admission)
         edit = Edit(author, time_ns() // 1_000_000, admission.ready)
-        self._pending.add(session, edit, ticket)
+        self._flush.add(session, edit, ticket)
         self._metadata.edited_here(admission.ready)
 
     def take_from_server(self, update: bytes, facts: UpdateFacts, ticket: Ticket) -> None:
-        """Take an edit that this server makes, through the gate; the ticket is answered as a client's is.
+        """Take an edit made by the server through the gate; its ticket is answered as a client's is.
 
         Raises:
             TooLargeError, JournalUnavailableError: as in `take`.
-            InternalError: it refers to what is not there.
+            InternalError: the edit refers to something that the document lacks.
         """
         admission = self._document.admit(update, facts)
         if admission.waiting is not None:
-            raise InternalError("an edit of the server refers to what the document does not hold")
+            raise InternalError("an edit by the server refers to something that the document lacks")
         if admission.ready is None:
             self._acknowledgements.ride(ticket)
             return
@@ -287,19 +277,28 @@ class Intake:
 
     # -- what other replicas write --------------------------------------------------------------------------------
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether no log entries wait for missing dependencies (R8)."""
+        return not self.early_entries
+
+    def log_was_cut(self) -> None:
+        """Note that the log may no longer hold the entries that wait (R8)."""
+        self.early_entries.cut()
+
     def take_from_log(self, updates: Sequence[bytes]) -> bool:
-        """Take updates that other replicas have made durable (R8); whether all of it could be taken.
+        """Take updates that other replicas have made durable (R8); returns `is_complete`.
 
         Raises:
-            UpdateError, CrdtError: they cannot be read.
+            UpdateError, CrdtError: the updates cannot be read.
         """
         update = updates[0] if len(updates) == 1 else merge(updates)
         if update == EMPTY_UPDATE:
-            return not self.early_entries
+            return self.is_complete
         admission = self._document.admit(update, read_update(update))
         if admission.waiting is not None:
             log.warning(
-                "the log holds what refers to something it lacks; it waits",
+                "dependencies are missing from the log; an entry waits",
                 document=self._document_id,
                 needs=admission.needs[:3],
             )
@@ -307,24 +306,16 @@ class Intake:
         if admission.ready is not None:
             self._accept_from_log(admission, is_durable=True)
             self._advanced(admission.ends)
-        return not self.early_entries
+        return self.is_complete
 
     def _accept_from_log(self, admission: Admission, *, is_durable: bool) -> None:
         assert admission.ready is not None
         self._document.absorb(admission)
         edit = Edit(None, time_ns() // 1_000_000, admission.ready)
-        self._pending.add(None, edit, None, is_durable=is_durable)
+        self._flush.add(None, edit, None, is_durable=is_durable)
         self._metadata.edited_elsewhere(admission.ready)
 
-    def _retry_early_entries(self) -> list[tuple[int, int]]:
-        ends = self.early_entries.retry(
-            self._document, lambda admission, is_durable: self._accept_from_log(admission, is_durable=is_durable)
-        )
-        if not self.early_entries:
-            self._completed()
-        return ends
-
-    # -- what waits ----------------------------------------------------------------------------------------------
+    # -- waiting updates -----------------------------------------------------------------------------------------
 
     def _await(self, waiting: Waiting, needs: list[tuple[int, int]]) -> None:
         self.waiting.add(waiting, needs)
@@ -344,28 +335,28 @@ class Intake:
         self._metrics.waiting_bytes -= len(waiting.update)
 
     def _advanced(self, ends: list[tuple[int, int]], parked: Sequence[Waiting] = ()) -> None:
-        """Clocks have been passed: try what waited for them, of sessions and of the log, until nothing is ready."""
+        """Handle clocks that have been passed: try waiting updates and log entries until none of them is ready."""
         todo = list(parked)
         while True:
             if ends and self.early_entries:
-                ends = [*ends, *self._retry_early_entries()]
+                ends = [*ends, *self.early_entries.retry(self._document, self._accept_from_log)]
             if ends and self.waiting:
                 todo += [waiting for waiting in self.waiting.passed(ends) if waiting not in todo]
             if not todo:
                 return
             waiting, ends = todo.pop(0), []
             if waiting not in self.waiting:
-                continue  # its session was ended meanwhile
+                continue  # its session has ended meanwhile
             try:
                 ends = self._retry(waiting)
             except RaffiaError as error:
-                # Whoever sent it is told, not whoever sent what it waited for.
+                # The error goes to the sender of this update, not to the sender of its dependency.
                 self._wait_no_more(waiting)
                 self._acknowledgements.refuse(waiting.ticket)
-                self._end(waiting.ticket.session, error)
+                self._clients.end(waiting.ticket.session, error)
 
     def _retry(self, waiting: Waiting) -> list[tuple[int, int]]:
-        """Try one update again; returns the clocks that have advanced by it."""
+        """Try one update again; returns the clocks that it has advanced."""
         ticket = waiting.ticket
         if not ticket.session.grant.may_write:
             self._wait_no_more(waiting)
@@ -380,7 +371,7 @@ class Intake:
         if admission.waiting is None:
             self._wait_no_more(waiting)
             if admission.ready is None:
-                self._acknowledgements.nothing_new(ticket)  # it came by another way meanwhile
+                self._acknowledgements.nothing_new(ticket)  # its content has arrived by another way meanwhile
                 return []
         else:
             self.waiting.note(waiting, admission.needs)

@@ -1,14 +1,15 @@
-"""What waits in a room: parts of updates whose references are not known yet. Pure: time and sockets do not occur.
+"""Updates of sessions that wait in a room for their dependencies.
 
 Rules (tests quote these ids):
-    Q1  An update that waits is looked at again only when a clock that it needs has been passed: an edit costs nothing
-        for what waits for other clients.
-    Q2  Whoever can never become ready holds back nothing else, and nobody else pays for it.
-    Q3  All of it is bounded, per session and per room, the needs of one update too; "full" closes 1013, and nothing of
-        the update is acknowledged.
-    Q4  What waits goes with its session. It is never relayed, journaled or counted as known.
-    Q6  What is parked waits for the owner of the client ids in it (client_owners.py), or until he has left.
-    Q5  The author is the one at the time of sending; whoever has lost the right to write meanwhile is refused.
+    Q1  A waiting update is tried again only when a clock that it needs has been passed, so an edit costs nothing for
+        updates that wait for other clients.
+    Q2  An update that can never become ready holds back no other update and costs other sessions nothing.
+    Q3  Waiting updates are bounded, per session and per room, and so are the needs of one update. Beyond that the
+        session is closed with 1013, and nothing of the update is acknowledged.
+    Q4  Waiting updates go when their session leaves. They are never relayed, journaled or counted as known.
+    Q5  The author is the user at the time of sending. If the session may no longer write by then, the update is
+        refused.
+    Q6  Parked updates wait for the owner of their client ids (client_owners.py), or until the owner has left.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -23,19 +24,20 @@ from raffia.crdt.update import UpdateFacts
 from raffia.errors import WaitingFullError
 from raffia.rooms.session import Session, Ticket
 
-MAX_NEEDS = 256  # of one update; an editor's needs are the few clients that it heard of and we did not
-ROOM_FACTOR = 4  # so many sessions' worth may wait in one room
+MAX_NEEDS = 256  # of one update; an editor needs only the few clients that it has heard of and we have not
+ROOM_FACTOR = 4  # a room's bounds, as a multiple of a session's
 
 
 class Waiting:
-    """One update of which a part waits.
+    """One update that waits, in whole or in part.
 
     Attributes:
-        update: the whole update, as it came; what of it is known by now is cut away at the next try.
-        facts: what the strict reader found in it: reading it again at every try would cost a second for megabytes.
-        ticket: its answer.
-        author: whose edit it is.
+        update: the whole update; parts that are known by then are cut off at the next try.
+        facts: the strict reader's result: reading megabytes again at every try would take a second.
+        ticket: its pending answer.
+        author: the user who sent it.
         is_parked: whether it waits for an owner (Q6).
+        generation: counts the tries; needs that were noted before the latest one are void.
     """
 
     __slots__ = ("author", "facts", "generation", "is_parked", "ticket", "update")
@@ -48,14 +50,14 @@ class Waiting:
         self.facts = facts
         self.ticket = ticket
         self.author = author
-        self.generation = 0  # needs that were noted before the latest try are void
+        self.generation = 0
 
 
 class WaitingList:
-    """All that waits in one room.
+    """All waiting updates of one room.
 
     Attributes:
-        size_bytes: of the updates.
+        size_bytes: their total size.
     """
 
     __slots__ = ("_by_client", "_by_session", "_max_bytes", "_max_updates", "_order", "_updates", "size_bytes")
@@ -64,7 +66,7 @@ class WaitingList:
         self._max_updates = max_updates
         self._max_bytes = max_bytes
         self._by_session: dict[Session, dict[Waiting, None]] = {}
-        # client -> heap of (clock that must be passed, order, generation, who waits)
+        # client -> heap of (clock that must be passed, order, generation, waiting update)
         self._by_client: dict[int, list[tuple[int, int, int, Waiting]]] = {}
         self._order = count()
         self._updates = 0
@@ -80,11 +82,11 @@ class WaitingList:
         """Check that one more update may wait (Q3).
 
         Raises:
-            WaitingFullError: too many, too much, or too many needs.
+            WaitingFullError: too many updates, too many bytes, or too many needs.
         """
         if len(needs) > MAX_NEEDS:
             raise WaitingFullError(
-                f"an update refers to {len(needs)} clients whose updates have not come; the limit is {MAX_NEEDS}; "
+                f"an update refers to {len(needs)} clients whose updates are missing; the limit is {MAX_NEEDS}; "
                 "reconnect to send what is missing first"
             )
         own = self._by_session.get(session, {})
@@ -96,27 +98,27 @@ class WaitingList:
             or self.size_bytes + len(update) > ROOM_FACTOR * self._max_bytes
         ):
             raise WaitingFullError(
-                f"{len(own)} updates of {own_bytes} bytes wait for what they refer to and {len(update)} bytes more "
-                f"came; the limits are {self._max_updates} and {self._max_bytes}; "
+                f"{len(own)} updates of {own_bytes} bytes wait for missing updates and {len(update)} bytes more "
+                f"arrived; the limits are {self._max_updates} and {self._max_bytes}; "
                 "reconnect to send what is missing first"
             )
 
     def add(self, waiting: Waiting, needs: list[tuple[int, int]]) -> None:
-        """Let an update wait; `check` was asked before."""
+        """Let an update wait; call `check` before."""
         self._by_session.setdefault(waiting.ticket.session, {})[waiting] = None
         self._updates += 1
         self.size_bytes += len(waiting.update)
         self.note(waiting, needs)
 
     def note(self, waiting: Waiting, needs: list[tuple[int, int]]) -> None:
-        """Note what an update needs after a try; what it needed before is void."""
+        """Note what an update needs after a try; earlier needs become void."""
         waiting.generation += 1
         for client, clock in needs:
             heap = self._by_client.setdefault(client, [])
             heappush(heap, (clock, next(self._order), waiting.generation, waiting))
 
     def remove(self, waiting: Waiting) -> None:
-        """An update waits no more."""
+        """Remove an update."""
         session = waiting.ticket.session
         own = self._by_session[session]
         del own[waiting]
@@ -129,15 +131,15 @@ class WaitingList:
             self._by_client.clear()
 
     def of(self, session: Session) -> list[Waiting]:
-        """What waits for a session, oldest first."""
+        """The waiting updates of a session, oldest first."""
         return list(self._by_session.get(session, ()))
 
     def parked(self) -> list[Waiting]:
-        """What waits for an owner (Q6)."""
+        """The parked updates (Q6)."""
         return [waiting for own in self._by_session.values() for waiting in own if waiting.is_parked]
 
     def passed(self, ends: Iterable[tuple[int, int]]) -> list[Waiting]:
-        """Who waits for one of these clocks (client, next clock) to be passed; each is to be tried and noted again."""
+        """Take the updates that wait for one of these (client, next clock) to be passed, to try them again."""
         found: dict[Waiting, None] = {}
         for client, end in ends:
             heap = self._by_client.get(client)

@@ -1,48 +1,45 @@
-"""A room's answers to the updates that it was sent: "stored" when durable, or "refused" (S2 in session.py)."""
+"""A room's answers to updates: "stored" once they are durable, or "refused" (S2 in session.py)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from time import monotonic
 
-from raffia.rooms.durable.append_queue import AppendQueue
-from raffia.rooms.outbound.fanout import Fanout
-from raffia.rooms.outbound.pending import Pending
+from raffia.rooms.context import RoomContext
+from raffia.rooms.outbound.flush import Flush
 from raffia.rooms.session import Barrier, Session, Ticket
-from raffia.runtime.metrics import Metrics
 
 
 class Acknowledgements:
-    """Gives each ticket its one answer."""
+    """Creates tickets and answers each of them once."""
 
-    __slots__ = ("_append_queue", "_fanout", "_metrics", "_pending")
+    __slots__ = ("_fanout", "_flush", "_metrics")
 
-    def __init__(self, fanout: Fanout, metrics: Metrics, pending: Pending, append_queue: AppendQueue) -> None:
-        self._fanout = fanout
-        self._metrics = metrics
-        self._pending = pending
-        self._append_queue = append_queue
+    def __init__(self, context: RoomContext, flush: Flush) -> None:
+        self._fanout = context.fanout
+        self._metrics = context.services.metrics
+        self._flush = flush
 
     @staticmethod
     def ticket(session: Session, echo: bytes | None, *, is_step2: bool) -> Ticket:
-        """The answer that one Step2 or Update has to get from now on; `echo` as in `Ticket`."""
+        """Create the ticket of a Step2 or Update, which must then be answered; `echo` as in `Ticket`."""
         session.open_tickets += 1
         ticket = Ticket(session, echo, monotonic())
         ticket.is_silent = is_step2 and not session.counts_step2()
         return ticket
 
     def ride(self, ticket: Ticket) -> None:
-        """Answer when everything that is pending or being saved now is durable."""
-        if not self._pending.ride(ticket) and not self._append_queue.ride(ticket):
+        """Answer "stored" once everything that is unsaved now is durable."""
+        if not self._flush.ride(ticket):
             self.part_saved(ticket)
 
     def nothing_new(self, ticket: Ticket) -> None:
-        """Answer an update that held nothing new."""
+        """Answer an update that contained nothing new."""
         self._metrics.updates_known += 1
         self.ride(ticket)
 
     def part_saved(self, ticket: Ticket) -> None:
-        """One part of what the ticket stands for is durable; with the last one it is answered."""
+        """Note that one part of a ticket's update is durable; answer after the last part."""
         ticket.parts -= 1
         if ticket.parts == 0:
             self._metrics.ack_s.observe(monotonic() - ticket.taken_s)
@@ -52,17 +49,17 @@ class Acknowledgements:
                 self.part_saved(follower)
 
     def refuse(self, ticket: Ticket) -> None:
-        """Answer "refused": nothing more of it will be taken."""
+        """Answer "refused": none of the rest will be taken."""
         self._metrics.acks["refused"] += 1
         self._give(ticket.session, ticket.refused())
 
     def barrier(self, session: Session, payload: bytes, waiting: Iterable[Ticket]) -> None:
-        """Send a payload back once all that a session has sent is durable (y-sweet's sync status).
+        """Send a payload back once everything that a session has sent is durable (y-sweet's sync status).
 
         Args:
-            session: who asks.
-            payload: what to send back.
-            waiting: the session's tickets of which parts wait.
+            session: the session that asks.
+            payload: the bytes to send back.
+            waiting: the session's tickets whose updates wait for missing dependencies.
         """
         session.open_tickets += 1
         barrier = Barrier(session, payload, monotonic())

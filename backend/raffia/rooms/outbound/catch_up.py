@@ -1,59 +1,41 @@
-"""How a session comes by the content of a document: the state that it asks for, and what it has missed.
+"""Sending a session the content of a document: the state that it asks for, and what it has missed.
 
 Rules (tests quote these ids):
-    R5  A session reads only after it has been given the state; what it is given then is all there is in that turn.
+    R5  A session receives broadcasts only after it has been sent the state, which then is complete in that turn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from time import monotonic
 
-from raffia.crdt.document import Document
 from raffia.crdt.update import read_state_vector, write_state_vector
-from raffia.errors import RaffiaError, TooFastError
+from raffia.errors import TooFastError
+from raffia.rooms.context import RoomContext
 from raffia.rooms.durable.compactor import Compactor
-from raffia.rooms.outbound.fanout import Fanout
+from raffia.rooms.outbound.flush import Flush
 from raffia.rooms.presence.room_presence import RoomPresence
-from raffia.rooms.services import Services
 from raffia.rooms.session import Session, step1_body, step2_body, update_body
-
-End = Callable[[Session, RaffiaError], None]
 
 
 class CatchUp:
-    """The readers of one room, slow ones among them (F2 in fanout.py).
+    """The state for new readers of one room, and for slow ones that have caught up (F2 in fanout.py).
 
     Args:
-        document: what they read.
-        folder: makes states, in another process where that takes long.
-        fanout: the sessions.
-        attendance: who else is here.
-        services: settings and metrics.
-        flush_pending: sends what is pending, if anything is; says whether it did.
-        end: ends a session with an error.
+        context: the room.
+        presence: sent to a session that begins to read.
+        flush: sends pending updates before a slow reader is brought up to date.
+        compactor: computes states, in another process if that takes long.
     """
 
-    def __init__(
-        self,
-        document: Document,
-        compactor: Compactor,
-        fanout: Fanout,
-        presence: RoomPresence,
-        services: Services,
-        *,
-        flush_pending: Callable[[], bool],
-        end: End,
-    ) -> None:
-        self._document = document
+    def __init__(self, context: RoomContext, presence: RoomPresence, flush: Flush, compactor: Compactor) -> None:
+        self._document = context.document
         self._compactor = compactor
-        self._fanout = fanout
+        self._fanout = context.fanout
+        self._clients = context.clients
         self._presence = presence
-        self._metrics = services.metrics
-        self._max_step1_per_s = services.settings.max_step1_per_s
-        self._flush_pending = flush_pending
-        self._end = end
-        self._congested: list[Session] = []
+        self._metrics = context.services.metrics
+        self._max_step1_per_s = context.services.settings.max_step1_per_s
+        self._flush = flush
 
     # -- state ---------------------------------------------------------------------------------------------------
 
@@ -61,22 +43,22 @@ class CatchUp:
         """Answer a SyncStep1.
 
         Raises:
-            UpdateError: not a state vector (closes 4400).
-            TooFastError: asked more often than the limit (closes 1013).
+            UpdateError: the bytes are not a state vector (closes 4400).
+            TooFastError: the session asks more often than the limit (closes 1013).
         """
         if not session.step1_rate.take(monotonic()):
             raise TooFastError(
-                f"the state was asked for more than {self._max_step1_per_s} times a second; wait before asking"
+                f"the state was requested more than {self._max_step1_per_s} times a second; wait before asking again"
             )
         read_state_vector(state_vector)
         self._compactor.state(
             state_vector,
             lambda step2, tail: self._give_state(session, step2, tail),
-            lambda error: self._end(session, error),
+            lambda error: self._clients.end(session, error),
         )
 
     def _give_state(self, session: Session, step2: bytes, tail: bytes | None) -> None:
-        """Send the state to a session, which reads from here on (R5)."""
+        """Send the state to a session, which receives broadcasts from now on (R5)."""
         if session not in self._fanout:
             return
         if session.hocuspocus:
@@ -86,11 +68,11 @@ class CatchUp:
         self._metrics.frames_out += 1
         self._metrics.bytes_out += len(step2)
         if tail is not None:
-            # No update: a tail that is one update of its own would look to a y-websocket client like "durable" (R2).
+            # Not as an Update: a y-websocket client would take a tail that is its own update for "durable" (R2).
             self._fanout.send(session, session.prefix + step2_body(tail))
         if not session.reading:
             session.reading = True
-            # On y-websocket it was told when it joined; what was broadcast since then it did not get.
+            # A y-websocket client was sent presence when it joined, but no presence broadcasts since then.
             if session.presence_told != self._presence.broadcasts:
                 self._presence.tell(session)
             if session.behind is None:
@@ -98,42 +80,24 @@ class CatchUp:
 
     # -- slow readers --------------------------------------------------------------------------------------------
 
-    def fell_behind(self, session: Session) -> None:
-        """The session's outlet is congested."""
-        self._congested.append(session)
-        # Flushed first, so that "the clocks it had" are those of the document.
-        if not self._flush_pending():
-            self.set_aside()
-
-    def set_aside(self) -> None:
-        """Stop sending to those whose outlets are congested: a flush is over."""
-        congested, self._congested = self._congested, []
-        for session in congested:
-            if session in self._fanout and session.behind is None and self._fanout.transport(session).congested:
-                session.behind = dict(self._document.clocks)
-                session.behind_version = self._document.version
-                session.behind_s = monotonic()
-                self._fanout.stop(session)
-                self._metrics.slow_readers += 1
-
     def caught_up(self, session: Session) -> None:
-        """The session's outlet has drained: one update brings it up to date."""
+        """Handle a drained transport: one update brings the session up to date."""
         if session.behind is None or session not in self._fanout:
             return
-        self._flush_pending()
+        self._flush.flush_pending()
         if session.reading and session.behind_version != self._document.version:
             self._compactor.state(
                 write_state_vector(session.behind),
                 lambda missed, tail: self._catch_up(session, missed, tail),
-                lambda error: self._end(session, error),
+                lambda error: self._clients.end(session, error),
             )
         else:
             self._rejoin(session)
 
     def _catch_up(self, session: Session, missed: bytes, tail: bytes | None) -> None:
-        """Send what a slow reader has missed; for a large document it was computed away and may be late."""
+        """Send a slow reader what it has missed; for a large document a worker computed it, and it may be late."""
         if session.behind is None or session not in self._fanout or self._fanout.transport(session).congested:
-            return  # when it drains the next time, it is computed anew
+            return  # it is computed again the next time the transport drains
         self._rejoin(session)
         self._fanout.send(session, session.prefix + update_body(missed))
         if tail is not None:
@@ -142,7 +106,7 @@ class CatchUp:
         self._metrics.slow_reader_catch_ups += 1
 
     def _rejoin(self, session: Session) -> None:
-        """A slow reader reads again: presence, whole and with who has left meanwhile, and the answers it is owed."""
+        """Let a slow reader receive broadcasts again; send it presence, with removals, and held answers."""
         session.behind = None
         self._metrics.slow_readers -= 1
         if session.reading:
@@ -153,6 +117,6 @@ class CatchUp:
             self._fanout.send(session, payload)
 
     def left(self, session: Session) -> None:
-        """A session has gone."""
+        """Handle a session that has left."""
         if session.behind is not None:
             self._metrics.slow_readers -= 1

@@ -1,1 +1,1 @@
-"""Cursors and names: the table of states, a room's use of it, and the relay between replicas."""
+"""Cursors and names: the table of states, the room's presence, and the relay between replicas."""

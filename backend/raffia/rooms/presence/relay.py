@@ -1,24 +1,25 @@
-"""Presence of one document between replicas.
+"""Presence of one document, relayed between replicas.
 
 Rules (tests quote these ids):
-    RLY1  Only what this replica's sessions say is told; what comes from others is never passed on. So the number of
-        messages does not grow with the number of replicas.
-    RLY2  Between two messages only the latest entry of an id is kept, and they are `PAUSE_S` apart.
-    RLY3  Whoever can hear (again) says so, with all states of its own; the others answer with theirs.
-    RLY4  A message that cannot be read is dropped and counted, and never ends anything: other versions may speak too.
-    RLY5  A state that has been removed here is told back as such, from nobody, so that the replica where its session is
-        announces it above the removal (P10).
+    RLY1  A replica publishes only its own sessions' states and never forwards those of others, so the number of
+          messages does not grow with the number of replicas.
+    RLY2  Messages are at least `PAUSE_S` apart; between them, only the latest entry of each id is kept.
+    RLY3  A replica that begins to hear the others, for the first time or again, publishes a hello with all its states.
+          The others answer with theirs.
+    RLY4  A message that cannot be read is dropped and counted and ends nothing: it may come from another version.
+    RLY5  If a state arrives that was removed here, the removal is published without an owner, so that the replica of
+          its session announces the state above the removal (P10).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
 
 from raffia.errors import WireError
 from raffia.journal.bus import Bus
-from raffia.rooms.presence.table import PresenceEntry
+from raffia.rooms.presence.entries import PresenceEntry
 from raffia.runtime.logs import get_logger
 from raffia.runtime.metrics import Metrics
 from raffia.types import DocumentId
@@ -30,24 +31,24 @@ log = get_logger("raffia.rooms.presence.relay")
 FORMAT = 1
 STATES, HELLO = 0, 1
 NOBODY = 0  # sessions count from 1
-PAUSE_S = 0.03  # about what an eye needs to see a cursor move smoothly
+PAUSE_S = 0.03  # short enough for cursors to move smoothly
 _MIN_ENTRY_BYTES = 5
 
 
 class RelayMessage(NamedTuple):
-    """One message: a hello asks for an answer."""
+    """One message; a hello asks for an answer."""
 
     is_hello: bool
     entries: list[PresenceEntry]
 
 
 def encode(replica: str, entries: Iterable[PresenceEntry], *, is_hello: bool) -> bytes:
-    """Write a message: format, kind, replica, count, then per entry the session's number, its user and the entry.
+    """Write a message: format, kind, replica, count; then for each entry the session's number, its user and the entry.
 
     Args:
-        replica: the owner of all entries.
-        entries: with owners `(replica, number)`.
-        is_hello: whether answers are asked for.
+        replica: the replica of all owners.
+        entries: entries with owners `(replica, number)`.
+        is_hello: whether to ask for answers.
     """
     parts = []
     for entry in entries:
@@ -60,10 +61,10 @@ def encode(replica: str, entries: Iterable[PresenceEntry], *, is_hello: bool) ->
 
 
 def decode(payload: bytes) -> RelayMessage:
-    """Read what `encode` wrote; what a newer version adds behind the entries is skipped.
+    """Read a message; anything after the entries, which a newer version may add, is ignored.
 
     Raises:
-        WireError: it is not that.
+        WireError: the bytes are not a message of this format.
     """
     if len(payload) < 2 or payload[0] != FORMAT or payload[1] > HELLO:
         raise WireError(
@@ -89,46 +90,48 @@ def decode(payload: bytes) -> RelayMessage:
     return RelayMessage(payload[1] == HELLO, entries)
 
 
+class Presence(Protocol):
+    """The presence states of one room on this replica."""
+
+    def own(self) -> list[PresenceEntry]:
+        """The entries of this replica's sessions that are present."""
+        ...
+
+    def take(self, entries: list[PresenceEntry]) -> None:
+        """Take entries of another replica."""
+        ...
+
+
 class Relay:
-    """The way of one room's presence to the other replicas and back.
+    """Relays one room's presence to other replicas, and theirs to it.
 
     Args:
-        document: which one.
-        bus: the way.
-        metrics: counts what is said and dropped.
-        own: gives the present entries of this replica's sessions.
-        take: takes entries of another replica.
+        document: the document's name.
+        bus: carries messages between replicas.
+        metrics: counts published and dropped messages.
+        presence: the room's presence.
     """
 
-    __slots__ = ("_bus", "_document", "_handle", "_metrics", "_not_before_s", "_own", "_take", "_waiting")
+    __slots__ = ("_bus", "_document", "_handle", "_metrics", "_not_before_s", "_presence", "_waiting")
 
-    def __init__(
-        self,
-        document: DocumentId,
-        bus: Bus,
-        metrics: Metrics,
-        *,
-        own: Callable[[], list[PresenceEntry]],
-        take: Callable[[list[PresenceEntry]], None],
-    ) -> None:
+    def __init__(self, document: DocumentId, bus: Bus, metrics: Metrics, presence: Presence) -> None:
         self._document = document
         self._bus = bus
         self._metrics = metrics
-        self._own = own
-        self._take = take
+        self._presence = presence
         self._waiting: dict[int, PresenceEntry] = {}
         self._handle: asyncio.TimerHandle | None = None
         self._not_before_s = 0.0
         bus.join(document, self)
 
     def tell(self, entries: Iterable[PresenceEntry]) -> None:
-        """Tell the others what has changed here; entries of other replicas are left out (RLY1, RLY2)."""
+        """Publish changed entries; those of other replicas are left out (RLY1, RLY2)."""
         replica = self._bus.replica
         for entry in entries:
             if isinstance(entry.owner, tuple) and entry.owner[0] == replica:
                 self._waiting[entry.client] = entry
             else:
-                self._waiting.pop(entry.client, None)  # it has moved away meanwhile
+                self._waiting.pop(entry.client, None)  # the id has moved to another replica meanwhile
         if not self._waiting or self._handle is not None:
             return
         loop = asyncio.get_running_loop()
@@ -150,31 +153,31 @@ class Relay:
         self._bus.publish(self._document, encode(self._bus.replica, entries, is_hello=is_hello))
 
     def heard(self, payload: bytes) -> None:
-        """Another replica said this (RLY4)."""
+        """Handle a message of another replica (RLY4)."""
         try:
-            said = decode(payload)
+            message = decode(payload)
         except WireError as error:
             self._metrics.presence_unreadable += 1
             log.warning("presence of another replica dropped", document=self._document, detail=str(error))
             return
-        if said.entries:
-            self._take(said.entries)
-        if said.is_hello:
-            own = self._own()
+        if message.entries:
+            self._presence.take(message.entries)
+        if message.is_hello:
+            own = self._presence.own()
             if own:
                 self._publish(own, is_hello=False)
 
     def deny(self, removals: Iterable[PresenceEntry]) -> None:
-        """Tell the others what is removed here although they think otherwise (RLY5)."""
+        """Publish removals of states that other replicas still hold (RLY5)."""
         nobody = (self._bus.replica, NOBODY)
         self._publish([entry._replace(owner=nobody, user=None) for entry in removals], is_hello=False)
 
     def connected(self) -> None:
-        """From here on others are heard (RLY3)."""
-        self._publish(self._own(), is_hello=True)
+        """Publish a hello: messages of other replicas arrive from now on (RLY3)."""
+        self._publish(self._presence.own(), is_hello=True)
 
     def close(self) -> None:
-        """Say what is still to be said, and hear no more."""
+        """Publish what waits, and unsubscribe."""
         if self._handle is not None:
             self._handle.cancel()
             self._send()

@@ -1,75 +1,135 @@
-"""Who is here: a room's presence, between its sessions and other replicas."""
+"""A room's presence: from its sessions and other replicas into the table, and back to them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Mapping
 from time import monotonic
 
-from raffia.rooms.outbound.fanout import Fanout
+from raffia.errors import PresenceError
+from raffia.rooms.context import RoomContext
+from raffia.rooms.presence.entries import PresenceEntry, PresenceLimits, encode
+from raffia.rooms.presence.late_states import LateStates
 from raffia.rooms.presence.relay import Relay
-from raffia.rooms.presence.table import PresenceEntry, PresenceLimits, PresenceTable, encode
-from raffia.rooms.services import Services
+from raffia.rooms.presence.table import PresenceTable
 from raffia.rooms.session import Session, presence_body
-from raffia.types import DocumentId
+from raffia.runtime.logs import get_logger
+
+log = get_logger("raffia.rooms.presence.room_presence")
+
+
+def _ignore() -> None:
+    """No-op callback until the room subscribes."""
 
 
 class RoomPresence:
     """Presence of one document on this replica.
 
-    Args:
-        document_id: which one.
-        services: settings, metrics and the bus to other replicas, if there is one.
-        fanout: the sessions.
-        schedule: called when there is something to flush.
-
     Attributes:
-        table: what everybody has said of themselves.
-        broadcasts: how often something of it was sent to all readers.
+        table: the presence states.
+        broadcasts: how many times changes were broadcast to the readers.
+        on_change: called when there are changes to flush.
     """
 
-    def __init__(
-        self, document_id: DocumentId, services: Services, fanout: Fanout, schedule: Callable[[], None]
-    ) -> None:
-        self.table = PresenceTable(PresenceLimits(max_state_bytes=services.settings.max_presence_bytes))
+    def __init__(self, context: RoomContext) -> None:
+        services = context.services
+        self._max_state_bytes = services.settings.max_presence_bytes
+        limits = PresenceLimits(max_state_bytes=self._max_state_bytes)
+        self.table = PresenceTable(limits)
+        self._late = LateStates(max_ids=limits.max_ids_per_owner, max_bytes=limits.max_room_bytes)
+        self._late_handle: asyncio.TimerHandle | None = None
         self.broadcasts = 0
         self._metrics = services.metrics
-        self._fanout = fanout
-        self._schedule = schedule
+        self._fanout = context.fanout
+        self._clients = context.clients
+        self.on_change: Callable[[], None] = _ignore
         self._relay: Relay | None = None
         if services.bus is not None:
-            self._relay = Relay(document_id, services.bus, services.metrics, own=self._own, take=self._take)
+            self._relay = Relay(context.document_id, services.bus, services.metrics, self)
 
     def receive(self, session: Session, payload: bytes) -> None:
-        """Take a presence message.
+        """Take a presence message from a session.
 
         Raises:
-            PresenceError: cannot be read (closes 4400).
-            TooLargeError: over the size limit (closes 4413).
+            PresenceError: the message cannot be read (closes 4400).
         """
         self._metrics.presence_in += 1
         now_s = monotonic()
-        # Every client sends back whatever it receives: only what is news counts against the rate.
-        may_speak = session.presence_rate.has(now_s)
+        # Clients send back all states that they receive, so only news counts against the rate.
+        self._apply(session, payload, now_s, may_speak=session.presence_rate.has(now_s))
+
+    def _apply(self, session: Session, payload: bytes, now_s: float, *, may_speak: bool) -> None:
         applied = self.table.apply(payload, session.owner, now_s, user=session.grant.user, may_speak=may_speak)
         if applied.entries:
-            session.presence_rate.take(now_s)
-        self._metrics.presence_dropped += applied.dropped
+            if may_speak:  # removals are taken over the rate too
+                session.presence_rate.take(now_s)
+            if self._late:
+                self._late.forget(session.owner, [entry.client for entry in applied.entries])
+        if applied.refused:
+            self._refused(session, applied.refused, len(payload))
+        if applied.late:
+            self._metrics.presence_dropped += self._late.keep(session.owner, applied.late)
+            self._schedule_late(session.presence_rate.wait_s(now_s))
         if applied.answers:
             self._fanout.send(session, session.prefix + presence_body(encode(applied.answers)))
         if applied.moved and self._relay is not None:
             self._relay.tell(applied.moved)
         if applied.entries:
-            self._schedule()
+            self.on_change()
+
+    def _schedule_late(self, wait_s: float) -> None:
+        if self._late and self._late_handle is None:
+            self._late_handle = asyncio.get_running_loop().call_later(wait_s, self._send_late)
+
+    def _send_late(self) -> None:
+        """Apply the states that waited for their sessions' rates (late_states.py)."""
+        self._late_handle = None
+        now_s = monotonic()
+        waits_s = []
+        sessions = {session.owner: session for session in self._fanout}
+        for owner in self._late.owners():
+            session = sessions.get(owner)
+            if session is None:
+                self._late.take(owner)
+                continue
+            wait_s = session.presence_rate.wait_s(now_s)
+            if wait_s:
+                waits_s.append(wait_s)
+                continue
+            try:
+                self._apply(session, self._late.take(owner), now_s, may_speak=True)
+            except PresenceError as error:
+                self._clients.end(session, error)
+        if waits_s:
+            self._schedule_late(min(waits_s))
+
+    def _refused(self, session: Session, refused: Mapping[str, int], size_bytes: int) -> None:
+        """Count the states of a message that were dropped, and log the first of a session that were too large."""
+        self._metrics.presence_dropped += sum(refused.values())
+        too_large = refused.get("too-large")
+        if not too_large:
+            return
+        self._metrics.refusals["presence-too-large"] += too_large
+        if not session.presence_was_too_large:  # editors repeat a state every 15 s, and with every move
+            session.presence_was_too_large = True
+            log.info(
+                "presence dropped: a state, or the message, is too large; the session goes on",
+                reason="presence-too-large",
+                document=session.document,
+                user=session.grant.user,
+                bytes=size_bytes,
+                limit=self._max_state_bytes,
+            )
 
     def tell(self, session: Session, *, gone_since_s: float | None = None) -> None:
-        """Send a session everybody's state, with who has left since then."""
+        """Send a session all states, and the removals since `gone_since_s` if that is given."""
         session.presence_told = self.broadcasts
         payload = self.table.snapshot(gone_since_s=gone_since_s)
         if payload is not None:
             self._fanout.send(session, session.prefix + presence_body(payload))
 
     def flush(self) -> None:
-        """Send what has changed to readers and to other replicas."""
+        """Send changes to the readers and to other replicas."""
         if self._relay is not None and self.table.is_dirty:
             self._relay.tell(self.table.dirty)
         payload = self.table.take_dirty()
@@ -78,31 +138,36 @@ class RoomPresence:
             self._metrics.presence_out += self._fanout.broadcast(presence_body(payload))
 
     def left(self, session: Session) -> None:
-        """A session has gone, and with it what it said."""
+        """Remove the states of a session that has left."""
+        if self._late:
+            self._late.take(session.owner)
         if self.table.remove_owner(session.owner, monotonic()):
-            self._schedule()
+            self.on_change()
 
     def forget_replicas(self, gone: frozenset[str]) -> None:
-        """Replicas are gone, and with them the presence of their sessions."""
+        """Remove the states of sessions on replicas that are gone."""
         if self.table.remove_where(lambda owner: isinstance(owner, tuple) and owner[0] in gone, monotonic()):
-            self._schedule()
+            self.on_change()
 
     def expire(self, now_s: float) -> None:
-        """States that nobody has renewed go."""
+        """Remove states that were not renewed in time."""
         if self.table.expire(now_s):
-            self._schedule()
+            self.on_change()
 
     def close(self) -> None:
-        """Say and hear nothing more between replicas."""
+        """Stop exchanging presence with other replicas."""
+        if self._late_handle is not None:
+            self._late_handle.cancel()
         if self._relay is not None:
             self._relay.close()
             self._relay = None
 
-    def _own(self) -> list[PresenceEntry]:
+    def own(self) -> list[PresenceEntry]:
+        """The present states of this replica's sessions."""
         return self.table.owned_by_all(session.owner for session in self._fanout)
 
-    def _take(self, entries: list[PresenceEntry]) -> None:
-        """Take what another replica has accepted; a state that has moved here meanwhile is announced again (P10)."""
+    def take(self, entries: list[PresenceEntry]) -> None:
+        """Take entries that another replica has accepted; announce states again that have moved here (P10)."""
         applied = self.table.merge(entries, monotonic())
         if applied.answers:
             owners = {session.owner for session in self._fanout}
@@ -112,4 +177,4 @@ class RoomPresence:
         if applied.gone and self._relay is not None:
             self._relay.deny(applied.gone)
         if self.table.is_dirty:
-            self._schedule()
+            self.on_change()

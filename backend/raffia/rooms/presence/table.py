@@ -1,39 +1,43 @@
-"""Who is there: the presence states of one room, without any I/O. Never persisted.
+"""The presence states of one room, without any I/O; they are never stored.
 
-Time comes in as `now_s`, seconds of any monotonic clock. An *owner* is a hashable value that names the session (and its
-replica) which made the latest state of a client id.
+Times are `now_s`, seconds of any monotonic clock. An *owner* is a hashable value that identifies the session (and its
+replica) that sent the latest state of a client id.
 
 Rules (tests quote these ids):
-    P1  A state is applied when its clock is above the known one; an unknown id is taken at any clock, also 0. A removal
-        (null) is applied at the known clock or above, for ids that are present. Everything else is stale: dropped
-        silently and unread, since every client sends back every state that it receives.
-    P2  A message is applied whole or, when it cannot be read, not at all.
-    P3  A session speaks only for ids that it owns. It comes to own an id by being the first to announce it, or by P4.
-        What it says about other ids is dropped silently and counted as foreign, removals too: one laggard, whose copy
-        has expired, must not remove a user for everybody.
-    P4  A session whose first message holds one state has that id as its *home*. It takes its home over from another
-        session of the same user: that session is a half-open socket, or another tab that spoke first. It may do so at
-        the known clock, which is what a reconnecting client announces; nothing is broadcast then, the entry is reported
-        in `moved`. Since a removal needs the owner, the old socket's late end removes nobody.
-    P5  A removed id keeps its last clock and user, for `gone_s` and up to `max_gone` ids; until it is forgotten only
-        the same user may announce it again. A client that reconnects announces the clock it had, which its peers know
-        already and would ignore until it renews: its home state is *raised* to the known clock + 1, for everybody. The
-        client hears that too and goes on from there; what it says before it has heard is raised once more. A state for
-        a removed id that is not the home gets the answer `{id, known clock, null}`: whoever echoes it forgets it. (That
-        answer would do for the home as well, but Hocuspocus provider 4.8 does not announce itself again upon it.)
-    P6  Clocks stay below 2^31 (other implementations hold 32 bits) and move by `max_clock_step` at most.
-    P7  A state that is not renewed within `expiry_s` is removed. When an owner leaves, all that it owns is removed.
-    P8  Only news counts against a session's rate, since every client sends back what it hears, as fast as others speak;
-        while a session is over its rate (`may_speak` false) its news is refused, but never a removal. Ids per owner,
-        states and bytes per room are bounded; what does not fit is refused and counted as full.
-    P9  Between two flushes only the latest entry of an id is kept. A message that is byte for byte a recent flush is an
-        echo and stale as a whole.
-    P10 Other replicas' entries come with their owners, already judged there: the newer clock wins, and a removal
-        counts only from the owner. Where a remote removal meets a state that has moved here, the state is announced
-        again above the removal (`raise_above`): elsewhere the removal may have come first, and a Hocuspocus provider
-        that is told so does not announce itself again. A state from another replica for an id that is removed here, at
-        its last clock or below, is told back as removed (`gone`): that replica did not know, and raises it. Of other
-        replicas' sessions only those are kept that own an id.
+    P1  A state is applied if its clock is above the known one; an unknown id is accepted at any clock, including 0. A
+        removal (null) is applied at the known clock or above, for ids that are present. Everything else is stale and is
+        dropped silently and unread, because clients send back every state that they receive.
+    P2  A message is applied as a whole, or not at all if it cannot be read. What is too large (a state, the number of
+        states, the message) is dropped and counted; the session goes on, and what was known of the id stays.
+    P3  A session speaks only for ids that it owns. It becomes the owner of an id by being the first to announce it, or
+        by P4. Its states and removals of other ids are dropped silently and counted as foreign: a slow client whose
+        copy has expired must not remove a user for everyone.
+    P4  If a session's first message holds one state, that id is the session's *home*. It takes its home over from
+        another session of the same user: that one is a half-open socket, or another tab that spoke first. It may do so
+        at the known clock, because that is the clock that a reconnecting client announces; nothing is broadcast then,
+        and the entry is reported in `moved`. Because a removal needs the owner, the late end of the old socket removes
+        nothing.
+    P5  A removed id keeps its last clock and user, for `gone_s` and for up to `max_gone` ids; until it is forgotten,
+        only the same user may announce it again. A reconnecting client announces the clock it had, which its peers know
+        and would ignore until it renews. So its home state is *raised* to the known clock + 1, for everyone; the client
+        receives that too and continues from there, and what it sends before that is raised once more. A state for a
+        removed id that is not the home is answered with `{id, known clock, null}`: a client that only echoes the id
+        forgets it. (That answer would do for the home as well, but Hocuspocus provider 4.8 does not announce itself
+        again after it.)
+    P6  Clocks stay below 2^31 (other implementations have 32 bits) and move by at most `max_clock_step`.
+    P7  A state that is not renewed within `expiry_s` is removed. When an owner leaves, all its ids are removed.
+    P8  Only news counts against a session's rate, because clients send back what they receive, as fast as others send
+        it. While a session is over its rate (`may_speak` false), its news is reported in `late`, unread, and not
+        applied; its removals are. Ids per owner, and states and bytes per room, are bounded; what does not fit is
+        refused and counted as full.
+    P9  Between two flushes only the latest entry of each id is kept. A message whose bytes equal a recent flush is an
+        echo, and stale as a whole.
+    P10 Entries of other replicas come with their owners and were judged there: the newer clock wins, and a removal
+        counts only from the owner. If a removal arrives for a state that has moved here, the state is announced again
+        above the removal (`raise_above`): the removal may have arrived first elsewhere, and a Hocuspocus provider that
+        receives it does not announce itself again. If a state arrives for an id that is removed here, at its last clock
+        or below, the removal is reported back (`gone`): that replica did not know of it, and raises the state. Sessions
+        of other replicas are remembered only while they own an id.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -42,15 +46,13 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from raffia.errors import PresenceError
+from raffia.errors import PresenceError, TooLargeError
+from raffia.rooms.presence.entries import Applied, Owner, PresenceEntry, PresenceLimits, encode
 from raffia.wire.awareness import (
-    MAX_ENTRIES,
-    MAX_STATE_BYTES,
     NULL,
     RawEntry,
     check_state,
@@ -59,96 +61,16 @@ from raffia.wire.awareness import (
 )
 from raffia.wire.lib0 import write_varuint
 
-Owner = Hashable
 Stamp = Callable[[Owner, dict[str, Any]], object | None]
-"""Given the owner and its state, the value for the state's `user` field; None leaves the state as it is."""
+"""Takes an owner and its state and returns the value for the state's `user` field; None leaves the state unchanged."""
 
 MAX_CLOCK = (1 << 31) - 1
 _ECHO_SLOTS = 64  # recent flushes that are recognised as echoes (P9)
 _ECHO_BYTES = 16 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class PresenceLimits:
-    """The bounds of one room's presence.
-
-    Attributes:
-        max_state_bytes: JSON of one state.
-        max_entries: states in one message; a client that joins sends back all that it was sent.
-        max_states: ids present in the room.
-        max_room_bytes: all present states together.
-        max_ids_per_owner: ids that one session may own (tabs and bridges own more than one).
-        max_clock_step: how far one message may move a clock.
-        max_gone: removed ids that are remembered.
-        gone_s: how long they are remembered, seconds.
-        expiry_s: how long a state holds without being renewed, seconds; owners renew every 15 s.
-    """
-
-    max_state_bytes: int = MAX_STATE_BYTES
-    max_entries: int = MAX_ENTRIES
-    max_states: int = 10_000
-    max_room_bytes: int = 16 * 1024 * 1024
-    max_ids_per_owner: int = 256
-    max_clock_step: int = 1 << 20
-    max_gone: int = 4096
-    gone_s: float = 300.0
-    expiry_s: float = 30.0
-
-
-class PresenceEntry(NamedTuple):
-    """What is known of one client id.
-
-    Attributes:
-        client: the client id.
-        clock: its clock.
-        state: JSON of its state; None when removed.
-        encoded: the entry as it stands in a payload.
-        owner: who made it.
-        user: the owner's user; None for an anonymous one.
-        seen_s: when it was last renewed.
-    """
-
-    client: int
-    clock: int
-    state: bytes | None
-    encoded: bytes
-    owner: Owner
-    user: str | None
-    seen_s: float
-
-
-class Applied(NamedTuple):
-    """What came of a message.
-
-    Attributes:
-        entries: news, to be broadcast and relayed to other replicas; they wait in `take_dirty` too.
-        answers: for `apply`, to be sent to the sender only (P5); for `merge`, removals that another than the owner has
-            sent: where the `owner` is local its state is to be raised above them (P10).
-        moved: same state, new owner: to be relayed to other replicas, not to clients (P4).
-        stale: entries that were not newer.
-        refused: entries refused, by reason: foreign, clock, full, rate.
-        gone: for `merge`, removals to be told to the other replicas (P10).
-    """
-
-    entries: list[PresenceEntry]
-    answers: list[PresenceEntry]
-    moved: list[PresenceEntry]
-    stale: int
-    refused: Mapping[str, int]
-    gone: Sequence[PresenceEntry] = ()
-
-    @property
-    def reply(self) -> bytes | None:
-        """The answers to the sender as a payload; None when there are none."""
-        return encode(self.answers) if self.answers else None
-
-    @property
-    def dropped(self) -> int:
-        """How many entries were refused; stale ones, which every client sends, don't count."""
-        return sum(self.refused.values()) if self.refused else 0
-
-
 _NONE_REFUSED: Mapping[str, int] = MappingProxyType({})
+_TOO_LARGE = Applied([], [], [], 0, MappingProxyType({"too-large": 1}))  # a whole message
 
 
 class _Gone(NamedTuple):
@@ -159,7 +81,7 @@ class _Gone(NamedTuple):
 
 
 class _Speaker:
-    """What a session has said: its home id and the ids that it owns; of another replica's only these."""
+    """A session that has announced states: its home id (None for other replicas' sessions) and the ids that it owns."""
 
     __slots__ = ("home", "ids", "is_remote")
 
@@ -167,17 +89,6 @@ class _Speaker:
         self.home = home
         self.ids: set[int] = set()
         self.is_remote = is_remote
-
-
-def make_entry(client: int, clock: int, state: bytes | None, owner: Owner, user: str | None = None) -> PresenceEntry:
-    """An entry as it comes from another replica (P10); `merge` sets when it was seen."""
-    return PresenceEntry(client, clock, state, write_entry(client, clock, state), owner, user, 0.0)
-
-
-def encode(entries: Iterable[PresenceEntry]) -> bytes:
-    """The awareness payload that holds these entries."""
-    parts = [entry.encoded for entry in entries]
-    return write_varuint(len(parts)) + b"".join(parts)
 
 
 def _home(raw: list[RawEntry]) -> int | None:
@@ -192,11 +103,11 @@ def _at_clock(entry: PresenceEntry, clock: int) -> PresenceEntry:
 
 
 class PresenceTable:
-    """The presence of one room.
+    """The presence states of one room.
 
     Args:
-        limits: bounds.
-        stamp: lets the server say who a state's user is; None takes the clients' word for it.
+        limits: the bounds.
+        stamp: sets the `user` field of states; None leaves the field to the clients.
     """
 
     __slots__ = ("_bytes", "_dirty", "_echoes", "_gone", "_limits", "_live", "_snapshot", "_speakers", "_stamp")
@@ -218,17 +129,17 @@ class PresenceTable:
 
     @property
     def is_dirty(self) -> bool:
-        """Whether `take_dirty` has something to give."""
+        """Whether `take_dirty` would return a payload."""
         return bool(self._dirty)
 
     @property
     def dirty(self) -> list[PresenceEntry]:
-        """What `take_dirty` would give, as entries."""
+        """The entries that `take_dirty` would return."""
         return list(self._dirty.values())
 
     @property
     def size_bytes(self) -> int:
-        """What the present states take together, in bytes."""
+        """Total size of the present states, in bytes."""
         return self._bytes
 
     @property
@@ -237,17 +148,17 @@ class PresenceTable:
         return len(self._gone)
 
     def get(self, client: int) -> PresenceEntry | None:
-        """The entry of a client id that is present."""
+        """The entry of a client id, if it is present."""
         return self._live.get(client)
 
     def has_user(self, user: str, since_s: float) -> bool:
-        """Whether a user is present, or was since then."""
+        """Whether a user is present, or has been since `since_s`."""
         if any(entry.user == user for entry in self._live.values()):
             return True
         return any(gone.user == user and gone.at_s >= since_s for gone in self._gone.values())
 
     def user_of(self, client: int, since_s: float) -> str | None:
-        """The user who holds a client id, or has held it since then."""
+        """The user who holds a client id, or has held it since `since_s`."""
         known = self._live.get(client)
         if known is not None:
             return known.user
@@ -264,7 +175,7 @@ class PresenceTable:
         speakers = (self._speakers.get(owner) for owner in owners)
         return [self._live[client] for speaker in speakers if speaker is not None for client in speaker.ids]
 
-    # -- what sessions say -------------------------------------------------------------------------------------------
+    # -- messages of sessions ----------------------------------------------------------------------------------------
 
     def apply(
         self, payload: bytes, owner: Owner, now_s: float, *, user: str | None = None, may_speak: bool = True
@@ -272,21 +183,25 @@ class PresenceTable:
         """Take an awareness message from a session of this replica (P1-P6, P8, P9).
 
         Args:
-            payload: the message's payload, as `wire` hands it out.
+            payload: the message's payload, as `raffia.wire` returns it.
             owner: the session.
-            now_s: now.
+            now_s: the time.
             user: the session's user, for P4 and P5.
-            may_speak: whether the session is within its rate; take one from it for each message that brought news.
+            may_speak: whether the session is within its rate; charge it for each message that brought news.
 
         Raises:
-            PresenceError: cannot be read; nothing was applied (closes 4400).
-            TooLargeError: more states, or a larger one, than allowed; nothing was applied (closes 4413).
+            PresenceError: the message cannot be read; nothing was applied (closes 4400).
         """
         speaker = self._speakers.get(owner)
         if speaker is not None and payload in self._echoes:
             return Applied([], [], [], 1, _NONE_REFUSED)
         limits = self._limits
-        raw = read_entries(payload, max_entries=limits.max_entries, max_state_bytes=limits.max_state_bytes)
+        if len(payload) > limits.max_message_bytes:
+            return _TOO_LARGE
+        try:
+            raw = read_entries(payload, max_entries=limits.max_entries, max_state_bytes=limits.max_state_bytes)
+        except TooLargeError:
+            return _TOO_LARGE
         if may_speak:
             home = speaker.home if speaker is not None else _home(raw)
             raw = self._checked(raw, owner, home)
@@ -296,14 +211,21 @@ class PresenceTable:
             speaker = self._speakers[owner] = _Speaker(_home(raw))
         result = Applied([], [], [], 0, _NONE_REFUSED)
         refused: dict[str, int] = {}
+        late: list[RawEntry] = []
         stale = 0
         for client, clock, state, encoded in raw:
+            if state is None:
+                refused["too-large"] = refused.get("too-large", 0) + 1
+                continue
             known = self._live.get(client)
             if known is not None and clock <= known.clock and state != NULL and client != speaker.home:
                 stale += 1  # an echo, as most entries are
                 continue
-            if not may_speak and state != NULL and (known is None or clock > known.clock):
-                refused["rate"] = refused.get("rate", 0) + 1
+            if not may_speak and state != NULL and (known is None or state != known.state or clock > known.clock):
+                if known is None or known.owner == owner or client == speaker.home:
+                    late.append((client, clock, state, encoded))
+                else:
+                    refused["foreign"] = refused.get("foreign", 0) + 1
                 continue
             entry = PresenceEntry(client, clock, None if state == NULL else state, encoded, owner, user, now_s)
             reason = self._judge(entry, known, speaker, result)
@@ -311,14 +233,14 @@ class PresenceTable:
                 stale += 1
             elif reason is not None:
                 refused[reason] = refused.get(reason, 0) + 1
-        return result._replace(stale=stale, refused=refused) if stale or refused else result
+        return result._replace(stale=stale, refused=refused, late=late) if stale or refused or late else result
 
     def _checked(self, raw: list[RawEntry], owner: Owner, home: int | None) -> list[RawEntry]:
-        """Check the JSON of what could be news before anything is applied (P2), and stamp it."""
+        """Check the JSON of possible news before anything is applied (P2), and stamp it."""
         live = self._live
         for index, (client, clock, state, _) in enumerate(raw):
             known = live.get(client)
-            if state == NULL or (known is not None and clock <= known.clock and client != home):
+            if state is None or state == NULL or (known is not None and clock <= known.clock and client != home):
                 continue
             value = check_state(state)
             if self._stamp is not None and (user := self._stamp(owner, value)) is not None:
@@ -333,11 +255,11 @@ class PresenceTable:
     def _judge(
         self, entry: PresenceEntry, known: PresenceEntry | None, speaker: _Speaker, result: Applied
     ) -> str | None:
-        """Apply one entry of a session; returns None, "stale", or the reason for which it is refused."""
+        """Apply one entry of a session; returns None, "stale", or the reason why it is refused."""
         if known is None:
             return self._judge_absent(entry, speaker, result)
         owns = known.owner == entry.owner
-        # Only the home id moves between sessions, and only between those of one user (P4).
+        # Only the home id moves between sessions, and only between sessions of one user (P4).
         speaks = owns or (entry.client == speaker.home and known.user == entry.user)
         ahead = entry.clock - known.clock
         if entry.client == speaker.home and speaks and self._must_be_raised(entry, known, ahead, owns=owns):
@@ -366,7 +288,7 @@ class PresenceTable:
 
     @staticmethod
     def _must_be_raised(entry: PresenceEntry, known: PresenceEntry, ahead: int, *, owns: bool) -> bool:
-        """Whether a home state at or below the known clock is news all the same (P5)."""
+        """Whether a home state is news although its clock is not above the known one (P5)."""
         if entry.state is None or ahead > 0:
             return False
         return (ahead < 0 and not owns) or (ahead == 0 and entry.state != known.state)
@@ -399,10 +321,10 @@ class PresenceTable:
         result.entries.append(entry)
         return None
 
-    # -- what other replicas say -------------------------------------------------------------------------------------
+    # -- messages of other replicas ----------------------------------------------------------------------------------
 
     def merge(self, entries: Iterable[PresenceEntry], now_s: float) -> Applied:
-        """Take entries that other replicas have accepted (P10); their JSON is trusted."""
+        """Take entries that another replica has accepted (P10); their JSON is not checked again."""
         result = Applied([], [], [], 0, _NONE_REFUSED)
         removed: list[PresenceEntry] = []
         stale = foreign = 0
@@ -439,7 +361,7 @@ class PresenceTable:
         return speaker
 
     def raise_above(self, client: int, clock: int) -> None:
-        """Announce a present state again, above a clock at which others may have removed it (P10)."""
+        """Announce a present state again, above a clock at which other replicas may have removed it (P10)."""
         known = self._live.get(client)
         if known is None or known.state is None or max(clock, known.clock) >= MAX_CLOCK:
             return
@@ -450,7 +372,7 @@ class PresenceTable:
     # -- leaving -----------------------------------------------------------------------------------------------------
 
     def remove_owner(self, owner: Owner, now_s: float) -> list[PresenceEntry]:
-        """Forget a session that has ended; returns the removals to broadcast (P7)."""
+        """Remove all states of a session that has ended; returns the removals to broadcast (P7)."""
         speaker = self._speakers.pop(owner, None)
         if speaker is None:
             return []
@@ -458,12 +380,12 @@ class PresenceTable:
         return [self._remove(live[client], live[client].clock, now_s) for client in sorted(speaker.ids)]
 
     def remove_where(self, leaves: Callable[[Owner], bool], now_s: float) -> list[PresenceEntry]:
-        """Forget all owners for which `leaves` is true, as when a replica is gone; returns the removals (P7)."""
+        """Remove all states of the owners for which `leaves` is true; returns the removals to broadcast (P7)."""
         owners = [owner for owner in self._speakers if leaves(owner)]
         return [entry for owner in owners for entry in self.remove_owner(owner, now_s)]
 
     def expire(self, now_s: float) -> list[PresenceEntry]:
-        """Remove what was not renewed in time and forget old removals; returns the removals to broadcast (P5, P7)."""
+        """Remove states that were not renewed in time and forget old removals; returns the new ones (P5, P7)."""
         before_s = now_s - self._limits.expiry_s
         late = [entry for entry in self._live.values() if entry.seen_s < before_s]
         removals = [self._remove(entry, entry.clock, now_s) for entry in late]
@@ -471,15 +393,15 @@ class PresenceTable:
             self._gone.popitem(last=False)
         return removals
 
-    # -- what goes out -----------------------------------------------------------------------------------------------
+    # -- broadcasts --------------------------------------------------------------------------------------------------
 
     def take_dirty_entries(self) -> list[PresenceEntry]:
-        """The latest entry of each id that has changed since the last take, removals included (P9)."""
+        """Take the latest entry of each id that has changed since the last take, removals included (P9)."""
         dirty, self._dirty = self._dirty, {}
         return list(dirty.values())
 
     def take_dirty(self) -> bytes | None:
-        """As `take_dirty_entries`, as a payload to broadcast; None when nothing has changed."""
+        """Like `take_dirty_entries`, as a payload to broadcast; None when nothing has changed."""
         if not self._dirty:
             return None
         payload = encode(self.take_dirty_entries())
@@ -490,10 +412,10 @@ class PresenceTable:
         return payload
 
     def snapshot(self, *, gone_since_s: float | None = None) -> bytes | None:
-        """The payload of all present states, for a newcomer; None when nobody is present.
+        """The payload of all present states, for a newcomer; None when there are none.
 
         Args:
-            gone_since_s: add the removals since then, for a reader that has missed messages.
+            gone_since_s: include the removals since then, for a reader that has missed messages.
         """
         if gone_since_s is not None:
             parts = [entry.encoded for entry in self._live.values()]
@@ -528,7 +450,7 @@ class PresenceTable:
         self._gone[client] = _Gone(clock, known.user, now_s, removal.encoded)
         if len(self._gone) > self._limits.max_gone:
             self._gone.popitem(last=False)
-        self._echoes.clear()  # a state for a removed id is not stale, it is answered (P5)
+        self._echoes.clear()  # a state for a removed id is not stale but answered (P5)
         self._mark(removal)
         return removal
 
@@ -537,7 +459,7 @@ class PresenceTable:
         if speaker is not None:
             speaker.ids.discard(known.client)
             if speaker.is_remote and not speaker.ids:
-                del self._speakers[known.owner]  # nobody says when it ends
+                del self._speakers[known.owner]  # its replica does not report when it ends
 
     def _removal(self, known: PresenceEntry, clock: int) -> PresenceEntry:
         return known._replace(clock=clock, state=None, encoded=write_entry(known.client, clock, None))

@@ -1,1 +1,1 @@
-"""Our uvicorn WebSocket protocol; nothing outside app.py knows that it exists."""
+"""Raffia's uvicorn protocols. The rest of the package knows nothing of uvicorn."""

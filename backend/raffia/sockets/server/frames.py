@@ -1,21 +1,22 @@
-"""The frames of one client, read strictly: bytes in, messages out. No I/O.
+"""Strict reader of one client's frames: bytes in, messages out. No I/O.
 
-It stands where `websockets.Protocol` could: that one keeps a generator and a stream reader per connection (some 3 KB)
-and takes ten times as long for a short message. Only the client's direction is read here; nothing is compressed.
+It replaces `websockets.Protocol`, which keeps a generator and a stream reader for each connection (about 3 KB) and
+takes ten times as long for a short message. It reads the client's direction only, without compression.
 
 Rules (tests quote these ids; sections are those of RFC 6455):
-    FR1  Every frame is masked (5.1); no reserved bit, no reserved opcode (5.2); a length is written in the fewest bytes
-         and below 2^63 (5.2). Anything else: 1002.
-    FR2  Control frames carry at most 125 bytes and are not fragmented (5.5); they may stand between fragments (5.4), a
-         close too: it ends the connection, the unfinished message is forgotten.
-    FR3  A continuation continues something; a new message does not begin before the last one has ended (5.4). Else
-         1002.
-    FR4  A message, its fragments added up, is at most `limit_bytes`: refused (1009) when its length is announced,
-         before any of it is kept. Empty fragments cost nothing, and many small ones no more than one large one.
-    FR5  Text is UTF-8 (8.1), checked as it arrives, over fragments and pieces of frames. Else 1007, at the first byte
-         that nothing after it can mend.
-    FR6  A close carries nothing, or a code that may be sent (7.4) and UTF-8. Else 1002 or 1007.
-    FR7  How the bytes are cut into pieces makes no difference.
+    FR1  Every frame is masked (5.1) and has no reserved bit and no reserved opcode (5.2). A length is written in the
+         fewest bytes and below 2^63 (5.2). Violations close with 1002.
+    FR2  Control frames carry at most 125 bytes and are not fragmented (5.5). They may come between fragments (5.4),
+         including a close: it ends the connection, and the unfinished message is dropped.
+    FR3  A continuation needs a message to continue, and a new message starts only after the last one has ended (5.4).
+         Violations close with 1002.
+    FR4  A message, with all its fragments, has at most `limit_bytes`, which may change between frames. A larger one is
+         refused (1009) when its length is announced, before any of it is kept. Empty fragments cost nothing, and many
+         small ones no more than one large one.
+    FR5  Text is UTF-8 (8.1). It is checked as it arrives, across fragments and pieces of frames, and refused (1007) at
+         the first byte that makes it invalid whatever follows.
+    FR6  A close frame is empty, or holds a code that may be sent (7.4) and UTF-8. Violations close with 1002 or 1007.
+    FR7  It makes no difference how the bytes are split into pieces.
 """
 
 from __future__ import annotations
@@ -47,17 +48,19 @@ def _joined(kept: bytes | bytearray, more: bytes) -> bytes | bytearray:
 
 
 class FrameError(Exception):
-    """What a client sent breaks RFC 6455, or is too large.
+    """A client broke RFC 6455 or sent a message that is too large.
 
     Attributes:
-        code: the close code that says it: 1002, 1007 or 1009.
+        code: the close code for it: 1002, 1007 or 1009.
         reason: what is wrong, at most 123 bytes.
+        size_bytes: with 1009, the announced size of the message so far.
     """
 
-    def __init__(self, code: int, reason: str) -> None:
+    def __init__(self, code: int, reason: str, size_bytes: int = 0) -> None:
         super().__init__(f"{code}: {reason}")
         self.code = code
         self.reason = reason
+        self.size_bytes = size_bytes
 
 
 class FrameReader:
@@ -86,37 +89,43 @@ class FrameReader:
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         self._buffer: bytes | bytearray = b""
-        self._at = 0  # first byte of the buffer that is not read yet
-        self._mask = b""  # of the data frame that is being read, turned to its next byte; empty between frames
+        self._at = 0  # first byte of the buffer that has not been read
+        self._mask = b""  # of the current data frame, rotated to its next byte; empty between frames
         self._missing = 0  # bytes of that frame's payload that have not arrived
         self._fin = False  # whether that frame ends its message
         self._kind = CONTINUATION  # TEXT or BINARY within a message
         self._size = 0  # bytes announced for that message so far
-        self._binary: bytes | bytearray = b""  # what has arrived of it
-        self._text = ""  # likewise, when it came in one piece
-        self._texts: io.StringIO | None = None  # likewise, from the second piece on
+        self._binary: bytes | bytearray = b""  # the part of it that has arrived
+        self._text = ""  # the same for text in one piece
+        self._texts: io.StringIO | None = None  # the same for text in several pieces
         self._decoder: codecs.IncrementalDecoder | None = None
-        self.idle = True  # nothing is kept: the next byte begins a message
+        self.idle = True  # the buffer is empty, and the next byte starts a message
 
     @property
     def waiting_bytes(self) -> int:
-        """Bytes fed and not read yet."""
+        """Bytes that were fed and have not been read."""
         return len(self._buffer) - self._at
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of memory that the unfinished message and what waits behind it take, at most."""
+        here = self._size - self._missing
+        return self.waiting_bytes + (4 * here if self._kind == TEXT else here)  # Python has up to 4 bytes a character
+
     def feed(self, data: bytes) -> None:
-        """Take what the network brought; call `next` until it gives None."""
+        """Add bytes from the network; then call `next` until it returns None."""
         self.idle = False
         self._buffer = _joined(self._buffer, data)
 
     def next(self) -> Event | None:
-        """The next message or control frame, or None when more bytes are needed.
+        """Return the next message or control frame, or None if more bytes are needed.
 
         Returns:
-            `(TEXT, str)`, `(BINARY, bytes)`, `(PING, bytes)`, `(PONG, bytes)` or `(CLOSE, bytes)`: the close's payload
-            is checked and may be sent back as it is. Nothing is to be read after it.
+            `(TEXT, str)`, `(BINARY, bytes)`, `(PING, bytes)`, `(PONG, bytes)` or `(CLOSE, bytes)`. The payload of a
+            close has been checked and can be sent back as it is. Don't call `next` after it.
 
         Raises:
-            FrameError: the client broke a rule; nothing can be read after that.
+            FrameError: the client broke a rule. Don't call `next` after it.
         """
         while True:
             if self._mask:
@@ -134,7 +143,7 @@ class FrameReader:
                 return self._control(opcode)
 
     def _wait(self) -> None:
-        # Once per feed, so that no byte is copied more than once or twice, however small the pieces are.
+        # Once for each feed, so that no byte is copied more than twice, however small the pieces are.
         if self._at:
             rest = self._buffer[self._at :]
             self._buffer = bytearray(rest) if rest else b""
@@ -142,7 +151,7 @@ class FrameReader:
         self.idle = not self._buffer and not self._mask and self._kind == CONTINUATION
 
     def _head(self) -> int | None:
-        """Read a frame's head; a control frame only with its payload, so that it is read in one go."""
+        """Read a frame's header; that of a control frame only once its payload is there too."""
         buffer, at = self._buffer, self._at
         left = len(buffer) - at
         if left < 2:
@@ -180,7 +189,8 @@ class FrameReader:
             if size >> 63:
                 raise FrameError(1002, "a length must be below 2^63")
         if self._size + size > self.limit_bytes:
-            raise FrameError(1009, f"message of {self._size + size} bytes is over the limit of {self.limit_bytes}")
+            total = self._size + size
+            raise FrameError(1009, f"message of {total} bytes is over the limit of {self.limit_bytes}", total)
         if left < head:
             return None
         self._size += size
@@ -193,7 +203,7 @@ class FrameReader:
         return opcode
 
     def _payload(self) -> bool:
-        """Take what is here of the current frame's payload; whether that ended it."""
+        """Read the part of the current frame's payload that has arrived; returns whether that completed it."""
         buffer, at, missing, mask = self._buffer, self._at, self._missing, self._mask
         here = min(len(buffer) - at, missing)
         whole = here == missing
@@ -221,14 +231,14 @@ class FrameReader:
         except UnicodeDecodeError as error:
             raise FrameError(1007, f"text is not UTF-8: {error.reason}") from None
         if not final:
-            # Python's decoder waits for the third byte of a surrogate, though no third byte makes it valid.
+            # Python's decoder waits for the third byte of a surrogate, although no third byte makes it valid.
             waiting = self._decoder.getstate()[0]
             if len(waiting) == 2 and waiting[0] == 0xED and waiting[1] >= 0xA0:
                 raise FrameError(1007, "text is not UTF-8: a surrogate")
         if not self._text:
             self._text = text
         elif text:
-            if self._texts is None:  # a list of strings would cost 76 bytes for each, however short
+            if self._texts is None:  # in a list, each string would cost 76 bytes, however short
                 self._texts = io.StringIO()
                 self._texts.write(self._text)
             self._texts.write(text)
@@ -242,7 +252,7 @@ class FrameReader:
             self._text, self._texts, self._decoder = "", None, None
             return 1, text
         binary, self._binary = self._binary, b""
-        return 2, bytes(binary)  # no copy when it came in one piece
+        return 2, bytes(binary)  # no copy if it came in one piece
 
     def _control(self, opcode: int) -> Event:
         buffer, at = self._buffer, self._at

@@ -1,9 +1,10 @@
-"""The opening handshake: judged by the `websockets` library, kept by nobody afterwards. No I/O.
+"""The opening handshake, checked by the `websockets` library. No I/O.
 
 Rules (tests quote these ids):
-    HS1 One `Host`, one `Sec-WebSocket-Key` of 16 bytes, one `Sec-WebSocket-Version`; a list of subprotocols that can be
-        read. Else 400 (RFC 6455, 4.2.1).
-    HS2 Another version than 13 is answered with 426; every refused handshake says which version is spoken (4.2.2, 4.4).
+    HS1 A request has one `Host`, one `Sec-WebSocket-Key` of 16 bytes, one `Sec-WebSocket-Version`, and a list of
+        subprotocols that can be parsed. Otherwise the answer is 400 (RFC 6455, 4.2.1).
+    HS2 Versions other than 13 are answered with 426, and every refusal names the version that is supported (4.2.2,
+        4.4).
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 VERSION = "13"
 
-# One for all connections: `accept` only reads the request and builds the response, without extensions (no compression).
+# Shared by all connections: `accept` only reads the request and builds the response, without extensions (so without
+# compression).
 _judge = ServerProtocol()
 
 
@@ -32,7 +34,7 @@ class HandshakeError(Exception):
     """A handshake that RFC 6455 forbids.
 
     Attributes:
-        response: the whole HTTP response that says why.
+        response: the whole HTTP response, which says why.
     """
 
     def __init__(self, response: bytes) -> None:
@@ -46,8 +48,8 @@ class Handshake:
 
     Attributes:
         target: path and query, as sent.
-        headers: names in lower case.
-        subprotocols: what the client offers, in its order.
+        headers: with names in lower case.
+        subprotocols: those that the client offers, in its order.
         accept_key: value of `Sec-WebSocket-Accept`.
     """
 
@@ -65,8 +67,8 @@ class Handshake:
         """The 101 response.
 
         Raises:
-            ValueError: the client did not offer this subprotocol (it would fail the connection), or a header holds a
-                line break.
+            ValueError: the client did not offer this subprotocol (it would fail the connection), or a header contains
+                a line break.
         """
         lines = [
             b"HTTP/1.1 101 Switching Protocols",
@@ -76,11 +78,11 @@ class Handshake:
         ]
         if subprotocol is not None:
             if subprotocol not in self.subprotocols:
-                raise ValueError(f"subprotocol {subprotocol!r} is none of those offered: {self.subprotocols}")
+                raise ValueError(f"subprotocol {subprotocol!r} was not offered; the client offers {self.subprotocols}")
             lines.append(b"Sec-WebSocket-Protocol: " + subprotocol.encode("ascii"))
         for name, value in (*default_headers, *headers):
             if b"\n" in name + value or b"\r" in name + value:
-                raise ValueError(f"header {name!r} holds a line break")
+                raise ValueError(f"header {name!r} contains a line break")
             lines.append(name + b": " + value)
         return b"\r\n".join(lines) + b"\r\n\r\n"
 
@@ -103,7 +105,7 @@ def response_bytes(status: int, headers: Iterable[tuple[str, str]], body: bytes)
 
 
 def _parse(reader: StreamReader) -> Request:
-    """The request whose whole head `reader` holds."""
+    """Parse the request whose whole head is in `reader`."""
     parsing = Request.parse(reader.read_line)
     try:
         next(parsing)
@@ -119,17 +121,17 @@ def _parse(reader: StreamReader) -> Request:
 
 def _refusal(response: Response) -> HandshakeError:
     response.headers["Sec-WebSocket-Version"] = VERSION  # HS2
-    if "Upgrade" in response.headers:  # it is announced in `Connection`, wherever it is sent (RFC 9110, 7.8)
+    if "Upgrade" in response.headers:  # its sender must list it in `Connection` (RFC 9110, 7.8)
         del response.headers["Connection"]
         response.headers["Connection"] = "Upgrade, close"
     return HandshakeError(response.serialize())
 
 
 def read_handshake(head: bytes) -> Handshake:
-    """Judge the head of a request that asks for a WebSocket.
+    """Check the head of a request for a WebSocket.
 
     Raises:
-        HandshakeError: with the response to send.
+        HandshakeError: the request is refused; holds the response.
     """
     reader = StreamReader()
     reader.feed_data(head)
@@ -150,7 +152,7 @@ def read_handshake(head: bytes) -> Handshake:
     if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
         versions = request.headers.get_all("Sec-WebSocket-Version")
         if response.status_code == HTTPStatus.BAD_REQUEST and len(versions) == 1 and versions[0] != VERSION:
-            text = f"Failed to open a WebSocket connection: this server speaks version {VERSION} only.\n"
+            text = f"Failed to open a WebSocket connection: this server supports version {VERSION} only.\n"
             response = _judge.reject(HTTPStatus.UPGRADE_REQUIRED, text)
             response.headers["Upgrade"] = "websocket"
         raise _refusal(response)

@@ -1,14 +1,14 @@
 """Pings for all connections of a server, from one timer.
 
-Two timers and a random payload per connection, as uvicorn has them, cost memory and a wake-up each; here a connection
-is one entry in one of two queues.
+uvicorn has two timers and a random payload for each connection, which cost memory and wake-ups. Here a connection is
+one entry in one of two queues.
 
 Rules (tests quote these ids):
-    KA1  A connection is pinged `interval_s` after it opened and after each answered ping, within a slack of a
-        twentieth of the interval (one second at most) that lets one tick serve many.
-    KA2  Whatever arrives after the ping is an answer: a pong may have to wait behind a large message of the peer's.
-    KA3  A peer that answers nothing for `timeout_s` and takes nothing of what is sent to it is closed with 1011. One
-        that takes some has another `timeout_s`: its pong waits until it has read what was sent before the ping.
+    KA1  A connection is pinged `interval_s` after it opened and after each answered ping. A slack of a twentieth of the
+        interval (at most one second) lets one tick serve many connections.
+    KA2  Anything that arrives after the ping counts as an answer: a pong may be queued behind a large message.
+    KA3  A peer that answers nothing for `timeout_s` and accepts none of the bytes sent to it is closed with 1011. A
+        peer that accepts some gets another `timeout_s`: its pong waits until it has read what was sent before the ping.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ if TYPE_CHECKING:
     import asyncio
 
 
-PING_BYTES = 2  # an empty ping: its own way into the peer's machine says nothing about the peer
+PING_BYTES = 2  # an empty ping; that its own bytes reach the peer's machine says nothing about the peer
 
 
 class Pinged(Protocol):
-    """What the keepalive knows of a connection."""
+    """A connection as the keepalive sees it."""
 
     silent: bool
-    """Set here with each ping, cleared by whatever arrives."""
+    """Set here with each ping, cleared by the connection when anything arrives."""
 
     def taken(self) -> int:
-        """A number that grows by the bytes that the peer takes of what is sent to it."""
+        """A number that grows by the bytes that the peer accepts."""
 
     def send_ping(self) -> None:
         """Send an empty ping."""
 
     def keepalive_failed(self) -> None:
-        """The peer is gone (KA3)."""
+        """The peer did not answer in time (KA3)."""
 
 
 class Keepalive:
     """Pings connections while they are open.
 
     Args:
-        loop: whose clock and timer are used.
-        interval_s: time between pings; None or 0 for no pings at all.
-        timeout_s: time for an answer; None to wait for none.
+        loop: provides the clock and the timer.
+        interval_s: time between pings; None or 0 for no pings.
+        timeout_s: time for an answer; None for no limit.
     """
 
     __slots__ = ("_asked", "_interval_s", "_loop", "_resting", "_slack_s", "_timeout_s", "_timer")
@@ -54,20 +54,20 @@ class Keepalive:
         self._interval_s = interval_s or 0.0
         self._timeout_s = timeout_s
         self._slack_s = min(1.0, self._interval_s / 20, (timeout_s or self._interval_s) / 20)
-        # Both in the order of their due times, because each kind waits for the same time.
-        self._resting: dict[Pinged, float] = {}  # due for a ping
-        self._asked: dict[Pinged, tuple[float, int]] = {}  # due for an answer, and what they had taken when asked
+        # Both are in the order of their due times, because all connections in one wait for the same time.
+        self._resting: dict[Pinged, float] = {}  # when the next ping is due
+        self._asked: dict[Pinged, tuple[float, int]] = {}  # when the answer is due, and `taken()` at the ping
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, connection: Pinged) -> None:
-        """Begin with a connection that has opened."""
+        """Start pinging a connection that has opened."""
         if self._interval_s:
             self._resting[connection] = self._loop.time() + self._interval_s
             if self._timer is None:
                 self._timer = self._loop.call_later(self._interval_s, self._tick)
 
     def drop(self, connection: Pinged) -> None:
-        """Forget a connection; does nothing when it is not known."""
+        """Stop pinging a connection; does nothing if it is unknown."""
         self._resting.pop(connection, None)
         self._asked.pop(connection, None)
         if not self._resting and not self._asked and self._timer is not None:
@@ -78,7 +78,7 @@ class Keepalive:
         self._timer = None
         now = self._loop.time()
         horizon = now + self._slack_s
-        # One pass over the front of each queue: popping the first entry of a dict again and again is quadratic.
+        # One pass over the front of each queue: repeatedly popping the first entry of a dict is quadratic.
         late = []
         for connection, (due, before) in self._asked.items():
             if due > horizon:

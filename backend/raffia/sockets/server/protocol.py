@@ -1,23 +1,26 @@
 """Raffia's WebSocket protocol for uvicorn: `uvicorn.Config(ws=RaffiaWebSocketProtocol)`.
 
-The handshake is judged by the `websockets` library and decided by the ASGI app. An app that finds this object in
-`scope["extensions"]["raffia.transport"]` may attach a listener instead of sending `websocket.accept`; from then on a
-prepared frame goes straight to the transport, and a message straight from the transport to the listener: no queue, no
-event object, no task. Any other ASGI app is served through a listener of its own (`server/channel.py`).
+The `websockets` library checks the handshake, and the ASGI app decides about it (app_call.py). An app that finds this
+object in `scope["extensions"]["raffia.transport"]` may attach a listener instead of sending `websocket.accept`. From
+then on prepared frames go straight to the transport and messages straight to the listener, without a queue, an event
+object or a task. Other ASGI apps are served through a listener that implements plain ASGI (channel.py).
 
 Rules (tests quote these ids):
-    WP1  A handshake that RFC 6455 forbids is answered with its HTTP status (400, 405, 426, 505); the app never sees it.
-    WP2  Bytes that arrive before the app has accepted wait, 64 KiB at most (then the socket is not read), and are read
-         after it has. Nothing is offered for compression.
-    WP3  A broken rule of `frames.py` is answered with its close code; what follows it is read and thrown away until the
-         peer has closed, or else a reset would overtake our close frame.
-    WP4  A close by the peer is answered with the same payload, and the connection is closed. Our own close waits for
-         the peer's answer. Neither takes longer than `Limits.close_timeout_s`, even if the peer reads nothing: then the
+    WP1  A handshake that violates RFC 6455 is answered with its HTTP status (400, 405, 426, 505); the app does not see
+         it.
+    WP2  Bytes that arrive before the app has accepted the handshake wait until it has; after 64 KiB the socket is not
+         read. Compression is not offered.
+    WP3  A violation of the rules in frames.py is answered with its close code. Everything after it is read and
+         discarded until the peer has closed; otherwise a TCP reset could overtake our close frame.
+    WP4  A close from the peer is answered with the same payload, and the connection is closed. Our own close waits for
+         the peer's answer. If either takes longer than `Limits.close_timeout_s`, because the peer does not read, the
          connection is aborted.
     WP5  A listener that raises closes its own connection (1011) and no other.
-    WP6  The query string is never logged: it may hold a token.
-    WP7  A ping is answered at once. While the outlet is congested only the last one is, when the peer has caught up
-         (RFC 6455, 5.5.3): the pongs of one who reads nothing do not pile up.
+    WP6  The query string is never logged: it may contain a token.
+    WP7  A ping is answered at once. While the transport is congested only the last ping is, once the peer has caught up
+         (RFC 6455, 5.5.3), so that pongs for a peer that does not read don't pile up.
+    WP8  While `limit_messages` has a `holds`, a connection that we close discards what its peer still sends, as after a
+         violation (WP3), so that nothing of it is kept.
 """
 
 from __future__ import annotations
@@ -29,32 +32,29 @@ import socket
 import sys
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import unquote
 from weakref import WeakKeyDictionary
 
-from uvicorn.protocols.utils import ClientDisconnected, get_local_addr, get_remote_addr, is_ssl
+from uvicorn.protocols.utils import get_remote_addr
 
-from raffia.sockets.server.channel import Channel
+from raffia.sockets.server.app_call import AppCall, websocket_scope
 from raffia.sockets.server.frames import BINARY, CLOSE, PING, PONG, TEXT, Event, FrameError, FrameReader
 from raffia.sockets.server.handshake import Handshake, HandshakeError, read_handshake, response_bytes
 from raffia.sockets.server.keepalive import Keepalive
 from raffia.sockets.server.masking import apply_mask
-from raffia.wire.transport import DEFAULT_LIMITS, Frame, Limits, Listener, close_payload, wire_frame
+from raffia.wire.transport import DEFAULT_LIMITS, Frame, Holds, Limits, Listener, close_payload, wire_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from uvicorn._types import ASGIReceiveEvent, ASGISendEvent, WebSocketScope
     from uvicorn.config import Config
     from uvicorn.server import ServerState
 
-EXTENSION = "raffia.transport"
 EARLY_BYTES = 64 * 1024
-SHORT_BYTES = 125  # the longest message that `data_received` reads by itself
-BROKEN = "A WebSocket listener failed; its connection is closed with 1011"  # WP5
+SHORT_BYTES = 125  # the longest message that `data_received` reads without a reader
+BROKEN = "A WebSocket listener failed; closing its connection with 1011"  # WP5
 TCP_BYTES_ACKED = slice(120, 128) if sys.platform == "linux" else None  # of `struct tcp_info`, since Linux 4.1
 SHUTDOWN_S = 1.0  # how long a peer has to answer our close when the server stops
-LINGER_S = 1.0  # how long a peer over TLS, which knows no half-close, has to read our close frame after a broken rule
+LINGER_S = 1.0  # how long a peer over TLS, which has no half-close, has to read our close frame after a violation
 
 log = logging.getLogger("uvicorn.error")
 
@@ -70,25 +70,27 @@ def _keepalive(state: ServerState, config: Config, loop: asyncio.AbstractEventLo
 
 
 class Stage(enum.IntEnum):
-    """How far a connection has come."""
+    """The state of a connection."""
 
     NEW = 0  # the request's head has not been read
-    ASKED = 1  # the app decides
+    ASKED = 1  # the app is deciding about the handshake
     OPEN = 2
-    CLOSING = 3  # our close frame is on its way; what arrives is thrown away, but the peer's close ends it
-    FAILED = 4  # the same after a broken rule: nothing that arrives can be read any more
+    CLOSING = 3  # we have sent a close frame; messages are discarded, and the peer's close ends the connection
+    FAILED = 4  # the same after a violation: all bytes are discarded, because they can no longer be read as frames
     ENDED = 5  # nothing more is sent; the transport is closing or closed
 
 
 class RaffiaWebSocketProtocol(asyncio.Protocol):
-    """One WebSocket connection under uvicorn; an `Transport` for its listener."""
+    """One WebSocket connection under uvicorn; a `Transport` for its listener."""
 
     __slots__ = (
-        "_channel",
+        "_call",
         "_code",
         "_config",
         "_ended",
         "_handshake",
+        "_holds",
+        "_limit_bytes",
         "_limits",
         "_listener",
         "_loop",
@@ -122,30 +124,32 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         self._stage = Stage.NEW
         self._handshake: Handshake | None = None
         self._limits = DEFAULT_LIMITS
+        self._limit_bytes: int | None = None  # set by limit_messages
+        self._holds: Holds | None = None
         self._reader: FrameReader | None = None
         self._reading = True
         self._listener: Listener | None = None
-        self._channel: Channel | None = None
-        self._code = 0  # of our close, once there is one
+        self._call: AppCall | None = None
+        self._code = 0  # the code of our close, once there is one
         self._timer: asyncio.TimerHandle | None = None
         self._lost = False
-        self._pong: bytes | None = None  # what is still to be answered (WP7)
+        self._pong: bytes | None = None  # the payload of a pong that has to wait (WP7)
         self._ended: asyncio.Future[None] | None = None
         self.congested = False
         self.silent = False  # nothing has arrived since the last ping
 
-    # What uvicorn and the transport call
+    # Called by uvicorn and the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the transport over from uvicorn's HTTP protocol."""
+        """Take over the transport from uvicorn's HTTP protocol."""
         self.transport = cast("asyncio.Transport", transport)
         self._state.connections.add(self)  # type: ignore[arg-type]  # a set of uvicorn's own protocols
 
     def data_received(self, data: bytes) -> None:
-        """Read what arrived: the request's head first, frames later."""
+        """Read data from the peer: first the request's head, then frames."""
         self.silent = False
         if self._reader is None and self._stage is Stage.OPEN and self._reading:
-            # One whole binary message of at most 125 bytes, which is what typing is: 0x82, 0x80 + size, mask, payload.
+            # Fast path for typing: one whole binary message of at most 125 bytes (0x82, 0x80 + size, mask, payload).
             size = len(data)
             if 6 <= size <= 131 and data[0] == 0x82 and data[1] == size + 122:
                 try:
@@ -157,10 +161,10 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         self._data(data)
 
     def eof_received(self) -> None:
-        """The peer sends nothing more; the transport closes itself after this."""
+        """The peer sends nothing more; the transport then closes itself."""
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell everybody who waits for this connection."""
+        """Tell the listener, the app and `wait_closed` that the connection is over."""
         self._state.connections.discard(self)
         self._stop_timer()
         _keepalive(self._state, self._config, self._loop).drop(self)
@@ -169,8 +173,8 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         self._reader = None
         self._handshake = None
         self._finish(1006)
-        if self._channel is not None:
-            self._channel.closed(1006)
+        if self._call is not None:
+            self._call.closed(1006)
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
 
@@ -185,7 +189,7 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         self.congested = False
         if self._pong is not None:
             pong, self._pong = self._pong, None
-            # Where the bounds are close together this may be too much again: then nobody hears of either (O3).
+            # If the limits are close together this may congest it again; the listener is told of neither (O3).
             listener, self._listener = self._listener, None
             self.send_frame(PONG, pong)
             self._listener = listener
@@ -195,17 +199,17 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
             self._guarded(self._listener.drained)
 
     def shutdown(self) -> None:
-        """uvicorn stops: close 1012, or refuse a handshake that is not decided yet; nobody has long to answer."""
+        """uvicorn is stopping: close with 1012, or refuse an undecided handshake. The peer must answer quickly."""
         self.close(1012, "the server is restarting")
         if self._stage is Stage.CLOSING or self._stage is Stage.FAILED:
             self._stop_timer()
             self._timer = self._loop.call_later(min(SHUTDOWN_S, self._limits.close_timeout_s), self.transport.abort)
         elif self._stage is Stage.ASKED:
-            self._respond(503, [("Retry-After", "1")], b"The server is restarting.\n")
+            self.respond(503, [("Retry-After", "1")], b"The server is restarting.\n")
         elif self._stage is Stage.NEW:
             self._end()
 
-    # Outlet
+    # Transport
 
     def buffered(self) -> int:
         """Bytes that wait for the peer."""
@@ -223,41 +227,67 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         self.send_frame(BINARY, payload)
 
     def send_frame(self, opcode: int, payload: bytes) -> None:
-        """Send one whole frame of any kind but close."""
+        """Send one whole frame of any kind except close."""
         if self._stage is Stage.OPEN:
             self.transport.write(wire_frame(opcode, payload))
             if self.congested:
                 self._bound()
 
     def close(self, code: int, reason: str = "") -> None:
-        """Close after what was written, and wait for the peer's answer (WP4)."""
+        """Close after everything that was written, and wait for the peer's answer (WP4)."""
         if self._stage is not Stage.OPEN:
             return
         self.transport.write(wire_frame(CLOSE, close_payload(code, reason)))
-        self._stage = Stage.CLOSING
         self._code = code
-        if not self._reading:  # or the peer's answer would never be read
+        if self._holds is not None:  # WP8
+            if not self._reading:
+                self._reading = True
+                self.transport.resume_reading()
+            self._discard()
+            self._loop.call_soon(self._finish, code)
+            return
+        self._stage = Stage.CLOSING
+        if not self._reading:  # otherwise the peer's answer would never be read
             self._reading = True
             self.transport.resume_reading()
         self._timer = self._loop.call_later(self._limits.close_timeout_s, self.transport.abort)
-        # Not from within: whoever closes is seldom ready to be told so in the middle of it.
+        # Not within this call: the caller is rarely prepared for `closed` before `close` returns.
         self._loop.call_soon(self._finish, code)
 
+    def abort(self) -> None:
+        """End the connection at once: `closed(1013)`."""
+        if self._stage is Stage.OPEN:
+            self._stage = Stage.ENDED
+            self._code = 1013
+            self._reader = None
+            self._holds = None
+            self.transport.abort()  # the loop then calls connection_lost, which tells the listener
+
+    def limit_messages(self, size_bytes: int, holds: Holds | None = None) -> None:
+        """Change the largest message that is accepted (O6)."""
+        self._limit_bytes = size_bytes
+        self._holds = holds
+        limit_bytes = self._message_limit()
+        if self._reader is not None:
+            self._reader.limit_bytes = limit_bytes
+        elif limit_bytes < SHORT_BYTES and self._stage is Stage.OPEN:
+            self._reader = FrameReader(limit_bytes)  # because the fast path does not check the limit
+
     def pause_reading(self) -> None:
-        """Deliver no message until `resume_reading`."""
+        """Deliver no messages until `resume_reading`."""
         if self._reading and self._stage is Stage.OPEN:
             self._reading = False
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Deliver again, from the event loop."""
+        """Deliver messages again, from the event loop."""
         if not self._reading and self._stage is Stage.OPEN:
             self._reading = True
             self.transport.resume_reading()
             if self._reader is not None:
                 self._loop.call_soon(self._deliver)
 
-    # What `asgi.serve` calls
+    # Called by `asgi.serve`
 
     def attach(
         self,
@@ -270,10 +300,14 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         """Accept the handshake and deliver to `listener` from now on.
 
         Args:
-            listener: hears `opened` within this call, or only `closed` when the peer has gone (O5).
+            listener: gets `opened` within this call, or only `closed` if the peer has disconnected (O5).
             subprotocol: one of those that the client offered, or None.
-            limits: the bounds of this connection; uvicorn's `ws_max_size` bounds messages as well.
-            headers: for the 101 response.
+            limits: the limits of this connection; uvicorn's `ws_max_size` limits messages as well.
+            headers: additional headers of the 101 response.
+
+        Raises:
+            RuntimeError: the handshake has been answered already.
+            ValueError: see `Handshake.accept`.
         """
         if self._stage is Stage.ENDED:
             listener.closed(1006)
@@ -298,10 +332,10 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
             self._reader.limit_bytes = limit_bytes
             self._loop.call_soon(self._deliver)
         elif limit_bytes < SHORT_BYTES and self._stage is Stage.OPEN:
-            self._reader = FrameReader(limit_bytes)  # `data_received` asks nobody for the limit
+            self._reader = FrameReader(limit_bytes)  # because the fast path does not check the limit
 
     async def wait_closed(self) -> None:
-        """Return when the connection has gone."""
+        """Wait until the connection is over."""
         if self._ended is None:
             self._ended = self._loop.create_future()
             if self._lost:
@@ -329,10 +363,11 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
             self._deliver()
 
     def _message_limit(self) -> int:
-        return min(self._limits.message_bytes, self._config.ws_max_size)
+        limit_bytes = self._limits.message_bytes if self._limit_bytes is None else self._limit_bytes
+        return min(limit_bytes, self._config.ws_max_size)
 
     def _deliver(self) -> None:
-        """Hand over what the reader has, until it has no more or somebody says stop."""
+        """Handle what the reader has, until it needs more bytes or reading is paused."""
         reader = self._reader
         if reader is None:
             return
@@ -342,13 +377,24 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
                 if event is None:
                     if reader.idle and reader.limit_bytes >= SHORT_BYTES:  # an idle connection keeps no reader
                         self._reader = None
-                    return
+                    break
                 self._handle(event)
+            if self._holds is not None and not self._holds(reader.held_bytes):
+                self.abort()
         except FrameError as error:
-            self._fail(self._limits.too_large_code if error.code == 1009 else error.code, error.reason)
+            self._refuse_frame(error)
         except Exception:
             log.exception(BROKEN)
             self.close(1011, "internal error")
+
+    def _refuse_frame(self, error: FrameError) -> None:
+        """Close with the code of a violation, or the one that a message over the limit has here (O6)."""
+        if error.code != 1009:
+            self._fail(error.code, error.reason)
+        elif error.size_bytes > min(max(self._limits.message_bytes, self._limit_bytes or 0), self._config.ws_max_size):
+            self._fail(self._limits.too_large_code, error.reason)
+        else:
+            self._fail(1013, "overloaded")
 
     def _handle(self, event: Event) -> None:
         opcode, payload = event
@@ -376,10 +422,16 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         self._finish(int.from_bytes(payload[:2], "big") if payload else 1005)
 
     def _fail(self, code: int, reason: str) -> None:
-        """A rule was broken: say so, and read nothing more (WP3)."""
-        self._reader = None
+        """The peer broke a rule: close, and read nothing more (WP3)."""
         if self._stage is Stage.OPEN:
             self.transport.write(wire_frame(CLOSE, close_payload(code, reason)))
+        self._discard()
+        self._finish(code)
+
+    def _discard(self) -> None:
+        """Read nothing more, until the peer has closed or its time is up."""
+        self._reader = None
+        self._holds = None
         self._stage = Stage.FAILED
         self._stop_timer()
         if self.transport.can_write_eof():
@@ -387,7 +439,6 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
             self._timer = self._loop.call_later(self._limits.close_timeout_s, self.transport.abort)
         else:
             self._timer = self._loop.call_later(LINGER_S, self._end)
-        self._finish(code)
 
     def _guarded(self, call: Any) -> None:
         try:
@@ -400,14 +451,17 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         if self.transport.get_write_buffer_size() > self._limits.max_bytes:
             self._stage = Stage.ENDED
             self._code = 1013
-            self.transport.abort()  # the loop calls connection_lost, which tells the listener
+            self.transport.abort()  # the loop then calls connection_lost, which tells the listener
 
     def send_ping(self) -> None:
-        """Ask the peer whether it is still there."""
+        """Send an empty ping."""
         self.send_frame(PING, b"")
 
     def taken(self) -> int:
-        """Bytes that the peer's machine has acknowledged, on Linux; elsewhere how many fewer wait for it here."""
+        """A number that grows as the peer accepts bytes: those that TCP has acknowledged, on Linux.
+
+        Elsewhere, and on Unix sockets, it is the negative number of bytes that wait here.
+        """
         connection = self.transport.get_extra_info("socket")
         if TCP_BYTES_ACKED is None or connection is None or connection.family == socket.AF_UNIX:
             return -self.buffered()
@@ -422,7 +476,7 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
             self._finish(1006)
 
     def _end(self) -> None:
-        """Close the transport after what was written; abort it when that takes too long (WP4)."""
+        """Close the transport after everything that was written; abort it if that takes too long (WP4)."""
         self._stage = Stage.ENDED
         self._stop_timer()
         self.transport.close()
@@ -439,11 +493,11 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
             return
         _keepalive(self._state, self._config, self._loop).drop(self)
         try:
-            listener.closed(self._code or code)  # the peer may have answered our close before we could tell
+            listener.closed(self._code or code)  # the peer may have answered our close before this call
         except Exception:
             log.exception("A WebSocket listener failed in closed(%d)", code)
 
-    # The handshake and plain ASGI
+    # The handshake
 
     def _ask(self, head: bytes) -> None:
         try:
@@ -454,56 +508,23 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
             return
         self._handshake = handshake
         self._stage = Stage.ASKED
-        scope = self._scope(handshake)
-        task = self._loop.create_task(self._run(scope))
+        app_state, self.app_state = self.app_state or {}, None
+        call = self._call = AppCall(self)
+        scope = websocket_scope(handshake, self._config, self.transport, app_state, self)
+        task = self._loop.create_task(call.run(self._config.loaded_app, scope))
         self._state.tasks.add(task)
         task.add_done_callback(self._state.tasks.discard)
 
-    def _scope(self, handshake: Handshake) -> WebSocketScope:
-        config = self._config
-        raw_path, _, query = handshake.target.partition("?")
-        app_state, self.app_state = self.app_state or {}, None
-        return {
-            "type": "websocket",
-            "asgi": {"version": config.asgi_version, "spec_version": "2.4"},
-            "http_version": "1.1",
-            "scheme": "wss" if is_ssl(self.transport) else "ws",
-            "server": get_local_addr(self.transport),
-            "client": get_remote_addr(self.transport),
-            "root_path": config.root_path,
-            "path": config.root_path + unquote(raw_path),
-            "raw_path": (config.root_path + raw_path).encode("ascii"),
-            "query_string": query.encode("ascii"),
-            "headers": handshake.headers,
-            "subprotocols": handshake.subprotocols,
-            "state": app_state.copy(),
-            "extensions": {"websocket.http.response": {}, EXTENSION: self},  # type: ignore[dict-item]
-        }
+    def respond(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        """Refuse the handshake with an HTTP response; does nothing if the connection is over.
 
-    async def _run(self, scope: WebSocketScope) -> None:
-        try:
-            await self._config.loaded_app(scope, self._receive, self._send)
-        except ClientDisconnected:
-            log.debug("The app sent to a WebSocket whose peer had gone")
-        except Exception:
-            log.exception("Exception in ASGI application")
-            self._abandon(1011)
-        except asyncio.CancelledError:
-            self._abandon(1012)
-            raise
-        else:
-            if self._stage is Stage.ASKED:
-                log.error("ASGI callable returned without completing handshake.")
-            self._abandon(1000)
-
-    def _abandon(self, code: int) -> None:
-        """The app has left: so does the connection."""
-        if self._stage is Stage.ASKED:
-            self._respond(500, [], b"Internal Server Error\n")
-        else:
-            self.close(code)
-
-    def _respond(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        Raises:
+            RuntimeError: the handshake has been answered already.
+        """
+        if self._stage is Stage.ENDED:
+            return
+        if self._stage is not Stage.ASKED:
+            raise RuntimeError("this handshake has been answered already")
         self._log_answer(status)
         self.transport.write(response_bytes(status, headers, body))
         self._handshake = None
@@ -517,26 +538,6 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
             answer = "[accepted]" if status == HTTPStatus.SWITCHING_PROTOCOLS else str(status)
             log.info('%s:%d - "WebSocket %s" %s', host, port, path, answer)
 
-    def _plain(self) -> Channel:
-        if self._channel is None:
-            self._channel = Channel(self, self._loop)
-            if self._stage is Stage.ENDED:
-                self._channel.closed(1006)
-        return self._channel
-
-    async def _receive(self) -> ASGIReceiveEvent:
-        return await self._plain().receive()
-
-    async def _send(self, message: ASGISendEvent) -> None:
-        await self._plain().send(message)
-
-    def respond(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        """Refuse the handshake with an HTTP response; nothing happens when the peer has gone."""
-        if self._stage is Stage.ASKED:
-            self._respond(status, headers, body)
-        elif self._stage is not Stage.ENDED:
-            raise RuntimeError("this handshake has been answered already")
-
     @property
     def is_open(self) -> bool:
         """Whether messages can be sent."""
@@ -544,5 +545,10 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
 
     @property
     def is_asked(self) -> bool:
-        """Whether the app has still to decide."""
+        """Whether the app has not answered the handshake yet."""
         return self._stage is Stage.ASKED
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the connection is over or about to be, and nothing can be sent."""
+        return self._stage is Stage.ENDED

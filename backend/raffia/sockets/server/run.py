@@ -1,13 +1,14 @@
-"""Running an ASGI app under uvicorn with our protocols, and ending it in an orderly way.
+"""Run an ASGI app under uvicorn with our protocols, and shut it down gracefully.
 
-uvicorn closes all connections before the app's lifespan ends, so an app that wants everything durable *before* its
-sockets close needs an earlier moment: `drain`.
+uvicorn closes all connections before the app's lifespan ends. An app that wants everything durable *before* its sockets
+close needs an earlier step: `drain`.
 
 Rules (tests quote these ids):
-    RU1  On SIGTERM or SIGINT nobody new is let in; then `drain` is awaited, for `drain_s` at most; then whoever is
-         still there is closed with 1012, and the lifespan ends.
-    RU2  A second signal ends it at once: `drain` is cancelled, connections are aborted, the lifespan is not awaited.
-    RU3  The process exits with 0 after an orderly end, and dies of the signal otherwise.
+    RU1  On SIGTERM or SIGINT no new connections are accepted. Then `drain` is awaited, for at most `drain_s`. Then the
+         remaining connections are closed with 1012, and the lifespan ends.
+    RU2  A second signal stops the server at once: `drain` is cancelled, connections are aborted, and the lifespan is
+         not awaited.
+    RU3  The process exits with 0 after a graceful shutdown, and is terminated by the signal otherwise.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from raffia.sockets.server.http import RaffiaHttpProtocol
+from raffia.sockets.server.places import Places
 from raffia.sockets.server.protocol import RaffiaWebSocketProtocol
 from raffia.wire.transport import MIB
 
@@ -37,8 +39,8 @@ class RaffiaServer(uvicorn.Server):
 
     Args:
         config: see `make_config`.
-        drain: makes everything durable and closes the sockets, spread as it likes; None for nothing to do.
-        drain_s: longest time for that.
+        drain: makes everything durable and closes the sockets at its own pace; None if there is nothing to do.
+        drain_s: time limit for that, in seconds.
     """
 
     def __init__(self, config: uvicorn.Config, *, drain: Drain | None = None, drain_s: float = 10.0) -> None:
@@ -47,13 +49,13 @@ class RaffiaServer(uvicorn.Server):
         self._drain_s = drain_s
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Take a signal: the first asks for an orderly end, a second for an end (RU2)."""
+        """Handle a signal: the first starts a graceful shutdown, the second an immediate one (RU2)."""
         if self.should_exit:
             self.force_exit = True
         super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End (RU1)."""
+        """Shut down (RU1)."""
         for server in self.servers:
             server.close()
         drained = await self._drained()
@@ -64,13 +66,13 @@ class RaffiaServer(uvicorn.Server):
             self._captured_signals.clear()  # RU3: uvicorn raises them again
 
     async def _drained(self) -> bool:
-        """Await `drain`; whether it came to its end."""
+        """Await `drain`; returns whether it finished."""
         if self._drain is None:
             return True
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._drain_s
         task = asyncio.ensure_future(self._drain())
-        # A signal handler cannot wake the loop for certain, so look at the flag as often as uvicorn does.
+        # A signal handler does not reliably wake the loop, so poll the flag as often as uvicorn does.
         while not task.done() and not self.force_exit and loop.time() < deadline:
             await asyncio.wait({task}, timeout=0.1)
         if not task.done():
@@ -88,26 +90,37 @@ class RaffiaServer(uvicorn.Server):
             connection.transport.abort()
 
 
-def make_config(app: Any, *, message_bytes: int = 16 * MIB, **options: Any) -> uvicorn.Config:
-    """uvicorn's configuration with our protocols.
+class RaffiaConfig(uvicorn.Config):
+    """uvicorn's configuration, with the places of plain connections; None if they are not limited."""
+
+    places: Places | None = None
+
+
+def make_config(
+    app: Any, *, message_bytes: int = 16 * MIB, places: Places | None = None, **options: Any
+) -> RaffiaConfig:
+    """Create a uvicorn configuration with our protocols.
 
     Args:
         app: an ASGI app.
         message_bytes: largest WebSocket message of any app on this server.
-        options: any of `uvicorn.Config`; those given win.
+        places: limits plain HTTP connections; None for no limit.
+        options: options of `uvicorn.Config`; they override ours.
     """
     defaults: dict[str, Any] = {
         "http": RaffiaHttpProtocol,
         "ws": RaffiaWebSocketProtocol,
         "ws_max_size": message_bytes,
         "ws_per_message_deflate": False,
-        # A reader that stops for a minute catches up with one update; a half-open socket is found in two. Its presence
-        # is gone after 30 s, whatever happens to the socket.
+        # A reader that pauses for a minute catches up with one update. A half-open socket is detected within two
+        # minutes; its presence expires after 30 s in any case.
         "ws_ping_timeout": 90.0,
         "timeout_graceful_shutdown": 5,
         "server_header": False,
     }
-    return uvicorn.Config(app, **(defaults | options))
+    config = RaffiaConfig(app, **(defaults | options))
+    config.places = places
+    return config
 
 
 def run(
@@ -124,13 +137,13 @@ def run(
     Args:
         app: an ASGI app.
         host: address to listen on.
-        port: port; 0 for a free one, which is logged.
+        port: port to listen on; 0 for a free one, which is logged.
         drain: see `RaffiaServer`.
         drain_s: see `RaffiaServer`.
         options: see `make_config`.
 
     Raises:
-        SystemExit: it could not start.
+        SystemExit: the server could not start.
     """
     server = RaffiaServer(make_config(app, host=host, port=port, **options), drain=drain, drain_s=drain_s)
     try:

@@ -111,7 +111,7 @@ async def test_rq2_what_is_said_while_redis_is_away_is_bounded_and_the_newest_is
     await asyncio.sleep(0)
     for number in range(1000):
         one.bus.publish(DOCUMENT, b"%d" % number)
-    assert len(one.bus._saying[DOCUMENT].parts) == 64
+    assert len(one.bus._outgoing[DOCUMENT].parts) == 64
     journals.server.resume()
     assert (await ears.has(65))[-1] == b"999"
     assert one.redis_stats.presence_dropped == 1000 - 64

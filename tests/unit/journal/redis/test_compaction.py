@@ -20,7 +20,7 @@ from raffia.types import DocumentId, Position
 
 EMPTY = b"\x00\x00"
 KEYS = Keys("raffia")
-META, LOG, STONES = KEYS.meta(DOCUMENT), KEYS.log(DOCUMENT), KEYS.stones(DOCUMENT)
+META, LOG, STONES = KEYS.meta(DOCUMENT), KEYS.log(DOCUMENT), KEYS.base_snapshots(DOCUMENT)
 
 
 class Barrier:
@@ -218,14 +218,14 @@ async def test_j16_a_newer_store_is_refused_before_anything_is_written(journals:
         pytest.param(lambda journal: journal.append(DOCUMENT, (edit(EMPTY),)), id="append"),
         pytest.param(lambda journal: journal.load(DOCUMENT), id="load"),
         pytest.param(lambda journal: journal.compact(DOCUMENT, Snapshot(b"", b""), Position(1 << 48)), id="compact"),
-        pytest.param(lambda journal: journal.at(DOCUMENT, 0), id="at"),
-        pytest.param(lambda journal: journal.history(DOCUMENT), id="history"),
-        pytest.param(lambda journal: journal.save_version(DOCUMENT, b"", time_ms=1), id="save_version"),
-        pytest.param(lambda journal: journal.versions(DOCUMENT), id="versions"),
-        pytest.param(lambda journal: journal.set_info(DOCUMENT, title="x", kind=None), id="set_info"),
-        pytest.param(lambda journal: journal.info(DOCUMENT), id="info"),
-        pytest.param(lambda journal: journal.delete(DOCUMENT), id="delete"),
-        pytest.param(lambda journal: journal.restore(DOCUMENT), id="restore"),
+        pytest.param(lambda journal: journal.history.at(DOCUMENT, 0), id="at"),
+        pytest.param(lambda journal: journal.history.windows(DOCUMENT), id="history"),
+        pytest.param(lambda journal: journal.versions.save(DOCUMENT, b"", time_ms=1), id="save_version"),
+        pytest.param(lambda journal: journal.versions.all(DOCUMENT), id="versions"),
+        pytest.param(lambda journal: journal.directory.set_info(DOCUMENT, title="x", kind=None), id="set_info"),
+        pytest.param(lambda journal: journal.directory.info(DOCUMENT), id="info"),
+        pytest.param(lambda journal: journal.directory.delete(DOCUMENT), id="delete"),
+        pytest.param(lambda journal: journal.directory.restore(DOCUMENT), id="restore"),
         pytest.param(lambda journal: anext(journal.follow(DOCUMENT, Position(0))), id="follow"),
     ],
 )
@@ -352,7 +352,7 @@ async def test_rp5_two_replicas_prune_at_once_and_nothing_is_scanned(journals: J
         await one.compact(name, Snapshot(EMPTY, b""), positions[0])
     clock.advance(100_000)
     await asyncio.gather(one.prune(), two.prune())
-    infos = [await one.info(name) for name in names]
+    infos = [await one.directory.info(name) for name in names]
     assert [info.history_bytes for info in infos if info is not None] == [0] * 120
     assert journals.server.command("ZCARD", KEYS.due) == 0
     journals.server.command("CONFIG", "RESETSTAT")
@@ -369,18 +369,18 @@ async def test_j11_no_retention_keeps_no_history(journals: Journals, clock: Cloc
         await one.compact(DOCUMENT, Snapshot(EMPTY, b""), position)  # prunes, though at first there is nothing to drop
         clock.advance(50_000)
     await one.prune()
-    info = await one.info(DOCUMENT)
+    info = await one.directory.info(DOCUMENT)
     assert info is not None
     assert info.history_bytes == 0
-    assert await one.history(DOCUMENT) == []
-    assert await one.at(DOCUMENT, clock.now_ms) == [EMPTY]
+    assert await one.history.windows(DOCUMENT) == []
+    assert await one.history.at(DOCUMENT, clock.now_ms) == [EMPTY]
 
 
 async def test_j14_purging_leaves_the_tombstone_only(journals: Journals, clock: Clock) -> None:
     one = await journals.open(trash_ms=1000)
     await compacted(one, b"s" * 1_500_000)
-    await one.save_version(DOCUMENT, b"v" * 1_500_000, time_ms=1, name="é")
-    await one.delete(DOCUMENT)
+    await one.versions.save(DOCUMENT, b"v" * 1_500_000, time_ms=1, name="é")
+    await one.directory.delete(DOCUMENT)
     journals.server.command("HSET", STONES, "9-9", b"damaged")
     clock.advance(1000)
     await one.prune()
@@ -396,7 +396,7 @@ async def test_j14_one_document_that_cannot_be_purged_does_not_keep_the_others(
     for number in range(60):  # more than are looked at in one go
         journals.server.command("HSET", KEYS.meta(DocumentId(f"newer/{number}")), "format", 99, "deleted_ms", 1)
         journals.server.command("ZADD", KEYS.trash, 1, f"newer/{number}")
-    await one.delete(DOCUMENT)
+    await one.directory.delete(DOCUMENT)
     clock.advance(1000)
     async with asyncio.timeout(10):
         await one.prune()
@@ -413,7 +413,7 @@ async def test_rd2_a_note_without_a_tombstone_is_put_right(journals: Journals, c
     clock.advance(1000)
     await one.prune()
     assert journals.server.command("ZCARD", KEYS.trash) == 0
-    assert [info.document for info in (await one.documents()).documents] == [DOCUMENT]
+    assert [info.document for info in (await one.directory.documents()).documents] == [DOCUMENT]
 
 
 async def test_the_listing_under_two_journals_at_once(journals: Journals) -> None:
@@ -421,17 +421,17 @@ async def test_the_listing_under_two_journals_at_once(journals: Journals) -> Non
     names = [DocumentId(f"n{number:03}") for number in range(60)]
     await asyncio.gather(
         *[journal.append(name, (edit(EMPTY),)) for name in names for journal in (one, two)],
-        *[journal.set_info(name, title=f"é{name}", kind="board") for name in names for journal in (one, two)],
+        *[journal.directory.set_info(name, title=f"é{name}", kind="board") for name in names for journal in (one, two)],
     )
-    await asyncio.gather(*[journal.delete(name) for name in names[::3] for journal in (one, two)])
-    await asyncio.gather(*[journal.restore(name) for name in names[::6] for journal in (one, two)])
+    await asyncio.gather(*[journal.directory.delete(name) for name in names[::3] for journal in (one, two)])
+    await asyncio.gather(*[journal.directory.restore(name) for name in names[::6] for journal in (one, two)])
     gone = [name for name in names[::3] if name not in names[::6]]
     for journal in (one, two):
-        page = await journal.documents(limit=1000)
+        page = await journal.directory.documents(limit=1000)
         assert [info.document for info in page.documents] == [name for name in names if name not in gone]
         assert page.total == 60 - len(gone)
         assert {info.title for info in page.documents} == {f"é{name}" for name in names if name not in gone}
-        page = await journal.documents(limit=1000, deleted=True)
+        page = await journal.directory.documents(limit=1000, deleted=True)
         assert [info.document for info in page.documents] == gone
 
 
@@ -449,14 +449,14 @@ async def test_two_prefixes_share_one_redis(journals: Journals) -> None:
         await one.append(DOCUMENT, (edit(b"one"),))
         await reader.has(1)
         assert updates_of((await two.load(DOCUMENT)).entries) == [b"two"]
-    assert (await two.documents()).total == 1
+    assert (await two.directory.documents()).total == 1
     journals.server.command("SET", "staging:raffia:{-}:format", "something else")
     with pytest.raises(SettingsError, match="prefix"):
         await journals.open(prefix="staging:raffia")
 
 
 def test_rky1_keys_of_a_document_carry_its_tag_and_nothing_else_does() -> None:
-    names = ("meta", "log", "channel", "lease", "stones", "segments", "versions")
+    names = ("meta", "log", "channel", "lease", "base_snapshots", "segments", "versions")
     keys = [getattr(KEYS, name)(DOCUMENT) for name in names] + [KEYS.blob(DOCUMENT, "x")]
     assert all(key.startswith("raffia:{team:e/notes}:") for key in keys)
     assert len(set(keys)) == len(keys)

@@ -31,7 +31,7 @@ async def test_rn1_a_deletion_is_not_undone(journals: Journals) -> None:
     await one.append(DOCUMENT, (edit(EMPTY),))
     await two.load(DOCUMENT)
     await two.append(DOCUMENT, (edit(EMPTY, BEGIN_MS + 9),))
-    await one.delete(DOCUMENT)
+    await one.directory.delete(DOCUMENT)
     await two._recent.tell()
     assert journals.server.command("ZCARD", KEYS.edited) == 0
 
@@ -55,7 +55,7 @@ async def test_lp2_documents_of_an_older_raffia_are_put_into_the_order(journals:
     journals.server.command("DEL", KEYS.edited)
     for number in range(450):
         journals.server.command("HDEL", KEYS.meta(DocumentId(f"d/{number:03}")), "updated_by")
-    page = await one.documents(order="edited", limit=2)
+    page = await one.directory.documents(order="edited", limit=2)
     assert [info.document for info in page.documents] == ["d/449", "d/448"]
     assert page.total == 450
     assert journals.server.command("ZCARD", KEYS.edited) == 450

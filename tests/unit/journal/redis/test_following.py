@@ -12,7 +12,7 @@ from tests.support.redis import RedisServer
 
 from raffia.errors import DocumentDeletedError, JournalUnavailableError, LogLostError, QuarantinedError
 from raffia.journal.protocol import Entry, Folded, Gap, Reset, Snapshot
-from raffia.journal.redis.connections import SingleEngine
+from raffia.journal.redis.client import open_engine
 from raffia.journal.redis.journal import RedisJournal
 from raffia.journal.redis.keys import Keys, id_of, sequence_of
 from raffia.journal.redis.writer import ANNOUNCE_BYTES
@@ -85,7 +85,7 @@ async def test_rf4_ones_own_batches_come_back_as_the_same_objects(journals: Jour
 async def test_large_entries_are_only_announced(journals: Journals) -> None:
     one, two = await journals.open(), await journals.open()
     ears = Ears()
-    async with SingleEngine(journals.server.url) as engine, Reader(two) as reader:
+    async with open_engine(journals.server.url) as engine, Reader(two) as reader:
         engine.listen(ears)
         engine.subscribe(KEYS.channel(DOCUMENT))
         await until(lambda: ears.is_open, "subscribed")
@@ -286,7 +286,7 @@ async def test_j14_deletion_ends_followers_everywhere(journals: Journals, monkey
     await one.append(DOCUMENT, (edit(EMPTY),))
     async with Reader(one) as first, Reader(two) as second, Reader(three) as third:
         monkeypatch.setattr(three._feeds, "heard", lambda *message: None)
-        await two.delete(DOCUMENT)
+        await two.directory.delete(DOCUMENT)
         assert isinstance(await first.ended(), DocumentDeletedError)
         assert isinstance(await second.ended(), DocumentDeletedError)
         assert third.error is None
@@ -317,9 +317,9 @@ async def test_rw5_a_document_that_was_not_listed_is_listed_by_the_next_append(j
     await one.append(DOCUMENT, (edit(EMPTY),))
     journals.server.command("HDEL", KEYS.meta(DOCUMENT), "listed")
     journals.server.command("DEL", KEYS.documents)
-    assert (await one.documents()).total == 0
+    assert (await one.directory.documents()).total == 0
     await one.append(DOCUMENT, (edit(EMPTY),))
-    assert (await one.documents()).total == 1
+    assert (await one.directory.documents()).total == 1
 
 
 async def test_rw1_what_waits_is_bounded(journals: Journals, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -521,7 +521,7 @@ async def test_j3_a_deletion_waits_for_an_append_that_nobody_waits_for(journals:
     await one.append(DOCUMENT, (edit(EMPTY),))
     for _ in range(3):
         one.append(DOCUMENT, (edit(EMPTY),)).cancel()  # type: ignore[attr-defined]
-    await one.delete(DOCUMENT)
+    await one.directory.delete(DOCUMENT)
     assert journals.server.command("XLEN", KEYS.log(DOCUMENT)) == 4
     assert (one.stats.queued, one.stats.appends) == (0, 4)
 
@@ -542,7 +542,7 @@ async def test_rw3_what_cannot_be_listed_fails_once(journals: Journals, monkeypa
     assert (one.stats.queued, one.stats.queued_bytes, one.stats.appends) == (0, 0, 0)
     refusing.clear()
     await one.append(DOCUMENT, (edit(EMPTY),))
-    assert [info.document for info in (await one.documents()).documents] == [DOCUMENT]
+    assert [info.document for info in (await one.directory.documents()).documents] == [DOCUMENT]
 
 
 async def test_rf1_an_answer_that_is_older_than_what_was_handed_on_meanwhile_is_no_loss(

@@ -13,7 +13,7 @@ from raffia.errors import JournalUnavailableError
 from raffia.journal.entries import encode_batch
 from raffia.journal.protocol import Snapshot
 from raffia.journal.redis import keys, records
-from raffia.journal.redis.connections import SingleEngine
+from raffia.journal.redis.client import open_engine
 from raffia.journal.redis.journal import RedisJournal
 from raffia.journal.testing.contract import DOCUMENT, Clock, edit
 from raffia.types import DocumentId
@@ -28,12 +28,12 @@ async def test_every_key_and_field_is_described(journals: Journals, clock: Clock
         position = await one.append(DOCUMENT, (edit(EMPTY),))
         await one.compact(DOCUMENT, Snapshot(EMPTY, b"i"), position)
         clock.advance(7_200_000)
-        await one.save_version(DOCUMENT, EMPTY, time_ms=1, authors=["é"], name="ü")
+        await one.versions.save(DOCUMENT, EMPTY, time_ms=1, authors=["é"], name="ü")
     await one.prune()
     last = edit(EMPTY, clock.now_ms)
     await one.compact(DOCUMENT, Snapshot(EMPTY, b"i"), await one.append(DOCUMENT, (last,)))
-    await one.set_info(DOCUMENT, title="t", kind="k")
-    await one.delete(DocumentId("another"))
+    await one.directory.set_info(DOCUMENT, title="t", kind="k")
+    await one.directory.delete(DocumentId("another"))
     await one.healthy()
     server = journals.server
     for key in server.command("KEYS", "*"):
@@ -65,5 +65,5 @@ def test_the_formats_are_the_ones_in_the_code() -> None:
 
 async def test_a_redis_that_is_not_there_at_the_start_is_said_with_what_to_do() -> None:
     with pytest.raises(JournalUnavailableError, match="start Redis, or set --redis"):
-        async with RedisJournal(SingleEngine("redis://127.0.0.1:1/0")):
+        async with RedisJournal(open_engine("redis://127.0.0.1:1/0")):
             pass

@@ -34,7 +34,7 @@ def hold_after(journal: RedisJournal, script: str, monkeypatch: pytest.MonkeyPat
 
 async def listed(journal: RedisJournal, *, deleted: bool) -> list[list[str]]:
     orders: tuple[Order, ...] = ("name", "edited")
-    pages = [await journal.documents(order=order, deleted=deleted) for order in orders]
+    pages = [await journal.directory.documents(order=order, deleted=deleted) for order in orders]
     return [[info.document for info in page.documents] for page in pages]
 
 
@@ -42,9 +42,9 @@ async def test_rd1_restored_there_while_it_is_deleted_here(journals: Journals, m
     one, two = await journals.open(), await journals.open()
     await one.append(DOCUMENT, (edit(b"\x00\x00"),))
     reached, go_on = hold_after(one, "delete", monkeypatch)
-    deleting = asyncio.create_task(one.delete(DOCUMENT))
+    deleting = asyncio.create_task(one.directory.delete(DOCUMENT))
     await reached.wait()
-    await two.restore(DOCUMENT)
+    await two.directory.restore(DOCUMENT)
     go_on()
     await deleting
     assert await listed(two, deleted=False) == [[DOCUMENT], [DOCUMENT]]
@@ -56,12 +56,12 @@ async def test_rd2_deleted_there_while_it_is_restored_here(
 ) -> None:
     one, two = await journals.open(), await journals.open()
     await one.append(DOCUMENT, (edit(b"\x00\x00"),))
-    await one.delete(DOCUMENT)
+    await one.directory.delete(DOCUMENT)
     reached, go_on = hold_after(one, "restore", monkeypatch)
-    restoring = asyncio.create_task(one.restore(DOCUMENT))
+    restoring = asyncio.create_task(one.directory.restore(DOCUMENT))
     await reached.wait()
     clock.advance(1000)
-    await two.delete(DOCUMENT)
+    await two.directory.delete(DOCUMENT)
     go_on()
     await restoring
     assert await listed(two, deleted=False) == [[], []]

@@ -6,7 +6,7 @@ import pytest
 
 from raffia.errors import QuarantinedError
 from raffia.journal.redis.keys import position_of
-from raffia.journal.redis.records import read_segment, read_stone
+from raffia.journal.redis.records import read_base, read_segment
 
 STONE = b'{"v":1,"time_ms":%s,"blob":"b","state_bytes":3,"index_bytes":4}'
 SEGMENT = b'{"v":1,"first":"%s","last":"9-77","window_ms":1,"author":null,"blob":"b","blob_bytes":3,"bytes":2}'
@@ -15,7 +15,7 @@ SEGMENT = b'{"v":1,"first":"%s","last":"9-77","window_ms":1,"author":null,"blob"
 @pytest.mark.parametrize("time_ms", [b"1e999", b"NaN", b"null", b'"x"'])
 def test_a_number_that_is_none_is_damage(time_ms: bytes) -> None:
     with pytest.raises(QuarantinedError):
-        read_stone(b"1-5", STONE % time_ms)
+        read_base(b"1-5", STONE % time_ms)
 
 
 @pytest.mark.parametrize("entry", ["0--5", "-1-5", "1", "1-", "1- 5", "x-1"])

@@ -129,7 +129,7 @@ async def test_sw2_what_was_called_before_the_failure_was_known_fails_with_it(tm
         def block(database: Database) -> None:
             gate.wait(10)
 
-        held = asyncio.ensure_future(journal._call(block))  # the thread waits in here, as in a slow fsync
+        held = asyncio.ensure_future(journal._thread.call(block))  # the thread waits in here, as in a slow fsync
         await asyncio.sleep(0)
         disk.fail(sqlite3.SQLITE_FULL, on=("INSERT INTO entries",), times=1)
         first = journal.append(DOCUMENT, BATCH)
@@ -237,10 +237,10 @@ async def test_db4_nothing_is_left_of_what_was_replaced_and_purged(tmp_path: Pat
         for _ in range(5):
             position = await journal.append(DOCUMENT, (edit(typist.type("é" * 100), clock.now_ms),))
             await journal.compact(DOCUMENT, Snapshot(b"s" * 700_000, b"i"), position)
-        version = await journal.save_version(DOCUMENT, b"v" * 600_000, time_ms=1)
-        await journal.save_version(DOCUMENT, b"w" * 600_000, time_ms=2)
-        await journal.delete_version(DOCUMENT, version.id)
-        await journal.delete(DOCUMENT)
+        version = await journal.versions.save(DOCUMENT, b"v" * 600_000, time_ms=1)
+        await journal.versions.save(DOCUMENT, b"w" * 600_000, time_ms=2)
+        await journal.versions.delete(DOCUMENT, version.id)
+        await journal.directory.delete(DOCUMENT)
         clock.advance(1000)
         await journal.prune()
     for table in ("entries", "pieces", "staging", "snapshots", "segments", "versions"):
@@ -311,7 +311,7 @@ async def test_sw1_what_waits_goes_in_one_transaction(tmp_path: Path) -> None:
         def block(database: Database) -> None:
             gate.wait(10)
 
-        held = asyncio.ensure_future(journal._call(block))
+        held = asyncio.ensure_future(journal._thread.call(block))
         await asyncio.sleep(0.01)
         commits = journal.stats.commits
         names = [DocumentId(f"d{number % 7}") for number in range(500)]
@@ -338,7 +338,7 @@ async def test_a_full_queue_refuses_and_says_so(tmp_path: Path) -> None:
         first = journal.append(DOCUMENT, (edit(b"x" * 5000),))  # a single one may be larger
         second = journal.append(DOCUMENT, BATCH)
         assert second.done()
-        with pytest.raises(JournalUnavailableError, match="5000 bytes wait"):
+        with pytest.raises(JournalUnavailableError, match="5000 bytes are queued"):
             await second
         await first
         await journal.append(DOCUMENT, BATCH)
@@ -369,11 +369,11 @@ async def test_j11_no_retention_keeps_no_history(tmp_path: Path, clock: Clock) -
             position = await journal.append(DOCUMENT, (edit(b"\x00\x00", clock.now_ms),))
             await journal.compact(DOCUMENT, Snapshot(b"\x00\x00", b""), position)
             clock.advance(50_000)
-        assert await journal.history(DOCUMENT) == []
-        info = await journal.info(DOCUMENT)
+        assert await journal.history.windows(DOCUMENT) == []
+        info = await journal.directory.info(DOCUMENT)
         assert info is not None
         assert info.history_bytes == 0
-        assert await journal.at(DOCUMENT, clock.now_ms) == [b"\x00\x00"]
+        assert await journal.history.at(DOCUMENT, clock.now_ms) == [b"\x00\x00"]
 
 
 async def test_j17_a_cancelled_opening_gives_the_folder_back(tmp_path: Path) -> None:
@@ -410,8 +410,10 @@ async def test_sw5_an_unexpected_error_fails_its_item_alone(tmp_path: Path, capl
 
     async with SqliteJournal(tmp_path) as journal:
         before = journal.append(DOCUMENT, BATCH)
-        failing = [asyncio.ensure_future(work) for work in (journal._call(fails), journal._job(job, writes=True))]
-        failing.append(asyncio.ensure_future(journal._job(reads_nothing, writes=False)))
+        failing = [
+            asyncio.ensure_future(work) for work in (journal._thread.call(fails), journal._thread.job(job, writes=True))
+        ]
+        failing.append(asyncio.ensure_future(journal._thread.job(reads_nothing, writes=False)))
         await asyncio.sleep(0)
         after = journal.append(DOCUMENT, BATCH)
         for work, says in zip(failing, ("RuntimeError", "LookupError", "AttributeError"), strict=True):
@@ -432,11 +434,11 @@ def reads_nothing(database: Database) -> Steps[None]:
 async def test_sw5_a_row_that_cannot_be_read_fails_who_asks(tmp_path: Path) -> None:
     async with SqliteJournal(tmp_path) as journal:
         await journal.append(DOCUMENT, BATCH)
-        await journal.save_version(DOCUMENT, b"\x00\x00", time_ms=BEGIN_MS, authors=["zoë"])
+        await journal.versions.save(DOCUMENT, b"\x00\x00", time_ms=BEGIN_MS, authors=["zoë"])
     change(tmp_path, "UPDATE versions SET authors = 'no JSON'")
     async with SqliteJournal(tmp_path) as journal:
         with pytest.raises(InternalError, match="JSONDecodeError"):
-            await journal.versions(DOCUMENT)
+            await journal.versions.all(DOCUMENT)
         await journal.append(DOCUMENT, BATCH)
 
 
@@ -450,7 +452,7 @@ async def test_a_thread_that_dies_tells_everybody(tmp_path: Path) -> None:
     try:
         async with SqliteJournal(tmp_path) as journal:
             threads = [thread for thread in threading.enumerate() if thread.name == "raffia-journal"]
-            waiting = [asyncio.ensure_future(journal._call(die)), asyncio.ensure_future(journal.load(DOCUMENT))]
+            waiting = [asyncio.ensure_future(journal._thread.call(die)), asyncio.ensure_future(journal.load(DOCUMENT))]
             for result in await asyncio.gather(*waiting, return_exceptions=True):
                 assert isinstance(result, JournalUnavailableError)
             with pytest.raises(JournalUnavailableError):

@@ -26,16 +26,16 @@ async def test_columns_are_added_and_everything_is_listed(tmp_path: Path) -> Non
     async with SqliteJournal(tmp_path) as journal:
         for number in range(3):
             await journal.append(DocumentId(f"old/{number}"), (edit(b"\x00\x00", BEGIN_MS + number * 60_000),))
-        await journal.set_info(DocumentId("old/1"), title="é", kind="board")
+        await journal.directory.set_info(DocumentId("old/1"), title="é", kind="board")
     _age(tmp_path / DATABASE)
     async with SqliteJournal(tmp_path) as journal:
-        page = await journal.documents(order="edited")
+        page = await journal.directory.documents(order="edited")
         assert [info.document for info in page.documents] == ["old/2", "old/1", "old/0"]
         assert [(info.title, info.updated_by, info.schema, info.links) for info in page.documents[1:2]] == [
             ("é", None, None, NO_LINKS)
         ]
         await journal.append(DOCUMENT, (edit(b"\x00\x00", BEGIN_MS + 90_000, author="zoë"),))
-        info = await journal.info(DOCUMENT)
+        info = await journal.directory.info(DOCUMENT)
         assert info is not None
         assert info.updated_by == "zoë"
 
@@ -48,4 +48,7 @@ async def test_what_an_earlier_build_wrote_since_moves_up_in_the_listing(tmp_pat
         connection.execute("UPDATE documents SET updated_ms = ? WHERE name = 'old/0'", (BEGIN_MS + 600_000,))
         connection.commit()
     async with SqliteJournal(tmp_path) as journal:
-        assert [info.document for info in (await journal.documents(order="edited")).documents] == ["old/0", "old/1"]
+        assert [info.document for info in (await journal.directory.documents(order="edited")).documents] == [
+            "old/0",
+            "old/1",
+        ]

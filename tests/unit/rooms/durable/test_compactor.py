@@ -20,7 +20,8 @@ from raffia.rooms.durable import compactor as compactor_module
 from raffia.rooms.durable.compactor import INLINE_FOLD_BYTES
 from raffia.rooms.durable.loading import build_document
 from raffia.runtime.workers import Workers
-from raffia.sockets.dialects import YWebsocketConnection
+from raffia.sockets.connection import Connection
+from raffia.sockets.ywebsocket import YWebsocketDialect
 from raffia.types import DocumentId, Position
 from raffia.wire import hocuspocus, ywebsocket
 from raffia.wire.lib0 import write_buf, write_string
@@ -55,13 +56,13 @@ class Gate:
         await turns(6)
 
 
-def received(client: Client[YWebsocketConnection]) -> list[bytes]:
+def received(client: Client) -> list[bytes]:
     """Steps 2 and updates that came since the last call, in order."""
     messages = [ywebsocket.decode(payload) for payload in client.transport.take()]
     return [message.update for message in messages if isinstance(message, Step2 | Update)]
 
 
-async def typed(w: World, author: Author, size: int, *, piece: int = 20_000) -> Client[YWebsocketConnection]:
+async def typed(w: World, author: Author, size: int, *, piece: int = 20_000) -> Client:
     """A writer whose text has this many letters, in pieces small enough to be read at once."""
     ana = await w.yws()
     for _ in range(size // piece):
@@ -457,7 +458,7 @@ async def test_a_connection_may_close_while_its_state_is_computed(monkeypatch: p
         ana = await typed(w, author, 100_000)
         ana.update(author.delete(0, 1))
         gate = Gate(w, monkeypatch)
-        late = Client(YWebsocketConnection(w.hub, DOCUMENT, EDIT))
+        late = Client(Connection(w.hub, YWebsocketDialect(DOCUMENT, EDIT)))
         await until(lambda: bool(late.transport.sent))
         late.transport.take()
         late.send(STEP1)

@@ -71,11 +71,11 @@ async def test_lf2_the_position_follows_the_log_and_no_snapshot_goes_past_what_i
         ana.update(author.type("é"))
         await a.flushed()
         b.journal.heal()  # a Gap, which loads; the store does not answer yet
-        b.journal._is_cut = True
+        b.journal.connection.is_cut = True
         await until(lambda: follower(b).is_busy)
         assert follower(b).position <= first
         assert text(b) == "a"
-        b.journal._is_cut = False
+        b.journal.connection.is_cut = False
         await until(lambda: text(b) == "aé")
         await until(lambda: not follower(b).is_busy)
         assert follower(b).position == (await b.journal.load(DOCUMENT)).position
@@ -234,11 +234,11 @@ async def test_r8_what_the_log_holds_too_early_waits_and_a_session_can_bring_wha
         ana = await a.yws()
         bo = await a.yws()
         assert text(a) == ""
-        assert len(a.room.intake.early_entries.pieces) == 1
+        assert len(a.room._intake.early_entries.pieces) == 1
         assert follower(a).position == START  # no snapshot covers it
         ana.update(merge([one, two]))
         await until(lambda: text(a) == "aéc")
-        assert a.room.intake.early_entries.pieces == []
+        assert a.room._intake.early_entries.pieces == []
         await a.flushed()
         assert text_of(merge(bo.updates())) == "aéc"
         await mended(a)
@@ -252,7 +252,7 @@ async def test_r8_what_waits_in_a_session_is_freed_by_what_was_held_back() -> No
         one, two, third = three()
         ana = await a.yws()
         await put(b, two)
-        await until(lambda: len(a.room.intake.early_entries.pieces) == 1)
+        await until(lambda: len(a.room._intake.early_entries.pieces) == 1)
         ana.update(third)  # waits for the second, which waits for the first
         assert a.metrics.waiting_updates == 1
         await put(b, one)
@@ -268,16 +268,16 @@ async def test_r8_each_reading_of_the_log_brings_again_what_waits_and_it_is_kept
         one, two, third = three()
         await a.yws()
         await put(b, third)
-        await until(lambda: len(a.room.intake.early_entries.pieces) == 1)
+        await until(lambda: len(a.room._intake.early_entries.pieces) == 1)
         for _ in range(3):
             a.journal.heal()  # a gap that is none
-            a.journal._followers.miss(DOCUMENT, Position(follower(a)._last + 1))
+            a.journal._readers.miss(DOCUMENT, Position(follower(a)._last + 1))
             await until(lambda: follower(a).is_busy)
             await until(lambda: not follower(a).is_busy)
-        assert len(a.room.intake.early_entries.pieces) == 1
+        assert len(a.room._intake.early_entries.pieces) == 1
         await put(b, one, two)
         await until(lambda: text(a) == "aéc")
-        assert a.room.intake.early_entries.pieces == []
+        assert a.room._intake.early_entries.pieces == []
 
 
 async def test_r8_what_was_held_back_when_the_log_was_cut_is_appended_once_it_is_ready() -> None:
@@ -285,11 +285,11 @@ async def test_r8_what_was_held_back_when_the_log_was_cut_is_appended_once_it_is
         one, two, third = three()
         ana = await a.yws()
         await put(b, third)
-        await until(lambda: len(a.room.intake.early_entries.pieces) == 1)
+        await until(lambda: len(a.room._intake.early_entries.pieces) == 1)
         a.store.lose(DOCUMENT, 1)  # its last copy is in this room now
         await until(lambda: a.room._append_queue._held)
         await mended(a)
-        assert len(a.room.intake.early_entries.pieces) == 1
+        assert len(a.room._intake.early_entries.pieces) == 1
         room = a.room
         ana.connection.closed(1001)
         a.hub.tick(monotonic() + 3600)
@@ -325,7 +325,7 @@ async def test_lf2_an_entry_that_cannot_be_read_is_left_out_and_no_snapshot_cove
         await put(b, two)
         await until(lambda: text(a) == "aéc")
         assert a.metrics.log_unreadable == 1
-        assert a.room.intake.early_entries.pieces == []
+        assert a.room._intake.early_entries.pieces == []
         assert follower(a).position == before
 
 
@@ -381,7 +381,7 @@ async def test_lf5_a_deleted_document_ends_the_rooms_of_all_replicas() -> None:
         b.store.hold()
         bo.update(Author(2).type("é"))
         await b.flushed()
-        await a.journal.delete(DOCUMENT)
+        await a.journal.directory.delete(DOCUMENT)
         await until(lambda: ana.transport.closed is not None and bo.transport.closed is not None)
         assert ana.transport.closed is not None
         assert bo.transport.closed is not None
@@ -399,7 +399,7 @@ async def test_lf5_a_room_that_is_lost_while_it_holds_can_be_closed() -> None:
         room._append_queue.hold()
         ana.update(Author(2).type("é"))
         await a.flushed()
-        room._journal_lost(follower_module.QuarantinedError("unreadable"))
+        room._append_queue.lose(follower_module.QuarantinedError("unreadable"))
         assert room.is_settled
         assert a.metrics.journal_unsaved_bytes == 0
 
@@ -423,9 +423,9 @@ async def test_ow1_who_brings_back_somebody_elses_first_structs_does_not_own_the
     async with cluster() as (_, (a, _)):
         ana = await a.yws()
         ana.step2(Author(7).type("a"))
-        assert a.room.intake.owners.owner(7) is None
+        assert a.room._intake.owners.owner(7) is None
         ana.update(Author(8).type("é"))
-        assert a.room.intake.owners.owner(8) == "ana"
+        assert a.room._intake.owners.owner(8) == "ana"
 
 
 async def test_r2_a_client_that_writes_before_it_reads_is_not_told_so_by_the_state() -> None:

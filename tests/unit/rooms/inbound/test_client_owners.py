@@ -176,7 +176,7 @@ async def test_r9_when_the_owner_leaves_it_goes_on() -> None:
         await w.flushed()
         room.tick(monotonic())
         assert room.document.clocks == {}  # he may be back in a moment
-        room.intake.owners.clock = lambda: monotonic() + GUARD_S + 1
+        room._intake.owners.clock = lambda: monotonic() + GUARD_S + 1
         room.tick(monotonic())
         await w.flushed()
         assert text_of(room.document.merged()) == "the only copy é"

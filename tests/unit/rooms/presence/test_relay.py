@@ -8,15 +8,14 @@ from tests.unit.world import Client, turns, until
 
 from raffia.errors import WireError
 from raffia.rooms.presence import relay as relay_module
+from raffia.rooms.presence.entries import PresenceEntry, make_entry
 from raffia.rooms.presence.relay import FORMAT, HELLO, STATES, decode, encode
-from raffia.rooms.presence.table import PresenceEntry, make_entry
-from raffia.sockets.dialects import YWebsocketConnection
 from raffia.types import Access, Grant
 from raffia.wire import awareness, ywebsocket
 from raffia.wire.lib0 import write_buf, write_varuint
 from raffia.wire.messages import Awareness
 
-Yws = Client[YWebsocketConnection]
+Yws = Client
 ZOE = Grant(Access.EDIT, user="zoë")
 STATE = '{"é":"😀"}'.encode()
 
@@ -42,7 +41,7 @@ def heard(client: Yws) -> list[tuple[int, int, bytes]]:
 
 
 def present(replica: Replica) -> dict[int, int]:
-    return {client: entry.clock for client, entry in replica.room.presence.table._live.items()}
+    return {client: entry.clock for client, entry in replica.room._presence.table._live.items()}
 
 
 async def quiet(*replicas: Replica) -> None:
@@ -159,7 +158,7 @@ async def test_a_session_that_ends_is_removed_everywhere_and_forgotten() -> None
         assert present(b) == present(c) == {}
         assert heard(bo) == [(7, 1, awareness.NULL)]
         assert (
-            b.room.presence.table._speakers == c.room.presence.table._speakers == {}
+            b.room._presence.table._speakers == c.room._presence.table._speakers == {}
         )  # nobody would ever say when it ends
 
 
@@ -256,4 +255,4 @@ async def test_a_room_that_closes_says_its_last_word() -> None:
         a.hub._evict(a.room.document_id, a.room)
         await until(lambda: present(b) == {})
         await until(lambda: not a.hub._closing)
-        assert not a.bus._ears
+        assert not a.bus._listeners

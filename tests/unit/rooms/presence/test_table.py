@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from raffia.errors import PresenceError, TooLargeError
-from raffia.rooms.presence.table import MAX_CLOCK, PresenceEntry, PresenceLimits, PresenceTable, encode, make_entry
+from raffia.errors import PresenceError
+from raffia.rooms.presence.entries import PresenceEntry, PresenceLimits, encode, make_entry
+from raffia.rooms.presence.table import MAX_CLOCK, PresenceTable
 from raffia.wire import awareness
 from raffia.wire.lib0 import write_varuint
 
@@ -109,11 +110,27 @@ def test_p2_a_message_that_cannot_be_read_changes_nothing(table: PresenceTable, 
     assert table.take_dirty() is None
 
 
-def test_p2_a_state_over_16_kib_is_too_large(table: PresenceTable) -> None:
+def test_p2_a_state_over_16_kib_is_dropped_and_the_rest_of_its_message_is_not(table: PresenceTable) -> None:
     edge = b'{"a":"' + b"x" * (16 * 1024 - 8) + b'"}'
     table.apply(message((1, 1, edge)), "a", 0.0)
-    with pytest.raises(TooLargeError, match="16385 bytes"):
-        table.apply(message((1, 2, edge.replace(b"x", b"xx", 1))), "a", 0.0)
+    applied = table.apply(message((1, 2, edge.replace(b"x", b"xx", 1)), (2, 1, BOB)), "a", 0.0)
+    assert (seen(applied.entries), applied.refused) == ([(2, 1, BOB)], {"too-large": 1})
+    assert read(table.snapshot()) == [(1, 1, edge), (2, 1, BOB)]  # what was known stays
+    assert seen(table.apply(message((1, 3, ZOE)), "a", 0.0).entries) == [(1, 3, ZOE)]
+
+
+def test_p2_the_home_of_a_session_whose_first_state_is_too_large_is_its_own(table: PresenceTable) -> None:
+    table.apply(message((7, 3, ZOE)), "half open", 0.0, user="zoë")
+    assert table.apply(message((7, 4, b"x" * 20_000)), "again", 1.0, user="zoë").refused == {"too-large": 1}
+    assert seen(table.apply(message((7, 5, BOB)), "again", 2.0, user="zoë").entries) == [(7, 5, BOB)]
+
+
+def test_p2_too_many_states_and_too_many_bytes_are_dropped_unread() -> None:
+    table = PresenceTable(PresenceLimits(max_entries=2, max_message_bytes=200))
+    for said in ([(client, 1, BOB) for client in range(3)], [(1, 1, b'{"a":"' + b"x" * 200 + b'"}')]):
+        applied = table.apply(message(*said), "a", 0.0)
+        assert (applied.entries, applied.refused) == ([], {"too-large": 1})
+    assert len(table.apply(message((1, 1, BOB), (2, 1, BOB)), "a", 0.0).entries) == 2
 
 
 # -- P3: a session speaks for what it introduced ---------------------------------------------------------------------
@@ -335,11 +352,12 @@ def test_p8_full_tables_refuse_and_go_on() -> None:
     assert len(table.apply(message((10, 0, b"{}")), "c", 2.0).entries) == 1
 
 
-def test_p8_a_session_over_its_rate_is_refused_news_but_neither_echoes_nor_removals(table: PresenceTable) -> None:
+def test_p8_over_the_rate_news_is_late_but_neither_echoes_nor_removals(table: PresenceTable) -> None:
     table.apply(message((7, 0, ZOE)), "a", 0.0)
     table.apply(message((8, 0, BOB)), "b", 0.0)
     applied = table.apply(message((7, 1, BOB), (8, 0, BOB), (9, 0, ZOE)), "a", 0.1, may_speak=False)
-    assert (applied.entries, applied.stale, applied.refused, applied.dropped) == ([], 1, {"rate": 2}, 2)
+    assert (applied.entries, applied.stale, applied.refused, applied.dropped) == ([], 1, {}, 0)
+    assert [entry[:3] for entry in applied.late] == [(7, 1, BOB), (9, 0, ZOE)]
     assert seen(table.apply(message((7, 1, None)), "a", 0.2, may_speak=False).entries) == [(7, 1, None)]
     assert seen(table.apply(message((7, 1, ZOE)), "a", 0.3).entries) == [(7, 2, ZOE)]
     assert table.apply(message((7, 2, ZOE)), "a", 0.4).reply is None

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raffia.rooms.presence.table import PresenceTable, encode
+from raffia.rooms.presence.entries import encode
+from raffia.rooms.presence.table import PresenceTable
 from raffia.wire import awareness
 from raffia.wire.lib0 import write_varuint
 

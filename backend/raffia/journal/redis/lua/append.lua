@@ -1,7 +1,7 @@
 #!lua
--- Append batches of one document, in order, all or none; publish each. Refuses what would stand behind a gap (J20).
+-- Append batches to one document, in order, all or none, and publish each. Refuses what would stand behind a gap (J20).
 -- KEYS: meta, log
--- ARGV: format, id that the sender has seen ('' for none), publish command, channel, replica, created_ms, updated_ms,
+-- ARGV: format, id of the last entry that the sender has seen ('' for none), publish command, channel, replica, created_ms, updated_ms,
 --       bytes of the updates, largest payload that is published, author of the last edit ('' for none),
 --       then for each batch: nonce, payload
 -- Returns: 'ok', id of the last entry, whether it is listed | 'lost', last | 'behind', last | 'deleted' | 'format', its number

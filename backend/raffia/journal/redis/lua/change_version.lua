@@ -1,5 +1,5 @@
 #!lua
--- Rename or drop a version.
+-- Rename or delete a version.
 -- KEYS: meta, versions, blob
 -- ARGV: format, its number, 'name' or 'drop', then its name ('1' and the text, or '0') or the ms for which its blob stays
 -- Returns: 'ok' | 'missing' | 'deleted' | 'format', its number

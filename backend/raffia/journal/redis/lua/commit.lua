@@ -1,8 +1,8 @@
 #!lua
--- Put a snapshot that has been written before in the place of the entries that it holds: the one step of a compaction.
--- KEYS: meta, log, stones, segments, then blobs to keep, then blobs to drop
+-- Replace entries by a snapshot that has been written before: the one atomic step of a compaction.
+-- KEYS: meta, log, base snapshots, segments, then blobs to keep, then blobs to drop
 -- ARGV: format, fence, id that the snapshot before goes up to ('0-0' for none), upto, folded_ms, snapshot_bytes, bytes of
---       the folded updates, stone, '1' when the stone before stays, publish command, channel, replica, now_ms, ms for which
+--       the folded updates, base snapshot, '1' when the one before stays, publish command, channel, replica, now_ms, ms for which
 --       folded entries and dropped blobs stay, number of blobs to keep, number of segments to add, number of segments to drop,
 --       then for each to add: window_ms, member, bytes; then for each to drop: member, bytes
 -- Returns: 'ok' | 'stale' | 'deleted' | 'format', its number
@@ -11,7 +11,7 @@ if meta[1] and tonumber(meta[1]) > tonumber(ARGV[1]) then return {'format', meta
 if meta[2] then return {'deleted'} end
 local before, upto = ARGV[3], ARGV[4]
 if meta[3] ~= ARGV[2] or (meta[4] or '0-0') ~= before then return {'stale'} end
--- The entry has to be of this lineage of the log: after a loss another one may stand at its place.
+-- The entry has to be of this lineage of the log: after a loss another one may be in its place.
 if #redis.call('XRANGE', KEYS[2], upto, upto, 'COUNT', 1) == 0 then return {'stale'} end
 local keep, add, drop = tonumber(ARGV[15]), tonumber(ARGV[16]), tonumber(ARGV[17])
 for i = 5, 4 + keep do

@@ -1,5 +1,5 @@
 #!lua
--- Drop revocations whose time is over. The mark stays: nobody has to read anew for that.
+-- Drop revocations that have expired. The mark stays: no replica has to read again because of it.
 -- KEYS: revocations
 -- ARGV: format, now_ms
 -- Returns: 'ok' | 'format', its number

@@ -1,5 +1,5 @@
 #!lua
--- Take the lease of a compaction, with a fencing number that is larger than any before.
+-- Take the lease of a compaction, with a fencing number larger than any before.
 -- KEYS: meta, lease
 -- ARGV: format, replica, time to live in ms
 -- Returns: 'ok', fence | 'held' | 'missing' | 'deleted' | 'format', its number

@@ -1,5 +1,5 @@
 #!lua
--- Note that there is a share link of a kind, or begin a new generation of links without any.
+-- Record that there is a share link of a kind, or start a new generation with no links.
 -- KEYS: meta
 -- ARGV: format, 'read' | 'edit' | 'reset', now_ms
 -- Returns: 'ok', generation, link_read_ms, link_edit_ms | 'missing' | 'deleted' | 'format', its number

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Drop history before a snapshot that is past the retention.
--- KEYS: meta, stones, segments, then blobs to drop
--- ARGV: format, id of that snapshot, ms for which dropped blobs stay, number of stones, then for each: id, bytes; then for
+-- KEYS: meta, base snapshots, segments, then blobs to drop
+-- ARGV: format, id of that snapshot, ms for which dropped blobs stay, number of base snapshots, then for each: id, bytes; then for
 --       each segment: member, bytes
 -- Returns: 'ok' | 'stale' | 'format', its number
 local meta = redis.call('HMGET', KEYS[1], 'format', 'complete_from')

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- Leave of a deleted document nothing but its tombstone; the content's keys are dropped by the caller afterwards.
+-- Reduce a deleted document to its tombstone; the caller drops the keys of its content afterwards.
 -- KEYS: meta
--- ARGV: format, time before which it has to have been deleted, in Unix ms
+-- ARGV: format, time before which it must have been deleted, in Unix ms
 -- Returns: 'ok' | 'living' | 'later', deleted_ms | 'format', its number
 local meta = redis.call('HMGET', KEYS[1], 'format', 'deleted_ms', 'purged')
 if meta[1] and tonumber(meta[1]) > tonumber(ARGV[1]) then return {'format', meta[1]} end

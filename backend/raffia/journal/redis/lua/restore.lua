@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Take the tombstone away.
+-- Remove the tombstone.
 -- KEYS: meta
 -- ARGV: format
 -- Returns: 'ok' | 'missing' | 'purged' | 'format', its number

@@ -1,7 +1,7 @@
 #!lua
--- Keep a revocation and tell all replicas. Of several about one subject the latest times count.
+-- Keep a revocation and tell all replicas. Of several for one subject the latest times count.
 -- KEYS: revocations
--- ARGV: format, now_ms, most, field, before_ms, until_ms (0: never over), mark, publish, channel, replica
+-- ARGV: format, now_ms, most, field, before_ms, until_ms (0: never expires), mark, publish, channel, replica
 -- Returns: 'ok' | 'full', how many there are | 'format', its number
 local key, field = KEYS[1], ARGV[4]
 local format = redis.call('HGET', key, 'v')

@@ -1,5 +1,5 @@
 #!lua
--- List a version whose state has been written before.
+-- Record a version whose state has been written before.
 -- KEYS: meta, versions, blob
 -- ARGV: format, version, its name ('1' and the text, or '0')
 -- Returns: 'ok', its number | 'missing' | 'deleted' | 'gone' (the state has expired) | 'format', its number

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Say when something is due next, unless somebody has changed it since the claim.
+-- Record when something is due next, unless that was changed since the claim.
 -- KEYS: due
 -- ARGV: document, the claim's time, the next time ('' for never)
 local score = redis.call('ZSCORE', KEYS[1], ARGV[1])

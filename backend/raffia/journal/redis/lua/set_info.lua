@@ -1,5 +1,5 @@
 #!lua
--- Mirror a document's title, kind and schema; makes the document when it is not there.
+-- Record a document's title, kind and schema; creates the document if it does not exist.
 -- KEYS: meta
 -- ARGV: format, now_ms, title ('1' and the text, or '0'), kind, schema (the same)
 -- Returns: 'ok', whether it is listed | 'deleted' | 'format', its number

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Take entries out of the log that were folded long enough ago. The one at `floor` stays: it names the lineage.
+-- Remove entries from the log that were folded long enough ago. The one at `floor` stays: it identifies the lineage.
 -- KEYS: meta, log
 -- ARGV: format, fence ('' for any), now_ms, ms for which folded entries stay, most entries for one call
 -- Returns: 'ok', '1' when there is more to do now, when there will be ('' for never) | 'stale' | 'format', its number

@@ -1,0 +1,46 @@
+"""Dependencies of route functions: parts of the app, the caller, and the document."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from raffia.api.access import Caller, id_of
+from raffia.embed import Raffia
+from raffia.files.store import FileStore
+from raffia.types import DocumentId
+
+# These are coroutines so that FastAPI calls them in the event loop and not in a thread.
+
+
+async def raffia_of(request: Request) -> Raffia:
+    """The server that this app belongs to."""
+    raffia: Raffia = request.app.state.raffia
+    return raffia
+
+
+async def files_of(request: Request) -> FileStore:
+    """Where this app keeps uploaded files."""
+    files: FileStore = request.app.state.files
+    return files
+
+
+async def caller_of(request: Request) -> Caller:
+    """Who makes the request; refuses one whose Host or Origin is not allowed (AC1)."""
+    return Caller(request.app.state.raffia, request)
+
+
+async def document_of(document: str) -> DocumentId:
+    """The document named in the path.
+
+    Raises:
+        MalformedError: not a document id.
+    """
+    return id_of(document)
+
+
+RaffiaDep = Annotated[Raffia, Depends(raffia_of)]
+FilesDep = Annotated[FileStore, Depends(files_of)]
+CallerDep = Annotated[Caller, Depends(caller_of)]
+DocumentDep = Annotated[DocumentId, Depends(document_of)]

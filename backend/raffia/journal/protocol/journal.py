@@ -1,0 +1,105 @@
+"""The journal: the durable, ordered log of every document, and what else is kept of it, by noun.
+
+The log is the journal itself (`append`, `load`, `follow`, `compact`); the other nouns are attributes:
+`journal.history.at(...)`, `journal.versions.save(...)`, `journal.directory.info(...)`, `journal.links.add(...)`,
+`journal.revocations.read()`. Their rules, J1-J22, are in the module of each noun; these are the rules of the whole.
+`raffia.journal.testing.contract` checks all of them that are visible from outside.
+
+Rules (tests quote these ids):
+    J7   While nothing can be made durable, reads go on if the store can still be read; the journal recovers without
+         being opened again.
+    J16  A store of a newer format is refused with `FormatTooNewError` before a byte of it is changed.
+    J17  One lifecycle, `async with`: leaving it makes everything appended before durable.
+    J18  Nothing here blocks the event loop.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
+
+from raffia.journal.bus import Bus
+from raffia.journal.protocol.directory import Directory
+from raffia.journal.protocol.history import History, NoHistory
+from raffia.journal.protocol.links import NoShareLinks, ShareLinks
+from raffia.journal.protocol.log import DocumentLog
+from raffia.journal.protocol.revocations import NoRevocations, RevocationStore
+from raffia.journal.protocol.stats import JournalStats
+from raffia.journal.protocol.versions import NoVersions, Versions
+
+if TYPE_CHECKING:
+    # Worker processes import the journal's history, and the Prometheus client would slow their start.
+    from raffia.runtime.metrics import Metrics
+
+
+class Journal(DocumentLog, Protocol):
+    """Where documents are kept. Inherit it to write your own: what it gives a value to is optional.
+
+    Every method, of the nouns too, may raise `JournalUnavailableError`.
+
+    Attributes:
+        stats: counters for metrics.
+        directory: which documents there are.
+        history: moments and windows; refused by default.
+        versions: kept states; refused by default.
+        links: share links; refused by default.
+        revocations: what was revoked; by default none are kept.
+        is_shared: whether others write to the same documents at the same time, so that rooms have to follow (J20).
+        bus: the channel to the other replicas; None when there are none. The journal enters and leaves it.
+    """
+
+    stats: JournalStats
+    directory: Directory
+    history: History = NoHistory()
+    versions: Versions = NoVersions()
+    links: ShareLinks = NoShareLinks()
+    revocations: RevocationStore = NoRevocations()
+    is_shared: bool = False
+    bus: Bus | None = None
+
+    @abstractmethod
+    async def __aenter__(self) -> Self:
+        """Open it.
+
+        Raises:
+            DataFolderInUseError: another process has it open.
+            FormatTooNewError: see J16.
+            JournalUnavailableError: the store cannot be opened.
+        """
+        ...
+
+    @abstractmethod
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Make everything appended before durable, then close (J17)."""
+        ...
+
+    @abstractmethod
+    async def healthy(self) -> None:
+        """Return when something written now would become durable; call it with a deadline.
+
+        Raises:
+            JournalUnavailableError: it would not.
+        """
+        ...
+
+    async def warnings(self) -> list[str]:
+        """Return what the store may lose because of how it is set up, a sentence each; they are logged at the start.
+
+        None by default. Raffia does not refuse such a store: what may be lost is the operator's decision.
+        """
+        return []
+
+    def export(self, metrics: Metrics) -> None:
+        """Write this journal's own numbers into the metrics, each time they are read; none by default.
+
+        Raffia exports `stats` by itself.
+        """
+        return
+
+    @abstractmethod
+    async def prune(self) -> None:
+        """Drop what is past its retention: history, deleted documents, revocations (J11); call it every few minutes."""
+        ...

@@ -1,0 +1,79 @@
+"""What has been revoked: tokens, users, links.
+
+Rules (tests quote these ids):
+    J21  A revocation is durable when `add` returns. Of several for one subject the latest times count. They are kept
+         until they expire, at most `MAX_REVOCATIONS` of them: further ones are refused. The callback of `on_added` is
+         called when other replicas may have added some; if you have to be sure, read again from time to time.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from raffia.errors import JournalUnavailableError, RoomFullError
+from raffia.types import Revocation
+
+
+class Revocations(NamedTuple):
+    """What has been revoked; `mark` identifies this state of it."""
+
+    mark: bytes
+    revocations: list[Revocation]
+
+
+class RevocationStore(Protocol):
+    """The revocations that a journal keeps (`Journal.revocations`)."""
+
+    @abstractmethod
+    async def add(self, revocation: Revocation) -> None:
+        """Keep a revocation (J21).
+
+        Raises:
+            RoomFullError: there are too many.
+        """
+        ...
+
+    @abstractmethod
+    async def read(self, mark: bytes | None = None) -> Revocations | None:
+        """Read all revocations that are kept, perhaps including expired ones.
+
+        Args:
+            mark: of the last reading; None to read all.
+
+        Returns:
+            None when nothing has been revoked since that mark.
+        """
+        ...
+
+    def on_added(self, heard: Callable[[], None]) -> None:
+        """Set the callback, run on the event loop, for when others may have revoked something; call it once (J21).
+
+        Does nothing by default, which suits a journal that is not shared.
+        """
+        return
+
+
+class NoRevocations(RevocationStore):
+    """The revocations of a journal that keeps none: they count in this process alone, until it ends."""
+
+    async def add(self, revocation: Revocation) -> None:
+        """Refuse.
+
+        Raises:
+            JournalUnavailableError: always.
+        """
+        raise JournalUnavailableError("this journal keeps no revocations, so this one counts until the process ends")
+
+    async def read(self, mark: bytes | None = None) -> Revocations | None:
+        """Return none."""
+        return Revocations(b"", []) if mark is None else None
+
+
+def too_many_revocations(count: int) -> RoomFullError:
+    """Build the error for revocations over the limit (J21)."""
+    return RoomFullError(
+        f"{count} revocations are kept, as many as can be; set --auth-max-lifetime-s (RAFFIA_AUTH_MAX_LIFETIME_S), so "
+        "that they can be forgotten when the tokens have expired"
+    )

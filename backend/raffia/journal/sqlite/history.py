@@ -1,0 +1,72 @@
+"""The history in the database (J9, J10)."""
+
+from __future__ import annotations
+
+from raffia.journal import history
+from raffia.journal.history import Segment, Splitter
+from raffia.journal.protocol import Entry, History, Window
+from raffia.journal.sqlite.database import Database, Steps
+from raffia.journal.sqlite.read import Head, base_snapshots, entries, segments_of, steady
+from raffia.journal.sqlite.thread import DatabaseThread
+from raffia.types import START, DocumentId
+
+
+class SqliteHistory(History):
+    """The history of the documents of one journal."""
+
+    def __init__(self, thread: DatabaseThread) -> None:
+        self._thread = thread
+
+    async def at(self, document: DocumentId, time_ms: int) -> list[bytes]:
+        """Rebuild a moment."""
+        return await self._thread.job(lambda database: at(database, document, time_ms), writes=False)
+
+    async def windows(self, document: DocumentId, since_ms: int = 0) -> list[Window]:
+        """List who edited when."""
+        return await self._thread.job(lambda database: windows(database, document, since_ms), writes=False)
+
+
+def at(database: Database, document: DocumentId, time_ms: int) -> Steps[list[bytes]]:
+    """Read what merges to a moment (J9)."""
+
+    def read(head: Head) -> Steps[list[bytes]]:
+        start = history.start_of(base_snapshots(database, head.key), time_ms)
+        if start is None and head.complete_from:
+            raise history.out_of_reach(document, time_ms)
+        updates: list[bytes] = []
+        position = START
+        if start is not None:
+            position = start.upto
+            state, size = database.rows(
+                "SELECT state, state_bytes FROM snapshots WHERE document = ? AND upto = ?", (head.key, position)
+            )[0]
+            updates.append((yield from database.read_blob(state, size)))
+        kept: dict[int, Segment] = {}
+        yield from segments_of(
+            database, head.key, from_ms=0, to_ms=history.window(time_ms), position=position, into=kept
+        )
+        for segment in kept.values():
+            updates += segment.updates
+        rest: list[Entry] = []
+        yield from entries(database, head.key, head.folded.upto, head.last, rest.extend)
+        return updates + history.updates_until(rest, head.folded.time_ms, time_ms)
+
+    return (yield from steady(database, document, read))
+
+
+def windows(database: Database, document: DocumentId, since_ms: int) -> Steps[list[Window]]:
+    """List who edited when."""
+
+    def read(head: Head) -> Steps[list[Window]]:
+        found = [
+            Window(*row)
+            for row in database.rows(
+                "SELECT window_ms, author, bytes FROM segments WHERE document = ? AND window_ms >= ?",
+                (head.key, since_ms),
+            )
+        ]
+        splitter = Splitter(head.folded.time_ms)
+        yield from entries(database, head.key, head.folded.upto, head.last, splitter.add)
+        return history.windows(found, splitter.segments(), since_ms)
+
+    return (yield from steady(database, document, read))

@@ -1,0 +1,70 @@
+"""The contract suite that every journal passes, a class for each noun. Import it to test a journal of your own:
+
+    from raffia.journal.testing.contract import Clock, JournalContract
+
+    class TestMine(JournalContract):
+        @pytest_asyncio.fixture
+        async def journal(self, clock: Clock) -> AsyncIterator[Journal]:
+            async with MyJournal(now_ms=clock) as journal:
+                yield journal
+
+        def fail(self, journal: Journal) -> None: ...  # from now on nothing can be written
+        def mend(self, journal: Journal) -> None: ...  # and now it can again
+
+A journal that leaves out optional nouns inherits the contracts of the others instead of `JournalContract`: every
+journal `LogContract` and `DirectoryContract`, and as many of `HistoryContract`, `VersionsContract`, `LinksContract` and
+`RevocationsContract` as it has nouns.
+
+The suite needs pytest and pytest-asyncio, which Raffia itself does not. Tests quote the rules J1-J22 of
+`raffia.journal.protocol`.
+"""
+
+from raffia.journal.testing.contract.base import Contract
+from raffia.journal.testing.contract.directory import DirectoryContract
+from raffia.journal.testing.contract.history import HistoryContract
+from raffia.journal.testing.contract.links import LinksContract
+from raffia.journal.testing.contract.log import LogContract
+from raffia.journal.testing.contract.revocations import RevocationsContract
+from raffia.journal.testing.contract.tools import (
+    BEGIN_MS,
+    DEADLINE_S,
+    DOCUMENT,
+    OTHER,
+    Clock,
+    Typist,
+    canonical,
+    content,
+    edit,
+    take,
+    updates_of,
+)
+from raffia.journal.testing.contract.versions import VersionsContract
+
+
+class JournalContract(
+    LogContract, HistoryContract, VersionsContract, DirectoryContract, LinksContract, RevocationsContract
+):
+    """Everything, for a journal that has every noun."""
+
+
+__all__ = [
+    "BEGIN_MS",
+    "DEADLINE_S",
+    "DOCUMENT",
+    "OTHER",
+    "Clock",
+    "Contract",
+    "DirectoryContract",
+    "HistoryContract",
+    "JournalContract",
+    "LinksContract",
+    "LogContract",
+    "RevocationsContract",
+    "Typist",
+    "VersionsContract",
+    "canonical",
+    "content",
+    "edit",
+    "take",
+    "updates_of",
+]

@@ -1,0 +1,110 @@
+"""Bytes that a process keeps for connections that have not signed in. No I/O.
+
+Each connection may keep `preauth_bytes` for each of `preauth_documents`, which is little for one and much for many. All
+of them together have one budget for the process, and those of one address have a part of it.
+
+Rules (tests quote these ids):
+    PB1  What counts is what is kept: messages that wait for a session, each with `MESSAGE_BYTES` for the objects around
+         it, and the part of an unfinished message that has arrived.
+    PB2  Each connection has `FREE_BYTES` that are not counted, enough to sign in: a budget that others have used up
+         keeps nobody out. How many connections there are is limited elsewhere.
+    PB3  A connection over the budget is told so by `hold`, and is then aborted: a closing handshake would keep it, and
+         what it has sent, for longer.
+    PB4  What a connection holds is given back when it has signed in or is closed.
+"""
+
+# Pure: no I/O and no clock; bytes and times come in as arguments.
+
+from __future__ import annotations
+
+PROCESS_BYTES = 64 * 1024 * 1024  # as much as one document of the largest size
+ADDRESS_BYTES = 8 * 1024 * 1024  # 100 clients of one office, each with its whole `preauth_bytes` for one document
+FREE_BYTES = 4 * 1024
+MESSAGE_BYTES = 200
+
+
+class PreauthBudget:
+    """The budget of one process.
+
+    Args:
+        process_bytes: for all connections together.
+        address_bytes: for those of one address, as `address_limits.counted` names it.
+
+    Attributes:
+        held_bytes: what is held now.
+    """
+
+    __slots__ = ("_address_bytes", "_held", "_process_bytes", "held_bytes")
+
+    def __init__(self, process_bytes: int = PROCESS_BYTES, address_bytes: int = ADDRESS_BYTES) -> None:
+        self._process_bytes = process_bytes
+        self._address_bytes = address_bytes
+        self._held: dict[str, int] = {}
+        self.held_bytes = 0
+
+    def __len__(self) -> int:
+        """How many addresses hold something."""
+        return len(self._held)
+
+    def change(self, name: str | None, by_bytes: int) -> bool:
+        """Hold more or, if `by_bytes` is negative, less.
+
+        Args:
+            name: the address; None for one that is not counted by itself.
+            by_bytes: the difference.
+
+        Returns:
+            Whether the budget allows it; if not, nothing has changed.
+        """
+        held = self._held.get(name, 0) + by_bytes if name is not None else 0
+        if by_bytes > 0 and (self.held_bytes + by_bytes > self._process_bytes or held > self._address_bytes):
+            return False
+        self.held_bytes += by_bytes
+        if name is not None:
+            if held > 0:
+                self._held[name] = held
+            else:
+                self._held.pop(name, None)
+        return True
+
+
+class PreauthShare:
+    """What one connection holds of a budget.
+
+    Args:
+        budget: of the process.
+        name: of the client's address, as `address_limits.counted` has it; None for one that is not counted by itself.
+    """
+
+    __slots__ = ("_budget", "_held_bytes", "_kept_bytes", "_name", "_unfinished_bytes")
+
+    def __init__(self, budget: PreauthBudget, name: str | None = None) -> None:
+        self._budget = budget
+        self._name = name
+        self._kept_bytes = 0
+        self._unfinished_bytes = 0
+        self._held_bytes = 0
+
+    def keep(self, messages_bytes: int) -> bool:
+        """Hold so many bytes of waiting messages, instead of those before; returns whether it may (PB3)."""
+        self._kept_bytes = messages_bytes
+        return self._settle()
+
+    def unfinished(self, message_bytes: int) -> bool:
+        """Hold so many bytes of an unfinished message, instead of those before; returns whether it may (PB3)."""
+        self._unfinished_bytes = message_bytes
+        return self._settle()
+
+    def release(self) -> None:
+        """Give everything back (PB4)."""
+        self._kept_bytes = self._unfinished_bytes = 0
+        self._settle()
+
+    def _settle(self) -> bool:
+        due = max(0, self._kept_bytes + self._unfinished_bytes - FREE_BYTES)
+        if due == self._held_bytes:
+            return True
+        if not self._budget.change(self._name, due - self._held_bytes):
+            return False
+        self._held_bytes = due
+        return True

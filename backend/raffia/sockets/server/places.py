@@ -1,0 +1,100 @@
+"""Places of plain HTTP connections: what the protocol asks before it serves one.
+
+Rules (tests quote these ids):
+    PL1  A connection has a place in the process from the moment it is accepted until it is closed or becomes a
+         WebSocket, which is then counted by its endpoint. WebSockets and plain connections share one limit.
+    PL2  It has a place of its address as well: of the peer at first and, when the peer is a trusted proxy, of the
+         client that the last request named. A trusted proxy itself has no such limit: it stands for many.
+    PL3  A connection without a place in the process, or of its peer, is aborted when it is accepted. When a proxy's
+         client has no place left, the request is answered with 503.
+    PL4  A process that is full of WebSockets still has some places for plain connections (`spare`), so that health
+         checks are answered and newcomers are told that it is full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from uvicorn.middleware.proxy_headers import _TrustedHosts
+
+from raffia.auth.address_limits import AddressLimits
+from raffia.errors import RoomFullError
+
+
+class Places:
+    """The places of one process.
+
+    Args:
+        addresses: the limits of addresses; the endpoints' own.
+        max_connections: for the process.
+        websockets: how many WebSockets there are.
+        trusted: the proxies whose `X-Forwarded-For` is trusted, as `uvicorn.Config.forwarded_allow_ips` has it.
+
+    Attributes:
+        taken: how many plain connections there are.
+    """
+
+    __slots__ = ("_max_connections", "_trusted", "_websockets", "addresses", "taken")
+
+    def __init__(
+        self, addresses: AddressLimits, max_connections: int, websockets: Callable[[], int], trusted: list[str] | str
+    ) -> None:
+        self.addresses = addresses
+        self._max_connections = max_connections
+        self._websockets = websockets
+        self._trusted = _TrustedHosts(trusted)
+        self.taken = 0
+
+    def enter(self, peer: str) -> Place | None:
+        """Take a place for a connection that was accepted; None if there is none (PL3)."""
+        if self.taken + self._websockets() >= self._max_connections + spare(self._max_connections):
+            return None
+        place = Place(self, is_proxy=peer in self._trusted)
+        if not place.is_proxy and not place.move(peer):
+            return None
+        self.taken += 1
+        return place
+
+    def client_of(self, forwarded_for: bytes) -> str:
+        """The client that a trusted proxy names, as uvicorn reads it."""
+        return self._trusted.get_trusted_client_address(forwarded_for.decode("latin-1"))[0]
+
+
+def spare(max_connections: int) -> int:
+    """How many places plain connections have beyond `max_connections` (PL4)."""
+    return max(8, max_connections // 100)
+
+
+class Place:
+    """The place of one connection.
+
+    Attributes:
+        is_proxy: whether the peer is a trusted proxy.
+    """
+
+    __slots__ = ("_name", "_places", "is_proxy")
+
+    def __init__(self, places: Places, *, is_proxy: bool) -> None:
+        self._places = places
+        self._name: str | None = None
+        self.is_proxy = is_proxy
+
+    def named(self, forwarded_for: bytes) -> bool:
+        """Count for the client that a request through a proxy names; returns whether it has a place left (PL2)."""
+        return not self.is_proxy or self.move(self._places.client_of(forwarded_for) if forwarded_for else "")
+
+    def move(self, address: str) -> bool:
+        """Count for another address; returns whether that has a place left."""
+        self._places.addresses.leave(self._name)
+        self._name = None
+        try:
+            self._name = self._places.addresses.hold(address)
+        except RoomFullError:
+            return False
+        return True
+
+    def leave(self) -> None:
+        """Give the place back; call it once."""
+        self._places.addresses.leave(self._name)
+        self._name = None
+        self._places.taken -= 1
