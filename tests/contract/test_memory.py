@@ -12,7 +12,7 @@ from raffia.journal.testing.memory import MemoryJournal
 class TestMemoryJournal(JournalContract):
     @pytest.fixture
     async def journal(self, clock: Clock) -> AsyncIterator[Journal]:
-        async with MemoryJournal(now_ms=clock) as journal:
+        async with MemoryJournal(now_ms=clock, elapsed_ms=clock.elapsed_ms) as journal:
             yield journal
 
     def fail(self, journal: Journal) -> None:

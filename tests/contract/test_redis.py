@@ -25,7 +25,13 @@ class TestRedisJournal(JournalContract):
     async def journal(self, clock: Clock, server: RedisServer) -> AsyncIterator[Journal]:
         self.server = server
         server.command("FLUSHALL")
-        async with RedisJournal(open_engine(server.url), now_ms=clock, retention_ms=RETENTION_MS) as journal:
+        async with RedisJournal(
+            open_engine(server.url),
+            now_ms=clock,
+            elapsed_ms=clock.elapsed_ms,
+            server_ms=clock,
+            retention_ms=RETENTION_MS,
+        ) as journal:
             yield journal
 
     def fail(self, journal: Journal) -> None:
@@ -53,7 +59,13 @@ class TestRedisJournalOnACluster(JournalContract):
         self.cluster = cluster
         for node in cluster.nodes:
             node.command("FLUSHALL")
-        async with RedisJournal(open_engine(cluster.url), now_ms=clock, retention_ms=RETENTION_MS) as journal:
+        async with RedisJournal(
+            open_engine(cluster.url),
+            now_ms=clock,
+            elapsed_ms=clock.elapsed_ms,
+            server_ms=clock,
+            retention_ms=RETENTION_MS,
+        ) as journal:
             yield journal
 
     def fail(self, journal: Journal) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from raffia.journal.protocol import Revocations, RevocationStore, too_many_revocations
 from raffia.journal.sqlite.database import Database, Steps
 from raffia.journal.sqlite.thread import DatabaseThread
-from raffia.types import MAX_REVOCATIONS, Revocation, Revoked
+from raffia.types import MAX_REVOCATIONS, RECHECKS, Revocation, Revoked
 
 # Created when it is first needed: folders of earlier builds have none, and opening a folder writes nothing.
 _TABLE = """CREATE TABLE IF NOT EXISTS revocations (
@@ -18,6 +18,7 @@ _TABLE = """CREATE TABLE IF NOT EXISTS revocations (
     PRIMARY KEY (kind, subject)
 ) WITHOUT ROWID"""
 _COLUMNS = "kind, subject, before_ms, until_ms"
+_ROWS = 500  # read in one slice
 
 
 class SqliteRevocations(RevocationStore):
@@ -26,10 +27,11 @@ class SqliteRevocations(RevocationStore):
     def __init__(self, thread: DatabaseThread) -> None:
         self._thread = thread
         self._added = 0
+        self._counts: dict[Revoked, int] = {}  # at least as many as there are; changed by the thread only
 
     async def add(self, revocation: Revocation) -> None:
         """Keep a revocation."""
-        await self._thread.call(revoke(revocation))
+        await self._thread.call(revoke(revocation, self._counts))
         self._added += 1
 
     async def read(self, mark: bytes | None = None) -> Revocations | None:
@@ -39,13 +41,19 @@ class SqliteRevocations(RevocationStore):
             return None
         return Revocations(now, await self._thread.job(revocations, writes=False))
 
-    async def prune(self, now_ms: int) -> None:
-        """Drop those that have expired."""
-        await self._thread.call(prune(now_ms))
+    async def prune(self, passed_ms: int, now_ms: int) -> None:
+        """Drop those that have expired, see `is_over`."""
+        await self._thread.call(prune(passed_ms, now_ms, self._counts))
 
 
-def revoke(revocation: Revocation) -> Callable[[Database], None]:
-    """Keep a revocation."""
+def revoke(revocation: Revocation, counts: dict[Revoked, int]) -> Callable[[Database], None]:
+    """Keep a revocation.
+
+    Args:
+        revocation: the revocation.
+        counts: how many there are of each kind, at most; counting the rows for each of thousands takes long. A write
+            that is rolled back leaves a number that is too large, so the rows are counted before one is refused.
+    """
 
     def run(database: Database) -> None:
         database.execute(_TABLE)
@@ -55,9 +63,12 @@ def revoke(revocation: Revocation) -> Callable[[Database], None]:
         if found is not None:
             kept = revocation.merged(_of(*found))
         else:
-            (count,) = database.rows("SELECT count(*) FROM revocations")[0]
-            if count >= MAX_REVOCATIONS:
-                raise too_many_revocations(count)
+            kind, most = revocation.kind, MAX_REVOCATIONS[revocation.kind]
+            if kind not in counts or counts[kind] >= most:
+                counts[kind] = database.rows("SELECT count(*) FROM revocations WHERE kind = ?", (kind.value,))[0][0]
+            if counts[kind] >= most:
+                raise too_many_revocations(kind, counts[kind])
+            counts[kind] += 1
         database.execute(
             f"INSERT OR REPLACE INTO revocations ({_COLUMNS}) VALUES (?,?,?,?)",  # noqa: S608 - columns of ours
             (*key, kept.before_ms, kept.until_ms),
@@ -72,16 +83,25 @@ def revocations(database: Database) -> Steps[list[Revocation]]:
     if not _is_there(database):
         return []
     known = {kind.value for kind in Revoked}
-    rows = database.rows(f"SELECT {_COLUMNS} FROM revocations")  # noqa: S608 - columns of ours
-    return [_of(*row) for row in rows if row[0] in known]
+    found: list[Revocation] = []
+    after = ("", "")
+    sql = f"SELECT {_COLUMNS} FROM revocations WHERE (kind, subject) > (?, ?) ORDER BY kind, subject LIMIT ?"  # noqa: S608
+    while rows := database.rows(sql, (*after, _ROWS)):
+        found += [_of(*row) for row in rows if row[0] in known]
+        after = rows[-1][:2]
+        yield
+    return found
 
 
-def prune(now_ms: int) -> Callable[[Database], None]:
+def prune(passed_ms: int, now_ms: int, counts: dict[Revoked, int]) -> Callable[[Database], None]:
     """Drop those that have expired."""
 
     def run(database: Database) -> None:
         if _is_there(database):
-            database.execute("DELETE FROM revocations WHERE until_ms <= ?", (now_ms,))
+            database.execute("DELETE FROM revocations WHERE until_ms <= ?", (passed_ms,))
+            for kind in RECHECKS:
+                database.execute("DELETE FROM revocations WHERE kind = ? AND until_ms <= ?", (kind.value, now_ms))
+        counts.clear()
 
     return run
 
