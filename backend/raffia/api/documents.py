@@ -29,7 +29,7 @@ from raffia.api.errors import refusals
 from raffia.api.listing import ListingQuery
 from raffia.api.models import Document, DocumentPage, Kind, NewDocument, Rename
 from raffia.api.people import person_of
-from raffia.api.quota import Quota
+from raffia.api.quota import MakingQuota
 from raffia.api.turns import Turns
 from raffia.crdt.build import set_meta
 from raffia.errors import ForbiddenError, JournalUnavailableError, MalformedError
@@ -74,7 +74,7 @@ async def make_document(
     folder = f"{asked.folder.rstrip('/')}/" if asked.folder else await caller.folder()
     document = new_id(folder)
     grant = await caller.grant(document, Access.EDIT)
-    quota: Quota = request.app.state.quota
+    quota: MakingQuota = request.app.state.quota
     quota.charge(person_of(grant, caller.handshake.address), 0)
     title = asked.title or (seed.title if seed is not None else "")
     update = first_update(asked.kind, title, seed)
@@ -136,7 +136,7 @@ async def duplicate_document(
     title = (document if info.title is None else info.title)[: MAX_TITLE - len(COPY)]
     moved = (f"/api/files/{quote(document, safe='')}/", f"/api/files/{quote(to, safe='')}/")
     person = person_of(grant, caller.handshake.address)
-    quota: Quota = request.app.state.quota
+    quota: MakingQuota = request.app.state.quota
     turns: Turns = request.app.state.copy_turns
     async with turns.of(person):
         quota.charge(person, info.snapshot_bytes + info.tail_bytes)

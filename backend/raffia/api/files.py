@@ -32,7 +32,7 @@ from raffia.files.images import MIME_TYPES, read_image
 from raffia.files.store import is_name, name_of
 from raffia.types import Access
 
-AT_ONCE = 8
+AT_ONCE = 16
 EACH = 3
 WITHIN_S = 300.0
 PACE = Pace(64 * 1024, 15.0)  # 4 KiB/s, over a time that spans the gaps of mobile networks

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, field
 
 from raffia.journal import Journal
 from raffia.journal.bus import Bus
+from raffia.rooms.document_memory import DocumentMemory
 from raffia.runtime.metrics import Metrics
 from raffia.runtime.workers import Workers
 from raffia.settings import Settings
@@ -13,10 +15,11 @@ from raffia.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The journal, workers, settings and metrics of one hub, and its bus to other replicas, if there are any."""
+    """What the parts of one hub share, and its bus to other replicas, if there are any."""
 
     journal: Journal
     workers: Workers
     settings: Settings
     metrics: Metrics
     bus: Bus | None = None
+    memory: DocumentMemory = field(default_factory=lambda: DocumentMemory(sys.maxsize))

@@ -54,6 +54,7 @@ class EndpointServices:
         authorizer: decides who may connect and what they may do.
         expiry: ends sessions when their grants expire.
         preauth: limits the bytes of connections that have not signed in.
+        received: limits the bytes of unfinished messages of those that have.
         hub: returns the open documents; raises `DrainingError` while the server is starting or stopping.
     """
 
@@ -63,6 +64,7 @@ class EndpointServices:
     authorizer: Authorizer
     expiry: Expiry
     preauth: PreauthBudget
+    received: PreauthBudget
     hub: Callable[[], Hub]
 
 
@@ -107,7 +109,15 @@ class SyncEndpoint(ABC):
         """Create the listener of a connection whose origin has been accepted."""
 
     def _connection(self, dialect: Dialect, handshake: Handshake) -> Connection:
-        return Connection(self._services.hub(), dialect, self._services.expiry, schema=schema_of(handshake))
+        services = self._services
+        return Connection(
+            services.hub(),
+            dialect,
+            services.expiry,
+            schema=schema_of(handshake),
+            address=counted(handshake.address),
+            received=services.received,
+        )
 
     async def _admit(self, scope: Scope) -> Listener:
         limit = self._services.settings.max_connections

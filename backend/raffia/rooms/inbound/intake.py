@@ -77,6 +77,7 @@ class Intake:
         self.waiting = WaitingList(max_updates=settings.max_waiting_updates, max_bytes=settings.max_waiting_bytes)
         self._document_id = context.document_id
         self._document = context.document
+        self._open_documents = context.services.memory
         self._settings = settings
         self._metrics = context.services.metrics
         self._fanout = context.fanout
@@ -233,6 +234,8 @@ class Intake:
                 f"the document has {self._document.size_bytes} bytes and {size_bytes} more arrived; the limit is "
                 f"{limit}; split the document or raise RAFFIA_MAX_DOCUMENT_BYTES"
             )
+        if not only_deletes:
+            self._open_documents.check(size_bytes)  # DM2
         unsaved = self._flush.unsaved_bytes
         if unsaved + size_bytes > self._settings.max_unsaved_bytes:
             raise JournalUnavailableError(
