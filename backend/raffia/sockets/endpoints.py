@@ -5,7 +5,7 @@ plain callables because a framework's WebSocket object costs 12 KB for each idle
 
 Rules (tests quote these ids):
     N1  Everything that can be checked before the upgrade is checked there, and refused with an HTTP status: the
-        document's name, the origin, the number of connections (of the process and of the address:
+        document's name, the host, the origin, the number of connections (of the process and of the address:
         address_limits.py), and for `/sync/{document}` the grant.
     N2  The first offered subprotocol that holds no token is selected; one that holds a token only if there is no other,
         because browsers fail the socket when none of theirs is selected.
@@ -124,6 +124,7 @@ class SyncEndpoint(ABC):
         if self._services.metrics.connections > limit:
             raise RoomFullError(f"this process has reached its limit of {limit} connections; try again later")
         handshake = Handshake.of(scope)
+        self._services.authorizer.check_host(handshake, scope["scheme"])
         self._services.authorizer.check_origin(handshake, scope["scheme"])
         return await self._listener(scope, handshake)
 
