@@ -47,7 +47,7 @@ log = get_logger("raffia.rooms.hub")
 
 TICK_S = 5.0
 TICK_PARTS = 10  # thousands of keep-alives at once would delay all edits
-OPENINGS, OPENINGS_PER_S = 500, 5.0  # (HU7)
+OPENINGS, OPENINGS_PER_S = 200, 5.0  # (HU7)
 MANY_IDLE = 1000  # unused rooms, above which they are closed sooner (HU6)
 TRIM_EVERY_ROOMS = 100  # evicted rooms, after which freed memory is returned to the system
 MAX_SPREAD_S = 2.0  # when draining, sockets are closed within this time
