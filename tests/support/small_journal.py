@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
 from raffia.journal import Followed, Journal, Loaded, Snapshot
-from raffia.journal.testing.contract import Clock
 from raffia.journal.testing.memory import MemoryJournal
 from raffia.types import Batch, DocumentId, Position
 
 
 class SmallJournal(Journal):
-    def __init__(self, clock: Clock) -> None:
-        self._inner = MemoryJournal(now_ms=clock, elapsed_ms=clock.elapsed_ms)
+    def __init__(self, now_ms: Callable[[], int], elapsed_ms: Callable[[], int]) -> None:
+        self._inner = MemoryJournal(now_ms=now_ms, elapsed_ms=elapsed_ms)
         self.stats = self._inner.stats
         self.directory = self._inner.directory
 
