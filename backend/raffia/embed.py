@@ -43,6 +43,7 @@ from raffia.settings import Settings, load_settings
 from raffia.sockets.endpoints import EndpointServices, HocuspocusEndpoint, YWebsocketEndpoint
 from raffia.sockets.expiry import Expiry
 from raffia.sockets.preauth import PreauthBudget
+from raffia.sockets.received import received_budget
 from raffia.types import Revoked
 
 log = get_logger("raffia")
@@ -89,7 +90,14 @@ class Raffia:
         self.addresses = AddressLimits(self.settings)
         self.authorizer = Authorizer(self.settings, authorize, revocations=self.revocations, addresses=self.addresses)
         services = EndpointServices(
-            self.settings, self.metrics, self.addresses, self.authorizer, self.expiry, PreauthBudget(), lambda: self.hub
+            self.settings,
+            self.metrics,
+            self.addresses,
+            self.authorizer,
+            self.expiry,
+            PreauthBudget(),
+            received_budget(self.settings.max_frame_bytes),
+            lambda: self.hub,
         )
         self._router = Router(
             [
@@ -194,6 +202,8 @@ class Raffia:
         if self._hub is not None:
             journal = self._hub.journal
             self.metrics.journal_queue = journal.stats.queued
+            self.metrics.open_documents_bytes = self._hub.memory.used_bytes
+            self.metrics.open_documents_limit_bytes = self._hub.memory.limit_bytes
             journal.export(self.metrics)
         return self.metrics
 

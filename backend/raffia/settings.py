@@ -165,6 +165,12 @@ class Settings(BaseSettings):
         "or when the server has lost it, may be as large as a document.",
     )
     max_document_bytes: Size = Field(64 * MIB, description="Largest document; edits that would exceed it are refused.")
+    max_open_documents_bytes: Size | None = Field(
+        None,
+        description="Memory that all open documents of one process may take together, by an estimate: twice their "
+        "size. Beyond that, unused ones are closed, and then documents are not opened and edits are refused. The "
+        "default is half of the memory of the machine or of the process's control group.",
+    )
     max_presence_bytes: Size = Field(16 * KIB, description="Largest presence state of one client, as JSON.")
     max_presence_per_s: Count = Field(
         60, description="Presence messages per second and session; beyond that, only the latest state is sent."

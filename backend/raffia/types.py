@@ -116,8 +116,25 @@ class Revocation:
         until_ms = None if ends[0] is None or ends[1] is None else max(ends[0], ends[1])
         return Revocation(self.kind, self.subject, max(self.before_ms, other.before_ms), until_ms)
 
+    def is_over(self, passed_ms: int, now_ms: int) -> bool:
+        """Whether it can be dropped.
 
-MAX_REVOCATIONS = 100_000  # kept at a time
+        Args:
+            passed_ms: the time that has surely passed (raffia.journal.passed_time).
+            now_ms: the system clock, which is enough for those that revoke nothing.
+        """
+        return self.until_ms is not None and self.until_ms <= (now_ms if self.kind in RECHECKS else passed_ms)
+
+
+RECHECKS = frozenset({Revoked.RECHECK_USER, Revoked.RECHECK_DOCUMENT})  # they revoke nothing
+# Kept at a time. Each kind has its own limit, so that no kind takes the places of another (J21).
+MAX_REVOCATIONS: dict[Revoked, int] = {
+    Revoked.USER: 100_000,
+    Revoked.TOKEN: 100_000,
+    Revoked.LINKS: 100_000,
+    Revoked.RECHECK_USER: 20_000,
+    Revoked.RECHECK_DOCUMENT: 20_000,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,8 @@ async def test_an_open_server_is_no_prey_of_pages(opened: RaffiaServer, path: st
         for origin in (f"http://{host}", "null", "https://evil.example", "http://localhost.evil.example"):
             if origin != f"http://127.0.0.1:{opened.port}":
                 assert (await refused(opened, path, host=host, origin=origin))[0] == 403, (host, origin)
+        if "evil" in host:  # behind a tunnel everybody is local, and a client that is no browser sends no origin
+            assert (await refused(opened, path, host=host, origin=None))[0] == 403, host
 
 
 COOKIE_HOOK = """

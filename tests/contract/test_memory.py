@@ -13,7 +13,7 @@ from raffia.types import DocumentId, Edit
 class TestMemoryJournal(JournalContract, IntegrityContract):
     @pytest.fixture
     async def journal(self, clock: Clock) -> AsyncIterator[Journal]:
-        async with MemoryJournal(now_ms=clock) as journal:
+        async with MemoryJournal(now_ms=clock, elapsed_ms=clock.elapsed_ms) as journal:
             yield journal
 
     async def damage(self, journal: Journal, document: DocumentId) -> None:

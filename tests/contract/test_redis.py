@@ -26,7 +26,13 @@ class TestRedisJournal(JournalContract, IntegrityContract):
     async def journal(self, clock: Clock, server: RedisServer) -> AsyncIterator[Journal]:
         self.server = server
         server.command("FLUSHALL")
-        async with RedisJournal(open_engine(server.url), now_ms=clock, retention_ms=RETENTION_MS) as journal:
+        async with RedisJournal(
+            open_engine(server.url),
+            now_ms=clock,
+            elapsed_ms=clock.elapsed_ms,
+            server_ms=clock,
+            retention_ms=RETENTION_MS,
+        ) as journal:
             yield journal
 
     async def damage(self, journal: Journal, document: DocumentId) -> None:
@@ -62,7 +68,13 @@ class TestRedisJournalOnACluster(JournalContract):
         self.cluster = cluster
         for node in cluster.nodes:
             node.command("FLUSHALL")
-        async with RedisJournal(open_engine(cluster.url), now_ms=clock, retention_ms=RETENTION_MS) as journal:
+        async with RedisJournal(
+            open_engine(cluster.url),
+            now_ms=clock,
+            elapsed_ms=clock.elapsed_ms,
+            server_ms=clock,
+            retention_ms=RETENTION_MS,
+        ) as journal:
             yield journal
 
     def fail(self, journal: Journal) -> None:

@@ -16,7 +16,7 @@ from raffia.types import Revocation, Revoked
 class TestSmallJournal(LogContract, DirectoryContract):
     @pytest.fixture
     async def journal(self, clock: Clock) -> AsyncIterator[Journal]:
-        async with SmallJournal(now_ms=clock) as journal:
+        async with SmallJournal(now_ms=clock, elapsed_ms=clock.elapsed_ms) as journal:
             yield journal
 
     def fail(self, journal: Journal) -> None:

@@ -25,7 +25,9 @@ class TestSqliteJournal(JournalContract, IntegrityContract):
     @pytest.fixture
     async def journal(self, clock: Clock, disk: Disk, tmp_path: Path) -> AsyncIterator[Journal]:
         self.disk = disk
-        async with SqliteJournal(tmp_path / "däta", now_ms=clock, connect=disk.connect) as journal:
+        async with SqliteJournal(
+            tmp_path / "däta", now_ms=clock, elapsed_ms=clock.elapsed_ms, connect=disk.connect
+        ) as journal:
             yield journal
 
     async def damage(self, journal: Journal, document: DocumentId) -> None:

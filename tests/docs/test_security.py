@@ -52,7 +52,11 @@ def test_the_shell_snippet_makes_a_token(tmp_path: Path) -> None:
     assert (claims["sub"], claims["raffia"]) == ("zoë", {"team/*": "edit"})
 
 
-def test_the_shell_snippets_revoke(server: RaffiaServer) -> None:
+async def test_the_shell_snippets_revoke(server: RaffiaServer) -> None:
+    async with HocuspocusClient("team/plan", token=token(raffia={"*": "edit"})) as editor:
+        await editor.join(server.ws)
+        editor.update(insert(7, 0, "the document whose links are revoked"))
+        await editor.until_stored()
     _, revoke, post = snippets("sh")
     env = {
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "LC_ALL": "C.UTF-8", "RAFFIA_PORT": str(server.port),

@@ -36,7 +36,16 @@ class Journals:
 
     async def open(self, **options: Any) -> RedisJournal:
         engine = open_engine(self.server.url)
-        journal = RedisJournal(engine, **{"now_ms": self.clock, "check_s": 3600.0, **options})
+        journal = RedisJournal(
+            engine,
+            **{
+                "now_ms": self.clock,
+                "elapsed_ms": self.clock.elapsed_ms,
+                "server_ms": self.clock,
+                "check_s": 3600.0,
+                **options,
+            },
+        )
         return await self._stack.enter_async_context(journal)
 
     async def __aenter__(self) -> Self:

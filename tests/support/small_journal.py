@@ -12,8 +12,8 @@ from raffia.types import Batch, DocumentId, Position
 
 
 class SmallJournal(Journal):
-    def __init__(self, now_ms: Callable[[], int]) -> None:
-        self._inner = MemoryJournal(now_ms=now_ms)
+    def __init__(self, now_ms: Callable[[], int], elapsed_ms: Callable[[], int]) -> None:
+        self._inner = MemoryJournal(now_ms=now_ms, elapsed_ms=elapsed_ms)
         self.stats = self._inner.stats
         self.directory = self._inner.directory
 

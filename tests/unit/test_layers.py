@@ -36,6 +36,7 @@ ORDER = (
 ROOMS = (
     "rate_limits",
     "quarantine",
+    "document_memory",
     "session",
     "services",
     "clients",

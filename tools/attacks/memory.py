@@ -17,7 +17,14 @@ GRANT = "edit on own/*"
 PIECE = 14_900_000
 
 
-@attack("12-memory documents", kind=KIND, grant=GRANT, seconds=3, short=True)
+@attack(
+    "12-memory documents",
+    kind=KIND,
+    grant=GRANT,
+    seconds=3,
+    short=True,
+    settings={"max_open_documents_bytes": "64MiB"},
+)
 async def documents(enemy: Enemy) -> None:
     """Documents of 60 MB, four at a time, kept open."""
 

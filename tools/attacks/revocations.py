@@ -12,7 +12,7 @@ from tools.attacks.figures import Probe
 from tools.attacks.place import ATTACKER, VICTIM
 from tools.attacks.registry import attack
 from tools.attacks.scene import Scene
-from tools.attacks.wire import rest
+from tools.attacks.wire import rest, typed
 
 KIND = "a shared bounded table that one person can fill"
 GRANT = "admin on own/*"
@@ -42,8 +42,8 @@ async def fill(scene: Scene) -> None:
     """Fill the list in the database, in place of 100,000 requests."""
     place = scene.place
     server = place.server
-    token = place.token("mallory", {"own/*": "admin"})
-    await rest(server.port, "POST", "/api/revocations", {"links": "own/first"}, token=token, address=ATTACKER)
+    root = place.token("root", {"*": "admin"})
+    await rest(server.port, "POST", "/api/revocations", {"token": "first"}, token=root, address=ATTACKER)
     scene.state["bob"] = place.token("bob", {"*": "edit"})
     server.stop()
     databases = [path for path in server.data.iterdir() if path.is_file() and path.read_bytes()[:6] == b"SQLite"]
@@ -78,6 +78,7 @@ async def full(enemy: Enemy) -> None:
 @attack("05-revocations rechecks", kind=KIND, grant=GRANT)
 async def rechecks(enemy: Enemy) -> None:
     """The same few links are revoked again and again, with 50 sessions on that document which have to look."""
+    await enemy.settled("own/shared", [typed(5, 0, "hello")])
     for _ in range(50):
         await enemy.wire("own/shared", token=enemy.token(None, {"own/*": "edit"}, lnk="own/shared", jti="l"))
 

@@ -6,6 +6,8 @@ Rules (tests quote these ids):
     DO3  When a request succeeds, its change is durable.
     DO4  Deleting ends live sessions with 4404. It can be undone for as long as the journal keeps the content.
     DO5  A copy is squashed, has a title of its own, and gets copies of the files.
+    DO6  New documents and copies count for whoever makes them (quota.py). At most `COPIES_AT_ONCE` copies are made at a
+         time, one for each person.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from functools import partial
 from typing import Annotated, Literal
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from raffia.api.access import Caller
 from raffia.api.body import json_body, json_of
@@ -26,6 +28,9 @@ from raffia.api.document_info import info_of, shown
 from raffia.api.errors import refusals
 from raffia.api.listing import ListingQuery
 from raffia.api.models import Document, DocumentPage, Kind, NewDocument, Rename
+from raffia.api.people import person_of
+from raffia.api.quota import MakingQuota
+from raffia.api.turns import Turns
 from raffia.crdt.build import set_meta
 from raffia.errors import ForbiddenError, JournalUnavailableError, MalformedError
 from raffia.rooms import editing
@@ -33,6 +38,7 @@ from raffia.seeds import first_update, seed_of
 from raffia.types import MAX_TITLE, Access, DocumentId, Grant, document_id
 
 SETTLE_S = 2.0
+COPIES_AT_ONCE = 4
 COPY = " (copy)"
 
 router = APIRouter(prefix="/api", tags=["documents"])
@@ -58,13 +64,18 @@ async def list_documents(
 
 @router.post("/documents", status_code=201, responses=refusals(413), openapi_extra=json_body(NewDocument))
 async def make_document(
-    raffia: RaffiaDep, caller: CallerDep, asked: Annotated[NewDocument, Depends(json_of(NewDocument))]
+    request: Request,
+    raffia: RaffiaDep,
+    caller: CallerDep,
+    asked: Annotated[NewDocument, Depends(json_of(NewDocument))],
 ) -> Document:
     """Create a document, blank or from a template."""
     seed = seed_of(asked.template, asked.kind)
     folder = f"{asked.folder.rstrip('/')}/" if asked.folder else await caller.folder()
     document = new_id(folder)
     grant = await caller.grant(document, Access.EDIT)
+    quota: MakingQuota = request.app.state.quota
+    quota.charge(person_of(grant, caller.handshake.address), 0)
     title = asked.title or (seed.title if seed is not None else "")
     update = first_update(asked.kind, title, seed)
     await editing.change(raffia.hub, document, lambda _parts: update, author=grant.user)
@@ -115,22 +126,29 @@ async def restore_document(raffia: RaffiaDep, caller: CallerDep, document: Docum
 
 
 @router.post("/documents/{document}/duplicate", status_code=201, responses=refusals(413))
-async def duplicate_document(raffia: RaffiaDep, files: FilesDep, caller: CallerDep, document: DocumentDep) -> Document:
+async def duplicate_document(
+    request: Request, raffia: RaffiaDep, files: FilesDep, caller: CallerDep, document: DocumentDep
+) -> Document:
     """Create a copy of the current content, including files."""
     await caller.grant(document)
     info = await info_of(raffia.hub.journal, document)
     to, grant = await _place_of_copy(caller, document)
     title = (document if info.title is None else info.title)[: MAX_TITLE - len(COPY)]
     moved = (f"/api/files/{quote(document, safe='')}/", f"/api/files/{quote(to, safe='')}/")
-    made = await editing.copy_of(raffia.hub, document, {"title": f"{title}{COPY}".strip()}, moved=moved)
-    try:
-        await files.copy(document, to)
-        await editing.change(raffia.hub, to, made, author=grant.user)
-    except JournalUnavailableError:
-        raise  # the copy may still be stored later, and then it needs its files
-    except Exception:
-        await files.remove(to)
-        raise
+    person = person_of(grant, caller.handshake.address)
+    quota: MakingQuota = request.app.state.quota
+    turns: Turns = request.app.state.copy_turns
+    async with turns.of(person):
+        quota.charge(person, info.snapshot_bytes + info.tail_bytes)
+        made = await editing.copy_of(raffia.hub, document, {"title": f"{title}{COPY}".strip()}, moved=moved)
+        try:
+            await files.copy(document, to)
+            await editing.change(raffia.hub, to, made, author=grant.user)
+        except JournalUnavailableError:
+            raise  # the copy may still be stored later, and then it needs its files
+        except Exception:
+            await files.remove(to)
+            raise
     return shown(await info_of(raffia.hub.journal, to), grant.access)
 
 

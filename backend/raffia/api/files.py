@@ -4,9 +4,8 @@ Rules (tests quote these ids):
     FI1  The body is the file itself. Its type is recognised from its bytes (images.py); anything that is not a
          supported image is refused with 415.
     FI2  A file has at most `max_file_bytes`; bytes beyond that are not read. At most `AT_ONCE` uploads run at a time,
-         `EACH` of them for one person, none longer than `WITHIN_S` or slower than `PACE`, so that slow uploads do not
-         block those of others. A person is a user; without a name, a token such as a link; without a token id, an
-         address as address_limits.py counts it.
+         `EACH` of them for one person (people.py), none longer than `WITHIN_S` or slower than `PACE`, so that slow
+         uploads do not block those of others.
     FI3  Reading a file needs `read` on its document, uploading needs `edit`.
     FI4  A file never changes, so browsers may cache it for ever. It is served so that nothing in it can run: with its
          own type only (`nosniff`), in a sandbox, and only to pages of this origin. It is streamed part by part as the
@@ -26,14 +25,14 @@ from raffia.api.dependencies import CallerDep, DocumentDep, FilesDep, RaffiaDep
 from raffia.api.document_info import info_of
 from raffia.api.errors import refusals
 from raffia.api.models import Uploaded
+from raffia.api.people import person_of
 from raffia.api.turns import Turns
-from raffia.auth.address_limits import counted
 from raffia.errors import ForbiddenError, UnsupportedTypeError
 from raffia.files.images import MIME_TYPES, read_image
 from raffia.files.store import is_name, name_of
-from raffia.types import Access, Grant
+from raffia.types import Access
 
-AT_ONCE = 8
+AT_ONCE = 16
 EACH = 3
 WITHIN_S = 300.0
 PACE = Pace(64 * 1024, 15.0)  # 4 KiB/s, over a time that spans the gaps of mobile networks
@@ -78,16 +77,6 @@ async def upload(
         width=image.width,
         height=image.height,
     )
-
-
-def person_of(grant: Grant, address: str) -> str:
-    """Whom an upload counts for (FI2)."""
-    if grant.user is not None:
-        return f"user {grant.user}"
-    token = grant.claims.get("jti")
-    if token is not None:
-        return f"token {token}"
-    return f"address {counted(address) or 'local'}"
 
 
 @router.get(

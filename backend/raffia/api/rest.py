@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from raffia.api import config, documents, files, links, revocations
 from raffia.api.errors import say_errors
 from raffia.api.link_signer import LinkSigner
+from raffia.api.quota import MakingQuota
 from raffia.api.turns import Turns
 from raffia.embed import Raffia
 from raffia.files.store import open_files
@@ -23,6 +24,8 @@ def add_rest(app: FastAPI, raffia: Raffia) -> None:
     app.state.files = open_files(raffia.settings)
     app.state.link_signer = LinkSigner(raffia.settings)
     app.state.upload_turns = Turns(files.AT_ONCE, files.EACH)
+    app.state.copy_turns = Turns(documents.COPIES_AT_ONCE, 1)
+    app.state.quota = MakingQuota()
     raffia.clear = app.state.files.remove  # removes the files of purged documents (FL6)
     say_errors(app)
     for resource in (config, documents, links, files, revocations):

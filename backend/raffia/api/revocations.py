@@ -2,7 +2,8 @@
 
 Rules (tests quote these ids):
     RA1  Revoking a user or a token needs `admin` on `*`; revoking the links to a document needs `admin` on that
-         document or on `*`. A hook is called with the document `*`, which is not a valid document id.
+         document or on `*`. A hook is called with the document `*`, which is not a valid document id. Links to a
+         document that does not exist are refused, or an admin of a pattern could fill the list with invented names.
     RA2  200 means that the revocation is durable. 503 means that it applies on this replica but is not stored yet; it
          will be stored when the journal is back. Send it again to be sure.
     RA3  A page of another origin is refused as it is for WebSockets, whatever cookies it sends.
@@ -21,7 +22,7 @@ from raffia.api.dependencies import CallerDep, RaffiaDep
 from raffia.api.errors import refusals
 from raffia.api.models import NewRevocation, Revocation
 from raffia.embed import Raffia
-from raffia.errors import DocumentDeletedError, ForbiddenError, MalformedError
+from raffia.errors import DocumentDeletedError, ForbiddenError, JournalUnavailableError, MalformedError
 from raffia.types import Access, DocumentId, Revoked, document_id
 
 EVERYTHING = DocumentId("*")
@@ -37,6 +38,8 @@ async def revoke(
     """Revoke a user's tokens, one token, or the links to a document."""
     kind, subject = _read(asked)
     await _check_admin(raffia, caller, kind, subject)
+    if kind is Revoked.LINKS:
+        await _check_exists(raffia, DocumentId(subject))
     ended = await raffia.revocations.revoke(kind, subject)
     if kind is Revoked.LINKS:
         # Remove the links themselves as well (LI3 of links.py): revocations are not kept for ever.
@@ -60,6 +63,22 @@ def _read(asked: NewRevocation) -> tuple[Revoked, str]:
     if given[0][0] is Revoked.LINKS:
         document_id(given[0][1])
     return given[0]
+
+
+async def _check_exists(raffia: Raffia, document: DocumentId) -> None:
+    """Check that there is, or was, such a document; pass if that cannot be known now, since a revocation is urgent.
+
+    Raises:
+        ForbiddenError: it never existed, and nobody has it open here.
+    """
+    if document in raffia.hub.rooms:
+        return
+    try:
+        info = await raffia.hub.journal.directory.info(document)
+    except JournalUnavailableError:
+        return
+    if info is None:
+        raise ForbiddenError(f"there is no document {document}, and no link to it")
 
 
 async def _check_admin(raffia: Raffia, caller: Caller, kind: Revoked, subject: str) -> None:

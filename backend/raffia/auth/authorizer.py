@@ -29,6 +29,7 @@ import asyncio
 import inspect
 import ipaddress
 import math
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -48,12 +49,17 @@ log = get_logger("raffia.auth.authorizer")
 
 TOKEN_CLAIMS = frozenset({"jti", "iat", "lnk"})  # claims by which a token can be revoked
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_PAGES = {"ws": "http", "wss": "https"}  # the scheme of the page from which a WebSocket is opened
+_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(\[[0-9A-Fa-f:.]+\]|[^\s/?#@\\:\[\]]+)(:[0-9]{0,5})?/?")
 
 
 def normal_origin(origin: str) -> str | None:
     """`scheme://host:port` in lower case, with the scheme's default port if there is none; None if not an origin."""
+    origin = origin.strip()
+    if _ORIGIN.fullmatch(origin) is None:
+        return None  # user names, queries and backslashes, for which other readers find another host
     try:
-        parts = urlsplit(origin.strip())
+        parts = urlsplit(origin)
         port = parts.port or _DEFAULT_PORTS.get(parts.scheme)
     except ValueError:
         return None
@@ -189,7 +195,7 @@ class Authorizer:
         if not self._this_machine or self._any_origin:
             return
         host = handshake.headers.get("host", "")
-        origin = normal_origin(f"{scheme}://{host}")
+        origin = normal_origin(f"{_PAGES.get(scheme, scheme)}://{host}")
         name = urlsplit(origin).hostname if origin is not None else None
         if origin in self._allowed or (name is not None and is_loopback(name)):
             return

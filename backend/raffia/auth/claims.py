@@ -13,7 +13,9 @@ Rules (tests quote these ids):
          `team/`, at any depth, but not `team` itself. Names are compared character by character.
     CM5  Of the patterns that match, the most specific one applies: the document's own id, else the longest pattern. So
          `{"team/*": "edit", "team/plan": "read"}` does not allow editing the plan. `none` excludes a document.
-    CM6  A JSON object with duplicate names invalidates the token: different parsers might use different values.
+    CM6  A JSON object with duplicate names invalidates the token: different parsers might use different values. So does
+         JSON that is not UTF-8 without a byte order mark.
+    CM7  No error contains a pattern: error texts are logged, and ids of documents may be confidential.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -108,11 +110,9 @@ def read_claims(payload: bytes, rules: ClaimRules, now_s: float) -> Claims:
         UnauthenticatedError: malformed, not valid now, or not for this server (closes 4401).
     """
     try:
-        claims = json.loads(payload, object_pairs_hook=_unique, parse_constant=_no_constant)
+        claims = json_object(payload)
     except (ValueError, RecursionError):
-        raise UnauthenticatedError("the token's claims are not JSON, or have duplicate names") from None
-    if not isinstance(claims, dict):
-        raise UnauthenticatedError("the token's claims are not a JSON object")
+        raise UnauthenticatedError("the token's claims are not JSON, not an object, or have duplicate names") from None
     expires_s = _check_times(claims, rules, now_s)
     _check_audience(claims, rules)
     return Claims(
@@ -137,13 +137,11 @@ def read_patterns(value: object, claim: str = "raffia") -> dict[str, Access | No
     for pattern, level in value.items():
         if not is_pattern(pattern):
             raise UnauthenticatedError(
-                f"the token's claim {claim} has {pattern[:MAX_DOCUMENT_ID]!r}, which is neither a document id nor a "
-                "pattern; a * can only be the last part"
+                f"the token's claim {claim} has a name that is neither a document id nor a pattern; a * can only be "
+                "the last part"
             )
         if not isinstance(level, str) or level not in LEVELS:
-            raise UnauthenticatedError(
-                f"the token's claim {claim} has a level for {pattern} that is not one of {', '.join(LEVELS)}"
-            )
+            raise UnauthenticatedError(f"the token's claim {claim} has a level that is not one of {', '.join(LEVELS)}")
         patterns[pattern] = LEVELS[level]
     return patterns
 
@@ -154,6 +152,19 @@ def is_pattern(text: str) -> bool:
         return True
     name = text.removesuffix("/*")
     return len(text) <= MAX_DOCUMENT_ID and DOCUMENT_ID.fullmatch(name) is not None
+
+
+def json_object(encoded: bytes) -> dict[str, Any]:
+    """Read a JSON object (CM6).
+
+    Raises:
+        ValueError, RecursionError: it is not one in UTF-8 without a byte order mark, or it has a name twice.
+    """
+    # As text: from bytes, `json` guesses UTF-16 and UTF-32.
+    found = json.loads(encoded.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+    if not isinstance(found, dict):
+        raise ValueError("not an object")  # noqa: TRY004 - as for other JSON that is not what it should be
+    return found
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

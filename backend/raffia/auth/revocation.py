@@ -13,7 +13,8 @@ Rules (tests quote these ids):
           applies everywhere, even if the message was lost. If the store has lost some, they are stored again.
     REV6  While the journal is unavailable, the revocations known here apply.
     REV7  Revocations are kept until every token that they apply to has expired: for the maximum lifetime of tokens if
-          that is set, otherwise for ever. Where only a hook grants access, they are kept for some minutes.
+          that is set, otherwise for ever. Where only a hook grants access, they are kept for some minutes. A system
+          clock that is wrong for some hours forgets none (raffia.journal.passed_time).
     REV8  A recheck revokes nothing: the live sessions of a user, or on a document, have to sign in again (1012), which
           providers do by themselves, and then their access is decided again.
 """
@@ -39,6 +40,9 @@ HOOK_KEEP_MS = 600_000
 RECHECK_KEEP_MS = 60_000
 FORGET_S = 60.0
 CONNECTIONS_AT_ONCE = 500
+AT_ONCE = 500  # revocations that are looked at before other tasks run
+PAUSE_FOR_EACH_S = 20e-6  # a long list is read less often: somebody who adds to it all the time must not slow others
+MAX_PAUSE_S = 2.0  # with `REREAD_S` less than 5 s (REV5)
 
 Judge = Callable[[Grant, DocumentId], RaffiaError | None]
 
@@ -79,10 +83,10 @@ class _Index:
         """All revocations."""
         return [one for kept in self.by_kind.values() for one in kept.values()]
 
-    def forget(self, now_ms: int) -> None:
+    def forget(self, passed_ms: int, now_ms: int) -> None:
         """Drop those that are no longer needed."""
         for kept in self.by_kind.values():
-            for subject in [s for s, one in kept.items() if one.until_ms is not None and one.until_ms <= now_ms]:
+            for subject in [s for s, one in kept.items() if one.is_over(passed_ms, now_ms)]:
                 del kept[subject]
 
     def is_revoked(self, grant: Grant, document: DocumentId) -> bool:
@@ -186,9 +190,11 @@ class RevocationList:
     async def _learn(self, revocations: Iterable[Revocation]) -> int:
         """Add revocations; returns how many sessions they ended."""
         news = _Index()
-        for one in revocations:
+        for number, one in enumerate(revocations, 1):
             if self._index.add(one):
                 news.add(one)
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)  # let other tasks run
         return await self._end(news) if news else 0
 
     async def _end(self, news: _Index) -> int:
@@ -212,7 +218,16 @@ class RevocationList:
         return ended
 
     def _now_ms(self) -> int:
-        return int(self._clock() * 1000)
+        """The time of what is revoked now: never before the time that has surely passed (PT5 of passed_time.py)."""
+        now_ms = int(self._clock() * 1000)
+        passed_time = None if self._journal is None else self._journal.passed_time
+        return now_ms if passed_time is None else max(now_ms, passed_time.least_ms())
+
+    def _times(self) -> tuple[int, int]:
+        """By what times revocations are over, as `Revocation.is_over` takes them."""
+        now_ms = int(self._clock() * 1000)
+        passed_time = None if self._journal is None else self._journal.passed_time
+        return (now_ms if passed_time is None else min(now_ms, passed_time.passed_ms())), now_ms
 
     def _until_ms(self, kind: Revoked) -> int | None:
         if kind in (Revoked.RECHECK_USER, Revoked.RECHECK_DOCUMENT):
@@ -239,7 +254,7 @@ class RevocationList:
     async def _read_always(self) -> None:
         forgotten_s = self._clock()
         while True:
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(min(PAUSE_S + len(self._index) * PAUSE_FOR_EACH_S, MAX_PAUSE_S))
             try:
                 async with asyncio.timeout(REREAD_S):
                     await self._wake.wait()
@@ -249,7 +264,7 @@ class RevocationList:
             await self.read()
             if self._clock() - forgotten_s > FORGET_S:
                 forgotten_s = self._clock()
-                self._index.forget(self._now_ms())
+                self._index.forget(*self._times())
 
     async def read(self) -> None:
         """Read what is stored, and store what is missing (REV5); if that fails, what is known still applies (REV6)."""
@@ -272,11 +287,15 @@ class RevocationList:
     async def _store_lacking(self, stored: list[Revocation]) -> None:
         """Store what the store lacks: it may have lost it, or was unavailable when it was revoked."""
         assert self._journal is not None
-        there = {(one.kind, one.subject): one.before_ms for one in stored}
-        now_ms = self._now_ms()
-        for one in self._index.all():
-            is_over = one.until_ms is not None and one.until_ms <= now_ms
-            if not is_over and there.get((one.kind, one.subject), -1) < one.before_ms:
+        there: dict[tuple[Revoked, str], int] = {}
+        for start in range(0, len(stored), AT_ONCE):
+            there.update({(one.kind, one.subject): one.before_ms for one in stored[start : start + AT_ONCE]})
+            await asyncio.sleep(0)  # let other tasks run
+        times = self._times()
+        for number, one in enumerate(self._index.all(), 1):
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
+            if not one.is_over(*times) and there.get((one.kind, one.subject), -1) < one.before_ms:
                 await self._journal.revocations.add(one)
 
 

@@ -2,7 +2,7 @@
 
 Rules (tests quote these ids):
     TK1  A token is three parts of base64url separated by dots, at most `max_token_bytes` long. Its header names a
-         supported algorithm and has no critical extensions (`crit`).
+         supported algorithm and has no critical extensions (`crit`). It is read as strictly as the claims (CM6).
     TK2  The signature is checked first, with keys of exactly that algorithm (KY1 of keys.py). Nothing else in a token
          influences this: `jwk`, `jku`, `x5u` and the like in its header are ignored.
     TK3  Then the claims are read (claims.py). An invalid token is an `UnauthenticatedError`; no message contains its
@@ -13,6 +13,7 @@ Rules (tests quote these ids):
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ from typing import Any, Protocol
 import jwt
 from jwt.exceptions import PyJWTError
 
-from raffia.auth.claims import ClaimRules, Claims, read_claims
+from raffia.auth.claims import ClaimRules, Claims, json_object, read_claims
 from raffia.auth.keys import ALGORITHMS, Key, KeySet, read_key_file
 from raffia.errors import SettingsError, UnauthenticatedError
 from raffia.settings import Settings
@@ -104,7 +105,9 @@ class TokenVerifier:
         if not _FORM.fullmatch(token):
             raise UnauthenticatedError("the token is not a signed JWT")
         try:
-            header = jwt.get_unverified_header(token)
+            jwt.get_unverified_header(token)
+            first = token.partition(".")[0]
+            header = json_object(base64.urlsafe_b64decode(first + "=" * (-len(first) % 4)))
         except (PyJWTError, ValueError, RecursionError):
             raise UnauthenticatedError("the token is not a signed JWT") from None
         algorithm, kid = header.get("alg"), header.get("kid")

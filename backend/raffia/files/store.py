@@ -11,7 +11,8 @@ Rules (tests quote these ids):
     FL4  Replicas need a place that all of them can reach; without one, uploads are refused with the setting to set.
     FL5  A store that cannot be reached is reported as "later", never as a missing file.
     FL6  Every document has its own files, also a copy of another one: when a document is purged, all its files are
-         removed, and no other document lacks one.
+         removed, and no other document lacks one. In a folder the files of a copy are hard links, which take no space;
+         a file never changes after it is written. Object stores copy by themselves.
     FL7  A file is read in parts of `PART_BYTES` as the client takes them, so that slow clients take no memory.
     FL8  The name of a file is its checksum. A file in a folder is checked before any of it is served; of one in an
          object store the last part is held back until the whole is known to match. A damaged file is not copied
@@ -151,14 +152,12 @@ class FileStore(ABC):
             yield part
 
     async def copy(self, document: DocumentId, to: DocumentId) -> None:
-        """Copy all files of a document to another one."""
-        source, target = directory_of(document), directory_of(to)
-        for name in await self._sizes(source):
-            data = await self._read(source, name)
-            if data is not None and hashlib.sha256(data).hexdigest() != digest_of(name):
-                self._damaged(source, name)  # logged; the copy lacks it
-            elif data is not None:
-                await self._write(target, name, data)
+        """Give a document all files of another one (FL6).
+
+        Raises:
+            LaterError: the files cannot be copied at the moment (FL5).
+        """
+        await self._copy(directory_of(document), directory_of(to))
 
     async def remove(self, document: DocumentId) -> None:
         """Remove all files of a document (FL6).
@@ -175,6 +174,10 @@ class FileStore(ABC):
     @abstractmethod
     async def _write(self, directory: str, name: str, data: bytes) -> None:
         """Write one file, completely or not at all."""
+
+    @abstractmethod
+    async def _copy(self, source: str, target: str) -> None:
+        """Put all files of one folder into another one, as `_write` does."""
 
     @abstractmethod
     async def _read(self, directory: str, name: str) -> bytes | None:
@@ -210,6 +213,9 @@ class FolderFiles(FileStore):
 
     async def _write(self, directory: str, name: str, data: bytes) -> None:
         await self._away(lambda: _write(self._folder, directory, name, data))
+
+    async def _copy(self, source: str, target: str) -> None:
+        await self._away(lambda: _link(self._folder, source, target))
 
     async def _read(self, directory: str, name: str) -> bytes | None:
         def read() -> bytes | None:
@@ -298,6 +304,27 @@ def _write(folder: Path, directory: str, name: str, data: bytes) -> None:
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
+    _sync(folder, directory)
+
+
+def _link(folder: Path, source: str, target: str) -> None:
+    names = _sizes(folder / source)
+    if not names:
+        return
+    (folder / target).mkdir(parents=True, exist_ok=True)
+    for name in names:
+        try:
+            (folder / target / name).hardlink_to(folder / source / name)
+        except FileExistsError:
+            continue
+        except FileNotFoundError:
+            continue  # removed meanwhile: its document was purged
+        except OSError:  # a file system without hard links, or with too many of one file
+            _write(folder, target, name, (folder / source / name).read_bytes())
+    _sync(folder, target)
+
+
+def _sync(folder: Path, directory: str) -> None:
     for made in (folder / directory, folder, folder.parent):
         handle = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -320,6 +347,10 @@ class ObjectFiles(FileStore):
 
     async def _write(self, directory: str, name: str, data: bytes) -> None:
         await self._asked(self._store.put_async(f"{FOLDER}/{directory}/{name}", data))
+
+    async def _copy(self, source: str, target: str) -> None:
+        for name in await self._sizes(source):
+            await self._asked(self._store.copy_async(f"{FOLDER}/{source}/{name}", f"{FOLDER}/{target}/{name}"))
 
     async def _read(self, directory: str, name: str) -> bytes | None:
         found = await self._asked(self._store.get_async(f"{FOLDER}/{directory}/{name}"))
@@ -367,6 +398,9 @@ class NoFiles(FileStore):
     async def _write(self, directory: str, name: str, data: bytes) -> None:
         await self._sizes(directory)
 
+    async def _copy(self, source: str, target: str) -> None:
+        return
+
     async def _read(self, directory: str, name: str) -> bytes | None:
         return None
 
@@ -378,9 +412,6 @@ class NoFiles(FileStore):
 
     async def _remove(self, directory: str) -> None:
         return
-
-    async def copy(self, document: DocumentId, to: DocumentId) -> None:
-        """Nothing to copy."""
 
 
 def open_files(settings: Settings) -> FileStore:

@@ -9,20 +9,27 @@ Rules (tests quote these ids):
     HU4  Draining: no new rooms or sessions; everything is made durable, then sockets are closed with 1012 in a jittered
          spread.
     HU5  A document that is deleted while it is being opened is loaded again, and then found deleted.
+    HU6  Unused rooms are closed sooner when there are more than `MANY_IDLE`: with twice as many, after half the time.
+         All of them are closed when memory is short (document_memory.py).
+    HU7  Each person may open `OPENINGS` documents that nobody has open and that are empty, and `OPENINGS_PER_S` more
+         each second. Whoever has used that up opens only documents that are open, until there is some again (1013).
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import monotonic
 from types import TracebackType
 from typing import Protocol, Self
 
 from raffia.auth.revocation import Holder, RevocationList
-from raffia.errors import CrdtError, DrainingError, QuarantinedError, RaffiaError, UpdateError
-from raffia.journal import Journal
+from raffia.errors import CrdtError, DrainingError, QuarantinedError, RaffiaError, TooFastError, UpdateError
+from raffia.journal import Journal, Loaded
 from raffia.rooms.backoff import Backoff
+from raffia.rooms.document_memory import DocumentMemory, RoomMemory
 from raffia.rooms.durable.loading import build
 from raffia.rooms.pruning import prune_forever
 from raffia.rooms.quarantine import Quarantine
@@ -31,7 +38,9 @@ from raffia.rooms.room import Room
 from raffia.rooms.services import Services
 from raffia.runtime.logs import get_logger
 from raffia.runtime.malloc import Trimmer
+from raffia.runtime.memory import available_bytes
 from raffia.runtime.metrics import Metrics
+from raffia.runtime.quota import Quota
 from raffia.runtime.workers import Workers
 from raffia.settings import Settings
 from raffia.types import DocumentId
@@ -40,6 +49,8 @@ log = get_logger("raffia.rooms.hub")
 
 TICK_S = 5.0
 TICK_PARTS = 10  # thousands of keep-alives at once would delay all edits
+OPENINGS, OPENINGS_PER_S = 200, 5.0  # (HU7)
+MANY_IDLE = 1000  # unused rooms, above which they are closed sooner (HU6)
 TRIM_EVERY_ROOMS = 100  # evicted rooms, after which freed memory is returned to the system
 MAX_SPREAD_S = 2.0  # when draining, sockets are closed within this time
 CLOSES_PER_S = 2000
@@ -76,8 +87,12 @@ class Hub:
         self.metrics = metrics
         self.rate_limits = RateLimits(settings)
         self.backoff = Backoff()
+        self.memory = DocumentMemory(settings.max_open_documents_bytes or available_bytes() // 2)
         self._quarantine = Quarantine(metrics)
-        self._services = Services(journal, workers, settings, metrics, self._quarantine, journal.bus)
+        self._services = Services(
+            journal, workers, settings, metrics, self._quarantine, journal.bus, memory=self.memory
+        )
+        self._openings = Quota(OPENINGS, OPENINGS_PER_S)
         self.connections: set[OpenConnection] = set()
         self._rooms: dict[DocumentId, Room] = {}
         self._idle: dict[DocumentId, Room] = {}  # unused rooms, longest idle first
@@ -161,12 +176,27 @@ class Hub:
         self._owners += 1
         return self._replica, self._owners
 
+    async def open_for(self, person: str | None, document: DocumentId) -> Room:
+        """As `open`, for a person, who may open so many empty documents (HU7); None for one that is not counted.
+
+        Raises:
+            TooFastError: they have opened too many (closes 1013).
+        """
+        is_new = person is not None and document not in self._rooms and document not in self._opening
+        if is_new and person is not None and self._openings.wait_s(person, 1) > 0:
+            raise TooFastError("you have opened many empty documents; try again later")
+        room = await self.open(document)
+        if is_new and person is not None and not room.document.clocks:
+            self._openings.charge(person, 1)
+        return room
+
     async def open(self, document: DocumentId) -> Room:
         """Open the room of a document, or return the open one, and hold it until `release`.
 
         Raises:
             DrainingError: this process is stopping.
             DocumentDeletedError, JournalUnavailableError, QuarantinedError: the document cannot be loaded.
+            RoomFullError: the open documents take too much memory (closes 1013).
         """
         while True:
             if self.draining:
@@ -229,12 +259,17 @@ class Hub:
         return room
 
     async def _load_once(self, document: DocumentId) -> Room:
+        self._make_room(0)
         try:
             loaded = await self.journal.load(document)
         except QuarantinedError as error:
             self._quarantine.add(document, error)
             raise
         size = sum(len(edit.update) for entry in loaded.entries for edit in entry.batch)
+        with self._memory_for(size + (0 if loaded.snapshot is None else len(loaded.snapshot.state))):
+            return await self._build(document, loaded, size)
+
+    async def _build(self, document: DocumentId, loaded: Loaded, size: int) -> Room:
         is_shared, keep_deleted = self.journal.is_shared, self.settings.keep_deleted
         try:
             if size > self.settings.worker_threshold_bytes:
@@ -249,6 +284,31 @@ class Hub:
         if waiting is not None:
             log.warning("dependencies are missing from the log; entries wait", document=document, bytes=len(waiting))
         return Room(document, built, loaded, self._services, waiting=waiting)
+
+    @contextmanager
+    def _memory_for(self, size_bytes: int) -> Iterator[None]:
+        """Count a document while it is being loaded, until its room counts itself.
+
+        Raises:
+            RoomFullError: there is no memory for it (closes 1013).
+        """
+        self._make_room(size_bytes)
+        loading = RoomMemory(self.memory)
+        loading.has(size_bytes)
+        try:
+            yield
+        finally:
+            loading.close()
+
+    def _make_room(self, size_bytes: int) -> None:
+        """Check that there is memory for one more document, and close unused ones if there is none (DM2).
+
+        Raises:
+            RoomFullError: there is none even so (closes 1013).
+        """
+        if not self.memory.fits(size_bytes, rooms=1):
+            self.evict_idle(monotonic(), all_of_them=True)
+        self.memory.check(size_bytes, rooms=1)
 
     def _replicas_gone(self, gone: frozenset[str]) -> None:
         log.info("replicas are gone", replicas=sorted(gone))
@@ -281,9 +341,10 @@ class Hub:
                 log.exception("tick failed", document=document)
         self.evict_idle(now_s)
 
-    def evict_idle(self, now_s: float) -> None:
-        """Close the rooms that have been idle for long enough and have nothing left to save (HU2)."""
-        until_s = now_s - self.settings.room_idle_s
+    def evict_idle(self, now_s: float, *, all_of_them: bool = False) -> None:
+        """Close the rooms that have been idle for long enough and have nothing left to save (HU2, HU6)."""
+        idle_s = self.settings.room_idle_s * MANY_IDLE / max(MANY_IDLE, len(self._idle))
+        until_s = now_s if all_of_them else now_s - idle_s
         for document, room in tuple(self._idle.items()):
             assert room.idle_since_s is not None
             if room.idle_since_s > until_s:
@@ -293,6 +354,7 @@ class Hub:
 
     def _evict(self, document: DocumentId, room: Room) -> None:
         del self._rooms[document]
+        room.uncount()
         self._idle.pop(document, None)
         self.metrics.rooms -= 1
         self.metrics.rooms_evicted += 1

@@ -17,6 +17,7 @@ from raffia.errors import DocumentDeletedError, RaffiaError, RoomFullError
 from raffia.journal import Loaded
 from raffia.rooms.clients import Client, Clients
 from raffia.rooms.context import RoomContext
+from raffia.rooms.document_memory import RoomMemory
 from raffia.rooms.durable.append_queue import AppendQueue
 from raffia.rooms.durable.compactor import Compactor
 from raffia.rooms.durable.log_follower import LogFollower
@@ -67,6 +68,8 @@ class Room:
         self.holds = 0
         self._settings = services.settings
         self._metrics = services.metrics
+        self._memory = RoomMemory(services.memory)
+        self._memory.has(document.size_bytes)
         self._fanout = Fanout(services.metrics)
         self._clients = Clients()
         context = RoomContext(document_id, document, services, self._fanout, self._clients)
@@ -157,6 +160,7 @@ class Room:
             is_step2 = isinstance(message, Step2)
             try:
                 self._intake.take(session, message.update, facts, is_step2=is_step2)
+                self._memory.has(self.document.size_bytes)
             except RaffiaError:
                 self._intake.refuse_update(session, is_step2=is_step2)
                 raise
@@ -239,6 +243,7 @@ class Room:
         if self._clients.lost is not None:
             raise self._clients.lost
         self._intake.take_from_server(update, facts, ticket)
+        self._memory.has(self.document.size_bytes)
 
     def flush(self) -> None:
         """Send pending updates to the readers and hand them to the append queue."""
@@ -274,6 +279,7 @@ class Room:
         self._presence.tick(now_s)
         self._intake.retry_parked()
         self._compactor.tick(now_s)
+        self._memory.has(self.document.size_bytes)
 
     # -- the end -------------------------------------------------------------------------------------------------
 
@@ -310,7 +316,12 @@ class Room:
             await self._follower.stop()
         self._let_go()
 
+    def uncount(self) -> None:
+        """Stop counting the room's memory (DM1): it is being closed."""
+        self._memory.close()
+
     def _let_go(self) -> None:
+        self._memory.close()
         self._flush.cancel()
         self._presence.close()
         self._append_queue.retire()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, field
 
 from raffia.journal import Journal
 from raffia.journal.bus import Bus
+from raffia.rooms.document_memory import DocumentMemory
 from raffia.rooms.quarantine import Quarantine
 from raffia.runtime.metrics import Metrics
 from raffia.runtime.workers import Workers
@@ -14,7 +16,7 @@ from raffia.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What one hub gives its rooms; `bus` leads to other replicas, if there are any."""
+    """What the parts of one hub share, and its bus to other replicas, if there are any."""
 
     journal: Journal
     workers: Workers
@@ -22,3 +24,4 @@ class Services:
     metrics: Metrics
     quarantine: Quarantine
     bus: Bus | None = None
+    memory: DocumentMemory = field(default_factory=lambda: DocumentMemory(sys.maxsize))

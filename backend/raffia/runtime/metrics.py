@@ -92,6 +92,8 @@ class Metrics:
     """All metrics of one hub; each has its help text."""
 
     rooms: int = _gauge("Documents open in this process")
+    open_documents_bytes: int = _gauge("Memory of all open documents, by an estimate")
+    open_documents_limit_bytes: int = _gauge("Memory that all open documents may take")
     sessions: int = _gauge("Clients on documents; one connection can have several")
     connections: int = _gauge("Open WebSockets")
     connections_opened: int = _counter("WebSockets accepted")

@@ -16,6 +16,8 @@ Rules (tests quote these ids):
         rate_limits.py).
     X10 Whatever is refused has a log line and is counted by its reason. When a session ends because something was too
         large or comes too early, the client's next session is asked later for what we lack (`Hub.backoff`).
+    X12 Unfinished messages and large updates that are being read are bounded for each person (received.py). Beyond that
+        the connection ends with 1013: a client that sends so much at once connects again.
 """
 
 from __future__ import annotations
@@ -27,13 +29,15 @@ from typing import Protocol
 
 from raffia.auth.revocation import Judge
 from raffia.crdt.update import UpdateFacts, read_update
-from raffia.errors import InternalError, MalformedError, RaffiaError, TooFastError, TooLargeError
+from raffia.errors import InternalError, LaterError, MalformedError, RaffiaError, TooFastError, TooLargeError
 from raffia.rooms.hub import Hub
 from raffia.rooms.rate_limits import Budget
 from raffia.rooms.room import Room
 from raffia.rooms.session import Session
 from raffia.runtime.logs import get_logger
 from raffia.sockets.expiry import Expiry
+from raffia.sockets.preauth import PreauthBudget
+from raffia.sockets.received import Received, person_of
 from raffia.sockets.refusals import close_reason, comes_again, transport_error
 from raffia.types import DocumentId, Grant
 from raffia.wire.messages import Message, Step2, Update
@@ -44,6 +48,7 @@ log = get_logger("raffia.sockets.connection")
 # Strict reading of an update of this size takes about 5 ms; larger ones are read in another process.
 READ_AWAY_BYTES = 32 * 1024
 UPDATES = (Update, Step2)
+REFUSED_OPENING_S = 1.0  # of the connection's budget
 
 
 class Dialect(Protocol):
@@ -123,6 +128,8 @@ class Connection:
         expiry: ends sessions when their grants expire; by default one that does not tick.
         schema: the schema version that the client's editor knows; None if it did not say.
         peer: the client's address, for `Hub.backoff`.
+        address: what the client's address counts as (AD1); None for one that is not counted.
+        received: the budget of X12; None for no limit.
 
     Attributes:
         hub: see above.
@@ -130,11 +137,13 @@ class Connection:
     """
 
     __slots__ = (
+        "_address",
         "_budget",
         "_dialect",
         "_held",
         "_peer",
         "_rate_limits",
+        "_received",
         "_resting",
         "_schema",
         "_tasks",
@@ -144,13 +153,23 @@ class Connection:
     )
 
     def __init__(
-        self, hub: Hub, dialect: Dialect, expiry: Expiry | None = None, *, schema: int | None = None, peer: str = ""
+        self,
+        hub: Hub,
+        dialect: Dialect,
+        expiry: Expiry | None = None,
+        *,
+        schema: int | None = None,
+        peer: str = "",
+        address: str | None = None,
+        received: PreauthBudget | None = None,
     ) -> None:
         self.hub = hub
         self.expiry = Expiry() if expiry is None else expiry
         self._dialect = dialect
         self._schema = schema
         self._peer = peer
+        self._address = address
+        self._received = Received(received)
         self._transport: Transport | None = None
         self._tasks: set[asyncio.Task[None]] | None = None
         # Messages behind a large update while that is being read (X2); None when none is being read.
@@ -245,6 +264,7 @@ class Connection:
             self.refused(code, "a message is too large for the ASGI server or for the client; see docs/embedding.md")
         dialect, self._dialect = self._dialect, _CLOSED
         self.hub.connections.discard(self)
+        self._received.release()
         for task in tuple(self._tasks or ()):
             task.cancel()
         if self._resting is not None:
@@ -315,7 +335,7 @@ class Connection:
             RaffiaError: the document cannot be opened, the room takes no more sessions, or the grant no longer holds.
         """
         settings = self.hub.settings
-        room = await self.hub.open(document)
+        room = await self.hub.open_for(person_of(grant, self._address), document)
         try:
             await room.check_schema(self._schema)
             # The grant may have expired or been revoked while the document was loading.
@@ -338,6 +358,20 @@ class Connection:
             self.hub.release(room)
             raise
         return session, room
+
+    def accept_large(self, grant: Grant) -> None:
+        """Accept messages of the full size from now on: somebody has signed in (X12)."""
+        self._received.signed_in(person_of(grant, self._address))
+        holds = self._may_arrive if self._received.is_limited else None
+        self.transport.limit_messages(self.hub.settings.max_frame_bytes, holds)
+
+    def _may_arrive(self, message_bytes: int) -> bool:
+        if self._received.arriving(message_bytes):
+            return True
+        error = LaterError("too many bytes of unfinished messages")
+        self.count_refusal(error)
+        log.info("connection aborted", reason=error.reason, detail=str(error))
+        return False
 
     def replace_grant(self, session: Session, grant: Grant) -> None:
         """Give a session a new grant, which applies from its next message on (X5)."""
@@ -386,6 +420,9 @@ class Connection:
                 room.refuse(session, message)
                 raise
         if len(message.update) > READ_AWAY_BYTES and not room.knows_step2(message.update):
+            if not self._received.reading(len(message.update)):
+                room.refuse(session, message)
+                raise LaterError("too many large updates at once; try again later")  # X12
             self.transport.pause_reading()
             self._held = []
             self.start(self._take_large(session, room, message))
@@ -401,6 +438,7 @@ class Connection:
             if session in room.sessions:
                 self.end(session, error)
         finally:
+            self._received.reading(0)
             held, self._held = self._held, None
         for entry in held or ():
             if entry[0] in entry[1].sessions:
@@ -444,6 +482,10 @@ class Connection:
         self._budget.left_s -= self._rate_limits.sign_in_s
         if self._budget.left_s < 0:
             self._slow_down(self._budget)
+
+    def charge_refused_opening(self) -> None:
+        """Charge a document that could not be opened because of a pace: asking for more at once is read more slowly."""
+        self._budget.left_s -= REFUSED_OPENING_S
 
     def _slow_down(self, budget: Budget) -> None:
         """Refill an overdrawn budget, and stop reading for a while if it is still overdrawn (X7).

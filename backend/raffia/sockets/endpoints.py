@@ -5,7 +5,7 @@ plain callables because a framework's WebSocket object costs 12 KB for each idle
 
 Rules (tests quote these ids):
     N1  Everything that can be checked before the upgrade is checked there, and refused with an HTTP status: the
-        document's name, the origin, the number of connections (of the process and of the address:
+        document's name, the host, the origin, the number of connections (of the process and of the address:
         address_limits.py), and for `/sync/{document}` the grant.
     N2  The first offered subprotocol that holds no token is selected; one that holds a token only if there is no other,
         because browsers fail the socket when none of theirs is selected.
@@ -54,6 +54,7 @@ class EndpointServices:
         authorizer: decides who may connect and what they may do.
         expiry: ends sessions when their grants expire.
         preauth: limits the bytes of connections that have not signed in.
+        received: limits the bytes of unfinished messages of those that have.
         hub: returns the open documents; raises `DrainingError` while the server is starting or stopping.
     """
 
@@ -63,6 +64,7 @@ class EndpointServices:
     authorizer: Authorizer
     expiry: Expiry
     preauth: PreauthBudget
+    received: PreauthBudget
     hub: Callable[[], Hub]
 
 
@@ -111,12 +113,15 @@ class SyncEndpoint(ABC):
         """Create the listener of a connection whose origin has been accepted."""
 
     def _connection(self, dialect: Dialect, handshake: Handshake) -> Connection:
+        services, address = self._services, counted(handshake.address)
         return Connection(
-            self._services.hub(),
+            services.hub(),
             dialect,
-            self._services.expiry,
+            services.expiry,
             schema=schema_of(handshake),
-            peer=counted(handshake.address) or handshake.address,
+            peer=address or handshake.address,
+            address=address,
+            received=services.received,
         )
 
     async def _admit(self, scope: Scope) -> Listener:
@@ -124,6 +129,7 @@ class SyncEndpoint(ABC):
         if self._services.metrics.connections > limit:
             raise RoomFullError(f"this process has reached its limit of {limit} connections; try again later")
         handshake = Handshake.of(scope)
+        self._services.authorizer.check_host(handshake, scope["scheme"])
         self._services.authorizer.check_origin(handshake, scope["scheme"])
         return await self._listener(scope, handshake)
 

@@ -247,8 +247,8 @@ class HocuspocusDialect:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-            self._connection.transport.limit_messages(self._settings.max_frame_bytes)  # X8
             self._share.unfinished(0)
+            self._connection.accept_large(grant)  # X8, X12
         self._open[address] = (session, room)
         messages = self._conversation.opened(address)
         self._share.keep(self._conversation.kept_bytes)
@@ -267,6 +267,8 @@ class HocuspocusDialect:
             self._connection.fail(error)
             return
         self._connection.count_refusal(error)
+        if isinstance(error, TooFastError):
+            self._connection.charge_refused_opening()  # HU7
         # A client that has not sent an Auth is not denied yet: its Auth may be under way (S5).
         waits = not had_token and error.close_code in SIGN_IN_CODES
         log.info("session denied", reason=error.reason, detail=str(error), waits_for_token=waits)

@@ -45,7 +45,7 @@ class YWebsocketDialect:
             document, grant = self._admitted
             self._session, self._room = await self._connection.join(document, grant)
             self._admitted = None
-            self._connection.transport.limit_messages(self._connection.hub.settings.max_frame_bytes)
+            self._connection.accept_large(grant)
             self._connection.read_on()
 
     def receive(self, payload: bytes) -> None:

@@ -10,6 +10,7 @@ import pytest
 from tests.support.tokens import SECRET, token
 from tests.unit.api.rest import Rest, rest
 
+from raffia.journal.testing.memory import MemoryJournal
 from raffia.types import Revoked
 
 
@@ -47,10 +48,34 @@ async def test_li3_links_that_were_taken_back_are_not_given_again(tmp_path: Path
         assert await here("GET", f"{path}/links", headers=chief()) == [again]
 
 
-async def test_links_to_what_is_not_there_can_be_taken_back(tmp_path: Path) -> None:
+async def test_ra1_links_to_what_is_not_there_are_not_taken_back(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(SECRET)
     async with rest(data=tmp_path, auth_key_file=tmp_path / "secret") as here:
-        await here("POST", "/revocations", 200, json={"links": "nobody"}, headers=chief())
+        for number in range(3):
+            await here("POST", "/revocations", 403, json={"links": f"nobody/{number}"}, headers=chief())
+        assert here.raffia.revocations.all() == []
+        path, _ = await linked(here)
+        name = path.rpartition("/")[2]
+        await here("DELETE", path, 204, headers=chief())
+        await here("POST", "/revocations", 200, json={"links": name}, headers=chief())  # it can be restored
+        assert [one.subject for one in here.raffia.revocations.all()] == [name]
+
+
+async def test_rev4_links_are_taken_back_while_the_journal_is_away(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(SECRET)
+    journal = MemoryJournal()
+    async with rest(data=tmp_path, auth_key_file=tmp_path / "secret", journal=journal) as here:
+        path, link = await linked(here)
+        name = path.rpartition("/")[2]
+        journal.connection.is_cut = True
+        await here("POST", "/revocations", 503, json={"links": name}, headers=chief())
+        journal.connection.is_cut = False
+        await here("GET", path, 401, headers=holder(link))
+
+
+async def test_malformed_revocations(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(SECRET)
+    async with rest(data=tmp_path, auth_key_file=tmp_path / "secret") as here:
         for body, status in (({"links": "../x"}, 400), ({}, 400), ({"user": "x" * 20_000}, 413)):
             answer = await here("POST", "/revocations", status, json=body, headers=chief())
             assert set(answer["error"]) == {"reason", "message"}

@@ -19,7 +19,7 @@ async def test_fl6_files_go_when_their_document_is_purged(tmp_path: Path, monkey
     clock, files = Clock(), tmp_path / "files"
 
     def journal() -> SqliteJournal:
-        return SqliteJournal(tmp_path, now_ms=clock)
+        return SqliteJournal(tmp_path, now_ms=clock, elapsed_ms=clock.elapsed_ms)
 
     async with rest(data=tmp_path, journal=journal()) as here:
         made = await here("POST", "/documents", 201, json={"kind": "board"})

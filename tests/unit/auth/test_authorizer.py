@@ -129,6 +129,11 @@ def test_normal_origins() -> None:
     assert normal_origin("HTTPS://App.Example") == "https://app.example:443"
     assert normal_origin("http://[::1]") == "http://[::1]:80"
     assert normal_origin("null") is None
+    for sloppy in (
+        "http://evil.com\\@localhost", "http://localhost?.evil.com", "http://evil.com@localhost", "http://a#b",
+        "http://localhost/.evil.com", "http://a b", "http://[::1", "http://", "//a", "http://a:b", "http://a\\b",
+    ):  # fmt: skip
+        assert normal_origin(sloppy) is None, sloppy
     assert normal_origin("http://a:99999") is None
     assert is_same_origin("http://a.example", "a.example:80", "ws")
 

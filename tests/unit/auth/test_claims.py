@@ -245,8 +245,19 @@ def test_cm5_the_most_specific_pattern_counts_in_any_order() -> None:
         b"\xff",
         b'{"exp": 1990000000} x',
         b"[" * 100_000,
+        '{"exp": 1990000000}'.encode("utf-16"),
+        '{"exp": 1990000000}'.encode("utf-16-le"),
+        '{"exp": 1990000000}'.encode("utf-32-be"),
+        b"\xef\xbb\xbf" + b'{"exp": 1990000000}',
     ],
 )
 def test_cm6_what_can_be_read_in_two_ways_is_not_read(payload: bytes) -> None:
     with pytest.raises(UnauthenticatedError):
         read_claims(payload, ClaimRules(), NOW_S)
+
+
+@pytest.mark.parametrize("value", [{"team/secret/**": "edit"}, {"team/secret": "Edit"}, {"team/secret": 1}])
+def test_cm7_no_error_says_a_pattern(value: dict[str, object]) -> None:
+    with pytest.raises(UnauthenticatedError) as caught:
+        read_patterns(value)
+    assert "secret" not in str(caught.value)

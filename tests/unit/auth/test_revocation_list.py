@@ -16,6 +16,7 @@ from raffia.auth.hooks import Handshake
 from raffia.auth.revocation import RECHECK_KEEP_MS, Judge, RevocationList
 from raffia.embed import Raffia
 from raffia.errors import JournalUnavailableError, MalformedError, RaffiaError, RevokedError, SignInAgainError
+from raffia.journal.passed_time import SETTLED_MS
 from raffia.journal.testing.memory import MemoryJournal, MemoryStore
 from raffia.settings import load_settings
 from raffia.sockets.connection import Connection as SocketConnection
@@ -27,6 +28,8 @@ SAID = "revoked: access was taken back; sign in again"
 
 
 class Clock:
+    """A clock that is set by tests, and never jumps."""
+
     def __init__(self) -> None:
         self.now_s = NOW_S
 
@@ -62,7 +65,9 @@ class Process:
     """One replica: its list, its way to the store, its connections."""
 
     def __init__(self, store: MemoryStore, clock: Clock, keep_ms: int | None = None) -> None:
-        self.journal = MemoryJournal(store, shared=True, now_ms=lambda: int(clock() * 1000))
+        self.journal = MemoryJournal(
+            store, shared=True, now_ms=lambda: int(clock() * 1000), elapsed_ms=lambda: int(clock() * 1000)
+        )
         self.list = RevocationList(keep_ms, clock=clock)
         self.connections: list[Connection] = []
 
@@ -171,7 +176,7 @@ async def test_rev7_they_are_kept_as_long_as_tokens_live(clock: Clock) -> None:
         kept = {one.kind: one.until_ms for one in store.revocations.values()}
         at_ms = int(NOW_S * 1000)
         assert kept == {Revoked.TOKEN: at_ms + 60_000, Revoked.RECHECK_USER: at_ms + RECHECK_KEEP_MS}
-        clock.now_s += 61
+        clock.now_s += SETTLED_MS / 1000
         await process.journal.prune()
         assert not store.revocations
     async with Process(store, clock).running() as for_ever:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -101,6 +103,22 @@ async def test_tk2_a_key_in_the_token_is_not_looked_at() -> None:
 )
 async def test_tk1_demands_and_wrong_types_in_the_header_are_refused(more: dict[str, object]) -> None:
     await refused(forged({"alg": "HS256"} | more, claims(NOW_S), SECRET.encode()))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b'{"alg": "HS256", "alg": "HS256"}',
+        b'{"alg": "none", "alg": "HS256"}',
+        b'{"alg": "HS256", "kid": "a", "kid": "b"}',
+        b'\xef\xbb\xbf{"alg": "HS256"}',
+        '{"alg": "HS256"}'.encode("utf-16"),
+    ],
+)
+async def test_tk1_a_header_that_can_be_read_in_two_ways_is_not_read(header: bytes) -> None:
+    signed = f"{b64(header)}.{b64(json.dumps(claims(NOW_S)).encode())}"
+    signature = hmac.new(SECRET.encode(), signed.encode(), hashlib.sha256).digest()
+    await refused(f"{signed}.{b64(signature)}", says="not a signed JWT")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -60,6 +61,26 @@ async def test_fl3_a_document_has_so_many_bytes_in_all(store: FileStore) -> None
     with pytest.raises(TooLargeError, match=r"1000 bytes, and this one 1;.*RAFFIA_MAX_DOCUMENT_FILES_BYTES"):
         await store.put(DOCUMENT, name_of(b"c", "gif"), b"c")
     await store.put(OTHER, name_of(b"c", "gif"), b"c")
+
+
+async def test_fl6_copies_in_a_folder_take_no_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FolderFiles(tmp_path / "files", MAX_BYTES)
+    name = name_of(b"bytes", "webp")
+    await store.put(DOCUMENT, name, b"bytes")
+    for _ in range(2):  # a copy that was cut short is done again
+        await store.copy(DOCUMENT, OTHER)
+    paths = [tmp_path / "files" / directory_of(one) / name for one in (DOCUMENT, OTHER)]
+    assert paths[0].stat().st_ino == paths[1].stat().st_ino
+    await store.remove(DOCUMENT)
+    assert await store.get(OTHER, name) == b"bytes"
+
+    def no_links(self: Path, target: Path) -> None:
+        raise OSError(errno.EPERM, "no hard links here")
+
+    monkeypatch.setattr(Path, "hardlink_to", no_links)
+    await store.copy(OTHER, DOCUMENT)
+    assert paths[0].read_bytes() == b"bytes"
+    assert paths[0].stat().st_ino != paths[1].stat().st_ino
 
 
 async def test_copies_have_files_of_their_own(store: FileStore) -> None:

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from raffia.journal.bus import Bus
+from raffia.journal.passed_time import PassedTime
 from raffia.journal.protocol.directory import Directory
 from raffia.journal.protocol.history import History, NoHistory
 from raffia.journal.protocol.links import NoShareLinks, ShareLinks
@@ -45,6 +46,7 @@ class Journal(DocumentLog, Protocol):
         versions: kept states; refused by default.
         links: share links; refused by default.
         revocations: what was revoked; by default none are kept.
+        passed_time: what it knows of the time that has passed; None if it believes the system clock.
         is_shared: whether others write to the same documents at the same time, so that rooms have to follow (J20).
         bus: the channel to the other replicas; None when there are none. The journal enters and leaves it.
     """
@@ -55,6 +57,7 @@ class Journal(DocumentLog, Protocol):
     versions: Versions = NoVersions()
     links: ShareLinks = NoShareLinks()
     revocations: RevocationStore = NoRevocations()
+    passed_time: PassedTime | None = None
     is_shared: bool = False
     bus: Bus | None = None
 

@@ -2,8 +2,10 @@
 
 Rules (tests quote these ids):
     J21  A revocation is durable when `add` returns. Of several for one subject the latest times count. They are kept
-         until they expire, at most `MAX_REVOCATIONS` of them: further ones are refused. The callback of `on_added` is
-         called when other replicas may have added some; if you have to be sure, read again from time to time.
+         until they expire, by the time that has surely passed (raffia.journal.passed_time). Each kind has a limit of
+         its own (`MAX_REVOCATIONS`): further ones of that kind are refused, and those of other kinds are not. The
+         callback of `on_added` is called when other replicas may have added some; if you have to be sure, read again
+         from time to time.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from raffia.errors import JournalUnavailableError, RoomFullError
-from raffia.types import Revocation
+from raffia.types import Revocation, Revoked
 
 
 class Revocations(NamedTuple):
@@ -31,7 +33,7 @@ class RevocationStore(Protocol):
         """Keep a revocation (J21).
 
         Raises:
-            RoomFullError: there are too many.
+            RoomFullError: there are too many of this kind.
         """
         ...
 
@@ -71,9 +73,9 @@ class NoRevocations(RevocationStore):
         return Revocations(b"", []) if mark is None else None
 
 
-def too_many_revocations(count: int) -> RoomFullError:
+def too_many_revocations(kind: Revoked, count: int) -> RoomFullError:
     """Build the error for revocations over the limit (J21)."""
     return RoomFullError(
-        f"{count} revocations are kept, as many as can be; set --auth-max-lifetime-s (RAFFIA_AUTH_MAX_LIFETIME_S), so "
-        "that they can be forgotten when the tokens have expired"
+        f"{count} revocations of the kind {kind.value} are kept, as many as can be; set --auth-max-lifetime-s "
+        "(RAFFIA_AUTH_MAX_LIFETIME_S), so that they can be forgotten when the tokens have expired"
     )

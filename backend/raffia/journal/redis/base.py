@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from raffia.errors import JournalUnavailableError
+from raffia.journal.passed_time import PassedTime
 from raffia.journal.redis.client import Engine
 from raffia.journal.redis.engine import Argument, Command, Reply
 from raffia.journal.redis.keys import FORMAT, Keys
@@ -59,19 +60,21 @@ class Base:
     Attributes:
         engine: the connections.
         keys: the key names.
-        now_ms: the clock of documents, Unix time in milliseconds.
+        passed_time: the system clock, and the time that has surely passed.
+        now_ms: the time to store for something that happens now, Unix time in milliseconds (PT5).
         replica: this journal's name among all replicas.
         publish: the command that publishes: `SPUBLISH` on a cluster.
         is_open: whether the journal is entered.
         stats: counters.
     """
 
-    __slots__ = ("_reported", "engine", "is_open", "keys", "now_ms", "publish", "replica", "stats")
+    __slots__ = ("_reported", "engine", "is_open", "keys", "now_ms", "passed_time", "publish", "replica", "stats")
 
-    def __init__(self, engine: Engine, keys: Keys, now_ms: Callable[[], int], replica: str) -> None:
+    def __init__(self, engine: Engine, keys: Keys, passed_time: PassedTime, replica: str) -> None:
         self.engine = engine
         self.keys = keys
-        self.now_ms = now_ms
+        self.passed_time = passed_time
+        self.now_ms = passed_time.stamp_ms
         self.replica = replica
         self.publish = "SPUBLISH" if engine.is_cluster else "PUBLISH"
         self.is_open = False

@@ -130,7 +130,9 @@ class Compaction:
             key=lambda one: one.upto,
             default=history.BaseSnapshot(START, int(created_ms or 0)),
         )
-        stays = before.upto > START and history.stays_as_base(before, older, self._retention_ms, base.now_ms())
+        stays = before.upto > START and history.stays_as_base(
+            before, older, self._retention_ms, base.passed_time.passed_ms()
+        )
         boundary = before.upto if stays else older.upto
         added, replaced = await self._segments(document, splitter, boundary)
         blob = await write_blob(base, document, snapshot.state, snapshot.index)

@@ -133,7 +133,9 @@ class RedisHistory(History):
                     # One damaged document must not stop the pruning of the others.
                     log.warning("history is not pruned", document=document, detail=str(error))
                     continue
-                args: list[Argument] = [document, now_ms + CLAIM_MS, "" if due_ms is None else due_ms]
+                # History can be due by the system clock and not by the time that has surely passed: not at once again.
+                next_ms: Argument = "" if due_ms is None else max(due_ms, now_ms + KEEP_MS)
+                args: list[Argument] = [document, now_ms + CLAIM_MS, next_ms]
                 await base.script("schedule", [base.keys.due], args)
             if len(claimed) < _CLAIMED:
                 return
@@ -145,7 +147,9 @@ class RedisHistory(History):
             return None
         trim_ms = await trim(self._base, document)
         kept = await base_snapshots(self._base, document)
-        base = history.base_of([record.base for record in kept], self._base.now_ms() - self._retention_ms)
+        base = history.base_of(
+            [record.base for record in kept], self._base.passed_time.passed_ms() - self._retention_ms
+        )
         if not self._retention_ms and folded_id is not None:
             base = next((record.base for record in kept if record.base.upto == position_of(folded_id)), base)
         if base is not None:

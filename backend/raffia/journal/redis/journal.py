@@ -13,7 +13,6 @@ Rules (tests quote these ids):
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
@@ -22,6 +21,7 @@ from typing import Self
 from raffia.errors import JournalUnavailableError, SettingsError
 from raffia.journal import history
 from raffia.journal.follow import FOLLOW_ENTRIES
+from raffia.journal.passed_time import PassedTime, elapsed_ms, system_ms
 from raffia.journal.protocol import TRASH_MS, Followed, Journal, JournalStats, Loaded, Snapshot
 from raffia.journal.redis.base import Base, RedisStats, Seen
 from raffia.journal.redis.bus import BEAT_S, RedisBus
@@ -30,13 +30,13 @@ from raffia.journal.redis.client import Engine
 from raffia.journal.redis.compaction import Compaction
 from raffia.journal.redis.directory import RedisDirectory
 from raffia.journal.redis.edited_index import EditedIndex
-from raffia.journal.redis.engine import Command
+from raffia.journal.redis.engine import Argument, Command, Reply
 from raffia.journal.redis.feeds import Feeds
 from raffia.journal.redis.history import RedisHistory
 from raffia.journal.redis.keys import FORMAT, Keys, sequence_of
 from raffia.journal.redis.links import RedisShareLinks
 from raffia.journal.redis.loading import load
-from raffia.journal.redis.replies import check_format, checked, error_of
+from raffia.journal.redis.replies import check_format, checked, error_of, texts
 from raffia.journal.redis.revocations import RedisRevocations
 from raffia.journal.redis.versions import RedisVersions
 from raffia.journal.redis.writer import Writer
@@ -50,17 +50,15 @@ REDIS_RETENTION_MS = 3_600_000
 CHECK_S = 5.0
 
 
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 class RedisJournal(Journal):
     """`Journal` in Redis, shared by all replicas that use the same prefix.
 
     Args:
         engine: the connections; entered and left by the journal.
         prefix: what all keys begin with.
-        now_ms: the clock of documents, Unix time in milliseconds.
+        now_ms: the system clock, Unix time in milliseconds.
+        elapsed_ms: a clock that nobody sets, in milliseconds.
+        server_ms: the clock of Redis, Unix time in milliseconds; by default Redis is asked. For tests.
         retention_ms: how long history is kept (J11); 0 keeps none.
         trash_ms: how long a deleted document can be restored (J14).
         fold: makes segments smaller; see `history.Fold`.
@@ -75,7 +73,9 @@ class RedisJournal(Journal):
         engine: Engine,
         *,
         prefix: str = "raffia",
-        now_ms: Callable[[], int] = _now_ms,
+        now_ms: Callable[[], int] = system_ms,
+        elapsed_ms: Callable[[], int] = elapsed_ms,
+        server_ms: Callable[[], int] | None = None,
         retention_ms: int = REDIS_RETENTION_MS,
         trash_ms: int = TRASH_MS,
         fold: history.Fold = history.fold,
@@ -87,7 +87,9 @@ class RedisJournal(Journal):
         self.stats = JournalStats()
         self.is_shared = True
         self._engine = engine
-        self._base = Base(engine, Keys(prefix), now_ms, replica or secrets.token_hex(8))
+        self.passed_time: PassedTime = PassedTime(now_ms, elapsed_ms)
+        self._server_ms = server_ms
+        self._base = Base(engine, Keys(prefix), self.passed_time, replica or secrets.token_hex(8))
         self._seen = Seen()
         self._channels = Channels(engine)
         self._feeds = Feeds(self._base, self._seen, self._channels, follow_entries=follow_entries, check_s=check_s)
@@ -130,6 +132,8 @@ class RedisJournal(Journal):
                 raise JournalUnavailableError(
                     f"{error}; start Redis, or set --redis (RAFFIA_REDIS) to where it is"
                 ) from error
+            (kept,) = await self._base.run(("GET", self._base.keys.passed_time))
+            self.passed_time.stored(_time_of(kept))
             self._feeds.start()
             stack.push_async_callback(self._feeds.stop)
             self.revocations.start()
@@ -234,6 +238,19 @@ class RedisJournal(Journal):
     async def prune(self) -> None:
         """Drop what is past its retention."""
         self._base.check_open()
+        await self._learn_time()
         await self.history.prune_due()
         await self.directory.purge_due()
         await self.revocations.forget()
+
+    async def _learn_time(self) -> None:
+        """Tell Redis what time has passed, and take what the replicas agree on (PT1, PT3)."""
+        claim = self.passed_time.claim()
+        args: list[Argument] = ["" if claim.passed_ms is None else claim.passed_ms, "1" if claim.is_settled else "0"]
+        kept, server = texts(await self._base.script("passed_time", [self._base.keys.passed_time], args))
+        server_ms = int(server) if self._server_ms is None else self._server_ms()
+        self.passed_time.stored(_time_of(kept), server_ms)
+
+
+def _time_of(kept: Reply) -> int | None:
+    return int(kept) if isinstance(kept, bytes) and kept.isdigit() else None

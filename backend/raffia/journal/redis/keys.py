@@ -62,8 +62,8 @@ class Keys:
     """The keys under one prefix; an invalid prefix is a `SettingsError`.
 
     Attributes:
-        format, documents, edited, deleted, trash, due, replicas, probe, revocations: keys of what concerns all
-            documents (RKY2).
+        format, documents, edited, deleted, trash, due, replicas, probe, revocations, passed_time: keys of what
+            concerns all documents (RKY2).
         replica_channel: where replicas announce that they leave, and that something was revoked.
     """
 
@@ -74,6 +74,7 @@ class Keys:
         "due",
         "edited",
         "format",
+        "passed_time",
         "probe",
         "replica_channel",
         "replicas",
@@ -95,6 +96,7 @@ class Keys:
         self.probe = f"{prefix}:{{-}}:probe"
         self.replica_channel = f"{prefix}:{{-}}:channel"
         self.revocations = f"{prefix}:{{-}}:revocations"
+        self.passed_time = f"{prefix}:{{-}}:passed_time"
 
     def meta(self, document: DocumentId) -> str:
         """Hash: the state of a document."""

@@ -131,7 +131,7 @@ class RedisListing:
     async def purge_due(self) -> None:
         """Drop the content of documents that were deleted long enough ago (J14)."""
         base, keys = self._base, self._base.keys
-        limit_ms = base.now_ms() - self._trash_ms
+        limit_ms = base.passed_time.passed_ms() - self._trash_ms
         skipped = 0
         while True:
             (reply,) = await base.run(("ZRANGEBYSCORE", keys.trash, "-inf", limit_ms, "LIMIT", skipped, _DUE))

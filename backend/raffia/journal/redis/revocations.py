@@ -5,7 +5,9 @@ Rules (tests quote these ids):
          nothing new to read. A Redis that has lost data has another mark, or none, so it is read again.
     RV2  The message on the channel, and each confirmation of the channel, makes every replica read. Reading from time
          to time makes up for a message that is lost (J21).
-    RV3  What a newer Raffia has added (kinds, words after the known ones) is skipped.
+    RV3  Fields that begin with `count:` say how many there are of a kind, so that adding one need not count them.
+         Whoever finds none counts, and forgetting counts again (J21).
+    RV4  What a newer Raffia has added (kinds, words after the known ones) is skipped.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from raffia.journal.redis.engine import Argument
 from raffia.journal.redis.keys import FORMAT
 from raffia.journal.redis.replies import pairs, parts, too_new
 from raffia.runtime.logs import get_logger
-from raffia.types import MAX_REVOCATIONS, DocumentId, Revocation, Revoked
+from raffia.types import MAX_REVOCATIONS, RECHECKS, DocumentId, Revocation, Revoked
 
 log = get_logger("raffia.journal")
 
@@ -55,7 +57,7 @@ class RedisRevocations(RevocationStore):
         args: list[Argument] = [
             FORMAT,
             base.now_ms(),
-            MAX_REVOCATIONS,
+            MAX_REVOCATIONS[revocation.kind],
             f"{revocation.kind.value}:{revocation.subject}",
             revocation.before_ms,
             revocation.until_ms or 0,
@@ -68,7 +70,7 @@ class RedisRevocations(RevocationStore):
         if word == b"format":
             raise too_new("what was revoked", rest[0])
         if word == b"full":
-            raise too_many_revocations(int(rest[0] or 0))
+            raise too_many_revocations(revocation.kind, int(rest[0] or 0))
 
     async def read(self, mark: bytes | None = None) -> Revocations | None:
         """Read all that are kept (RV1)."""
@@ -89,7 +91,9 @@ class RedisRevocations(RevocationStore):
 
     async def forget(self) -> None:
         """Drop those that have expired."""
-        args: list[Argument] = [FORMAT, self._base.now_ms()]
+        clock = self._base.passed_time
+        rechecks = ",".join(sorted(RECHECKS))
+        args: list[Argument] = [FORMAT, clock.passed_ms(), clock.now_ms(), f",{rechecks},"]
         await self._base.script("forget_revocations", [self._base.keys.revocations], args)
 
     # what the channel says (RV2)
@@ -117,7 +121,7 @@ def _of(field: bytes, value: bytes) -> Revocation | None:
     try:
         known = Revoked(kind.decode())
     except ValueError:
-        return None  # RV3
+        return None  # a count (RV3), or RV4
     try:
         return Revocation(known, subject.decode(), int(words[0]), int(words[1]) or None)
     except (ValueError, IndexError):

@@ -7,7 +7,6 @@ This is the event loop's half of it: the log, and the nouns beside it. The rules
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Self
 from raffia.errors import InternalError, JournalUnavailableError
 from raffia.journal import history
 from raffia.journal.follow import FOLLOW_ENTRIES, LogReaders
+from raffia.journal.passed_time import PassedTime, elapsed_ms, system_ms
 from raffia.journal.protocol import (
     RETENTION_MS,
     TRASH_MS,
@@ -27,7 +27,7 @@ from raffia.journal.protocol import (
     Loaded,
     Snapshot,
 )
-from raffia.journal.sqlite import mend, read, write
+from raffia.journal.sqlite import mend, passed_time, read, write
 from raffia.journal.sqlite.database import Connect, connect
 from raffia.journal.sqlite.directory import SqliteDirectory
 from raffia.journal.sqlite.history import SqliteHistory
@@ -43,16 +43,13 @@ from raffia.types import Batch, DocumentId, Position
 QUEUE_BYTES = 256 * 1024 * 1024
 
 
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 class SqliteJournal(Journal):
     """`Journal` in a data folder. Belongs to the event loop that entered it.
 
     Args:
         folder: created if it does not exist.
-        now_ms: the clock, Unix time in milliseconds.
+        now_ms: the system clock, Unix time in milliseconds.
+        elapsed_ms: a clock that nobody sets, in milliseconds.
         retention_ms: how long history is kept (J11); 0 keeps none.
         trash_ms: how long a deleted document can be restored (J14).
         fold: makes segments smaller, see `history.Fold`; for large documents give one that uses another process.
@@ -65,7 +62,8 @@ class SqliteJournal(Journal):
         self,
         folder: Path | str,
         *,
-        now_ms: Callable[[], int] = _now_ms,
+        now_ms: Callable[[], int] = system_ms,
+        elapsed_ms: Callable[[], int] = elapsed_ms,
         retention_ms: int = RETENTION_MS,
         trash_ms: int = TRASH_MS,
         fold: history.Fold = history.fold,
@@ -75,7 +73,7 @@ class SqliteJournal(Journal):
     ) -> None:
         self.folder = Path(folder)
         self.stats = JournalStats()
-        self._now_ms = now_ms
+        self.passed_time: PassedTime = PassedTime(now_ms, elapsed_ms)
         self._retention_ms = retention_ms
         self._trash_ms = trash_ms
         self._fold = fold
@@ -85,13 +83,14 @@ class SqliteJournal(Journal):
         self._thread = DatabaseThread(self.folder, connect, self._delivered)
         self.history = SqliteHistory(self._thread)
         self.versions = SqliteVersions(self._thread)
-        self.directory: SqliteDirectory = SqliteDirectory(self._thread, self._readers, now_ms)
+        self.directory: SqliteDirectory = SqliteDirectory(self._thread, self._readers, self.passed_time.stamp_ms)
         self.links = SqliteShareLinks(self._thread)
         self.revocations: SqliteRevocations = SqliteRevocations(self._thread)
 
     async def __aenter__(self) -> Self:
         """Open the folder and start the thread."""
         await self._thread.start()
+        self.passed_time.stored(await self._thread.job(passed_time.read, writes=False))
         return self
 
     async def __aexit__(
@@ -183,7 +182,7 @@ class SqliteJournal(Journal):
         The thread reads and sorts the tail in slices, `fold` merges and squashes elsewhere, and the thread writes the
         result in slices.
         """
-        now_ms, retention_ms = self._now_ms(), self._retention_ms
+        now_ms, retention_ms = self.passed_time.passed_ms(), self._retention_ms
         tail = await self._thread.job(
             lambda database: read.tail(database, document, upto, retention_ms, now_ms), writes=False
         )
@@ -240,9 +239,11 @@ class SqliteJournal(Journal):
 
     async def prune(self) -> None:
         """Drop what is past its retention."""
-        now_ms = self._now_ms()
+        claim = self.passed_time.claim()
+        self.passed_time.stored(await self._thread.call(lambda database: passed_time.keep(database, claim)))
+        now_ms = self.passed_time.passed_ms()
         await self._thread.job(
             lambda database: write.prune(database, self._retention_ms, self._trash_ms, now_ms), writes=True
         )
-        await self.revocations.prune(now_ms)
+        await self.revocations.prune(now_ms, self.passed_time.now_ms())
         await self.directory.clear_purged()

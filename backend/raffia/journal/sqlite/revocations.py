@@ -9,9 +9,10 @@ from raffia.journal.protocol import Revocations, RevocationStore, too_many_revoc
 from raffia.journal.sqlite.database import Database, Steps
 from raffia.journal.sqlite.rows import SEALED, checked, seal
 from raffia.journal.sqlite.thread import DatabaseThread
-from raffia.types import MAX_REVOCATIONS, Revocation, Revoked
+from raffia.types import MAX_REVOCATIONS, RECHECKS, Revocation, Revoked
 
 _COLUMNS = SEALED["revocations"]
+_ROWS = 500  # read in one slice
 
 
 class SqliteRevocations(RevocationStore):
@@ -20,10 +21,11 @@ class SqliteRevocations(RevocationStore):
     def __init__(self, thread: DatabaseThread) -> None:
         self._thread = thread
         self._added = 0
+        self._counts: dict[Revoked, int] = {}  # at least as many as there are; changed by the thread only
 
     async def add(self, revocation: Revocation) -> None:
         """Keep a revocation."""
-        await self._thread.call(revoke(revocation))
+        await self._thread.call(revoke(revocation, self._counts))
         self._added += 1
 
     async def read(self, mark: bytes | None = None) -> Revocations | None:
@@ -33,13 +35,19 @@ class SqliteRevocations(RevocationStore):
             return None
         return Revocations(now, await self._thread.job(revocations, writes=False))
 
-    async def prune(self, now_ms: int) -> None:
-        """Drop those that have expired."""
-        await self._thread.call(prune(now_ms))
+    async def prune(self, passed_ms: int, now_ms: int) -> None:
+        """Drop those that have expired, see `is_over`."""
+        await self._thread.call(prune(passed_ms, now_ms, self._counts))
 
 
-def revoke(revocation: Revocation) -> Callable[[Database], None]:
-    """Keep a revocation."""
+def revoke(revocation: Revocation, counts: dict[Revoked, int]) -> Callable[[Database], None]:
+    """Keep a revocation.
+
+    Args:
+        revocation: the revocation.
+        counts: how many there are of each kind, at most; counting the rows for each of thousands takes long. A write
+            that is rolled back leaves a number that is too large, so the rows are counted before one is refused.
+    """
 
     def run(database: Database) -> None:
         key = (revocation.kind.value, revocation.subject)
@@ -48,9 +56,12 @@ def revoke(revocation: Revocation) -> Callable[[Database], None]:
         if found is not None:
             kept = revocation.merged(_checked(found))
         else:
-            (count,) = database.rows("SELECT count(*) FROM revocations")[0]
-            if count >= MAX_REVOCATIONS:
-                raise too_many_revocations(count)
+            kind, most = revocation.kind, MAX_REVOCATIONS[revocation.kind]
+            if kind not in counts or counts[kind] >= most:
+                counts[kind] = database.rows("SELECT count(*) FROM revocations WHERE kind = ?", (kind.value,))[0][0]
+            if counts[kind] >= most:
+                raise too_many_revocations(kind, counts[kind])
+            counts[kind] += 1
         database.execute(
             f"INSERT OR REPLACE INTO revocations (checksum, {_COLUMNS}) VALUES (?,?,?,?,?)",  # noqa: S608 - columns of ours
             (seal("revocations", *key, kept.before_ms, kept.until_ms), *key, kept.before_ms, kept.until_ms),
@@ -62,15 +73,28 @@ def revoke(revocation: Revocation) -> Callable[[Database], None]:
 def revocations(database: Database) -> Steps[list[Revocation]]:
     """Read all that are kept."""
     yield from ()
-    rows = database.rows(f"SELECT checksum, {_COLUMNS} FROM revocations")  # noqa: S608 - columns of ours
-    return [_checked(row) for row in rows]
+    known = {kind.value for kind in Revoked}
+    found: list[Revocation] = []
+    after = ("", "")
+    sql = (
+        f"SELECT checksum, {_COLUMNS} FROM revocations WHERE (kind, subject) > (?, ?) "  # noqa: S608 - columns of ours
+        "ORDER BY kind, subject LIMIT ?"
+    )
+    while rows := database.rows(sql, (*after, _ROWS)):
+        found += [_checked(row) for row in rows if row[1] in known]
+        after = rows[-1][1:3]
+        yield
+    return found
 
 
-def prune(now_ms: int) -> Callable[[Database], None]:
+def prune(passed_ms: int, now_ms: int, counts: dict[Revoked, int]) -> Callable[[Database], None]:
     """Drop those that have expired."""
 
     def run(database: Database) -> None:
-        database.execute("DELETE FROM revocations WHERE until_ms <= ?", (now_ms,))
+        database.execute("DELETE FROM revocations WHERE until_ms <= ?", (passed_ms,))
+        for kind in RECHECKS:
+            database.execute("DELETE FROM revocations WHERE kind = ? AND until_ms <= ?", (kind.value, now_ms))
+        counts.clear()
 
     return run
 

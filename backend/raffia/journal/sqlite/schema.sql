@@ -114,3 +114,6 @@ CREATE TABLE revocations (
     until_ms  INTEGER,                                 -- NULL: never forgotten
     PRIMARY KEY (kind, subject)
 ) WITHOUT ROWID;
+
+-- At most one row: the time that has surely passed, see raffia.journal.passed_time.
+CREATE TABLE passed_time (checksum BLOB NOT NULL, passed_ms INTEGER NOT NULL);

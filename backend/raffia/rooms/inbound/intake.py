@@ -83,6 +83,7 @@ class Intake:
         )
         self._document_id = context.document_id
         self._document = context.document
+        self._open_documents = context.services.memory
         self._settings = settings
         self._metrics = context.services.metrics
         self._fanout = context.fanout
@@ -309,6 +310,7 @@ class Intake:
                 f"{self._document.size_bytes} bytes, {size_bytes} more arrived, and the limit is {limit} "
                 "(RAFFIA_MAX_DOCUMENT_BYTES)"
             )
+        self._open_documents.check(size_bytes)  # DM2
 
     def _check_unsaved(self, size_bytes: int) -> None:
         unsaved = self._flush.unsaved_bytes

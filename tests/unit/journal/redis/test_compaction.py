@@ -10,6 +10,7 @@ import pytest
 from tests.support.journals import Journals, Reader, until
 
 from raffia.errors import FormatTooNewError, InternalError, JournalUnavailableError, QuarantinedError, SettingsError
+from raffia.journal.passed_time import SETTLED_MS
 from raffia.journal.protocol import Entry, Folded, Snapshot
 from raffia.journal.redis import blobs, compaction
 from raffia.journal.redis.compaction import trim
@@ -350,15 +351,15 @@ async def test_rp5_two_replicas_prune_at_once_and_nothing_is_scanned(journals: J
     for name in names:
         positions = [await one.append(name, (edit(EMPTY, clock.now_ms),)) for _ in range(2)]
         await one.compact(name, Snapshot(EMPTY, b""), positions[0])
-    clock.advance(100_000)
+    clock.advance(SETTLED_MS)
     await asyncio.gather(one.prune(), two.prune())
     infos = [await one.directory.info(name) for name in names]
     assert [info.history_bytes for info in infos if info is not None] == [0] * 120
     assert journals.server.command("ZCARD", KEYS.due) == 0
     journals.server.command("CONFIG", "RESETSTAT")
     await one.prune()
-    assert journals.server.info("commandstats")["cmdstat_evalsha"].startswith("calls=2,"), (
-        "only the questions what is due, and which revocations are over"
+    assert journals.server.info("commandstats")["cmdstat_evalsha"].startswith("calls=3,"), (
+        "only the questions what time it is, what is due, and which revocations are over"
     )
 
 
@@ -382,7 +383,7 @@ async def test_j14_purging_leaves_the_tombstone_only(journals: Journals, clock: 
     await one.versions.save(DOCUMENT, b"v" * 1_500_000, time_ms=1, name="é")
     await one.directory.delete(DOCUMENT)
     journals.server.command("HSET", STONES, "9-9", b"damaged")
-    clock.advance(1000)
+    clock.advance(SETTLED_MS)
     await one.prune()
     assert journals.server.command("KEYS", "raffia:{team*") == [META.encode()]
     assert journals.server.command("ZCARD", KEYS.trash) == 0
@@ -397,7 +398,7 @@ async def test_j14_one_document_that_cannot_be_purged_does_not_keep_the_others(
         journals.server.command("HSET", KEYS.meta(DocumentId(f"newer/{number}")), "format", 99, "deleted_ms", 1)
         journals.server.command("ZADD", KEYS.trash, 1, f"newer/{number}")
     await one.directory.delete(DOCUMENT)
-    clock.advance(1000)
+    clock.advance(SETTLED_MS)
     async with asyncio.timeout(10):
         await one.prune()
     assert journals.server.command("KEYS", "raffia:{team*") == [META.encode()]
@@ -410,7 +411,7 @@ async def test_rd2_a_note_without_a_tombstone_is_put_right(journals: Journals, c
     journals.server.command("ZADD", KEYS.trash, clock.now_ms, DOCUMENT)
     journals.server.command("ZADD", KEYS.trash, clock.now_ms, "never/there")
     journals.server.command("ZREM", KEYS.documents, DOCUMENT)
-    clock.advance(1000)
+    clock.advance(SETTLED_MS)
     await one.prune()
     assert journals.server.command("ZCARD", KEYS.trash) == 0
     assert [info.document for info in (await one.directory.documents()).documents] == [DOCUMENT]

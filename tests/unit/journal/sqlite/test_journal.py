@@ -23,6 +23,7 @@ from raffia.errors import (
     QuarantinedError,
 )
 from raffia.journal import Snapshot
+from raffia.journal.passed_time import SETTLED_MS
 from raffia.journal.sqlite.database import DATABASE, Database, Steps
 from raffia.journal.sqlite.journal import SqliteJournal
 from raffia.journal.sqlite.rows import seal
@@ -242,7 +243,7 @@ async def test_db4_a_start_finds_what_a_cut_short_write_left(tmp_path: Path) -> 
 
 
 async def test_db4_nothing_is_left_of_what_was_replaced_and_purged(tmp_path: Path, clock: Clock) -> None:
-    async with SqliteJournal(tmp_path, now_ms=clock, trash_ms=1000) as journal:
+    async with SqliteJournal(tmp_path, now_ms=clock, elapsed_ms=clock.elapsed_ms, trash_ms=1000) as journal:
         typist = Typist(1)
         for _ in range(5):
             position = await journal.append(DOCUMENT, (edit(typist.type("é" * 100), clock.now_ms),))
@@ -251,7 +252,7 @@ async def test_db4_nothing_is_left_of_what_was_replaced_and_purged(tmp_path: Pat
         await journal.versions.save(DOCUMENT, b"w" * 600_000, time_ms=2)
         await journal.versions.delete(DOCUMENT, version.id)
         await journal.directory.delete(DOCUMENT)
-        clock.advance(1000)
+        clock.advance(SETTLED_MS)
         await journal.prune()
     for table in ("entries", "pieces", "staging", "snapshots", "segments", "versions"):
         assert rows(tmp_path, f"SELECT count(*) FROM {table}") == [(0,)], table
@@ -374,7 +375,7 @@ async def test_positions_are_remembered_for_many_documents(tmp_path: Path) -> No
 
 
 async def test_j11_no_retention_keeps_no_history(tmp_path: Path, clock: Clock) -> None:
-    async with SqliteJournal(tmp_path, now_ms=clock, retention_ms=0) as journal:
+    async with SqliteJournal(tmp_path, now_ms=clock, elapsed_ms=clock.elapsed_ms, retention_ms=0) as journal:
         for _ in range(3):
             position = await journal.append(DOCUMENT, (edit(b"\x00\x00", clock.now_ms),))
             await journal.compact(DOCUMENT, Snapshot(b"\x00\x00", b""), position)

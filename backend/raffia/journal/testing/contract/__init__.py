@@ -26,6 +26,7 @@ from raffia.journal.testing.contract.history import HistoryContract
 from raffia.journal.testing.contract.integrity import IntegrityContract
 from raffia.journal.testing.contract.links import LinksContract
 from raffia.journal.testing.contract.log import LogContract
+from raffia.journal.testing.contract.passed_time import PassedTimeContract
 from raffia.journal.testing.contract.revocations import RevocationsContract
 from raffia.journal.testing.contract.tools import (
     BEGIN_MS,
@@ -44,7 +45,13 @@ from raffia.journal.testing.contract.versions import VersionsContract
 
 
 class JournalContract(
-    LogContract, HistoryContract, VersionsContract, DirectoryContract, LinksContract, RevocationsContract
+    LogContract,
+    HistoryContract,
+    VersionsContract,
+    DirectoryContract,
+    LinksContract,
+    RevocationsContract,
+    PassedTimeContract,
 ):
     """Everything, for a journal that has every noun."""
 
@@ -62,6 +69,7 @@ __all__ = [
     "JournalContract",
     "LinksContract",
     "LogContract",
+    "PassedTimeContract",
     "RevocationsContract",
     "Typist",
     "VersionsContract",

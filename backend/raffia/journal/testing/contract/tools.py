@@ -17,17 +17,32 @@ DEADLINE_S = 10
 
 
 class Clock:
-    """A clock that moves only when told to; call it for the time in Unix milliseconds."""
+    """A clock that moves only when told to; call it for the time in Unix milliseconds.
+
+    Attributes:
+        now_ms: what a system clock shows.
+        passed_ms: what a clock that nobody sets shows.
+    """
 
     def __init__(self, now_ms: int = BEGIN_MS) -> None:
         self.now_ms = now_ms
+        self.passed_ms = 0
 
     def __call__(self) -> int:
         """Return the time."""
         return self.now_ms
 
+    def elapsed_ms(self) -> int:
+        """Return the time of a clock that nobody sets."""
+        return self.passed_ms
+
     def advance(self, by_ms: int) -> None:
-        """Advance the clock."""
+        """Let time pass."""
+        self.now_ms += by_ms
+        self.passed_ms += by_ms
+
+    def jump(self, by_ms: int) -> None:
+        """Set the system clock to another time."""
         self.now_ms += by_ms
 
 
@@ -36,11 +51,15 @@ class Typist:
 
     Args:
         client: its client id, below 128.
+
+    Attributes:
+        all: everything it has typed, as one update.
     """
 
     def __init__(self, client: int) -> None:
         self.client = client
         self.clock = 0
+        self.all = EMPTY_UPDATE
 
     def type(self, text: str) -> bytes:
         """Insert a text after this client's last one."""
@@ -49,6 +68,7 @@ class Typist:
         head = b"\x84" + bytes([self.client]) + _varuint(self.clock - 1) if self.clock else b"\x04\x01\x01t"
         update = bytes([1, 1, self.client]) + _varuint(self.clock) + head + _varuint(len(content)) + content + b"\x00"
         self.clock += len(text.encode("utf-16-le")) // 2
+        self.all = merge([self.all, update])
         return update
 
     def delete(self, start: int, length: int) -> bytes:

@@ -73,16 +73,20 @@ class MemoryDirectory(Directory):
     ) -> None:
         """Record title, kind and schema."""
         self._connection.check()
-        kept = self._connection.living(document) or self._connection.create(document, self._connection.now_ms())
+        kept = self._connection.living(document) or self._connection.create(
+            document, self._connection.passed_time.stamp_ms()
+        )
         kept.title, kept.kind, kept.schema = title, kind, schema
 
     async def delete(self, document: DocumentId) -> None:
         """Set the tombstone, behind every append that was called before."""
         self._connection.check()
         self._write()
-        kept = self._store.documents.get(document) or self._connection.create(document, self._connection.now_ms())
+        kept = self._store.documents.get(document) or self._connection.create(
+            document, self._connection.passed_time.stamp_ms()
+        )
         if kept.deleted_ms is None:
-            kept.deleted_ms = self._connection.now_ms()
+            kept.deleted_ms = self._connection.passed_time.stamp_ms()
         for connection in self._store.connections:
             connection.readers.end(DocumentDeletedError(f"document {document} was deleted"), document)
 

@@ -42,7 +42,7 @@ class MemoryHistory(History):
     def prune(self, kept: StoredDocument) -> None:
         """Drop the history of a document past the retention."""
         bases = [one for one, _ in kept.snapshots.values()]
-        base = history.base_of(bases, self._connection.now_ms() - self._retention_ms)
+        base = history.base_of(bases, self._connection.passed_time.passed_ms() - self._retention_ms)
         if not self._retention_ms and kept.folded.upto:
             base = kept.folded
         if base is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from types import TracebackType
@@ -15,6 +14,7 @@ from raffia.journal.bus import Bus
 from raffia.journal.checksum import checksum, matches
 from raffia.journal.entries import encode_batch
 from raffia.journal.follow import FOLLOW_ENTRIES, LogReaders
+from raffia.journal.passed_time import PassedTime, elapsed_ms, system_ms
 from raffia.journal.protocol import (
     RETENTION_MS,
     TRASH_MS,
@@ -37,16 +37,13 @@ from raffia.types import START, Batch, DocumentId, Position
 log = get_logger("raffia.journal")
 
 
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 class MemoryJournal(Journal):
     """`Journal` over a `MemoryStore`.
 
     Args:
         store: shared between journals that stand for replicas, or reopened; a new one by default.
-        now_ms: the clock, Unix time in milliseconds.
+        now_ms: the system clock, Unix time in milliseconds.
+        elapsed_ms: a clock that nobody sets, in milliseconds.
         retention_ms: how long history is kept (J11); 0 keeps none.
         trash_ms: how long a deleted document can be restored (J14).
         fold: makes segments smaller; see `history.Fold`.
@@ -63,7 +60,8 @@ class MemoryJournal(Journal):
         self,
         store: MemoryStore | None = None,
         *,
-        now_ms: Callable[[], int] = _now_ms,
+        now_ms: Callable[[], int] = system_ms,
+        elapsed_ms: Callable[[], int] = elapsed_ms,
         retention_ms: int = RETENTION_MS,
         trash_ms: int = TRASH_MS,
         fold: history.Fold = history.fold,
@@ -78,13 +76,13 @@ class MemoryJournal(Journal):
         self.unsure = False
         # The lineage of what was handed out, for each document; behind that of the log, a `Reset` is due (J20).
         self._lineages: dict[DocumentId, int] = {}
-        self._now_ms = now_ms
+        self.passed_time: PassedTime = PassedTime(now_ms, elapsed_ms)
         self._retention_ms = retention_ms
         self._trash_ms = trash_ms
         self._fold = fold
         self._readers = LogReaders(follow_entries)
         self._waiting: list[tuple[DocumentId, Batch, int, asyncio.Future[Position]]] = []
-        self.connection = StoreConnection(self.store, now_ms, self._readers, self.flush, is_shared=shared)
+        self.connection = StoreConnection(self.store, self.passed_time, self._readers, self.flush, is_shared=shared)
         self.history: MemoryHistory = MemoryHistory(self.connection, retention_ms=retention_ms)
         self.versions = MemoryVersions(self.connection)
         self.directory: MemoryDirectory = MemoryDirectory(self.connection, self._write)
@@ -94,6 +92,7 @@ class MemoryJournal(Journal):
     async def __aenter__(self) -> Self:
         """Open it."""
         self.connection.is_open = True
+        self.passed_time.stored(self.store.passed_ms)
         self.store.connections.append(self.connection)
         if self.bus is not None:
             await self.bus.__aenter__()
@@ -260,7 +259,9 @@ class MemoryJournal(Journal):
         folded = self._checked(kept, [entry for entry in kept.entries if entry.position <= upto])
         edits = list(history.timed(folded, before.time_ms))
         older = self._base_before(kept)
-        stays = before.upto > START and history.stays_as_base(before, older, self._retention_ms, self._now_ms())
+        stays = before.upto > START and history.stays_as_base(
+            before, older, self._retention_ms, self.passed_time.passed_ms()
+        )
         boundary = before.upto if stays else older.upto
         segments = history.split(folded, before.time_ms) if self._retention_ms else []
         segments = [history.take_in(segment, kept.segments, boundary) for segment in segments]
@@ -293,10 +294,12 @@ class MemoryJournal(Journal):
     async def prune(self) -> None:
         """Drop what is past its retention."""
         self.connection.check()
+        self.store.passed_ms = self.passed_time.claim().with_stored(self.store.passed_ms)
+        self.passed_time.stored(self.store.passed_ms)
         self.revocations.prune()
         for kept in self.store.documents.values():
             self.history.prune(kept)
-            if kept.deleted_ms is not None and kept.deleted_ms <= self._now_ms() - self._trash_ms:
+            if kept.deleted_ms is not None and kept.deleted_ms <= self.passed_time.passed_ms() - self._trash_ms:
                 kept.purged = True
                 kept.entries, kept.versions, kept.snapshots, kept.segments = [], {}, {}, {}
                 kept.folded = BIRTH

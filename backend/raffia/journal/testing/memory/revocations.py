@@ -22,8 +22,10 @@ class MemoryRevocations(RevocationStore):
         kept, key = self._store.revocations, (revocation.kind, revocation.subject)
         if key in kept:
             revocation = revocation.merged(kept[key])
-        elif len(kept) >= MAX_REVOCATIONS:
-            raise too_many_revocations(len(kept))
+        else:
+            count = sum(kind is revocation.kind for kind, _ in kept)
+            if count >= MAX_REVOCATIONS[revocation.kind]:
+                raise too_many_revocations(revocation.kind, count)
         kept[key] = revocation
         self._store.revoked += 1
         for connection in self._store.connections:
@@ -42,6 +44,7 @@ class MemoryRevocations(RevocationStore):
 
     def prune(self) -> None:
         """Drop those that have expired."""
-        kept, now_ms = self._store.revocations, self._connection.now_ms()
-        for key in [key for key, one in kept.items() if one.until_ms is not None and one.until_ms <= now_ms]:
+        kept, clock = self._store.revocations, self._connection.passed_time
+        times = (clock.passed_ms(), clock.now_ms())
+        for key in [key for key, one in kept.items() if one.is_over(*times)]:
             del kept[key]

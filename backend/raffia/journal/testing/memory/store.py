@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from raffia.errors import DocumentDeletedError, ForbiddenError, JournalUnavailableError
 from raffia.journal import history
 from raffia.journal.follow import LogReaders
+from raffia.journal.passed_time import PassedTime
 from raffia.journal.protocol import NO_LINKS, Entry, Links, Snapshot, Version
 from raffia.types import START, DocumentId, Position, Revocation
 
@@ -65,6 +66,7 @@ class MemoryStore:
         self.held = False
         self.documents: dict[DocumentId, StoredDocument] = {}
         self.last_id = 0
+        self.passed_ms: int | None = None  # PT1
         self.revocations: dict[tuple[str, str], Revocation] = {}
         self.revoked = 0  # how many revocations were added
         self.connections: list[StoreConnection] = []
@@ -113,7 +115,7 @@ class StoreConnection:
     """How one journal reaches the store, shared by its parts.
 
     Attributes:
-        now_ms: the clock, Unix time in milliseconds.
+        passed_time: the system clock, and the time that has surely passed.
         readers: who follows documents through this journal.
         flush: writes what this journal has queued, unless the store holds it back.
         is_shared: whether other journals write to the store at the same time.
@@ -122,19 +124,19 @@ class StoreConnection:
         on_revoked: called when another journal has added a revocation.
     """
 
-    __slots__ = ("flush", "is_cut", "is_open", "is_shared", "now_ms", "on_revoked", "readers", "store")
+    __slots__ = ("flush", "is_cut", "is_open", "is_shared", "on_revoked", "passed_time", "readers", "store")
 
     def __init__(
         self,
         store: MemoryStore,
-        now_ms: Callable[[], int],
+        passed_time: PassedTime,
         readers: LogReaders,
         flush: Callable[[], None],
         *,
         is_shared: bool,
     ) -> None:
         self.store = store
-        self.now_ms = now_ms
+        self.passed_time = passed_time
         self.readers = readers
         self.flush = flush
         self.is_shared = is_shared
