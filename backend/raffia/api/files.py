@@ -1,16 +1,15 @@
-"""`/api/documents/{id}/files` and `/api/files/...`: images of documents and boards.
+"""`/api/documents/{id}/files` and `/api/files/...`: images in documents and boards.
 
 Rules (tests quote these ids):
     FI1  The body is the file itself. Its type is recognised from its bytes (images.py); anything that is not a
          supported image is refused with 415.
     FI2  A file has at most `max_file_bytes`; bytes beyond that are not read. At most `AT_ONCE` uploads run at a time,
-         `EACH` of them for one person, none longer than `WITHIN_S` or slower than `PACE`, so that slow uploads do not
-         block those of others. A person is a user; without a name, a token such as a link; without a token id, an
-         address as address_limits.py counts it.
+         and `EACH` per person; none may take longer than `WITHIN_S` or be slower than `PACE`, so that slow uploads do
+         not block others. A person is a user, or else a token (such as a share link), or else an address as counted by
+         address_limits.py.
     FI3  Reading a file needs `read` on its document, uploading needs `edit`.
-    FI4  A file never changes, so browsers may cache it for ever. It is served so that nothing in it can run: with its
-         own type only (`nosniff`), in a sandbox, and only to pages of this origin. It is streamed part by part as the
-         client reads it (FL7 of store.py).
+    FI4  A file never changes, so browsers may cache it for ever. Nothing in it can run: it is served with `nosniff`, in
+         a sandbox, and only to pages of this origin. It is streamed as the client reads it (FL7 of store.py).
 """
 
 from __future__ import annotations
@@ -81,7 +80,7 @@ async def upload(
 
 
 def person_of(grant: Grant, address: str) -> str:
-    """Whom an upload counts for (FI2)."""
+    """The person whose limit an upload counts towards (FI2)."""
     if grant.user is not None:
         return f"user {grant.user}"
     token = grant.claims.get("jti")

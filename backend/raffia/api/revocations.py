@@ -3,9 +3,9 @@
 Rules (tests quote these ids):
     RA1  Revoking a user or a token needs `admin` on `*`; revoking the links to a document needs `admin` on that
          document or on `*`. A hook is called with the document `*`, which is not a valid document id.
-    RA2  200 means that the revocation is durable. 503 means that it applies on this replica but is not stored yet; it
-         will be stored when the journal is back. Send it again to be sure.
-    RA3  A page of another origin is refused as it is for WebSockets, whatever cookies it sends.
+    RA2  200 means that the revocation is durable. 503 with `journal-unavailable` means that it applies on this replica
+         but is not stored yet; it will be stored when the journal is back. Send it again to be sure.
+    RA3  A page of a foreign origin is refused as for WebSockets, whatever cookies it sends.
 """
 
 from __future__ import annotations

@@ -5,10 +5,10 @@ Rules (tests quote these ids):
          Ed25519 key EdDSA. A token that names another algorithm is never checked with that key.
     KY2  A key file contains PEM blocks (public or private keys), a JWK set (`{"keys": [...]}`), or secrets, one a line.
          Anything that looks like a key is never taken for a secret.
-    KY3  Weak keys are refused at startup: secrets of fewer than 32 bytes or with fewer than 8 different ones, and RSA
+    KY3  Weak keys are refused at startup: secrets of fewer than 32 bytes or with fewer than 8 distinct bytes, and RSA
          keys of fewer than 2048 bits.
-    KY4  Several keys allow rotation: all of them verify, and the first one that can sign signs. A token's `kid` selects
-         the key if keys have names; without it, all keys of its algorithm are tried.
+    KY4  Several keys allow rotation: all of them verify tokens, and the first one that can signs new ones. A token's
+         `kid` selects the key if keys have names; without it, all keys of its algorithm are tried.
     KY5  A published set contains no secrets: symmetric keys in it are ignored, as are encryption keys and keys of
          unsupported algorithms.
 """
@@ -48,7 +48,7 @@ _NOT_SECRETS = ("-----", "ssh-", "ecdsa-", "{", "[")
 
 
 class BadKeyError(ValueError):
-    """A key that cannot be used; the message has the reason."""
+    """A key that cannot be used; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -211,7 +211,7 @@ def secret_key(secret: bytes, kid: str | None, where: str) -> Key:
     Args:
         secret: the secret.
         kid: its name; None for none.
-        where: names it in error messages.
+        where: how error messages refer to it.
 
     Raises:
         BadKeyError: the secret is too weak (KY3).

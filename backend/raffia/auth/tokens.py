@@ -8,7 +8,7 @@ Rules (tests quote these ids):
     TK3  Then the claims are read (claims.py). An invalid token is an `UnauthenticatedError`; no message contains its
          header or signature.
     TK4  `AuthUnavailableError` is raised only if keys are missing because their provider is unavailable.
-    TK5  A token that is made here is verified here before it is returned.
+    TK5  A new token is verified before it is returned.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _JWS = jwt.PyJWS(algorithms=list(ALGORITHMS))
 
 
 class KeySource(Protocol):
-    """Where keys come from."""
+    """A source of keys."""
 
     async def find(self, kid: str | None, algorithm: str) -> Sequence[Key]:
         """The keys that may have signed a token with this `kid` and algorithm."""
@@ -62,7 +62,7 @@ class TokenVerifier:
     """Verifies tokens.
 
     Args:
-        keys: verify signatures.
+        keys: the keys that verify signatures.
         rules: what claims are checked against.
         max_bytes: maximum length of a token.
     """
@@ -82,7 +82,7 @@ class TokenVerifier:
             now_s: Unix time in seconds.
 
         Raises:
-            UnauthenticatedError: the token is invalid, with the reason (TK3).
+            UnauthenticatedError: the token is invalid; the message gives the reason (TK3).
             AuthUnavailableError: the keys cannot be fetched (TK4).
         """
         kid, algorithm = self._read_header(token)
@@ -159,8 +159,8 @@ def make_token(claims: Mapping[str, Any], keys: KeySet, rules: ClaimRules, now_s
     """Sign claims with the first key that can sign (TK5).
 
     Args:
-        claims: of the token.
-        keys: the keys of the server.
+        claims: the token's claims.
+        keys: the server's keys.
         rules: what the server checks claims against.
         now_s: Unix time in seconds.
         max_bytes: maximum length of a token.

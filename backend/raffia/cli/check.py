@@ -1,12 +1,12 @@
-"""`raffia check`: read every document in a data folder and repair damaged ones, while no server uses the folder.
+"""`raffia check`: read every document in a data folder and, with `--repair`, repair damaged ones; no server may run.
 
 Rules (tests quote these ids):
-    CK1  A document is read as the hub reads it, and then its bytes are read on their own: the strict reader accepts
-        them, they are gap-free, and their clocks and deletes are those in the snapshot's index.
-    CK2  A damaged document does not end the check: each one is reported, with the error and its sizes.
-    CK4  A repaired document is read back like any other before it is stored. A document of which nothing can be read
-        is left as it is: replacing it by an empty one would not help.
-    CK5  A repair ends the document's history; versions are kept. What was kept and what was left out is reported.
+    CK1  A document is read as the hub reads it, and then again from its merged bytes alone: the strict reader has to
+        accept them, they have to be gap-free, and their clocks and deletes have to match the snapshot's index.
+    CK2  A damaged document does not stop the check: each one is reported, with the error and its sizes.
+    CK4  A repaired document is checked like any other, before and after it is stored. If nothing of a document can be
+        read, it is left as it is: replacing it with an empty one would not help.
+    CK5  A repair discards the document's history and keeps its versions. It reports what it kept and what it left out.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class Findings:
     """The result of a check.
 
     Attributes:
-        documents: number of documents that were checked; deleted ones are not.
+        documents: number of documents checked; deleted ones are skipped.
         damaged: how many of them could not be read.
-        repaired: how many of those were repaired.
+        repaired: how many of the damaged ones were repaired.
     """
 
     documents: int = 0
@@ -68,7 +68,7 @@ def check(
 ) -> None:
     """Read every document while no server is running, and report those that cannot be read.
 
-    Exit status 0: all documents can be read; 1: something is damaged; 2: the check could not run.
+    Exit status 0: all documents can be read; 1: something is damaged or unavailable; 2: the check could not run.
     """
     flags = {"data": data, "keep_deleted": keep_deleted}
     with reported():

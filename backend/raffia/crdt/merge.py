@@ -1,4 +1,4 @@
-"""Merging and diffing updates: guarded calls of the three functions of pycrdt that documents need.
+"""Merging and diffing updates: guarded calls to the three pycrdt functions that documents need.
 
 Rules (tests quote these ids):
     M1  Only updates that the strict reader has accepted are passed to pycrdt: hostile bytes make it allocate memory or
@@ -12,8 +12,8 @@ Rules (tests quote these ids):
     M4  The cost of `pycrdt.merge_updates` grows with the square of the number of updates (2 s for 26,000 keystrokes,
         six minutes for 260,000), so many updates are merged in groups, and then the groups.
     M5  pycrdt loses parts of subdocuments when it encodes them again, so updates with subdocuments go through `splice`.
-    M6  So does a diff whose state vector is inside a surrogate pair: pycrdt drops the half, and all ids after it are
-        wrong. Such a diff is detected by the clocks at which its sections end.
+    M6  A diff whose state vector is inside a surrogate pair goes through `splice` too: pycrdt drops the half, and all
+        ids after it are wrong. Such a diff is detected by the clocks at which its sections end.
     M7  Updates that pycrdt refuses are merged and diffed by `splice`: pycrdt refuses integers from 2^63 to 2^64 - 1 in
         JSON, which correct editors write. It is an error only if the strict reader refuses them as well.
 """
@@ -37,7 +37,7 @@ _PANIC_MODULE: Final = "pyo3_runtime"  # the class itself cannot be imported
 
 
 class Guard:
-    """Context manager for calls of pycrdt (M2)."""
+    """Context manager for calls to pycrdt (M2)."""
 
     __slots__ = ("_what",)
 

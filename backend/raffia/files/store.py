@@ -6,13 +6,14 @@ Rules (tests quote these ids):
     FL2  When `put` returns, the file is complete and durable: written to a temporary file, synced, renamed, and the
          folders synced. Object stores do this themselves.
     FL3  The files of a document have at most `max_document_files_bytes` in total; more are refused. Uploads to one
-         document are counted one after the other. Replicas count separately, and together can exceed the limit by
-         the uploads that are in progress.
-    FL4  Replicas need a place that all of them can reach; without one, uploads are refused with the setting to set.
-    FL5  A store that cannot be reached is reported as "later", never as a missing file.
-    FL6  Every document has its own files, also a copy of another one: when a document is purged, all its files are
-         removed, and no other document lacks one.
-    FL7  A file is read in parts of `PART_BYTES` as the client takes them, so that slow clients take no memory.
+         document are checked one at a time. Replicas check separately, so together they can exceed the limit by the
+         uploads that are in progress.
+    FL4  Replicas need a store that all of them can reach; without one, uploads are refused with an error that names the
+         setting.
+    FL5  A store that cannot be reached is reported as a temporary error, never as a missing file.
+    FL6  Every document, including a copy, has its own files: when a document is purged, all its files are removed, and
+         other documents lose none.
+    FL7  A file is read in parts of `PART_BYTES` as the client reads them, so that slow clients use little memory.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def directory_of(document: DocumentId) -> str:
 
 
 class FileStore(ABC):
-    """Where files are stored.
+    """Base class of the file stores.
 
     Args:
         max_document_bytes: limit for the files of one document (FL3).
@@ -154,7 +155,7 @@ class FileStore(ABC):
 
 
 class FolderFiles(FileStore):
-    """Files in a folder: that of the data folder, or a shared one."""
+    """Files in a folder: one in the data folder, or a shared one."""
 
     def __init__(self, folder: Path, max_document_bytes: int) -> None:
         super().__init__(max_document_bytes)
@@ -204,7 +205,7 @@ class FolderFiles(FileStore):
         await self._away(remove)
 
     async def _away(self, work: Callable[[], T]) -> T:
-        """Run `work` in a thread; errors of the disk become `LaterError`."""
+        """Run `work` in a thread; disk errors become `LaterError`."""
         try:
             return await asyncio.to_thread(work)
         except OSError as error:
@@ -246,7 +247,7 @@ def _write(folder: Path, directory: str, name: str, data: bytes) -> None:
 
 
 class ObjectFiles(FileStore):
-    """Files in an object store, with obstore."""
+    """Files in an object store, accessed through obstore."""
 
     def __init__(self, store: Any, max_document_bytes: int) -> None:
         super().__init__(max_document_bytes)
@@ -292,7 +293,7 @@ class ObjectFiles(FileStore):
 
 
 class NoFiles(FileStore):
-    """No place for files (FL4)."""
+    """The file store if none is configured (FL4)."""
 
     def __init__(self) -> None:
         super().__init__(0)

@@ -1,9 +1,9 @@
 """What has been revoked: tokens, users, links.
 
 Rules (tests quote these ids):
-    J21  A revocation is durable when `add` returns. Of several for one subject the latest times count. They are kept
-         until they expire, at most `MAX_REVOCATIONS` of them: further ones are refused. The callback of `on_added` is
-         called when other replicas may have added some; if you have to be sure, read again from time to time.
+    J21  A revocation is durable when `add` returns. If there are several for one subject, the latest times apply. They
+         are kept until they expire, at most `MAX_REVOCATIONS` of them: further ones are refused. The `on_added`
+         callback is called when other replicas may have added some; to be sure, read again from time to time.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ class RevocationStore(Protocol):
         """Read all revocations that are kept, perhaps including expired ones.
 
         Args:
-            mark: of the last reading; None to read all.
+            mark: the mark of the previous read; None to read all.
 
         Returns:
-            None when nothing has been revoked since that mark.
+            None if nothing has been revoked since that mark.
         """
         ...
 
     def on_added(self, heard: Callable[[], None]) -> None:
-        """Set the callback, run on the event loop, for when others may have revoked something; call it once (J21).
+        """Set the only callback for revocations by other replicas; it is run on the event loop (J21).
 
         Does nothing by default, which suits a journal that is not shared.
         """
@@ -56,7 +56,7 @@ class RevocationStore(Protocol):
 
 
 class NoRevocations(RevocationStore):
-    """The revocations of a journal that keeps none: they count in this process alone, until it ends."""
+    """The revocations of a journal that keeps none: they apply in this process only, until it ends."""
 
     async def add(self, revocation: Revocation) -> None:
         """Refuse.
@@ -74,6 +74,6 @@ class NoRevocations(RevocationStore):
 def too_many_revocations(count: int) -> RoomFullError:
     """Build the error for revocations over the limit (J21)."""
     return RoomFullError(
-        f"{count} revocations are kept, as many as can be; set --auth-max-lifetime-s (RAFFIA_AUTH_MAX_LIFETIME_S), so "
-        "that they can be forgotten when the tokens have expired"
+        f"{count} revocations are kept, which is the limit; set --auth-max-lifetime-s (RAFFIA_AUTH_MAX_LIFETIME_S), so "
+        "that they can be dropped when the tokens have expired"
     )

@@ -3,8 +3,8 @@
 Rules (tests quote these ids):
     RB1  A blob is a hash: field `<n>` is a piece of at most 1 MiB, preceded by its CRC-32 (4 bytes, little-endian). Its
          name is random and never reused, so pieces of two blobs cannot be mixed.
-    RB2  A blob is written first and referred to afterwards. Until a script refers to it, it expires: a writer that was
-         killed leaves nothing behind.
+    RB2  A blob is written first and referred to afterwards. Until a script refers to it, it is set to expire: a writer
+         that is killed leaves nothing behind.
     RB3  Readers know the sizes. A missing piece is a `GoneError`: the blob may have been replaced in the meantime, and
          the caller looks up its new name. A damaged piece is a `QuarantinedError`.
     RB4  No command carries or returns more than a few MiB, so that none delays others for long.
@@ -83,12 +83,12 @@ async def read_blobs(base: Base, document: DocumentId, blobs: Sequence[tuple[str
 
     Args:
         base: Redis.
-        document: to which they belong.
+        document: the document to which they belong.
         blobs: the name of each and the sizes of its values.
 
     Raises:
-        GoneError: something is missing.
-        QuarantinedError: something is damaged.
+        GoneError: a piece is missing.
+        QuarantinedError: a piece is damaged.
     """
     wanted: list[tuple[str, int, int]] = []  # name, number, size of the piece
     for name, sizes in blobs:

@@ -1,10 +1,10 @@
 """The channel between replicas through Redis: presence on the documents' channels, and who is alive.
 
 Rules (tests quote these ids; BS1-BS4 are those of `raffia.journal.bus`):
-    RQ1  Everything published about a document before the sender's next turn is one message (BS3): its parts, each
-         preceded by its length.
-    RQ2  Publishing never waits. What is published while Redis is slow is queued, with a bound for each document: the
-         oldest is dropped first. What could not be sent is lost (BS1).
+    RQ1  Everything published about a document between two sends becomes one message (BS3): its parts, each preceded by
+         its length.
+    RQ2  Publishing never waits. What is published while Redis is slow is queued, up to a limit per document; beyond it,
+         the oldest is dropped. What could not be sent is lost (BS1).
     RQ3  A replica is alive if it has renewed its heartbeat within `dead_s` by the server's clock. None is declared gone
          before this replica has been connected, and its own heartbeats have succeeded, for `dead_s`: after an outage
          the heartbeats of all replicas are old (BS4).
@@ -110,7 +110,7 @@ class RedisBus:
         )
 
     def join(self, document: DocumentId, listener: ChannelListener) -> None:
-        """Subscribe to the messages of others about a document."""
+        """Subscribe to other replicas' messages about a document."""
         is_new = document not in self._listeners
         self._listeners[document] = listener
         if is_new and self._channels.open(self._base.keys.channel(document), document, self):
@@ -123,7 +123,7 @@ class RedisBus:
             self._channels.close(self._base.keys.channel(document), self)
 
     def publish(self, document: DocumentId, payload: bytes) -> None:
-        """Send a message to all others (RQ1, RQ2)."""
+        """Send a message to all other replicas (RQ1, RQ2)."""
         queued = self._outgoing.get(document)
         if queued is None:
             queued = self._outgoing[document] = _Outgoing()
@@ -135,7 +135,7 @@ class RedisBus:
         self._wake.set()
 
     def on_gone(self, gone: Callable[[frozenset[str]], None]) -> None:
-        """Set the callback that gets the names of replicas that are gone."""
+        """Set the callback that receives the names of replicas that are gone."""
         self._gone = gone
 
     # what the channels say
@@ -166,7 +166,7 @@ class RedisBus:
         self._steady_since_s = None
 
     def reconnected(self, server: str) -> None:
-        """Do nothing: the confirmations count."""
+        """Do nothing: only confirmations matter."""
 
     def _connected(self, document: DocumentId, listener: ChannelListener) -> None:
         if self._listeners.get(document) is listener:

@@ -1,4 +1,4 @@
-"""What Redis holds besides entries and pieces: base snapshots, segments and versions, each a line of JSON. Pure.
+"""What Redis stores besides entries and pieces: base snapshots, segments and versions, each a line of JSON. Pure.
 
 Rules:
     RR1  Each has its format in `v`. A format that this code does not know quarantines the document.
@@ -22,7 +22,7 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class BaseRecord:
-    """A kept snapshot: where its blob is."""
+    """A stored snapshot: the name of its blob, and its sizes."""
 
     base: BaseSnapshot
     blob: str
@@ -37,7 +37,7 @@ class BaseRecord:
 
 @dataclass(frozen=True, slots=True)
 class SegmentRecord:
-    """A kept history segment: where its blob is. `member` is its line in the sorted set."""
+    """A stored history segment and the name of its blob. `member` is its line in the sorted set."""
 
     member: bytes
     first: Position
@@ -102,7 +102,7 @@ def read_segment(member: bytes) -> SegmentRecord:
 
 
 def write_version(time_ms: int, authors: tuple[str, ...], blob: str, size_bytes: int) -> bytes:
-    """Encode a version without its name, which is stored beside it."""
+    """Encode a version without its name, which is stored separately."""
     return _line(time_ms=time_ms, authors=list(authors), blob=blob, bytes=size_bytes)
 
 

@@ -1,4 +1,4 @@
-"""The one connection to raffia.sqlite: opening, the format, transactions, positions, blobs. Belongs to one thread.
+"""The one connection to raffia.sqlite: opening, the format, transactions, the cache, blobs. Used by one thread only.
 
 Rules:
     DB1  One connection, locked exclusively (`locking_mode=EXCLUSIVE`): nothing else reads, writes or checkpoints.
@@ -8,7 +8,7 @@ Rules:
     DB3  After an I/O error the connection is closed and reopened, and before anything is written the WAL is moved into
         the file and truncated: a failed fsync leaves pages that look written and never reach the disk, and frames
         behind such a hole, acknowledged or not, would be lost with it.
-    DB4  A blob is written in pieces of 256 KiB and lives as long as a row refers to it. A job that writes or drops one
+    DB4  A blob is written in pieces of 256 KiB and kept as long as a row refers to it. A job that writes or drops one
         over several transactions records it in `staging` first, so that a crash leaves nothing behind.
 """
 
@@ -56,7 +56,7 @@ def connect(path: Path, factory: type[sqlite3.Connection] = sqlite3.Connection) 
 
 
 class Known:
-    """What the writer caches of a document, so that an append need not read it."""
+    """What the writer caches about a document, so that an append need not read it."""
 
     __slots__ = ("author", "deleted", "edited_ms", "key", "last")
 
@@ -69,7 +69,7 @@ class Known:
 
 
 class Database:
-    """The connection and what belongs to it.
+    """The connection, its state, and the cache of documents.
 
     Args:
         folder: the data folder; created if it does not exist.
@@ -122,7 +122,7 @@ class Database:
         ) or (0,)
         self._next_blob = max(self._next_blob, top + 1)
         self.abandoned = [blob for (blob,) in self.rows("SELECT blob FROM staging")]
-        with suppress(OSError):  # only for a better message to the next one who comes
+        with suppress(OSError):  # only for a better error message in the next process
             (self.folder / PID_FILE).write_text(f"{os.getpid()}\n")
         _sync_folder(self.folder)
 
@@ -411,7 +411,7 @@ class Putter:
         return blobs
 
     def pause(self) -> Steps[None]:
-        """End the slice; no row refers to what is written so far."""
+        """End the slice; no row refers yet to what has been written."""
         for blob in self._fresh:
             self._database.execute("INSERT INTO staging (blob) VALUES (?)", (blob,))
         self.staged += self._fresh
@@ -420,7 +420,7 @@ class Putter:
         self._room = SLICE_BYTES
 
     def keep(self) -> None:
-        """Take the blobs out of `staging`, in the transaction that writes the rows that refer to them."""
+        """Remove the blobs from `staging`, in the transaction that writes the rows that refer to them."""
         for blob in self.staged:
             self._database.execute("DELETE FROM staging WHERE blob = ?", (blob,))
 
