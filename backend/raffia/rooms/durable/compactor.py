@@ -1,13 +1,13 @@
-"""A document's long work: folding base and tail, snapshots for the journal, states for newcomers.
+"""A document's long-running work: folding base and tail, snapshots for the journal, states for newcomers.
 
 Rules (tests quote these ids):
-    L1  Small documents are folded in place, larger ones in another process while edits go on into the tail.
-    L2  Folds run one at a time; all who need a fold meanwhile share the next one.
+    L1  Small documents are folded in place, larger ones in another process while edits continue to go into the tail.
+    L2  Folds run one at a time; requests that arrive during a fold share the next one.
     L3  A newcomer gets squashed bytes, without content that was deleted before it asked.
-    L4  A snapshot goes to the journal when the log after the last one has grown past a fraction of its size, so that
-        the cost per update stays flat. It covers only what is durable, and is made in a quiet moment if there is one in
-        time. In a shared log it is written only when everything in it is durable: other replicas never hear of an edit
-        that the log never gets, and their next snapshot would remove it although later edits refer to it.
+    L4  A snapshot is written to the journal when the log after the last one exceeds a fraction of its size, so that the
+        cost per update stays constant. It covers only durable entries, and is made while no edits are queued, unless it
+        is overdue. In a shared log it is written only when everything in it is durable: other replicas never see an
+        edit that never reaches the log, and their next snapshot would remove it although later edits refer to it.
     L5  Answers to equal state vectors are computed and framed once per version of the document.
     L6  Checks of readers' deletes are bounded: one runs at a time for all readers, and `MAX_ASKED` may wait.
 """
@@ -35,13 +35,13 @@ from raffia.wire.transport import Frame
 
 log = get_logger("raffia.rooms.durable.compactor")
 
-INLINE_FOLD_BYTES = 24 * 1024  # folds in about 4 ms; a worker would not pay
+INLINE_FOLD_BYTES = 24 * 1024  # folds in about 4 ms; a worker would not pay off
 MAX_ANSWERS = 16
 MAX_FRAMES = 8
 MAX_ASKED = 64
 OVERDUE = 4  # a log this many times too long is compacted even if the room is never quiet
 COMPACT_AGAIN_S = 10.0  # pause after a snapshot that could not be made
-BYTES_PER_UPDATE = 40  # a log with one update per so many bytes of snapshot is worth compacting
+BYTES_PER_UPDATE = 40  # a log with one update per this many bytes of snapshot is worth compacting
 
 Give = Callable[[bytes, bytes | None], None]
 Fail = Callable[[RaffiaError], None]
@@ -63,7 +63,7 @@ def run_fold(job: Fold, *, with_index: bool) -> tuple[bytes, bytes]:
 
 
 class Compactor:
-    """The long work of one room."""
+    """The long-running work of one room."""
 
     __slots__ = (
         "_answers",
@@ -130,7 +130,7 @@ class Compactor:
 
     @property
     def is_busy(self) -> bool:
-        """Whether work is under way."""
+        """Whether any work is in progress."""
         return self._compacting or self._fold is not None or bool(self._tasks)
 
     # -- the state for a client ----------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ class Compactor:
         give(step2, self._merged_tail())
 
     async def _shared_diff(self, base: bytes, state_vector: bytes) -> bytes:
-        """What the base holds beyond a state vector; equal questions at the same time share one job (L5)."""
+        """What the base contains beyond a state vector; equal concurrent requests share one job (L5)."""
         key = (id(base), state_vector)  # the id stays valid: the job holds the base
         task = self._diffs.get(key)
         if task is None:
@@ -232,7 +232,7 @@ class Compactor:
 
         Args:
             deletes: deletes that a session without the right to write has sent.
-            done: called with the answer; False without a check when `MAX_ASKED` checks are waiting (L6).
+            done: called with the result; False without a check if `MAX_ASKED` checks are waiting (L6).
         """
         if self._are_implied(deletes):
             done(True)
@@ -301,7 +301,7 @@ class Compactor:
     # -- snapshots -----------------------------------------------------------------------------------------------
 
     def check(self) -> None:
-        """Begin a snapshot if the log has grown enough (L4)."""
+        """Start a snapshot if the log has grown enough (L4)."""
         if self._compacting or self._stopped:
             return
         excess = self._excess()
@@ -324,7 +324,7 @@ class Compactor:
         return self._append_queue.position if self._follower is None else self._follower.position
 
     async def _durable(self) -> bool:
-        """Wait until a shared log contains everything in the document now (L4); False when it will not."""
+        """Wait until a shared log contains everything in the document now (L4); returns False if it never will."""
         if self._pending is None:
             return True
         self._pending.flush()
@@ -372,7 +372,7 @@ class Compactor:
     # -- the end -------------------------------------------------------------------------------------------------
 
     async def close(self) -> None:
-        """Finish the work under way; make a snapshot if the next load would take long without one."""
+        """Finish the work in progress; make a snapshot if the next load would take long without one."""
         while self.is_busy:
             await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._append_queue.saved_updates >= self._settings.compact_tail_updates // 5 and self._append_queue.is_idle:
@@ -380,7 +380,7 @@ class Compactor:
             await self._guard(self._compact(), lambda _: None)  # on failure the room closes all the same
 
     async def stop(self) -> None:
-        """Cancel the work under way."""
+        """Cancel the work in progress."""
         self._stopped = True
         tasks = [*self._tasks, *([self._fold] if self._fold is not None else [])]
         for task in tasks:

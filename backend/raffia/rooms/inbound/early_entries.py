@@ -71,7 +71,7 @@ class EarlyEntries:
             accept: takes the parts that are ready.
 
         Returns:
-            The clocks that the document has passed by this.
+            The clocks that the document has passed as a result.
         """
         ends: list[tuple[int, int]] = []
         moved = True

@@ -1,17 +1,17 @@
 """The way into a document: updates from sessions, other replicas and this server pass the gate, or wait.
 
-An update passes the gate and gets into the document and the pending batch in one turn of the event loop.
+An update passes the gate and enters the document and the pending batch in one turn of the event loop.
 
 Rules (tests quote these ids):
     R1  Only the room changes its document, and every update, from a session or from the journal, passes the gate.
     R4  A gap never gets into the document, the journal or a broadcast: waiting parts stay with their session.
     R6  A read-only session's update is answered "stored" if it contains nothing new, otherwise "refused".
     R7  An update is refused as a whole, with one error, before any part of it has an effect.
-    R8  Entries from the log are durable: they go to the readers, never back to the append queue. Entries whose
-        dependencies are missing wait in the room, and no snapshot covers them.
+    R8  Entries from the log are durable: they go to the readers, and to the append queue only if the log has lost them
+        meanwhile. Entries whose dependencies are missing wait in the room, and no snapshot covers them.
     R9  New structs under a client id that is guarded for another user wait until the owner's own structs have arrived,
         or until the owner has left (client_owners.py); the owner's sessions are asked for them. The rest of the update
-        goes on.
+        proceeds.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class Intake:
         presence: knows who is present under which client id.
         flush: takes accepted updates into its batch.
         compactor: finds out which deletes are implied by the content.
-        metadata: is told of accepted updates.
+        metadata: notified of accepted updates.
         acknowledgements: answers updates that are accepted or refused.
-        early_entries: an update of the log entries whose dependencies were missing when it was loaded; None for none.
+        early_entries: the log entries whose dependencies were missing on loading, as an update; None if there were none.
 
     Attributes:
         early_entries: the log entries that wait (R8).
@@ -124,7 +124,7 @@ class Intake:
         Raises:
             UpdateError: the bytes are not an update (closes 4400).
             TooLargeError: the update, or the document with it, is too large (closes 4413).
-            WaitingFullError: too many updates would wait (closes 1013).
+            WaitingFullError: the update would have to wait, and cannot (Q3 of waiting.py; closes 1013).
             JournalUnavailableError: too many edits wait for the journal (closes 1013).
         """
         self._metrics.updates_in += 1
@@ -279,11 +279,11 @@ class Intake:
 
     @property
     def is_complete(self) -> bool:
-        """Whether no log entries wait for missing dependencies (R8)."""
+        """Whether the log is complete, that is, no entries are waiting for missing dependencies (R8)."""
         return not self.early_entries
 
     def log_was_cut(self) -> None:
-        """Note that the log may no longer hold the entries that wait (R8)."""
+        """Note that the log may no longer contain the entries that are waiting (R8)."""
         self.early_entries.cut()
 
     def take_from_log(self, updates: Sequence[bytes]) -> bool:
@@ -371,7 +371,7 @@ class Intake:
         if admission.waiting is None:
             self._wait_no_more(waiting)
             if admission.ready is None:
-                self._acknowledgements.nothing_new(ticket)  # its content has arrived by another way meanwhile
+                self._acknowledgements.nothing_new(ticket)  # its content has arrived in another way meanwhile
                 return []
         else:
             self.waiting.note(waiting, admission.needs)

@@ -6,7 +6,7 @@ Rules (tests quote these ids):
     Q2  An update that can never become ready holds back no other update and costs other sessions nothing.
     Q3  Waiting updates are bounded, per session and per room, and so are the needs of one update. Beyond that the
         session is closed with 1013, and nothing of the update is acknowledged.
-    Q4  Waiting updates go when their session leaves. They are never relayed, journaled or counted as known.
+    Q4  Waiting updates are dropped when their session leaves. They are never relayed, journaled or counted as known.
     Q5  The author is the user at the time of sending. If the session may no longer write by then, the update is
         refused.
     Q6  Parked updates wait for the owner of their client ids (client_owners.py), or until the owner has left.
@@ -33,7 +33,7 @@ class Waiting:
 
     Attributes:
         update: the whole update; parts that are known by then are cut off at the next try.
-        facts: the strict reader's result: reading megabytes again at every try would take a second.
+        facts: the strict reader's result, kept because reading megabytes again at every try would take a second.
         ticket: its pending answer.
         author: the user who sent it.
         is_parked: whether it waits for an owner (Q6).
@@ -104,7 +104,7 @@ class WaitingList:
             )
 
     def add(self, waiting: Waiting, needs: list[tuple[int, int]]) -> None:
-        """Let an update wait; call `check` before."""
+        """Let an update wait; call `check` first."""
         self._by_session.setdefault(waiting.ticket.session, {})[waiting] = None
         self._updates += 1
         self.size_bytes += len(waiting.update)
@@ -139,7 +139,7 @@ class WaitingList:
         return [waiting for own in self._by_session.values() for waiting in own if waiting.is_parked]
 
     def passed(self, ends: Iterable[tuple[int, int]]) -> list[Waiting]:
-        """Take the updates that wait for one of these (client, next clock) to be passed, to try them again."""
+        """The updates to try again because a clock that they need has been passed; `ends` are (client, next clock)."""
         found: dict[Waiting, None] = {}
         for client, end in ends:
             heap = self._by_client.get(client)

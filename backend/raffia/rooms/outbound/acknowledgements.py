@@ -49,7 +49,7 @@ class Acknowledgements:
                 self.part_saved(follower)
 
     def refuse(self, ticket: Ticket) -> None:
-        """Answer "refused": none of the rest will be taken."""
+        """Answer "refused": nothing more of the update will be taken."""
         self._metrics.acks["refused"] += 1
         self._give(ticket.session, ticket.refused())
 

@@ -1,4 +1,4 @@
-"""The contract suite that every journal passes, a class for each noun. Import it to test a journal of your own:
+"""The contract suite that every journal has to pass, one class per part. Import it to test your own journal:
 
     from raffia.journal.testing.contract import Clock, JournalContract
 
@@ -11,9 +11,9 @@
         def fail(self, journal: Journal) -> None: ...  # from now on nothing can be written
         def mend(self, journal: Journal) -> None: ...  # and now it can again
 
-A journal that leaves out optional nouns inherits the contracts of the others instead of `JournalContract`: every
-journal `LogContract` and `DirectoryContract`, and as many of `HistoryContract`, `VersionsContract`, `LinksContract` and
-`RevocationsContract` as it has nouns.
+To test a journal without some of the optional parts, inherit from the contracts of the others instead of
+`JournalContract`: always `LogContract` and `DirectoryContract`, and those of `HistoryContract`, `VersionsContract`,
+`LinksContract` and `RevocationsContract` that apply.
 
 The suite needs pytest and pytest-asyncio, which Raffia itself does not. Tests quote the rules J1-J22 of
 `raffia.journal.protocol`.
@@ -44,7 +44,7 @@ from raffia.journal.testing.contract.versions import VersionsContract
 class JournalContract(
     LogContract, HistoryContract, VersionsContract, DirectoryContract, LinksContract, RevocationsContract
 ):
-    """Everything, for a journal that has every noun."""
+    """The contract of a journal that has every part."""
 
 
 __all__ = [

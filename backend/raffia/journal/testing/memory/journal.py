@@ -1,4 +1,4 @@
-"""The journal over a memory store: the log; the other nouns are in the files beside this one."""
+"""The journal over a memory store: its log; its other parts are in the modules next to this one."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ class MemoryJournal(Journal):
     """`Journal` over a `MemoryStore`.
 
     Args:
-        store: shared between journals that stand for replicas, or reopened; a new one by default.
+        store: shared by journals that act as replicas, or reopened; a new one by default.
         now_ms: the clock, Unix time in milliseconds.
         retention_ms: how long history is kept (J11); 0 keeps none.
         trash_ms: how long a deleted document can be restored (J14).
         fold: makes segments smaller; see `history.Fold`.
         follow_entries: how many entries are queued for one reader (J15).
         shared: whether other journals write to the store at the same time (J20).
-        bus: the channel to the replicas behind those.
+        bus: the channel to the other replicas.
 
     Attributes:
         unsure: whether appends fail although they were written.
-        connection: to the store; tests cut it.
+        connection: the connection to the store; tests cut it.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class MemoryJournal(Journal):
         return self._lineages.setdefault(document, self._lineage(document)) if self.is_shared else 0
 
     def _renew(self, document: DocumentId) -> None:
-        """Note that a reader takes the log as it is: appends called from here on are accepted (J20)."""
+        """Note that a reader now knows the log as it is: appends called from here on are accepted (J20)."""
         self._lineages[document] = self._lineage(document)
 
     async def healthy(self) -> None:
@@ -279,7 +279,7 @@ class MemoryJournal(Journal):
         return max(older, key=lambda one: one.upto, default=history.BaseSnapshot(START, kept.created_ms))
 
     async def prune(self) -> None:
-        """Drop what is past its retention."""
+        """Drop expired history, deleted documents and revocations."""
         self.connection.check()
         self.revocations.prune()
         for kept in self.store.documents.values():
