@@ -94,7 +94,7 @@ def clean_lines(text: str) -> str:
 
 
 class _Shown:
-    """An argument of a message that is no text, clean as soon as it is one."""
+    """A message argument that is not text; it is cleaned when it is converted to text."""
 
     __slots__ = ("_value",)
 
@@ -136,7 +136,7 @@ def _clean_argument(value: object) -> object:
 
 @contextmanager
 def redacted_server_logs() -> Iterator[None]:
-    """Clean uvicorn's own lines, whoever runs it, as long as Raffia runs (LG2, LG5)."""
+    """Clean uvicorn's own log lines while Raffia runs, even if a host app runs uvicorn (LG2, LG5)."""
     loggers = [logging.getLogger(name) for name in _SERVER_LOGGERS]
     for logger in loggers:
         logger.addFilter(_CLEANER)

@@ -1,14 +1,14 @@
-"""The Hocuspocus dialect: many documents on one socket, each of which the client signs in to in band.
+"""The Hocuspocus dialect: many documents on one socket, with an in-band sign-in for each.
 
-`conversation.py` says what each frame asks for; this file does it.
+`conversation.py` decides what each frame asks for; this module carries it out.
 
 Rules (tests quote these ids; X1 to X5 and X7 are in connection.py):
     X6  A fresh token that is accepted replaces the grant. The client is told only if its right to write changes. If the
-        token is rejected the session ends, with a denial and a CLOSE. If nobody can decide, the old grant stands (EX3
+        token is rejected the session ends, with a denial and a CLOSE. If it cannot be checked, the old grant stands (EX3
         of expiry.py).
-    X8  Until its first session is open, a connection sends messages of at most `preauth_bytes`, one token and their
-        envelope. What it keeps, in messages that wait and in an unfinished one, counts for the budget of preauth.py; so
-        do messages that wait for further sessions. A connection over the budget is aborted.
+    X8  Until its first session is open, a connection may only send messages of up to `preauth_bytes`, a token and their
+        envelope. Its waiting and unfinished messages count towards the budget of preauth.py, as do messages that wait
+        for further sessions. A connection over the budget is aborted.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class HocuspocusDialect:
     Args:
         ask: decides about a token and a document.
         settings: limits of the conversation.
-        share: what the connection holds of the process's budget; by default of one of its own.
+        share: the connection's share of the process's budget; by default of a budget of its own.
     """
 
     __slots__ = ("_ask", "_connection", "_conversation", "_deadline", "_deciding", "_open", "_settings", "_share")
@@ -100,7 +100,7 @@ class HocuspocusDialect:
         self._connection.transport.send(hocuspocus.ask_token(session.prefix))
 
     def end(self, session: Session, error: RaffiaError) -> None:
-        """End one session in band, or close the socket for errors that cannot be said in band."""
+        """End one session in band, or close the socket for errors that cannot be reported in band."""
         address = next((address for address, (other, _) in self._open.items() if other is session), None)
         if address is None:
             return
@@ -149,7 +149,7 @@ class HocuspocusDialect:
             self._connection.transport.send(effect.payload)
 
     def _decide(self, address: str, work: Coroutine[None, None, None]) -> None:
-        """Start deciding about an address; an earlier decision that is still under way is dropped (S4)."""
+        """Start deciding about an address; an earlier decision that is still pending is dropped (S4)."""
         self._undecide(address)
         task = self._deciding[address] = self._connection.start(work)
         task.add_done_callback(lambda done: self._decided(address, done))

@@ -52,7 +52,7 @@ class Intake:
         compactor: finds out which deletes are implied by the content.
         metadata: notified of accepted updates.
         acknowledgements: answers updates that are accepted or refused.
-        early_entries: the log entries whose dependencies were missing on loading, as an update; None if there were none.
+        early_entries: an update of the log entries whose dependencies were missing on loading; None if there were none.
 
     Attributes:
         early_entries: the log entries that wait (R8).
