@@ -4,8 +4,8 @@
 
 Rules (tests quote these ids; X1 to X5 and X7 are in connection.py):
     X6  A fresh token that is accepted replaces the grant. The client is told only if its right to write changes. If the
-        token is rejected the session ends, with a denial and a CLOSE. If it cannot be checked, the old grant stands (EX3
-        of expiry.py).
+        token is rejected, the session ends with a denial and a CLOSE. If it cannot be checked, the old grant stands
+        (EX3 of expiry.py).
     X8  Until its first session is open, a connection may only send messages of up to `preauth_bytes`, a token and their
         envelope. Its waiting and unfinished messages count towards the budget of preauth.py, as do messages that wait
         for further sessions. A connection over the budget is aborted.

@@ -16,7 +16,7 @@ Rules (tests quote these ids; sections are those of RFC 6455):
     FR5  Text is UTF-8 (8.1). It is checked as it arrives, across fragments and pieces of frames, and refused (1007) at
          the first byte that makes it invalid whatever follows.
     FR6  A close frame is empty, or holds a code that may be sent (7.4) and UTF-8. Violations close with 1002 or 1007.
-    FR7  It makes no difference how the bytes are split into pieces.
+    FR7  The result does not depend on how the bytes are split into pieces.
 """
 
 from __future__ import annotations
@@ -103,12 +103,12 @@ class FrameReader:
 
     @property
     def waiting_bytes(self) -> int:
-        """Bytes that were fed and have not been read."""
+        """Number of bytes that were fed but not yet read."""
         return len(self._buffer) - self._at
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of memory that the unfinished message and what waits behind it take, at most."""
+        """Upper bound, in bytes, of the memory for the unfinished message and for what waits behind it."""
         here = self._size - self._missing
         return self.waiting_bytes + (4 * here if self._kind == TEXT else here)  # Python has up to 4 bytes a character
 
@@ -151,7 +151,7 @@ class FrameReader:
         self.idle = not self._buffer and not self._mask and self._kind == CONTINUATION
 
     def _head(self) -> int | None:
-        """Read a frame's header; that of a control frame only once its payload is there too."""
+        """Read a frame's header; that of a control frame only once its payload has arrived too."""
         buffer, at = self._buffer, self._at
         left = len(buffer) - at
         if left < 2:
