@@ -104,7 +104,7 @@ class Authorizer:
 
     Args:
         settings: the allowed origins, the keys and the hook's deadline.
-        authorize: the hook; None for none.
+        authorize: the hook; None for no hook.
         clock: Unix time in seconds.
         revocations: what has been revoked; by default nothing.
         addresses: counts refusals per address; by default a new table.

@@ -210,7 +210,7 @@ def secret_key(secret: bytes, kid: str | None, where: str) -> Key:
 
     Args:
         secret: the secret.
-        kid: its name; None for none.
+        kid: its name; None for no name.
         where: how error messages refer to it.
 
     Raises:

@@ -1,7 +1,7 @@
 """Verify and sign tokens (JWTs) with the configured keys.
 
 Rules (tests quote these ids):
-    TK1  A token is three parts of base64url separated by dots, at most `max_token_bytes` long. Its header names a
+    TK1  A token has three base64url parts separated by dots and at most `max_token_bytes`. Its header names a
          supported algorithm and has no critical extensions (`crit`).
     TK2  The signature is checked first, with keys of exactly that algorithm (KY1 of keys.py). Nothing else in a token
          influences this: `jwk`, `jku`, `x5u` and the like in its header are ignored.

@@ -115,7 +115,7 @@ def skip_any(update: bytes, at: int, depth: int = 0) -> int:
     """Skip one `any` value (AV1-AV3) and return the offset after it.
 
     Raises:
-        UpdateError: not a value; says what and where.
+        UpdateError: not a value; the message says what is wrong and where.
         IndexError: the bytes end first.
     """
     tag = update[at]
@@ -169,7 +169,7 @@ def check_utf8(text: bytes, at: int) -> str:
     """Decode `text`, which is at byte `at` of an update.
 
     Raises:
-        UpdateError: not UTF-8; says which byte.
+        UpdateError: not UTF-8; the message says at which byte.
     """
     try:
         return text.decode()
@@ -186,7 +186,7 @@ def check_json(text: bytes, at: int) -> None:
     """Check a JSON text (AV4) that is at byte `at` of an update.
 
     Raises:
-        UpdateError: not JSON that all readers understand; says why.
+        UpdateError: not JSON that all readers understand; the message says why.
     """
     if text in (b"true", b"null", b"false"):  # nearly all formats are one of these
         return

@@ -1,7 +1,7 @@
 """History: what a compaction keeps of the entries it folds, and how past states are rebuilt. No store, no clock.
 
-Rules (beside J9, J10 and J11 of `protocol`):
-    H1  A segment holds what one author did in one window of 10 s, including content deleted since.
+Rules (in addition to J9, J10 and J11 of `protocol`):
+    H1  A segment contains what one author did in one window of 10 s, including content deleted since.
     H2  Segments that two compactions made for one author and window are joined, unless a base snapshot lies between
         them: a snapshot never cuts through a segment.
     H3  A replaced snapshot is kept as a base snapshot if it is older than the retention period, or at least half that

@@ -174,7 +174,7 @@ class Room:
         self._intake.refuse_update(session, is_step2=isinstance(message, Step2))
 
     def knows_step2(self, update: bytes) -> bool:
-        """Whether this step 2 repeats exactly what the document holds, so that it need not be read."""
+        """Whether a client with exactly the document's content sent this step 2, so that it need not be read."""
         return self._intake.knows_step2(update)
 
     def fell_behind(self, session: Session) -> None:

@@ -5,7 +5,7 @@ format them like its own. Only the `raffia` command configures handlers.
 
 Rules (tests quote these ids):
     LG1  An event is a short constant text; variable data is in its fields.
-    LG2  Values of URL parameters that carry secrets (`?token=`) are replaced before a line is written, also in the
+    LG2  Values of URL parameters that carry secrets (`?token=`) are replaced before a line is written, even in the
          server's access log, since that is how the y-websocket client sends its token. So are bearer tokens,
          `raffia.token.…` subprotocols and everything that begins like a JWT, in the message, the fields and the
          traceback. Tracebacks do not show variables, since one of them could be a token.

@@ -1,19 +1,19 @@
 """One WebSocket between its client and the rooms: order, rate limits, back-pressure, errors.
 
-A connection has a dialect (ywebsocket.py, hocuspocus.py), which decodes what the client sends and encodes what is said
-to it about its sessions.
+A connection has a dialect (ywebsocket.py, hocuspocus.py), which decodes what the client sends and encodes what it is
+told about its sessions.
 
 Rules (tests quote these ids):
     X1  No exception leaves a call from the socket. A client's mistake ends its session or its socket with the error's
         code; a mistake of ours closes the socket with 1011 and is logged. Other rooms are not affected.
     X2  Messages of a connection are handled in order. While one of them is being read in another process the socket is
         not read, and messages that were already read from it wait.
-    X3  A connection that reads too slowly is not read from either, which keeps what we owe it small.
+    X3  A connection whose client reads too slowly is not read from either, so that few answers pile up for it.
     X4  A text frame is refused with 4400 and a reason that says what was expected.
     X5  The grant is checked on every message; messages after it expires are rejected. A new grant applies from the next
         message on, and to messages that were waiting or being read in another process.
-    X7  A client that sends too fast is not read for a while; one that keeps doing so is told "later" (PC3, PC4 of
-        rate_limits.py).
+    X7  A client that sends too fast is not read for a while; one that keeps doing so is told to try again later (PC3,
+        PC4 of rate_limits.py).
 """
 
 from __future__ import annotations
@@ -229,7 +229,7 @@ class Connection:
         self.transport.close(error.close_code, close_reason(error))
 
     def close(self, error: RaffiaError) -> None:
-        """Close the socket without counting or logging it: nobody made a mistake (a restart)."""
+        """Close the socket without counting or logging an error, as for a restart."""
         if self._transport is not None:
             self._transport.close(error.close_code, error.reason)
 
@@ -249,12 +249,12 @@ class Connection:
         """Open the document and join its room; holds nothing if it is cancelled.
 
         Args:
-            document: which one.
-            grant: who the client is and what it may do.
+            document: the document to open.
+            grant: the client's grant for it.
             address: the client's Hocuspocus address; None on y-websocket.
 
         Raises:
-            RaffiaError: the document cannot be opened, the room takes no more sessions, or the grant no longer holds.
+            RaffiaError: the document cannot be opened, the room accepts no more sessions, or the grant has ended.
         """
         settings = self.hub.settings
         room = await self.hub.open(document)

@@ -4,8 +4,8 @@ Each connection may keep `preauth_bytes` for each of `preauth_documents`, which 
 for many. So all of them share one budget per process, of which those of one address may use a part.
 
 Rules (tests quote these ids):
-    PB1  What counts is what is kept: messages that wait for a session, each with `MESSAGE_BYTES` for the objects around
-         it, and the part of an unfinished message that has arrived.
+    PB1  The bytes that are kept count: messages that wait for a session, each with `MESSAGE_BYTES` for the objects
+         around it, and the part of an unfinished message that has arrived.
     PB2  Each connection has `FREE_BYTES` that are not counted, enough to sign in even if others have used up the
          budget. The number of connections is limited elsewhere.
     PB3  If the budget is exceeded, `keep` and `unfinished` return False, and the connection is aborted: a closing
@@ -31,7 +31,7 @@ class PreauthBudget:
         address_bytes: limit for those of one address, as `address_limits.counted` names it.
 
     Attributes:
-        held_bytes: what is held now.
+        held_bytes: number of bytes held now.
     """
 
     __slots__ = ("_address_bytes", "_held", "_process_bytes", "held_bytes")

@@ -5,7 +5,7 @@ prefix `b""` they return only the body. A frame is prefix + body, and the bodies
 for byte the frames of `raffia.wire.ywebsocket`, so a room prepares a body once for both dialects.
 
 Rules (tests quote these ids):
-    HO1  A frame holds one address and one whole message: not cut short, nothing left over.
+    HO1  A frame contains one address and one whole message: not cut short, and followed by nothing.
     HO2  An address is a document's name, or name + NUL + session id, split at the first NUL. Messages to a session
          carry exactly the address that the client uses.
     HO3  Types 4 and 6 are internal to Hocuspocus servers, and 8 is only sent by servers. They are refused like unknown

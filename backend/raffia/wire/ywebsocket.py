@@ -3,7 +3,7 @@
 Encoders return whole payloads, without the WebSocket header.
 
 Rules (tests quote these ids):
-    W1  A frame holds one whole message: not cut short, nothing left over. Exceptions: W4.
+    W1  A frame contains one whole message: not cut short, and followed by nothing. Exceptions: W4.
     W2  Known types are 0 (with subtypes 0, 1, 2), 1, 3 and, from y-sweet's clients, 102. Everything else is refused,
         including type 2 (denied), which only servers send; the error gives the type number and the byte offset.
     W3  We send one message per frame, of types 0, 1, 2 and 102 only: clients up to 3.1 read only the first message of a

@@ -42,7 +42,7 @@ class Snapshot:
 
     Attributes:
         state: one squashed update.
-        index: what the writer keeps beside it (clocks and delete ranges); opaque to the journal.
+        index: what the writer stores with it (clocks and delete ranges); opaque to the journal.
     """
 
     state: bytes
@@ -116,7 +116,7 @@ class DocumentLog(Protocol):
 
         Raises (from the future, never from the call):
             DocumentDeletedError: see J14.
-            JournalUnavailableError: not acknowledged; also when the queue is full.
+            JournalUnavailableError: not acknowledged, or the queue is full.
         """
         ...
 

@@ -28,10 +28,10 @@ log = get_logger("raffia.journal")
 
 
 class DocumentListener(Protocol):
-    """Receives the messages of a document's channel; must return at once and not raise."""
+    """Receives the messages of a document's channel; its methods must return quickly and not raise."""
 
     def heard(self, document: DocumentId, kind: int, words: list[bytes], message: bytes) -> None:
-        """A message: its words (the first is the replica) and all of it, the rest behind the first newline."""
+        """A message: its words (the first is the replica) and all its bytes; the rest follows the first newline."""
         ...
 
     def confirmed(self, document: DocumentId) -> None:

@@ -48,7 +48,7 @@ class Topology:
 
     Attributes:
         is_cluster: whether keys live on several nodes.
-        read_s: how often it is read without a reason; None when it cannot change.
+        read_s: seconds between two reads without a special reason; None if it cannot change.
     """
 
     is_cluster = False

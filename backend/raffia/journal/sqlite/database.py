@@ -425,7 +425,7 @@ class Putter:
             self._database.execute("DELETE FROM staging WHERE blob = ?", (blob,))
 
     def failed(self) -> None:
-        """Leave the blobs of a failed job to be dropped."""
+        """Leave the blobs of a failed job to be dropped later."""
         self._database.abandoned += self.staged
 
 

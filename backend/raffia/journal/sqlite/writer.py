@@ -59,7 +59,7 @@ class Append:
 
 
 class Call:
-    """A short write: one function, in the transaction of the appends around it. If it raises, nothing is written."""
+    """A short write in the same transaction as the appends around it. If the function raises, it writes nothing."""
 
     __slots__ = ("future", "run", "size", "stamp")
 

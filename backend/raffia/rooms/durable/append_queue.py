@@ -332,6 +332,6 @@ class AppendQueue:
             self.saved_bytes = self.saved_updates = 0
 
     def compacted(self, saved_bytes: int, saved_updates: int) -> None:
-        """Note that a snapshot of ours covers this much of the log."""
+        """Note that a snapshot by this replica covers this much of the log."""
         self.saved_bytes = max(0, self.saved_bytes - saved_bytes)
         self.saved_updates = max(0, self.saved_updates - saved_updates)

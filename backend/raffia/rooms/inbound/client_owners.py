@@ -4,7 +4,7 @@ New structs under another user's client id are sometimes legitimate: after a los
 tab or by WebRTC, they may be the only copy. They can also be an attack: they make the victim's next edits look known.
 
 Rules (tests quote these ids):
-    OW1  An id belongs to the user whose presence holds it, or to the user who wrote its first struct, whichever this
+    OW1  An id belongs to the user who is present under it, or to the user who wrote its first struct, whichever this
          process sees first. Anonymous sessions own nothing.
     OW2  An id is guarded while its owner has a session on this replica or is present through another one, and for
          `GUARD_S` after that, because an editor whose connection drops for a moment comes back with the same id.
@@ -53,7 +53,7 @@ class ClientOwners:
         clock: as the argument.
 
     Args:
-        present_user: returns the user whose presence holds a client id, or held it within `GUARD_S`; None for no user.
+        present_user: returns the user who is present under a client id, or was within `GUARD_S`; None if there is none.
         is_present: returns whether a user is present through any replica, or was within `GUARD_S`.
         clock: returns monotonic seconds.
         max_ids: how many ids are remembered (OW4).

@@ -193,7 +193,7 @@ class Intake:
             self._advanced([], self.waiting.parked())
 
     def knows_step2(self, update: bytes) -> bool:
-        """Whether this step 2 repeats exactly what the document holds, so that it need not be read."""
+        """Whether a client with exactly the document's content sent this step 2, so that it need not be read."""
         return len(update) >= COMPARE_BYTES and update == self._document.known_step2()
 
     def _take_from_reader(self, session: Session, admission: Admission, *, is_step2: bool) -> None:

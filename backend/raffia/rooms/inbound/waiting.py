@@ -3,7 +3,7 @@
 Rules (tests quote these ids):
     Q1  A waiting update is tried again only when a clock that it needs has been passed, so an edit costs nothing for
         updates that wait for other clients.
-    Q2  An update that can never become ready holds back no other update and costs other sessions nothing.
+    Q2  An update that can never become ready does not hold back other updates and costs other sessions nothing.
     Q3  Waiting updates are bounded, per session and per room, and so are the needs of one update. Beyond that the
         session is closed with 1013, and nothing of the update is acknowledged.
     Q4  Waiting updates are dropped when their session leaves. They are never relayed, journaled or counted as known.

@@ -1,4 +1,4 @@
-"""The values of the presence table: its entries, its bounds, and the result of a message."""
+"""Value types of the presence table: its entries, its limits, and the result of a message."""
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
 
@@ -16,7 +16,7 @@ Owner = Hashable
 
 @dataclass(frozen=True, slots=True)
 class PresenceLimits:
-    """The bounds of one room's presence.
+    """The limits of one room's presence.
 
     Attributes:
         max_state_bytes: size of one state's JSON.
@@ -44,7 +44,7 @@ class PresenceLimits:
 
 
 class PresenceEntry(NamedTuple):
-    """What is known of one client id.
+    """What is known about one client id.
 
     Attributes:
         client: the client id.

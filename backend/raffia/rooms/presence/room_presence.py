@@ -167,7 +167,7 @@ class RoomPresence:
         return self.table.owned_by_all(session.owner for session in self._fanout)
 
     def take(self, entries: list[PresenceEntry]) -> None:
-        """Take entries that another replica has accepted; announce states again that have moved here (P10)."""
+        """Take entries that another replica has accepted; announce again the states that have moved here (P10)."""
         applied = self.table.merge(entries, monotonic())
         if applied.answers:
             owners = {session.owner for session in self._fanout}

@@ -92,7 +92,7 @@ class _Speaker:
 
 
 def _home(raw: list[RawEntry]) -> int | None:
-    """The home id of a session whose first message holds these entries (P4)."""
+    """The home id of a session whose first message contains these entries (P4)."""
     return raw[0][0] if len(raw) == 1 and raw[0][2] != NULL else None
 
 
@@ -158,7 +158,7 @@ class PresenceTable:
         return any(gone.user == user and gone.at_s >= since_s for gone in self._gone.values())
 
     def user_of(self, client: int, since_s: float) -> str | None:
-        """The user who holds a client id, or has held it since `since_s`."""
+        """The user who is present under a client id, or was since `since_s`."""
         known = self._live.get(client)
         if known is not None:
             return known.user
