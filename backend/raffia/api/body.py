@@ -22,8 +22,8 @@ class Pace(NamedTuple):
     """The minimum speed of a body.
 
     Attributes:
-        size_bytes: number of bytes (or the rest of the body) that has to arrive
-        within_s: in each period of this many seconds.
+        size_bytes: number of bytes, or the rest of the body, that has to arrive in each period.
+        within_s: length of the period, in seconds.
     """
 
     size_bytes: int

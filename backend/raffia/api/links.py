@@ -47,7 +47,7 @@ class LinkView:
             self._signer.token(document, can, links, int(now_s * 1000), now_s)
 
     def link(self, info: DocumentInfo, can: LinkAccess, links: Links) -> Link | None:
-        """The link of this kind; None when there is none."""
+        """The link of this kind; None if there is none."""
         created_ms = links.read_ms if can == "read" else links.edit_ms
         if created_ms is None:
             return None

@@ -240,7 +240,7 @@ class Authorizer:
         return claims
 
     async def may(self, handshake: Handshake, token: str | None, document: DocumentId) -> Grant | None:
-        """Like `grant`, for a document in a listing: returns None for a refusal, which does not count as one (AD4)."""
+        """Like `grant`, for a listing: returns None if access is refused, without counting the refusal (AD4)."""
         try:
             grant = await self._decide(handshake, token, document)
             self._revocations.check(grant, document)

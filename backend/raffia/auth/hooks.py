@@ -1,4 +1,4 @@
-"""Hooks: functions that the operator or host app supplies and Raffia calls. They return values and change no argument.
+"""Hooks: functions that the operator or host app supplies and Raffia calls. They do not modify arguments.
 
 Rules (tests quote these ids):
     K1  `authorize` is called for every document that a connection opens, again when a token is renewed, and for REST
@@ -103,7 +103,7 @@ def load_hook(name: str) -> Authorize:
     """Import the hook that the setting `authorize` names as `module:function`.
 
     Raises:
-        SettingsError: the module or function cannot be imported, with the reason.
+        SettingsError: the module or function cannot be imported; the message gives the reason.
     """
     module_name, _, attribute = name.partition(":")
     if not module_name or not attribute:

@@ -41,7 +41,7 @@ Fetch = Callable[[], Awaitable[bytes]]
 
 
 class FetchError(Exception):
-    """The keys could not be fetched; the message has the reason."""
+    """The keys could not be fetched; the message gives the reason."""
 
 
 class PublishedKeys:

@@ -3,7 +3,7 @@
 Rules (tests quote these ids):
     KY1  The key determines the algorithm, never the token: a secret is HS256, an RSA key RS256, a P-256 key ES256, an
          Ed25519 key EdDSA. A token that names another algorithm is never checked with that key.
-    KY2  A key file contains PEM blocks (public or private keys), a JWK set (`{"keys": [...]}`), or secrets, one a line.
+    KY2  A key file contains PEM blocks (public or private keys), a JWK set (`{"keys": [...]}`), or one secret per line.
          Anything that looks like a key is never taken for a secret.
     KY3  Weak keys are refused at startup: secrets of fewer than 32 bytes or with fewer than 8 distinct bytes, and RSA
          keys of fewer than 2048 bits.

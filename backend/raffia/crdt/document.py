@@ -93,7 +93,7 @@ class Document:
         base: the squashed part.
         clocks: maps client ids to their next clocks, over base and tail.
         deletes: all known deleted ids.
-        version: grows by one with every change; caches are keyed by it.
+        version: increases by one with every change; caches are keyed by it.
         tail_bytes: size of the tail in bytes.
     """
 
@@ -350,7 +350,7 @@ class Document:
     # -- the index that is stored with a snapshot -----------------------------------------------------------------
 
     def index(self, state: bytes) -> bytes:
-        """Clocks and delete ranges, to be stored with a snapshot (reading them from its state takes 31 ms).
+        """Clocks and delete ranges, to be stored with a snapshot (reading them from a large state takes 31 ms).
 
         Args:
             state: the snapshot's state; the index has its checksum, so that damage is detected.

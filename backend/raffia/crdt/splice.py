@@ -1,4 +1,4 @@
-"""Merging and diffing on the bytes, for updates that pycrdt does not handle exactly.
+"""Merges and diffs encoded updates that pycrdt does not handle exactly.
 
 pycrdt decodes and re-encodes what it merges or diffs. For subdocuments, this loses options that it does not know
 (`meta`) and adds ones that were not there, and it refuses some JSON. Such documents are merged here instead: slower
@@ -72,7 +72,7 @@ def _lay_out(client: int, stretches: list[_Stretch]) -> tuple[int, int, int, byt
 
 
 def _copy(update: bytes, section: Section, start: int, end: int) -> tuple[int, bytes]:
-    """The structs from clock `start`, cut there if necessary, to `end`, where a struct ends: number and bytes."""
+    """The number and bytes of the structs from clock `start` (cut there if necessary) to `end`, where one ends."""
     first = bisect_right(section.clocks, start) - 1
     stop = len(section.clocks) if end == section.end else bisect_right(section.clocks, end) - 1
     until = section.stop if end == section.end else section.offsets[stop]

@@ -257,7 +257,7 @@ def _split(update: bytes, section: Section, index: int, kind: int, deletes: IdRa
 
 
 def _outside_pairs(content: bytes, dead: list[Range]) -> tuple[list[Range], list[int]]:
-    """Shrink ranges (of UTF-16 units) so that none ends inside a surrogate pair; returns each unit's byte offset too."""
+    """Shrink ranges of UTF-16 units so that none ends inside a surrogate pair; also returns the units' byte offsets."""
     cuts: list[int] = []
     inside: set[int] = set()
     at = 0

@@ -1,4 +1,4 @@
-"""Messages between replicas that are not stored: presence, and who is alive.
+"""Messages between replicas that are not stored: presence, and which replicas are alive.
 
 Rules (tests quote these ids):
     BS1  Messages are neither stored nor queued: what is published while the channel is down is lost. Listeners are told

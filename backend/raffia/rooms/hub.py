@@ -112,7 +112,7 @@ class Hub:
         self.metrics.rooms -= len(rooms)
 
     def _left_s(self, deadline_s: float | None = None) -> float:
-        """How much time is left for stopping; the first call starts it (U4)."""
+        """How many seconds are left for stopping; the first call sets the time limit (HU4)."""
         now_s = asyncio.get_running_loop().time()
         if self._stop_by_s is None:
             self._stop_by_s = now_s + (self.settings.drain_s if deadline_s is None else deadline_s)

@@ -5,7 +5,7 @@ told about its sessions.
 
 Rules (tests quote these ids):
     X1  No exception leaves a call from the socket. A client's mistake ends its session or its socket with the error's
-        code; a mistake of ours closes the socket with 1011 and is logged. Other rooms are not affected.
+        code; an error of our own closes the socket with 1011 and is logged. Other rooms are not affected.
     X2  Messages of a connection are handled in order. While one of them is being read in another process the socket is
         not read, and messages that were already read from it wait.
     X3  A connection whose client reads too slowly is not read from either, so that few answers pile up for it.
@@ -45,7 +45,7 @@ UPDATES = (Update, Step2)
 
 
 class Dialect(Protocol):
-    """How one connection speaks with its client, and the sessions that the client has."""
+    """How one connection speaks to its client, and the sessions that the client has."""
 
     @property
     def may_read(self) -> bool:
@@ -103,7 +103,7 @@ class Connection:
 
     Args:
         hub: opens documents.
-        dialect: speaks with the client.
+        dialect: speaks to the client.
         expiry: ends sessions when their grants expire; by default one that does not tick.
         schema: the schema version that the client's editor knows; None if it did not say.
 
@@ -386,7 +386,7 @@ class Connection:
         """Refill an overdrawn budget, and stop reading for a while if it is still overdrawn (X7).
 
         Raises:
-            TooFastError: it has been overdrawn for too long.
+            TooFastError: the budget has been overdrawn for too long.
         """
         now_s = monotonic()
         wait_s = budget.wait_s(now_s)

@@ -10,9 +10,9 @@ Rules (tests quote these ids):
     O5  A listener gets `closed` exactly once, as its last call, whether or not it got `opened`. After the listener has
         called `close` it gets nothing but `closed`.
     O6  Until a listener has called `limit_messages`, `Limits.message_bytes` applies. A message over a lower limit is
-        refused with 1013 and "overloaded", because it may be sent later; one over `Limits.message_bytes` always with
-        `too_large_code`. While `holds` is set, a connection that is closed keeps nothing of what its peer has sent, and
-        one for which `holds` returns False is aborted.
+        refused with 1013 and "overloaded", because it may be sent later; one over `Limits.message_bytes` is always
+        refused with `too_large_code`. While `holds` is set, a connection that is closed keeps nothing of what its peer
+        has sent, and one for which `holds` returns False is aborted.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.

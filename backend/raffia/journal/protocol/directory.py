@@ -114,7 +114,7 @@ class Directory(Protocol):
 
         Args:
             prefix: only names that begin with it; no character in it is special.
-            after: list what comes after this: a name, or when sorted by time the `following` of the previous page.
+            after: list what comes after this name or, if sorted by time, after this `following` of the previous page.
             limit: maximum number of documents.
             deleted: list the deleted documents that can be restored, instead of the others.
             order: by name, or newest first (JS1).
@@ -149,5 +149,5 @@ class Directory(Protocol):
 
     @abstractmethod
     def on_purged(self, clear: Clear) -> None:
-        """Set the only callback that removes a purged document's data kept elsewhere (J22)."""
+        """Set the callback that removes a purged document's data kept elsewhere; there is only one (J22)."""
         ...

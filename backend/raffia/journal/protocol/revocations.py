@@ -48,7 +48,7 @@ class RevocationStore(Protocol):
         ...
 
     def on_added(self, heard: Callable[[], None]) -> None:
-        """Set the only callback for revocations by other replicas; it is run on the event loop (J21).
+        """Set the callback for revocations by other replicas: there is only one, run on the event loop (J21).
 
         Does nothing by default, which suits a journal that is not shared.
         """

@@ -1,4 +1,4 @@
-"""Where Redis is, as the operator states it in one URL: redis-py's forms, and two for several servers.
+"""Where Redis is, given as one URL: in one of redis-py's forms, or of two more for several servers.
 
 Rules (tests quote these ids):
     RH1  redis-py reads `redis://`, `rediss://` (TLS) and `unix://`. `redis+sentinel://host:port,host:port/name/db` asks

@@ -1,4 +1,4 @@
-"""The channel between replicas through Redis: presence on the documents' channels, and who is alive.
+"""The channel between replicas through Redis: presence on the documents' channels, and which replicas are alive.
 
 Rules (tests quote these ids; BS1-BS4 are those of `raffia.journal.bus`):
     RQ1  Everything published about a document between two sends becomes one message (BS3): its parts, each preceded by
@@ -57,7 +57,7 @@ class RedisBus:
         base: Redis.
         channels: the subscriptions.
         beat_s: seconds between two heartbeats.
-        dead_s: after how many seconds of silence a replica is gone (BS4).
+        dead_s: seconds of silence after which a replica counts as gone (BS4).
     """
 
     def __init__(self, base: Base, channels: Channels, *, beat_s: float = BEAT_S, dead_s: float = DEAD_S) -> None:
@@ -141,7 +141,7 @@ class RedisBus:
     # what the channels say
 
     def heard(self, document: DocumentId, kind: int, words: list[bytes], message: bytes) -> None:
-        """Receive a message, unless it is our own (BS2)."""
+        """Handle a message, unless this replica sent it (BS2)."""
         if words[0] == self._own:
             return
         if kind == _LEFT and document == _ALL_REPLICAS:

@@ -1,6 +1,6 @@
 """The channels that are subscribed to, and their listeners.
 
-A message is a kind, words separated by blanks, the first of them the replica that sent it, a newline, and the rest:
+A message consists of a kind, words separated by blanks (first the replica that sent it), a newline, and the rest:
 
     E<replica> <id before> <id>   an entry; the rest is its payload
     A<replica> <id before> <id>   an entry whose payload is large: it has to be read from the log

@@ -363,7 +363,7 @@ def open_engine(url: str, *, timeout_s: float = TIMEOUT_S) -> Engine:
         timeout_s: longest time of a call.
 
     Raises:
-        SettingsError: the URL cannot work; it says what would.
+        SettingsError: the URL cannot work; the message says what would.
     """
     address = read_url(url)
     topologies = {"": Topology, "sentinel": Primary, "cluster": Cluster}

@@ -2,7 +2,7 @@
 
 Rules (tests quote these ids):
     RL1  The stream is read before the snapshot. A compaction in between shows as a missing snapshot or as entries that
-         do not follow on; then everything is read again. Only if that persists is the document quarantined.
+         do not continue it; then everything is read again. Only if that persists is the document quarantined.
     RL2  The result includes at least the entries that were in the log when reading began (J4).
 """
 

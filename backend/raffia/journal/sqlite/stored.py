@@ -97,7 +97,7 @@ def stored(database: Database, document: DocumentId) -> Steps[Stored]:
 
 
 def _pieces(database: Database, blob: int) -> Steps[bytes]:
-    """Read the pieces of a blob that exist, joined."""
+    """Read those pieces of a blob that exist, and join them."""
     if not blob:
         return b""
     parts: list[bytes] = []

@@ -111,7 +111,7 @@ class WaitingList:
         self.note(waiting, needs)
 
     def note(self, waiting: Waiting, needs: list[tuple[int, int]]) -> None:
-        """Note what an update needs after a try; earlier needs become void."""
+        """Record what an update still lacks after a try, in place of what it lacked before."""
         waiting.generation += 1
         for client, clock in needs:
             heap = self._by_client.setdefault(client, [])

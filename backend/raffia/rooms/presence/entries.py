@@ -49,10 +49,10 @@ class PresenceEntry(NamedTuple):
     Attributes:
         client: the client id.
         clock: its clock.
-        state: its state as JSON; None when removed.
+        state: its state as JSON; None if removed.
         encoded: the bytes of the entry in a payload.
         owner: the session that sent it.
-        user: the owner's user; None when anonymous.
+        user: the owner's user; None if anonymous.
         seen_s: when it was last renewed.
     """
 
@@ -89,7 +89,7 @@ class Applied(NamedTuple):
 
     @property
     def reply(self) -> bytes | None:
-        """The answers as a payload for the sender; None when there are none."""
+        """The answers as a payload for the sender; None if there are none."""
         return encode(self.answers) if self.answers else None
 
     @property

@@ -8,11 +8,11 @@ Rules (tests quote these ids):
         removal (null) is applied at the known clock or above, for ids that are present. Everything else is stale and is
         dropped silently and unread, because clients send back every state that they receive.
     P2  A message is applied as a whole, or not at all if it cannot be read. What is too large (a state, the number of
-        states, the message) is dropped and counted; the session goes on, and what was known of the id stays.
+        states, the message) is dropped and counted; the session continues, and the id's known state stays.
     P3  A session speaks only for ids that it owns. It becomes the owner of an id by being the first to announce it, or
         by P4. Its states and removals of other ids are dropped silently and counted as foreign: a slow client whose
         copy has expired must not remove a user for everyone.
-    P4  If a session's first message holds one state, that id is the session's *home*. It takes its home over from
+    P4  If a session's first message has one state, that id is the session's *home*. It takes its home over from
         another session of the same user: that one is a half-open socket, or another tab that spoke first. It may do so
         at the known clock, because that is the clock that a reconnecting client announces; nothing is broadcast then,
         and the entry is reported in `moved`. Because a removal needs the owner, the late end of the old socket removes

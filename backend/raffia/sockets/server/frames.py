@@ -38,7 +38,7 @@ _utf8 = codecs.getincrementaldecoder("utf-8")
 
 
 def _joined(kept: bytes | bytearray, more: bytes) -> bytes | bytearray:
-    """`kept + more`, growing in place from the second piece on."""
+    """Return `kept + more`; from the second piece on, `kept` grows in place."""
     if not kept:
         return more
     if isinstance(kept, bytes):

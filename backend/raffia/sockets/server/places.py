@@ -8,7 +8,7 @@ Rules (tests quote these ids):
     PL3  If there is no place in the process or for the peer, the connection is aborted when it is accepted. If there is
          none for a proxy's client, the request is answered with 503.
     PL4  A process that is full of WebSockets still has some places for plain connections (`spare`), so that health
-         checks are answered and newcomers are told that it is full.
+         checks are answered and new clients are told that it is full.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Place:
         return not self.is_proxy or self.move(self._places.client_of(forwarded_for) if forwarded_for else "")
 
     def move(self, address: str) -> bool:
-        """Count the connection for another address; returns whether that has a place left."""
+        """Count the connection for another address; returns whether that address has a place left."""
         self._places.addresses.leave(self._name)
         self._name = None
         try:

@@ -1,4 +1,4 @@
-"""The journal over a memory store: its log; its other parts are in the modules next to this one."""
+"""The log of a journal over a memory store; the journal's other parts are in the modules next to this one."""
 
 from __future__ import annotations
 

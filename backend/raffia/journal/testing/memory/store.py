@@ -85,7 +85,7 @@ class MemoryStore:
         self._cut(kept)
 
     def copy(self, document: DocumentId) -> StoredDocument:
-        """Return a copy of a document, such as a lagging replica of the store has, for `fail_over`."""
+        """Return a copy of a document, like the one on a lagging replica of the store, for `fail_over`."""
         return deepcopy(self.documents[document])
 
     def fail_over(self, document: DocumentId, copy: StoredDocument) -> None:
