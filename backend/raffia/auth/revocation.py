@@ -13,7 +13,7 @@ Rules (tests quote these ids):
           applies everywhere, even if the message was lost. If the store has lost some, they are stored again.
     REV6  While the journal is unavailable, the revocations known here apply.
     REV7  Revocations are kept until every token that they apply to has expired: for the maximum lifetime of tokens if
-          that is set, otherwise for ever. Where only a hook grants access, they are kept for some minutes.
+          that is set, otherwise for ever. Where only a hook grants access, they are kept for a few minutes.
     REV8  A recheck revokes nothing: the live sessions of a user, or on a document, have to sign in again (1012), which
           providers do by themselves, and then their access is decided again.
 """

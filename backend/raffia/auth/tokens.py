@@ -98,7 +98,7 @@ class TokenVerifier:
         await self._keys.close()
 
     def _read_header(self, token: str) -> tuple[str | None, str]:
-        """`kid` and `alg` of a token's header, which is not verified yet (TK1)."""
+        """`kid` and `alg` of a token's header, which has not been verified yet (TK1)."""
         if len(token) > self._max_bytes:
             raise UnauthenticatedError(f"the token has {len(token)} bytes; the limit is {self._max_bytes}")
         if not _FORM.fullmatch(token):

@@ -6,8 +6,8 @@ Rules (tests quote these ids):
     AV2  Counts and lengths are checked against the remaining bytes before they are used.
     AV3  Text is valid UTF-8. Integers are at most 2^53 - 1, since JavaScript has no larger ones.
     AV4  A JSON text (in embeds and formats) can be read by both `JSON.parse` and pycrdt: no NaN, no Infinity, no number
-        outside a double's range, no lone surrogate, at most `MAX_DEPTH` deep. Any other text would make every Yjs client throw
-        on the whole update, for ever.
+        outside a double's range, no lone surrogate, at most `MAX_DEPTH` deep. Any other text would make every Yjs
+        client throw on the whole update, for ever.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.

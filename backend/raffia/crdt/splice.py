@@ -7,7 +7,7 @@ pycrdt decodes and re-encodes what it merges or diffs. For subdocuments, this lo
 Rules (tests quote these ids):
     SP1  The result has the ids of all updates; of structs that overlap, the stretch with the lower start is kept whole
         and the later one is cut.
-    SP2  Gaps between structs of a client become Skips; a gap before the first struct is a later start.
+    SP2  Gaps between structs of a client become Skips; after a gap at the beginning, the section just starts later.
     SP3  The result has the union of the delete sets.
     SP4  In a state vector, a client ends where its first gap begins.
 """

@@ -11,8 +11,8 @@ Rules (tests quote these ids):
          traceback. Tracebacks do not show variables, since one of them could be a token.
     LG3  Importing Raffia configures nothing: it adds no handlers and sets no levels.
     LG4  A field is cut to `MAX_FIELD` characters, and each line of a message or traceback to `MAX_LINE`, before
-         anything else examines it. What begins like a token at the cut is replaced too. All patterns are linear in the
-         text.
+         anything else examines it. Text at the cut that begins like a token is replaced too. All patterns are linear in
+         the text.
     LG5  Text can neither imitate another line nor reach a terminal as a command: control characters (C0, C1, DEL), line
          and paragraph separators, bidirectional controls and lone surrogates are written as `\\x1b` or `\\u2028`, in
          the text format, in JSON and in the server's own lines. Only messages and tracebacks have several lines; all

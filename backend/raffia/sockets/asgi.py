@@ -186,7 +186,7 @@ class AsgiTransport:
         self._hurry(0.0)
 
     def limit_messages(self, size_bytes: int, holds: Holds | None = None) -> None:
-        """Change the largest message that is accepted (O6). `holds` is not called: the server keeps unfinished messages."""
+        """Change the maximum size of messages (O6). `holds` is not called: the server keeps unfinished messages."""
         self._limit_bytes = size_bytes
 
     def pause_reading(self) -> None:

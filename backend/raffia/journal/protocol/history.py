@@ -2,7 +2,7 @@
 
 Rules (tests quote these ids):
     J9   `at(document, t)` returns updates that merge to the document with exactly those edits whose 10 s window
-         begins at or before `t`, within the retention, whatever has been compacted since.
+         begins at or before `t`, within the retention period, whatever has been compacted since.
     J10  Within one document an edit counts as no earlier than any edit before it, so that every past state is a prefix
          of the log without gaps, even if the clock was set back.
     J11  `Journal.prune` (and `compact`) drop history and the content of deleted documents, but never before their

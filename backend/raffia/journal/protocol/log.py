@@ -14,7 +14,7 @@ Rules (tests quote these ids):
          it again (updates are idempotent). Every append called before the failure was reported fails too, so that no
          edit of a document overtakes one that has to be appended again.
     J8   `compact` does not change what `load` rebuilds. Interrupted at any point it leaves the old state or the new
-         one, never a mixture. An `upto` at or before the current snapshot's is a stale call and does nothing.
+         one, never a mixture. A call whose `upto` is not after the current snapshot's does nothing.
     J15  `follow` yields every entry after `after` once, in order; what it cannot yield it reports as a `Gap` or a
          `Reset`. A full queue becomes a `Gap`; the writer never waits.
     J19  A batch that cannot be encoded (an author that is not text, a time beyond 64 bits) fails alone, with

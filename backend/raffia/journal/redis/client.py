@@ -114,7 +114,7 @@ class Engine:
         A script may SPUBLISH there (tried on 7.0.15; on one server it uses PUBLISH). Name in KEYS what is read and
         written, and nothing else: while a slot moves, a script is refused (TRYAGAIN, nothing of it executed) as long as
         one of several KEYS is not there. So the channel, which never is, goes into ARGV, and keys that may not exist
-        are best touched by scripts of their own. What is published on a slot that is on its way may be heard by nobody.
+        are best touched by scripts of their own. What is published on a slot while it moves may be lost.
         """
         return self._topology.is_cluster
 

@@ -9,7 +9,7 @@ Rules (tests quote these ids):
     RF4  This replica's own entries are delivered as the batches that were appended; their payload is not decoded.
     RF5  A reader that joins later reads up to the cursor on its own. A full queue becomes a `Gap` (J15).
     RF6  When the log lacks or contradicts what was delivered, all readers get a `Reset`, in order with the rest. Until
-         one has received it, appends are refused: they were made without knowing, and would leave a gap.
+         one has received it, appends are refused: they were made in ignorance of the loss, and would leave a gap.
     RF7  While Redis is unavailable, reads are retried, after jittered pauses that grow.
 """
 
@@ -251,7 +251,7 @@ class Feeds:
         self._tell(feed, turn)
 
     def _reset_told(self, feed: Feed, turn: Reset) -> None:
-        """Record that a reader receives a `Reset` now: from here on it appends to the log as it is (RF6)."""
+        """Record that a reader receives a `Reset` now: from here on, its appends build on the current log (RF6)."""
         feed.is_reset = False
         if feed.cursor is not None and feed.cursor != turn.position:
             self._must_read(feed)

@@ -1,8 +1,8 @@
 """The listing on Redis, and deleting documents.
 
 Rules (tests quote these ids):
-    RD1  A document's meta is authoritative. The listing's sorted sets may be on other nodes of a cluster and are written
-         after it; an entry that does not match it is skipped, and corrected by the next pruning.
+    RD1  A document's meta is authoritative. The listing's sorted sets may be on other nodes of a cluster and differ
+         from it for a while; an entry that does not match is skipped, and corrected by the next pruning.
     RD2  A deletion is recorded for purging before the tombstone is set: a process killed in between leaves a record
          without a tombstone, which pruning removes, and never a tombstone without a record.
     RD3  Purging marks the document first, then drops its content, then data kept elsewhere (J22); the record is

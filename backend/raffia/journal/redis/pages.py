@@ -30,7 +30,7 @@ class Page(NamedTuple):
         turn: a `Gap` or `Reset` instead of entries; the reader continues at its position.
         entries: position and payload of each, in order.
         has_more: whether there may be more after them now.
-        is_doubtful: inconclusive (RP3): read again; if it is again, the log is of another lineage (RP1).
+        is_doubtful: inconclusive (RP3): read again; if it is inconclusive again, the log is of another lineage (RP1).
         last: position of the last entry of the log at the time of the read.
     """
 

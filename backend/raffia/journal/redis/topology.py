@@ -152,7 +152,7 @@ class Cluster(Topology):
         return (nodes[0].host, int(nodes[0].port)) if nodes else None
 
     async def read(self, silent: Place | None) -> None:
-        """Ask one node after the other, including those of the URL, until one answers."""
+        """Ask the nodes one by one, including those of the URL, until one answers."""
         self._nodes.startup_nodes |= self._seeds
         await self._nodes.initialize(last_failed_node_name=f"{silent[0]}:{silent[1]}" if silent else None)
 

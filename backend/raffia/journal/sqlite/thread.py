@@ -27,7 +27,7 @@ class DatabaseThread:
 
     Attributes:
         queue: the thread's work, in order.
-        writer: the thread's side; None if it is not running.
+        writer: what runs in the thread; None if the thread is not running.
         stamp: the last failure that the event loop knows of (SW2).
     """
 

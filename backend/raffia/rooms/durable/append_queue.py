@@ -5,7 +5,7 @@ Rules (tests quote these ids):
         batch.
     V2  A ticket is handed back only when the batch with its last part, and all batches before it, are durable.
     V3  The ticket of an update that contained nothing new waits for everything unsaved at that time: its content may
-        be known only in memory.
+        exist only in memory.
     V4  While the journal is unavailable, everything stays queued, in order, and is appended again when the journal is
         back. A failed append may have become durable anyway; appending it twice is harmless, because updates are
         idempotent.

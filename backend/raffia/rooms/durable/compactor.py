@@ -276,7 +276,7 @@ class Compactor:
         self._metrics.squash_s.observe(perf_counter() - started_s)
 
     async def _folded(self) -> None:
-        """Wait until everything in the document now has been folded (L2)."""
+        """Wait until everything that is now in the document has been folded (L2)."""
         version = self._document.version
         while self._base_version < version and (self._document.needs_fold_for_newcomers or self._is_large):
             task = self._fold
@@ -312,7 +312,7 @@ class Compactor:
             self._start(self._compact())
 
     def _excess(self) -> float:
-        """The size of the log as a multiple of its limit; from 1 on a snapshot is due."""
+        """The size of the log as a multiple of its limit; at 1 a snapshot is due."""
         settings, base_bytes = self._settings, len(self._document.base)
         max_bytes = max(settings.compact_tail_bytes, settings.compact_tail_fraction * base_bytes)
         max_updates = max(settings.compact_tail_updates, base_bytes / BYTES_PER_UPDATE)
@@ -324,7 +324,7 @@ class Compactor:
         return self._append_queue.position if self._follower is None else self._follower.position
 
     async def _durable(self) -> bool:
-        """Wait until a shared log contains everything in the document now (L4); returns False if it never will."""
+        """Wait until a shared log has everything that is now in the document (L4); returns False if it never will."""
         if self._pending is None:
             return True
         self._pending.flush()

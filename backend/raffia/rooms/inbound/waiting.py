@@ -37,7 +37,7 @@ class Waiting:
         ticket: its pending answer.
         author: the user who sent it.
         is_parked: whether it waits for an owner (Q6).
-        generation: counts the tries; needs that were noted before the latest one are void.
+        generation: counts the tries; needs recorded before the latest try no longer apply.
     """
 
     __slots__ = ("author", "facts", "generation", "is_parked", "ticket", "update")

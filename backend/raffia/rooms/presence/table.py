@@ -13,7 +13,7 @@ Rules (tests quote these ids):
         by P4. Its states and removals of other ids are dropped silently and counted as foreign: a slow client whose
         copy has expired must not remove a user for everyone.
     P4  If a session's first message has one state, that id is the session's *home*. It takes its home over from
-        another session of the same user: that one is a half-open socket, or another tab that spoke first. It may do so
+        another session of the same user: a half-open socket, or another tab that announced it first. It may do so
         at the known clock, because that is the clock that a reconnecting client announces; nothing is broadcast then,
         and the entry is reported in `moved`. Because a removal needs the owner, the late end of the old socket removes
         nothing.
@@ -24,7 +24,7 @@ Rules (tests quote these ids):
         removed id that is not the home is answered with `{id, known clock, null}`: a client that only echoes the id
         forgets it. (That answer would do for the home as well, but Hocuspocus provider 4.8 does not announce itself
         again after it.)
-    P6  Clocks stay below 2^31 (other implementations have 32 bits) and move by at most `max_clock_step`.
+    P6  Clocks stay below 2^31 (other implementations use 32 bits) and move by at most `max_clock_step`.
     P7  A state that is not renewed within `expiry_s` is removed. When an owner leaves, all its ids are removed.
     P8  Only news counts against a session's rate, because clients send back what they receive, as fast as others send
         it. While a session is over its rate (`may_speak` false), its news is reported in `late`, unread, and not

@@ -80,7 +80,7 @@ class Place:
         self.is_proxy = is_proxy
 
     def named(self, forwarded_for: bytes) -> bool:
-        """Count the connection for the client that a proxied request names; returns whether that has a place (PL2)."""
+        """Count the connection for the client that a proxied request names; returns whether there is a place (PL2)."""
         return not self.is_proxy or self.move(self._places.client_of(forwarded_for) if forwarded_for else "")
 
     def move(self, address: str) -> bool:

@@ -388,7 +388,7 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
             self.close(1011, "internal error")
 
     def _refuse_frame(self, error: FrameError) -> None:
-        """Close with the code of a violation, or the one that a message over the limit has here (O6)."""
+        """Close with the code of a violation; for a message over the limit, with the code that O6 states."""
         if error.code != 1009:
             self._fail(error.code, error.reason)
         elif error.size_bytes > min(max(self._limits.message_bytes, self._limit_bytes or 0), self._config.ws_max_size):

@@ -132,7 +132,7 @@ class MemoryJournal(Journal):
         return self._lineages.setdefault(document, self._lineage(document)) if self.is_shared else 0
 
     def _renew(self, document: DocumentId) -> None:
-        """Note that a reader now knows the log as it is: appends called from here on are accepted (J20)."""
+        """Note that a reader now knows the current log: appends called from here on are accepted (J20)."""
         self._lineages[document] = self._lineage(document)
 
     async def healthy(self) -> None:
