@@ -72,7 +72,7 @@ def merge(updates: Sequence[bytes]) -> bytes:
         updates: in any order; without any, the result is the empty update.
 
     Raises:
-        CrdtError: neither pycrdt nor `splice` can.
+        CrdtError: neither pycrdt nor `splice` can merge them.
     """
     if not updates:
         return EMPTY_UPDATE
@@ -96,7 +96,7 @@ def diff(update: bytes, state_vector: bytes) -> bytes:
         state_vector: checked with `read_state_vector`, since a hostile count makes pycrdt allocate 512 MB.
 
     Raises:
-        CrdtError: neither pycrdt nor `splice` can.
+        CrdtError: neither pycrdt nor `splice` can diff it.
     """
     try:
         with _DIFFING:
@@ -125,7 +125,7 @@ def state_vector(update: bytes) -> bytes:
     """The state vector of an update that begins at clock 0 for each of its clients.
 
     Raises:
-        CrdtError: neither pycrdt nor `splice` can.
+        CrdtError: neither pycrdt nor `splice` can read it.
     """
     try:
         with _READING:

@@ -74,7 +74,7 @@ class IdRanges:
         """Add ranges of one client in any order; sorted ones are fastest (RG4).
 
         Raises:
-            ValueError: a range is empty; if there are more than `_FEW` ranges, none is added then.
+            ValueError: a range is empty; with more than `_FEW` ranges, none has been added.
         """
         listed = sorted(ranges)
         if len(listed) <= _FEW:
