@@ -6,8 +6,8 @@ in turn (tests/integration/redis/test_redis_py.py shows both), so routing is don
 Rules (tests quote these ids):
     RE1  Each server has one connection for appends and four for reads, so that an append never waits behind a large
          read. A call waits for a free connection within its own deadline, and fails if there is none.
-    RE2  If Redis cannot accept a command at the moment (`NOT_NOW`), the call gets a `JournalUnavailableError` with the
-         text of Redis: the command was not executed, and retrying can help. Every other error takes the place of its
+    RE2  If Redis cannot accept a command at the moment (`NOT_NOW`), the call gets a `JournalUnavailableError` with
+         Redis's text: the command was not executed, and retrying can help. Every other error takes the place of its
          reply.
     RE3  Commands go to the owner of their slot, one pipeline for each node. Commands refused with MOVED, ASK or
          TRYAGAIN were not executed and are resent, in order, at most `ROUNDS` times and within the deadline: one

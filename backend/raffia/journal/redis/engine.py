@@ -79,7 +79,7 @@ class Listener(Protocol):
         """A subscriber's connection is open (again).
 
         Args:
-            server: names the server's data lineage and process, `<run_id>/<master_replid>`: a different one means
-                a restart or a failover. Each node of a cluster has its own, which is reported when first needed.
+            server: names the server's data lineage and process, `<run_id>/<master_replid>`: another one than before
+                means a restart or a failover. Each node of a cluster has its own, and tells it when it is first needed.
         """
         ...

@@ -132,7 +132,7 @@ class Subscriber:
             attempt += 1
 
     async def _connect_and_hear(self) -> bool:
-        """Connect, subscribe to everything wanted and pass on messages; returns False if there was no connection."""
+        """Subscribe to everything wanted and pass on messages until the connection is lost; whether there was one."""
         deadline_s = asyncio.get_running_loop().time() + self._timeout_s
         server, replication = await self._link.run(QUESTIONS, deadline_s)
         if not isinstance(replication, ResponseError | bytes):
