@@ -20,7 +20,7 @@ def implied_deletes(parts: Sequence[bytes]) -> IdRanges:
     """All ids that are deleted once a document has been loaded. This takes as long as loading it into a view.
 
     Args:
-        parts: the updates that make up the document, gap-free together.
+        parts: the updates that make up the document, without gaps.
 
     Raises:
         CrdtError: pycrdt cannot load it.

@@ -19,7 +19,7 @@ Rules (tests quote these ids):
          does not read, because the app has not consumed what arrived, does not count.
     HT8  Bytes that start no request, such as empty lines, don't keep an idle connection open: the next head is due
          `HEAD_S` seconds after the first of them. Without any, uvicorn's `timeout_keep_alive` closes it.
-    HT9  At most `PIPELINED` requests wait behind one without a response; more abort the connection.
+    HT9  At most `PIPELINED` requests wait behind one without a response; with more, the connection is aborted.
     HT10 A connection that is being closed is aborted if its peer has not read everything within `CLOSE_S` seconds.
     HT11 A connection needs a place (places.py) before anything is read from it, and releases it when it ends or becomes
          a WebSocket.
