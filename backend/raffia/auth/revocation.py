@@ -4,7 +4,7 @@ Rules (tests quote these ids):
     REV1  Revoking a user invalidates what was issued to them until then: tokens by their `iat`, grants of a hook by the
           time at which the hook was called. Grants without a time of issue count as older. Later ones are valid.
     REV2  Revoking a token invalidates the one with that `jti`. Revoking links invalidates every token with the claim
-          `lnk` that was issued until then, for that one document.
+          `lnk` that was issued for that document until then.
     REV3  A revocation applies to every opening of a document, every renewal, every REST request, and at once to live
           sessions: they end as expired ones do (4401; on Hocuspocus a denial and a CLOSE in band).
     REV4  `revoke` returns when the revocation is durable. In this process it applies before that, even if it could not

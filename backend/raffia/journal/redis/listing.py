@@ -100,7 +100,7 @@ class RedisListing:
             await self._base.run(("ZADD", key, "GT", *scores))
 
     async def _list(self, document: DocumentId) -> None:
-        """Make the sorted sets match the meta, again if another replica has changed it in the meantime (RD1)."""
+        """Make the sorted sets match the meta; starts over if another replica has changed it meanwhile (RD1)."""
         keys = self._base.keys
         (info,) = await self.infos([document])
         while info is not None and not info.purged:
