@@ -2,8 +2,8 @@
 
     from raffia import Access, DocumentId, Grant, Handshake, Raffia
 
-These names are the public interface; the modules behind them may move. Each is imported when it is first used, so that
-a worker process, which needs little of the package, starts quickly.
+These names are the public interface; the modules that define them may move. Each name is imported on first use, so that
+worker processes, which need little of the package, start quickly.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name when it is first asked for (PEP 562)."""
+    """Import a public name on first access (PEP 562)."""
     if name not in _HOME:
         raise AttributeError(f"module 'raffia' has no attribute {name!r}")
     value: object = getattr(import_module(_HOME[name]), name)

@@ -3,7 +3,7 @@
 Rules (tests quote these ids):
     AP1  The app's lifespan is Raffia's (`app.state.raffia`). A server that enters Raffia itself turns the lifespan off.
     AP2  The web app requests nothing from other hosts, and its headers forbid it.
-    AP3  WebSockets bypass FastAPI's middleware, which would cost 4 KB for each connection while it is open.
+    AP3  WebSockets bypass FastAPI's middleware, which would cost 4 KB per open connection.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def create_app(
     Args:
         settings: by default read from `RAFFIA_*` variables.
         journal: see `Raffia`.
-        authorize: the hook that grants access; by default the one that `settings.authorize` names. Without a hook see
-            `Raffia` (B3 of embed.py).
+        authorize: the hook that grants access; by default the one that `settings.authorize` names. B3 of embed.py says
+            what happens without a hook.
 
     Raises:
         SettingsError: the settings are invalid.
@@ -56,8 +56,8 @@ def create_app(
         authorize = load_hook(settings.authorize)
     raffia = Raffia(authorize=authorize, settings=settings, journal=journal)
     # FastAPI's documentation pages load their scripts from another host (AP2).
-    # Its redirects for trailing slashes go to the URL that it believes this server has. Behind a proxy that terminates
-    # TLS that may be one without TLS, and the client would send its token there.
+    # Its trailing-slash redirects go to the URL it believes this server has. Behind a proxy that terminates TLS, that
+    # can be an `http` URL, and the client would send its token there unencrypted.
     app = RaffiaApp(
         title="Raffia",
         version=__version__,

@@ -8,10 +8,10 @@ serves `/collab/sync/{document}` and `/collab/sync`. See docs/embedding.md.
 
 Rules (tests quote these ids):
     B1  There is one lifecycle: `async with raffia`. A host with its own lifespan enters it there; others pass
-        `raffia.lifespan`. Outside of it every connection is refused with 503.
+        `raffia.lifespan`. Outside it, every connection is refused with 503.
     B2  Raffia never ends its host's process, installs no signal handlers and does not configure logging.
-    B3  `authorize` is required. None means that tokens decide if the settings name keys, and otherwise open mode, which
-        by default serves this machine only.
+    B3  `authorize` is a required argument. With None, tokens decide if the settings name keys; otherwise Raffia runs in
+        open mode, which by default serves this machine only.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class Raffia:
     Args:
         authorize: the hook that grants access; None for no hook (B3).
         settings: by default read from `RAFFIA_*` variables.
-        journal: where documents are stored; by default what the settings say, which is SQLite in the folder
-            `settings.data` unless they name a Redis. Raffia enters and exits it.
+        journal: where documents are stored; by default Redis if `settings.redis` is set, otherwise SQLite in
+            `settings.data`. Raffia enters and exits it.
 
     Attributes:
         is_hosted: whether the ASGI server may be another one than ours, whose limits are not known.
@@ -107,7 +107,7 @@ class Raffia:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request under the path at which the host has mounted this."""
+        """Serve one request below the path where the host app mounted Raffia."""
         await self._router(scope, receive, send)
 
     @property
@@ -135,7 +135,7 @@ class Raffia:
             await stack.enter_async_context(self.expiry.running())
             workers = await stack.enter_async_context(Workers(self.settings.worker_processes))
             journal = await stack.enter_async_context(self._journal or _default_journal(self.settings, workers))
-            stack.push_async_callback(self.authorizer.close)  # not before: who waits for the journal enters again
+            stack.push_async_callback(self.authorizer.close)  # only now: if the journal fails, serve.py enters again
             if self.clear is not None:
                 journal.directory.on_purged(self.clear)
             if self.is_hosted:
@@ -163,7 +163,7 @@ class Raffia:
     async def drain(self) -> None:
         """Refuse new connections, make everything durable, then close all connections with 1012; at most `drain_s`."""
         self._stopping = True
-        if self._hub is not None:  # else it waits for Redis still
+        if self._hub is not None:  # None while it still waits for Redis
             await self._hub.drain(self.settings.drain_s)
 
     async def recheck(self, *, user: str | None = None, document: str | None = None) -> int:
@@ -189,7 +189,7 @@ class Raffia:
         return await self.revocations.revoke(Revoked.RECHECK_DOCUMENT, document or "")
 
     def unready_reason(self) -> str | None:
-        """Why this process should get no new connections now; None if it should."""
+        """Why this process should not get new connections at the moment; None if it should."""
         if self._watch is None or self._hub is None:
             return "starting or stopped"
         if self._stopping:
@@ -198,7 +198,7 @@ class Raffia:
         return f"the journal has been away for {away_s:.0f} s" if away_s > self.settings.ready_grace_s else None
 
     def read_metrics(self) -> Metrics:
-        """The metrics, after updating those that are counted elsewhere."""
+        """The metrics, updated with the values that other objects count."""
         if self._hub is not None:
             journal = self._hub.journal
             self.metrics.journal_queue = journal.stats.queued

@@ -60,7 +60,7 @@ class UpdateError(MalformedError):
 
 
 class PresenceError(MalformedError):
-    """An awareness message that cannot be read."""
+    """An awareness message that cannot be parsed."""
 
     reason: ClassVar[str] = "malformed-presence"
 
@@ -150,27 +150,27 @@ class RoomFullError(LaterError):
 
 
 class WaitingFullError(LaterError):
-    """Too many updates, or too many bytes, wait for updates that they depend on."""
+    """Too many updates or bytes wait for missing updates, or one update depends on too many clients."""
 
     fault: ClassVar[Fault] = "client"
     reason: ClassVar[str] = "waiting-full"
 
 
 class JournalUnavailableError(LaterError):
-    """The journal cannot store anything at the moment."""
+    """The journal cannot be read or written at the moment."""
 
     fault: ClassVar[Fault] = "operator"
     reason: ClassVar[str] = "journal-unavailable"
 
 
 class LogLostError(JournalUnavailableError):
-    """The log lacks or contradicts entries that this process has seen; the missing ones have to be appended first."""
+    """The log lacks or contradicts entries that this process has seen; they have to be appended again first."""
 
     reason: ClassVar[str] = "log-lost"
 
 
 class AuthUnavailableError(LaterError):
-    """The hook or identity provider that decides about access cannot be reached at the moment."""
+    """The hook or identity provider cannot decide about access at the moment."""
 
     fault: ClassVar[Fault] = "operator"
     reason: ClassVar[str] = "auth-unavailable"
@@ -200,7 +200,7 @@ class SignInAgainError(LaterError):
 
 
 class InternalError(RaffiaError):
-    """A fault of the server."""
+    """A fault in the server."""
 
 
 class QuarantinedError(InternalError):

@@ -316,7 +316,7 @@ class Settings(BaseSettings):
 
     @property
     def max_outbox_bytes(self) -> int:
-        """Limit of unsent bytes for one reader, which is disconnected beyond it: four documents of the largest size."""
+        """Unsent bytes beyond which a reader is disconnected: four documents of the largest size."""
         return 4 * self.max_document_bytes
 
     @property

@@ -59,14 +59,14 @@ class Access(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Who a session is and what it may do with one document.
+    """A session's user and its access to one document.
 
     Attributes:
         access: the highest level allowed.
-        user: stable id of the person, agent or device, valid UTF-8, at most `MAX_USER` characters; None for an
-            anonymous one. It is stored as the author of edits.
+        user: stable id of the person, agent or device, valid UTF-8, at most `MAX_USER` characters; None if anonymous.
+            It is stored as the author of edits.
         expires_s: Unix time in seconds at which the grant ends; None for never.
-        claims: whatever else should stay with the grant (name, colour, token id).
+        claims: anything else to keep with the grant (name, colour, token id).
         issued_s: Unix time in seconds at which it was issued: the token's `iat`, or when the hook was called; None for
             a token without `iat`. A revocation applies to every grant issued before it.
     """
@@ -95,14 +95,13 @@ class Revoked(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """Invalidates what was issued to a subject up to a point in time.
+    """A revocation, or a recheck, of everything issued to a subject up to a point in time.
 
     Attributes:
         kind: what it applies to.
         subject: the user, the token id, or the document.
-        before_ms: Unix time in milliseconds; whatever was issued then or earlier is revoked.
-        until_ms: Unix time in milliseconds after which it can be dropped, because everything that it applies to has
-            expired; None for never.
+        before_ms: Unix time in milliseconds; it applies to what was issued then or earlier.
+        until_ms: Unix time in milliseconds after which it can be dropped; None to keep it for ever.
     """
 
     kind: Revoked
@@ -142,7 +141,7 @@ class Edit:
     """One update as the journal stores it, with its author and time.
 
     Attributes:
-        author: `Grant.user` of the session that sent it; None for an anonymous one.
+        author: `Grant.user` of the session that sent it; None if anonymous.
         time_ms: Unix time in milliseconds at which the server accepted it.
         update: Yjs update bytes (v1) that depend on nothing but earlier entries.
     """

@@ -1,13 +1,14 @@
-"""Who makes a REST request and what they may do, decided by the same authorizer as for WebSockets.
+"""The caller of a REST request and their access, decided by the same authorizer as for WebSockets.
 
 Rules (tests quote these ids):
-    AC1  Host and Origin are checked first (A1-A3, A12 of authorizer.py). A request that changes something needs an
-         allowed Origin or a bearer token; in open mode, scripts without an Origin are allowed too.
+    AC1  Host and Origin are checked first (A1-A3, A12 of authorizer.py): a page of a foreign origin is refused even if
+         it sends a token. With keys and no hook, a token is required (A8); with a hook, a token or an Origin (A4, AC4);
+         in open mode, neither.
     AC2  Missing and forbidden documents get the same answer.
-    AC3  In open mode everyone has `admin`. Otherwise deleting and restoring need `admin`; a caller who came by a link
-         may edit, but neither delete nor share.
-    AC4  A hook decides by cookie about GET requests from pages of its own origin as well: browsers send no Origin
-         with a GET to a page's own origin.
+    AC3  In open mode everyone has `admin`. Otherwise deleting and restoring need `admin`, and a caller who uses a share
+         link can neither delete nor share.
+    AC4  With a hook, a GET or HEAD without an Origin counts as coming from a page of Raffia's own origin, because
+         browsers send no Origin with it. So the hook can decide by cookie.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ ASKED_AT_ONCE: Final = 8
 
 
 def id_of(segment: str) -> DocumentId:
-    """The document id in a segment of the path.
+    """The document id in a path segment.
 
     Raises:
         MalformedError: not a document id.
@@ -60,7 +61,7 @@ class Caller:
         self.token = self.handshake.bearer
 
     async def grant(self, document: DocumentId, least: Access = Access.READ) -> Grant:
-        """The caller's grant for a document, which is at least `least` (AC2, AC3).
+        """The caller's grant for a document, with at least the access `least` (AC2, AC3).
 
         Raises:
             ForbiddenError, UnauthenticatedError: the caller has less access, or none.
@@ -95,7 +96,7 @@ class Caller:
             return Visibility(lambda name: Access.ADMIN, None)
         if self._authorizer.has_hook:
             if self._authorizer.has_keys and self.token is not None:
-                # An invalid token is an error, and not an empty listing.
+                # An invalid token is an error, not an empty listing.
                 await self._authorizer.claims(self.handshake, self.token)
             return Visibility(None, self._ask)
         claims = await self._authorizer.claims(self.handshake, self.token)
@@ -118,10 +119,10 @@ class Caller:
         return None if grant is None else grant.access
 
     async def folder(self) -> str:
-        """Where the caller may create documents: the prefix of a new id.
+        """The prefix of ids under which the caller may create documents.
 
         Raises:
-            ForbiddenError: nowhere.
+            ForbiddenError: there is none.
         """
         if self._authorizer.is_open or self._authorizer.has_hook:
             return ""
@@ -136,8 +137,8 @@ class Visibility:
     """Which documents one caller sees in a listing.
 
     Attributes:
-        access: maps a document id to the access that a token grants, None for none; is None itself if a hook decides.
-        claims: those of the token that decides; None if no token does.
+        access: maps a document id to the caller's access, None for no access; None itself if a hook decides.
+        claims: the claims of the token that decides; None in open mode or if a hook decides.
     """
 
     def __init__(
@@ -151,7 +152,7 @@ class Visibility:
         self._ask = ask
 
     async def of(self, names: list[DocumentId]) -> list[Access | None]:
-        """The caller's access to each of these documents; None for none.
+        """The caller's access to each of these documents; None for no access.
 
         Raises:
             LaterError: access cannot be decided at the moment.

@@ -1,4 +1,4 @@
-"""Request bodies, read within limits of size and time before they are parsed."""
+"""Reads request bodies, with limits on size and time, before they are parsed."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class Pace(NamedTuple):
-    """How slowly a body may arrive.
+    """The minimum speed of a body.
 
     Attributes:
-        size_bytes: so many bytes of it, or the rest,
-        within_s: arrive within so many seconds.
+        size_bytes: number of bytes, or the rest of the body, that has to arrive in each period.
+        within_s: length of the period, in seconds.
     """
 
     size_bytes: int
@@ -31,13 +31,13 @@ class Pace(NamedTuple):
 
 
 async def read_body(request: Request, most: int, within_s: float, pace: Pace | None = None) -> bytes:
-    """The whole body.
+    """Read the whole body.
 
     Args:
-        request: whose body to read.
+        request: the request.
         most: maximum size in bytes.
         within_s: time limit for the whole body, in seconds.
-        pace: how slowly it may arrive meanwhile; None for any pace.
+        pace: minimum speed; None for no minimum.
 
     Raises:
         TooLargeError: more than `most` bytes; the rest is not read.
@@ -90,6 +90,6 @@ def json_of(model: type[M]) -> Callable[[Request], Awaitable[M]]:
 
 
 def json_body(model: type[BaseModel]) -> dict[str, Any]:
-    """OpenAPI for a route whose body is this model."""
+    """The OpenAPI description of a request body with this model."""
     schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

@@ -21,13 +21,13 @@ async def raffia_of(request: Request) -> Raffia:
 
 
 async def files_of(request: Request) -> FileStore:
-    """Where this app keeps uploaded files."""
+    """The store for this app's uploaded files."""
     files: FileStore = request.app.state.files
     return files
 
 
 async def caller_of(request: Request) -> Caller:
-    """Who makes the request; refuses one whose Host or Origin is not allowed (AC1)."""
+    """The caller; refuses requests whose Host or Origin is not allowed (AC1)."""
     return Caller(request.app.state.raffia, request)
 
 

@@ -1,4 +1,4 @@
-"""What the journal knows of a document, and how REST shows it."""
+"""What the journal knows about a document, and how REST shows it."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ async def info_of(journal: Journal, document: DocumentId, *, deleted: bool = Fal
     """The journal's information about a document that exists.
 
     Args:
-        journal: to ask.
-        document: to look up.
+        journal: the journal to ask.
+        document: the document to look up.
         deleted: return a deleted document too, as long as it can be restored.
 
     Raises:
         ForbiddenError: there is no such document (AC2).
-        DocumentDeletedError: it was deleted, and `deleted` is false or nothing is left of it.
+        DocumentDeletedError: it was deleted, and `deleted` is false or it was purged.
     """
     info = await journal.directory.info(document)
     if info is None:

@@ -1,10 +1,10 @@
 """`/api/documents`: list, create, rename, duplicate, delete and restore.
 
 Rules (tests quote these ids):
-    DO2  The server chooses ids: 16 random characters, prefixed with the folder of the request, or else with the one
+    DO2  The server chooses ids: 16 random characters, prefixed with the folder in the request, or else with a folder
          in which the caller may write.
     DO3  When a request succeeds, its change is durable.
-    DO4  Deleting ends live sessions with 4404. It can be undone for as long as the journal keeps the content.
+    DO4  Deleting ends live sessions with 4404. It can be undone as long as the journal keeps the content.
     DO5  A copy is squashed, has a title of its own, and gets copies of the files.
     DO6  New documents and copies count for whoever makes them (quota.py). At most `COPIES_AT_ONCE` copies are made at a
          time, one for each person.
@@ -108,7 +108,7 @@ async def delete_document(raffia: RaffiaDep, caller: CallerDep, document: Docume
     await info_of(hub.journal, document, deleted=True)
     room = hub.rooms.get(document)
     if room is not None and not room.is_lost:
-        # What people in the document see now is what a restore brings back.
+        # A restore should bring back what people in the document see now.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_S):
                 await room.settled()
@@ -153,7 +153,7 @@ async def duplicate_document(
 
 
 async def _place_of_copy(caller: Caller, document: DocumentId) -> tuple[DocumentId, Grant]:
-    """The id of a copy and the caller's grant for it: beside the original, or else where the caller may write."""
+    """The id of a copy and the caller's grant for it: next to the original, or else where the caller may write."""
     folder, slash, _ = document.rpartition("/")
     try:
         to = new_id(folder + slash)

@@ -2,7 +2,7 @@
 
 Rules (tests quote these ids):
     AE1  Every error below `/api` has this form: errors that Raffia raises, bodies that do not fit the model, unknown
-         paths and methods. Faults of the server are logged, and the response gives no details of them.
+         paths and methods. Server errors are logged, and the response gives no details.
     AE2  401 has `www-authenticate`, 503 has `retry-after`; errors are not cached.
 """
 
@@ -34,7 +34,7 @@ class ErrorDetail(BaseModel):
 
 
 class ErrorAnswer(BaseModel):
-    """Every error."""
+    """The body of an error response."""
 
     error: ErrorDetail
 
@@ -50,7 +50,7 @@ _SAID: Final = {
 
 
 def refusals(*more: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI for the errors of a route: those that every route has, and `more`."""
+    """The OpenAPI descriptions of a route's errors: those that every route has, and `more`."""
     return {status: {"model": ErrorAnswer, "description": _SAID[status]} for status in (400, 401, 403, *more, 503)}
 
 
@@ -70,7 +70,7 @@ def answer(error: RaffiaError) -> JSONResponse:
 
 
 def say_errors(app: FastAPI) -> None:
-    """Make an app report errors in this form (AE1)."""
+    """Make an app report its errors in this form (AE1)."""
     app.add_exception_handler(RaffiaError, _refused)
     app.add_exception_handler(RequestValidationError, _unfit)
     app.add_exception_handler(HTTPException, _http)

@@ -1,4 +1,4 @@
-"""`/api/documents/{id}/files` and `/api/files/...`: images of documents and boards.
+"""`/api/documents/{id}/files` and `/api/files/...`: images in documents and boards.
 
 Rules (tests quote these ids):
     FI1  The body is the file itself. Its type is recognised from its bytes (images.py); anything that is not a
@@ -7,9 +7,8 @@ Rules (tests quote these ids):
          `EACH` of them for one person (people.py), none longer than `WITHIN_S` or slower than `PACE`, so that slow
          uploads do not block those of others.
     FI3  Reading a file needs `read` on its document, uploading needs `edit`.
-    FI4  A file never changes, so browsers may cache it for ever. It is served so that nothing in it can run: with its
-         own type only (`nosniff`), in a sandbox, and only to pages of this origin. It is streamed part by part as the
-         client reads it (FL7 of store.py).
+    FI4  A file never changes, so browsers may cache it for ever. Nothing in it can run: it is served with `nosniff`, in
+         a sandbox, and only to pages of this origin. It is streamed as the client reads it (FL7 of store.py).
 """
 
 from __future__ import annotations

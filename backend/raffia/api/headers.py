@@ -1,9 +1,8 @@
 """Headers of every REST response, whatever code produced it.
 
 Rules (tests quote these ids):
-    HE1  No proxy and no browser caches REST responses, except files, which have headers of their own (FI4 of
-         files.py).
-    HE2  Browsers take a response for nothing but its declared type, and pages of other origins cannot embed it.
+    HE1  Neither proxies nor browsers cache REST responses, except files, which set their own headers (FI4 of files.py).
+    HE2  Browsers do not guess a response's type, and pages of other origins cannot embed it.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ HEADERS: Final = {
 
 
 class RestHeaders:
-    """Middleware that adds the headers where a response does not set them itself."""
+    """Middleware that adds the headers that a response does not set itself."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

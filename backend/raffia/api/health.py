@@ -2,8 +2,8 @@
 
 Rules (tests quote these ids):
     HL1  `/healthz` is 200 as long as the event loop runs.
-    HL2  `/readyz` is 503 when the journal has been unavailable for `ready_grace_s`, and while the process starts or
-        stops; its body gives the reason. Clients that are connected are still served.
+    HL2  `/readyz` is 503 when the journal has been unavailable for longer than `ready_grace_s`, and while the process
+         starts or stops; its body gives the reason. Connected clients are still served.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The tokens of share links.
 
 Rules (tests quote these ids):
-    LI2  A link is a token for this one document, with the claims `lnk` and `jti` and without a user. It is in the
-         URL's fragment, which browsers do not send to any server.
+    LI2  A link is a token for one document, with the claims `lnk` and `jti` but no user. It is in the URL's fragment,
+         which browsers do not send to any server.
     LI4  A link is valid for `LINK_S`, or for `auth_max_lifetime_s` if that is set. In the latter case every response
-         has a fresh token, issued at that moment, because the limit counts from `iat` as well.
+         contains a newly issued token, because the limit counts from `iat` as well.
     LI6  Making a link needs a signing key; without one the error says what to set.
 """
 
@@ -29,7 +29,7 @@ class LinkSigner:
     """Makes the tokens of share links.
 
     Args:
-        settings: name the key file and what tokens are checked against.
+        settings: the key file, and the rules that tokens are checked against.
 
     Raises:
         SettingsError: the key file cannot be read.
@@ -82,5 +82,5 @@ class LinkSigner:
 
 
 def link_id(can: LinkAccess, links: Links) -> str:
-    """The id of a link; one that is made after a reset has another id."""
+    """The id of a link; links made after a reset have new ids."""
     return f"{can}-{links.generation}"

@@ -1,10 +1,11 @@
 """`/api/documents/{id}/links`: "anyone with the link can view, or edit".
 
 Rules (tests quote these ids):
-    LI1  There is at most one link for reading and one for editing; asking again returns the same one with the same URL.
-    LI3  Resetting revokes every link of the document on all replicas and ends its live sessions (REV2, REV3, REV5 of
-         revocation.py); links made afterwards are valid. A link that was revoked in whatever way does not exist any
-         more: it is neither listed nor returned again.
+    LI1  There is at most one link for reading and one for editing; asking again returns the same one, and the same URL
+         unless its token is renewed (LI4 of link_signer.py).
+    LI3  Resetting revokes every link of the document on all replicas and ends the sessions that use them (REV2, REV3,
+         REV5 of revocation.py); links made afterwards are valid. Revoked links, including those revoked through
+         `/api/revocations` with `links`, are neither listed nor returned again.
     LI5  In open mode links are plain URLs: anyone who can reach the server may edit anyway.
 """
 
@@ -46,7 +47,7 @@ class LinkView:
             self._signer.token(document, can, links, int(now_s * 1000), now_s)
 
     def link(self, info: DocumentInfo, can: LinkAccess, links: Links) -> Link | None:
-        """The link of this kind; None when there is none."""
+        """The link of this kind; None if there is none."""
         created_ms = links.read_ms if can == "read" else links.edit_ms
         if created_ms is None:
             return None
@@ -57,7 +58,7 @@ class LinkView:
 
 
 async def link_view_of(request: Request, raffia: RaffiaDep, caller: CallerDep) -> LinkView:
-    """The view for this request; its URLs begin with the Host that the caller used."""
+    """The view for this request; its URLs use the Host that the caller used."""
     root = request.scope.get("root_path", "").rstrip("/")
     return LinkView(raffia, request.app.state.link_signer, f"{caller.scheme}://{caller.host}{root}")
 
@@ -119,6 +120,6 @@ def _valid(raffia: Raffia, document: DocumentId, links: Links) -> Links:
 
 
 def _revoked_before_ms(raffia: Raffia, document: DocumentId) -> int:
-    """Links made up to this time were revoked, by the clock of the replica that did it; 0 when none were."""
+    """Links made up to this Unix time in milliseconds were revoked; 0 if none were."""
     revoked = (one for one in raffia.revocations.all() if one.kind is Revoked.LINKS and one.subject == document)
     return max((one.before_ms for one in revoked), default=0)

@@ -1,9 +1,9 @@
 """Pages of the listing: the documents that one caller may see.
 
 Rules (tests quote these ids):
-    DO1  A listing reveals only what may be read, also in its counts. A page costs a bounded amount of work (JS3 of
-         journal/search.py), and with a hook at most `MAX_ASKED` calls. Only when that bound is reached without any
-         document that may be shown, `following` names the last one examined (JS2).
+    DO1  A listing, including its counts, reveals only documents that the caller may read. A page costs a bounded amount
+         of work (JS3 of journal/search.py), and with a hook at most `MAX_ASKED` calls. Only if that bound is reached
+         before a visible document is found does `following` name the last one examined (JS2).
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from raffia.journal.search import cursor_of, read_cursor
 from raffia.types import Access, DocumentId
 
 MAX_ASKED = 200
-MAX_NAMED = 500  # of the documents that a token names one by one, so many are looked up for a listing
+MAX_NAMED = 500  # documents named one by one in a token that are looked up for a listing
 
 
 def _when(info: DocumentInfo) -> tuple[int, str]:
-    """The sort key of a document in the order by time."""
+    """The sort key of a document in a listing by time."""
     return info.deleted_ms or info.updated_ms, info.document
 
 
@@ -60,7 +60,7 @@ class ListingQuery:
             if len(claims.patterns) == 1 and "lnk" not in claims.kept:
                 prefix, is_all = wide[0][:-1], True
         access = self._sight.access
-        # When everything may be seen and nothing is searched for, the journal need not filter.
+        # If everything is visible and nothing is searched for, the journal need not filter.
         where = None
         if not is_all or self._search or self._kind is not None:
             where = self._where(lambda name: access(name) is not None)

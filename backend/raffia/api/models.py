@@ -27,7 +27,7 @@ Title = Annotated[str, Field(max_length=MAX_TITLE), AfterValidator(_plain)]
 
 
 class Taken(BaseModel):
-    """A request body: unknown fields and values of other types are errors."""
+    """Base of request bodies: unknown fields and values of the wrong type are errors."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 

@@ -3,12 +3,12 @@
 Rules (tests quote these ids):
     PG2  The page loads nothing from other hosts; its headers forbid it. Scripts come from this server and are never
          inline; styles may be inline, because the editors write them into the page.
-    PG4  Home, documents and boards are one page, which chooses by its URL what to show.
-    PG5  Files under `assets/` have a hash of their content in their names and are cached for ever. If there is a `.gz`
-         next to a file and the browser accepts gzip, that is sent.
+    PG4  The home page, documents and boards are one HTML page, whose URL determines what it shows.
+    PG5  Files under `assets/` and `excalidraw/` have a hash of their content in their names and are cached for ever.
+         If a file has a `.gz` copy and the browser accepts gzip, the copy is sent.
     PG6  Behind a proxy that serves Raffia under a path, `root_path`, the page's links begin with that path.
-    PG7  `sw.js`, which stores the app for offline use, is served next to the pages, because that determines its scope.
-         Browsers revalidate it each time.
+    PG7  `sw.js`, which stores the app for offline use, is served next to the pages, because its path determines its
+         scope. Browsers revalidate it each time.
 """
 
 from __future__ import annotations

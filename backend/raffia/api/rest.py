@@ -1,4 +1,4 @@
-"""The REST API as a whole: what its routes need, its routers and its errors."""
+"""Assembles the REST API: its routers, its errors, and the objects that its routes need."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from raffia.files.store import open_files
 
 
 def add_rest(app: FastAPI, raffia: Raffia) -> None:
-    """Add the REST API to an app whose `state.raffia` is this Raffia; `state` gets the other parts that routes need.
+    """Add the REST API to an app whose `state.raffia` is this Raffia; `state` gets the other objects that routes need.
 
     Raises:
-        SettingsError: the place for files, or the keys, cannot be used.
+        SettingsError: the file store or the keys cannot be used.
     """
     app.state.files = open_files(raffia.settings)
     app.state.link_signer = LinkSigner(raffia.settings)

@@ -1,4 +1,4 @@
-"""Turns at work that takes time and memory."""
+"""Limits concurrent work that takes time and memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 
 class _Person:
-    """The turns of one person; `here` counts those who have one or wait for one."""
+    """One person's turns; `here` counts the tasks that hold a turn or wait for one."""
 
     __slots__ = ("free", "here")
 
@@ -18,11 +18,11 @@ class _Person:
 
 
 class Turns:
-    """Limits concurrent work, in total and for each person, so that slow people do not block the others.
+    """Limits concurrent work, in total and per person, so that one slow person does not block the others.
 
     Args:
-        at_once: turns at a time in total.
-        each: turns at a time of one person.
+        at_once: maximum number of concurrent turns.
+        each: maximum number of concurrent turns per person.
     """
 
     def __init__(self, at_once: int, each: int) -> None:
@@ -32,7 +32,7 @@ class Turns:
 
     @asynccontextmanager
     async def of(self, who: str) -> AsyncIterator[None]:
-        """Wait for a turn of this person, and hold it in the block."""
+        """Wait for a turn for this person and hold it during the block."""
         person = self._people.setdefault(who, _Person(self._each))
         person.here += 1
         try:

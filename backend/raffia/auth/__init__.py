@@ -1,1 +1,1 @@
-"""Who may connect and what they may do: hooks, tokens, keys, revocations, and limits for each address."""
+"""Who may connect and what they may do: hooks, tokens, keys, revocations, and limits per address."""

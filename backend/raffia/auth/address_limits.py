@@ -1,20 +1,20 @@
-"""Limits for each address: connections, handshakes, failed sign-ins. No I/O; time is an argument.
+"""Limits per address: connections, handshakes, refused sign-ins. No I/O; time is an argument.
 
 Rules (tests quote these ids):
     AD1  An IPv6 address counts as its /64, which usually belongs to one customer; an IPv4 address in IPv6 form counts
-         as the IPv4 address. Behind trusted proxies, the client's address counts and not the proxy's.
+         as the IPv4 address. Behind trusted proxies, the client's address counts, not the proxy's.
     AD2  Clients on this machine (loopback) and those without an address (Unix sockets) are not limited: they can do
          harm without the network, and a local proxy that does not forward addresses must not count as one client.
-    AD3  The number of connections of an address is limited, and the rate of its handshakes; beyond that, clients are
-         told "later".
-    AD4  An address that was refused too often (with a missing or invalid token, or a forbidden document) is told
-         "later" before anything is verified or a hook is called, until it has waited. WebSockets and REST count
+    AD3  The number of connections and the rate of handshakes of an address are limited; beyond that, clients are told
+         to try again later.
+    AD4  An address that was refused too often (for a missing or invalid token, or a forbidden document) is told to try
+         again later; until it has waited, no token is verified and no hook is called. WebSockets and REST count
          together.
-    AD5  `BURST_S` seconds' worth may come at once, for an office behind one address that reconnects after a restart.
-    AD6  The table is bounded: beyond `MAX_ADDRESSES`, the addresses that have no connection and were idle for longest
-         are dropped.
+    AD5  `BURST_S` seconds' worth may arrive at once, for an office behind one address that reconnects after a restart.
+    AD6  The table is bounded: beyond `MAX_ADDRESSES`, the addresses without connections that were idle for longest are
+         dropped.
     AD7  0 means no limit.
-    AD8  A plain HTTP connection counts like a WebSocket, from the moment it is accepted, but not as a handshake.
+    AD8  A plain HTTP connection counts as a connection as soon as it is accepted, but not as a handshake.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class AddressLimits:
 
         Raises:
             RoomFullError: too many connections (AD3).
-            TooFastError: too many handshakes (AD3), or too many that failed (AD4).
+            TooFastError: too many handshakes (AD3) or refusals (AD4).
         """
         name = counted(address)
         if name is None:
@@ -87,7 +87,7 @@ class AddressLimits:
         return name
 
     def hold(self, address: str) -> str | None:
-        """Count a connection without a handshake (AD8); returns what `leave` wants, None for one that is not counted.
+        """Count a connection without a handshake (AD8); returns the argument for `leave`, None if it is not counted.
 
         Raises:
             RoomFullError: too many connections (AD3).
@@ -107,7 +107,7 @@ class AddressLimits:
             known.connections -= 1
 
     def check(self, address: str, now_s: float) -> None:
-        """Check that an address has not failed too often (AD4).
+        """Check that an address has not been refused too often (AD4).
 
         Raises:
             TooFastError: it has.

@@ -1,4 +1,4 @@
-"""Who may connect and what they may do: checks the origins of pages, verifies tokens and calls the hook.
+"""Decides who may connect and what they may do: checks origins, verifies tokens and calls the hook.
 
 Rules (tests quote these ids):
     A1  With a hook or keys: pages of the same origin and of the allow-list may connect.
@@ -8,16 +8,16 @@ Rules (tests quote these ids):
     A3  Open to the network, by flag: clients from anywhere; pages as in A2 and of the same origin.
     A4  With a hook or keys, a connection without an Origin needs a token: it could come from any page, with cookies.
     A5  Open mode on an address that is not loopback does not start without the flag.
-    A6  Everything that is refused before the upgrade is refused with an HTTP status.
+    A6  Connections refused before the upgrade get an HTTP status.
     A7  The user of a grant is None or a string, valid UTF-8, of at most `MAX_USER` characters: it becomes the author
-        of edits, and an author that cannot be stored would prevent saving them. Any other user is an error of the
-        hook, which is logged and answered with "later".
+        of edits, and an author that cannot be stored would prevent saving them. Any other user is a bug in the hook:
+        it is logged, and the client is told to try again later.
     A8  With keys and no hook the token decides: without a valid one the client has to sign in (401, 4401), and a token
         that does not name the document is refused like a missing document (403, 4403).
     A9  With keys and a hook, a token is verified first; then the hook decides (K5 of hooks.py).
-    A10 The end of a hook's grant is None or a number of seconds; if it is in the past, access has ended. Anything else
-        is an error of the hook, as in A7.
-    A11 Revoked access opens nothing; this is checked last (REV3 of revocation.py). With keys and a hook, the token's
+    A10 The `expires_s` of a hook's grant is None or a Unix time in seconds; if it is past, access has ended. Anything
+        else is a bug in the hook, as in A7.
+    A11 Revoked grants are refused; this is checked last (REV3 of revocation.py). With keys and a hook, the token's
         `jti`, `iat`, `lnk` and `sub` stay with the hook's grant, so that it can be revoked by them.
     A12 In the mode of A2, REST also checks the Host: a page whose host name was made to point here sends no Origin
         with a GET.
@@ -77,7 +77,7 @@ def browser_origin(origin: str) -> str:
 
 
 def is_same_origin(origin: str, host: str, scheme: str) -> bool:
-    """Whether a page of `origin` came from the server that was asked as `host` (its Host header).
+    """Whether `origin` is the origin of the server that a request reached as `host` (its Host header).
 
     A request that arrived over `ws` or `http` may have been `wss` or `https` at a proxy that ends TLS: both match.
     """
@@ -109,11 +109,11 @@ class Authorizer:
     """Decides about every connection and request: origins, tokens, and the hook with a deadline.
 
     Args:
-        settings: name the allowed origins and the keys.
-        authorize: the hook; None for none.
+        settings: the allowed origins, the keys and the hook's deadline.
+        authorize: the hook; None for no hook.
         clock: Unix time in seconds.
         revocations: what has been revoked; by default nothing.
-        addresses: counts refusals for each address; by default a new one.
+        addresses: counts refusals per address; by default a new table.
 
     Raises:
         SettingsError: origins or keys that cannot be used.
@@ -246,7 +246,7 @@ class Authorizer:
         return claims
 
     async def may(self, handshake: Handshake, token: str | None, document: DocumentId) -> Grant | None:
-        """As `grant`, for a document in a listing: a refusal is None, and is not counted against the address."""
+        """Like `grant`, for a listing: returns None if access is refused, without counting the refusal (AD4)."""
         try:
             grant = await self._decide(handshake, token, document)
             self._revocations.check(grant, document)
@@ -317,7 +317,7 @@ class Authorizer:
         return _issued(self._checked(answer, claims, document), claims, asked_s)
 
     def _checked(self, answer: object, claims: Claims | None, document: DocumentId) -> Grant:
-        """A hook's answer as a grant, if it is a valid one (A7, A10)."""
+        """Turn a hook's answer into a grant, if it is valid (A7, A10)."""
         if not isinstance(answer, Grant):
             if answer is not None:
                 log.error("authorize hook did not return a Grant", document=document, got=type(answer).__name__)

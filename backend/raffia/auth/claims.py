@@ -1,4 +1,4 @@
-"""The claims of a token, read strictly, and the documents that they give access to.
+"""The claims of a token, checked strictly, and the documents that they give access to.
 
     {"exp": 1790000000, "sub": "zoë", "raffia": {"team/*": "edit", "notes/1": "read"}}
 
@@ -49,7 +49,7 @@ class ClaimRules:
     Attributes:
         claim: name of the claim that holds patterns and levels.
         audiences: one of them has to be in `aud`; empty for none.
-        issuer: what `iss` has to be; None for any.
+        issuer: required value of `iss`; None for any.
         leeway_s: how far clocks may differ, in seconds.
         max_lifetime_s: longest time from now, and from `iat`, to `exp`, in seconds; None for no limit.
     """
@@ -70,7 +70,7 @@ class Claims:
         expires_s: Unix time in seconds at which the grant ends, leeway included.
         patterns: maps patterns to levels; None for no access.
         kept: claims that stay with the grant, if the token has them: token id, link id, name, colour and time of issue.
-        all: every claim as it is in the token.
+        all: all claims, as they are in the token.
     """
 
     user: str | None
@@ -103,7 +103,7 @@ def read_claims(payload: bytes, rules: ClaimRules, now_s: float) -> Claims:
 
     Args:
         payload: the JSON that was signed.
-        rules: what it is checked against.
+        rules: what the claims are checked against.
         now_s: Unix time in seconds.
 
     Raises:
@@ -226,7 +226,7 @@ def _time(claims: dict[str, Any], name: str) -> float | None:
 
 
 def _text(claims: dict[str, Any], name: str) -> str | None:
-    """A claim that is a text; None when it is not there."""
+    """The value of a string claim; None if the token does not have it."""
     if name not in claims:
         return None
     value = claims[name]

@@ -1,13 +1,13 @@
-"""Hooks: functions of an operator or a host app that Raffia calls. A hook returns a value and changes no argument.
+"""Hooks: functions that the operator or host app supplies and Raffia calls. They do not modify arguments.
 
 Rules (tests quote these ids):
-    K1  `authorize` is called once for every document that a connection opens, and again when a token is renewed; the
-        `Grant` that it returns is for that document and that session only.
+    K1  `authorize` is called for every document that a connection opens, again when a token is renewed, and for REST
+        requests; the `Grant` that it returns is for that document and that session or request only.
     K2  Closed by default: `None` means forbidden, as does a `ForbiddenError`. `UnauthenticatedError` asks the client to
         sign in.
-    K3  Anything else that a hook raises, or taking longer than `preauth_s`, means that access cannot be decided at the
-        moment: the client is told to try again later (1013), never that it is signed out.
-    K4  A hook may be `async`. One that is not runs in a thread, so that it may block.
+    K3  If a hook raises an exception other than a `RaffiaError`, or takes longer than `preauth_s`, access cannot be
+        decided at the moment: the client is told to try again later (1013), never that it is signed out.
+    K4  A hook may be `async`. One that is not runs in a thread, so it may block.
     K5  If Raffia has keys as well, a token is verified first: an invalid one never reaches the hook, and the claims of
         a valid one are in `handshake.claims`. Then the hook alone decides, and its grant ends no later than the token.
 """
@@ -31,7 +31,7 @@ class Handshake:
     """The HTTP request that opened a connection.
 
     Attributes:
-        address: the client's address, behind trusted proxies; empty if unknown.
+        address: the client's address, even behind trusted proxies; empty if unknown.
         path: the requested path, decoded, without the query.
         headers: by lower-case name; repeated ones are joined with ", ".
         query: parameters of the URL; the last one if a parameter is repeated.
@@ -100,10 +100,10 @@ async def open_to_all(handshake: Handshake, token: str | None, document: Documen
 
 
 def load_hook(name: str) -> Authorize:
-    """Import the hook that the setting names as `module:function`.
+    """Import the hook that the setting `authorize` names as `module:function`.
 
     Raises:
-        SettingsError: the module or function cannot be imported, with the reason.
+        SettingsError: the module or function cannot be imported; the message gives the reason.
     """
     module_name, _, attribute = name.partition(":")
     if not module_name or not attribute:

@@ -1,4 +1,4 @@
-"""Keys published by an identity provider: fetched on demand, cached, and fetched again for a token with an unknown key.
+"""Keys published by an identity provider: fetched on demand, cached, and fetched again for tokens with an unknown key.
 
 Rules (tests quote these ids):
     JW1  Only `https`, or `http` on this machine. Redirects are not followed, responses are bounded, and each fetch has
@@ -41,7 +41,7 @@ Fetch = Callable[[], Awaitable[bytes]]
 
 
 class FetchError(Exception):
-    """The keys could not be fetched; the message has the reason."""
+    """The keys could not be fetched; the message gives the reason."""
 
 
 class PublishedKeys:
@@ -82,7 +82,7 @@ class PublishedKeys:
         """The keys that may have signed a token with this `kid` and algorithm; empty if there are none (JW3).
 
         Raises:
-            AuthUnavailableError: the provider cannot be reached (JW4).
+            AuthUnavailableError: the keys cannot be fetched (JW4).
         """
         asked_s = self._clock()
         age_s = self._age_s()
@@ -170,7 +170,7 @@ def check_url(url: str) -> None:
 async def fetch_url(url: str, deadline_s: float = FETCH_S) -> bytes:
     """The body at a URL: one GET without redirects, with a bounded response (JW1).
 
-    Proxies of the environment are not used. Certificates are verified against the system's trust store.
+    Proxy variables are ignored. Certificates are verified against the system's trust store.
 
     Raises:
         FetchError: anything but status 200 and a complete body of at most `MAX_ANSWER_BYTES` within `deadline_s`.
@@ -187,7 +187,7 @@ async def fetch_url(url: str, deadline_s: float = FETCH_S) -> bytes:
 
 
 async def _get(url: str) -> bytes:
-    # A timeout of httpx is for each read; the deadline of fetch_url is for the whole answer.
+    # An httpx timeout applies to each read; the deadline of fetch_url applies to the whole response.
     client = httpx.AsyncClient(verify=ssl.create_default_context(), trust_env=False, timeout=None)  # noqa: S113
     headers = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "raffia"}
     async with client, client.stream("GET", url, headers=headers, follow_redirects=False) as answer:

@@ -3,12 +3,12 @@
 Rules (tests quote these ids):
     KY1  The key determines the algorithm, never the token: a secret is HS256, an RSA key RS256, a P-256 key ES256, an
          Ed25519 key EdDSA. A token that names another algorithm is never checked with that key.
-    KY2  A key file contains PEM blocks (public or private keys), a JWK set (`{"keys": [...]}`), or secrets, one a line.
+    KY2  A key file contains PEM blocks (public or private keys), a JWK set (`{"keys": [...]}`), or one secret per line.
          Anything that looks like a key is never taken for a secret.
-    KY3  Weak keys are refused at startup: secrets of fewer than 32 bytes or with fewer than 8 different ones, and RSA
+    KY3  Weak keys are refused at startup: secrets of fewer than 32 bytes or with fewer than 8 distinct bytes, and RSA
          keys of fewer than 2048 bits.
-    KY4  Several keys allow rotation: all of them verify, and the first one that can sign signs. A token's `kid` selects
-         the key if keys have names; without it, all keys of its algorithm are tried.
+    KY4  Several keys allow rotation: all of them verify tokens, and the first one that can signs new ones. A token's
+         `kid` selects the key if keys have names; without it, all keys of its algorithm are tried.
     KY5  A published set contains no secrets: symmetric keys in it are ignored, as are encryption keys and keys of
          unsupported algorithms.
 """
@@ -48,7 +48,7 @@ _NOT_SECRETS = ("-----", "ssh-", "ecdsa-", "{", "[")
 
 
 class BadKeyError(ValueError):
-    """A key that cannot be used; the message has the reason."""
+    """A key that cannot be used; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -210,8 +210,8 @@ def secret_key(secret: bytes, kid: str | None, where: str) -> Key:
 
     Args:
         secret: the secret.
-        kid: its name; None for none.
-        where: names it in error messages.
+        kid: its name; None for no name.
+        where: how error messages refer to it.
 
     Raises:
         BadKeyError: the secret is too weak (KY3).

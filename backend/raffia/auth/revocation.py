@@ -4,11 +4,11 @@ Rules (tests quote these ids):
     REV1  Revoking a user invalidates what was issued to them until then: tokens by their `iat`, grants of a hook by the
           time at which the hook was called. Grants without a time of issue count as older. Later ones are valid.
     REV2  Revoking a token invalidates the one with that `jti`. Revoking links invalidates every token with the claim
-          `lnk` that was issued until then, for that one document.
+          `lnk` that was issued for that document until then.
     REV3  A revocation applies to every opening of a document, every renewal, every REST request, and at once to live
           sessions: they end as expired ones do (4401; on Hocuspocus a denial and a CLOSE in band).
-    REV4  `revoke` returns when the revocation is durable. In this process it applies before that, and also if it could
-          not be stored: then it is stored when the journal is back.
+    REV4  `revoke` returns when the revocation is durable. In this process it applies before that, even if it could not
+          be stored: then it is stored when the journal is back.
     REV5  Other replicas are told at once, and also read what is stored every `REREAD_S`: within 5 s a revocation
           applies everywhere, even if the message was lost. If the store has lost some, they are stored again.
     REV6  While the journal is unavailable, the revocations known here apply.
@@ -285,7 +285,7 @@ class RevocationList:
             log.exception("revocations cannot be read or stored")
 
     async def _store_lacking(self, stored: list[Revocation]) -> None:
-        """Store what the store lacks: it may have lost it, or was unavailable when it was revoked."""
+        """Store the revocations that the store lacks: it lost them, or was unavailable when they were made."""
         assert self._journal is not None
         there: dict[tuple[Revoked, str], int] = {}
         for start in range(0, len(stored), AT_ONCE):

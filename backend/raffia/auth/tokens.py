@@ -8,7 +8,7 @@ Rules (tests quote these ids):
     TK3  Then the claims are read (claims.py). An invalid token is an `UnauthenticatedError`; no message contains its
          header or signature.
     TK4  `AuthUnavailableError` is raised only if keys are missing because their provider is unavailable.
-    TK5  A token that is made here is verified here before it is returned.
+    TK5  A new token is verified before it is returned.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _JWS = jwt.PyJWS(algorithms=list(ALGORITHMS))
 
 
 class KeySource(Protocol):
-    """Where keys come from."""
+    """A source of keys."""
 
     async def find(self, kid: str | None, algorithm: str) -> Sequence[Key]:
         """The keys that may have signed a token with this `kid` and algorithm."""
@@ -63,7 +63,7 @@ class TokenVerifier:
     """Verifies tokens.
 
     Args:
-        keys: verify signatures.
+        keys: the keys that verify signatures.
         rules: what claims are checked against.
         max_bytes: maximum length of a token.
     """
@@ -83,7 +83,7 @@ class TokenVerifier:
             now_s: Unix time in seconds.
 
         Raises:
-            UnauthenticatedError: the token is invalid, with the reason (TK3).
+            UnauthenticatedError: the token is invalid; the message gives the reason (TK3).
             AuthUnavailableError: the keys cannot be fetched (TK4).
         """
         kid, algorithm = self._read_header(token)
@@ -99,7 +99,7 @@ class TokenVerifier:
         await self._keys.close()
 
     def _read_header(self, token: str) -> tuple[str | None, str]:
-        """`kid` and `alg` of a token's header, which is not verified yet (TK1)."""
+        """`kid` and `alg` of a token's header, which has not been verified yet (TK1)."""
         if len(token) > self._max_bytes:
             raise UnauthenticatedError(f"the token has {len(token)} bytes; the limit is {self._max_bytes}")
         if not _FORM.fullmatch(token):
@@ -162,8 +162,8 @@ def make_token(claims: Mapping[str, Any], keys: KeySet, rules: ClaimRules, now_s
     """Sign claims with the first key that can sign (TK5).
 
     Args:
-        claims: of the token.
-        keys: the keys of the server.
+        claims: the token's claims.
+        keys: the server's keys.
         rules: what the server checks claims against.
         now_s: Unix time in seconds.
         max_bytes: maximum length of a token.

@@ -1,1 +1,1 @@
-"""The `raffia` command: a file for each subcommand."""
+"""The `raffia` command, with one file per subcommand."""

@@ -1,4 +1,4 @@
-"""`raffia check`: read every document in a data folder and repair damaged ones, while no server uses the folder.
+"""`raffia check`: read every document in a data folder and, with `--repair`, repair damaged ones; no server may run.
 
 Rules (tests quote these ids):
     CK1  A document is read as the hub reads it, and then its bytes are read on their own: the strict reader accepts
@@ -54,7 +54,7 @@ class Findings:
     """The result of a check.
 
     Attributes:
-        documents: number of documents that were checked; deleted ones are not.
+        documents: number of documents checked; deleted ones are skipped.
         damaged: how many of them could not be read.
         repaired: how many of those were repaired.
         file_damage: what is wrong with the file itself, and was not repaired.
@@ -85,7 +85,7 @@ def check(
 ) -> None:
     """Read every document while no server is running, and report those that cannot be read.
 
-    Exit status 0: all documents can be read; 1: something is damaged; 2: the check could not run.
+    Exit status 0: all documents can be read; 1: something is damaged or unavailable; 2: the check could not run.
     """
     flags = {"data": data, "keep_deleted": keep_deleted}
     with reported():

@@ -1,9 +1,8 @@
 """How commands report errors.
 
 Rules (tests quote these ids):
-    CL1  What an operator has to fix is printed as one line on standard error, without a traceback, with exit status 2.
-         An error that may go away by itself is printed likewise, with exit status 1: a supervisor starts the process
-         again.
+    CL1  An error is printed as one line on standard error, without a traceback. If the operator has to fix it, the exit
+         status is 2; if it may go away by itself, the status is 1, so that a supervisor restarts the process.
 """
 
 from __future__ import annotations

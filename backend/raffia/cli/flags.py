@@ -14,7 +14,7 @@ from raffia.settings import GROUPS, Settings
 
 
 def with_flags(function: Callable[..., None]) -> Callable[..., None]:
-    """Give `function(**flags)` a signature with one keyword for each setting, which is what Typer reads."""
+    """Give `function(**flags)` a signature with one keyword per setting, for Typer to read."""
     parameters = list(_parameters())
     function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     function.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
@@ -58,7 +58,7 @@ def _parameters() -> Iterator[inspect.Parameter]:
         if is_switch(field):
             option = typer.Option(f"--{flag}/--no-{flag}", **about)
         else:
-            # A text whatever the setting's type is: settings.py parses it and words its errors as for a variable.
+            # Always text: settings.py parses it, and its errors are the same as for a variable.
             kind, option = str | None, typer.Option(f"--{flag}", metavar=_metavar(name, field), **about)
         yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option])
 

@@ -1,4 +1,4 @@
-"""The `raffia` command, put together from its subcommands."""
+"""The `raffia` command, assembled from its subcommands."""
 
 from __future__ import annotations
 

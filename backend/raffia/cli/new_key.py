@@ -1,7 +1,7 @@
 """`raffia new-key`: make a secret to sign tokens with.
 
 Rules (tests quote these ids):
-    MN3  A secret is written into a new file that only its owner can read; a file that exists is never replaced.
+    MN3  A secret is written to a new file that only its owner can read; an existing file is never replaced.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from raffia.errors import SettingsError
 
 
 def new_key(path: Annotated[Path, typer.Argument(metavar="FILE", help="File to create; must not exist.")]) -> None:
-    """Write a new secret for --auth-key-file into a file."""
+    """Write a new secret for --auth-key-file to a file."""
     with reported():
         write_secret(path)
     typer.echo(f"wrote {path}: set RAFFIA_AUTH_KEY_FILE={path}", err=True)

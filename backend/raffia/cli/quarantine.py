@@ -1,7 +1,8 @@
-"""Copies of everything that is stored of a document, made before it is repaired.
+"""Copies what is stored for a document before it is repaired.
 
 Rules (tests quote these ids):
-    CK3  Before a document is repaired, everything stored of it is copied into `DATA/quarantine` and synced to disk.
+    CK3  Before a document is repaired, everything stored for it, except its versions (which a repair keeps), is copied
+         to `DATA/quarantine` and synced to disk.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _NAME_CHARACTERS = 80
 
 
 def set_aside(stored: Stored, data: Path) -> Path:
-    """Copy everything that is stored of a document into a new folder below `data` (CK3).
+    """Copy what is stored for a document to a new folder below `data` (CK3).
 
     `stored.json` names the document and describes what the other files contain.
 

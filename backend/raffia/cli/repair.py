@@ -84,7 +84,7 @@ class _Gate:
         self.rescued.kept.append(name)
 
     def take_all(self, updates: list[tuple[str, bytes]], what: str) -> bool:
-        """Add named updates in any order, as far as they are ready; returns whether nothing was left out."""
+        """Add the ready parts of named updates, given in any order; returns whether that was all of them."""
         lost = self.rescued.lost
         lost_before = len(lost)
         waiting, before = updates, -1
@@ -97,7 +97,7 @@ class _Gate:
         return not left_out
 
     def _take_some(self, updates: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
-        """Add each update as far as it is ready; returns the parts that wait."""
+        """Add the ready part of each update; returns the parts that are not ready."""
         document = self.rescued.document
         waiting = []
         for name, update in updates:

@@ -1,11 +1,11 @@
 """`raffia revoke`: revoke a user's tokens, one token, or the links to a document, on a running server.
 
 The server has to do it: with SQLite only the server can open the data folder, and it has to end live sessions. The
-command makes itself a token for one minute, with the key file of the settings, and sends a REST request.
+command signs a token for one minute with the key file of the settings, and sends a REST request.
 
 Rules (tests quote these ids):
     Z1  Exit status 0 means that the revocation is durable; with 2, one line on standard error says what went wrong.
-    Z2  Proxies of the environment and redirects are not used, because the request carries a token.
+    Z2  Proxy variables are ignored and redirects are not followed, because the request carries a token.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def revoke(
         typer.Option("--auth-key-file", metavar="PATH", help="As in raffia serve; a secret or a private key."),
     ] = None,
 ) -> None:
-    """Revoke a user's access, one token, or the links to a document, at once and on all replicas."""
+    """Revoke a user's access, one token, or the links to a document; other replicas follow within 5 s."""
     given = {name: value for name, value in (("user", user), ("token", token), ("links", links)) if value is not None}
     with reported():
         if len(given) != 1:

@@ -1,10 +1,10 @@
-"""`raffia serve`: run the server until a signal ends it.
+"""`raffia serve`: run the server until a signal stops it.
 
 Rules (tests quote these ids):
-    CL2  An unknown `RAFFIA_*` variable is a warning, not an error: it may be a typing error, but orchestrators set some
-         of their own.
-    CL3  A replica waits for a Redis that is absent, loading or paused: it listens, `/readyz` answers 503, and it logs
-         one line when it begins to wait and one when Redis is there.
+    CL2  An unknown `RAFFIA_*` variable is a warning, not an error: it may be a typo, but orchestrators define some of
+         their own.
+    CL3  A replica waits for Redis while it is unreachable, loading or paused: it listens, `/readyz` returns 503, and it
+         logs one line when the wait begins and one when Redis is available.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from raffia.sockets.server.run import RaffiaServer, make_config
 
 log = get_logger("raffia.cli.serve")
 
-WAIT_S = 1.0  # between two attempts to reach Redis, up to half of it less, at random
+WAIT_S = 1.0  # between two attempts to reach Redis, randomly shortened by up to half
 
 
 def serve(**flags: Any) -> None:
@@ -49,7 +49,7 @@ def serve(**flags: Any) -> None:
 
 
 def run(settings: Settings) -> None:
-    """Serve until a signal ends it.
+    """Serve until a signal stops the process.
 
     Raises:
         SettingsError: settings that cannot work, an address that cannot be listened on, a data folder in use.
@@ -109,7 +109,7 @@ async def _serve(raffia: Raffia, config: uvicorn.Config, listener: socket.socket
 
 
 async def _wait_for_redis(raffia: Raffia, stack: AsyncExitStack, server: uvicorn.Server) -> None:
-    """Start Raffia as soon as Redis is there (CL3); any other error ends the server and is raised."""
+    """Start Raffia as soon as Redis is available (CL3); any other error ends the server and is raised."""
     began_s = monotonic()
     while True:
         await asyncio.sleep(WAIT_S * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, guards nothing

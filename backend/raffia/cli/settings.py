@@ -1,4 +1,4 @@
-"""`raffia settings`: print all settings as Markdown, which is how docs/settings.md is made."""
+"""`raffia settings`: print all settings as Markdown; docs/settings.md is made with it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """`raffia token`: make a token.
 
 Rules (tests quote these ids):
-    MN1  The token is all that is printed on standard output, so that a shell can put it into a variable.
+    MN1  Only the token is printed on standard output, so that a shell can assign it to a variable.
     MN2  A token that a server with the same settings would refuse is not printed (TK5 of tokens.py).
 """
 
@@ -63,7 +63,7 @@ def mint(
     """Make a token with the settings' key.
 
     Args:
-        settings: name the key file and what tokens are checked against.
+        settings: the key file, and the rules that tokens are checked against.
         documents: ids and patterns.
         level: one of `LEVELS`, for all of them.
         lifetime_s: how long the token is valid.

@@ -6,8 +6,8 @@ Rules (tests quote these ids):
     AV2  Counts and lengths are checked against the remaining bytes before they are used.
     AV3  Text is valid UTF-8. Integers are at most 2^53 - 1, since JavaScript has no larger ones.
     AV4  A JSON text (in embeds and formats) can be read by both `JSON.parse` and pycrdt: no NaN, no Infinity, no number
-        beyond a double, no lone surrogate, at most `MAX_DEPTH` deep. Any other text would make every Yjs client throw
-        on the whole update, for ever.
+        outside a double's range, no lone surrogate, at most `MAX_DEPTH` deep. Any other text would make every Yjs
+        client throw on the whole update, for ever.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -115,7 +115,7 @@ def skip_any(update: bytes, at: int, depth: int = 0) -> int:
     """Skip one `any` value (AV1-AV3) and return the offset after it.
 
     Raises:
-        UpdateError: not a value; says what and where.
+        UpdateError: not a value; the message says what is wrong and where.
         IndexError: the bytes end first.
     """
     tag = update[at]
@@ -169,7 +169,7 @@ def check_utf8(text: bytes, at: int) -> str:
     """Decode `text`, which is at byte `at` of an update.
 
     Raises:
-        UpdateError: not UTF-8; says which byte.
+        UpdateError: not UTF-8; the message says at which byte.
     """
     try:
         return text.decode()
@@ -186,7 +186,7 @@ def check_json(text: bytes, at: int) -> None:
     """Check a JSON text (AV4) that is at byte `at` of an update.
 
     Raises:
-        UpdateError: not JSON that all readers understand; says why.
+        UpdateError: not JSON that all readers understand; the message says why.
     """
     if text in (b"true", b"null", b"false"):  # nearly all formats are one of these
         return

@@ -48,7 +48,7 @@ def copy(parts: Sequence[bytes], fields: Fields, moved: tuple[str, str] | None =
     Args:
         parts: the updates that make up the original.
         fields: keys and values for the copy's root map `meta`.
-        moved: how URLs of the original's files begin, and how those of the copy's files do.
+        moved: the URL prefixes of the original's and of the copy's files; None to leave URLs unchanged.
     """
     content = squash(merge(parts))
 

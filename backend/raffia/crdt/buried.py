@@ -1,10 +1,10 @@
 """Finds the structs inside deleted types, which can never be seen again.
 
-When a type (a block, a nested map) is deleted, everything in it is deleted too, also what others still insert into it
-concurrently. Yjs drops the content of such structs and keeps their ids; `squash` does the same, with this module.
+When a type (a block, a nested map) is deleted, everything in it is deleted too, including what others insert into it
+concurrently. Yjs drops the content of such structs and keeps their ids; `squash` uses this module to do the same.
 
 Rules (tests quote these ids):
-    BY1  A struct is buried if its parent is deleted, is not a type (any more), or is buried itself, and if its left
+    BY1  A struct is buried if its parent is deleted, is not (or no longer) a type, or is itself buried, and if its left
         origin, or without one its right origin, is buried: siblings share their parent, and only the first names it.
     BY2  A struct that cannot be traced, because the update has only part of the document, counts as alive.
     BY3  The walk is iterative and visits each struct once, so that deep nesting and cycles in hostile updates cost

@@ -1,13 +1,13 @@
 """A document as raw updates: base, tail, clocks and known deletes. No I/O and no `Doc`.
 
-This is also the gate: of each update from outside, only the part that is new and ready becomes part of the document.
+It is also the gate: only the part of an incoming update that is new and ready becomes part of the document.
 
 Rules:
     D1  Base and tail together are gap-free: they contain a struct only after everything that it refers to.
     D2  Structs below the known clock are cut off, so that an update can never rewrite known content.
-    D3  For each client, the longest ready prefix is admitted; the rest waits, and never leaves the server.
+    D3  For each client, the longest ready prefix is admitted; the rest waits and is not sent to other clients.
     D4  Deletes of unknown structs wait; deletes that are already known are dropped.
-    D5  An update that is entirely new and ready is kept as the very bytes that arrived (surrogates untouched).
+    D5  An update that is entirely new and ready is kept byte for byte (surrogates untouched).
     D6  New clients get a squashed document if the tail has deletes, so that it does not contain deleted text.
 """
 
@@ -93,7 +93,7 @@ class Document:
         base: the squashed part.
         clocks: maps client ids to their next clocks, over base and tail.
         deletes: all known deleted ids.
-        version: grows by one with every change; caches are keyed by it.
+        version: increases by one with every change; caches are keyed by it.
         tail_bytes: size of the tail in bytes.
     """
 
@@ -138,13 +138,13 @@ class Document:
     # -- the gate -----------------------------------------------------------------------------------------------
 
     def admit(self, update: bytes, facts: UpdateFacts) -> Admission:
-        """Split an update into a part that is new and ready, one that waits, and one that is known (dropped).
+        """Split an update into a part that is new and ready, a part that waits, and a known part, which is dropped.
 
         This does not change the document; see `absorb`.
 
         Args:
             update: bytes that the strict reader has accepted.
-            facts: its result for them.
+            facts: what the strict reader found in them.
         """
         sections = facts.sections
         clocks = self.clocks
@@ -186,7 +186,7 @@ class Document:
     def _sort_deletes(
         self, deletes: Deletes, ends: Mapping[int, int]
     ) -> tuple[Deletes, Deletes, list[tuple[int, int]]]:
-        """Sort delete ranges into new ones of known structs, and ones that wait (D4)."""
+        """Split delete ranges into new ones for known structs and ones that wait (D4)."""
         ready: Deletes = []
         waiting: Deletes = []
         needs: list[tuple[int, int]] = []
@@ -336,7 +336,7 @@ class Document:
         return Fold((self.base, *tail), len(tail), self.keep_deleted)
 
     def folded(self, job: Fold, base: bytes) -> None:
-        """Replace the base by the result of a fold; updates that were absorbed meanwhile stay in the tail.
+        """Replace the base with the result of a fold; updates that were absorbed meanwhile stay in the tail.
 
         Raises:
             ValueError: another fold finished meanwhile.
@@ -355,7 +355,7 @@ class Document:
     # -- the index that is stored with a snapshot -----------------------------------------------------------------
 
     def index(self, state: bytes) -> bytes:
-        """Clocks and delete ranges, to be stored with a snapshot (reading them from its state takes 31 ms).
+        """Clocks and delete ranges, to be stored with a snapshot (reading them from a large state takes 31 ms).
 
         Args:
             state: the snapshot's state; the index has its checksum, so that damage is detected.
@@ -414,5 +414,5 @@ class Document:
 
 
 def _count(deletes: Sequence[tuple[int, Sequence[Range]]]) -> int:
-    """How many ids the ranges cover; if as many are new, all of them are."""
+    """How many ids the ranges cover."""
     return sum(end - start for _, ranges in deletes for start, end in ranges)

@@ -18,7 +18,7 @@ from raffia.crdt.update import Section
 
 
 def index_at(section: Section, clock: int) -> int | None:
-    """Index of the first struct that starts at or above `clock`; None if `clock` is inside a struct, unless a Skip."""
+    """Index of the first struct at or above `clock`; None if `clock` is inside a struct other than a Skip."""
     clocks = section.clocks
     low, high = 0, len(clocks)
     while low < high:

@@ -1,13 +1,13 @@
 """Replaces surrogate pairs that editors have split, as Yjs does.
 
-JavaScript editors delete and insert between UTF-16 units, also inside a surrogate pair. The bytes of the update keep
-the whole character, and Yjs replaces each half by U+FFFD when it loads them. pycrdt does not (in 109 of 150 random
+JavaScript editors delete and insert between UTF-16 units, even inside a surrogate pair. The bytes of the update keep
+the whole character, and Yjs replaces each half with U+FFFD when it loads them. pycrdt does not (in 109 of 150 random
 sessions it shows a different text), so the halves are replaced before pycrdt reads the update. This is for reading
 only: what is stored and sent stays as the editors wrote it.
 
 Rules (tests quote these ids):
-    HV1  A pair is split where a delete range begins or ends inside it, where a struct has its first half as left
-         origin, and where one has its second half as right origin.
+    HV1  A pair is split if a delete range begins or ends inside it, or if a struct has its first half as left origin
+         or its second half as right origin.
     HV2  A split pair becomes U+FFFD twice: as many UTF-16 units as before, so that ids stay the same.
 """
 

@@ -1,4 +1,4 @@
-"""Deletes that follow from the content, as editors find them: concurrent map sets, inserts into deleted types."""
+"""Deletes implied by the content, as editors compute them: concurrent map sets, inserts into deleted types."""
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
 
@@ -17,10 +17,10 @@ from raffia.crdt.update import read_update
 
 
 def implied_deletes(parts: Sequence[bytes]) -> IdRanges:
-    """All ids that are deleted after a document is loaded. This takes as long as loading it into a view.
+    """All ids that are deleted once a document has been loaded. This takes as long as loading it into a view.
 
     Args:
-        parts: the updates that make up the document, gap-free together.
+        parts: the updates that make up the document, without gaps.
 
     Raises:
         CrdtError: pycrdt cannot load it.

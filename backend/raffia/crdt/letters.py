@@ -5,8 +5,8 @@ where a struct with origins belongs, and pycrdt hangs on half a surrogate pair i
 when several values under one key were split by origins.
 
 Rules (tests quote these ids):
-    LT1  A text in an array is one element for each UTF-16 unit, as in Yjs; half a pair becomes U+FFFD.
-    LT2  A struct belongs where its left origin does, or without one, where its right origin does. A struct that cannot
+    LT1  A text in an array becomes one element per UTF-16 unit, as in Yjs; half a pair becomes U+FFFD.
+    LT2  A struct has the parent and key of its left origin or, without one, of its right origin. A struct that cannot
          be traced is left as it is.
     LT3  Several values, or units of a text, under one key become separate structs, as if they had been split.
 """

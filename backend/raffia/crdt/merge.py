@@ -1,4 +1,4 @@
-"""Merging and diffing updates: guarded calls of the three functions of pycrdt that documents need.
+"""Merging and diffing updates: guarded calls to the three pycrdt functions that documents need.
 
 Rules (tests quote these ids):
     M1  Only updates that the strict reader has accepted are passed to pycrdt: hostile bytes make it allocate memory or
@@ -12,8 +12,8 @@ Rules (tests quote these ids):
     M4  The cost of `pycrdt.merge_updates` grows with the square of the number of updates (2 s for 26,000 keystrokes,
         six minutes for 260,000), so many updates are merged in groups, and then the groups.
     M5  pycrdt loses parts of subdocuments when it encodes them again, so updates with subdocuments go through `splice`.
-    M6  So does a diff whose state vector is inside a surrogate pair: pycrdt drops the half, and all ids after it are
-        wrong. Such a diff is detected by the clocks at which its sections end.
+    M6  A diff whose state vector is inside a surrogate pair goes through `splice` too: pycrdt drops the half, and all
+        ids after it are wrong. Such a diff is detected by the clocks at which its sections end.
     M7  Updates that pycrdt refuses are merged and diffed by `splice`: pycrdt refuses integers from 2^63 to 2^64 - 1 in
         JSON, which correct editors write. It is an error only if the strict reader refuses them as well.
 """
@@ -37,7 +37,7 @@ _PANIC_MODULE: Final = "pyo3_runtime"  # the class itself cannot be imported
 
 
 class Guard:
-    """Context manager for calls of pycrdt (M2)."""
+    """Context manager for calls to pycrdt (M2)."""
 
     __slots__ = ("_what",)
 
@@ -72,7 +72,7 @@ def merge(updates: Sequence[bytes]) -> bytes:
         updates: in any order; without any, the result is the empty update.
 
     Raises:
-        CrdtError: neither pycrdt nor `splice` can.
+        CrdtError: neither pycrdt nor `splice` can merge them.
     """
     if not updates:
         return EMPTY_UPDATE
@@ -96,7 +96,7 @@ def diff(update: bytes, state_vector: bytes) -> bytes:
         state_vector: checked with `read_state_vector`, since a hostile count makes pycrdt allocate 512 MB.
 
     Raises:
-        CrdtError: neither pycrdt nor `splice` can.
+        CrdtError: neither pycrdt nor `splice` can diff it.
     """
     try:
         with _DIFFING:
@@ -125,7 +125,7 @@ def state_vector(update: bytes) -> bytes:
     """The state vector of an update that begins at clock 0 for each of its clients.
 
     Raises:
-        CrdtError: neither pycrdt nor `splice` can.
+        CrdtError: neither pycrdt nor `splice` can read it.
     """
     try:
         with _READING:

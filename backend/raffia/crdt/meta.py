@@ -170,7 +170,7 @@ def _path(entries: list[_Entry], followed: _Followed) -> list[tuple[int, int, _E
 
 
 class _Followed:
-    """The entries that follow on others, by what they follow on."""
+    """The entries that follow others, by the id that they follow."""
 
     def __init__(self, later: list[_Entry]) -> None:
         self.by_origin: dict[tuple[int, int], list[_Entry]] = {}
@@ -182,7 +182,7 @@ class _Followed:
             self._clocks.setdefault(client, []).append(clock)
 
     def within(self, entry: _Entry) -> list[int]:
-        """The clocks of an entry that something follows on, in order."""
+        """The clocks within an entry that other entries follow, in order."""
         clocks = self._clocks.get(entry.client, [])
         return clocks[bisect_left(clocks, entry.start) : bisect_left(clocks, entry.end)]
 

@@ -20,7 +20,7 @@ _STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # one down, one u
 
 
 def nests_deeper(text: bytes, limit: int) -> bool:
-    """Whether arrays and objects of a JSON text nest more than `limit` deep (NE1, NE2)."""
+    """Whether arrays and objects of a JSON text are nested deeper than `limit` (NE1, NE2)."""
     # The number of brackets is an upper bound of the depth and fast to count; the depth is measured only beyond it.
     if text.count(b"{") + text.count(b"[") <= limit:
         return False

@@ -1,7 +1,7 @@
 """Rewrites integers in JSON that pycrdt cannot read. For reading only, like `halves`.
 
 `JSON.stringify({id: 1.2e19})` is `{"id":12000000000000000000}`, an ordinary number in JavaScript, but pycrdt refuses
-the whole update if an integer needs 64 bits without a sign. What is stored and sent stays as the editor wrote it.
+the whole update if an integer fits only in unsigned 64 bits. What is stored and sent stays as the editor wrote it.
 
 Rules (tests quote these ids):
     NU1  An integer from 2^63 to 2^64 - 1 in an embed or a format is written as a double, which it is in JavaScript.

@@ -1,4 +1,4 @@
-"""Sets of ids as sorted ranges for each client, such as the known deletes of a document.
+"""Sets of ids as sorted ranges per client, such as the known deletes of a document.
 
 Rules (tests quote these ids):
     RG1  The ranges of a client are sorted, not empty, and neither overlap nor touch: adding joins them.
@@ -74,7 +74,7 @@ class IdRanges:
         """Add ranges of one client in any order; sorted ones are fastest (RG4).
 
         Raises:
-            ValueError: an empty range; of many ranges nothing is added then.
+            ValueError: a range is empty; with more than `_FEW` ranges, none has been added.
         """
         listed = sorted(ranges)
         if len(listed) <= _FEW:

@@ -1,4 +1,4 @@
-"""The types of a document's roots: text, XML, array or map. Updates do not name them; they follow from the content.
+"""The types of a document's roots: text, XML, array or map. Updates do not contain them; the content implies them.
 
 Rules (tests quote these ids):
     RT1  The type of a root follows from the items directly in it, even if its first item, the only one that names the

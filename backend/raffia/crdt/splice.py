@@ -1,4 +1,4 @@
-"""Merging and diffing on the bytes, for updates that pycrdt does not handle exactly.
+"""Merges and diffs encoded updates that pycrdt does not handle exactly.
 
 pycrdt decodes and re-encodes what it merges or diffs. For subdocuments, this loses options that it does not know
 (`meta`) and adds ones that were not there, and it refuses some JSON. Such documents are merged here instead: slower
@@ -7,7 +7,7 @@ pycrdt decodes and re-encodes what it merges or diffs. For subdocuments, this lo
 Rules (tests quote these ids):
     SP1  The result has the ids of all updates; of structs that overlap, the stretch with the lower start is kept whole
         and the later one is cut.
-    SP2  Gaps between structs of a client become Skips; a gap before the first struct is a later start.
+    SP2  Gaps between structs of a client become Skips; after a gap at the beginning, the section just starts later.
     SP3  The result has the union of the delete sets.
     SP4  In a state vector, a client ends where its first gap begins.
 """
@@ -72,7 +72,7 @@ def _lay_out(client: int, stretches: list[_Stretch]) -> tuple[int, int, int, byt
 
 
 def _copy(update: bytes, section: Section, start: int, end: int) -> tuple[int, bytes]:
-    """The structs from clock `start`, cut there if necessary, to `end`, where a struct ends: number and bytes."""
+    """The number and bytes of the structs from clock `start` (cut there if necessary) to `end`, where one ends."""
     first = bisect_right(section.clocks, start) - 1
     stop = len(section.clocks) if end == section.end else bisect_right(section.clocks, end) - 1
     until = section.stop if end == section.end else section.offsets[stop]

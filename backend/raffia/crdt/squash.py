@@ -1,22 +1,22 @@
-"""Makes an update smaller, on its bytes: joins runs and drops deleted content.
+"""Makes an encoded update smaller: joins runs and drops deleted content.
 
 Merging keeps a struct for every keystroke and the text of every deletion: 4.5 MB for a document of 100 KB. Squashing
 keeps what Yjs itself would keep, without building the document: 331 KB. A peer that loads the squashed update has the
 same content, state vector and delete set as one that loads the original, and can go on editing in the same way.
 
 Rules (tests quote these ids):
-    SQ1  Two neighbours of one client join if the second continues the first: it starts where the first ends, its left
+    SQ1  Adjacent structs of one client join if the second continues the first: it starts where the first ends, its left
         origin is the first's last id, the right origins are the same, and both are text, values or deleted. GCs join.
     SQ2  Deleted content becomes a bare length; ids and origins stay. A partly deleted struct is split at the boundaries
         first, so that no deleted text remains in the bytes.
     SQ3  Structs are never split inside a surrogate pair: if editors deleted half of a character, both halves stay, and
-        the delete set names the deleted one, as in the original. (Yjs replaces split halves by U+FFFD when it loads.)
+        the delete set names the deleted one, as in the original. (Yjs replaces split halves with U+FFFD on loading.)
     SQ4  Structs inside a deleted type become GC (`buried`), the type itself a deleted item.
     SQ5  The delete set is copied byte for byte, including ids that the update does not contain; Skips stay.
     SQ6  With `keep_deleted`, only SQ1 applies: for editors that run with `gc: false`, and for history.
     SQ7  Unchanged structs are copied in stretches: squashing a squashed base with a small tail costs little more than
         reading it.
-    SQ8  Map values (structs with a parent key) join only if they are deleted: the other one is the map's value.
+    SQ8  Map values (structs with a parent key) join only if they are deleted: the last one is the key's current value.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -257,7 +257,7 @@ def _split(update: bytes, section: Section, index: int, kind: int, deletes: IdRa
 
 
 def _outside_pairs(content: bytes, dead: list[Range]) -> tuple[list[Range], list[int]]:
-    """Shrink ranges (in UTF-16 units) so that none ends inside a surrogate pair; also the byte offset of each unit."""
+    """Shrink ranges of UTF-16 units so that none ends inside a surrogate pair; also returns the units' byte offsets."""
     cuts: list[int] = []
     inside: set[int] = set()
     at = 0

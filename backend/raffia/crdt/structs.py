@@ -2,7 +2,7 @@
 
 Rules (tests quote these ids):
     ST1  The part after a cut has the id before it as left origin and the same right origin; it does not name a parent.
-    ST2  Text is cut between UTF-16 units. A cut through a surrogate pair replaces each half by U+FFFD, as Yjs does in
+    ST2  Text is cut between UTF-16 units. A cut through a surrogate pair replaces each half with U+FFFD, as Yjs does in
          every copy of the document that has a struct starting at that clock.
 """
 

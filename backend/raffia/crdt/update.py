@@ -1,8 +1,8 @@
-"""The strict reader of Yjs updates and state vectors (encoding v1), which reads all bytes from outside first.
+"""The strict reader of Yjs updates and state vectors (encoding v1), which all bytes from outside go through first.
 
 An update is a list of client sections and a delete set. A section has a client id, the clock of its first struct, and
-structs; a struct is an item (text, value, type, ...), GC (deleted, without content and place) or Skip (a gap). Each
-covers one clock or more. The reader does not decode the content: it checks it and reports where the parts are.
+structs; a struct is an item (text, value, type, ...), GC (deleted, with neither content nor position) or Skip (a gap).
+Each covers one or more clocks. The reader does not decode the content: it checks it and reports where the parts are.
 
 Rules (tests quote these ids):
     U1  Counts and lengths are checked against the remaining bytes before they are used, and there are no trailing
@@ -11,7 +11,7 @@ Rules (tests quote these ids):
         of structs and delete ranges).
     U3  A struct covers at least one clock; a section has at least one struct; a client has at most one section.
     U4  A reference (left origin, right origin, parent) to the struct's own client points below the struct's clock.
-        References to other clients are reported and not judged: only the document knows whether they exist.
+        References to other clients are reported but not checked: only the document knows whether they exist.
     U5  Flags, kinds of content and types are those that both Yjs 13 and pycrdt read. (The retired ContentJSON, kind 2,
         and XML hooks are refused: pycrdt reads one text too many or too few, and then misreads the rest.)
     U6  Text is valid UTF-8 and counted in UTF-16 code units; values and JSON follow the rules of `anyvalue`.

@@ -8,7 +8,7 @@ Rules (tests quote these ids):
         Characters that editors have split are replaced as in Yjs (`halves`), since pycrdt shows them differently;
         numbers that pycrdt cannot read are written as doubles (`numbers`), and text in arrays as values (`letters`).
     VW2  Whatever pycrdt raises, including panics, becomes a `CrdtError`; cancellation and exits pass through. Types
-        nested so deeply that they would crash the process are refused before.
+        nested so deeply that they would crash the process are refused first.
     VW3  The update of an edit contains only the edit, and the strict reader has accepted it. The document's own bytes
         never come from a `Doc`: encoding it again corrupts characters of which editors deleted one half.
     VW4  pycrdt indexes text in UTF-8 bytes: callers count characters and convert with `byte_index`.
@@ -49,7 +49,7 @@ _EDITING: Final = Guard("edit a document")
 
 
 class View:
-    """A document at the time the view was made; for reading only.
+    """A read-only view of a document as it was when the view was made.
 
     Args:
         merged: the document's updates merged, squashed or not.
@@ -139,7 +139,7 @@ def edit(merged: bytes, change: Callable[[pycrdt.Doc[Any]], None], *, client: in
 
 
 def byte_index(text: str, characters: int) -> int:
-    """The byte index of a character for pycrdt (VW4); indexes beyond the end are the end."""
+    """The byte index of a character for pycrdt (VW4); an index beyond the end becomes the end."""
     return len(text[:characters].encode())
 
 

@@ -2,9 +2,9 @@
 
 Rules (tests quote these ids):
     IM1  The bytes determine the type, not the name or the Content-Type: PNG, JPEG, GIF, WebP and AVIF. Anything else is
-         None, also SVG, which can run scripts.
+         None, including SVG, which can run scripts.
     IM2  Dimensions come from the header: an image that claims a billion pixels costs no more than a small one.
-    IM3  Lengths are checked against the available bytes; a header that is truncated or has no size is None.
+    IM3  Lengths are checked against the available bytes; a header that is truncated or has no size gives None.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.

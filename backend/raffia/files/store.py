@@ -68,7 +68,7 @@ def directory_of(document: DocumentId) -> str:
 
 
 class FileStore(ABC):
-    """Where files are stored.
+    """Base class of the file stores.
 
     Args:
         max_document_bytes: limit for the files of one document (FL3).
@@ -202,7 +202,7 @@ class FileStore(ABC):
 
 
 class FolderFiles(FileStore):
-    """Files in a folder: that of the data folder, or a shared one."""
+    """Files in a folder: one in the data folder, or a shared one."""
 
     def __init__(self, folder: Path, max_document_bytes: int) -> None:
         super().__init__(max_document_bytes)
@@ -271,7 +271,7 @@ class FolderFiles(FileStore):
         await self._away(remove)
 
     async def _away(self, work: Callable[[], T]) -> T:
-        """Run `work` in a thread; errors of the disk become `LaterError`."""
+        """Run `work` in a thread; disk errors become `LaterError`."""
         try:
             return await asyncio.to_thread(work)
         except OSError as error:
@@ -334,7 +334,7 @@ def _sync(folder: Path, directory: str) -> None:
 
 
 class ObjectFiles(FileStore):
-    """Files in an object store, with obstore."""
+    """Files in an object store, accessed through obstore."""
 
     def __init__(self, store: Any, max_document_bytes: int) -> None:
         super().__init__(max_document_bytes)
@@ -384,7 +384,7 @@ class ObjectFiles(FileStore):
 
 
 class NoFiles(FileStore):
-    """No place for files (FL4)."""
+    """The file store if none is configured (FL4)."""
 
     def __init__(self) -> None:
         super().__init__(0)

@@ -1,13 +1,12 @@
-"""Messages between replicas that are not stored: presence, and who is alive.
+"""Messages between replicas that are not stored: presence, and which replicas are alive.
 
 Rules (tests quote these ids):
-    BS1  Nothing here is durable and nothing waits: what is published while the channel is down is lost. Listeners are
-         told when the channel is up, the first time and again after a loss, so that they can ask for what they missed.
+    BS1  Messages are neither stored nor queued: what is published while the channel is down is lost. Listeners are told
+         when the channel is up, at first and again after a loss, so that they can request what they missed.
     BS2  A replica does not receive its own messages.
-    BS3  Everything published about one document before the sender's next turn is one message, however many replicas
-         there are.
-    BS4  A replica that has been silent for `DEAD_S` is gone, and the callback of `on_gone` is called once; one that
-         leaves is gone at once. While no replica can be heard, none is declared gone.
+    BS3  Everything published about one document between two sends becomes one message, however many replicas there are.
+    BS4  A replica is gone when it leaves or has been silent for `DEAD_S`; the `on_gone` callback is then called once.
+         While no replica can be heard, none is declared gone.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ DEAD_S = 15.0  # the presence of a dead replica has to disappear within 30 s, in
 
 
 class ChannelListener(Protocol):
-    """Receives the messages about one document; called on the event loop, must return at once."""
+    """Receives the messages about one document; its methods are called on the event loop and must return quickly."""
 
     def heard(self, payload: bytes) -> None:
-        """Receive a message of another replica."""
+        """Receive a message from another replica."""
         ...
 
     def connected(self) -> None:
-        """Note that the channel is up: the first time, and again after a loss (BS1)."""
+        """Called when the channel is up, at first and again after a loss (BS1)."""
         ...
 
 
@@ -49,7 +48,7 @@ class Bus(Protocol):
     ) -> None: ...
 
     def join(self, document: DocumentId, listener: ChannelListener) -> None:
-        """Subscribe to the messages of others about a document; one listener for each document."""
+        """Subscribe to other replicas' messages about a document; one listener per document."""
         ...
 
     def leave(self, document: DocumentId) -> None:
@@ -57,9 +56,9 @@ class Bus(Protocol):
         ...
 
     def publish(self, document: DocumentId, payload: bytes) -> None:
-        """Send a message to all others, without waiting (BS1)."""
+        """Send a message to all other replicas, without waiting (BS1)."""
         ...
 
     def on_gone(self, gone: Callable[[frozenset[str]], None]) -> None:
-        """Set the callback that gets the names of replicas that are gone (BS4); call it once."""
+        """Set the callback that receives the names of replicas that are gone (BS4)."""
         ...

@@ -83,7 +83,7 @@ def salvage_batch(body: bytes) -> list[Edit]:
 
 
 def encode_updates(updates: Sequence[bytes]) -> bytes:
-    """Encode the updates of one segment: the head, then each with its length."""
+    """Encode the updates of one segment: the head, then each update after its length."""
     parts = [_HEAD.pack(FORMAT, len(updates))]
     for update in updates:
         parts += (_LENGTH.pack(len(update)), update)

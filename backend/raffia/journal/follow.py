@@ -17,7 +17,7 @@ Read = Callable[[DocumentId, Position], Awaitable[tuple[Position, Loaded]]]
 
 
 class _Reader:
-    """One iterator: what is queued for it."""
+    """The queue of one iterator."""
 
     __slots__ = ("entries", "error", "lost", "reset", "wake")
 
@@ -30,7 +30,7 @@ class _Reader:
 
 
 class LogReaders:
-    """The readers of all documents of one journal. Belongs to the event loop."""
+    """The readers of all documents of one journal. Use it from the event loop only."""
 
     __slots__ = ("_limit", "_readers")
 
@@ -54,7 +54,7 @@ class LogReaders:
             reader.wake.set()
 
     def folded(self, document: DocumentId, upto: Position) -> None:
-        """Tell the readers of a document that entries are in a snapshot now, except those whose queue is full."""
+        """Tell the readers of a document, except those whose queue is full, that entries are now in a snapshot."""
         for reader in self._readers.get(document, ()):
             if reader.lost is None and len(reader.entries) < self._limit:
                 reader.entries.append(Folded(upto))
@@ -93,10 +93,10 @@ class LogReaders:
         """Yield what is in the store after a position, then what is handed to this reader (J15).
 
         Args:
-            document: which one.
+            document: the document.
             after: the last position that the reader has.
             read: reads what is in the store.
-            on_reset: called in the turn in which a reader takes a `Reset` (J20).
+            on_reset: called in the turn of the event loop in which a reader receives a `Reset` (J20).
         """
         reader = _Reader()
         self._readers.setdefault(document, []).append(reader)

@@ -1,11 +1,11 @@
-"""Whether the journal can be written, checked as rarely as possible.
+"""Checks whether the journal can be written, as rarely as possible.
 
 A check may write to the disk, so an idle server does not do it unless `/readyz` is requested.
 
 Rules (tests quote these ids):
-    JH1  The journal is checked when `/readyz` was requested, when one of its commits failed, when appends are queued
-         and none becomes durable, and for as long as it is away: at most once a second.
-    JH2  It is away from the first check that fails, or gets no answer within `ANSWER_S`, until one succeeds.
+    JH1  The journal is checked, at most once a second, if `/readyz` was requested, if one of its commits failed, if
+         appends are queued and none becomes durable, and as long as it is unavailable.
+    JH2  It is unavailable from the first check that fails, or gets no answer within `ANSWER_S`, until one succeeds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ANSWER_S = 5.0
 
 
 class JournalHealth:
-    """Watches one journal while it is entered."""
+    """Watches one journal inside `async with`."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -47,7 +47,7 @@ class JournalHealth:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def away_s(self) -> float:
-        """Return how long the journal has been away, in seconds; 0.0 when it is not. Requests a check (JH1)."""
+        """How long the journal has been unavailable, in seconds; 0.0 if it is available. Requests a check (JH1)."""
         self._asked = True
         if self._away_since_s is None:
             return 0.0

@@ -1,14 +1,14 @@
-"""History: what a compaction keeps of the entries it folds, and what is needed to rebuild a moment. No store, no clock.
+"""History: what a compaction keeps of the entries it folds, and how past states are rebuilt. No store, no clock.
 
-Rules (beside J9, J10 and J11 of `protocol`):
-    H1  A segment holds what one author did in one window of 10 s, including what has been deleted since.
+Rules (in addition to J9, J10 and J11 of `protocol`):
+    H1  A segment contains what one author did in one window of 10 s, including content deleted since.
     H2  Segments that two compactions made for one author and window are joined, unless a base snapshot lies between
         them: a snapshot never cuts through a segment.
-    H3  A snapshot that is replaced is kept as a base snapshot if it is older than the retention, or at least half a
-        retention younger than the base before it. So everything before the newest base past the retention can go, and
-        pruning never merges anything.
-    H4  A segment that cannot be merged (it has a gap, because another author's session brought the missing part) is
-        kept as the list of its updates: merging the whole moment closes the gap.
+    H3  A replaced snapshot is kept as a base snapshot if it is older than the retention period, or at least half that
+        period newer than the base before it. So everything before the newest base that is older than the period can be
+        dropped, and pruning never merges anything.
+    H4  A segment that cannot be merged (it has a gap, because another author's session supplied the missing part) is
+        kept as a list of updates: rebuilding a past state merges all segments, which closes the gap.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ INLINE_UPDATES = 500  # merging and squashing this many keystrokes takes 1.5 ms
 SQUASH_BYTES = 1024 * 1024  # a larger segment is a paste or an offline step 2: one run already, squash gains nothing
 
 Fold = Callable[[Sequence[bytes]], Awaitable[list[bytes]]]
-"""Makes the updates of one segment smaller: same meaning, deleted content kept (H1, H4)."""
+"""Makes the updates of one segment smaller without changing their meaning; keeps deleted content (H1, H4)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """What one author did in one window, as it is kept (H1).
+    """What one author did in one window, as it is stored (H1).
 
     Attributes:
         first, last: positions of the entries it was made from; entries of other authors may lie between.
         window_ms: start of the window.
-        replaces: ids of stored segments that it takes in (H2).
+        replaces: ids of stored segments that are joined into it (H2).
     """
 
     first: Position
@@ -57,7 +57,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class BaseSnapshot:
-    """A snapshot that moments are rebuilt from: the position it goes up to and the time of its last edit."""
+    """A snapshot from which past states are rebuilt: its position and the time of its last edit."""
 
     upto: Position
     time_ms: int
@@ -69,7 +69,7 @@ def window(time_ms: int) -> int:
 
 
 def timed(entries: Iterable[Entry], since_ms: int) -> Iterable[tuple[Position, int, Edit]]:
-    """Yield every edit with the time it counts as: never earlier than an edit before it (J10)."""
+    """Yield every edit with its effective time, which is never before that of an earlier edit (J10)."""
     latest = since_ms
     for entry in entries:
         for edit in entry.batch:
@@ -78,7 +78,7 @@ def timed(entries: Iterable[Entry], since_ms: int) -> Iterable[tuple[Position, i
 
 
 class Splitter:
-    """Sorts the edits of a tail into segments, a slice of entries at a time, without merging.
+    """Groups the edits of a tail into segments, a slice of entries at a time, without merging.
 
     Args:
         since_ms: the time of the last edit before the tail.
@@ -113,7 +113,7 @@ class Splitter:
 
 
 def split(entries: Iterable[Entry], since_ms: int) -> list[Segment]:
-    """Sort the edits of a whole tail into segments."""
+    """Group the edits of a whole tail into segments."""
     splitter = Splitter(since_ms)
     splitter.add(entries)
     return splitter.segments()
@@ -125,20 +125,20 @@ def stays_as_base(replaced: BaseSnapshot, before: BaseSnapshot, retention_ms: in
 
 
 def base_of(bases: Iterable[BaseSnapshot], horizon_ms: int) -> BaseSnapshot | None:
-    """Return the newest base at or before the horizon: everything older can go (H3)."""
+    """Return the newest base at or before the horizon: everything older can be dropped (H3)."""
     old = [one for one in bases if one.time_ms <= horizon_ms]
     return max(old, key=lambda one: one.upto, default=None)
 
 
 def start_of(bases: Iterable[BaseSnapshot], time_ms: int) -> BaseSnapshot | None:
-    """Return the newest base that holds nothing later than the moment's window (J9)."""
+    """Return the newest base without edits after the window of `time_ms` (J9)."""
     limit = window(time_ms)
     fitting = [one for one in bases if window(one.time_ms) <= limit]
     return max(fitting, key=lambda one: one.upto, default=None)
 
 
 def take_in(segment: Segment, kept: Mapping[int, Segment], boundary: Position) -> Segment:
-    """Join a new segment with kept ones of the same author and window that lie after the last base (H2)."""
+    """Join a new segment with stored ones of the same author and window that come after the last base (H2)."""
     key = segment.window_ms, segment.author
     same = {id_: old for id_, old in kept.items() if (old.window_ms, old.author) == key and old.first > boundary}
     if not same:
@@ -149,7 +149,7 @@ def take_in(segment: Segment, kept: Mapping[int, Segment], boundary: Position) -
 
 
 def windows(kept: Iterable[Window], segments: Iterable[Segment], since_ms: int) -> list[Window]:
-    """Combine windows with those of segments: one for each author and window, oldest first."""
+    """Combine windows with those of segments: one per author and window, oldest first."""
     sizes: dict[tuple[int, str | None], int] = {}
     listed = [Window(segment.window_ms, segment.author, segment.size_bytes) for segment in segments]
     for one in (*kept, *listed):
@@ -161,12 +161,12 @@ def windows(kept: Iterable[Window], segments: Iterable[Segment], since_ms: int) 
 
 
 def out_of_reach(document: DocumentId, time_ms: int) -> ForbiddenError:
-    """Build the error for a moment that can no longer be rebuilt."""
+    """Build the error for a past state that can no longer be rebuilt."""
     return ForbiddenError(f"the history of {document} does not reach back to {time_ms} (Unix ms)")
 
 
 def updates_until(entries: Iterable[Entry], since_ms: int, time_ms: int) -> list[bytes]:
-    """Return the updates of a tail that belong to a moment."""
+    """Return the updates of a tail up to the end of the window of `time_ms`."""
     limit = window(time_ms)
     return [edit.update for _, counted_ms, edit in timed(entries, since_ms) if window(counted_ms) <= limit]
 
@@ -190,10 +190,10 @@ def fold_now(updates: Sequence[bytes]) -> list[bytes]:
 async def fold(updates: Sequence[bytes]) -> list[bytes]:
     """Run `fold_now`, in a thread if it is more than about two milliseconds of work.
 
-    The thread shares the interpreter lock, so it only keeps the event loop responsive; where documents are large, give
-    the journal a `Fold` that uses another process.
+    Merging holds the interpreter lock even in a thread (M3 of crdt/merge.py): if documents are large, give the journal
+    a `Fold` that uses another process.
     """
     if len(updates) <= INLINE_UPDATES and sum(map(len, updates)) <= INLINE_BYTES:
-        await asyncio.sleep(0)  # a compaction of many segments lets the event loop breathe between them
+        await asyncio.sleep(0)  # let other tasks run between the segments of a large compaction
         return fold_now(updates)
     return await asyncio.to_thread(fold_now, updates)

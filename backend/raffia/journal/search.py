@@ -1,7 +1,7 @@
 """Which documents a listing shows, in which order, and where a page ends.
 
 Rules (tests quote these ids):
-    JS1  A listing is ordered by name, or newest first by the last edit (of deleted documents: by the deletion). The
+    JS1  A listing is ordered by name, or by last edit, newest first (deleted documents by time of deletion). The
         order by time may lag by `EDITED_MS`; the times shown do not.
     JS2  A page ends with a cursor that stays valid whatever is added or removed later. It names the last document
         shown; if JS3 ends the page before any is shown, the last document examined.
@@ -30,7 +30,7 @@ Row = tuple[str, str | None, str | None]  # name, title, kind
 
 
 def plain(text: str) -> str:
-    """Return a text in the form in which it is compared (JS4)."""
+    """Normalise a text for comparison (JS4)."""
     return unicodedata.normalize("NFKC", text).casefold()
 
 

@@ -1,1 +1,1 @@
-"""Live documents: the hub opens rooms, and a room takes edits in, sends them out and makes them durable."""
+"""Live documents: the hub opens rooms, and a room accepts edits, sends them out and makes them durable."""

@@ -27,7 +27,7 @@ class Clients:
     """The clients of one room.
 
     Attributes:
-        lost: why the room is lost (its document was deleted, its journal failed); None while it is not.
+        lost: why the room is lost (its document was deleted, its journal failed); None if it is not.
     """
 
     __slots__ = ("_clients", "_futures", "lost")

@@ -1,7 +1,7 @@
 """Edits that the server makes: seeding, renaming, copying.
 
 Rules (tests quote these ids):
-    ED1  They pass the document's room and its gate, as a client's edits do, and are broadcast to its sessions.
+    ED1  They go through the document's room and its gate, as a client's edits do, and are broadcast to its sessions.
     ED2  They are computed from the document's current bytes: in this process for small documents, in a worker process
          for larger ones.
     ED3  When `change` returns, the edit is durable and the listing matches the document's metadata. After an error the
@@ -53,7 +53,7 @@ async def change(hub: Hub, document: DocumentId, work: Callable[[Parts], bytes],
         hub: opens the room.
         document: the document to edit.
         work: takes the updates that make up the document and returns the update that edits it; picklable.
-        author: the user who made the edit; None for none.
+        author: the user who made the edit; None if anonymous.
 
     Raises:
         JournalUnavailableError: the edit was not durable within `DURABLE_S`.
@@ -87,7 +87,7 @@ async def change(hub: Hub, document: DocumentId, work: Callable[[Parts], bytes],
 async def copy_of(
     hub: Hub, document: DocumentId, fields: dict[str, str | int], *, moved: tuple[str, str] | None = None
 ) -> Callable[[Parts], bytes]:
-    """Make a squashed copy of a document as it is now, as the `work` of a `change` to a new document.
+    """Make a squashed copy of a document as it is now, to be passed as `work` to `change` for a new document.
 
     Args:
         hub: opens the room.

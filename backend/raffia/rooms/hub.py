@@ -1,4 +1,4 @@
-"""Document id -> room: opened once, evicted when idle.
+"""The open rooms by document id: each is opened once and evicted when idle.
 
 Rules (tests quote these ids):
     HU1  A document is loaded once, however many clients ask for it at the same time; no client sees it half loaded.
@@ -60,7 +60,7 @@ class OpenConnection(Holder, Protocol):
     """An open socket: the hub closes it, and the revocation list ends sessions on it."""
 
     def close(self, error: RaffiaError) -> None:
-        """Close the socket for a reason that is not the client's mistake."""
+        """Close the socket for a reason that is not the client's fault."""
         ...
 
 
@@ -131,7 +131,7 @@ class Hub:
         self.metrics.rooms -= len(rooms)
 
     def _left_s(self, deadline_s: float | None = None) -> float:
-        """How long stopping may take still; the first who asks begins it (U4)."""
+        """How many seconds are left for stopping; the first call sets the time limit (HU4)."""
         now_s = asyncio.get_running_loop().time()
         if self._stop_by_s is None:
             self._stop_by_s = now_s + (self.settings.drain_s if deadline_s is None else deadline_s)
@@ -147,7 +147,7 @@ class Hub:
 
     @staticmethod
     async def _close(room: Room) -> None:
-        """Close a room; if that fails or is cancelled, abandon it so that none of its tasks goes on."""
+        """Close a room; if that fails or is cancelled, abandon it, so that none of its tasks keeps running."""
         try:
             await room.close()
         except BaseException:
@@ -224,7 +224,7 @@ class Hub:
         del self._opening[document]
         self._deleted.discard(document)
         if not task.cancelled():
-            task.exception()  # raised to those who wait; if all of them have left, it is not an error of ours
+            task.exception()  # raised to the waiters; if all of them have left, it is not our error
 
     def deleted(self, document: DocumentId) -> None:
         """Handle the deletion of a document: its room, if open, ends its sessions."""

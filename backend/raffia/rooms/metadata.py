@@ -6,8 +6,8 @@ Rules (tests quote these ids):
     MI2  Most edits cost a few searches in their bytes (MT3 of crdt/meta.py). The document is read only after an edit
          that may have changed the metadata, `PAUSE_S` later, so that a title is read once while it is being typed.
          Large documents are read in a worker.
-    MI3  Before a room's first edit its metadata is unknown, so the first edit may have the document read too.
-    MI4  The listing is written when it differs, and again later if the journal is away.
+    MI3  Before a room's first edit its metadata is unknown, so the first edit may cause the document to be read too.
+    MI4  The listing is written when it differs; if the journal is unavailable, that is retried later.
     MI5  A room that was edited reads its document once more when it closes, because an edit by an author who had not
          seen the latest change may have gone unnoticed.
     MI6  When the schema grows, on any replica, sessions of editors that know an older schema are ended.
@@ -69,7 +69,7 @@ class Metadata:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no reading is due or under way."""
+        """Whether nothing is left to do: no read of the document is due or in progress."""
         return self._task is None
 
     def edited_here(self, update: bytes) -> None:
@@ -83,7 +83,7 @@ class Metadata:
         self._notice(update)
 
     def _notice(self, update: bytes) -> bool:
-        """Schedule a reading of the document if an edit may have changed the metadata; returns whether one is due."""
+        """Schedule a read of the document if an edit may have changed the metadata; returns whether one is due."""
         if self._is_dirty:
             return True
         if self._meta is None and not has_meta((self._document.base, *self._document.tail)):
@@ -96,7 +96,7 @@ class Metadata:
         return True
 
     async def check_schema(self, schema: int | None) -> None:
-        """Check that an editor with this schema may join; None, from an editor that does not say, passes.
+        """Check that an editor with this schema may join; an editor that states none (None) may.
 
         Raises:
             SchemaError: the document has a newer schema.
@@ -157,7 +157,7 @@ class Metadata:
             log.exception("listing not updated", document=self._document_id)  # the room closes all the same
 
     async def stop(self) -> None:
-        """Cancel a reading that is due or under way."""
+        """Cancel a read that is due or in progress."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()

@@ -1,4 +1,4 @@
-"""Periodic removal of old history from the journal."""
+"""Periodic removal of expired data from the journal."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ Rules (tests quote these ids):
          `BURST_S`, so it never allows less than a token bucket.
     PC3  While a budget is overdrawn, the connection is not read. TCP slows the peer down; nothing is dropped or
          refused.
-    PC4  A sender whose budget is overdrawn repeatedly for `patience_s` is refused with "too fast", later (1013).
+    PC4  A sender whose budget is overdrawn repeatedly for `patience_s` is refused as too fast (1013).
     PC5  Updates and step 2s are charged to their session, by count and bytes. Every message is charged to its
          connection, so that cheap messages are limited too; a message with a token costs more. A connection may carry
          `CONNECTION_SHARE` times the bytes of a session.
@@ -68,8 +68,8 @@ class RateLimits:
     """The costs of messages, in seconds.
 
     Attributes:
-        update_s, byte_s: of an update and of each of its bytes, charged to the session.
-        message_s, message_byte_s, sign_in_s: of a message, of each of its bytes and of a token, charged to the
+        update_s, byte_s: costs of an update and of each of its bytes, charged to the session.
+        message_s, message_byte_s, sign_in_s: costs of a message, of each of its bytes and of a token, charged to the
             connection.
         patience_s: see PC4.
     """

@@ -1,8 +1,8 @@
-"""A live document on this replica: the door to it, and how its parts are put together.
+"""A live document on this replica: its interface, and how its parts are connected.
 
-Connections call the methods of `Room` and never its parts. Everything runs on the event loop, in turns: one turn takes
-a message through the gate into the document and the pending batch (inbound/intake.py), and one turn flushes the batch
-to the readers and the append queue (outbound/flush.py).
+Connections call the methods of `Room`, never those of its parts. Everything runs on the event loop, in turns: one turn
+takes a message through the gate into the document and the pending batch (inbound/intake.py), and one turn flushes the
+batch to the readers and the append queue (outbound/flush.py).
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ class Room:
     Attributes:
         document_id: its name.
         document: its content.
-        idle_since_s: since when the room has been unused, monotonic seconds; None while it is used.
+        idle_since_s: monotonic time in seconds since which the room has been unused; None if it is in use.
         holds: how many `Hub.open` calls have not been released.
 
     Args:
         document_id: its name.
-        document: its content, as `loaded` gave it.
-        loaded: what the journal held.
+        document: its content, built from `loaded`.
+        loaded: the journal's data.
         services: what all rooms share.
-        waiting: entries of a shared log whose dependencies are missing, as an update; None for none.
+        waiting: entries of a shared log whose dependencies are missing, as an update; None if there are none.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Room:
         """Let a session join; a y-websocket client is sent our step 1 and the presence states.
 
         Raises:
-            RoomFullError: the document has as many sessions as it may have (closes 1013).
+            RoomFullError: the document has its maximum number of sessions (closes 1013).
             RaffiaError: the room is lost (document deleted, journal failed).
         """
         if self._clients.lost is not None:
@@ -141,7 +141,7 @@ class Room:
     # -- messages --------------------------------------------------------------------------------------------------
 
     def receive(self, session: Session, message: Message, facts: UpdateFacts | None = None) -> None:
-        """Handle one message of a session.
+        """Handle one message from a session.
 
         If this raises, the message had no effect; an update has then been answered "refused". Messages that are handled
         by the connection (Auth, Ping and the like) are ignored.
@@ -194,7 +194,7 @@ class Room:
         self._intake.refuse_update(session, is_step2=isinstance(message, Step2))
 
     def knows_step2(self, update: bytes) -> bool:
-        """Whether this step 2 repeats exactly what the document holds, so that it need not be read."""
+        """Whether a client with exactly the document's content sent this step 2, so that it need not be read."""
         return self._intake.knows_step2(update)
 
     def fell_behind(self, session: Session) -> None:
@@ -206,7 +206,7 @@ class Room:
         self._catch_up.caught_up(session)
 
     async def check_schema(self, schema: int | None) -> None:
-        """Check that an editor with this schema may join; None, from an editor that does not say, passes.
+        """Check that an editor with this schema may join; an editor that states none (None) may.
 
         Raises:
             SchemaError: the document has a newer schema.
@@ -295,7 +295,7 @@ class Room:
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing is pending, unsaved, being compacted or being read."""
+        """Whether all work is done: nothing is pending, unsaved, being compacted or being read."""
         is_read = self._follower is None or not self._follower.is_busy
         is_quiet = not self._compactor.is_busy and self._metadata.is_idle
         return not self._flush.is_pending and self._append_queue.is_idle and is_quiet and is_read

@@ -6,11 +6,11 @@ Rules (tests quote these ids):
     S1  Messages that arrive before a session is open are kept in order, within bounds, and delivered when it opens:
         without its step 1, a client would never sync.
     S2  Every Step2 and every Update has one outcome, reported at most once, by its `Ticket`: when all of it is durable,
-        or when it is refused. What the dialect does not report, or a session that has left, is not told. Clients count
+        or when it is refused. Nothing is sent if the dialect does not report it or the session has left. Clients count
         statuses, so they are never merged or dropped, even for slow readers.
     S3  Everything sent to a session begins with its exact address.
     S4  Hocuspocus: an Auth on an open session renews the grant; after a denial it is a new attempt, and the socket
-        stays open. When several Auths are being decided, the latest counts.
+        stays open. If several Auths are being decided, the latest counts.
     S5  Hocuspocus: for a client that sends no Auth (v2 without a token) the authorizer is asked once, without a token.
         If it denies, the client's messages wait for an Auth, within the bounds of S1.
     S6  Rates are token buckets with time as an argument.
@@ -55,11 +55,11 @@ class Rate:
         return self._tokens >= 1
 
     def wait_s(self, now_s: float) -> float:
-        """Seconds until a token is left; 0.0 when one is."""
+        """Seconds until a token is available; 0.0 if one is."""
         return 0.0 if self.has(now_s) else (1 - self._tokens) / self._per_s
 
     def take(self, now_s: float) -> bool:
-        """Take one token; False when none is left."""
+        """Take one token; returns False if none is left."""
         if not self.has(now_s):
             return False
         self._tokens -= 1
@@ -114,7 +114,7 @@ class Barrier(Ticket):
 
 
 class Session:
-    """One client on one document: who it is and how far it is.
+    """One client on one document: its identity and its state.
 
     Attributes:
         document: the document's name.
@@ -126,10 +126,10 @@ class Session:
         behind: the clocks it had when it fell behind, advanced by what it has sent since; None while it keeps up.
         behind_version, behind_s: the document's version and the monotonic time when it fell behind.
         open_tickets: how many answers it is owed.
-        expected: for each unanswered step 1 of ours, whether the client counts its answer; None for none.
+        expected: for each unanswered step 1 of ours, whether the client counts its answer; None if there are none.
         held: answers to send once it has caught up.
-        schema: the schema version that its editor knows; None when it does not say.
-        presence_was_too_large: whether a state of it was dropped for its size.
+        schema: the schema version that its editor knows; None if it states none.
+        presence_was_too_large: whether one of its states was dropped for its size.
         presence_told: how many presence broadcasts there had been when it was last sent all states; -1 for never.
         last_sent_s: when it was last sent a payload of its own, monotonic seconds.
         budget: what it may still send.
@@ -204,7 +204,7 @@ class Session:
 
     @property
     def is_behind(self) -> bool:
-        """Whether it is sent nothing until its transport has drained."""
+        """Whether sending to it is suspended until its transport has drained."""
         return self.behind is not None
 
     def may_be_asked(self, now_s: float) -> bool:

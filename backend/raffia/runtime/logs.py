@@ -5,14 +5,14 @@ format them like its own. Only the `raffia` command configures handlers.
 
 Rules (tests quote these ids):
     LG1  An event is a short constant text; variable data is in its fields.
-    LG2  Values of URL parameters that carry secrets (`?token=`) are replaced before a line is written, also in the
+    LG2  Values of URL parameters that carry secrets (`?token=`) are replaced before a line is written, even in the
          server's access log, since that is how the y-websocket client sends its token. So are bearer tokens,
          `raffia.token.…` subprotocols and everything that begins like a JWT, in the message, the fields and the
          traceback. Tracebacks do not show variables, since one of them could be a token.
     LG3  Importing Raffia configures nothing: it adds no handlers and sets no levels.
     LG4  A field is cut to `MAX_FIELD` characters, and each line of a message or traceback to `MAX_LINE`, before
-         anything else examines it. What begins like a token at the cut is replaced too. All patterns are linear in the
-         text.
+         anything else examines it. Text at the cut that begins like a token is replaced too. All patterns are linear in
+         the text.
     LG5  Text can neither imitate another line nor reach a terminal as a command: control characters (C0, C1, DEL), line
          and paragraph separators, bidirectional controls and lone surrogates are written as `\\x1b` or `\\u2028`, in
          the text format, in JSON and in the server's own lines. Only messages and tracebacks have several lines; all
@@ -94,7 +94,7 @@ def clean_lines(text: str) -> str:
 
 
 class _Shown:
-    """An argument of a message that is no text, clean as soon as it is one."""
+    """A message argument that is not text; it is cleaned when it is converted to text."""
 
     __slots__ = ("_value",)
 
@@ -136,7 +136,7 @@ def _clean_argument(value: object) -> object:
 
 @contextmanager
 def redacted_server_logs() -> Iterator[None]:
-    """Clean uvicorn's own lines, whoever runs it, as long as Raffia runs (LG2, LG5)."""
+    """Clean uvicorn's own log lines while Raffia runs, even if a host app runs uvicorn (LG2, LG5)."""
     loggers = [logging.getLogger(name) for name in _SERVER_LOGGERS]
     for logger in loggers:
         logger.addFilter(_CLEANER)

@@ -35,7 +35,7 @@ class Trimmer:
     """Gives memory back in a thread, once enough has been freed.
 
     Args:
-        after: how many times something large has to be freed to make it worth the time.
+        after: how many large objects have to be freed before trimming is worth the time.
     """
 
     __slots__ = ("_after", "_freed", "_task")
@@ -46,7 +46,7 @@ class Trimmer:
         self._task: asyncio.Task[bool] | None = None
 
     def freed(self) -> None:
-        """Something large is being freed."""
+        """Note that a large object is being freed."""
         self._freed += 1
 
     def trim(self) -> None:
@@ -60,6 +60,6 @@ class Trimmer:
         self._task = None
 
     async def finish(self) -> None:
-        """Wait for a trim that is under way."""
+        """Wait for a trim that is in progress."""
         if self._task is not None:
             await self._task

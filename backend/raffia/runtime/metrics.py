@@ -159,7 +159,7 @@ class Metrics:
     quarantined: int = _counter("Documents closed because their stored bytes cannot be read")
 
     def families(self) -> Iterator[Metric]:
-        """Everything in Prometheus's data model (ME1)."""
+        """All metrics in Prometheus's data model (ME1)."""
         for item in fields(self):
             kind, text, value = item.metadata["kind"], item.metadata["help"], getattr(self, item.name)
             name = f"raffia_{item.name}"

@@ -1,4 +1,4 @@
-"""Templates of boards, in the groups in which the board keeps its elements: g geometry, s style, t text, m the rest."""
+"""Templates of boards. Elements are in the groups that boards store: g geometry, s style, t text, m the rest."""
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
 
@@ -18,7 +18,7 @@ _YELLOW, _GREEN, _BLUE, _RED, _VIOLET = "#ffec99", "#b2f2bb", "#a5d8ff", "#ffc9c
 
 
 class _Drawing:
-    """Collects the elements of one board, in their order."""
+    """Collects the elements of one board, in order."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -37,7 +37,7 @@ class _Drawing:
         return self.box(x, y, 160, 120, fill=fill, label=label)
 
     def text(self, x: float, y: float, text: str, size: int = 20, colour: str = _INK) -> str:
-        """A text outside of boxes."""
+        """A text that is not in a box."""
         lines = text.split("\n")
         width, height = max(map(len, lines)) * size * 0.55, len(lines) * size * _LINE_HEIGHT
         name = self._add("text", x, y, width, height, stroke=colour)

@@ -1,4 +1,4 @@
-"""WebSockets as an ASGI app sees them, on any server: attach a listener, or refuse.
+"""WebSockets in an ASGI app, on any server: attach a listener to one, or refuse it.
 
 Under Raffia's own uvicorn protocol (`server/protocol.py`) a listener is attached to the transport. Under any other
 server it gets an `AsgiTransport`: a bounded outbox and one task that awaits `send`. Listeners see no difference.
@@ -64,8 +64,8 @@ async def serve(
     Args:
         scope: an ASGI scope of type `websocket`. Under our own server its headers and query string are emptied after
             the handshake, because they are not read again and a connection may live for days.
-        receive: not called before.
-        send: not called before.
+        receive: must not have been called before.
+        send: must not have been called before.
         listener: gets all calls from `opened` to `closed`.
         subprotocol: one of `scope["subprotocols"]`, or None.
         limits: the connection's bounds.
@@ -83,9 +83,9 @@ async def refuse(send: Send, error: RaffiaError, scope: Scope) -> None:
     """Refuse the WebSocket of `scope` before the upgrade (AS2).
 
     Args:
-        send: not called before.
-        error: gives the status, and the reason in the body.
-        scope: shows what the server supports.
+        send: must not have been called before.
+        error: determines the status, and the reason in the body.
+        scope: tells what the server supports.
     """
     if "websocket.http.response" not in (scope.get("extensions") or {}):
         await send({"type": "websocket.close", "code": error.close_code, "reason": error.reason})
@@ -191,14 +191,14 @@ class AsgiTransport:
         return not self._silent
 
     def abort(self) -> None:
-        """End the connection at once, as far as the server allows: without what waits, and with 1013."""
+        """End the connection at once, as far as the server allows: drop what is queued, and close with 1013."""
         self._outbox.clear()
         self._buffered = 0
         self.close(1013)
         self._hurry(0.0)
 
     def limit_messages(self, size_bytes: int, holds: Holds | None = None) -> None:
-        """Change the largest message that is accepted (O6). `holds` is not called: the server keeps unfinished ones."""
+        """Change the maximum size of messages (O6). `holds` is not called: the server keeps unfinished messages."""
         self._limit_bytes = size_bytes
 
     def pause_reading(self) -> None:

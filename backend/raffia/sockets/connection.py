@@ -1,14 +1,14 @@
 """One WebSocket between its client and the rooms: order, rate limits, back-pressure, errors.
 
-A connection has a dialect (ywebsocket.py, hocuspocus.py), which decodes what the client sends and encodes what is said
-to it about its sessions.
+A connection has a dialect (ywebsocket.py, hocuspocus.py), which decodes what the client sends and encodes what it is
+told about its sessions.
 
 Rules (tests quote these ids):
     X1  No exception leaves a call from the socket. A client's mistake ends its session or its socket with the error's
-        code; a mistake of ours closes the socket with 1011 and is logged. Other rooms are not affected.
+        code; an error of our own closes the socket with 1011 and is logged. Other rooms are not affected.
     X2  Messages of a connection are handled in order. While one of them is being read in another process the socket is
         not read, and messages that were already read from it wait.
-    X3  A connection that reads too slowly is not read from either, which keeps what we owe it small.
+    X3  A connection whose client reads too slowly is not read from either, so that few answers pile up for it.
     X4  A text frame is refused with 4400 and a reason that says what was expected.
     X5  The grant is checked on every message; messages after it expires are rejected. A new grant applies from the next
         message on, and to messages that were waiting or being read in another process.
@@ -52,7 +52,7 @@ REFUSED_OPENING_S = 1.0  # of the connection's budget
 
 
 class Dialect(Protocol):
-    """How one connection speaks with its client, and the sessions that the client has."""
+    """How one connection speaks to its client, and the sessions that the client has."""
 
     @property
     def may_read(self) -> bool:
@@ -124,7 +124,7 @@ class Connection:
 
     Args:
         hub: opens documents.
-        dialect: speaks with the client.
+        dialect: speaks to the client.
         expiry: ends sessions when their grants expire; by default one that does not tick.
         schema: the schema version that the client's editor knows; None if it did not say.
         peer: the client's address, for `Hub.backoff`.
@@ -298,7 +298,7 @@ class Connection:
         self.transport.close(error.close_code, close_reason(error))
 
     def close(self, error: RaffiaError) -> None:
-        """Close the socket without counting or logging it: nobody made a mistake (a restart)."""
+        """Close the socket without counting or logging an error, as for a restart."""
         if self._transport is not None:
             self._transport.close(error.close_code, error.reason)
 
@@ -327,12 +327,12 @@ class Connection:
         """Open the document and join its room; holds nothing if it is cancelled.
 
         Args:
-            document: which one.
-            grant: who the client is and what it may do.
+            document: the document to open.
+            grant: the client's grant for it.
             address: the client's Hocuspocus address; None on y-websocket.
 
         Raises:
-            RaffiaError: the document cannot be opened, the room takes no more sessions, or the grant no longer holds.
+            RaffiaError: the document cannot be opened, the room accepts no more sessions, or the grant has ended.
         """
         settings = self.hub.settings
         room = await self.hub.open_for(person_of(grant, self._address), document)
@@ -491,7 +491,7 @@ class Connection:
         """Refill an overdrawn budget, and stop reading for a while if it is still overdrawn (X7).
 
         Raises:
-            TooFastError: it has been overdrawn for too long.
+            TooFastError: the budget has been overdrawn for too long.
         """
         now_s = monotonic()
         wait_s = budget.wait_s(now_s)

@@ -1,6 +1,6 @@
 """The state of one Hocuspocus connection and its sign-ins: bytes in, effects out. No I/O.
 
-Rules S1, S3, S4 and S5 of `raffia.rooms.session` are kept here: messages that arrive before a session is open,
+Rules S1, S3, S4 and S5 of `raffia.rooms.session` are implemented here: messages that arrive before a session is open,
 addresses, tokens.
 """
 
@@ -89,8 +89,8 @@ class _Line:
     """The state of one address.
 
     Attributes:
-        state: "asking" (a decision is under way), "open", "waiting" (for an Auth, S5) or "denied".
-        token: the one that is being decided about; None for a client that has sent none.
+        state: "asking" (a decision is pending), "open", "waiting" (for an Auth, S5) or "denied".
+        token: the token that is being decided about; None if the client has sent none.
         inbox: messages that wait until it is open; None if it is open or denied.
         is_returning: see `HocuspocusConversation`.
         dropped: how many updates were dropped for that reason.
@@ -107,7 +107,7 @@ class _Line:
 
 
 class HocuspocusConversation:
-    """The addresses of one connection, and how far each has come.
+    """The addresses of one connection, and the state of each.
 
     Args:
         max_documents: how many addresses it may have.
@@ -117,7 +117,7 @@ class HocuspocusConversation:
             everything, so what exceeds `preauth_bytes` is dropped instead of closing the connection.
 
     Attributes:
-        kept_bytes: what all messages that wait take, as PB1 of preauth.py counts it.
+        kept_bytes: size of all waiting messages, as counted by PB1 of preauth.py.
     """
 
     __slots__ = (
@@ -242,7 +242,7 @@ class HocuspocusConversation:
         return self._asking > 0 and self._undecided >= self._preauth_documents
 
     def opened(self, address: str) -> list[Message]:
-        """The session of this address is open.
+        """Note that the session of this address is open.
 
         Returns:
             The messages that arrived before; empty if the client has left meanwhile.
@@ -259,7 +259,7 @@ class HocuspocusConversation:
         return 0 if line is None else line.dropped
 
     def denied(self, address: str, *, wait_for_auth: bool) -> None:
-        """The session of this address is denied for now; its messages are dropped, or wait for an Auth (S5)."""
+        """Note that the session of this address is denied; its messages are dropped, or wait for an Auth (S5)."""
         line = self._lines.get(address)
         if line is None:
             return
@@ -268,7 +268,7 @@ class HocuspocusConversation:
             self._drop_inbox(line)
 
     def ended(self, address: str) -> None:
-        """We ended the session of this address."""
+        """Note that the server has ended the session of this address."""
         self._forget(address)
 
     def _forget(self, address: str) -> list[Effect]:

@@ -7,7 +7,7 @@ Rules (tests quote these ids):
     N1  Everything that can be checked before the upgrade is checked there, and refused with an HTTP status: the
         document's name, the host, the origin, the number of connections (of the process and of the address:
         address_limits.py), and for `/sync/{document}` the grant.
-    N2  The first offered subprotocol that holds no token is selected; one that holds a token only if there is no other,
+    N2  The first offered subprotocol without a token is selected; one with a token only if there is no other,
         because browsers fail the socket when none of theirs is selected.
     N3  An idle connection on `/sync/{document}` keeps nothing of its request. One on `/sync`, where the hook is asked
         for each document, keeps one packed copy.
@@ -147,7 +147,7 @@ class SyncEndpoint(ABC):
 
 
 class YWebsocketEndpoint(SyncEndpoint):
-    """`WS /sync/{document}`: the y-websocket protocol, one document on each socket."""
+    """`WS /sync/{document}`: the y-websocket protocol, one document per socket."""
 
     __slots__ = ()
 

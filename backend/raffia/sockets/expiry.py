@@ -1,14 +1,14 @@
-"""Sessions by the time at which their grants expire: each client is asked for a fresh token in time, or ended.
+"""Tracks when the grants of sessions expire: clients are asked for fresh tokens in time, or their sessions end.
 
 Rules (tests quote these ids):
     EX1  A session whose grant has expired is ended within `TICK_S`. What it sends after the grant has expired is
          rejected at once.
     EX2  A Hocuspocus client is asked for a fresh token `lead_s` before its grant expires, or when half of the remaining
          time has passed if that is shorter; once for each grant. Clients whose grants expire together are not asked at
-         the same time, but each at a random moment in the first half of that period. Providers of v3 and v4 answer on
+         the same time, but each at a random time in the first half of that period. Providers of v3 and v4 answer on
          their own.
     EX3  If the fresh token could not be checked, the session continues and is asked again. If that is still so when the
-         grant expires, the client is told "later" (1013), not that it is signed out.
+         grant expires, the client is told to try again later (1013), not that it is signed out.
     EX4  The cost of a tick depends on the sessions that it ends, not on all sessions: they are kept in buckets of one
          second, and sessions without an expiry are not kept at all. One tick handles `MAX_AT_ONCE` sessions and the
          next one follows after `PAUSE_S`, so that thousands of grants that expire together don't hold up edits.
@@ -40,7 +40,7 @@ MAX_AT_ONCE = 200
 
 
 class Holder(Protocol):
-    """Whatever ends and asks a session: the dialect of its connection."""
+    """Ends a session, or asks its client for a token: the dialect of its connection."""
 
     def end(self, session: Session, error: RaffiaError) -> None:
         """End one session with an error."""
@@ -55,7 +55,7 @@ class _Watch:
     """The state of one session.
 
     Attributes:
-        holder: ends it and asks for a fresh token.
+        holder: ends the session and asks for a fresh token.
         at_s: second of the bucket that it is in.
         ends_s: when its grant expires.
         asked: whether it has been asked for a fresh token.
@@ -102,7 +102,7 @@ class Expiry:
         return len(self._watches)
 
     def watch(self, session: Session, holder: Holder) -> None:
-        """A session has joined, or its grant was replaced."""
+        """Start watching a session that has joined or whose grant was replaced."""
         old = self._watches.get(session)
         ends_s = session.grant.expires_s
         self.forget(session)
@@ -117,7 +117,7 @@ class Expiry:
             self._put(session, watch, ends_s - lead_s * (1 - self._chance() / 2))
 
     def undecided(self, session: Session) -> None:
-        """A session's fresh token could not be checked (EX3)."""
+        """Note that a session's fresh token could not be checked (EX3)."""
         watch = self._watches.get(session)
         if watch is not None:
             watch.unsure = True
@@ -126,7 +126,7 @@ class Expiry:
             self._put(session, watch, min(watch.ends_s, self.now_s() + AGAIN_S))
 
     def forget(self, session: Session) -> None:
-        """A session has left."""
+        """Stop watching a session that has left."""
         watch = self._watches.pop(session, None)
         if watch is not None:
             self._take(session, watch)
@@ -135,7 +135,7 @@ class Expiry:
         """Check that a grant has not expired (EX1).
 
         Args:
-            grant: the one to check.
+            grant: the grant to check.
             session: the session that has it, if it has joined.
 
         Raises:
@@ -209,7 +209,7 @@ class Expiry:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Tick while this context is entered."""
+        """Tick during the block."""
         task = asyncio.create_task(self._tick_forever())
         try:
             yield

@@ -1,6 +1,6 @@
-"""The Hocuspocus dialect: many documents on one socket, each of which the client signs in to in band.
+"""The Hocuspocus dialect: many documents on one socket, with an in-band sign-in for each.
 
-`conversation.py` says what each frame asks for; this file does it.
+`conversation.py` decides what each frame asks for; this module carries it out.
 
 Rules (tests quote these ids; X1 to X5, X7 and X10 are in connection.py):
     X6  A fresh token that is accepted replaces the grant. The client is told only if its right to write changes. If the
@@ -66,7 +66,7 @@ class HocuspocusDialect:
     Args:
         ask: decides about a token and a document.
         settings: limits of the conversation.
-        share: what the connection holds of the process's budget; by default of one of its own.
+        share: the connection's share of the process's budget; by default of a budget of its own.
     """
 
     __slots__ = (
@@ -162,7 +162,7 @@ class HocuspocusDialect:
         self._connection.transport.send(hocuspocus.ask_token(session.prefix))
 
     def end(self, session: Session, error: RaffiaError) -> None:
-        """End one session in band, or close the socket for errors that cannot be said in band."""
+        """End one session in band, or close the socket for errors that cannot be reported in band."""
         address = next((address for address, (other, _) in self._open.items() if other is session), None)
         if address is None:
             return
@@ -219,7 +219,7 @@ class HocuspocusDialect:
             self._connection.transport.send(effect.payload)
 
     def _decide(self, address: str, work: Coroutine[None, None, None]) -> None:
-        """Start deciding about an address; an earlier decision that is still under way is dropped (S4)."""
+        """Start deciding about an address; an earlier decision that is still pending is dropped (S4)."""
         self._undecide(address)
         task = self._deciding[address] = self._connection.start(work)
         task.add_done_callback(lambda done: self._decided(address, done))

@@ -1,16 +1,16 @@
-"""Bytes that a process keeps for connections that have not signed in. No I/O.
+"""Limits the bytes that a process keeps for connections that have not signed in. No I/O.
 
-Each connection may keep `preauth_bytes` for each of `preauth_documents`, which is little for one and much for many. All
-of them together have one budget for the process, and those of one address have a part of it.
+Each connection may keep `preauth_bytes` for each of `preauth_documents`, which is little for one connection and a lot
+for many. So all of them share one budget per process, of which those of one address may use a part.
 
 Rules (tests quote these ids):
-    PB1  What counts is what is kept: messages that wait for a session, each with `MESSAGE_BYTES` for the objects around
-         it, and the part of an unfinished message that has arrived.
-    PB2  Each connection has `FREE_BYTES` that are not counted, enough to sign in: a budget that others have used up
-         keeps nobody out. How many connections there are is limited elsewhere.
-    PB3  A connection over the budget is told so by `hold`, and is then aborted: a closing handshake would keep it, and
-         what it has sent, for longer.
-    PB4  What a connection holds is given back when it has signed in or is closed.
+    PB1  The bytes that are kept count: messages that wait for a session, each with `MESSAGE_BYTES` for the objects
+         around it, and the part of an unfinished message that has arrived.
+    PB2  Each connection has `FREE_BYTES` that are not counted, enough to sign in even if others have used up the
+         budget. The number of connections is limited elsewhere.
+    PB3  If the budget is exceeded, `keep` and `unfinished` return False, and the connection is aborted: a closing
+         handshake would keep it, and what it has sent, for longer.
+    PB4  What a connection holds is released when it has signed in or is closed.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -27,11 +27,11 @@ class PreauthBudget:
     """The budget of one process.
 
     Args:
-        process_bytes: for all connections together.
-        address_bytes: for those of one address, as `address_limits.counted` names it.
+        process_bytes: limit for all connections together.
+        address_bytes: limit for those of one address, as `address_limits.counted` names it.
 
     Attributes:
-        held_bytes: what is held now.
+        held_bytes: number of bytes held now.
     """
 
     __slots__ = ("_address_bytes", "_held", "_process_bytes", "held_bytes")
@@ -69,11 +69,11 @@ class PreauthBudget:
 
 
 class PreauthShare:
-    """What one connection holds of a budget.
+    """One connection's share of a budget.
 
     Args:
-        budget: of the process.
-        name: of the client's address, as `address_limits.counted` has it; None for one that is not counted by itself.
+        budget: the process's budget.
+        name: the client's address, as `address_limits.counted` names it; None for one that is not counted by itself.
     """
 
     __slots__ = ("_budget", "_held_bytes", "_kept_bytes", "_name", "_unfinished_bytes")
@@ -86,17 +86,17 @@ class PreauthShare:
         self._held_bytes = 0
 
     def keep(self, messages_bytes: int) -> bool:
-        """Hold so many bytes of waiting messages, instead of those before; returns whether it may (PB3)."""
+        """Set how many bytes of waiting messages are held; returns whether the budget allows it (PB3)."""
         self._kept_bytes = messages_bytes
         return self._settle()
 
     def unfinished(self, message_bytes: int) -> bool:
-        """Hold so many bytes of an unfinished message, instead of those before; returns whether it may (PB3)."""
+        """Set how many bytes of an unfinished message are held; returns whether the budget allows it (PB3)."""
         self._unfinished_bytes = message_bytes
         return self._settle()
 
     def release(self) -> None:
-        """Give everything back (PB4)."""
+        """Release everything (PB4)."""
         self._kept_bytes = self._unfinished_bytes = 0
         self._settle()
 

@@ -1,4 +1,4 @@
-"""How an error is said to a client: by a close code of the socket, or in band to one Hocuspocus session."""
+"""How an error is reported to a client: by a close code of the socket, or in band to one Hocuspocus session."""
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
 
@@ -11,11 +11,11 @@ from raffia.wire import hocuspocus
 
 
 class Refusal(NamedTuple):
-    """How an error is said to one session.
+    """How an error is reported to one session.
 
     Attributes:
         payload: sent first; None for nothing.
-        close_code: the socket is then closed with this code; None when it stays open.
+        close_code: the socket is then closed with this code; None if it stays open.
     """
 
     payload: bytes | None
@@ -23,10 +23,10 @@ class Refusal(NamedTuple):
 
 
 def refusal(error: RaffiaError, address: str | None) -> Refusal:
-    """Say an error to an open session: with a close code on y-websocket, with a CLOSE in band on Hocuspocus.
+    """Report an error to an open session: with a close code on y-websocket, with a CLOSE in band on Hocuspocus.
 
-    Malformed bytes and restarts affect the whole socket. So do errors that mean "later", because a provider never
-    reconnects a document that was closed in band.
+    Malformed bytes and restarts affect the whole socket. So do temporary errors, because a provider never reconnects a
+    document that was closed in band.
 
     Args:
         error: what happened.

@@ -1,4 +1,4 @@
-"""The y-websocket dialect: one document for each socket, and a grant that was decided before the upgrade."""
+"""The y-websocket dialect: one document per socket, and a grant that was decided before the upgrade."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class YWebsocketDialect:
     """One session, which joins as soon as the socket is open.
 
     Args:
-        document: the one that is opened.
-        grant: who the client is and what it may do.
+        document: the document to open.
+        grant: the client's grant for it.
     """
 
     __slots__ = ("_admitted", "_connection", "_room", "_session")

@@ -5,11 +5,11 @@ prefix `b""` they return only the body. A frame is prefix + body, and the bodies
 for byte the frames of `raffia.wire.ywebsocket`, so a room prepares a body once for both dialects.
 
 Rules (tests quote these ids):
-    HO1  A frame holds one address and one whole message: not cut short, nothing left over.
+    HO1  A frame contains one address and one whole message: not cut short, and followed by nothing.
     HO2  An address is a document's name, or name + NUL + session id, split at the first NUL. Messages to a session
          carry exactly the address that the client uses.
     HO3  Types 4 and 6 are internal to Hocuspocus servers, and 8 is only sent by servers. They are refused like unknown
-         types, with their number and their byte.
+         types; the error gives the type number and the byte offset.
     HO4  Ping and pong are the single bytes `09` and `0a` without an address. We never send a ping, because v2 and v3
          providers throw on it.
     HO5  An Auth from a client is `00`, the token and, in v4, the provider's version.

@@ -1,11 +1,11 @@
-"""The lib0 codec: the integers, buffers and strings that both dialects are made of.
+"""The lib0 codec: the integers, buffers and strings that both dialects use.
 
 Readers take bytes and an offset, and return the value and the offset after it.
 
 Rules (tests quote these ids):
     LB1  A varUint is LEB128, low 7 bits first, of at most 53 bits (which JavaScript represents exactly), so at most 8
          bytes. It must be in its shortest form, so that reading and writing it gives the same bytes.
-    LB2  A length is checked against the bytes that are there before anything is sliced or allocated.
+    LB2  A length is checked against the remaining bytes before anything is sliced or allocated.
     LB3  A string is strict UTF-8: no overlong forms, no surrogates, and invalid bytes are not replaced.
     LB4  A varInt has its sign in bit 6 of the first byte and 6 bits of its value there, then 7 bits in each byte; at
          most 53 bits.

@@ -1,4 +1,4 @@
-"""The messages that both dialects decode to: what a client may say, independent of how it is encoded.
+"""The messages that both dialects decode to: what a client can send, independent of the encoding.
 
 Payloads are copied out of their frames and are opaque here: updates and state vectors are read by `raffia.crdt.update`,
 awareness by `raffia.rooms.presence.table`.
@@ -65,7 +65,7 @@ class Auth:
     """A token for one document (Hocuspocus).
 
     Attributes:
-        token: the one that the application gave the provider; may be empty.
+        token: the token that the application gave the provider; may be empty.
         version: the provider's version; None before v4.
     """
 

@@ -39,7 +39,7 @@ _BINARY = 0x2
 
 
 Holds = Callable[[int], bool]
-"""Told how many bytes of an unfinished message are kept; returns whether they may be."""
+"""Called with the number of bytes kept of an unfinished message; returns whether they may be kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,15 @@
 Encoders return whole payloads, without the WebSocket header.
 
 Rules (tests quote these ids):
-    W1  A frame holds one whole message: not cut short, nothing left over. Exceptions: W4.
-    W2  Known types are 0 (with subtypes 0, 1, 2), 1, 3 and, from y-sweet's clients, 102. Everything else is refused
-        with its number and its byte, including type 2 (denied), which only servers send.
-    W3  We send one message in each frame, of types 0, 1, 2 and 102 only: clients up to 3.1 read the first message of a
+    W1  A frame contains one whole message: not cut short, and followed by nothing. Exceptions: W4.
+    W2  Known types are 0 (with subtypes 0, 1, 2), 1, 3 and, from y-sweet's clients, 102. Everything else is refused,
+        including type 2 (denied), which only servers send; the error gives the type number and the byte offset.
+    W3  We send one message per frame, of types 0, 1, 2 and 102 only: clients up to 3.1 read only the first message of a
         frame and throw on unknown types.
     W4  @y/websocket 4.0 release candidates answer packed messages with packed replies, in which the reply to an update
-        is only a header, the byte `00`. So trailing `00` after a sync message are ignored, and a frame of nothing but
-        `00` is no message. In `00 00 01 buf`, where buf is the rest of the frame and not an empty state vector, the
-        first `00` is such a header.
+        is only a header, the byte `00`. So trailing `00` bytes after a sync message are ignored, and a frame of only
+        `00` bytes is no message. In `00 00 01 buf`, where buf is the rest of the frame and not an empty state vector,
+        the first `00` is such a header.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.

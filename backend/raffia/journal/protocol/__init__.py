@@ -1,4 +1,4 @@
-"""What a journal is: small protocols, one for each noun, and `Journal`, which offers them all."""
+"""The journal's interface: one small protocol per kind of data, and `Journal`, which combines them."""
 
 from raffia.journal.protocol.directory import TRASH_MS, Clear, Directory, DocumentInfo, Listing, cleared
 from raffia.journal.protocol.history import DAY_MS, RETENTION_MS, WINDOW_MS, History, NoHistory, Window

@@ -1,4 +1,4 @@
-"""The directory: which documents there are, what they are called, and which are deleted.
+"""The directory: which documents exist, what they are called, and which are deleted.
 
 Rules (tests quote these ids):
     J13  A document is listed from its first `append` or `set_info` on; the listing is paged by name or by the last edit
@@ -6,9 +6,9 @@ Rules (tests quote these ids):
     J14  `delete` sets a durable tombstone: from then on `load`, `append`, `compact`, `follow` and the rest raise
          `DocumentDeletedError`. `restore` undoes it until the document is purged; the tombstone outlives the purge,
          so that no returning client revives the document.
-    J22  What is kept elsewhere for a document (files) goes after its content: for each purged document
-         `Journal.prune` calls the callback of `on_purged`, every time until it returns without an error, also after a
-         restart. It may be called twice, and on several replicas. A purged document never comes back.
+    J22  Data kept elsewhere for a document (files) is removed after its content: `Journal.prune` calls the `on_purged`
+         callback for each purged document until the callback succeeds, even across restarts. It may be called twice,
+         and on several replicas. A purged document never comes back.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ class DocumentInfo:
 
     Attributes:
         created_ms, updated_ms: time of the first and the last edit (or of the first `set_info`).
-        deleted_ms: when the tombstone was set; None while the document is not deleted.
+        deleted_ms: when the tombstone was set; None if the document is not deleted.
         purged: only the tombstone is left (J14).
         title, kind, schema: what `set_info` recorded.
-        position: of the last entry.
+        position: position of the last entry.
         snapshot_bytes, tail_bytes, history_bytes: sizes of the snapshot, of the entries after it, and of what else is
             kept for the history.
-        updated_by: author of the last edit; None for an anonymous one.
-        links: what `ShareLinks` holds for it.
+        updated_by: author of the last edit; None if anonymous.
+        links: its share links.
     """
 
     document: DocumentId
@@ -69,7 +69,7 @@ class Listing:
     Attributes:
         documents: at most `limit` of them.
         total: how many match in all; with a `where`, how many of those that were examined (JS3).
-        following: pass it as `after` for the next page; None when this is the last.
+        following: pass it as `after` for the next page; None if this is the last one.
     """
 
     documents: list[DocumentInfo]
@@ -78,7 +78,7 @@ class Listing:
 
 
 Clear = Callable[[DocumentId], Awaitable[None]]
-"""Removes what is kept elsewhere for a purged document; raises a `RaffiaError` if it has to be called again."""
+"""Removes a purged document's data kept elsewhere; raises a `RaffiaError` if it has to be called again."""
 
 
 async def cleared(clear: Clear, document: DocumentId) -> bool:
@@ -114,14 +114,14 @@ class Directory(Protocol):
 
         Args:
             prefix: only names that begin with it; no character in it is special.
-            after: only what comes after this: a name, or in the order by time `following` of the last page.
-            limit: largest page.
+            after: list what comes after this name or, if sorted by time, after this `following` of the previous page.
+            limit: maximum number of documents.
             deleted: list the deleted documents that can be restored, instead of the others.
             order: by name, or newest first (JS1).
             where: only those that match; None for all.
 
         Raises:
-            MalformedError: `after` is not where a page by time ended.
+            MalformedError: `after` is not the `following` of a page by time.
         """
         ...
 
@@ -129,12 +129,12 @@ class Directory(Protocol):
     async def set_info(
         self, document: DocumentId, *, title: str | None, kind: str | None, schema: int | None = None
     ) -> None:
-        """Copy what a document says about itself into the listing; creates it if it does not exist (J13)."""
+        """Copy a document's metadata into the listing; creates the document if it does not exist (J13)."""
         ...
 
     @abstractmethod
     async def delete(self, document: DocumentId) -> None:
-        """Set the tombstone (J14), also for a document that never existed. Doing it again changes nothing."""
+        """Set the tombstone (J14), even for a document that never existed. Doing it again changes nothing."""
         ...
 
     @abstractmethod
@@ -149,5 +149,5 @@ class Directory(Protocol):
 
     @abstractmethod
     def on_purged(self, clear: Clear) -> None:
-        """Set the callback that removes what is kept elsewhere for a purged document; call it once (J22)."""
+        """Set the callback that removes a purged document's data kept elsewhere; there is only one (J22)."""
         ...

@@ -1,12 +1,12 @@
-"""The history of a document: what it contained at any moment, and who edited it when.
+"""The history of a document: what it contained at a given time, and who edited it when.
 
 Rules (tests quote these ids):
     J9   `at(document, t)` returns updates that merge to the document with exactly those edits whose 10 s window
-         begins at or before `t`, within the retention, whatever has been compacted since.
-    J10  Within one document an edit counts as no earlier than any edit before it, so that every moment is a prefix of
-         the log without a gap, even after the clock was set back.
-    J11  `Journal.prune` (and `compact`) drop history and the content of deleted documents, never before their
-         retention is over.
+         begins at or before `t`, within the retention period, whatever has been compacted since.
+    J10  Within one document an edit counts as no earlier than any edit before it, so that every past state is a prefix
+         of the log without gaps, even if the clock was set back.
+    J11  `Journal.prune` (and `compact`) drop history and the content of deleted documents, but never before their
+         retention period is over.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Window:
     """What one author did in one window of the history.
 
     Attributes:
-        start_ms: start of the window; `at(document, start_ms)` shows the document with all of it.
+        start_ms: start of the window; `at(document, start_ms)` includes all of its edits.
         author: as in `Edit`.
-        size_bytes: of the updates kept for it.
+        size_bytes: size of the updates kept for it.
     """
 
     start_ms: int
@@ -52,7 +52,7 @@ class History(Protocol):
 
     @abstractmethod
     async def windows(self, document: DocumentId, since_ms: int = 0) -> list[Window]:
-        """List who edited when, oldest first; a window once per author."""
+        """List who edited when, oldest first: one item per window and author."""
         ...
 
 

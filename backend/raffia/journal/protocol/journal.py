@@ -1,13 +1,13 @@
-"""The journal: the durable, ordered log of every document, and what else is kept of it, by noun.
+"""The journal: the durable, ordered log of every document, and everything else that is stored for it.
 
-The log is the journal itself (`append`, `load`, `follow`, `compact`); the other nouns are attributes:
+The methods of the log (`append`, `load`, `follow`, `compact`) are the journal's own; the rest is in attributes:
 `journal.history.at(...)`, `journal.versions.save(...)`, `journal.directory.info(...)`, `journal.links.add(...)`,
 `journal.revocations.read()`. Their rules, J1-J23, are in the module of each noun; these are the rules of the whole.
 `raffia.journal.testing.contract` checks all of them that are visible from outside.
 
 Rules (tests quote these ids):
-    J7   While nothing can be made durable, reads go on if the store can still be read; the journal recovers without
-         being opened again.
+    J7   While nothing can be made durable, reads continue if the store can still be read; the journal recovers without
+         being reopened.
     J16  A store of a newer format is refused with `FormatTooNewError` before a byte of it is changed.
     J17  One lifecycle, `async with`: leaving it makes everything appended before durable.
     J18  Nothing here blocks the event loop.
@@ -35,15 +35,15 @@ if TYPE_CHECKING:
 
 
 class Journal(DocumentLog, Protocol):
-    """Where documents are kept. Inherit it to write your own: what it gives a value to is optional.
+    """Where documents are stored. Inherit from it to write your own; attributes with a default are optional.
 
-    Every method, of the nouns too, may raise `JournalUnavailableError`.
+    Every method, including those of the attributes, may raise `JournalUnavailableError`.
 
     Attributes:
         stats: counters for metrics.
-        directory: which documents there are.
-        history: moments and windows; refused by default.
-        versions: kept states; refused by default.
+        directory: which documents exist.
+        history: past states, and who edited when; refused by default.
+        versions: saved states; refused by default.
         links: share links; refused by default.
         revocations: what was revoked; by default none are kept.
         passed_time: what it knows of the time that has passed; None if it believes the system clock.
@@ -81,7 +81,7 @@ class Journal(DocumentLog, Protocol):
 
     @abstractmethod
     async def healthy(self) -> None:
-        """Return when something written now would become durable; call it with a deadline.
+        """Check that data written now would become durable; call it with a deadline.
 
         Raises:
             JournalUnavailableError: it would not.
@@ -89,9 +89,9 @@ class Journal(DocumentLog, Protocol):
         ...
 
     async def warnings(self) -> list[str]:
-        """Return what the store may lose because of how it is set up, a sentence each; they are logged at the start.
+        """Describe, in one sentence each, how the store's setup could lose data; Raffia logs them at startup.
 
-        None by default. Raffia does not refuse such a store: what may be lost is the operator's decision.
+        None by default. Raffia does not refuse such a store: the operator decides what may be lost.
         """
         return []
 
@@ -104,5 +104,5 @@ class Journal(DocumentLog, Protocol):
 
     @abstractmethod
     async def prune(self) -> None:
-        """Drop what is past its retention: history, deleted documents, revocations (J11); call it every few minutes."""
+        """Drop expired history, deleted documents and revocations (J11); call it every few minutes."""
         ...

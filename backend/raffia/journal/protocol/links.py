@@ -15,8 +15,8 @@ class Links:
     """The share links of a document.
 
     Attributes:
-        generation: grows with each reset; links of an older one open nothing.
-        read_ms, edit_ms: when the link for reading or editing was made; None while there is none.
+        generation: increases with each reset; it is part of a link's id.
+        read_ms, edit_ms: when the link for reading or editing was made; None if there is none.
     """
 
     generation: int = 0
@@ -41,7 +41,7 @@ class ShareLinks(Protocol):
 
     @abstractmethod
     async def reset(self, document: DocumentId) -> Links:
-        """Start a new generation of links, with none in it.
+        """Start a new generation without links.
 
         Raises:
             ForbiddenError: there is no such document.

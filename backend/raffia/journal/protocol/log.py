@@ -1,24 +1,24 @@
 """The log of a document: append, load, follow, compact.
 
 Rules (tests quote these ids):
-    J1   `append` takes its batch at the call: the appends to one document become entries in the order of the calls,
-         and positions within one document only grow. Nothing else is promised about positions (they may skip).
+    J1   `append` takes its batch when it is called: the appends to one document become entries in the order of the
+         calls, and positions within one document only increase. Nothing else is promised about them (they may skip).
     J2   The future of `append` has a result only when the batch is durable: a kill or a power cut after that loses
          nothing.
     J3   Cancelling the wait does not withdraw the batch; it still becomes an entry.
     J4   `load` returns the snapshot, every entry after it, and the position of the last one: a prefix of the log
-         that holds at least everything acknowledged before the call. An unknown document is empty at position 0,
+         that contains at least everything acknowledged before the call. An unknown document is empty at position 0,
          not an error.
-    J5   An entry keeps its batch exactly as it came: edit by edit, with author and time.
+    J5   An entry keeps its batch exactly as it was appended: edit by edit, with author and time.
     J6   `JournalUnavailableError` from `append` means "not acknowledged": the batch may be durable or not, so append
-         it again (updates are idempotent). Every append that was called before the failure reached its future
-         fails with it, so that nothing in a document overtakes what has to be appended again.
+         it again (updates are idempotent). Every append called before the failure was reported fails too, so that no
+         edit of a document overtakes one that has to be appended again.
     J8   `compact` does not change what `load` rebuilds. Interrupted at any point it leaves the old state or the new
-         one, never a mixture. An `upto` at or before the current snapshot's is a stale call and does nothing.
+         one, never a mixture. A call whose `upto` is not after the current snapshot's does nothing.
     J15  `follow` yields every entry after `after` once, in order; what it cannot yield it reports as a `Gap` or a
          `Reset`. A full queue becomes a `Gap`; the writer never waits.
     J19  A batch that cannot be encoded (an author that is not text, a time beyond 64 bits) fails alone, with
-         `InternalError`; nothing of it is kept, and all other appends go on.
+         `InternalError`; nothing of it is kept, and other appends are not affected.
     J20  A shared journal (`Journal.is_shared`) has other writers: `follow` yields their entries and your own, in the
          order of the log. `append` fails with `LogLostError` while the log lacks or contradicts what this journal has
          returned from it (through `load`, `follow` or `append`), because the entry would leave a gap. LogReaders
@@ -44,7 +44,7 @@ class Snapshot:
 
     Attributes:
         state: one squashed update.
-        index: what the writer keeps beside it (clocks and delete ranges); opaque to the journal.
+        index: what the writer stores with it (clocks and delete ranges); opaque to the journal.
     """
 
     state: bytes
@@ -66,7 +66,7 @@ class Loaded:
     Attributes:
         snapshot: None before the first compaction.
         entries: all entries after the snapshot, in order.
-        position: of the last entry; `START` for a document that has none.
+        position: position of the last entry; `START` if there are none.
     """
 
     snapshot: Snapshot | None
@@ -76,7 +76,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """The entries after `after`, up to and including `upto`, do not come through this iterator: `load` has them.
+    """The entries after `after`, up to and including `upto`, are not yielded by this iterator: `load` returns them.
 
     The reader was too slow, or they were folded into the snapshot. The iterator continues after `upto`.
     """
@@ -87,7 +87,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """The log no longer holds what the reader has seen: it ends at `position`, before the reader's.
+    """The log no longer contains what the reader has seen: it ends at `position`, before the reader's position.
 
     Forget positions, load, and append again what the log lacks. The iterator continues after `position`.
     """
@@ -97,7 +97,7 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """Everything up to `upto` is in the snapshot now, whichever replica did it: this one need not do it too."""
+    """Everything up to `upto` is in the snapshot now, whichever replica wrote it: this one need not compact it."""
 
     upto: Position
 
@@ -110,7 +110,7 @@ class DocumentLog(Protocol):
 
     @abstractmethod
     def append(self, document: DocumentId, batch: Batch) -> Awaitable[Position]:
-        """Queue a batch at once and return a future of its position (J1, J2, J3, J6).
+        """Queue a batch at once and return a future for its position (J1, J2, J3, J6).
 
         Args:
             document: created if it does not exist.
@@ -118,7 +118,7 @@ class DocumentLog(Protocol):
 
         Raises (from the future, never from the call):
             DocumentDeletedError: see J14.
-            JournalUnavailableError: not acknowledged; also when the queue is full.
+            JournalUnavailableError: not acknowledged, or the queue is full.
         """
         ...
 
@@ -134,12 +134,12 @@ class DocumentLog(Protocol):
 
     @abstractmethod
     def follow(self, document: DocumentId, after: Position) -> AsyncIterator[Followed]:
-        """Yield the entries after a position, existing and future ones, without end (J15).
+        """Yield the entries after a position, existing and future ones, indefinitely (J15).
 
         A shared journal also yields `Folded` when a snapshot has replaced entries.
 
         Raises:
-            DocumentDeletedError: now, or as soon as the document is deleted.
+            DocumentDeletedError: the document is deleted, now or later.
         """
         ...
 
@@ -149,8 +149,8 @@ class DocumentLog(Protocol):
 
         Args:
             document: the document.
-            snapshot: the document with all entries up to `upto`. Anything beyond them does no harm to `load`, but
-                shows in the moments that are rebuilt from it.
+            snapshot: the document with all entries up to `upto`. Later edits in it do not harm `load`, but appear in
+                the past states that are rebuilt from it.
             upto: a position that `load`, `append` or `follow` returned.
 
         Raises:

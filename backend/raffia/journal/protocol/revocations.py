@@ -42,15 +42,15 @@ class RevocationStore(Protocol):
         """Read all revocations that are kept, perhaps including expired ones.
 
         Args:
-            mark: of the last reading; None to read all.
+            mark: the mark of the previous read; None to read all.
 
         Returns:
-            None when nothing has been revoked since that mark.
+            None if nothing has been revoked since that mark.
         """
         ...
 
     def on_added(self, heard: Callable[[], None]) -> None:
-        """Set the callback, run on the event loop, for when others may have revoked something; call it once (J21).
+        """Set the callback for revocations by other replicas: there is only one, run on the event loop (J21).
 
         Does nothing by default, which suits a journal that is not shared.
         """
@@ -58,7 +58,7 @@ class RevocationStore(Protocol):
 
 
 class NoRevocations(RevocationStore):
-    """The revocations of a journal that keeps none: they count in this process alone, until it ends."""
+    """The revocations of a journal that keeps none: they apply in this process only, until it ends."""
 
     async def add(self, revocation: Revocation) -> None:
         """Refuse.

@@ -1,7 +1,7 @@
-"""The versions of a document: states kept on purpose.
+"""The versions of a document: states saved on request.
 
 Rules (tests quote these ids):
-    J12  A version is kept until it is deleted or its document is purged; its bytes come back exactly.
+    J12  A version is kept until it is deleted or its document is purged; it is returned byte for byte.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ class VersionInfo:
 
     Attributes:
         id: identifies it within its document.
-        time_ms: Unix time in milliseconds that it stands for.
+        time_ms: Unix time in milliseconds of the state.
         authors: stable ids of the people who made it, as the caller gave them.
         name: None until it is named.
-        size_bytes: of its state.
+        size_bytes: size of its state.
     """
 
     id: int
@@ -116,4 +116,4 @@ class NoVersions(Versions):
 
 
 def _refuse(document: DocumentId) -> NoReturn:
-    raise NotConfiguredError(f"this journal keeps no versions, neither of {document} nor of any other document")
+    raise NotConfiguredError(f"this journal keeps no versions, so {document} has none")

@@ -1,1 +1,1 @@
-"""The journal of many replicas: updates by pub/sub, the log and the snapshots in Redis."""
+"""The journal for several replicas: updates over pub/sub, log and snapshots in Redis."""

@@ -1,11 +1,11 @@
-"""Where Redis is, as the operator states it in one URL: redis-py's forms, and two for several servers.
+"""Where Redis is, given as one URL: in one of redis-py's forms, or in one of two more for several servers.
 
 Rules (tests quote these ids):
     RH1  redis-py reads `redis://`, `rediss://` (TLS) and `unix://`. `redis+sentinel://host:port,host:port/name/db` asks
          sentinels for the primary `name`; `redis+cluster://host:port,host:port` names some nodes of a cluster. With
          `rediss+` in place of `redis+` they use TLS.
-    RH2  The user and the password come before the hosts and are percent-encoded. They are for the servers; sentinels
-         get `?sentinel_username=` and `?sentinel_password=`.
+    RH2  The user and the password come before the hosts and are percent-encoded. They are for the servers; those for
+         sentinels are in `?sentinel_username=` and `?sentinel_password=`.
     RH3  Of redis-py's options, only `db` and those of TLS are accepted: others would retry, or wait longer (E1, E3).
     RH4  An invalid URL is a `SettingsError` that says what would be valid. No message, `str` or `repr` contains a
          password.
@@ -45,9 +45,9 @@ class Address:
     Attributes:
         kind: `sentinel`, `cluster`, or empty for one server.
         places: host and port of the server, the sentinels, or some nodes of the cluster; the path of a socket and 0.
-        options: what a connection of redis-py is made with, its class under `connection_class`.
+        options: arguments of redis-py's connections, with their class under `connection_class`.
         primary: the name under which sentinels know the primary; else empty.
-        sentinel_options: how the sentinels are signed in to.
+        sentinel_options: credentials for the sentinels.
     """
 
     kind: str

@@ -21,13 +21,13 @@ KEEP_MS = 60_000  # folded entries stay in the log this long for readers behind,
 
 
 class RedisStats:
-    """What the Redis journal has seen; plain attributes, read by metrics.
+    """Counters of the Redis journal; plain attributes, read by metrics.
 
     Attributes:
-        gaps: how often a message did not continue what readers had got.
-        resyncs: how often the log was read, because of that, of a subscription or of a comparison.
-        resets: how often the log lacked or contradicted what readers had got.
-        reconnects: how often a subscriber's connection was lost, to be opened again.
+        gaps: how often a message did not continue what readers had received.
+        resyncs: how often the log was read because of a gap, a subscription or a comparison.
+        resets: how often the log lacked or contradicted what readers had received.
+        reconnects: how often a subscriber's connection was lost and had to be reopened.
         presence_published, presence_dropped: messages between replicas that were sent, and that were not.
         lag_s: seconds from sending an append to receiving it on its channel; `slowest_lag_s` is the longest.
     """
@@ -55,7 +55,7 @@ class RedisStats:
 
 
 class Base:
-    """Redis as one journal sees it.
+    """What the parts of one journal use to talk to Redis.
 
     Attributes:
         engine: the connections.
@@ -64,7 +64,7 @@ class Base:
         now_ms: the time to store for something that happens now, Unix time in milliseconds (PT5).
         replica: this journal's name among all replicas.
         publish: the command that publishes: `SPUBLISH` on a cluster.
-        is_open: whether the journal is entered.
+        is_open: whether the journal is open.
         stats: counters.
     """
 
@@ -88,7 +88,7 @@ class Base:
             log.error("damaged, and left out", what=what, detail=str(error))
 
     def check_open(self) -> None:
-        """Raise unless the journal is entered.
+        """Raise unless the journal is open.
 
         Raises:
             JournalUnavailableError: it is not.
@@ -163,12 +163,12 @@ class Seen:
             self.set(document, position)
 
     def reset(self, document: DocumentId, position: Position) -> None:
-        """Set the position of another lineage: the users of the document have been told, or have read it again."""
+        """Start a new lineage at a position: the users of the document have been told, or have read it again."""
         self._lineages[document] = self.lineage(document) + 1
         self.set(document, position)
 
     def lineage(self, document: DocumentId) -> int:
-        """Count the resets: what was appended before one would leave a gap after it."""
+        """The number of resets: an append called before one would leave a gap after it."""
         return self._lineages.get(document, 0)
 
     def forget(self, document: DocumentId) -> None:

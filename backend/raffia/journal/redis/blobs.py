@@ -82,12 +82,12 @@ async def read_blobs(base: Base, document: DocumentId, blobs: Sequence[tuple[str
 
     Args:
         base: Redis.
-        document: to which they belong.
+        document: the document to which they belong.
         blobs: the name of each and the sizes of its values.
 
     Raises:
-        GoneError: something is missing.
-        QuarantinedError: something is damaged.
+        GoneError: a piece is missing.
+        QuarantinedError: a piece is damaged.
     """
     wanted: list[tuple[str, int, int]] = []  # name, number, size of the piece
     for name, sizes in blobs:

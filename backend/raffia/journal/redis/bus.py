@@ -1,10 +1,10 @@
-"""The channel between replicas through Redis: presence on the documents' channels, and who is alive.
+"""The channel between replicas through Redis: presence on the documents' channels, and which replicas are alive.
 
 Rules (tests quote these ids; BS1-BS4 are those of `raffia.journal.bus`):
-    RQ1  Everything published about a document before the sender's next turn is one message (BS3): its parts, each
-         preceded by its length.
-    RQ2  Publishing never waits. What is published while Redis is slow is queued, with a bound for each document: the
-         oldest is dropped first. What could not be sent is lost (BS1).
+    RQ1  Everything published about a document between two sends becomes one message (BS3): its parts, each preceded by
+         its length.
+    RQ2  Publishing never waits. What is published while Redis is slow is queued, up to a limit per document; beyond it,
+         the oldest is dropped. What could not be sent is lost (BS1).
     RQ3  A replica is alive if it has renewed its heartbeat within `dead_s` by the server's clock. None is declared gone
          before this replica has been connected, and its own heartbeats have succeeded, for `dead_s`: after an outage
          the heartbeats of all replicas are old (BS4).
@@ -57,7 +57,7 @@ class RedisBus:
         base: Redis.
         channels: the subscriptions.
         beat_s: seconds between two heartbeats.
-        dead_s: after how many seconds of silence a replica is gone (BS4).
+        dead_s: seconds of silence after which a replica counts as gone (BS4).
     """
 
     def __init__(self, base: Base, channels: Channels, *, beat_s: float = BEAT_S, dead_s: float = DEAD_S) -> None:
@@ -110,7 +110,7 @@ class RedisBus:
         )
 
     def join(self, document: DocumentId, listener: ChannelListener) -> None:
-        """Subscribe to the messages of others about a document."""
+        """Subscribe to other replicas' messages about a document."""
         is_new = document not in self._listeners
         self._listeners[document] = listener
         if is_new and self._channels.open(self._base.keys.channel(document), document, self):
@@ -123,7 +123,7 @@ class RedisBus:
             self._channels.close(self._base.keys.channel(document), self)
 
     def publish(self, document: DocumentId, payload: bytes) -> None:
-        """Send a message to all others (RQ1, RQ2)."""
+        """Send a message to all other replicas (RQ1, RQ2)."""
         queued = self._outgoing.get(document)
         if queued is None:
             queued = self._outgoing[document] = _Outgoing()
@@ -135,13 +135,13 @@ class RedisBus:
         self._wake.set()
 
     def on_gone(self, gone: Callable[[frozenset[str]], None]) -> None:
-        """Set the callback that gets the names of replicas that are gone."""
+        """Set the callback that receives the names of replicas that are gone."""
         self._gone = gone
 
     # what the channels say
 
     def heard(self, document: DocumentId, kind: int, words: list[bytes], message: bytes) -> None:
-        """Receive a message, unless it is our own (BS2)."""
+        """Handle a message, unless this replica sent it (BS2)."""
         if words[0] == self._own:
             return
         if kind == _LEFT and document == _ALL_REPLICAS:

@@ -1,6 +1,6 @@
 """The channels that are subscribed to, and their listeners.
 
-A message is a kind, words separated by blanks, the first of them the replica that sent it, a newline, and the rest:
+A message consists of a kind, words separated by blanks (first the replica that sent it), a newline, and the rest:
 
     E<replica> <id before> <id>   an entry; the rest is its payload
     A<replica> <id before> <id>   an entry whose payload is large: it has to be read from the log
@@ -28,10 +28,10 @@ log = get_logger("raffia.journal")
 
 
 class DocumentListener(Protocol):
-    """Receives the messages of a document's channel; must return at once and not raise."""
+    """Receives the messages of a document's channel; its methods must return quickly and not raise."""
 
     def heard(self, document: DocumentId, kind: int, words: list[bytes], message: bytes) -> None:
-        """A message: its words (the first is the replica) and all of it, the rest behind the first newline."""
+        """A message: its words (the first is the replica) and all its bytes; the rest follows the first newline."""
         ...
 
     def confirmed(self, document: DocumentId) -> None:

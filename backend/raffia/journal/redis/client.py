@@ -6,7 +6,7 @@ in turn (tests/integration/redis/test_redis_py.py shows both), so routing is don
 Rules (tests quote these ids):
     RE1  Each server has one connection for appends and four for reads, so that an append never waits behind a large
          read. A call waits for a free connection within its own deadline, and fails if there is none.
-    RE2  A refusal takes the place of its reply, as Redis words it; `replies.error_of` knows which of them pass.
+    RE2  A refusal takes the place of the reply, in Redis's words; `replies.error_of` knows which ones are temporary.
     RE3  Commands go to the owner of their slot, one pipeline for each node. Commands refused with MOVED, ASK or
          TRYAGAIN were not executed and are resent, in order, at most `ROUNDS` times and within the deadline: one
          document whose slot is moving must not delay the others for long. Commands of one slot never overtake each
@@ -84,7 +84,7 @@ class Engine:
         A script may SPUBLISH there (tried on 7.0.15; on one server it uses PUBLISH). Name in KEYS what is read and
         written, and nothing else: while a slot moves, a script is refused (TRYAGAIN, nothing of it executed) as long as
         one of several KEYS is not there. So the channel, which never is, goes into ARGV, and keys that may not exist
-        are best touched by scripts of their own. What is published on a slot that is on its way may be heard by nobody.
+        are best touched by scripts of their own. What is published on a slot while it moves may be lost.
         """
         return self._topology.is_cluster
 
@@ -178,7 +178,7 @@ class Engine:
             self._subscribers[place].unsubscribe(channel)
 
     def _given_up(self, channel: str) -> None:
-        """The server of a channel serves it no more."""
+        """A channel's server no longer serves it."""
         self._channels[channel] = None
         self._is_stale.set()
 
@@ -225,7 +225,7 @@ class Engine:
     # -- the topology
 
     async def _begin(self) -> float:
-        """Wait until the topology is known, but not longer than the deadline of a call, which is returned."""
+        """Wait until the topology is known, at most until a call's deadline; returns that deadline."""
         deadline_s = self._deadline_s()
         if not self._topology.places:
             self._is_stale.set()
@@ -269,7 +269,7 @@ class Engine:
         await self._drop(topology.places)
 
     async def _drop(self, places: Set[Place]) -> None:
-        """Close what no channel needs, and connections to other servers than these."""
+        """Close subscribers without channels, and connections to servers other than these."""
         for place in list(self._subscribers):
             if place not in self._channels.values():
                 await self._subscribers.pop(place).close()
@@ -287,7 +287,7 @@ def open_engine(url: str, *, timeout_s: float = TIMEOUT_S) -> Engine:
         timeout_s: longest time of a call.
 
     Raises:
-        SettingsError: the URL cannot work; it says what would.
+        SettingsError: the URL cannot work; the message says what would.
     """
     address = read_url(url)
     topologies = {"": Topology, "sentinel": Primary, "cluster": Cluster}

@@ -38,14 +38,14 @@ _TRIES = 3
 
 
 async def _nothing(_step: str) -> None:
-    """Do nothing between the steps, except in tests."""
+    """Do nothing; the default of `at_step`."""
 
 
 class Compaction:
     """Compacts the documents of one journal.
 
     Attributes:
-        at_step: awaited before the steps `commit` and `trim`, with their names; tests use it to come in between.
+        at_step: awaited before the steps `commit` and `trim`, with their names; tests use it to intervene.
     """
 
     def __init__(self, base: Base, seen: Seen, *, retention_ms: int, fold: history.Fold) -> None:
@@ -57,7 +57,7 @@ class Compaction:
         self.at_step: Callable[[str], Awaitable[None]] = _nothing
 
     async def compact(self, document: DocumentId, snapshot: Snapshot, upto: Position) -> bool:
-        """Replace entries by a snapshot; return whether it did."""
+        """Replace entries with a snapshot; return whether that happened."""
         lock, users = self._locks.setdefault(document, (asyncio.Lock(), []))
         users.append(None)
         try:
@@ -181,7 +181,7 @@ class Compaction:
     async def _segments(
         self, document: DocumentId, splitter: history.Splitter, boundary: Position
     ) -> tuple[list[SegmentRecord], list[SegmentRecord]]:
-        """Write the segments of a tail; return them and those that they take in (H2)."""
+        """Write the segments of a tail; return them and the stored ones that they replace (H2)."""
         segments = splitter.segments() if self._retention_ms else []
         if not segments:
             return [], []
@@ -230,7 +230,7 @@ async def trim(base: Base, document: DocumentId, fence: int | None = None) -> in
 
 
 async def segments_of(base: Base, document: DocumentId, from_ms: int | str, to_ms: int | str) -> list[SegmentRecord]:
-    """Read the records of the segments of some windows, by window."""
+    """Read the segment records of a range of windows, in order."""
     (reply,) = await base.run(("ZRANGEBYSCORE", base.keys.segments(document), from_ms, to_ms))
     return [read_segment(document, member) for member in texts(reply)]
 

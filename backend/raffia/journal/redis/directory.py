@@ -1,4 +1,4 @@
-"""The directory on Redis: the listing, and deletion, which the writer and the feeds have to know of."""
+"""The directory on Redis: the listing, and deletion, which involves the writer and the feeds."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class RedisDirectory(Directory):
         await self._listing.set_info(document, title=title, kind=kind, schema=schema)
 
     async def delete(self, document: DocumentId) -> None:
-        """Set the tombstone, behind every append that was called before."""
+        """Set the tombstone, after every append that was called before."""
         self._base.check_open()
         await self._writer.settled(document)
         await self._listing.delete(document)
@@ -61,7 +61,7 @@ class RedisDirectory(Directory):
         await self._listing.restore(document)
 
     def on_purged(self, clear: Clear) -> None:
-        """Set the callback that removes what is kept elsewhere."""
+        """Set the callback that removes data kept elsewhere."""
         self._listing.clear = clear
 
     async def purge_due(self) -> None:

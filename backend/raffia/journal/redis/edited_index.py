@@ -1,9 +1,9 @@
-"""The order by time in Redis, updated every few seconds so that an append needs no command for it.
+"""The index of documents by time of edit in Redis, updated every few seconds so that appends need no command for it.
 
 Rules (tests quote these ids):
     RN1  The replica that appended writes the times of all its appends within `LATE_S` in one command. Only documents
-        already in the order are moved, so that a deletion is not undone; new ones are added with the listing.
-    RN2  What Redis does not accept is sent again with the next command; on closing it is sent at once.
+        already in the index are moved, so that a deletion is not undone; new ones are added with the listing.
+    RN2  Times that Redis does not accept are sent again with the next command; on closing, they are sent at once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LATE_S = 2.0
 
 
 class EditedIndex:
-    """Which documents this replica has edited since the last update of the order."""
+    """The documents that this replica has edited since the last update of the index."""
 
     def __init__(self, base: Base) -> None:
         self._base = base
@@ -51,7 +51,7 @@ class EditedIndex:
             self._some.set()
 
     async def tell(self) -> None:
-        """Update the order (RN1)."""
+        """Update the index (RN1)."""
         noted, self._noted = self._noted, {}
         self._some.clear()
         if not noted:

@@ -1,4 +1,4 @@
-"""What the journal needs of Redis, however it is deployed: commands in, replies out, and channels.
+"""What the journal needs from Redis, however it is deployed: commands in, replies out, and channels.
 
 Rules (tests quote these ids):
     E1  `run` never raises, and never resends a command that may have been executed: each command gets its reply, or an
@@ -39,8 +39,8 @@ class Command(NamedTuple):
 
     Attributes:
         key: any key it touches; chooses the node on a cluster. All its keys have the same hash tag.
-        args: the command and its arguments; of a script `EVALSHA` with everything behind it.
-        script: what it runs, if it does.
+        args: the command and its arguments; for a script, `EVALSHA` and everything after it.
+        script: the script that it runs, if any.
     """
 
     key: str
@@ -49,7 +49,7 @@ class Command(NamedTuple):
 
 
 class Listener(Protocol):
-    """Receives what is published; called on the event loop, must return at once and not raise."""
+    """Receives what is published; its methods are called on the event loop and must return quickly and not raise."""
 
     def heard(self, channel: str, payload: bytes) -> None:
         """A message."""

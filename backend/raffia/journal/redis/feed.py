@@ -1,4 +1,4 @@
-"""What `feeds` keeps for each reader and for each document that is followed (RF1-RF7 there)."""
+"""The state that `feeds` keeps per reader and per followed document (RF1-RF7 there)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from raffia.types import Batch, DocumentId, Position
 
 
 class FeedReader:
-    """One iterator of `Feeds.follow`: how far it is and what is queued for it.
+    """One iterator of `Feeds.follow`: its position and its queue.
 
     Attributes:
-        last: position of what it has yielded last.
-        items: what it has not yielded yet.
-        lost: position up to which everything was dropped because the queue was full; None while it is not.
-        lost_is_reset: whether a `Reset` was among what was dropped.
-        error: what ends it.
-        wake: set when something of this has changed.
+        last: position after the last item that it yielded.
+        items: items that it has not yielded yet.
+        lost: position up to which everything was dropped because the queue was full; None if nothing was.
+        lost_is_reset: whether a `Reset` was among the dropped items.
+        error: the error that ends it.
+        wake: set when any of this has changed.
     """
 
     __slots__ = ("error", "items", "last", "lost", "lost_is_reset", "wake")
@@ -45,10 +45,10 @@ class FeedReader:
         self.wake.set()
 
     async def next(self) -> Followed:
-        """Wait for the next item that is news to this reader.
+        """Wait for the next item that is new to this reader.
 
         Raises:
-            RaffiaError: what ended it.
+            RaffiaError: the error that ended it.
         """
         while True:
             if self.error is not None:
@@ -79,22 +79,22 @@ class FeedReader:
         return None
 
     def note(self, item: Followed) -> None:
-        """Note that it yields an item now."""
+        """Record that it is about to yield an item."""
         if not isinstance(item, Folded):
             self.last = position_after(item)
 
 
 class Feed:
-    """How far the log of one document has been passed on.
+    """The delivery of one document's log to its readers.
 
     Attributes:
-        cursor: position up to which the log has been passed on; None until the first reader has read it.
-        is_reading: whether the log is being read from there.
-        is_reset: whether a `Reset` is queued for the readers; until one takes it they act on the log that was lost.
-        is_doubtful: whether the last read was undecided (RP3).
-        was_confirmed: whether the subscription has been confirmed; what the first reader read may be older.
+        cursor: position up to which log entries have been delivered; None until the first reader has read the log.
+        is_reading: whether the log is being read from the cursor.
+        is_reset: whether a `Reset` is queued for the readers; until one receives it, they still act on the lost log.
+        is_doubtful: whether the last read was inconclusive (RP3).
+        was_confirmed: whether the subscription has been confirmed; the first reader may have read the log before that.
         kept, kept_bytes: messages received during a read (RF3).
-        own: by nonce, batches being appended and when they were sent (RF4).
+        own: maps nonces to batches being appended and the times at which they were sent (RF4).
     """
 
     __slots__ = (
@@ -124,5 +124,5 @@ class Feed:
 
 
 def position_after(item: Entry | Gap | Reset) -> Position:
-    """Return the position at which a reader stands after an item."""
+    """Return the position of a reader after an item."""
     return item.upto if isinstance(item, Gap) else item.position

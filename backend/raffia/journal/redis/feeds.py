@@ -1,16 +1,16 @@
 """Following logs on Redis: entries in order, from the channel and, where necessary, from the stream.
 
 Rules (tests quote these ids):
-    RF1  A feed passes the log on in order up to its *cursor*. A message that continues from the cursor is passed on;
-         anything else makes the feed read the log from the cursor. Nothing is passed on twice or skipped silently.
-    RF2  It reads at every confirmation of the subscription, and compares its cursor with the end of the log every
+    RF1  A feed delivers the log in order, up to its *cursor*. A message that continues from the cursor is delivered;
+         anything else makes the feed read the log from the cursor. Nothing is delivered twice or skipped silently.
+    RF2  It reads whenever the subscription is confirmed, and compares its cursor with the end of the log every
          `check_s`: no later message would reveal that the last one was lost.
-    RF3  What arrives during a read is kept, in order and bounded, and passed on afterwards.
-    RF4  This replica's own entries come back as the very batches that were appended; their payload is not decoded.
+    RF3  Messages that arrive during a read are kept, in order and up to a limit, and delivered afterwards.
+    RF4  This replica's own entries are delivered as the batches that were appended; their payload is not decoded.
     RF5  A reader that joins later reads up to the cursor on its own. A full queue becomes a `Gap` (J15).
-    RF6  When the log lacks or contradicts what was passed on, all readers get a `Reset`, in order with the rest. Until
-         one has taken it, appends are refused: they were made without knowing, and would leave a gap.
-    RF7  While Redis is away, reads are tried again, with a jittered pause that grows.
+    RF6  When the log lacks or contradicts what was delivered, all readers get a `Reset`, in order with the rest. Until
+         one has received it, appends are refused: they were made in ignorance of the loss, and would leave a gap.
+    RF7  While Redis is unavailable, reads are retried, after jittered pauses that grow.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _LAST_PAUSE_S = 2.0
 
 
 class Feeds:
-    """The feeds of all documents that are followed. Belongs to the event loop.
+    """The feeds of all documents that are followed. Use it from the event loop only.
 
     Args:
         base: Redis.
@@ -103,7 +103,7 @@ class Feeds:
             feed.own[nonce] = batch, sent_s
 
     def unsent(self, document: DocumentId, nonce: int) -> None:
-        """Note that a batch failed. If it comes back all the same it is passed on like an entry of another replica."""
+        """Note that a batch failed. If it arrives anyway, it is delivered like an entry of another replica."""
         feed = self._feeds.get(document)
         if feed is not None:
             feed.own.pop(nonce, None)
@@ -132,7 +132,7 @@ class Feeds:
             for (feed, cursor), reply in zip(chosen, replies, strict=True):
                 try:
                     last, deleted_ms = parts(reply)
-                except RaffiaError as error:  # a node that is away, a key that is not ours: the others go on
+                except RaffiaError as error:  # an unavailable node, or a key that is not ours: the others continue
                     log.debug("nothing to compare with", document=feed.document, detail=str(error))
                     continue
                 position = START if last is None else position_of(last)
@@ -167,7 +167,7 @@ class Feeds:
             self._must_read(feed)
 
     def disconnected(self) -> None:
-        """Count it: the next confirmation has the logs read."""
+        """Count it: the next confirmation causes a read."""
         self._base.stats.reconnects += 1
 
     def _take(self, feed: Feed, kind: int, words: list[bytes], message: bytes, *, is_late: bool) -> None:
@@ -242,7 +242,7 @@ class Feeds:
         self._tell(feed, turn)
 
     def _reset_told(self, feed: Feed, turn: Reset) -> None:
-        """Note that a reader takes a `Reset` in this turn: from here on it appends to the log as it is (RF6)."""
+        """Record that a reader receives a `Reset` now: from here on, its appends build on the current log (RF6)."""
         feed.is_reset = False
         if feed.cursor is not None and feed.cursor != turn.position:
             self._must_read(feed)
@@ -272,7 +272,7 @@ class Feeds:
                 await self._read_some(self._chosen(self._behind))
 
     async def _try_again(self) -> None:
-        """Read for the feeds whose last read failed, apart from the others: on a cluster one node may be away."""
+        """Retry the feeds whose last read failed, apart from the others: on a cluster, one node may be unavailable."""
         pause_s = _FIRST_PAUSE_S
         while True:
             await self._fail_wake.wait()
@@ -287,7 +287,7 @@ class Feeds:
                 self._fail_wake.clear()
 
     def _chosen(self, documents: dict[DocumentId, None]) -> list[Feed]:
-        """Take some feeds out of those that have to read."""
+        """Remove some of the feeds that have to read, and return them."""
         chosen = []
         for document in list(documents)[:_READ_AT_ONCE]:
             del documents[document]
@@ -351,7 +351,7 @@ class Feeds:
             self._must_read(feed)
 
     def _replay(self, feed: Feed) -> None:
-        """Pass on what arrived while the log was read (RF3)."""
+        """Deliver the messages that arrived while the log was read (RF3)."""
         if feed.document in self._behind or feed.document in self._away:
             return  # it stays kept
         overflow = feed.kept_bytes >= _KEPT_BYTES or len(feed.kept) >= _KEPT_MESSAGES
@@ -406,7 +406,7 @@ class Feeds:
                 self._channels.close(self._base.keys.channel(document), self)
 
     async def _join(self, feed: Feed, reader: FeedReader) -> AsyncIterator[Followed]:
-        """Bring a new reader up to the cursor, or set the cursor where the first reader is."""
+        """Bring a new reader up to the cursor; for the first reader, set the cursor to its position."""
         for _ in range(_CATCH_UPS):
             async for item in self._catch_up(feed, reader):
                 yield item
@@ -423,14 +423,14 @@ class Feeds:
         self._must_read(feed)  # the cursor is ahead of its log: that was cut
 
     def _told(self, feed: Feed, reader: FeedReader, item: Followed) -> Followed:
-        """Note that a reader gets an item in this very turn."""
+        """Record that a reader receives an item now."""
         reader.note(item)
         if isinstance(item, Reset):
             self._reset_told(feed, item)
         return item
 
     async def _catch_up(self, feed: Feed, reader: FeedReader) -> AsyncIterator[Followed]:
-        """Read the log for one reader, from where it is to the end."""
+        """Read the log for one reader, from its position to the end."""
         is_doubtful = False
         while True:
             (reply,) = await self._base.engine.run_scripts([reading(self._base.keys, feed.document, reader.last)])

@@ -1,7 +1,7 @@
-"""The history on Redis: moments, windows, and dropping what is past the retention.
+"""The history on Redis: rebuilding past states, listing windows, and dropping expired history.
 
 Rules (tests quote these ids):
-    RP4  A moment is read in several steps; if a compaction or a pruning came in between, everything is read again.
+    RP4  History is read in several steps; if a compaction or a pruning happens in between, everything is read again.
     RP5  One sorted set records which documents are due, so that pruning examines no others. A claim keeps replicas that
          prune at the same time from working on the same document; doing it twice is harmless.
 """
@@ -49,7 +49,7 @@ class RedisHistory(History):
         self._retention_ms = retention_ms
 
     async def at(self, document: DocumentId, time_ms: int) -> list[bytes]:
-        """Rebuild a moment (J9)."""
+        """Rebuild a past state (J9)."""
         self._base.check_open()
 
         async def read(head: _Head) -> list[bytes]:
@@ -88,7 +88,7 @@ class RedisHistory(History):
         return await read_entries(self._base, document, head.folded, head.last)
 
     async def _steady(self, document: DocumentId, read: Callable[[_Head], Awaitable[T]]) -> T:
-        """Read until nothing came in between (RP4)."""
+        """Read until nothing has changed in between (RP4)."""
         reason: Exception | None = None
         for attempt in range(TRIES):
             head = await self._head(document)
@@ -118,7 +118,7 @@ class RedisHistory(History):
     # dropping
 
     async def prune_due(self) -> None:
-        """Drop the history that is due, of all documents (J11, RP5)."""
+        """Drop the expired history of all documents that are due (J11, RP5)."""
         base = self._base
         while True:
             now_ms = base.now_ms()
@@ -141,7 +141,7 @@ class RedisHistory(History):
                 return
 
     async def prune(self, document: DocumentId) -> int | None:
-        """Trim the log and drop history past the retention; return when there will be more to drop."""
+        """Trim the log and drop expired history; return the time at which there will be more to drop."""
         deleted_ms, folded_id = await self._base.head(document, "deleted_ms", "folded")
         if deleted_ms is not None:
             return None

@@ -1,12 +1,12 @@
-"""The journal of many replicas. Every document is a log in Redis, and its channel tells the replicas of new entries.
+"""The journal for several replicas. Every document is a log in Redis; its channel tells the replicas of new entries.
 
-Modules: `writer` appends, `feeds` passes new entries on, `loading` reads whole documents, `compaction` and `history`
-fold entries and keep history, the other nouns are what their names say, `bus` carries presence. Rules: J1-J20 of
-`raffia.journal.protocol`, RKY1-RKY3 of `keys`, and those at the heads of these modules.
+Modules: `writer` appends, `feeds` delivers new entries, `loading` reads whole documents, `compaction` and `history`
+fold entries and keep history, `bus` carries presence; `directory`, `versions`, `links` and `revocations` implement the
+protocols of these names. Rules: J1-J22 of `raffia.journal.protocol`, and those in the modules' docstrings.
 
 Rules (tests quote these ids):
     RJ1  The store and each document record their format; a newer one is refused before anything is written (J16).
-    RJ2  A Redis that refuses writes (read-only, full, loading, too few replicas) counts as away: nothing is
+    RJ2  A Redis that refuses writes (read-only, full, loading, too few replicas) counts as unavailable: nothing is
          acknowledged, and everything resumes without intervention when it accepts writes again (J7).
 """
 
@@ -63,7 +63,7 @@ class RedisJournal(Journal):
         trash_ms: how long a deleted document can be restored (J14).
         fold: makes segments smaller; see `history.Fold`.
         follow_entries: how many entries are queued for one reader (J15).
-        check_s: seconds between two comparisons of what readers got with the ends of the logs.
+        check_s: seconds between two comparisons of the cursors with the ends of the logs (RF2 of feeds.py).
         beat_s: seconds between two heartbeats.
         replica: this replica's name, unique and never reused; random by default.
     """
@@ -106,15 +106,15 @@ class RedisJournal(Journal):
 
     @property
     def redis_stats(self) -> RedisStats:
-        """Counters of what only this journal does."""
+        """Counters that only this journal has."""
         return self._base.stats
 
     async def warnings(self) -> list[str]:
-        """Return what Redis may lose because of how it is set up, a sentence each."""
+        """Describe, in one sentence each, how the setup of Redis could lose data."""
         return await self._engine.warnings()
 
     def export(self, metrics: Metrics) -> None:
-        """Write the counters of Redis into the metrics."""
+        """Write the Redis counters into the metrics."""
         stats = self._base.stats
         metrics.redis_gaps = stats.gaps
         metrics.redis_resyncs = stats.resyncs
@@ -198,8 +198,8 @@ class RedisJournal(Journal):
         """Record what was returned (J20), if it is from the same log as what was returned before.
 
         Args:
-            document: which one.
-            before: what had been seen when reading began.
+            document: the document.
+            before: the position that had been seen when reading began.
             loaded: what was read.
         """
         now = self._seen.get(document)
@@ -227,7 +227,7 @@ class RedisJournal(Journal):
             yield item
 
     async def compact(self, document: DocumentId, snapshot: Snapshot, upto: Position) -> None:
-        """Replace entries by a snapshot."""
+        """Replace entries with a snapshot."""
         self._base.check_open()
         if await self._compactor.compact(document, snapshot, upto):
             self.stats.compactions += 1
@@ -236,7 +236,7 @@ class RedisJournal(Journal):
             self._feeds.check(document)  # perhaps the log was cut
 
     async def prune(self) -> None:
-        """Drop what is past its retention."""
+        """Drop expired history, deleted documents and revocations."""
         self._base.check_open()
         await self._learn_time()
         await self.history.prune_due()

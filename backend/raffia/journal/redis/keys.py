@@ -2,10 +2,11 @@
 
 Rules (tests quote these ids):
     RKY1  All keys of a document contain `{<document>}`, its hash tag: on a cluster they are on one node, so that one
-          script may access them. A document id has no brace in it, so it cannot name another document's keys.
+          script may access them. A document id contains no brace, so it cannot name another document's keys.
     RKY2  Keys that concern all documents contain `{-}`, which cannot be a document id.
-    RKY3  A position is `sequence << 48 | nonce`; the entry's id in the stream is `<sequence>-<nonce>`. Sequences grow
-          by one, so a gap is noticed; nonces are random, so an entry that replaced a lost one is not mistaken for it.
+    RKY3  A position is `sequence << 48 | nonce`; the entry's id in the stream is `<sequence>-<nonce>`. Sequences
+          increase by one, so gaps are noticed; nonces are random, so an entry that replaced a lost one is not mistaken
+          for it.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -107,7 +108,7 @@ class Keys:
         return f"{self._prefix}:{{{document}}}:log"
 
     def channel(self, document: DocumentId) -> str:
-        """Channel: its entries as they come, and presence."""
+        """Channel: its entries as they are appended, and presence."""
         return f"{self._prefix}:{{{document}}}:channel"
 
     def lease(self, document: DocumentId) -> str:

@@ -1,4 +1,4 @@
-"""Which share links documents have, in their metas on Redis."""
+"""The share links of documents, stored in their `meta` hashes in Redis."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
 """The listing on Redis, and deleting documents.
 
 Rules (tests quote these ids):
-    RD1  A document's meta is authoritative. The listing's sorted sets are on other nodes of a cluster and follow it; an
-         entry in them that does not match is skipped, and corrected by the next pruning.
+    RD1  A document's meta is authoritative. The listing's sorted sets may be on other nodes of a cluster and differ
+         from it for a while; an entry that does not match is skipped, and corrected by the next pruning.
     RD2  A deletion is recorded for purging before the tombstone is set: a process killed in between leaves a record
          without a tombstone, which pruning removes, and never a tombstone without a record.
-    RD3  Purging marks the document first, then drops its content, then what is kept elsewhere (J22); the record is
+    RD3  Purging marks the document first, then drops its content, then data kept elsewhere (J22); the record is
          removed last, so that an interrupted purge is done again.
 """
 
@@ -47,7 +47,7 @@ _INFO = (
 
 
 class RedisListing:
-    """The listing of one journal, and what is done to the documents in it."""
+    """The listing of one journal, and the deletion and restoring of its documents."""
 
     def __init__(self, base: Base, *, trash_ms: int) -> None:
         self._base = base
@@ -66,7 +66,7 @@ class RedisListing:
             await base.run(("HSET", keys.meta(document), "listed", 1))
 
     async def infos(self, documents: list[DocumentId]) -> list[DocumentInfo | None]:
-        """Look documents up."""
+        """Look up documents."""
         names = [self._base.keys.meta(document) for document in documents]
         replies = await self._base.run(*[("HMGET", name, *_INFO) for name in names]) if names else []
         return [self._info(document, parts(reply)) for document, reply in zip(documents, replies, strict=True)]
@@ -100,7 +100,7 @@ class RedisListing:
         await self._list(document)
 
     async def list_by_time(self, documents: list[DocumentId]) -> None:
-        """Add documents to the order by time, at the times in their metas (RD1)."""
+        """Add documents to the index by time, at the times in their metas (RD1)."""
         key = self._base.keys.edited
         found = [info for info in await self.infos(documents) if info is not None and info.deleted_ms is None]
         scores: list[Argument] = [part for info in found for part in (info.updated_ms, info.document)]
@@ -108,7 +108,7 @@ class RedisListing:
             await self._base.run(("ZADD", key, "GT", *scores))
 
     async def _list(self, document: DocumentId) -> None:
-        """Make the sorted sets match the meta, again if another replica has changed it in the meantime (RD1)."""
+        """Make the sorted sets match the meta; starts over if another replica has changed it meanwhile (RD1)."""
         keys = self._base.keys
         (info,) = await self.infos([document])
         while info is not None and not info.purged:
@@ -161,14 +161,14 @@ class RedisListing:
         return True
 
     async def _put_right(self, document: DocumentId) -> None:
-        """Correct a record without a tombstone: the deletion was cut short, or the document was restored (RD1)."""
+        """Correct a record without a tombstone: the deletion was interrupted, or the document was restored (RD1)."""
         if (await self.infos([document]))[0] is not None:
             await self._list(document)
         else:
             await self._base.run(("ZREM", self._base.keys.trash, document))
 
     async def _drop(self, document: DocumentId) -> bool:
-        """Drop all that is left of a purged document (RD3); return whether it is done."""
+        """Drop everything left of a purged document (RD3); return whether that is complete."""
         base, keys = self._base, self._base.keys
         bases, segments, versions = await base.run(
             ("HGETALL", keys.base_snapshots(document)),

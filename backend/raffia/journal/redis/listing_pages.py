@@ -2,7 +2,7 @@
 
 Rules (tests quote these ids):
     LP1  Names come from the sorted sets, everything else from the documents' metas, which are authoritative (RD1).
-    LP2  Documents that an older Raffia created are missing from the order by time: listing by time adds them.
+    LP2  Documents that an older Raffia created are missing from the index by time: listing by time adds them.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class ListingPages:
             skipped += count  # all of these, of the same millisecond, were on earlier pages
 
     async def _fill(self) -> None:
-        """Add the documents that are missing from the order by time (LP2)."""
+        """Add the documents that are missing from the index by time (LP2)."""
         keys = self._base.keys
         listed, ordered = await self._base.run(("ZCARD", keys.documents), ("ZCARD", keys.edited))
         if number(ordered) >= number(listed):

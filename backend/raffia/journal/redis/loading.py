@@ -2,8 +2,8 @@
 
 Rules (tests quote these ids):
     RL1  The stream is read before the snapshot. A compaction in between shows as a missing snapshot or as entries that
-         do not follow on; then everything is read again. Only if that persists is the document quarantined.
-    RL2  What is read extends at least to the end that the log had when reading began (J4).
+         do not continue it; then everything is read again. Only if that persists is the document quarantined.
+    RL2  The result includes at least the entries that were in the log when reading began (J4).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TRIES = 5
 
 
 class UnsteadyError(Exception):
-    """What was read does not fit together; the log changed in between."""
+    """The parts that were read do not match, because the log changed in between."""
 
 
 async def load(base: Base, document: DocumentId) -> Loaded:

@@ -1,9 +1,9 @@
 """One read of a log from a reader's position, and what it means for that reader. Pure.
 
 Rules (tests quote these ids):
-    RP1  A read starts with the entry that was passed on last. If that is missing although it was not trimmed, the log
-         is of another lineage: `Reset`. So is a log that ends before it.
-    RP2  What was trimmed is a `Gap` up to the snapshot; the entry at `floor` is the first one left.
+    RP1  A read starts with the last delivered entry. If that is missing although it was not trimmed, or if the log ends
+         before it, the log is of another lineage: `Reset`.
+    RP2  Trimmed entries become a `Gap` up to the snapshot; the entry at `floor` is the first one left.
     RP3  Sequence numbers increase by one, up to the end of the log as recorded in its meta. If they do not, the log is
          read once more.
 """
@@ -30,7 +30,7 @@ class Page(NamedTuple):
         turn: a `Gap` or `Reset` instead of entries; the reader continues at its position.
         entries: position and payload of each, in order.
         has_more: whether there may be more after them now.
-        is_doubtful: undecided (RP3): read again; if it stays so, the lineage is another one (RP1).
+        is_doubtful: inconclusive (RP3): read again; if it is inconclusive again, the log is of another lineage (RP1).
         last: position of the last entry of the log at the time of the read.
     """
 
@@ -42,7 +42,7 @@ class Page(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """What one read found, at one moment.
+    """What one atomic read found.
 
     Attributes:
         deleted_ms: the tombstone.
@@ -67,7 +67,7 @@ def reading(
 
     Args:
         keys: the key names.
-        document: which one.
+        document: the document.
         after: the position.
         with_it: whether to read the entry at the position itself too.
         upto: the last position to read; None for the end.
@@ -107,10 +107,10 @@ def judge(document: DocumentId, cursor: Position, reply: Reply, *, folded_is_gap
     """Decide what a read means for a reader at `cursor`.
 
     Args:
-        document: which one.
-        cursor: position of the last entry that was passed on.
-        reply: to the call that `reading` built.
-        folded_is_gap: whether entries in the snapshot are a gap although they can still be read.
+        document: the document.
+        cursor: position of the last delivered entry.
+        reply: the reply to the call that `reading` built.
+        folded_is_gap: whether entries in the snapshot count as a gap even if they can still be read.
 
     Raises:
         DocumentDeletedError: the document has a tombstone.

@@ -1,4 +1,4 @@
-"""One pipeline on one connection of a pool of redis-py.
+"""One pipeline on one connection of a redis-py pool.
 
 redis-py connects, signs in, pools, and speaks TLS and the Redis protocol. This module adds what its pipelines do not
 promise: replies that arrived before the connection was lost are kept, one deadline covers everything, and nothing is
@@ -6,10 +6,10 @@ resent.
 
 Rules (tests quote these ids):
     RX1  Replies belong to commands in order. A pipeline that does not finish in time, or is cancelled, closes its
-         connection (E3). A connection that was closed, or sent something unasked, is opened again before it is used.
+         connection (E3). A connection that was closed, or sent something unrequested, is reopened before it is used.
     RX2  Commands answered before the connection ended keep their replies; each of the others gets a
          `JournalUnavailableError` (E1).
-    RX3  An error of Redis is a `ResponseError` with its whole text, code first, and leaves the connection open. Our
+    RX3  An error from Redis is a `ResponseError` with its whole text, code first, and leaves the connection open. Our
          messages contain no password and no argument.
     RX4  A connection that failed is aborted: unsent bytes are neither kept in memory nor executed later.
     RX5  Calls of a script that the server does not know (NOSCRIPT) were not executed: they are sent once more, in
@@ -69,7 +69,7 @@ OPTIONS: dict[str, Any] = {
 
 @cache
 def aborting(base: type[AbstractConnection]) -> type[AbstractConnection]:
-    """A class of redis-py's connections that are aborted where redis-py closes them, which sends the rest (RX4)."""
+    """A redis-py connection class that aborts connections instead of closing them, which would send the rest (RX4)."""
 
     class Aborting(base):  # type: ignore[misc, valid-type]
         async def disconnect(self, nowait: bool = True, **why: Any) -> None:
@@ -94,7 +94,7 @@ async def run(
         pool: of `aborting` connections with `OPTIONS`; the wait for a free one counts too.
         commands: what to run.
         deadline_s: loop time by which all replies must be there.
-        asking: their slot is on its way to this node.
+        asking: whether their slot is moving to this node.
     """
     replies = await _round_trip(pool, [command.args for command in commands], deadline_s, asking=asking)
     again = [i for i, reply in enumerate(replies) if code_of(reply) == "NOSCRIPT"]

@@ -28,7 +28,7 @@ _SUM_BYTES = len(_SUM) + 2 * CHECKSUM_BYTES + len(b'"}')
 
 @dataclass(frozen=True, slots=True)
 class BaseRecord:
-    """A kept snapshot: where its blob is."""
+    """A stored snapshot: the name of its blob, and its sizes."""
 
     base: BaseSnapshot
     blob: str
@@ -43,7 +43,7 @@ class BaseRecord:
 
 @dataclass(frozen=True, slots=True)
 class SegmentRecord:
-    """A kept history segment: where its blob is. `member` is its line in the sorted set."""
+    """A stored history segment and the name of its blob. `member` is its line in the sorted set."""
 
     member: bytes
     first: Position

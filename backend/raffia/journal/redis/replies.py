@@ -1,8 +1,8 @@
-"""Replies of Redis as values and errors of ours. Pure.
+"""Converts replies from Redis into values or Raffia's errors. Pure.
 
 Rules:
-    RPL1  A refusal that passes (read-only, out of memory, loading, too few replicas, no disk, a slot that moves) is
-        "away"; only what cannot pass, a script that fails or a key of another type, is our fault.
+    RPL1  A temporary refusal (read-only, out of memory, loading, too few replicas, no disk, a moving slot) means that
+        the journal is unavailable; only a script that fails or a key of another type is an internal error.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _AWAY = (
 
 
 def error_of(error: BaseException) -> RaffiaError:
-    """The error to raise for an error that takes the place of a reply (RPL1)."""
+    """The error to raise for an error that came in place of a reply (RPL1)."""
     if isinstance(error, RaffiaError):
         return error
     text = str(error)
@@ -58,21 +58,21 @@ def error_of(error: BaseException) -> RaffiaError:
 
 
 def checked(reply: Reply) -> Reply:
-    """The reply, unless it is an error."""
+    """Return the reply; raise if it is an error."""
     if isinstance(reply, BaseException):
         raise error_of(reply)
     return reply
 
 
 def all_checked(replies: Sequence[Reply]) -> Sequence[Reply]:
-    """The replies, unless one is an error."""
+    """Return the replies; raise if one is an error."""
     for reply in replies:
         checked(reply)
     return replies
 
 
 def parts(reply: Reply) -> list[bytes | None]:
-    """A reply that is a list of values, possibly missing."""
+    """A reply that is a list of values, any of which may be None."""
     value = checked(reply)
     if not isinstance(value, list):
         raise InternalError(f"Redis answered {value!r} where a list was expected")
@@ -102,7 +102,7 @@ def pairs(reply: Reply) -> dict[bytes, bytes]:
 
 
 def read_info(reply: Reply) -> dict[str, str]:
-    """An `INFO` reply as a dictionary; empty when Redis did not give one."""
+    """An `INFO` reply as a dictionary; empty if Redis did not give one."""
     if not isinstance(reply, bytes):
         return {}
     lines = reply.decode(errors="replace").splitlines()

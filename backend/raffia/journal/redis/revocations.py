@@ -1,7 +1,7 @@
 """Revocations in Redis: one hash, and a message on the channel of all replicas.
 
 Rules (tests quote these ids):
-    RV1  The hash has a mark, which each revocation replaces by a random one; while the mark is the same there is
+    RV1  The hash has a mark, which each revocation replaces with a random one; while the mark is unchanged, there is
          nothing new to read. A Redis that has lost data has another mark, or none, so it is read again.
     RV2  The message on the channel, and each confirmation of the channel, makes every replica read. Reading from time
          to time makes up for a message that is lost (J21).
@@ -47,7 +47,7 @@ class RedisRevocations(RevocationStore):
         self._channels.close(self._base.keys.replica_channel, self)
 
     def on_added(self, heard: Callable[[], None]) -> None:
-        """Set the callback for what other replicas add."""
+        """Set the callback for revocations that other replicas add."""
         self._heard = heard
 
     async def add(self, revocation: Revocation) -> None:
@@ -108,7 +108,7 @@ class RedisRevocations(RevocationStore):
         self._tell()
 
     def disconnected(self) -> None:
-        """Do nothing: the next confirmation counts."""
+        """Do nothing: the next confirmation causes a read."""
 
     def _tell(self) -> None:
         if self._heard is not None:

@@ -33,7 +33,7 @@ class Script(NamedTuple):
 
 @cache
 def load_script(name: str) -> Script:
-    """Return the script `name`, read once in a process (SC1).
+    """Return the script `name`, read once per process (SC1).
 
     Raises:
         InternalError: there is no such file in `lua/`.

@@ -1,8 +1,8 @@
-"""Check how a Redis server is set up, and warn the operator of what it may lose.
+"""Checks how a Redis server is set up and warns the operator about possible data loss.
 
 Rules (tests quote these ids):
-    SU1  What can lose documents, or keeps edits from being taken, is reported, each in one sentence with what to do.
-    SU2  `INFO` is enough for most. If something that may lose documents cannot be looked up, that is reported too.
+    SU1  Everything that can lose documents or prevent edits is reported, in one sentence each that says what to do.
+    SU2  Most of it is in `INFO`. If a setting that may lose documents cannot be looked up, that is reported too.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def judge(where: str, replies: Sequence[Reply], *, as_cluster: bool = False) -> 
     """Return the warnings about one server (SU1).
 
     Args:
-        where: names the server in the sentences.
-        replies: to `QUESTIONS`.
+        where: how the warnings name the server.
+        replies: the replies to `QUESTIONS`.
         as_cluster: whether Raffia uses it as a node of a cluster.
     """
     info = {name: value for reply in replies[:_INFOS] for name, value in read_info(reply).items()}

@@ -42,7 +42,7 @@ CHANNELS_PER_COMMAND = 500
 
 
 async def end(task: asyncio.Task[Any] | None) -> None:
-    """Cancel a task until it has ended: `asyncio.wait_for` of Python 3.11, which redis-py uses, may swallow it once."""
+    """Cancel a task until it ends: `asyncio.wait_for` of Python 3.11, used by redis-py, may swallow a cancellation."""
     while task is not None and not task.done():
         task.cancel()
         await asyncio.wait([task], timeout=END_S)
@@ -98,7 +98,7 @@ class Subscriber:
         await self._connection.disconnect()
 
     def _send(self, verb: bytes, names: list[bytes]) -> None:
-        """Send without waiting for replies; all that is wanted is subscribed once the connection is open."""
+        """Send without waiting for replies; before the connection is open do nothing: opening it subscribes to all."""
         if self._is_open and (writer := self._connection._writer) is not None:
             # Sharded channels of one command must have one slot; nearly all have slots of their own.
             size = 1 if self._letter else CHANNELS_PER_COMMAND
@@ -153,7 +153,7 @@ class Subscriber:
         self._timer = asyncio.get_running_loop().call_later(TICK_S, self._watch, self._heard, silent)
 
     async def _read(self) -> NoReturn:
-        """Pass on what comes until the connection is lost, which redis-py raises."""
+        """Pass on messages until the connection is lost; redis-py raises the error."""
         read_response = self._connection.read_response
         self._watch(-1, 0)
         try:

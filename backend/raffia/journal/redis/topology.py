@@ -51,7 +51,7 @@ class Topology:
 
     Attributes:
         is_cluster: whether keys live on several nodes.
-        read_s: how often it is read without a reason; None when it cannot change.
+        read_s: seconds between two reads without a special reason; None if it cannot change.
         places: the servers in use; none before they are known.
     """
 
@@ -81,7 +81,7 @@ class Topology:
         """Read the topology again; raises what redis-py raises."""
 
     async def redirect(self, refusal: str, slot: int) -> Route:
-        """Where commands of a slot go that were refused with TRYAGAIN, MOVED (which is noted) or ASK."""
+        """Where to resend a slot's commands that were refused with TRYAGAIN, MOVED (which is noted) or ASK."""
         return self.owner(slot), False
 
     async def close(self) -> None:
@@ -136,7 +136,7 @@ class Cluster(Topology):
         return (nodes[0].host, int(nodes[0].port)) if nodes else None
 
     async def read(self) -> None:
-        """Ask one node after the other, including those of the URL, until one answers."""
+        """Ask the nodes one by one, including those of the URL, until one answers."""
         self._nodes.startup_nodes |= self._seeds
         try:
             await self._nodes.initialize()

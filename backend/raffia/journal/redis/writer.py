@@ -1,12 +1,12 @@
 """The one task that appends: it takes everything queued, sends it in one pipeline, and reports the outcome.
 
 Rules (tests quote these ids):
-    RW1  One pipeline is under way at a time, bounded in bytes; what is queued in the meantime makes the next. The queue
-         is bounded too: beyond that, an append fails at once.
+    RW1  One pipeline is sent at a time, limited in size; appends queued in the meantime go into the next. The queue
+         is limited too: beyond that, an append fails at once.
     RW2  The batches of one document in a pipeline are one script call, which appends all of them or none.
-    RW3  When a call fails, or it is unknown whether it was executed, everything queued for that document fails with it
+    RW3  When a call fails, or it is unknown whether it was executed, everything queued for that document fails too
          (J6).
-    RW4  A call states what has been seen of the log; if the log lacks or contradicts that, nothing is appended and the
+    RW4  A call names the last entry seen of the log; if the log lacks or contradicts it, nothing is appended and the
          readers are told (J20).
     RW5  A document is in the listing before its first append is acknowledged (J13); if a process was killed in between,
          the next append lists it.
@@ -53,7 +53,7 @@ class _Append:
 
 
 class Writer:
-    """Appends for one journal; see the rules above. Belongs to the event loop."""
+    """Appends for one journal; see the rules above. Use it from the event loop only."""
 
     def __init__(self, base: Base, seen: Seen, feeds: Feeds, stats: JournalStats, recent: EditedIndex) -> None:
         self._base = base
@@ -110,7 +110,7 @@ class Writer:
         return future
 
     async def settled(self, document: DocumentId) -> None:
-        """Wait until everything queued for a document so far is appended or has failed."""
+        """Wait until everything queued for a document so far has been appended or has failed."""
         queued = {*self._in_flight.get(document, ()), *(one for one in self._waiting if one.document == document)}
         # Not on their futures: one whose wait was cancelled is done before it is written (J3).
         while queued & {*self._in_flight.get(document, ()), *self._waiting}:

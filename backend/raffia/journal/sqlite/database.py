@@ -1,4 +1,4 @@
-"""The one connection to raffia.sqlite: opening, the format, transactions, positions, blobs. Belongs to one thread.
+"""The one connection to raffia.sqlite: opening, the format, transactions, the cache, blobs. Used by one thread only.
 
 Rules:
     DB1  One connection, locked exclusively (`locking_mode=EXCLUSIVE`): nothing else reads, writes or checkpoints.
@@ -8,7 +8,7 @@ Rules:
     DB3  After an I/O error the connection is closed and reopened, and before anything is written the WAL is moved into
         the file and truncated: a failed fsync leaves pages that look written and never reach the disk, and frames
         behind such a hole, acknowledged or not, would be lost with it.
-    DB4  A blob is written in pieces of 256 KiB and lives as long as a row refers to it. A job that writes or drops one
+    DB4  A blob is written in pieces of 256 KiB and kept as long as a row refers to it. A job that writes or drops one
         over several transactions records it in `staging` first, so that a crash leaves nothing behind.
     DB5  A file whose schema is not the one in schema.sql, or whose WAL is damaged before its last transaction, is not
         opened: what SQLite would read or overwrite by a wrong schema or after a lost commit is not known. Nothing is
@@ -87,7 +87,7 @@ def _text(stored: bytes) -> str:
 
 
 class Known:
-    """What the writer caches of a document, so that an append need not read it."""
+    """What the writer caches about a document, so that an append need not read it."""
 
     __slots__ = ("author", "deleted", "edited_ms", "key", "last")
 
@@ -100,7 +100,7 @@ class Known:
 
 
 class Database:
-    """The connection and what belongs to it.
+    """The connection, its state, and the cache of documents.
 
     Args:
         folder: the data folder; created if it does not exist.
@@ -170,7 +170,7 @@ class Database:
         ) or (0,)
         self._next_blob = max(self._next_blob, top + 1)
         self.abandoned = [blob for (blob,) in self.rows("SELECT blob FROM staging")]
-        with suppress(OSError):  # only for a better message to the next one who comes
+        with suppress(OSError):  # only for a better error message in the next process
             (self.folder / PID_FILE).write_text(f"{os.getpid()}\n")
         _sync_folder(self.folder)
 
@@ -573,7 +573,7 @@ class Putter:
         return blobs
 
     def pause(self) -> Steps[None]:
-        """End the slice; no row refers to what is written so far."""
+        """End the slice; no row refers yet to what has been written."""
         for blob in self._fresh:
             self._database.execute("INSERT INTO staging (blob) VALUES (?)", (blob,))
         self.staged += self._fresh
@@ -582,12 +582,12 @@ class Putter:
         self._room = SLICE_BYTES
 
     def keep(self) -> None:
-        """Take the blobs out of `staging`, in the transaction that writes the rows that refer to them."""
+        """Remove the blobs from `staging`, in the transaction that writes the rows that refer to them."""
         for blob in self.staged:
             self._database.execute("DELETE FROM staging WHERE blob = ?", (blob,))
 
     def failed(self) -> None:
-        """Leave the blobs of a failed job to be dropped."""
+        """Leave the blobs of a failed job to be dropped later."""
         self._database.abandoned += self.staged
 
 

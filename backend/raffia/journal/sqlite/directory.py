@@ -1,4 +1,4 @@
-"""The directory in the database: looking documents up, deleting and restoring them (J13, J14)."""
+"""The directory in the database: looking up, deleting and restoring documents (J13, J14)."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class SqliteDirectory(Directory):
         await self._thread.call(set_info(document, title, kind, schema, self._now_ms()))
 
     async def delete(self, document: DocumentId) -> None:
-        """Set the tombstone, behind every append that was called before."""
+        """Set the tombstone, after every append that was called before."""
         await self._thread.call(delete(document, self._now_ms()))
         self._readers.end(DocumentDeletedError(f"document {document} was deleted"), document)
 
@@ -61,11 +61,11 @@ class SqliteDirectory(Directory):
         await self._thread.call(restore(document))
 
     def on_purged(self, clear: Clear) -> None:
-        """Set the callback that removes what is kept elsewhere."""
+        """Set the callback that removes data kept elsewhere."""
         self._clear = clear
 
     async def clear_purged(self) -> None:
-        """Have what is kept elsewhere for purged documents removed (J22)."""
+        """Remove purged documents' data kept elsewhere (J22)."""
         if self._clear is None:
             return
         key = 0
@@ -128,7 +128,7 @@ def restore(document: DocumentId) -> Callable[[Database], None]:
 
 
 def purged(database: Database, *, key: int) -> Steps[list[tuple[int, DocumentId]]]:
-    """Read the next purged documents after a key for which something may be kept elsewhere (J22)."""
+    """Read the next purged documents, after a key, that may still have data kept elsewhere (J22)."""
     rows = database.rows(
         "SELECT key, name FROM documents WHERE deleted_ms IS NOT NULL AND purged AND NOT cleared AND key > ?"
         " ORDER BY key LIMIT ?",
@@ -139,6 +139,6 @@ def purged(database: Database, *, key: int) -> Steps[list[tuple[int, DocumentId]
 
 
 def mark_cleared(database: Database, *, key: int) -> None:
-    """Record that nothing is kept elsewhere for a purged document any more (J22)."""
+    """Record that a purged document no longer has data kept elsewhere (J22)."""
     database.execute("UPDATE documents SET cleared = 1 WHERE key = ?", (key,))
     database.seal(key)

@@ -19,7 +19,7 @@ class SqliteHistory(History):
         self._thread = thread
 
     async def at(self, document: DocumentId, time_ms: int) -> list[bytes]:
-        """Rebuild a moment."""
+        """Rebuild a past state."""
         return await self._thread.job(lambda database: at(database, document, time_ms), writes=False)
 
     async def windows(self, document: DocumentId, since_ms: int = 0) -> list[Window]:
@@ -28,7 +28,7 @@ class SqliteHistory(History):
 
 
 def at(database: Database, document: DocumentId, time_ms: int) -> Steps[list[bytes]]:
-    """Read what merges to a moment (J9)."""
+    """Read the updates that merge to a past state (J9)."""
 
     def read(head: Head) -> Steps[list[bytes]]:
         check_segments(database, head)

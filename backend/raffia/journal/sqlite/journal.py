@@ -1,7 +1,7 @@
 """The default journal: one SQLite file in the data folder, one connection, one thread that commits in groups.
 
-This is the event loop's half of it: the log, and the nouns beside it. The rules are those of `raffia.journal.protocol`;
-`writer` (rounds) and `database` (durability) say how they are kept.
+This is the half that runs on the event loop. The rules are those of `raffia.journal.protocol`; `writer` (rounds) and
+`database` (durability) say how they are kept.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ QUEUE_BYTES = 256 * 1024 * 1024
 
 
 class SqliteJournal(Journal):
-    """`Journal` in a data folder. Belongs to the event loop that entered it.
+    """`Journal` in a data folder. Use it only from the event loop that entered it.
 
     Args:
         folder: created if it does not exist.
@@ -55,7 +55,7 @@ class SqliteJournal(Journal):
         fold: makes segments smaller, see `history.Fold`; for large documents give one that uses another process.
         queue_bytes: largest queue, in bytes of updates; further appends fail with `JournalUnavailableError`.
         follow_entries: how many entries are queued for one reader (J15).
-        connect: opens the database file; a seam for tests of a failing disk.
+        connect: opens the database file; tests pass one that simulates a failing disk.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class SqliteJournal(Journal):
     # appending
 
     def append(self, document: DocumentId, batch: Batch) -> asyncio.Future[Position]:
-        """Queue a batch at once; a future, so that no task is needed to wait for it."""
+        """Queue a batch at once; returns a future, so that no task is needed to wait for it."""
         future: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
         stats, thread = self.stats, self._thread
         size = 0
@@ -230,11 +230,11 @@ class SqliteJournal(Journal):
         await self._thread.call(lambda database: mend.drop_version(database, number))
 
     async def stored(self, document: DocumentId) -> Stored:
-        """Read everything that is stored of a document, damaged or not; for `raffia check`."""
+        """Read what is stored for a document except its versions, damaged or not; for `raffia check`."""
         return await self._thread.job(lambda database: stored(database, document), writes=False)
 
     async def replace_all(self, document: DocumentId, snapshot: Snapshot) -> Position:
-        """Replace everything stored of a document, including its history, by a snapshot; for `raffia check`."""
+        """Replace a document's snapshot, entries and history with one snapshot; for `raffia check`."""
         return await self._thread.job(lambda database: write.replace_all(database, document, snapshot), writes=True)
 
     async def prune(self) -> None:

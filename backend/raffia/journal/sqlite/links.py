@@ -1,4 +1,4 @@
-"""Which share links documents have, in the database."""
+"""The share links of documents, in the database."""
 
 from __future__ import annotations
 

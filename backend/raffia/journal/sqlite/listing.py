@@ -1,4 +1,4 @@
-"""Pages of the listing from the database: read in slices, so that no listing holds up an acknowledgement."""
+"""Pages of the listing from the database: read in slices, so that no listing delays an acknowledgement."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Pages:
     """Pages of one listing (JS1-JS4 of search.py).
 
     Args:
-        prefix: what names begin with. A range, not LIKE or GLOB: no character in it is special.
+        prefix: prefix of the names; no character in it is special, since the query uses a range, not LIKE or GLOB.
         deleted: list the deleted documents instead of the others.
         order: by name or by time.
         where: only those that match; None for all.

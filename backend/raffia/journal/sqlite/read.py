@@ -1,4 +1,4 @@
-"""What is read from the database: generators that yield between slices (SW1). No loop, no thread."""
+"""Reads from the database: generators that yield between slices (SW1). No event loop, no thread."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class Tail:
     Attributes:
         head: the document as it was.
         latest_ms: the time of the last edit that is folded.
-        segments: what becomes history, not merged yet.
-        stays: the current snapshot is kept as a base snapshot (H3).
+        segments: the new segments of the history, not merged yet.
+        stays: whether the current snapshot is kept as a base snapshot (H3).
     """
 
     head: Head
@@ -65,7 +65,7 @@ def head_of(database: Database, document: DocumentId) -> Head | None:
 
 
 def steady(database: Database, document: DocumentId, read: Callable[[Head], Steps[T]]) -> Steps[T]:
-    """Read in slices, and start again if a compaction came in between.
+    """Read in slices, and start again if a compaction happened in between.
 
     Raises:
         ForbiddenError: there is no such document.
@@ -193,7 +193,7 @@ def check_segments(database: Database, head: Head) -> None:
 def tail(
     database: Database, document: DocumentId, upto: Position, retention_ms: int, now_ms: int
 ) -> Steps[Tail | None]:
-    """Read and sort the entries that a compaction folds; None if it is stale (J8)."""
+    """Read and group the entries that a compaction folds; None if it is stale (J8)."""
     head = head_of(database, document)
     if head is None:
         raise not_there(document)
@@ -229,7 +229,7 @@ def tail(
 def segments_of(
     database: Database, key: int, *, from_ms: int, to_ms: int, position: Position, into: dict[int, Segment]
 ) -> Steps[None]:
-    """Read the segments of some windows that go beyond a position."""
+    """Read the segments of a range of windows that end after a position, into a dictionary by id."""
     rows = database.rows(
         f"SELECT id, checksum, {SEALED['segments']} FROM segments"  # noqa: S608 - our own columns
         " WHERE document = ? AND window_ms BETWEEN ? AND ? AND last > ? ORDER BY window_ms, id",

@@ -1,4 +1,4 @@
-"""What the SQLite journal stores for one document, byte by byte: for `raffia check`, which trusts nothing.
+"""What the SQLite journal stores for one document, except its versions: raw bytes for `raffia check`.
 
 `load` refuses a document with one damaged byte. This reads everything that is left of it, and refuses nothing: what
 does not match its checksum is marked as not whole.
@@ -49,11 +49,11 @@ class StoredEntry:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Everything stored of a document, except its versions.
+    """What is stored for a document, except its versions.
 
     Attributes:
-        position: of the last entry.
-        folded: position that the current snapshot goes up to; 0 when there is none.
+        position: position of the last entry.
+        folded: position of the current snapshot; 0 if there is none.
         complete_from: the history before this position is gone.
         snapshots, segments, entries: each in the order of their positions; entries at or before `folded` are left over.
     """

@@ -1,4 +1,4 @@
-"""The event loop's half of the database thread: its queue, and the futures of what was asked of it."""
+"""The event loop's side of the database thread: its queue, and the futures for its results."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class DatabaseThread:
     Args:
         folder: created if it does not exist.
         connect: opens the database file.
-        deliver: called on the event loop with what each round of the thread did.
+        deliver: called on the event loop with the outcomes of each round of the thread.
 
     Attributes:
-        queue: what the thread works through, in order.
-        writer: the thread's half; None while it is not running.
+        queue: the thread's work, in order.
+        writer: what runs in the thread; None if the thread is not running.
         stamp: the last failure that the event loop knows of (SW2).
     """
 
@@ -63,7 +63,7 @@ class DatabaseThread:
 
         self.queue = SimpleQueue()
         self.writer = Writer(Database(self._folder, self._connect), self.queue, deliver)
-        # A daemon: an interpreter that exits without leaving the journal must not hang; what was acknowledged is on
+        # A daemon: an interpreter that exits without exiting the journal must not hang; what was acknowledged is on
         # disk.
         threading.Thread(
             target=self.writer.run, args=(tell_opened, tell_ended), name="raffia-journal", daemon=True
@@ -90,7 +90,7 @@ class DatabaseThread:
         return True
 
     async def call(self, run: Callable[[Database], T]) -> T:
-        """Run a short write in the transaction of the appends around it."""
+        """Run a short write in the same transaction as the appends around it."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._ask(Call(run, future, self.stamp))
         return await future

@@ -1,4 +1,4 @@
-"""What is written to the database besides appends: short calls, and long jobs in several transactions (SW1, DB4)."""
+"""Writes to the database other than appends: short calls, and long jobs in several transactions (SW1, DB4)."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def compact(
     horizon_ms: int,
     keeps: bool,
 ) -> Steps[bool]:
-    """Replace entries by a snapshot and segments (J8); False if another compaction was faster.
+    """Replace entries with a snapshot and segments (J8); False if another compaction was faster.
 
     Args:
         tail: what `read.tail` returned, with its segments merged.
-        horizon_ms: history older than this can go.
+        horizon_ms: history older than this can be dropped.
         keeps: whether history is kept at all.
     """
     yield from database.drop_abandoned()
@@ -69,7 +69,7 @@ def compact(
 
 
 def replace_all(database: Database, document: DocumentId, snapshot: Snapshot) -> Steps[Position]:
-    """Replace everything stored of a document, including its history, by a snapshot; its versions stay.
+    """Replace a document's snapshot, entries and history with one snapshot; its versions stay.
 
     No stored content is decoded, because this is how a damaged document is repaired. The snapshot gets a new
     position, after the last entry.
@@ -122,7 +122,7 @@ def _put_snapshot(database: Database, key: int, upto: Position, time_ms: int, bl
 def _swap_segments(
     database: Database, key: int, segments: Sequence[Segment], bodies: Sequence[bytes], blobs: Sequence[int]
 ) -> list[int]:
-    """Replace segments by the new ones that take them in; return the blobs of the old ones."""
+    """Replace segments with the new ones that include them; return the blobs of the old ones."""
     doomed = []
     for segment, body, blob in zip(segments, bodies, blobs, strict=True):
         doomed += _drop_segments(database, segment.replaces)
@@ -152,7 +152,7 @@ def _clean(database: Database, key: int, upto: Position, doomed: list[int]) -> S
 
 
 def prune(database: Database, retention_ms: int, trash_ms: int, now_ms: int) -> Steps[None]:
-    """Drop what is past its retention, document by document (J11)."""
+    """Drop expired history and deleted documents, one document at a time (J11)."""
     yield from database.drop_abandoned()
     horizon_ms = now_ms - retention_ms
     key = 0
@@ -240,7 +240,7 @@ def _purge(database: Database, key: int) -> Steps[None]:
 
 
 def stage(database: Database, sql: str, values: Iterable[object]) -> list[int]:
-    """Put the blobs that a query names into `staging`, to be dropped later; return them."""
+    """Put the blobs that a query returns into `staging`, to be dropped later; return them."""
     blobs = [blob for (blob,) in database.rows(sql, values) if blob]
     for blob in blobs:
         database.execute("INSERT OR IGNORE INTO staging (blob) VALUES (?)", (blob,))

@@ -1,10 +1,10 @@
-"""The thread behind the SQLite journal: only it touches the database, in rounds.
+"""The thread of the SQLite journal: it alone uses the database, in rounds.
 
 Rules:
-    SW1  A round is: all queued appends in one transaction; then their acknowledgements, with one call into the event
+    SW1  A round is: all queued appends in one transaction; then their acknowledgements, in one call into the event
          loop; then at most 2 ms of reading and one slice (1 MiB) of long writing. So an append waits for at most one
-         slice of other work, and a storm of loads never stops acknowledgements.
-    SW2  Every outcome is reported. What is not committed fails with `JournalUnavailableError`, and so does everything
+         round of other work, and many loads at once never stop acknowledgements.
+    SW2  Every outcome is reported. What is not committed fails with `JournalUnavailableError`, as does everything
          called before the event loop knew of the failure (J6): each call carries the stamp of the last failure known
          when it was made.
     SW3  Disk full: the connection stays open, the WAL is moved into the file to make room, and the next call tries
@@ -49,7 +49,7 @@ _INSERTS = {count: _INSERT + ",".join(["(?,?,?,?,?)"] * count) for count in rang
 
 
 class Append:
-    """A batch that is to become durable."""
+    """A batch to be made durable."""
 
     __slots__ = ("batch", "document", "future", "size", "stamp")
 
@@ -64,7 +64,7 @@ class Append:
 
 
 class Call:
-    """A short write: one function, in the transaction of the appends around it. If it raises, nothing is written."""
+    """A short write in the same transaction as the appends around it. If the function raises, it writes nothing."""
 
     __slots__ = ("future", "run", "size", "stamp")
 
@@ -102,8 +102,8 @@ class Delivery:
 
     Attributes:
         outcomes: item, result, error.
-        commit_s: seconds of the commit; None when there was none.
-        failed: the outcomes are those of a commit that failed.
+        commit_s: duration of the commit in seconds; None if there was none.
+        failed: whether the outcomes are those of a failed commit.
         refused_below: calls with an older stamp than this have failed (SW2).
     """
 
@@ -120,7 +120,7 @@ class Writer:
     """The thread's state.
 
     Args:
-        database: not open yet; from now on it belongs to this thread.
+        database: not open yet; from now on used by this thread only.
         queue: where the event loop puts items.
         deliver: hands a `Delivery` to the event loop; safe to call from this thread.
 

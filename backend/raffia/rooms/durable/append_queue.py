@@ -3,21 +3,21 @@
 Rules (tests quote these ids):
     V1  Batches of one document are appended one after another, in order; edits that arrive meanwhile form the next
         batch.
-    V2  A ticket is handed back only when the batch that holds its last part is durable, and all batches before it.
-    V3  The ticket of an update that held nothing new waits for everything unsaved at that moment: "known" may mean
-        known only in memory.
-    V4  While the journal is away, everything stays queued, in order, and is appended again when the journal is back. An
-        append that failed may have been durable all the same; appending it twice is harmless, because updates are
+    V2  A ticket is handed back only when the batch with its last part, and all batches before it, are durable.
+    V3  The ticket of an update that contained nothing new waits for everything unsaved at that time: its content may
+        exist only in memory.
+    V4  While the journal is unavailable, everything stays queued, in order, and is appended again when the journal is
+        back. A failed append may have become durable anyway; appending it twice is harmless, because updates are
         idempotent.
     V5  After an append the next one waits a little: a commit costs as much as twenty deliveries, and edits that arrive
         meanwhile share it.
-    V6  Beyond `max_unsaved_bytes` the room refuses edits with "later".
-    V7  After a failure other than "away" nothing more is appended, because it would leave a gap.
+    V6  Beyond `max_unsaved_bytes` the room refuses edits until later (1013).
+    V7  After any failure other than an unavailable journal, nothing more is appended, because it would leave a gap.
     V8  While the log lacks entries that this room has seen (it was cut, or another Redis took over), nothing is
         appended and no ticket is answered "stored". Then the missing content is queued in front of everything else. It
         includes the queued edits, so their tickets wait for it.
-    V9  Batches are bounded, except for a single edit that is larger. Otherwise a batch that grew while the journal was
-        away could miss the append's deadline and be appended again and again.
+    V9  Batches have a size limit, which only a single edit may exceed. Otherwise a batch that grew while the journal
+        was unavailable could miss the append's deadline and be appended again and again.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class AppendQueue:
 
     Attributes:
         position: position of the last entry that is known to be durable.
-        batch: the batch that was appended last or is being appended; a follower recognizes its own batches by identity.
-        folded: position up to which the snapshot covers the log, as far as is known.
+        batch: the batch that was appended last or is being appended; a follower recognises its own batches by identity.
+        folded: position up to which the snapshot covers the log, as far as this room knows.
         unsaved_bytes: size of the edits that are not durable.
         saved_bytes: size of the log after the snapshot.
         saved_updates: number of updates in the log after the snapshot.
@@ -123,7 +123,7 @@ class AppendQueue:
         return not self._queue and self._in_flight is None and not self._held
 
     def put(self, items: list[Item]) -> None:
-        """Queue edits and tickets; called in the turn in which the edits are broadcast."""
+        """Queue edits and tickets; called in the same turn of the event loop in which the edits are broadcast."""
         if self._is_lost:
             return
         self._queue += items
@@ -139,7 +139,7 @@ class AppendQueue:
             self._task = asyncio.get_running_loop().create_task(self._save())
 
     def ride(self, ticket: Ticket) -> bool:
-        """Let a ticket wait for everything that is unsaved (V3); False when nothing is."""
+        """Let a ticket wait for everything that is unsaved (V3); returns False if nothing is."""
         if self._is_lost:
             return True  # "known" is not durable here, so the ticket is never answered
         if self._queue or self._held:
@@ -158,7 +158,7 @@ class AppendQueue:
             await self._idle.wait()
 
     async def durable(self) -> bool:
-        """Wait until everything queued so far is durable; False when it was lost or the log has lost something."""
+        """Wait until everything queued so far is durable; returns False if the room or a part of the log was lost."""
         wanted, holds = self._put, self._holds
         while not self._is_lost and not self._held and self._holds == holds:
             if self._done >= wanted:
@@ -209,15 +209,15 @@ class AppendQueue:
         self._move()
 
     async def quiet(self) -> None:
-        """Wait until no append is under way."""
+        """Wait until no append is in progress."""
         while self._task is not None:
             await asyncio.wait({self._task})
 
     def resume(self, lacking: Edit | None, covered: int) -> None:
-        """Append again, beginning with the content that the log lacks, if any (V8).
+        """Resume appending, beginning with the content that the log lacks, if any (V8).
 
         Args:
-            lacking: the part of the document that the log lacks; None for none.
+            lacking: the part of the document that the log lacks; None if it lacks nothing.
             covered: how many queued items were part of that document, so that only their tickets remain.
         """
         self._held = False
@@ -313,7 +313,7 @@ class AppendQueue:
         self.on_saved([ticket for _, ticket in batch if ticket is not None])
 
     def _give_up(self) -> None:
-        """Discard everything that is not durable, and all that is put later (V7)."""
+        """Discard everything that is not durable, and everything queued later (V7)."""
         self._is_lost = True
         self._held = False
         self._queue = []
@@ -337,6 +337,6 @@ class AppendQueue:
             self.saved_bytes = self.saved_updates = 0
 
     def compacted(self, saved_bytes: int, saved_updates: int) -> None:
-        """Note that a snapshot of ours covers this much of the log."""
+        """Note that a snapshot by this replica covers this much of the log."""
         self.saved_bytes = max(0, self.saved_bytes - saved_bytes)
         self.saved_updates = max(0, self.saved_updates - saved_updates)

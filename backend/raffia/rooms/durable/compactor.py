@@ -1,4 +1,4 @@
-"""A document's long work: folding base and tail, snapshots for the journal, states for newcomers.
+"""A document's long-running work: folding base and tail, snapshots for the journal, states for newcomers.
 
 Rules (tests quote these ids):
     L1  Small documents are folded in place, larger ones in another process while edits go on into the tail.
@@ -43,13 +43,13 @@ from raffia.wire.transport import Frame
 
 log = get_logger("raffia.rooms.durable.compactor")
 
-INLINE_FOLD_BYTES = 24 * 1024  # folds in about 4 ms; a worker would not pay
+INLINE_FOLD_BYTES = 24 * 1024  # folds in about 4 ms; a worker would not pay off
 MAX_ANSWERS = 16
 MAX_FRAMES = 8
 MAX_ASKED = 64
 OVERDUE = 4  # a log this many times too long is compacted even if the room is never quiet
 COMPACT_AGAIN_S = 10.0  # pause after a snapshot that could not be made
-BYTES_PER_UPDATE = 40  # a log with one update per so many bytes of snapshot is worth compacting
+BYTES_PER_UPDATE = 40  # a log with one update per this many bytes of snapshot is worth compacting
 
 Give = Callable[[bytes, bytes | None], None]
 Fail = Callable[[RaffiaError], None]
@@ -71,7 +71,7 @@ def run_fold(job: Fold, *, with_index: bool) -> tuple[bytes, bytes]:
 
 
 class Compactor:
-    """The long work of one room."""
+    """The long-running work of one room."""
 
     __slots__ = (
         "_answers",
@@ -138,7 +138,7 @@ class Compactor:
 
     @property
     def is_busy(self) -> bool:
-        """Whether work is under way."""
+        """Whether any work is in progress."""
         return self._compacting or self._fold is not None or bool(self._tasks)
 
     # -- the state for a client ----------------------------------------------------------------------------------
@@ -217,7 +217,7 @@ class Compactor:
 
         Args:
             deletes: deletes that a session without the right to write has sent.
-            done: called with the answer; False without a check when `MAX_ASKED` checks are waiting (L6).
+            done: called with the result; False without a check if `MAX_ASKED` checks are waiting (L6).
         """
         if self._are_implied(deletes):
             done(True)
@@ -261,7 +261,7 @@ class Compactor:
         self._metrics.squash_s.observe(perf_counter() - started_s)
 
     async def _folded(self) -> None:
-        """Wait until everything in the document now has been folded (L2)."""
+        """Wait until everything that is now in the document has been folded (L2)."""
         version = self._document.version
         while self._base_version < version and (self._document.needs_fold_for_newcomers or self._is_large):
             await self._fold_once()
@@ -310,7 +310,7 @@ class Compactor:
     # -- snapshots -----------------------------------------------------------------------------------------------
 
     def check(self) -> None:
-        """Begin a snapshot if the log has grown enough (L4)."""
+        """Start a snapshot if the log has grown enough (L4)."""
         if self._compacting or self._stopped:
             return
         excess = self._excess()
@@ -321,7 +321,7 @@ class Compactor:
             self._start(self._compact())
 
     def _excess(self) -> float:
-        """The size of the log as a multiple of its limit; from 1 on a snapshot is due."""
+        """The size of the log as a multiple of its limit; at 1 a snapshot is due."""
         settings, base_bytes = self._settings, len(self._document.base)
         max_bytes = max(settings.compact_tail_bytes, settings.compact_tail_fraction * base_bytes)
         max_updates = max(settings.compact_tail_updates, base_bytes / BYTES_PER_UPDATE)
@@ -333,7 +333,7 @@ class Compactor:
         return self._append_queue.position if self._follower is None else self._follower.position
 
     async def _durable(self) -> bool:
-        """Wait until a shared log contains everything in the document now (L4); False when it will not."""
+        """Wait until a shared log has everything that is now in the document (L4); returns False if it never will."""
         if self._pending is None:
             return True
         self._pending.flush()
@@ -384,7 +384,7 @@ class Compactor:
     # -- the end -------------------------------------------------------------------------------------------------
 
     async def close(self) -> None:
-        """Finish the work under way; make a snapshot if the next load would take long without one."""
+        """Finish the work in progress; make a snapshot if the next load would take long without one."""
         while self.is_busy:
             await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._append_queue.saved_updates >= self._settings.compact_tail_updates // 5 and self._append_queue.is_idle:
@@ -392,7 +392,7 @@ class Compactor:
             await self._guard(self._compact(), lambda _: None)  # on failure the room closes all the same
 
     async def stop(self) -> None:
-        """Cancel the work under way."""
+        """Cancel the work in progress."""
         self._stopped = True
         tasks = [*self._tasks, *([self._fold] if self._fold is not None else [])]
         for task in tasks:

@@ -1,4 +1,4 @@
-"""Building a document from what the journal holds; pure, so that a worker can do it."""
+"""Builds a document from the journal's data; pure, so that a worker can do it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def rebuild(loaded: Loaded, *, keep_deleted: bool) -> tuple[Document, bytes | No
     """Build a document from those log entries whose dependencies are present.
 
     Returns:
-        The document, and an update of the entries whose dependencies are missing; None when there are none. Only a
+        The document, and an update of the entries whose dependencies are missing; None if there are none. Only a
         shared log that was cut has such entries, until a replica appends the missing ones again.
 
     Raises:
@@ -37,7 +37,7 @@ def build(loaded: Loaded, *, is_shared: bool, keep_deleted: bool) -> tuple[Docum
     """Build a document for a room.
 
     Args:
-        loaded: what the journal holds.
+        loaded: the journal's data.
         is_shared: whether the log has several writers; only then may dependencies be missing.
         keep_deleted: as in the settings.
 

@@ -1,7 +1,7 @@
 """Following a shared log: other replicas' entries on their way into a room.
 
 Rules (tests quote these ids):
-    LF1  Entries are taken in the order of the log. This replica's own entries come back too and are recognized by the
+    LF1  Entries are taken in the order of the log. This replica's own entries come back too and are recognised by the
          identity of their batch.
     LF2  `position` is what a snapshot may cover: the document contains everything up to it. It does not advance while
          the log is being read, nor past an entry that has to wait or cannot be read.
@@ -10,7 +10,7 @@ Rules (tests quote these ids):
          the append queue holds and the log is read. The document takes what it lacks, and what the log lacks is
          appended in front of everything queued. Replicas do so after a random delay of up to `SPREAD_S`, so that
          usually only one of them writes it.
-    LF5  While the journal is away the follower waits. A deleted or unreadable document ends it, and the room with it.
+    LF5  While the journal is unavailable, the follower waits. A deleted or unreadable document ends it and the room.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ LAST_RETRY_S = 2.0
 
 
 class Gate(Protocol):
-    """The way into the document."""
+    """Adds log entries to the document."""
 
     @property
     def is_complete(self) -> bool:
-        """Whether no entries wait for missing dependencies."""
+        """Whether the log is complete, that is, no entries are waiting for missing dependencies."""
         ...
 
     def take_from_log(self, updates: Sequence[bytes]) -> bool:
@@ -58,7 +58,7 @@ class Gate(Protocol):
         ...
 
     def log_was_cut(self) -> None:
-        """Note that the log may no longer hold the entries that wait."""
+        """Note that the log may no longer contain the entries that are waiting."""
         ...
 
 
@@ -93,7 +93,7 @@ class LogFollower:
 
     Args:
         context: the room.
-        append_queue: holds while the log is read.
+        append_queue: the queue that holds while the log is read.
         gate: takes entries into the document.
         after: the position that was loaded.
     """
@@ -229,7 +229,7 @@ class LogFollower:
         while self._again:
             self._append_queue.hold()
             await self._append_queue.quiet()
-            await asyncio.sleep(random.uniform(0, SPREAD_S))  # noqa: S311 - a moment, no secret
+            await asyncio.sleep(random.uniform(0, SPREAD_S))  # noqa: S311 - a delay, no secret
             self._again = False
             try:
                 loaded = await self._journal.load(self._id)

@@ -1,1 +1,1 @@
-"""How edits get in: through the gate, or to wait for their dependencies."""
+"""How edits enter a room: through the gate, or first waiting for their dependencies."""

@@ -4,13 +4,13 @@ New structs under another user's client id are sometimes legitimate: after a los
 tab or by WebRTC, they may be the only copy. They can also be an attack: they make the victim's next edits look known.
 
 Rules (tests quote these ids):
-    OW1  An id belongs to the user whose presence holds it, or to the user who wrote its first struct, whichever this
+    OW1  An id belongs to the user who is present under it, or to the user who wrote its first struct, whichever this
          process sees first. Anonymous sessions own nothing.
     OW2  An id is guarded while its owner has a session on this replica or is present through another one, and for
          `GUARD_S` after that, because an editor whose connection drops for a moment comes back with the same id.
     OW3  New structs under an id that is guarded for another user are parked: they are cut out of the update and wait
-         for the owner's own structs. The rest of the update goes on.
-    OW4  The number of remembered ids is bounded, also per user, so that no user can push out others by creating ids.
+         for the owner's own structs. The rest of the update proceeds.
+    OW4  The number of remembered ids is bounded, in total and per user, so that no user can push out those of others.
          The longest unused id is forgotten first and then has no owner.
 """
 
@@ -31,10 +31,10 @@ MAX_IDS_OF_USER = 256  # each open tab has its own id
 
 
 class Split(NamedTuple):
-    """An update in two parts: what may go on, and what is parked.
+    """An update in two parts: what may proceed, and what is parked.
 
     Attributes:
-        free: the part that may go on, as an update; None when nothing is left.
+        free: the part that may proceed, as an update; None if nothing is left.
         parked: the structs under guarded ids, as an update.
         needs: (client, last clock) for each guarded id: passed when the owner's own structs have arrived.
         owners: the owners of these ids.
@@ -53,7 +53,7 @@ class ClientOwners:
         clock: as the argument.
 
     Args:
-        present_user: returns the user whose presence holds a client id, or held it within `GUARD_S`; None for no user.
+        present_user: returns the user who is present under a client id, or was within `GUARD_S`; None if there is none.
         is_present: returns whether a user is present through any replica, or was within `GUARD_S`.
         clock: returns monotonic seconds.
         max_ids: how many ids are remembered (OW4).
@@ -112,11 +112,11 @@ class ClientOwners:
     def wrote(self, client: int, start: int, user: str | None) -> None:
         """Note that a user has sent a live update with new structs of one client only (OW1).
 
-        A user who continues an id that is not new does not become its owner: the owner may be away.
+        A user who continues an id that is not new does not become its owner: the owner may be offline.
 
         Args:
             client: the client id.
-            start: the clock of its first new struct; 0 for the first struct of all.
+            start: the clock of its first new struct; 0 if the client has no earlier ones.
             user: who sent the update.
         """
         if user is None:
@@ -166,7 +166,7 @@ class ClientOwners:
         return left_s is not None and self.clock() - left_s < GUARD_S
 
     def split(self, update: bytes, facts: UpdateFacts, clocks: Mapping[int, int], user: str | None) -> Split | None:
-        """Cut the structs that must be parked out of an update (OW3); None when there are none.
+        """Cut the structs that must be parked out of an update (OW3); None if there are none.
 
         Args:
             update: the update bytes.

@@ -20,7 +20,7 @@ class Accept(Protocol):
     """Takes the ready part of an admission into the document."""
 
     def __call__(self, admission: Admission, *, is_durable: bool) -> None:
-        """`is_durable` says whether the log still holds the entry."""
+        """`is_durable` says whether the log still contains the entry."""
         ...
 
 
@@ -52,7 +52,7 @@ class EarlyEntries:
         return not all(piece.is_durable for piece in self.pieces)
 
     def add(self, update: bytes) -> None:
-        """Add an entry that the log holds; reading the log again adds it again."""
+        """Add an entry that the log contains; reading the log again adds it again."""
         self.pieces = [other for other in self.pieces if other.update != update]
         self.pieces.append(Piece(update, is_durable=True))
         if len(self.pieces) > MAX_EARLY_ENTRIES:
@@ -60,7 +60,7 @@ class EarlyEntries:
             self.pieces = [Piece(merge([other.update for other in self.pieces]), is_durable)]
 
     def cut(self) -> None:
-        """Note that the log may no longer hold the entries: they are appended if they become ready."""
+        """Note that the log may no longer contain the entries: they are appended if they become ready."""
         self.pieces = [piece._replace(is_durable=False) for piece in self.pieces]
 
     def retry(self, document: Document, accept: Accept) -> list[tuple[int, int]]:
@@ -71,7 +71,7 @@ class EarlyEntries:
             accept: takes the parts that are ready.
 
         Returns:
-            The clocks that the document has passed by this.
+            The clocks that the document has passed as a result.
         """
         ends: list[tuple[int, int]] = []
         moved = True

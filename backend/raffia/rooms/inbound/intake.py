@@ -1,6 +1,6 @@
 """The way into a document: updates from sessions, other replicas and this server pass the gate, or wait.
 
-An update passes the gate and gets into the document and the pending batch in one turn of the event loop.
+An update passes the gate and enters the document and the pending batch in one turn of the event loop.
 
 Rules (tests quote these ids):
     R1  Only the room changes its document, and every update, from a session or from the journal, passes the gate.
@@ -12,7 +12,7 @@ Rules (tests quote these ids):
         dependencies are missing wait in the room, and no snapshot covers them.
     R9  New structs under a client id that is guarded for another user wait until the owner's own structs have arrived,
         or until the owner has left (client_owners.py); the owner's sessions are asked for them. The rest of the update
-        goes on.
+        proceeds.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ class Intake:
         presence: knows who is present under which client id.
         flush: takes accepted updates into its batch.
         compactor: finds out which deletes are implied by the content.
-        metadata: is told of accepted updates.
+        metadata: notified of accepted updates.
         acknowledgements: answers updates that are accepted or refused.
-        early_entries: an update of the log entries whose dependencies were missing when it was loaded; None for none.
+        early_entries: an update of the log entries whose dependencies were missing on loading; None if there were none.
 
     Attributes:
         early_entries: the log entries that wait (R8).
@@ -263,7 +263,7 @@ class Intake:
             self._advanced([], self.waiting.parked())
 
     def knows_step2(self, update: bytes) -> bool:
-        """Whether this step 2 repeats exactly what the document holds, so that it need not be read."""
+        """Whether a client with exactly the document's content sent this step 2, so that it need not be read."""
         return len(update) >= COMPARE_BYTES and update == self._document.known_step2()
 
     def _take_from_reader(self, session: Session, admission: Admission, *, is_step2: bool) -> None:
@@ -364,11 +364,11 @@ class Intake:
 
     @property
     def is_complete(self) -> bool:
-        """Whether no log entries wait for missing dependencies (R8)."""
+        """Whether the log is complete, that is, no entries are waiting for missing dependencies (R8)."""
         return not self.early_entries
 
     def log_was_cut(self) -> None:
-        """Note that the log may no longer hold the entries that wait (R8)."""
+        """Note that the log may no longer contain the entries that are waiting (R8)."""
         self.early_entries.cut()
 
     def take_from_log(self, updates: Sequence[bytes]) -> bool:
@@ -455,7 +455,7 @@ class Intake:
         if admission.waiting is None:
             self._wait_no_more(waiting)
             if admission.ready is None:
-                self._acknowledgements.nothing_new(ticket)  # its content has arrived by another way meanwhile
+                self._acknowledgements.nothing_new(ticket)  # its content has arrived in another way meanwhile
                 return []
         else:
             self.waiting.note(waiting, admission.needs)

@@ -3,7 +3,7 @@
 Rules (tests quote these ids):
     Q1  A waiting update is tried again only when a clock that it needs has been passed, so an edit costs nothing for
         updates that wait for other clients.
-    Q2  An update that can never become ready holds back no other update and costs other sessions nothing.
+    Q2  An update that can never become ready does not hold back other updates and costs other sessions nothing.
     Q3  Waiting updates are bounded, per session and per room, and so are the needs of one update. Beyond that the
         session is closed with 1013, and nothing of the update is acknowledged. The bounds in bytes are for several
         updates: a single one of a session may bring back a whole document, and two of a room may, because two people
@@ -35,11 +35,11 @@ class Waiting:
 
     Attributes:
         update: the whole update; parts that are known by then are cut off at the next try.
-        facts: the strict reader's result: reading megabytes again at every try would take a second.
+        facts: the strict reader's result, kept because reading megabytes again at every try would take a second.
         ticket: its pending answer.
         author: the user who sent it.
         is_parked: whether it waits for an owner (Q6).
-        generation: counts the tries; needs that were noted before the latest one are void.
+        generation: counts the tries; needs recorded before the latest try no longer apply.
     """
 
     __slots__ = ("author", "facts", "generation", "is_parked", "ticket", "update")
@@ -120,14 +120,14 @@ class WaitingList:
             )
 
     def add(self, waiting: Waiting, needs: list[tuple[int, int]]) -> None:
-        """Let an update wait; call `check` before."""
+        """Let an update wait; call `check` first."""
         self._by_session.setdefault(waiting.ticket.session, {})[waiting] = None
         self._updates += 1
         self.size_bytes += len(waiting.update)
         self.note(waiting, needs)
 
     def note(self, waiting: Waiting, needs: list[tuple[int, int]]) -> None:
-        """Note what an update needs after a try; earlier needs become void."""
+        """Record what an update still lacks after a try, in place of what it lacked before."""
         waiting.generation += 1
         for client, clock in needs:
             heap = self._by_client.setdefault(client, [])
@@ -155,7 +155,7 @@ class WaitingList:
         return [waiting for own in self._by_session.values() for waiting in own if waiting.is_parked]
 
     def passed(self, ends: Iterable[tuple[int, int]]) -> list[Waiting]:
-        """Take the updates that wait for one of these (client, next clock) to be passed, to try them again."""
+        """The updates to try again because a clock that they need has been passed; `ends` are (client, next clock)."""
         found: dict[Waiting, None] = {}
         for client, end in ends:
             heap = self._by_client.get(client)

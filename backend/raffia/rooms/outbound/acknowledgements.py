@@ -55,7 +55,7 @@ class Acknowledgements:
                 self.part_saved(follower)
 
     def refuse(self, ticket: Ticket) -> None:
-        """Answer "refused": none of the rest will be taken."""
+        """Answer "refused": nothing more of the update will be taken."""
         self._metrics.acks["refused"] += 1
         payload = ticket.refused()
         ticket.session.refused += payload is not None

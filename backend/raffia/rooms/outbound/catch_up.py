@@ -138,7 +138,7 @@ class CatchUp:
             self._rejoin(session)
 
     def _catch_up(self, session: Session, missed: bytes, tail: bytes | None) -> None:
-        """Send a slow reader what it has missed; for a large document a worker computed it, and it may be late."""
+        """Send a slow reader what it has missed; for a large document a worker computes it, so it may come late."""
         if session.behind is None or session not in self._fanout or self._fanout.transport(session).congested:
             return  # it is computed again the next time the transport drains
         self._rejoin(session)

@@ -6,9 +6,9 @@ Rules (tests quote these ids):
     R2  Fan-out does not wait for durability; acknowledgements always do.
     R3  A session that contributed to a batch gets only the others' updates; on y-websocket its own come back when they
         are durable.
-    F3  After a quiet period, a flush comes in the next turn of the event loop. After a flush that took d seconds, the
-        next one waits for `coalesce_factor` times d, at most `coalesce_max_s`. d ends with the turn, because event
-        loops write when a turn ends.
+    F3  After a quiet period, a flush happens in the next turn of the event loop. After a flush that took d seconds, the
+        next one waits for `coalesce_factor` times d, at most `coalesce_max_s`. d is measured to the end of the turn,
+        because event loops write when a turn ends.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Pacer:
         return max(0.0, self._not_before_s - now_s)
 
     def flushed(self, started_s: float, ended_s: float) -> None:
-        """Note a flush that has been done."""
+        """Record a flush that has ended."""
         self._not_before_s = ended_s + min(self._factor * (ended_s - started_s), self._max_s)
 
 
@@ -129,7 +129,7 @@ class Flush:
             self.schedule()
 
     def ride(self, ticket: Ticket) -> bool:
-        """Let a ticket wait for everything that is unsaved now; False when nothing is (V3)."""
+        """Let a ticket wait for everything that is unsaved now; returns False if nothing is (V3)."""
         if self._items:
             self._items.append(Item(ticket.session, None, ticket))
             return True
@@ -176,7 +176,7 @@ class Flush:
         self._loop.call_soon(self._flushed, started_s)
 
     def flush_pending(self) -> bool:
-        """Flush if updates are pending; returns whether a flush was done or is under way."""
+        """Flush if updates are pending; returns whether a flush was done or is in progress."""
         if self._flushing:
             return True
         if self._items:
@@ -185,7 +185,7 @@ class Flush:
         return False
 
     def _flushed(self, started_s: float) -> None:
-        """Handle the end of a flush's turn, in which its writes were made."""
+        """Handle the end of the turn in which a flush made its writes."""
         ended_s = monotonic()
         self._metrics.flush_s.observe(ended_s - started_s)
         self._pacer.flushed(started_s, ended_s)

@@ -1,4 +1,4 @@
-"""The values of the presence table: its entries, its bounds, and the result of a message."""
+"""Value types of the presence table: its entries, its limits, and the result of a message."""
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
 
@@ -16,7 +16,7 @@ Owner = Hashable
 
 @dataclass(frozen=True, slots=True)
 class PresenceLimits:
-    """The bounds of one room's presence.
+    """The limits of one room's presence.
 
     Attributes:
         max_state_bytes: size of one state's JSON.
@@ -44,15 +44,15 @@ class PresenceLimits:
 
 
 class PresenceEntry(NamedTuple):
-    """What is known of one client id.
+    """What is known about one client id.
 
     Attributes:
         client: the client id.
         clock: its clock.
-        state: its state as JSON; None when removed.
+        state: its state as JSON; None if removed.
         encoded: the bytes of the entry in a payload.
         owner: the session that sent it.
-        user: the owner's user; None when anonymous.
+        user: the owner's user; None if anonymous.
         seen_s: when it was last renewed.
         said: the highest clock that the owner itself has sent; `clock` is above it after the server raised it (P11).
         changed_s: when `clock` last grew.
@@ -97,7 +97,7 @@ class Applied(NamedTuple):
 
     @property
     def reply(self) -> bytes | None:
-        """The answers as a payload for the sender; None when there are none."""
+        """The answers as a payload for the sender; None if there are none."""
         return encode(self.answers) if self.answers else None
 
     @property

@@ -1,11 +1,11 @@
-"""Presence states that came faster than their session may send: the latest of each client id waits for its turn.
+"""Presence states that arrived faster than their session's rate allows: the latest of each client id waits its turn.
 
-What a burst ends with is where the cursor stays, so the last state of a burst must arrive, whatever the rate limit.
+The last state of a burst shows where the cursor stays, so it must arrive, whatever the rate limit.
 
 Rules (tests quote these ids):
     LS1  Of each client id only the state with the highest clock waits; those it replaces are dropped and counted.
     LS2  The waiting states are bounded: `max_ids` for each session, `max_bytes` in all. What does not fit is dropped.
-    LS3  A state waits no longer once the session has removed the id or announced a newer state.
+    LS3  A waiting state is dropped once the session has removed the id or announced a newer state.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -48,7 +48,7 @@ class LateStates:
         return list(self._by_owner)
 
     def keep(self, owner: Owner, entries: Iterable[RawEntry]) -> int:
-        """Let the latest states wait (LS1, LS2); returns how many entries were dropped by that."""
+        """Let the latest states wait (LS1, LS2); returns how many entries were dropped."""
         dropped = 0
         own = self._by_owner.setdefault(owner, {})
         for entry in entries:

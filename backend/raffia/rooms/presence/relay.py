@@ -4,9 +4,9 @@ Rules (tests quote these ids):
     RLY1  A replica publishes only its own sessions' states and never forwards those of others, so the number of
           messages does not grow with the number of replicas.
     RLY2  Messages are at least `PAUSE_S` apart; between them, only the latest entry of each id is kept.
-    RLY3  A replica that begins to hear the others, for the first time or again, publishes a hello with all its states.
+    RLY3  A replica that starts to hear the others, for the first time or again, publishes a hello with all its states.
           The others answer with theirs.
-    RLY4  A message that cannot be read is dropped and counted and ends nothing: it may come from another version.
+    RLY4  A message that cannot be read is dropped and counted; it ends nothing, since it may come from another version.
     RLY5  If a state arrives that was removed here, the removal is published without an owner, so that the replica of
           its session announces the state above the removal (P10).
 """
@@ -98,7 +98,7 @@ class Presence(Protocol):
         ...
 
     def take(self, entries: list[PresenceEntry]) -> None:
-        """Take entries of another replica."""
+        """Take entries from another replica."""
         ...
 
 
@@ -153,7 +153,7 @@ class Relay:
         self._bus.publish(self._document, encode(self._bus.replica, entries, is_hello=is_hello))
 
     def heard(self, payload: bytes) -> None:
-        """Handle a message of another replica (RLY4)."""
+        """Handle a message from another replica (RLY4)."""
         try:
             message = decode(payload)
         except WireError as error:
@@ -173,11 +173,11 @@ class Relay:
         self._publish([entry._replace(owner=nobody, user=None) for entry in removals], is_hello=False)
 
     def connected(self) -> None:
-        """Publish a hello: messages of other replicas arrive from now on (RLY3)."""
+        """Publish a hello: messages from other replicas arrive from now on (RLY3)."""
         self._publish(self._presence.own(), is_hello=True)
 
     def close(self) -> None:
-        """Publish what waits, and unsubscribe."""
+        """Publish pending entries, and unsubscribe."""
         if self._handle is not None:
             self._handle.cancel()
             self._send()

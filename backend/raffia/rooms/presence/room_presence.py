@@ -136,7 +136,7 @@ class RoomPresence:
             self._schedule_late(min(waits_s))
 
     def _refused(self, session: Session, refused: Mapping[str, int], size_bytes: int) -> None:
-        """Count the states of a message that were dropped, and log the first of a session that were too large."""
+        """Count the dropped states of a message; log the first time that a session's state is too large."""
         self._metrics.presence_dropped += sum(refused.values())
         too_large = refused.get("too-large")
         if not too_large:

@@ -8,12 +8,12 @@ Rules (tests quote these ids):
         removal (null) is applied at the known clock or above, for ids that are present. Everything else is stale and is
         dropped silently and unread, because clients send back every state that they receive.
     P2  A message is applied as a whole, or not at all if it cannot be read. What is too large (a state, the number of
-        states, the message) is dropped and counted; the session goes on, and what was known of the id stays.
+        states, the message) is dropped and counted; the session continues, and the id's known state stays.
     P3  A session speaks only for ids that it owns. It becomes the owner of an id by being the first to announce it, or
         by P4. Its states and removals of other ids are dropped silently and counted as foreign: a slow client whose
         copy has expired must not remove a user for everyone.
-    P4  If a session's first message holds one state, that id is the session's *home*. It takes its home over from
-        another session of the same user: that one is a half-open socket, or another tab that spoke first. It may do so
+    P4  If a session's first message has one state, that id is the session's *home*. It takes its home over from
+        another session of the same user: a half-open socket, or another tab that announced it first. It may do so
         at the known clock, because that is the clock that a reconnecting client announces; nothing is broadcast then,
         and the entry is reported in `moved`. Because a removal needs the owner, the late end of the old socket removes
         nothing.
@@ -24,7 +24,7 @@ Rules (tests quote these ids):
         removed id that is not the home is answered with `{id, known clock, null}`: a client that only echoes the id
         forgets it. (That answer would do for the home as well, but Hocuspocus provider 4.8 does not announce itself
         again after it.)
-    P6  Clocks stay below 2^31 (other implementations have 32 bits) and move by at most `max_clock_step`.
+    P6  Clocks stay below 2^31 (other implementations use 32 bits) and move by at most `max_clock_step`.
     P7  A state that is not renewed within `expiry_s` is removed. When an owner leaves, all its ids are removed.
     P8  Only news counts against a session's rate, because clients send back what they receive, as fast as others send
         it. While a session is over its rate (`may_speak` false), its news is reported in `late`, unread, and not
@@ -104,7 +104,7 @@ class _Speaker:
 
 
 def _home(raw: list[RawEntry]) -> int | None:
-    """The home id of a session whose first message holds these entries (P4)."""
+    """The home id of a session whose first message contains these entries (P4)."""
     return raw[0][0] if len(raw) == 1 and raw[0][2] != NULL else None
 
 
@@ -194,7 +194,7 @@ class PresenceTable:
         return any(gone.user == user and gone.at_s >= since_s for gone in self._gone.values())
 
     def user_of(self, client: int, since_s: float) -> str | None:
-        """The user who holds a client id, or has held it since `since_s`."""
+        """The user who is present under a client id, or was since `since_s`."""
         known = self._live.get(client)
         if known is not None:
             return known.user

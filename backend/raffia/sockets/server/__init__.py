@@ -1,1 +1,1 @@
-"""Raffia's uvicorn protocols. The rest of the package knows nothing of uvicorn."""
+"""Raffia's uvicorn protocols. Outside this package, only `cli/serve.py` uses uvicorn."""

@@ -1,8 +1,8 @@
 """The ASGI app's side of a WebSocket: its scope, and one call of the app that lasts as long as the connection.
 
 Rules (tests quote these ids):
-    AQ1  When the app raises, its own connection ends: with 500 before the handshake is answered, else with 1011. If the
-         app returns without answering the handshake the answer is 500; if it is cancelled the close code is 1012.
+    AQ1  If the app raises, its own connection ends: with 500 before the handshake is answered, otherwise with 1011. If
+         the app returns without answering the handshake, the answer is 500; if it is cancelled, the close code is 1012.
     AQ2  An app that attaches a listener of its own does not pay for a `Channel`: the first `receive` or `send` creates
          it.
 """
@@ -36,8 +36,8 @@ def websocket_scope(
 
     Args:
         handshake: the request.
-        config: gives the root path and the ASGI version.
-        transport: gives both addresses.
+        config: contains the root path and the ASGI version.
+        transport: knows both addresses.
         app_state: the state of the app's lifespan.
         socket: apps may attach a listener to it, see `raffia.sockets.asgi`.
     """

@@ -5,8 +5,8 @@ Rules (tests quote these ids):
     CH2  At most one message waits for the app; meanwhile the socket is not read.
     CH3  `send` waits while the transport is congested, and raises `ClientDisconnected` (an OSError) if the peer has
          disconnected.
-    CH4  A close code that is not allowed in a close frame (RFC 6455, 7.4) is the app's mistake: ValueError, and so
-         1011.
+    CH4  A close code that is not allowed in a close frame (RFC 6455, 7.4) is the app's mistake: it gets a `ValueError`,
+         which ends the connection with 1011.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Socket(Transport, Protocol):
 
     @property
     def is_asked(self) -> bool:
-        """Whether the app has not answered the handshake yet."""
+        """Whether the handshake still waits for the app's answer."""
 
     @property
     def is_open(self) -> bool:

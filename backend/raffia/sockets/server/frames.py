@@ -4,8 +4,8 @@ It replaces `websockets.Protocol`, which keeps a generator and a stream reader f
 takes ten times as long for a short message. It reads the client's direction only, without compression.
 
 Rules (tests quote these ids; sections are those of RFC 6455):
-    FR1  Every frame is masked (5.1) and has no reserved bit and no reserved opcode (5.2). A length is written in the
-         fewest bytes and below 2^63 (5.2). Violations close with 1002.
+    FR1  Every frame is masked (5.1) and has no reserved bit and no reserved opcode (5.2). A length uses as few bytes as
+         possible and is below 2^63 (5.2). Violations close with 1002.
     FR2  Control frames carry at most 125 bytes and are not fragmented (5.5). They may come between fragments (5.4),
          including a close: it ends the connection, and the unfinished message is dropped.
     FR3  A continuation needs a message to continue, and a new message starts only after the last one has ended (5.4).
@@ -16,8 +16,8 @@ Rules (tests quote these ids; sections are those of RFC 6455):
          OVERSIZED event tells its size and its start (O7 of transport.py), and nothing more of it is kept.
     FR5  Text is UTF-8 (8.1). It is checked as it arrives, across fragments and pieces of frames, and refused (1007) at
          the first byte that makes it invalid whatever follows.
-    FR6  A close frame is empty, or holds a code that may be sent (7.4) and UTF-8. Violations close with 1002 or 1007.
-    FR7  It makes no difference how the bytes are split into pieces.
+    FR6  A close frame is empty or has a code that may be sent (7.4) and UTF-8. Violations close with 1002 or 1007.
+    FR7  The result does not depend on how the bytes are split into pieces.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _utf8 = codecs.getincrementaldecoder("utf-8")
 
 
 def _joined(kept: bytes | bytearray, more: bytes) -> bytes | bytearray:
-    """`kept + more`, growing in place from the second piece on."""
+    """Return `kept + more`; from the second piece on, `kept` grows in place."""
     if not kept:
         return more
     if isinstance(kept, bytes):
@@ -113,7 +113,7 @@ class FrameReader:
 
     @property
     def waiting_bytes(self) -> int:
-        """Bytes that were fed and have not been read."""
+        """Number of bytes that were fed but not yet read."""
         return len(self._buffer) - self._at
 
     @property
@@ -167,7 +167,7 @@ class FrameReader:
         self.idle = not self._buffer and not self._mask and self._kind == CONTINUATION
 
     def _head(self) -> int | None:
-        """Read a frame's header; that of a control frame only once its payload is there too."""
+        """Read a frame's header; that of a control frame only once its payload has arrived too."""
         buffer, at = self._buffer, self._at
         left = len(buffer) - at
         if left < 2:

@@ -49,7 +49,7 @@ class Handshake:
     Attributes:
         target: path and query, as sent.
         headers: with names in lower case.
-        subprotocols: those that the client offers, in its order.
+        subprotocols: those that the client offers, in the client's order.
         accept_key: value of `Sec-WebSocket-Accept`.
     """
 
@@ -131,7 +131,7 @@ def read_handshake(head: bytes) -> Handshake:
     """Check the head of a request for a WebSocket.
 
     Raises:
-        HandshakeError: the request is refused; holds the response.
+        HandshakeError: the request is refused; contains the response.
     """
     reader = StreamReader()
     reader.feed_data(head)

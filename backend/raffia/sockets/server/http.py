@@ -16,13 +16,12 @@ Rules (tests quote these ids):
          and the client has `LINGER_S` seconds to read the response. A response that starts before the end of the body
          says `connection: close`, so that no client sends its next request there.
     HT7  A body arrives with at least `BODY_BYTES` in every `BODY_S` seconds; otherwise 408. Time in which this side
-         does not read, because the app has not taken what arrived, does not count.
+         does not read, because the app has not consumed what arrived, does not count.
     HT8  Bytes that start no request, such as empty lines, don't keep an idle connection open: the next head is due
          `HEAD_S` seconds after the first of them. Without any, uvicorn's `timeout_keep_alive` closes it.
-    HT9  At most `PIPELINED` requests wait behind one without a response; more abort the connection.
-    HT10 A connection that is being closed is aborted when its peer has not read what was written after `CLOSE_S`
-         seconds.
-    HT11 A connection needs a place (places.py) before anything of it is read, and gives it back when it ends or becomes
+    HT9  At most `PIPELINED` requests wait behind one without a response; with more, the connection is aborted.
+    HT10 A connection that is being closed is aborted if its peer has not read everything within `CLOSE_S` seconds.
+    HT11 A connection needs a place (places.py) before anything is read from it, and releases it when it ends or becomes
          a WebSocket.
 """
 
@@ -167,7 +166,7 @@ class RaffiaHttpProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """The app has responded; what it did not read of the request is not read at all (HT6)."""
+        """The app has responded; the rest of the request, if it was not read, is not read at all (HT6)."""
         super().on_response_complete()
         if self.transport.is_closing():
             self._reads_on = False
@@ -219,7 +218,7 @@ class RaffiaHttpProtocol(HttpToolsProtocol):
         self._body_timer = self.loop.call_later(self.BODY_S, self._check_body)
 
     def _check_body(self) -> None:
-        """Whether enough of the body has arrived since the last check (HT7)."""
+        """Check that enough of the body has arrived since the last check (HT7)."""
         if self._body_bytes >= self.BODY_BYTES or self._body_waited:
             self._await_body()
         else:

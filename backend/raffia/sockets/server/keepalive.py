@@ -7,8 +7,8 @@ Rules (tests quote these ids):
     KA1  A connection is pinged `interval_s` after it opened and after each answered ping. A slack of a twentieth of the
         interval (at most one second) lets one tick serve many connections.
     KA2  Anything that arrives after the ping counts as an answer: a pong may be queued behind a large message.
-    KA3  A peer that answers nothing for `timeout_s` and accepts none of the bytes sent to it is closed with 1011. A
-        peer that accepts some gets another `timeout_s`: its pong waits until it has read what was sent before the ping.
+    KA3  A peer that answers nothing for `timeout_s` and accepts none of the bytes sent to it is disconnected (1011). A
+        peer that accepts some gets another `timeout_s`: it cannot answer until it has read what preceded the ping.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`apply_mask(data, mask)` of the websockets library: in C where it was built, else by one big XOR."""
+"""`apply_mask(data, mask)` of the websockets library: in C if that was built, otherwise one big XOR."""
 
 try:
     from websockets.speedups import apply_mask

@@ -1,14 +1,14 @@
-"""Places of plain HTTP connections: what the protocol asks before it serves one.
+"""Limits plain HTTP connections: each needs a place before it is served.
 
 Rules (tests quote these ids):
     PL1  A connection has a place in the process from the moment it is accepted until it is closed or becomes a
          WebSocket, which is then counted by its endpoint. WebSockets and plain connections share one limit.
-    PL2  It has a place of its address as well: of the peer at first and, when the peer is a trusted proxy, of the
-         client that the last request named. A trusted proxy itself has no such limit: it stands for many.
-    PL3  A connection without a place in the process, or of its peer, is aborted when it is accepted. When a proxy's
-         client has no place left, the request is answered with 503.
+    PL2  It also has a place for its address: the peer's, or if the peer is a trusted proxy, that of the client that the
+         last request named. A trusted proxy itself has no such limit, because it forwards for many clients.
+    PL3  If there is no place in the process or for the peer, the connection is aborted when it is accepted. If there is
+         none for a proxy's client, the request is answered with 503.
     PL4  A process that is full of WebSockets still has some places for plain connections (`spare`), so that health
-         checks are answered and newcomers are told that it is full.
+         checks are answered and new clients are told that it is full.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Places:
 
     Args:
         addresses: the limits of addresses; the endpoints' own.
-        max_connections: for the process.
-        websockets: how many WebSockets there are.
-        trusted: the proxies whose `X-Forwarded-For` is trusted, as `uvicorn.Config.forwarded_allow_ips` has it.
+        max_connections: limit of the process.
+        websockets: returns the number of open WebSockets.
+        trusted: the proxies whose `X-Forwarded-For` is trusted, as in `uvicorn.Config.forwarded_allow_ips`.
 
     Attributes:
         taken: how many plain connections there are.
@@ -80,11 +80,11 @@ class Place:
         self.is_proxy = is_proxy
 
     def named(self, forwarded_for: bytes) -> bool:
-        """Count for the client that a request through a proxy names; returns whether it has a place left (PL2)."""
+        """Count the connection for the client that a proxied request names; returns whether there is a place (PL2)."""
         return not self.is_proxy or self.move(self._places.client_of(forwarded_for) if forwarded_for else "")
 
     def move(self, address: str) -> bool:
-        """Count for another address; returns whether that has a place left."""
+        """Count the connection for another address; returns whether that address has a place left."""
         self._places.addresses.leave(self._name)
         self._name = None
         try:
@@ -94,7 +94,7 @@ class Place:
         return True
 
     def leave(self) -> None:
-        """Give the place back; call it once."""
+        """Release the place; call this once."""
         self._places.addresses.leave(self._name)
         self._name = None
         self._places.taken -= 1

@@ -17,10 +17,10 @@ Rules (tests quote these ids):
          connection is aborted.
     WP5  A listener that raises closes its own connection (1011) and no other.
     WP6  The query string is never logged: it may contain a token.
-    WP7  A ping is answered at once. While the transport is congested only the last ping is, once the peer has caught up
-         (RFC 6455, 5.5.3), so that pongs for a peer that does not read don't pile up.
-    WP8  While `limit_messages` has a `holds`, a connection that we close discards what its peer still sends, as after a
-         violation (WP3), so that nothing of it is kept.
+    WP7  A ping is answered at once. While the transport is congested only the last one is answered, once the peer has
+         caught up (RFC 6455, 5.5.3), so that pongs for a peer that does not read don't pile up.
+    WP8  While a `holds` is set by `limit_messages`, a connection that we close discards what its peer still sends, as
+         after a violation (WP3), so that nothing of it is kept.
 """
 
 from __future__ import annotations
@@ -589,7 +589,7 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
 
     @property
     def is_asked(self) -> bool:
-        """Whether the app has not answered the handshake yet."""
+        """Whether the handshake still waits for the app's answer."""
         return self._stage is Stage.ASKED
 
     @property

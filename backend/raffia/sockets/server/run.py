@@ -132,7 +132,7 @@ def run(
     drain_s: float = 10.0,
     **options: Any,
 ) -> None:
-    """Serve an app until a signal ends it (RU1).
+    """Serve an app until a signal stops the process (RU1).
 
     Args:
         app: an ASGI app.

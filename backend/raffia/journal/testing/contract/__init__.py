@@ -1,4 +1,4 @@
-"""The contract suite that every journal passes, a class for each noun. Import it to test a journal of your own:
+"""The contract suite that every journal has to pass, one class per part. Import it to test your own journal:
 
     from raffia.journal.testing.contract import Clock, JournalContract
 
@@ -53,7 +53,7 @@ class JournalContract(
     RevocationsContract,
     PassedTimeContract,
 ):
-    """Everything, for a journal that has every noun."""
+    """The contract of a journal that has every part."""
 
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""What the contract of every noun needs: the fixtures, and how to break the journal."""
+"""What every contract needs: the fixtures, and how to break the journal."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class Contract:
 
     @pytest.fixture
     def journal(self, clock: Clock) -> Journal:
-        """An empty journal with the default retentions, entered before the test and left after it."""
+        """An empty journal with the default retention periods, entered before the test and exited after it."""
         raise NotImplementedError("override the fixture `journal`")
 
     async def reopen(self, journal: Journal) -> Journal:
-        """Leave a journal and enter it again, as after a restart; override it if that needs a new object."""
+        """Exit a journal and enter it again, as after a restart; override this if that needs a new object."""
         await journal.__aexit__(None, None, None)
         return await journal.__aenter__()
 
     def fail(self, journal: Journal) -> None:
-        """Make all writes fail, as a full disk or a server that is away does."""
+        """Make all writes fail, as with a full disk or an unreachable server."""
         raise NotImplementedError("override `fail`")
 
     def mend(self, journal: Journal) -> None:

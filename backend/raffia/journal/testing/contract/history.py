@@ -136,7 +136,7 @@ class HistoryContract(Contract):
 
 
 class Session:
-    """Several people editing one document, and what it was at every moment."""
+    """Several people editing one document, and its expected content at any time."""
 
     def __init__(self, chance: random.Random, clock: Clock) -> None:
         self._chance = chance
@@ -147,7 +147,7 @@ class Session:
         self._batches: list[list[tuple[int, bytes]]] = []
 
     async def append(self, journal: Journal) -> None:
-        """Append a batch of one to three edits, now; sometimes with a clock that is behind."""
+        """Append a batch of one to three edits, sometimes timed by a slow clock."""
         batch = []
         for _ in range(self._chance.randrange(1, 4)):
             typist = self._chance.choice(self._typists)
@@ -168,12 +168,12 @@ class Session:
         await journal.compact(DOCUMENT, Snapshot(canonical(updates), b""), self.positions[index])
 
     def moments(self) -> list[int]:
-        """Return a time in every window in which something happened, and times between."""
+        """Return a time in every window in which something happened, and times in between."""
         times = {time_ms for batch in self._batches for time_ms, _ in batch if time_ms >= BEGIN_MS}
         return sorted(times | {time_ms + WINDOW_MS // 2 for time_ms in times})
 
     def until(self, moment_ms: int) -> list[bytes]:
-        """Return the updates that belong to a moment (J9, J10)."""
+        """Return the updates up to the end of the window of a time (J9, J10)."""
         end_ms = moment_ms - moment_ms % WINDOW_MS + WINDOW_MS
         latest_ms, updates = 0, []
         for batch in self._batches:

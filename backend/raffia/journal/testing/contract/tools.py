@@ -91,7 +91,7 @@ def edit(update: bytes, time_ms: int = BEGIN_MS, author: str | None = "zoë 🦊
 
 
 def canonical(updates: Sequence[bytes]) -> bytes:
-    """Merge updates into one form: equal bytes mean equal documents, with nothing missing and nothing extra."""
+    """Merge updates into a canonical form: equal bytes mean equal documents."""
     return squash(merge(updates)) if updates else EMPTY_UPDATE
 
 

@@ -1,4 +1,4 @@
-"""A bus within one process: for tests and simulation, where several hubs stand for replicas."""
+"""A bus within one process, for tests and simulations in which several hubs act as replicas."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from raffia.types import DocumentId
 
 
 class MemoryNetwork:
-    """What connects memory buses.
+    """Connects memory buses.
 
     Attributes:
-        buses: those that are open, by replica.
-        messages: how many were sent, whether received or not.
+        buses: maps replica names to open buses.
+        messages: number of messages sent, received or not.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class MemoryNetwork:
         self.messages = 0
 
     def send(self, sender: str, document: DocumentId, payload: bytes) -> None:
-        """Deliver to all others, in the next turn of the event loop."""
+        """Deliver to all other replicas, in the next turn of the event loop."""
         self.messages += 1
         for replica, bus in tuple(self.buses.items()):
             if replica != sender and not bus.is_cut:
@@ -63,7 +63,7 @@ class MemoryBus:
         self._network.die(self.replica)
 
     def join(self, document: DocumentId, listener: ChannelListener) -> None:
-        """Subscribe to the messages of others about a document."""
+        """Subscribe to other replicas' messages about a document."""
         self._listeners[document] = listener
         asyncio.get_running_loop().call_soon(self._connect, document)
 
@@ -77,16 +77,16 @@ class MemoryBus:
         self._listeners.pop(document, None)
 
     def publish(self, document: DocumentId, payload: bytes) -> None:
-        """Send a message to all others."""
+        """Send a message to all other replicas."""
         if not self.is_cut:
             self._network.send(self.replica, document, payload)
 
     def on_gone(self, gone: Callable[[frozenset[str]], None]) -> None:
-        """Set the callback that gets the names of replicas that are gone."""
+        """Set the callback that receives the names of replicas that are gone."""
         self._gone = gone
 
     def hear(self, document: DocumentId, payload: bytes) -> None:
-        """Receive a message of another replica."""
+        """Receive a message from another replica."""
         listener = self._listeners.get(document)
         if listener is not None:
             listener.heard(payload)

@@ -15,8 +15,8 @@ class MemoryDirectory(Directory):
     """The directory of a store.
 
     Args:
-        connection: to the store.
-        write: writes what the journal has queued, also what the store holds back.
+        connection: the connection to the store.
+        write: writes what the journal has queued, even what the store holds back.
     """
 
     def __init__(self, connection: StoreConnection, write: Callable[[], None]) -> None:
@@ -79,7 +79,7 @@ class MemoryDirectory(Directory):
         kept.title, kept.kind, kept.schema = title, kind, schema
 
     async def delete(self, document: DocumentId) -> None:
-        """Set the tombstone, behind every append that was called before."""
+        """Set the tombstone, after every append that was called before."""
         self._connection.check()
         self._write()
         kept = self._store.documents.get(document) or self._connection.create(
@@ -101,11 +101,11 @@ class MemoryDirectory(Directory):
         kept.deleted_ms = None
 
     def on_purged(self, clear: Clear) -> None:
-        """Set the callback that removes what is kept elsewhere."""
+        """Set the callback that removes data kept elsewhere."""
         self._clear = clear
 
     async def clear_purged(self) -> None:
-        """Have what is kept elsewhere for purged documents removed (J22)."""
+        """Remove purged documents' data kept elsewhere (J22)."""
         if self._clear is None:
             return
         for kept in [kept for kept in self._store.documents.values() if kept.purged and not kept.cleared]:

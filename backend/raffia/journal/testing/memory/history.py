@@ -16,7 +16,7 @@ class MemoryHistory(History):
         self._retention_ms = retention_ms
 
     async def at(self, document: DocumentId, time_ms: int) -> list[bytes]:
-        """Rebuild a moment."""
+        """Rebuild a past state."""
         self._connection.check_open()
         kept = self._connection.there(document)
         start = history.start_of([one for one, _ in kept.snapshots.values()], time_ms)
@@ -40,7 +40,7 @@ class MemoryHistory(History):
         return history.windows([], [*kept.segments.values(), *tail], since_ms)
 
     def prune(self, kept: StoredDocument) -> None:
-        """Drop the history of a document past the retention."""
+        """Drop the expired history of a document."""
         bases = [one for one, _ in kept.snapshots.values()]
         base = history.base_of(bases, self._connection.passed_time.passed_ms() - self._retention_ms)
         if not self._retention_ms and kept.folded.upto:

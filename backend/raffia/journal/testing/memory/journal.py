@@ -1,4 +1,4 @@
-"""The journal over a memory store: the log; the other nouns are in the files beside this one."""
+"""The log of a journal over a memory store; the journal's other parts are in the modules next to this one."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class MemoryJournal(Journal):
         fold: makes segments smaller; see `history.Fold`.
         follow_entries: how many entries are queued for one reader (J15).
         shared: whether other journals write to the store at the same time (J20).
-        bus: the channel to the replicas behind those.
+        bus: the channel to the other replicas.
 
     Attributes:
         unsure: whether appends fail although they were written.
-        connection: to the store; tests cut it.
+        connection: the connection to the store; tests cut it.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class MemoryJournal(Journal):
         return self._lineages.setdefault(document, self._lineage(document)) if self.is_shared else 0
 
     def _renew(self, document: DocumentId) -> None:
-        """Note that a reader takes the log as it is: appends called from here on are accepted (J20)."""
+        """Note that a reader now knows the current log: appends called from here on are accepted (J20)."""
         self._lineages[document] = self._lineage(document)
 
     async def healthy(self) -> None:
@@ -292,7 +292,7 @@ class MemoryJournal(Journal):
         return max(older, key=lambda one: one.upto, default=history.BaseSnapshot(START, kept.created_ms))
 
     async def prune(self) -> None:
-        """Drop what is past its retention."""
+        """Drop expired history, deleted documents and revocations."""
         self.connection.check()
         self.store.passed_ms = self.passed_time.claim().with_stored(self.store.passed_ms)
         self.passed_time.stored(self.store.passed_ms)

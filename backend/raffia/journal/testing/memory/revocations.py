@@ -39,7 +39,7 @@ class MemoryRevocations(RevocationStore):
         return None if mark == now else Revocations(now, list(self._store.revocations.values()))
 
     def on_added(self, heard: Callable[[], None]) -> None:
-        """Set the callback for what other journals on the store add."""
+        """Set the callback for revocations that other journals on the store add."""
         self._connection.on_revoked = heard
 
     def prune(self) -> None:

@@ -1,4 +1,4 @@
-"""What memory journals keep, the faults of the "disk" that they keep it on, and how they reach it."""
+"""The data of memory journals, the faults of their simulated disk, and the connections to it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from raffia.journal.passed_time import PassedTime
 from raffia.journal.protocol import NO_LINKS, Entry, Links, Snapshot, Version
 from raffia.types import START, DocumentId, Position, Revocation
 
-LINEAGE_BITS = 16  # in the low bits of a position, so that what comes after a loss is not taken for what was lost
+LINEAGE_BITS = 16  # in the low bits of a position, so that entries after a loss are not mistaken for lost ones
 BIRTH = history.BaseSnapshot(START, 0)
 
 
@@ -49,16 +49,16 @@ class StoredDocument:
         return self.snapshots[self.folded.upto][1] if self.folded.upto else None
 
     def has(self, position: Position) -> bool:
-        """Return whether the log holds, or held before folding, the entry that this position was given for."""
+        """Return whether the log contains, or contained before folding, the entry that was given this position."""
         lineage = position & (1 << LINEAGE_BITS) - 1
         return position <= self.last and all(position <= end for begun, end in self.cuts if begun > lineage)
 
 
 class MemoryStore:
-    """What memory journals keep, and the faults of the "disk".
+    """The data of memory journals, and the faults of their simulated disk.
 
     Attributes:
-        failing: why nothing can be written at the moment; None while it can.
+        failing: why nothing can be written at the moment; None if writing works.
     """
 
     def __init__(self) -> None:
@@ -88,11 +88,11 @@ class MemoryStore:
         self._cut(kept)
 
     def copy(self, document: DocumentId) -> StoredDocument:
-        """Return what a lagging replica of the store holds from now on, for `fail_over`."""
+        """Return a copy of a document, like the one on a lagging replica of the store, for `fail_over`."""
         return deepcopy(self.documents[document])
 
     def fail_over(self, document: DocumentId, copy: StoredDocument) -> None:
-        """Replace a document by an older copy, as when a lagging replica of the store takes over."""
+        """Replace a document with an older copy, as when a lagging replica of the store takes over."""
         older = deepcopy(copy)
         older.lineage, older.cuts = self.documents[document].lineage, list(self.documents[document].cuts)
         self.documents[document] = older
@@ -112,14 +112,14 @@ class MemoryStore:
 
 
 class StoreConnection:
-    """How one journal reaches the store, shared by its parts.
+    """One journal's connection to the store, shared by its parts.
 
     Attributes:
         passed_time: the system clock, and the time that has surely passed.
         readers: who follows documents through this journal.
         flush: writes what this journal has queued, unless the store holds it back.
         is_shared: whether other journals write to the store at the same time.
-        is_open: whether the journal is entered.
+        is_open: whether the journal is open.
         is_cut: whether the store cannot be reached.
         on_revoked: called when another journal has added a revocation.
     """
@@ -145,7 +145,7 @@ class StoreConnection:
         self.on_revoked: Callable[[], None] | None = None
 
     def lost(self, document: DocumentId) -> None:
-        """Notice that the log of a document was cut (J20)."""
+        """Tell the followers that the log of a document was cut (J20)."""
         if not self.is_cut:
             self.readers.reset(document, self.store.documents[document].last)
 
