@@ -15,8 +15,8 @@ Rules (tests quote these ids):
          a file never changes after it is written. Object stores copy by themselves.
     FL7  A file is read in parts of `PART_BYTES` as the client takes them, so that slow clients take no memory.
     FL8  The name of a file is its checksum. A file in a folder is checked before any of it is served; of one in an
-         object store the last part is held back until the whole is known to match. A damaged file is not copied
-         either, is logged once, and is replaced when the same bytes are uploaded again.
+         object store the last part is held back until the whole is known to match. A damaged file is logged once, is
+         not served from a copy either, and is replaced when the same bytes are uploaded again.
 """
 
 from __future__ import annotations

@@ -214,7 +214,7 @@ async def test_fl5_a_store_that_is_away_is_later() -> None:
     assert module.FOLDER == "files"
 
 
-async def test_fl8_a_damaged_file_is_not_served_not_copied_and_replaced_by_an_upload(
+async def test_fl8_a_damaged_file_is_not_served_either_from_a_copy_and_replaced_by_an_upload(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = FolderFiles(tmp_path, 1 << 20)
@@ -235,10 +235,12 @@ async def test_fl8_a_damaged_file_is_not_served_not_copied_and_replaced_by_an_up
             await anext(parts)
     assert sum("quarantined" in record.getMessage() for record in caplog.records) == 1
     await store.copy(DOCUMENT, OTHER)
-    assert await store.size(OTHER, name) is None
-    await store.put(DOCUMENT, name, data)
-    await store.check(DOCUMENT, name)
-    assert await store.get(DOCUMENT, name) == data
+    with pytest.raises(QuarantinedError):
+        await store.check(OTHER, name)
+    for document in (DOCUMENT, OTHER):
+        await store.put(document, name, data)
+        await store.check(document, name)
+        assert await store.get(document, name) == data
     assert list(check_files(tmp_path)) == []
 
 
