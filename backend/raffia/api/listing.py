@@ -111,7 +111,8 @@ class ListingQuery:
         where = self._where() if self._search or self._kind is not None else None
         while True:
             # Ask about no more documents than fit on the page, so that the page ends with the last one asked about.
-            listing = await self._list("", cursor, min(limit - len(documents), MAX_ASKED - asked), where)
+            wanted = min(limit - len(documents), MAX_ASKED - asked)
+            listing = await self._list("", cursor, wanted, where)
             levels = await self._sight.of([info.document for info in listing.documents])
             asked += len(levels)
             pairs = zip(listing.documents, levels, strict=True)
@@ -126,7 +127,8 @@ class ListingQuery:
                     if number == len(levels)
                     else (await self._list("", cursor, number, where)).following or ""
                 )
-            if following is None or len(documents) >= limit or asked >= MAX_ASKED:
+            is_cut = len(listing.documents) < wanted  # the journal has examined as many as it may (JS3)
+            if following is None or is_cut or len(documents) >= limit or asked >= MAX_ASKED:
                 return DocumentPage(
                     documents=documents, total=len(documents), following=None if following is None else end or following
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.unit.api.rest import URL, Rest, rest
 from raffia.api import listing
 from raffia.auth.hooks import Handshake
 from raffia.errors import JournalUnavailableError
+from raffia.journal.search import Where
 from raffia.types import Access, DocumentId, Edit, Grant, Revoked
 
 EMPTY = b"\x00\x00"
@@ -173,3 +175,27 @@ async def test_do3_nothing_is_answered_that_is_not_durable(tmp_path: Path, monke
             assert answer["error"]["reason"] == JournalUnavailableError.reason
         here.store.failing = None
         assert (await here("GET", f"/documents/{made['id']}"))["deleted_ms"] is None
+
+
+async def test_do1_with_a_hook_a_search_that_finds_nothing_ends_the_page_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "Where", partial(Where, most=20))
+
+    async def hook(handshake: Handshake, token: str | None, document: DocumentId) -> Grant | None:
+        return Grant(Access.READ)
+
+    async with rest(hook, data=tmp_path) as here:
+        await fill(here, [f"d/{number:03}" for number in range(100)])
+        found, pages, after = [], 0, ""
+        while True:
+            page = await here(
+                "GET", "/documents", params={"order": "name", "after": after, "limit": 3, "search": "d/09"}
+            )
+            found += [one["id"] for one in page["documents"]]
+            pages += 1
+            if page["following"] is None:
+                break
+            after = page["following"]
+        assert found == [f"d/{number:03}" for number in range(90, 100)]
+        assert pages >= 4 + 4, "each page examines at most 20 documents"
