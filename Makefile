@@ -56,13 +56,13 @@ quick: setup
 	$(PARALLEL) -n $(WORKERS) -m "not slow" tests/unit tests/contract
 
 together: setup
-	$(PARALLEL) -n $(WORKERS) -m "not thorough" tests --ignore tests/faults --ignore tests/bench
+	$(PARALLEL) -n $(WORKERS) -m "not thorough and not alone" tests --ignore tests/faults --ignore tests/bench
 
 breaking: setup
 	$(PARALLEL) -n $(BREAKERS) -m "not alone and not thorough" tests/bench tests/faults
 
 measuring: setup
-	$(BIN)/pytest -q -m alone tests/faults
+	$(BIN)/pytest -q -m "alone and not thorough" tests/faults tests/attacks
 
 format: setup
 	$(BIN)/ruff format --check .
@@ -92,7 +92,8 @@ browsers: setup system-tools  ## all browser tests, of which make test runs the 
 	NO_SKIPS=1 $(PARALLEL) -n 2 tests/browser
 
 attacks: setup system-tools  ## attack the server with hostile bytes, tokens, load and REST calls; one file: ARGS="-k doors"
-	NO_SKIPS=1 $(PARALLEL) -n $(WORKERS) tests/attacks $(ARGS)
+	NO_SKIPS=1 $(PARALLEL) -n $(WORKERS) -m "not thorough and not alone" tests/attacks $(ARGS)
+	NO_SKIPS=1 $(BIN)/pytest -q -m "thorough or alone" tests/attacks $(ARGS)
 
 bench: setup  ## measure against other servers; writes docs/benchmarks.md
 	$(BIN)/python -m tools.bench
