@@ -5,7 +5,8 @@ Rules:
          user's cursor, nor the focus.
     OP2  Every text of the document is on the page, wherever it is in the document.
     OP3  What does not fit the editor makes the document read-only, and the page says so; it becomes editable again as
-         soon as everything fits, without a reload.
+         soon as everything fits, without a reload. What was typed until then is kept.
+    OP4  A user can repair a document whose parts are in the wrong place. Their words are all kept, once.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
+from typing import Any
 
+import pycrdt
 import pytest
 from playwright.async_api import expect
 
 from tests.browser.people import Person, until
-from tests.browser.programs import change, markup, stored
+from tests.browser.programs import TEXT, change, markup, stored
 from tests.browser.scene import Scene
 from tests.browser.trees import (
     Node,
@@ -31,9 +34,11 @@ from tests.browser.trees import (
     paragraph,
     plain,
     table,
+    texts,
     words,
     write,
 )
+from tests.browser.writing import shows
 
 MISPLACED = "Parts of this document are in the wrong place."
 UNKNOWN = "Parts of this document cannot be shown."
@@ -130,6 +135,93 @@ async def test_what_does_not_fit_is_shown_and_kept(scene: Scene) -> None:
         if await stored(scene.place, document) != before:
             wrong.append(f"{name}: the document was changed: {await markup(scene.place, document)}")
     assert not wrong, "\n".join(wrong)
+
+
+def add_second_group(doc: pycrdt.Doc[Any]) -> None:
+    """What two programs do that each begin the same empty document."""
+    root: pycrdt.XmlFragment = doc.get(TEXT, type=pycrdt.XmlFragment)
+    copy = root.children.append(pycrdt.XmlElement("blockGroup"))
+    inner = copy.children.append(pycrdt.XmlElement("blockContainer", {"id": "second"}))
+    inner.children.append(pycrdt.XmlElement("paragraph", {}, [pycrdt.XmlText("from elsewhere")]))
+
+
+def remove_second_group(doc: pycrdt.Doc[Any]) -> None:
+    """Undoes it."""
+    root: pycrdt.XmlFragment = doc.get(TEXT, type=pycrdt.XmlFragment)
+    del root.children[1]
+
+
+@pytest.mark.scenario(alone=True)
+async def test_what_does_not_fit_arrives_while_people_write(scene: Scene) -> None:
+    document = await scene.create("document", "Mitten im Wort")
+    ana, ben = await scene.invite("Ana"), await scene.invite("Ben")
+    for person in (ana, ben):
+        await person.open(document)
+    await ana.write("Grüße 😀 und ")
+    # An input method is composing a word when the change arrives.
+    keyboard = await ana.context.new_cdp_session(ana.page)
+    await keyboard.send("Input.imeSetComposition", {"text": "にほ", "selectionStart": 2, "selectionEnd": 2})
+    await ben.sees("にほ")
+    await change(scene.place, document, add_second_group)
+    for person in (ana, ben):
+        await expect(person.page.get_by_text(MISPLACED)).to_be_visible()
+        await person.sees("Grüße 😀 und にほ")
+        await person.sees("from elsewhere")
+        await expect(person.editor).to_have_attribute("contenteditable", "false")
+    await keyboard.send("Input.insertText", {"text": "日本"})
+    await ana.chip("saved")
+    assert "Grüße 😀 und にほ</paragraph>" in await markup(scene.place, document)
+
+    await change(scene.place, document, remove_second_group)
+    for person in (ana, ben):
+        await expect(person.page.get_by_text(MISPLACED)).to_have_count(0)
+        await expect(person.editor).to_have_attribute("contenteditable", "true")
+    await ben.write("weiter")
+    await ana.sees("weiter")
+    assert "にほ" in await ana.text()
+
+
+@pytest.mark.scenario(alone=True)
+async def test_a_user_repairs_what_is_in_the_wrong_place(scene: Scene) -> None:
+    trees = [group(FIRST, container(AAA, BBB), words("between"), LAST), group(paragraph("second group"))]
+    document = await hold(scene, trees)
+    ana, ben = await scene.invite("Ana"), await scene.invite("Ben")
+    for person in (ana, ben):
+        await person.open(document)
+        await expect(person.page.get_by_text(MISPLACED)).to_be_visible()
+    await ana.page.get_by_role("button", name="Repair").click()
+    for person in (ana, ben):
+        await expect(person.page.get_by_text(MISPLACED)).to_have_count(0)
+        await expect(person.editor).to_have_attribute("contenteditable", "true")
+        await shows(person, *(f"paragraph: {text}" for text in texts(trees)))
+    await ben.write(" and more")
+    await ana.sees("second group and more")
+
+
+@pytest.mark.scenario(alone=True)
+async def test_two_users_who_change_one_block_lose_nothing(scene: Scene) -> None:
+    """Each makes the block a heading while the other is offline: it has two contents afterwards."""
+    document = await scene.create("document", "Same wish")
+    ana, ben = await scene.invite("Ana"), await scene.invite("Ben")
+    for person in (ana, ben):
+        await person.open(document)
+    await ana.write("alpha")
+    await ben.sees("alpha")
+    await ben.editor.get_by_text("alpha").click()
+    ben.wire.cut()
+    await ben.chip("unsaved", "reconnecting")
+    for person in (ana, ben):
+        await person.press("Control+Alt+1")
+        await shows(person, "heading1: alpha")
+    await ana.chip("saved")
+    ben.wire.heal()
+    for person in (ana, ben):
+        await expect(person.page.get_by_text(MISPLACED)).to_be_visible()
+        await shows(person, "heading1: alpha", "heading1: alpha")
+    await ana.page.get_by_role("button", name="Repair").click()
+    for person in (ana, ben):
+        await expect(person.page.get_by_text(MISPLACED)).to_have_count(0)
+        await shows(person, "heading1: alpha", "heading1: alpha")
 
 
 async def open_mutated(scene: Scene, seeds: Sequence[int]) -> None:

@@ -10,19 +10,30 @@
  */
 import type { BlockNoteEditor } from "@blocknote/core";
 import * as Y from "yjs";
-import { isMarkValue, isValue, itemsOf, markName, MAX_DEPTH, nodeTypeOf, type Rules, type Type } from "./fit";
+import { findProblem, isMarkValue, isValue, itemsOf, markName, MAX_DEPTH, nodeTypeOf, type Rules, type Type } from "./fit";
 
 type Node = BlockNoteEditor["prosemirrorState"]["doc"];
 type NodeType = Node["type"];
 
-/** The document as a ProseMirror node of the rules' schema. */
-export const readable = (root: Y.XmlFragment, rules: Rules): Node => new Reader(rules).read(root);
+/** Elements of a document and the nodes that show them unchanged. */
+export type Unchanged = Map<Type, Node>;
 
+/**
+ * The document as a ProseMirror node of the rules' schema.
+ *
+ * @param unchanged gets each block that fits, with everything in it.
+ */
+export const readable = (root: Y.XmlFragment, rules: Rules, unchanged: Unchanged = new Map()): Node => new Reader(rules, unchanged).read(root);
+
+/** Elements within a block, at most: content, row, cell, paragraph, line break. */
+const MARGIN = 8;
+
+/** `depth` is how many elements are around an item, in the document or in what is shown of it, whichever are more. */
 class Reader {
   private readonly ids = new Set<string>();
   private readonly schema: Rules["schema"];
 
-  constructor(private readonly rules: Rules) {
+  constructor(private readonly rules: Rules, private readonly unchanged: Unchanged) {
     this.schema = rules.schema;
   }
 
@@ -39,10 +50,10 @@ class Reader {
 
   private blocksOf(item: Y.Item, depth: number): Node[] {
     const element = elementOf(item);
-    if (!element || depth > MAX_DEPTH) return this.paragraph(item);
+    if (!element || depth + MARGIN > MAX_DEPTH) return this.paragraph(item);
     if (element.nodeName === "blockContainer") return this.blocksOfContainer(element, item, depth);
     if (nodeTypeOf(element, this.schema)?.isInGroup("blockContent")) {
-      const { content, rest } = this.content(element, depth);
+      const { content, rest } = this.content(element, depth + 1);
       return content ? [this.container(content, null, idOf(item), rest)] : rest;
     }
     return this.blocksIn(element, depth + 1); // a group, or a part of something else
@@ -54,7 +65,7 @@ class Reader {
     const blocks: { content: Node; children: Node[]; id: string }[] = [];
     for (const item of itemsOf(element)) {
       const part = elementOf(item);
-      if (part && depth <= MAX_DEPTH && nodeTypeOf(part, this.schema)?.isInGroup("blockContent")) {
+      if (part && nodeTypeOf(part, this.schema)?.isInGroup("blockContent")) {
         const { content, rest } = this.content(part, depth + 1);
         if (content) {
           blocks.push({ content, children: rest, id: idOf(item) });
@@ -62,12 +73,16 @@ class Reader {
         }
         (blocks.at(-1)?.children ?? before).push(...rest);
       } else {
-        (blocks.at(-1)?.children ?? before).push(...this.blocksOf(item, depth + 1));
+        const parts = part?.nodeName === "blockGroup" ? this.blocksIn(part, depth + 2) : this.blocksOf(item, depth + 2);
+        (blocks.at(-1)?.children ?? before).push(...parts);
       }
     }
     const id: unknown = element.getAttribute("id");
-    return [...before, ...blocks.map(({ content, children, id: fallback }, at) =>
+    const all = [...before, ...blocks.map(({ content, children, id: fallback }, at) =>
       this.container(content, at === 0 ? id : null, at === 0 ? idOf(own) : fallback, children))];
+    const [only] = all;
+    if (only && all.length === 1 && only.attrs["id"] === id && !findProblem(element, this.rules, depth + 1)) this.unchanged.set(element, only);
+    return all;
   }
 
   private container(content: Node, wanted: unknown, fallback: string, children: Node[] = []): Node {

@@ -8,6 +8,7 @@ import * as Icons from "../ui/icons";
 import { unbind } from "./binding";
 import { createEditor, createReader, fragmentOf, rules, show, type DocumentEditor } from "./editor";
 import type { Problem } from "./fit";
+import { repair } from "./repair";
 import { Surface } from "./surface";
 import { keepOthersWork } from "./undo";
 import { FitWatcher } from "./watch";
@@ -71,7 +72,9 @@ function Readable({ onReady, problem, ...rest }: Props & { problem: Problem }) {
         {problem === "unknown"
           ? <span><strong>{t.document.unknown}</strong> {t.document.unknownHint}</span>
           : <span><strong>{t.document.misplaced}</strong> {t.document.misplacedHint}</span>}
-        {problem === "unknown" && <button type="button" className="button" onClick={() => { location.reload(); }}>{t.actions.reload}</button>}
+        {problem === "unknown"
+          ? <button type="button" className="button" onClick={() => { location.reload(); }}>{t.actions.reload}</button>
+          : rest.canEdit && <button type="button" className="button" onClick={() => { repair(fragmentOf(session.doc), rules()); }}>{t.document.repair}</button>}
       </div>
       <Surface {...rest} editor={editor} canEdit={false} />
     </>

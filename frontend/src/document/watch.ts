@@ -10,6 +10,7 @@
 import { ySyncPluginKey } from "y-prosemirror";
 import type * as Y from "yjs";
 import { findNewProblem, findProblem, type Problem, type Rules } from "./fit";
+import { repair } from "./repair";
 
 export type Finding = "unseen" | "fits" | Problem;
 
@@ -32,12 +33,14 @@ export class FitWatcher {
 
   start(): () => void {
     const doc = this.root.doc as Y.Doc;
+    let isOwn = false;
     const check = (): void => { this.setFinding(findProblem(this.root, this.rules) ?? "fits"); };
     const before = (transaction: Y.Transaction): void => {
       // What the editor writes fits, and the editor does not read it. Undo is not the editor's: it changes the document.
       if (this.finding !== "fits" || transaction.origin === ySyncPluginKey) return;
       const problem = findNewProblem(transaction, this.root, this.rules);
       if (!problem) return;
+      isOwn = transaction.local;
       for (const stop of this.stops) stop();
       this.setFinding(problem);
     };
@@ -45,6 +48,8 @@ export class FitWatcher {
       if (this.finding === "fits" || this.frame) return;
       this.frame = requestAnimationFrame(() => {
         this.frame = 0;
+        if (isOwn) repair(this.root, this.rules); // RP3
+        isOwn = false;
         check(); // UW3
       });
     };

@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import * as Y from "yjs";
 import { findNewProblem, findProblem, MAX_DEPTH, type Problem, type Rules } from "../../src/document/fit";
 import { readable } from "../../src/document/readable";
+import { repair } from "../../src/document/repair";
 
 const { pmSchema: schema } = BlockNoteEditor.create();
 const rules: Rules = { schema, values: (node, attribute) => (node === "heading" && attribute === "level" ? [1, 2, 3, 4, 5, 6] : undefined) };
@@ -146,6 +147,41 @@ describe("what fits", () => {
     expect(findProblem(root, rules)).toBe("misplaced");
     group.delete(1);
     expect(findProblem(root, rules)).toBeNull();
+  });
+});
+
+describe("repairing", () => {
+  it.each(changes.filter(([, problem]) => problem === "misplaced"))("%s: is put in order with every word (RP1)", (_what, _problem, change) => {
+    const document = open();
+    change(document);
+    const letters = lettersIn(document.root.toJSON());
+    repair(document.root, rules);
+    expect(findProblem(document.root, rules)).toBeNull();
+    expect(lettersIn(document.root.toJSON())).toBe(letters);
+  });
+
+  it("does not write blocks that fit, so that others' words in them are kept (RP2)", () => {
+    const mine = open();
+    mine.group.insert(0, [block("before")]);
+    mine.group.push([element("blockContainer", { id: "two" }, paragraph("left"), paragraph("right")), block("after")]);
+    const theirs = new Y.Doc();
+    Y.applyUpdate(theirs, Y.encodeStateAsUpdate(mine.doc));
+    const root = theirs.getXmlFragment("document-store");
+    const blocks = (root.get(0) as Y.XmlElement).toArray() as Y.XmlElement[];
+    for (const at of [0, 1, 3]) ((blocks[at]?.get(0) as Y.XmlElement).get(0) as Y.XmlText).insert(0, "more ");
+    repair(mine.root, rules);
+    Y.applyUpdate(theirs, Y.encodeStateAsUpdate(mine.doc));
+    expect(findProblem(root, rules)).toBeNull();
+    const shown = readable(root, rules);
+    expect(shown.textBetween(0, shown.content.size, "|")).toBe("more before|more Größe 😀|left|right|more after");
+  });
+
+  it.each(changes.filter(([, problem]) => problem !== "misplaced"))("%s: is not touched (RP4)", (_what, _problem, change) => {
+    const document = open();
+    change(document);
+    const before = Y.encodeStateAsUpdate(document.doc);
+    repair(document.root, rules);
+    expect(Y.encodeStateAsUpdate(document.doc)).toEqual(before);
   });
 });
 
