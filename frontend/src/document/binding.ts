@@ -2,9 +2,9 @@
  * What the editor writes into the shared document: the user's edits, and nothing else.
  *
  * Rules (tests quote these ids):
- *   EB1  An editor that is only opened writes nothing: neither the ids that BlockNote gives to blocks without one, nor the
+ *   UJ1  An editor that is only opened writes nothing: neither the ids that BlockNote gives to blocks without one, nor the
  *       cells that complete a table, nor attributes at their defaults. Moving the cursor is no edit.
- *   EB2  Such changes are written together with the user's next edit.
+ *   UJ2  Such changes are written together with the user's next edit.
  */
 import type { BlockNoteEditor } from "@blocknote/core";
 import { ySyncPluginKey, type ProsemirrorBinding } from "y-prosemirror";
@@ -19,7 +19,7 @@ type State = AnyEditor["prosemirrorState"];
 const bindingOf = (state: State): ProsemirrorBinding | undefined =>
   (ySyncPluginKey.getState(state) as { binding: ProsemirrorBinding } | undefined)?.binding;
 
-/** Keep an editor from writing what its plugins change by themselves (EB1). Call it before the editor is in the page. */
+/** Keep an editor from writing what its plugins change by themselves (UJ1). Call it before the editor is in the page. */
 export function writeOnlyEdits(editor: AnyEditor): void {
   const guarded = new WeakSet<ProsemirrorBinding>();
   let isEdited = false;
@@ -30,7 +30,7 @@ export function writeOnlyEdits(editor: AnyEditor): void {
     binding._prosemirrorChanged = (doc) => {
       if (!isEdited) return;
       isEdited = false;
-      write(doc); // EB2
+      write(doc); // UJ2
     };
   };
   // Called for the first transaction of each dispatch, before the state is applied; plugins append theirs to it. The

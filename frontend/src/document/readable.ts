@@ -2,11 +2,11 @@
  * A document as the editor can show it, whatever the document holds, for reading only.
  *
  * Rules (tests quote these ids):
- *   RD1  Every text is in it once, in the document's order: what fits keeps its form, text from anywhere else becomes a
+ *   UY1  Every text is in it once, in the document's order: what fits keeps its form, text from anywhere else becomes a
  *       paragraph, or stays in the paragraph or cell around it.
- *   RD2  It always fits the schema. Attributes and marks that do not fit are left out.
- *   RD3  Nothing is written: the document is only read.
- *   RD4  Blocks without an id of their own get the same one each time, so that only what has changed is drawn again.
+ *   UY2  It always fits the schema. Attributes and marks that do not fit are left out.
+ *   UY3  Nothing is written: the document is only read.
+ *   UY4  Blocks without an id of their own get the same one each time, so that only what has changed is drawn again.
  */
 import type { BlockNoteEditor } from "@blocknote/core";
 import * as Y from "yjs";

@@ -48,7 +48,7 @@ export class FitWatcher {
       if (this.finding === "fits" || this.frame) return;
       this.frame = requestAnimationFrame(() => {
         this.frame = 0;
-        if (isOwn) repair(this.root, this.rules); // RP3
+        if (isOwn) repair(this.root, this.rules); // UZ3
         isOwn = false;
         check(); // UW3
       });

@@ -126,7 +126,7 @@ describe("what fits", () => {
     expect(findProblem(root, rules)).toBe(problem);
   });
 
-  it.each(changes)("%s: is shown with every word, in a document that fits, and read only (RD1, RD2, RD3)", (_what, _problem, change) => {
+  it.each(changes)("%s: is shown with every word, in a document that fits, and read only (UY1, UY2, UY3)", (_what, _problem, change) => {
     const document = open();
     change(document);
     const before = Y.encodeStateAsUpdate(document.doc);
@@ -134,7 +134,7 @@ describe("what fits", () => {
     shown.check();
     expect(lettersIn(shown.textBetween(0, shown.content.size, " ", " "))).toBe(lettersIn(document.root.toJSON()).replaceAll("[objectObject]", ""));
     expect(Y.encodeStateAsUpdate(document.doc)).toEqual(before);
-    expect(readable(document.root, rules).eq(shown)).toBe(true); // RD4
+    expect(readable(document.root, rules).eq(shown)).toBe(true); // UY4
   });
 
   it("is the same after a part that did not fit was deleted (UW3)", () => {
@@ -151,7 +151,7 @@ describe("what fits", () => {
 });
 
 describe("repairing", () => {
-  it.each(changes.filter(([, problem]) => problem === "misplaced"))("%s: is put in order with every word (RP1)", (_what, _problem, change) => {
+  it.each(changes.filter(([, problem]) => problem === "misplaced"))("%s: is put in order with every word (UZ1)", (_what, _problem, change) => {
     const document = open();
     change(document);
     const letters = lettersIn(document.root.toJSON());
@@ -160,7 +160,7 @@ describe("repairing", () => {
     expect(lettersIn(document.root.toJSON())).toBe(letters);
   });
 
-  it("does not write blocks that fit, so that others' words in them are kept (RP2)", () => {
+  it("does not write blocks that fit, so that others' words in them are kept (UZ2)", () => {
     const mine = open();
     mine.group.insert(0, [block("before")]);
     mine.group.push([element("blockContainer", { id: "two" }, paragraph("left"), paragraph("right")), block("after")]);
@@ -176,7 +176,7 @@ describe("repairing", () => {
     expect(shown.textBetween(0, shown.content.size, "|")).toBe("more before|more Größe 😀|left|right|more after");
   });
 
-  it.each(changes.filter(([, problem]) => problem !== "misplaced"))("%s: is not touched (RP4)", (_what, _problem, change) => {
+  it.each(changes.filter(([, problem]) => problem !== "misplaced"))("%s: is not touched (UZ4)", (_what, _problem, change) => {
     const document = open();
     change(document);
     const before = Y.encodeStateAsUpdate(document.doc);
@@ -188,7 +188,7 @@ describe("repairing", () => {
 describe("what is shown of a document that does not fit", () => {
   const shownOf = (document: Open): unknown => readable(document.root, rules).toJSON() as unknown;
 
-  it("keeps the form and the ids of what fits (RD1)", () => {
+  it("keeps the form and the ids of what fits (UY1)", () => {
     const document = open();
     document.text.format(0, 5, { bold: {}, futureMark: {} });
     document.container.push([paragraph("second"), element("blockGroup", {}, block("child"))]);
@@ -198,7 +198,7 @@ describe("what is shown of a document that does not fit", () => {
     ] }] });
   });
 
-  it("has each id once (RD4)", () => {
+  it("has each id once (UY4)", () => {
     const document = open();
     document.group.push([element("blockContainer", { id: "a" }, paragraph("b"), paragraph("c"))]);
     const ids: unknown[] = [];
@@ -207,7 +207,7 @@ describe("what is shown of a document that does not fit", () => {
     expect(ids.every((id) => typeof id === "string")).toBe(true);
   });
 
-  it("has words from strings, maps and texts in texts as well (RD1)", () => {
+  it("has words from strings, maps and texts in texts as well (UY1)", () => {
     const document = open();
     document.text.insertEmbed(5, new Y.XmlText(" inside"));
     document.group.push([new Y.Text("plain") as unknown as Y.XmlText]);
