@@ -225,7 +225,7 @@ async def test_two_users_who_change_one_block_lose_nothing(scene: Scene) -> None
 
 
 async def test_undo_that_puts_something_in_the_wrong_place_is_repaired(scene: Scene) -> None:
-    """Ana's heading was changed by Ben: her undo brings the paragraph back, beside his heading, in one block."""
+    """Ana's heading was changed by Ben: her undo brings the paragraph back, beside his list item, in one block."""
     document = await scene.create("document", "Undone")
     ana, ben = await scene.invite("Ana"), await scene.invite("Ben")
     for person in (ana, ben):
@@ -235,11 +235,11 @@ async def test_undo_that_puts_something_in_the_wrong_place_is_repaired(scene: Sc
     await ana.editor.get_by_text("alpha").click()
     await ana.press("Control+Alt+1")
     await shows(ben, "heading1: alpha")
-    await ben.press("Control+Alt+2")
-    await shows(ana, "heading2: alpha")
+    await ben.press("Control+Shift+8")
+    await shows(ana, "bulletListItem: alpha")
     await ana.press("Control+z")
     for person in (ana, ben):
-        await shows(person, "paragraph: alpha", "heading2: alpha")
+        await shows(person, "bulletListItem: alpha", "paragraph: alpha")
         await expect(person.page.get_by_text(MISPLACED)).to_have_count(0)
         await expect(person.editor).to_have_attribute("contenteditable", "true")
 
