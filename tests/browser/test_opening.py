@@ -244,6 +244,24 @@ async def test_undo_that_puts_something_in_the_wrong_place_is_repaired(scene: Sc
         await expect(person.editor).to_have_attribute("contenteditable", "true")
 
 
+async def test_what_the_editor_completes_is_written_with_the_first_edit(scene: Scene) -> None:
+    trees = [group(block("table", *table(["a1"], ["b1", "b2"]).children), container(AAA), paragraph("end"))]
+    document = await hold(scene, trees)
+    ana = await scene.invite("Ana")
+    await ana.open(document)
+    before = await stored(scene.place, document)
+    await ana.press("Control+Home", "ArrowDown")
+    assert await stored(scene.place, document) == before
+    await ana.editor.get_by_text("end").click()
+    await ana.press("End")
+    await ana.page.keyboard.type("ing")
+    await ana.chip("saved")
+    after = await markup(scene.place, document)
+    assert after.count("<tableParagraph>") == 4
+    assert after.count("<blockContainer id=") == after.count("<blockContainer") == 3
+    assert not missing([*trees, words("ending")], after)
+
+
 async def open_mutated(scene: Scene, seeds: Sequence[int]) -> None:
     """Open mutated documents one after the other in one page; all of them are compared at the end."""
     ana = await scene.invite("Ana")
