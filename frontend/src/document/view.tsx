@@ -1,14 +1,17 @@
-/** A document's text: editable if the editor knows all of its content, otherwise read-only. */
+/** A document's text: editable if all of it fits the editor (fit.ts), otherwise read-only. */
 import { useEffect, useLayoutEffect, useState, useSyncExternalStore } from "react";
 import type { DocumentSession } from "../connection/session";
 import type { Following, Peer } from "../shell/hooks";
 import { BodySkeleton } from "../ui/skeleton";
 import { t } from "../strings";
 import * as Icons from "../ui/icons";
-import { copyOf, createEditor, schema, fragmentOf, unbind, type DocumentEditor } from "./editor";
+import { unbind } from "./binding";
+import { createEditor, createReader, fragmentOf, rules, show, type DocumentEditor } from "./editor";
+import type { Problem } from "./fit";
+import { repair } from "./repair";
 import { Surface } from "./surface";
 import { keepOthersWork } from "./undo";
-import { UnknownWatcher } from "./unknown";
+import { FitWatcher } from "./watch";
 
 interface Props {
   session: DocumentSession;
@@ -21,16 +24,16 @@ interface Props {
 
 export default function DocumentView(props: Props) {
   const { session } = props;
-  const [watch] = useState(() => new UnknownWatcher(fragmentOf(session.doc), schema()));
+  const [watch] = useState(() => new FitWatcher(fragmentOf(session.doc), rules()));
   useEffect(() => watch.start(), [watch]);
   const finding = useSyncExternalStore(watch.subscribe, watch.snapshot);
   if (finding === "unseen") return <BodySkeleton kind="document" />;
-  return finding === "known" ? <Editable {...props} watch={watch} /> : <Readable {...props} />;
+  return finding === "fits" ? <Editable {...props} watch={watch} /> : <Readable {...props} problem={finding} />;
 }
 
-function Editable({ watch, onReady, ...rest }: Props & { watch: UnknownWatcher }) {
+function Editable({ watch, onReady, ...rest }: Props & { watch: FitWatcher }) {
   const [editor] = useState(() => createEditor(rest.session));
-  useLayoutEffect(() => watch.onUnknown(() => { unbind(editor); }), [watch, editor]);
+  useLayoutEffect(() => watch.onProblem(() => { unbind(editor); }), [watch, editor]);
   useEffect(() => {
     keepOthersWork(editor);
     onReady(editor, true);
@@ -38,18 +41,40 @@ function Editable({ watch, onReady, ...rest }: Props & { watch: UnknownWatcher }
   return <Surface {...rest} editor={editor} />;
 }
 
-/** A document with unknown content: shows a copy, because the editor deletes unknown content from what it shows. */
-function Readable({ onReady, ...rest }: Props) {
-  const [copy] = useState(() => copyOf(rest.session));
-  const [editor] = useState(() => createEditor(rest.session, copy.doc));
-  useEffect(() => copy.start(), [copy]);
+/** A document that does not fit: the editor would delete from it what it cannot show, so it is not bound to it. */
+function Readable({ onReady, problem, ...rest }: Props & { problem: Problem }) {
+  const { session } = rest;
+  const [editor] = useState(() => {
+    const reader = createReader(session);
+    show(reader, session);
+    return reader;
+  });
+  useEffect(() => {
+    let frame = 0;
+    const follow = (): void => {
+      frame ||= requestAnimationFrame(() => {
+        frame = 0;
+        show(editor, session);
+      });
+    };
+    follow(); // what has changed since the first time
+    session.doc.on("update", follow);
+    return () => {
+      session.doc.off("update", follow);
+      cancelAnimationFrame(frame);
+    };
+  }, [editor, session]);
   useEffect(() => { onReady(editor, false); }, [editor, onReady]);
   return (
     <>
       <div className="banner calm" role="alert">
         <Icons.EyeIcon />
-        <span><strong>{t.document.unknown}</strong> {t.document.unknownHint}</span>
-        <button type="button" className="button" onClick={() => { location.reload(); }}>{t.actions.reload}</button>
+        {problem === "unknown"
+          ? <span><strong>{t.document.unknown}</strong> {t.document.unknownHint}</span>
+          : <span><strong>{t.document.misplaced}</strong> {t.document.misplacedHint}</span>}
+        {problem === "unknown"
+          ? <button type="button" className="button" onClick={() => { location.reload(); }}>{t.actions.reload}</button>
+          : rest.canEdit && <button type="button" className="button" onClick={() => { repair(fragmentOf(session.doc), rules()); }}>{t.document.repair}</button>}
       </div>
       <Surface {...rest} editor={editor} canEdit={false} />
     </>
