@@ -15,6 +15,7 @@ from raffia.errors import QuarantinedError, RaffiaError, WireError
 from raffia.journal.checksum import sealed
 from raffia.journal.entries import encode_batch
 from raffia.journal.protocol import Entry, Followed, Gap, Reset
+from raffia.journal.passed_time import PassedTime
 from raffia.journal.redis.base import Base, Seen
 from raffia.journal.redis.bus import RedisBus
 from raffia.journal.redis.channels import Channels
@@ -114,7 +115,7 @@ class Channel:
     async def _hear(self, parts: list[bytes]) -> None:
         engine = Engine()
         channels = Channels(engine)  # type: ignore[arg-type]
-        base = Base(engine, KEYS, lambda: 0, "r1")  # type: ignore[arg-type]
+        base = Base(engine, KEYS, PassedTime(lambda: 0, lambda: 0), "r1")  # type: ignore[arg-type]
         feeds = Feeds(base, Seen(), channels, follow_entries=100, check_s=3600.0)
         bus = RedisBus(base, channels)
         channels.open(KEYS.replica_channel, DocumentId("-"), bus)
