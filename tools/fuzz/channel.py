@@ -14,8 +14,8 @@ from typing import Any
 from raffia.errors import QuarantinedError, RaffiaError, WireError
 from raffia.journal.checksum import sealed
 from raffia.journal.entries import encode_batch
-from raffia.journal.protocol import Entry, Followed, Gap, Reset
 from raffia.journal.passed_time import PassedTime
+from raffia.journal.protocol import Entry, Followed, Gap, Reset
 from raffia.journal.redis.base import Base, Seen
 from raffia.journal.redis.bus import RedisBus
 from raffia.journal.redis.channels import Channels
