@@ -46,7 +46,7 @@ class Journal(DocumentLog, Protocol):
         versions: saved states; refused by default.
         links: share links; refused by default.
         revocations: what was revoked; by default none are kept.
-        passed_time: what it knows of the time that has passed; None if it believes the system clock.
+        passed_time: the time that has surely passed; None if it trusts the system clock.
         is_shared: whether others write to the same documents at the same time, so that rooms have to follow (J20).
         bus: the channel to the other replicas; None when there are none. The journal enters and leaves it.
     """
@@ -81,10 +81,10 @@ class Journal(DocumentLog, Protocol):
 
     @abstractmethod
     async def healthy(self) -> None:
-        """Check that data written now would become durable; call it with a deadline.
+        """Check whether the journal is available; call it with a deadline.
 
         Raises:
-            JournalUnavailableError: it would not.
+            JournalUnavailableError: it is not.
         """
         ...
 

@@ -3,8 +3,8 @@
 Rules (tests quote these ids):
     RR1  Each line has its format in `v`. A format that this code does not know quarantines the document.
     RR2  Unknown fields are skipped.
-    RR3  Each ends with its checksum (CS1): a line in its last field `sum`, an entry and the name of a version in its
-         last 4 bytes. An entry's place is its nonce (RKY3): Redis gives it the sequence, which has to be without gaps.
+    RR3  Each ends with its checksum (CS1): lines in their last field `sum`, entries and version names in their last
+         4 bytes. An entry's place is its nonce (RKY3), because Redis assigns the sequence, which must have no gaps.
 """
 
 from __future__ import annotations

@@ -11,10 +11,10 @@ Rules:
          again. A damaged page (SW6) changes nothing. Any other disk error: the connection is closed, and the next call
          opens a new one.
     SW4  A long write that fails affects no other item.
-    SW5  Neither does a bug of Raffia (a batch that cannot be encoded, a row that cannot be read): it is logged, and is
-         the `InternalError` of that one item. Only disk errors affect the others.
-    SW6  A damaged page of the file is an error of the documents on it (`QuarantinedError`), not of the disk: when a
-         commit meets one, the items of each document are written on their own.
+    SW5  Neither does a bug in Raffia (a batch that cannot be encoded, a row that cannot be read): it is logged, and
+         that item fails with `InternalError`. Only disk errors affect the others.
+    SW6  A damaged page fails the items of the documents on it (`QuarantinedError`); it does not count as a disk error.
+         When a commit meets one, each document's items are written separately.
 """
 
 from __future__ import annotations
@@ -211,7 +211,7 @@ class Writer:
         self._deliver(Delivery(outcomes, perf_counter() - began, False, self._refused_below))
 
     def _apart(self, writes: list[Append | Call], error: Exception) -> bool:
-        """Write each document's items on their own; return whether that made a difference (SW6)."""
+        """Write each document's items separately; return whether that made a difference (SW6)."""
         self._fail(error)
         groups: dict[object, list[Append | Call]] = {}
         for item in writes:
@@ -360,7 +360,7 @@ class Writer:
                 raise OSError(str(error)) from error
 
     def _error(self, error: Exception) -> RaffiaError:
-        """Repair the connection after an error; return the one to report (SW6)."""
+        """Repair the connection after an error; return the error to report (SW6)."""
         why = self._fail(error)
         return QuarantinedError(why) if is_corrupt(error) else JournalUnavailableError(why)
 
