@@ -5,9 +5,9 @@
 Rules (tests quote these ids):
     S1  Messages that arrive before a session is open are kept in order, within bounds, and delivered when it opens:
         without its step 1, a client would never sync.
-    S2  Every Step2 and every Update has one outcome, reported at most once, by its `Ticket`: when all of it is durable,
-        or when it is refused. Nothing is sent if the dialect does not report it or the session has left. Clients count
-        statuses, so they are never merged or dropped, even for slow readers.
+    S2  The `Ticket` of a Step2 or an Update reports when all of it is durable, or that it was refused; after a refusal,
+        "stored" may still follow (S8). Nothing is sent if the dialect does not report it or the session has left.
+        Clients count statuses, so they are never merged or dropped, even for slow readers.
     S3  Everything sent to a session begins with its exact address.
     S4  Hocuspocus: an Auth on an open session renews the grant; after a denial it is a new attempt, and the socket
         stays open. If several Auths are being decided, the latest counts.

@@ -5,10 +5,10 @@ replica) that sent the latest state of a client id.
 
 Rules (tests quote these ids):
     P1  A state is applied if its clock is above the known one; an unknown id is accepted at any clock, including 0. A
-        removal (null) is applied at the known clock or above, for ids that are present. Everything else is stale and is
-        dropped silently and unread, because clients send back every state that they receive.
-    P2  A message is applied as a whole, or not at all if it cannot be read. What is too large (a state, the number of
-        states, the message) is dropped and counted; the session continues, and the id's known state stays.
+        removal (null) is applied at the known clock or above, for ids that are present. Everything else is stale and,
+        except for P4, P5, P10 and P11, dropped silently, because clients send back every state that they receive.
+    P2  A message that cannot be read has no effect. What is too large (a state, the number of states, the message) is
+        dropped and counted, a whole message as one; the session continues, and the known states stay.
     P3  A session speaks only for ids that it owns. It becomes the owner of an id by being the first to announce it, or
         by P4. Its states and removals of other ids are dropped silently and counted as foreign: a slow client whose
         copy has expired must not remove a user for everyone.
