@@ -64,7 +64,7 @@ class Raffia:
             `settings.data`. Raffia enters and exits it.
 
     Attributes:
-        is_hosted: whether the ASGI server may be another one than ours, whose limits are not known.
+        is_hosted: whether the ASGI server may be one other than ours, with unknown limits.
         clear: called when a document is purged, to delete what is stored elsewhere for it (J22); None if nothing is.
 
     Raises:
@@ -180,7 +180,8 @@ class Raffia:
 
         Raises:
             MalformedError: neither or both are given, or the name is invalid.
-            JournalUnavailableError: this process is done; other replicas follow when the journal is back.
+            JournalUnavailableError: it took effect in this process; other replicas follow only if the journal is back
+                within a minute.
         """
         if (user is None) == (document is None):
             raise MalformedError("name either a user or a document to recheck")

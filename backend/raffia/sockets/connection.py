@@ -360,7 +360,7 @@ class Connection:
         return session, room
 
     def accept_large(self, grant: Grant) -> None:
-        """Accept messages of the full size from now on: somebody has signed in (X12)."""
+        """Accept messages of the full size from now on: a client has signed in (X12)."""
         self._received.signed_in(person_of(grant, self._address))
         holds = self._may_arrive if self._received.is_limited else None
         self.transport.limit_messages(self.hub.settings.max_frame_bytes, holds)
@@ -484,7 +484,7 @@ class Connection:
             self._slow_down(self._budget)
 
     def charge_refused_opening(self) -> None:
-        """Charge a document that could not be opened because of a pace: asking for more at once is read more slowly."""
+        """Charge for a document that a rate limit kept from opening, so that further requests are read more slowly."""
         self._budget.left_s -= REFUSED_OPENING_S
 
     def _slow_down(self, budget: Budget) -> None:
