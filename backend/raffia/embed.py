@@ -169,7 +169,7 @@ class Raffia:
     async def recheck(self, *, user: str | None = None, document: str | None = None) -> int:
         """Make live sessions of a user or a document sign in again, on all replicas: call it when a role has changed.
 
-        Their sockets are closed with 1012 and providers reconnect at once; then the hook or the token decides.
+        Their sockets are closed with 1012, providers reconnect, and then the hook or the token decides.
 
         Args:
             user: the user whose sessions to end.

@@ -68,7 +68,7 @@ class Grant:
         expires_s: Unix time in seconds at which the grant ends; None for never.
         claims: anything else to keep with the grant (name, colour, token id).
         issued_s: Unix time in seconds at which it was issued: the token's `iat`, or when the hook was called; None for
-            a token without `iat`. A revocation applies to every grant issued before it.
+            a token without `iat`. Revoking a user or links applies to grants issued before that.
     """
 
     access: Access

@@ -5,8 +5,8 @@ Rules (tests quote these ids):
         are gap-free, and their clocks and deletes are those in the snapshot's index. Its history and its versions are
         checked too.
     CK2  A damaged document does not end the check: each one is reported, with the error and its sizes.
-    CK4  A repaired document is read back like any other before it is stored. A document of which nothing can be read
-        is left as it is: replacing it by an empty one would not help.
+    CK4  A rebuilt document is read back like any other before it is stored. A document of which nothing can be read is
+        left as it is: replacing it by an empty one would not help.
     CK5  Where possible, single changed bits are corrected in place, which loses nothing. Any other repair ends the
         document's history; versions that can be read are kept. What was kept and what was left out is reported.
     CK6  Damage to the file itself (its header, schema, pages, indexes, rows of its tables) is reported first. A repair

@@ -2,7 +2,7 @@
 
 Rules (tests quote these ids):
     FL1  A file is named by the SHA-256 of its bytes, in a folder named by the SHA-256 of its document's id: nothing
-         that a client sends becomes part of a path. A file that is uploaded twice is stored once.
+         that a client sends becomes part of a path. A file that is uploaded twice to a document is stored once.
     FL2  When `put` returns, the file is complete and durable: written to a temporary file, synced, renamed, and the
          folders synced. Object stores do this themselves.
     FL3  The files of a document have at most `max_document_files_bytes` in total; more are refused. Uploads to one

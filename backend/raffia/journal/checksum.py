@@ -3,9 +3,9 @@
 Rules (tests quote these ids):
     CS1  A checksum covers the content and where it belongs: for example the kind of record, its document and its
          position. So a changed bit is detected, and so is an intact record in the wrong place.
-    CS2  Document content that does not match its checksum raises `QuarantinedError`; it is never merged or folded.
-         Only `raffia check` reads it: with `--repair` it corrects single changed bits, and leaves out and reports the
-         rest.
+    CS2  Document content that does not match its checksum is never returned, merged or folded; normally a
+         `QuarantinedError` is raised. Only `raffia check` reads it: with `--repair` it corrects single changed bits
+         where it can, and leaves out and reports the rest.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.

@@ -6,10 +6,10 @@ with it.
 
 Rules (tests quote these ids):
     PT1  The store keeps `passed_ms`, a time that has surely passed. A process that read the value T and has run for E
-         since then may raise it to T + E. The largest claim wins; claims of several replicas do not add up.
+         since then may raise it to T + E. Of several such claims the largest is kept, so they do not add up.
     PT2  After a day (`SETTLED_MS`) without a jump, a process trusts its system clock and stores that time. This is how
          a store that has no time yet, or was closed for a while, catches up. Until then data expires late.
-    PT3  `passed_ms()` is never later than the system clock, or the store's clock if it has one.
+    PT3  `passed_ms()` is never later than the system clock. If the store has a clock, it is not later than that either.
     PT4  The clock has jumped if it moved differently from the monotonic clock by more than `JUMP_MS` plus `DRIFT` of
          the elapsed time. The first jump is logged as a warning, later ones as information, until the clock has been
          steady for an hour.

@@ -6,9 +6,9 @@ Rules (tests quote these ids):
     DM2  If opening a document would exceed the limit, unused rooms are closed first; if that is not enough, it is not
          opened. Updates that would exceed the limit are refused. In both cases clients are told to try again later
          (1013).
-    DM3  A quarter of the limit is reserved for small documents and updates (up to `SMALL_BYTES`), so that large
-         documents do not prevent others from opening small ones and typing. An update that only deletes known content
-         is not refused for lack of memory.
+    DM3  A quarter of the limit is reserved for small documents and updates (up to `SMALL_BYTES`), so that these can
+         still be opened and taken when large ones no longer fit. An update that only deletes known content is not
+         refused for lack of memory.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.

@@ -2,12 +2,12 @@
 
 Rules (tests quote these ids):
     HU1  A document is loaded once, however many clients ask for it at the same time; no client sees it half loaded.
-    HU2  A room is closed when it has been unused for `room_idle_s` and everything in it is durable. A client that joins
-         while it closes, or after it was lost, waits for a new room.
+    HU2  A room is closed when it has been unused for `room_idle_s` (HU6: sometimes less) and all its edits are durable.
+         A client that joins while it closes, or after it was lost, waits for a new room.
     HU3  A document whose stored bytes are damaged or cannot be read is quarantined: sessions are closed with 1011, the
          bytes are kept as they are, and the error is logged, but not each time that a client tries again.
-    HU4  Draining: no new rooms or sessions; everything is made durable, then sockets are closed with 1012 in a jittered
-         spread.
+    HU4  Draining: no new rooms or sessions; everything is made durable, for at most `drain_s`; then sockets are closed
+         with 1012, each after a random delay.
     HU5  A document that is deleted while it is being opened is loaded again, and then found deleted.
     HU6  Unused rooms are closed sooner when there are more than `MANY_IDLE`: with twice as many, after half the time.
          All of them are closed when memory is short (document_memory.py).

@@ -16,9 +16,9 @@ Rules (tests quote these ids):
     S6  Rates are token buckets with time as an argument.
     S7  A Hocuspocus provider counts its updates and the step 2 of each sync that it begins. It does not count a step 2
         that answers an extra step 1 of ours: a status for that one would mean "saved" for something else.
-    S8  A Hocuspocus provider goes on counting an update that is refused, or that was not answered when its session
-        ended. An answer to an extra step 1 of ours holds what the client wrote before; when it is durable, "stored" is
-        sent once for each of those updates.
+    S8  A Hocuspocus provider keeps counting an update that is refused, or that was not answered when its session ended.
+        An answer to an extra step 1 of ours contains what the client wrote before; when it is durable, "stored" is sent
+        once for each of those updates.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.

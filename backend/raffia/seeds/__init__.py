@@ -1,7 +1,7 @@
 """Initial content of new documents. The server writes it, because two editors that open an empty one might both do so.
 
 Rules (tests quote these ids):
-    SE1  The first update of a document that the app creates sets its kind and schema in the root map `meta`.
+    SE1  The first update of a new document sets its kind and schema in the root map `meta`.
     SE2  A rich text begins with one empty paragraph, so that editors do not add their own.
     SE3  A template that does not exist, or is of another kind, is refused.
 """

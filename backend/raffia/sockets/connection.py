@@ -14,8 +14,8 @@ Rules (tests quote these ids):
         message on, and to messages that were waiting or being read in another process.
     X7  A client that sends too fast is not read for a while; one that keeps doing so is told "later" (PC3, PC4 of
         rate_limits.py).
-    X10 Whatever is refused has a log line and is counted by its reason. When a session ends because something was too
-        large or comes too early, the client's next session is asked later for what we lack (`Hub.backoff`).
+    X10 Errors that end a session or a socket are logged and counted by reason. When a session ends because something
+        was too large or comes too early, the client's next session may be asked later for what we lack (`Hub.backoff`).
     X12 Unfinished messages and large updates that are being read are bounded for each person (received.py). Beyond that
         the connection ends with 1013: a client that sends so much at once connects again.
 """

@@ -7,7 +7,7 @@ Rules (tests quote these ids):
          to time makes up for a message that is lost (J21).
     RV3  Fields that begin with `count:` hold the number of revocations of a kind, so that adding one need not count
          them (J21). A missing count is made again, and so are all of them when expired revocations are dropped.
-    RV4  What a newer Raffia has added (kinds, words after the known ones) is skipped.
+    RV4  Unknown kinds, and words after the known ones, are skipped: a newer Raffia may have added them.
 """
 
 from __future__ import annotations

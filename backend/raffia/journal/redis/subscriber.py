@@ -54,7 +54,7 @@ class Subscriber:
 
     Args:
         connection: of redis-py, not connected.
-        listener: who is told.
+        listener: is told of messages, confirmations and losses.
         timeout_s: longest time to connect, and for a PONG.
         on_lost: called when a connection was lost or could not be made.
         on_moved: takes a sharded channel that this server has given up (RSU5); None when channels are not sharded.
@@ -93,7 +93,7 @@ class Subscriber:
             self._send(b"unsubscribe", [channel.encode()])
 
     async def close(self) -> None:
-        """Close the connection; the listener hears nothing more."""
+        """Close the connection; the listener is not called again."""
         await end(self._task)
         await self._connection.disconnect()
 

@@ -65,7 +65,7 @@ def head_of(database: Database, document: DocumentId) -> Head | None:
 
 
 def steady(database: Database, document: DocumentId, read: Callable[[Head], Steps[T]]) -> Steps[T]:
-    """Read in slices, and start again if a compaction happened in between.
+    """Read in slices, and start again if the document was compacted or pruned in between.
 
     Raises:
         ForbiddenError: there is no such document.

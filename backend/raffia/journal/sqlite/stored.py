@@ -67,7 +67,7 @@ class Stored:
 
 
 def stored(database: Database, document: DocumentId) -> Steps[Stored]:
-    """Read all of it, damaged or not, without decoding it.
+    """Read everything stored for a document, damaged or not, without decoding it.
 
     Raises:
         QuarantinedError: the document's row is damaged or lost.

@@ -2,8 +2,8 @@
 
 Rules:
     SW1  A round is: all queued appends in one transaction; then their acknowledgements, in one call into the event
-         loop; then at most 2 ms of reading and one slice (1 MiB) of long writing. So an append waits for at most one
-         round of other work, and many loads at once never stop acknowledgements.
+         loop; then about 2 ms of reading and one slice (about 1 MiB) of long writing. So an append waits for at most
+         one round of other work, however many loads there are.
     SW2  Every outcome is reported. What is not committed fails with `JournalUnavailableError`, as does everything
          called before the event loop knew of the failure (J6): each call carries the stamp of the last failure known
          when it was made.
@@ -140,7 +140,7 @@ class Writer:
         self.ended = False
 
     def run(self, opened: Callable[[BaseException | None], None], ended: Callable[[], None]) -> None:
-        """Open the database, report that, work until stopped, and report the end."""
+        """Open the database, report the result, process items until stopped, and report the end."""
         try:
             self._database.open()
         except (RaffiaError, sqlite3.Error, OSError) as error:

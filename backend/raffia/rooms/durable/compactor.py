@@ -9,7 +9,7 @@ Rules (tests quote these ids):
         the cost per update stays flat. It covers only what is durable, and is made in a quiet moment if there is one in
         time. In a shared log it is written only when everything in it is durable: other replicas never hear of an edit
         that the log never gets, and their next snapshot would remove it although later edits refer to it.
-    L5  Answers to equal state vectors are computed and framed once per version of the document. For a large document
+    L5  Answers to state vectors are cached, with their frames, for one version of the document. For a large document
         that is done in another process, one job at a time for each state vector, whose result is shared.
     L6  Checks of readers' deletes are bounded: one runs at a time for all readers, and `MAX_ASKED` may wait.
 """

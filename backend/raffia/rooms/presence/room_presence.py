@@ -92,7 +92,7 @@ class RoomPresence:
     # -- those who return --------------------------------------------------------------------------------------------
 
     def _welcome(self, now_s: float) -> None:
-        """Announce the others again if somebody has returned who would ignore them (P12)."""
+        """Announce states again if a returning client would ignore them (P12)."""
         if self.table.has_returned and self._welcome_handle is None:
             wait_s = self._welcome_not_before_s - now_s
             if wait_s > 0:

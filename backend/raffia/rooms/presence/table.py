@@ -466,7 +466,7 @@ class PresenceTable:
 
     @property
     def has_returned(self) -> bool:
-        """Whether somebody has returned since the last `raise_unchanged` (P12)."""
+        """Whether a client has returned since the last `raise_unchanged` (P12)."""
         return bool(self._returned_at)
 
     def raise_unchanged(self, now_s: float) -> int:
