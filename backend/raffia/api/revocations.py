@@ -69,7 +69,7 @@ async def _check_exists(raffia: Raffia, document: DocumentId) -> None:
     """Check that there is, or was, such a document; pass if that cannot be checked now, since a revocation is urgent.
 
     Raises:
-        ForbiddenError: it never existed, and nobody has it open here.
+        ForbiddenError: it never existed, and is not open here.
     """
     if document in raffia.hub.rooms:
         return

@@ -6,8 +6,8 @@ Rules (tests quote these ids):
          A client that joins while it closes, or after it was lost, waits for a new room.
     HU3  A document whose stored bytes are damaged or cannot be read is quarantined: sessions are closed with 1011, the
          bytes are kept as they are, and the error is logged, but not each time that a client tries again.
-    HU4  Draining: no new rooms or sessions; everything is made durable, for at most `drain_s`; then sockets are closed
-         with 1012, each after a random delay.
+    HU4  Draining: no new rooms or sessions; edits are made durable, for a limited time; then sockets are closed with
+         1012, in random order and not all at once.
     HU5  A document that is deleted while it is being opened is loaded again, and then found deleted.
     HU6  Unused rooms are closed sooner when there are more than `MANY_IDLE`: with twice as many, after half the time.
          All of them are closed when memory is short (document_memory.py).
@@ -304,7 +304,7 @@ class Hub:
         """Check that there is memory for one more document, and close unused ones if there is none (DM2).
 
         Raises:
-            RoomFullError: there is none even so (closes 1013).
+            RoomFullError: there is still none (closes 1013).
         """
         if not self.memory.fits(size_bytes, rooms=1):
             self.evict_idle(monotonic(), all_of_them=True)

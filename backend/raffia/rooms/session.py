@@ -125,7 +125,7 @@ class Session:
         reading: whether it has been sent the state and so receives broadcasts.
         behind: the clocks it had when it fell behind, advanced by what it has sent since; None while it keeps up.
         behind_version, behind_s: the document's version and the monotonic time when it fell behind.
-        open_tickets: how many answers it is owed.
+        open_tickets: how many answers are pending.
         expected: for each unanswered step 1 of ours, whether the client counts its answer; None if there are none.
         held: answers to send once it has caught up.
         schema: the schema version that its editor knows; None if it states none.

@@ -17,7 +17,7 @@ Rules (tests quote these ids):
     X10 Errors that end a session or a socket are logged and counted by reason. When a session ends because something
         was too large or comes too early, the client's next session may be asked later for what we lack (`Hub.backoff`).
     X12 Unfinished messages and large updates that are being read are bounded for each person (received.py). Beyond that
-        the connection ends with 1013: a client that sends so much at once connects again.
+        the connection is closed (1013) or aborted.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
 
 Rules (tests quote these ids; X1 to X5, X7 and X10 are in connection.py):
     X6  A fresh token that is accepted replaces the grant. The client is told only if its right to write changes. If the
-        token is rejected the session ends, with a denial and a CLOSE. If nobody can decide, the old grant stands (EX3
-        of expiry.py).
+        token is rejected the session ends, with a denial and a CLOSE. If it cannot be checked, the old grant stands
+        (EX3 of expiry.py).
     X8  Until its first session is open, a connection sends messages of at most `preauth_bytes`, one token and their
         envelope. What it keeps, in messages that wait and in an unfinished one, counts for the budget of preauth.py; so
         do messages that wait for further sessions. A connection over the budget is aborted.

@@ -207,7 +207,7 @@ class Engine:
             deadline_s = min(deadline_s, asyncio.get_running_loop().time() + self._timeout_s / 4)
         replies = await pipeline.run(self._pool(place, lane), commands, deadline_s, asking=asking)
         codes = {code_of(reply) for reply in replies}
-        if "READONLY" in codes:  # it may be a replica now: whoever connects again is told (RS1)
+        if "READONLY" in codes:  # it may be a replica now: reconnecting finds out (RS1)
             for each in Lane:
                 await self._pool(place, each).disconnect()
         self._silent.discard(place)

@@ -9,7 +9,7 @@ Rules (tests quote these ids):
     E4  A subscription is kept until `unsubscribe`: lost connections are reopened, after a bounded, jittered pause, and
         every (re)subscription is reported (`confirmed`), because messages published in between are lost.
     E5  The subscriber pings its own connections with a deadline, so that a Redis that has stopped is noticed even if
-        nobody publishes. It never awaits its listeners.
+        nothing is published. It never awaits its listeners.
 """
 
 from __future__ import annotations

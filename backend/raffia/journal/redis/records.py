@@ -1,4 +1,4 @@
-"""What Redis holds besides pieces: entries, and base snapshots, segments and versions as lines of JSON. Pure.
+"""Encodes what Redis stores apart from pieces: entries, and base snapshots, segments and versions as JSON. Pure.
 
 Rules (tests quote these ids):
     RR1  Each line has its format in `v`. A format that this code does not know quarantines the document.
@@ -143,7 +143,7 @@ def read_segment(document: DocumentId, member: bytes) -> SegmentRecord:
 
 
 def write_version(document: DocumentId, time_ms: int, authors: tuple[str, ...], blob: str, size_bytes: int) -> bytes:
-    """Encode a version without its name, which is stored beside it."""
+    """Encode a version without its name, which is stored separately."""
     return _line(("versions", document), time_ms=time_ms, authors=list(authors), blob=blob, bytes=size_bytes)
 
 

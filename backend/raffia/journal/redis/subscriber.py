@@ -4,7 +4,7 @@ redis-py's `PubSub` sends health checks and never checks for their answers (test
 shows it), so subscriptions are kept here, on a connection of redis-py.
 
 Rules (tests quote these ids):
-    RSU1  Every `subscribe` is sent, even for a channel that is subscribed already: each caller is owed a `confirmed`.
+    RSU1  Every `subscribe` is sent, even for a channel that is subscribed already: each caller expects a `confirmed`.
     RSU2  `confirmed` follows each subscription reply of Redis, so it is repeated after every loss (E4).
     RSU3  A connection that was silent for `PING_S` is sent a PING. If nothing arrives for `timeout_s`, it is closed
           (E5). Silence is counted in ticks, so that a busy event loop of our own is not mistaken for it.

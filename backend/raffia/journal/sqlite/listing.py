@@ -1,4 +1,4 @@
-"""Pages of the listing from the database: read in slices, so that no listing delays an acknowledgement."""
+"""Pages of the listing from the database, read in slices so that listings do not delay acknowledgements for long."""
 
 from __future__ import annotations
 
