@@ -1,7 +1,7 @@
 """Tracks when the grants of sessions expire: clients are asked for fresh tokens in time, or their sessions end.
 
 Rules (tests quote these ids):
-    EX1  A session whose grant has expired is ended within `TICK_S`. What it sends after the grant has expired is
+    EX1  A session whose grant has expired is ended by the next tick (EX4). What it sends after the grant has expired is
          rejected at once.
     EX2  A Hocuspocus client is asked for a fresh token `lead_s` before its grant expires, or when half of the remaining
          time has passed if that is shorter; once for each grant. Clients whose grants expire together are not asked at
