@@ -3,8 +3,9 @@
 Rules (tests quote these ids):
     L1  Small documents are folded in place, larger ones in another process while edits go on into the tail.
     L2  Folds run one at a time; everyone who needs one meanwhile shares the next.
-    L3  A newcomer gets squashed bytes, without content that was deleted before it asked. Its step 2 holds everything
-        that was in the document when it asked: editors act on the first one, whatever comes after it.
+    L3  A newcomer gets squashed bytes, without content that was deleted before it asked (unless `keep_deleted` is set).
+        Its step 2 holds everything that was in the document when it asked, because editors act on the first one,
+        whatever comes after it.
     L4  A snapshot goes to the journal when the log after the last one has grown past a fraction of its size, so that
         the cost per update stays flat. It covers only what is durable, and is made in a quiet moment if there is one in
         time. In a shared log it is written only when everything in it is durable: other replicas never hear of an edit

@@ -1,4 +1,4 @@
-"""Computes what clients lack of a large document, in another process (L3, L5)."""
+"""Computes what clients lack of a large document, in another process if necessary (L3, L5)."""
 
 from __future__ import annotations
 
