@@ -8,7 +8,7 @@ Rules:
     D3  For each client, the longest ready prefix is admitted; the rest waits and is not sent to other clients.
     D4  Deletes of unknown structs wait; deletes that are already known are dropped.
     D5  An update that is entirely new and ready is kept byte for byte (surrogates untouched).
-    D6  New clients get a squashed document if the tail has deletes, so that it does not contain deleted text.
+    D6  If the tail has deletes, new clients get a squashed document without deleted text, unless `keep_deleted` is set.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -179,7 +179,7 @@ class Document:
         )
 
     def admit_deletes(self, facts: UpdateFacts) -> Admission | None:
-        """Of an update, the new deletes of known structs alone; None when there are none. Changes nothing."""
+        """Admit only an update's new deletes of known structs; None if there are none. See `admit`."""
         ready, _, _ = self._sort_deletes(facts.deletes, {})
         return Admission(write_update([], ready), None, [], [], ready) if ready else None
 

@@ -15,8 +15,8 @@ Rules (tests quote these ids):
         one for which `holds` returns False is aborted.
     O7  A listener is told why its connection is refused (`refused`) before `closed`. With `Limits.skips_too_large`, a
         binary message over `message_bytes` does not close the connection: the listener is told its size and its first
-        `START_BYTES` (`oversized`), and the rest is read and dropped. This needs no memory, and it lets a dialect with
-        many sessions end only one of them. Beyond `SKIP_FACTOR` times the limit the connection is closed after all.
+        `START_BYTES` (`oversized`), and the rest is read and dropped. This needs little memory, and it lets a dialect
+        with many sessions end only one of them. Beyond `SKIP_FACTOR` times the limit the connection is closed anyway.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.

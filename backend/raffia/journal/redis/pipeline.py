@@ -1,8 +1,8 @@
 """One pipeline on one connection of a redis-py pool.
 
 redis-py connects, signs in, pools, and speaks TLS and the Redis protocol. This module adds what its pipelines do not
-promise: replies that arrived before the connection was lost are kept, one deadline covers everything, and nothing is
-resent.
+promise: replies that arrived before the connection was lost are kept, one deadline covers everything, and no command
+that may have been executed is resent.
 
 Rules (tests quote these ids):
     RX1  Replies belong to commands in order. A pipeline that does not finish in time, or is cancelled, closes its
@@ -91,10 +91,10 @@ async def run(
     """Run commands in one round trip (or two, RX5); raises nothing except cancellation.
 
     Args:
-        pool: of `aborting` connections with `OPTIONS`; the wait for a free one counts too.
+        pool: `aborting` connections with `OPTIONS`; waiting for a free one counts towards the deadline.
         commands: what to run.
-        deadline_s: loop time by which all replies must be there.
-        asking: whether their slot is moving to this node.
+        deadline_s: loop time by which all replies must have arrived.
+        asking: whether the slot of the commands is moving to this node.
     """
     replies = await _round_trip(pool, [command.args for command in commands], deadline_s, asking=asking)
     again = [i for i, reply in enumerate(replies) if code_of(reply) == "NOSCRIPT"]

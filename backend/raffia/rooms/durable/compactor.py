@@ -2,15 +2,16 @@
 
 Rules (tests quote these ids):
     L1  Small documents are folded in place, larger ones in another process while edits go on into the tail.
-    L2  Folds run one at a time; all who need a fold meanwhile share the next one.
-    L3  A newcomer gets squashed bytes, without content that was deleted before it asked. Its step 2 holds everything
-        that was in the document when it asked: editors act on the first one, whatever comes after it.
+    L2  Folds run one at a time; everyone who needs one meanwhile shares the next.
+    L3  A newcomer gets squashed bytes, without content that was deleted before it asked (unless `keep_deleted` is set).
+        Its step 2 holds everything that was in the document when it asked, because editors act on the first one,
+        whatever comes after it.
     L4  A snapshot goes to the journal when the log after the last one has grown past a fraction of its size, so that
         the cost per update stays flat. It covers only what is durable, and is made in a quiet moment if there is one in
         time. In a shared log it is written only when everything in it is durable: other replicas never hear of an edit
         that the log never gets, and their next snapshot would remove it although later edits refer to it.
-    L5  Answers to equal state vectors are computed and framed once per version of the document. For a large document
-        that is done in another process, one job at a time for each state vector; all who ask meanwhile share the next.
+    L5  Answers to state vectors are cached, with their frames, for one version of the document. For a large document
+        that is done in another process, one job at a time for each state vector, whose result is shared.
     L6  Checks of readers' deletes are bounded: one runs at a time for all readers, and `MAX_ASKED` may wait.
 """
 

@@ -5,9 +5,10 @@ An update passes the gate and enters the document and the pending batch in one t
 Rules (tests quote these ids):
     R1  Only the room changes its document, and every update, from a session or from the journal, passes the gate.
     R4  A gap never gets into the document, the journal or a broadcast: waiting parts stay with their session.
-    R6  A read-only session's update is answered "stored" if it contains nothing new, otherwise "refused".
-    R7  An update is refused as a whole, with one error, before any part of it has an effect. One exception: of an
-        update for which the document has no room, the deletes are taken (overflow.py).
+    R6  A read-only session's update is answered "stored" if it contains nothing new, or only deletes that the content
+        implies; otherwise "refused".
+    R7  An update that is refused when it arrives is refused as a whole, with one error, before any part of it has an
+        effect. One exception: of an update for which the document has no room, the deletes are taken (overflow.py).
     R8  Entries from the log are durable: they go to the readers, never back to the append queue. Entries whose
         dependencies are missing wait in the room, and no snapshot covers them.
     R9  New structs under a client id that is guarded for another user wait until the owner's own structs have arrived,
@@ -207,7 +208,7 @@ class Intake:
         return True
 
     def _retry_held(self, held: Held) -> None:
-        """Judge a held update by what is left of the document after a fold (OV2)."""
+        """Judge a held update again after a fold (OV2)."""
         session = held.ticket.session
         if session not in self._users:
             return
