@@ -20,8 +20,10 @@ from typing import Final
 
 from fastapi import Request
 
+from raffia.auth.address_limits import counted
 from raffia.auth.claims import Claims
 from raffia.auth.hooks import Handshake
+from raffia.auth.person import person_of
 from raffia.embed import Raffia
 from raffia.errors import ForbiddenError, LaterError
 from raffia.types import Access, DocumentId, Grant, document_id
@@ -59,6 +61,10 @@ class Caller:
         if authorizer.has_hook and self.handshake.origin is None and request.method in SAFE_METHODS:
             self.handshake = replace(self.handshake, origin=f"{self.scheme}://{self.host}")  # AC4
         self.token = self.handshake.bearer
+
+    def person(self, grant: Grant) -> str | None:
+        """The person that limits charge for this request (PE1 of auth/person.py)."""
+        return person_of(grant, counted(self.handshake.address))
 
     async def grant(self, document: DocumentId, least: Access = Access.READ) -> Grant:
         """The caller's grant for a document, with at least the access `least` (AC2, AC3).

@@ -28,7 +28,6 @@ from raffia.api.document_info import info_of, shown
 from raffia.api.errors import refusals
 from raffia.api.listing import ListingQuery
 from raffia.api.models import Document, DocumentPage, Kind, NewDocument, Rename
-from raffia.api.people import person_of
 from raffia.api.quota import MakingQuota
 from raffia.api.turns import Turns
 from raffia.crdt.build import set_meta
@@ -75,7 +74,7 @@ async def make_document(
     document = new_id(folder)
     grant = await caller.grant(document, Access.EDIT)
     quota: MakingQuota = request.app.state.quota
-    quota.charge(person_of(grant, caller.handshake.address), 0)
+    quota.charge(caller.person(grant), 0)
     title = asked.title or (seed.title if seed is not None else "")
     update = first_update(asked.kind, title, seed)
     await editing.change(raffia.hub, document, lambda _parts: update, author=grant.user)
@@ -135,7 +134,7 @@ async def duplicate_document(
     to, grant = await _place_of_copy(caller, document)
     title = (document if info.title is None else info.title)[: MAX_TITLE - len(COPY)]
     moved = (f"/api/files/{quote(document, safe='')}/", f"/api/files/{quote(to, safe='')}/")
-    person = person_of(grant, caller.handshake.address)
+    person = caller.person(grant)
     quota: MakingQuota = request.app.state.quota
     turns: Turns = request.app.state.copy_turns
     async with turns.of(person):

@@ -24,7 +24,6 @@ from raffia.api.dependencies import CallerDep, DocumentDep, FilesDep, RaffiaDep
 from raffia.api.document_info import info_of
 from raffia.api.errors import refusals
 from raffia.api.models import Uploaded
-from raffia.api.people import person_of
 from raffia.api.turns import Turns
 from raffia.errors import ForbiddenError, UnsupportedTypeError
 from raffia.files.images import MIME_TYPES, read_image
@@ -60,7 +59,7 @@ async def upload(
     grant = await caller.grant(document, Access.EDIT)
     await info_of(raffia.hub.journal, document)
     turns: Turns = request.app.state.upload_turns
-    async with turns.of(person_of(grant, caller.handshake.address)):
+    async with turns.of(caller.person(grant)):
         data = await read_body(request, raffia.settings.max_file_bytes, WITHIN_S, PACE)
         image = read_image(data)
         if image is None:

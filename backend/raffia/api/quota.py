@@ -1,10 +1,10 @@
 """Limits how many documents and copies one person can create with short requests.
 
 Rules (tests quote these ids):
-    QU1  Every person (people.py) has a budget of `BURST_BYTES`, which refills by `BYTES_PER_S` per second. A new
+    QU1  Every person (PE1) has a budget of `BURST_BYTES`, which refills by `BYTES_PER_S` per second. A new
          document costs `LEAST_BYTES`; a copy costs its size, but at least that much. Requests that exceed the budget
          are refused until later (503). A copy larger than the whole budget is allowed when the budget is full.
-    QU2  Clients on this machine without a user or token id are not limited.
+    QU2  Clients that are no person, on this machine, are not limited.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import monotonic
 
-from raffia.api.people import LOCAL
 from raffia.errors import TooFastError
 from raffia.runtime.quota import Quota
 
@@ -32,13 +31,13 @@ class MakingQuota:
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._quota = Quota(BURST_BYTES, BYTES_PER_S, clock)
 
-    def charge(self, person: str, size_bytes: int) -> None:
+    def charge(self, person: str | None, size_bytes: int) -> None:
         """Charge a person for a new document or copy (QU1).
 
         Raises:
             TooFastError: the budget is used up.
         """
-        if person == LOCAL:
+        if person is None:
             return
         cost_bytes = max(size_bytes, LEAST_BYTES)
         wait_s = self._quota.wait_s(person, cost_bytes)

@@ -28,11 +28,11 @@ class Turns:
     def __init__(self, at_once: int, each: int) -> None:
         self._free = asyncio.Semaphore(at_once)
         self._each = each
-        self._people: dict[str, _Person] = {}
+        self._people: dict[str | None, _Person] = {}
 
     @asynccontextmanager
-    async def of(self, who: str) -> AsyncIterator[None]:
-        """Wait for a turn for this person and hold it during the block."""
+    async def of(self, who: str | None) -> AsyncIterator[None]:
+        """Wait for a turn for this person and hold it during the block; all who are no person (None) count as one."""
         person = self._people.setdefault(who, _Person(self._each))
         person.here += 1
         try:

@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from raffia.journal.sqlite.stored import Stored
+from raffia.runtime.disk import sync_path
 from raffia.types import DocumentId
 
 QUARANTINE = "quarantine"
@@ -52,7 +53,7 @@ def set_aside(stored: Stored, data: Path) -> Path:
     _write(folder / "entries", b"".join(one.body for one in stored.entries))
     _write(folder / "stored.json", json.dumps(about, ensure_ascii=False, indent=1).encode())
     for path in (folder, folder.parent, data):
-        _sync(path)
+        sync_path(path)
     return folder
 
 
@@ -75,11 +76,3 @@ def _write(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

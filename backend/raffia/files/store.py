@@ -36,6 +36,7 @@ from weakref import WeakValueDictionary
 
 from raffia.errors import LaterError, NotConfiguredError, QuarantinedError, SettingsError, TooLargeError
 from raffia.files.images import MIME_TYPES
+from raffia.runtime.disk import sync_path
 from raffia.runtime.logs import get_logger
 from raffia.settings import Settings
 from raffia.types import DocumentId
@@ -327,11 +328,7 @@ def _link(folder: Path, source: str, target: str) -> None:
 
 def _sync(folder: Path, directory: str) -> None:
     for made in (folder / directory, folder, folder.parent):
-        handle = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync_path(made)
 
 
 class ObjectFiles(FileStore):

@@ -27,6 +27,7 @@ from collections.abc import Coroutine, Sequence
 from time import monotonic
 from typing import Protocol
 
+from raffia.auth.person import person_of
 from raffia.auth.revocation import Judge
 from raffia.crdt.update import UpdateFacts, read_update
 from raffia.errors import InternalError, LaterError, MalformedError, RaffiaError, TooFastError, TooLargeError
@@ -37,7 +38,7 @@ from raffia.rooms.session import Session
 from raffia.runtime.logs import get_logger
 from raffia.sockets.expiry import Expiry
 from raffia.sockets.preauth import PreauthBudget
-from raffia.sockets.received import Received, person_of
+from raffia.sockets.received import Received
 from raffia.sockets.refusals import close_reason, comes_again, transport_error
 from raffia.types import DocumentId, Grant
 from raffia.wire.messages import Message, Step2, Update

@@ -4,8 +4,7 @@ Rules (tests quote these ids):
     RM1  The part of an unfinished message that has arrived counts, and so does a large update until it has been read.
          Both count towards a budget of the process and a smaller one of the person, so that one person cannot make the
          server hold megabytes on each of many connections.
-    RM2  A person is a user; without a user, a token with an id, such as a share link; without a token id, an address.
-         Clients on this machine without a user or token id share only the budget of the process.
+    RM2  Clients that are no person (PE1 of person.py) share only the budget of the process.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -13,7 +12,6 @@ Rules (tests quote these ids):
 from __future__ import annotations
 
 from raffia.sockets.preauth import PreauthBudget, PreauthShare
-from raffia.types import Grant
 
 PROCESS_BYTES = 128 * 1024 * 1024
 MESSAGES = 2  # of the largest size, that one person may have on the way
@@ -27,24 +25,6 @@ def received_budget(max_message_bytes: int) -> PreauthBudget:
     """
     person_bytes = MESSAGES * max_message_bytes
     return PreauthBudget(max(PROCESS_BYTES, 2 * person_bytes), person_bytes)
-
-
-def person_of(grant: Grant, address: str | None) -> str | None:
-    """The person that a connection is charged to (RM2).
-
-    Args:
-        grant: the grant of the first session.
-        address: the client's address, as `address_limits.counted` returns it.
-
-    Returns:
-        None for a client on this machine without a user or token id.
-    """
-    if grant.user is not None:
-        return f"user {grant.user}"
-    token = grant.claims.get("jti")
-    if isinstance(token, str):
-        return f"token {token}"
-    return None if address is None else f"address {address}"
 
 
 class Received:

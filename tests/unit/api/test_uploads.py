@@ -15,6 +15,8 @@ from tests.unit.api.rest import Rest, rest
 from raffia.api import files as api
 from raffia.api.body import Pace
 from raffia.api.turns import Turns
+from raffia.auth.address_limits import counted
+from raffia.auth.person import person_of
 from raffia.errors import TooLargeError
 from raffia.files.store import FolderFiles, name_of
 from raffia.types import Access, DocumentId, Grant
@@ -71,7 +73,8 @@ async def test_fi2_who_sends_slowly_keeps_nobody_else_from_uploading(tmp_path: P
     ],
 )
 def test_fi2_whom_an_upload_counts_for(first: tuple[Grant, str], second: tuple[Grant, str], same: bool) -> None:
-    assert (api.person_of(*first) == api.person_of(*second)) is same
+    people = [person_of(grant, counted(address)) for grant, address in (first, second)]
+    assert (people[0] == people[1]) is same
 
 
 async def test_fi2_a_slow_upload_gives_its_place_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

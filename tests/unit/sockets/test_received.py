@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
-from raffia.sockets.received import MESSAGES, PROCESS_BYTES, Received, person_of, received_budget
-from raffia.types import Access, Grant
+from raffia.sockets.received import MESSAGES, PROCESS_BYTES, Received, received_budget
 
 MIB = 1024 * 1024
 
@@ -46,19 +43,6 @@ def test_rm1_the_process_has_a_budget_too() -> None:
         one.signed_in(f"user {number}")
         held += one.arriving(15 * MIB)
     assert held == PROCESS_BYTES // (15 * MIB)
-
-
-@pytest.mark.parametrize(
-    ("user", "claims", "address", "expected"),
-    [
-        ("zoe", {"jti": "t"}, "203.0.113.7", "user zoe"),
-        (None, {"jti": "link"}, "203.0.113.7", "token link"),
-        (None, {}, "203.0.113.7", "address 203.0.113.7"),
-        (None, {}, None, None),
-    ],
-)
-def test_rm2_who_is_a_person(user: str | None, claims: dict[str, object], address: str | None, expected: str) -> None:
-    assert person_of(Grant(Access.EDIT, user, None, claims), address) == expected
 
 
 def test_without_a_budget_everything_is_taken() -> None:

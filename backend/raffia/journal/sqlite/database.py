@@ -47,6 +47,7 @@ from raffia.journal.sqlite.rows import (
     seal_piece,
 )
 from raffia.journal.sqlite.wal import PAGE_BYTES, read_wal
+from raffia.runtime.disk import sync_path
 from raffia.runtime.logs import get_logger
 from raffia.types import DocumentId
 
@@ -171,7 +172,8 @@ class Database:
         self.abandoned = [blob for (blob,) in self.rows("SELECT blob FROM staging")]
         with suppress(OSError):  # only for a better error message in the next process
             (self.folder / PID_FILE).write_text(f"{os.getpid()}\n")
-        _sync_folder(self.folder)
+        for folder in (self.folder, self.folder.absolute().parent):
+            sync_path(folder)
 
     def _peek(self, path: Path) -> None:
         # Reading through SQLite as usual would move a newer Raffia's WAL into its file: look at the header alone first.
@@ -648,12 +650,3 @@ def _statements() -> list[str]:
             statements.append(statement)
             statement = ""
     return statements
-
-
-def _sync_folder(folder: Path) -> None:
-    for path in (folder, folder.absolute().parent):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import itertools
 import mmap
-import os
 import shutil
 import time
 from collections import defaultdict
@@ -27,6 +26,7 @@ from raffia.journal.sqlite.rows import SEALED, is_whole, seal, seal_entry, seal_
 from raffia.journal.sqlite.salvage import Row, Salvaged, Scan, stored_columns
 from raffia.journal.sqlite.wal import read_wal
 from raffia.journal.sqlite.write import count_bytes
+from raffia.runtime.disk import sync_path
 
 QUARANTINE = "quarantine"
 _NEW = "raffia-rebuilt"
@@ -65,12 +65,12 @@ def _set_aside(folder: Path) -> Path:
     for name in (DATABASE, WAL):
         if (folder / name).exists():
             shutil.copy2(folder / name, aside / name)
-            _sync(aside / name)
+            sync_path(aside / name)
     for path in (aside, aside.parent, folder):
-        _sync(path)
+        sync_path(path)
     marker.write_text(f"{aside.name}\n")
-    _sync(marker)
-    _sync(folder)
+    sync_path(marker)
+    sync_path(folder)
     return aside
 
 
@@ -92,10 +92,10 @@ def _take_over(folder: Path, new: Path) -> None:
     (folder / WAL).unlink(missing_ok=True)
     (folder / f"{DATABASE}-shm").unlink(missing_ok=True)
     (new / DATABASE).replace(folder / DATABASE)
-    _sync(folder)
+    sync_path(folder)
     (folder / MARKER).unlink()
     shutil.rmtree(new)
-    _sync(folder)
+    sync_path(folder)
 
 
 class _Writer:
@@ -237,11 +237,3 @@ def _latest(segments: list[Row]) -> list[Row]:
         if not any(place == (of["window_ms"], of["author"]) and of["first"] <= one["first"] for of in kept):
             kept.append(one)
     return kept
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
