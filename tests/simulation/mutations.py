@@ -160,17 +160,19 @@ def _deletes_of_the_log_are_dropped(patch: Patch) -> None:
 
 
 MUTATIONS = [
-    Mutation("a reset is ignored", _reset_ignored, losses=True),
+    Mutation("a reset is ignored", _reset_ignored, losses=True, found_by=2),
     Mutation("a gap is ignored", _gap_ignored, found_by=4),
-    Mutation("all that is queued only rides", _all_queued_only_ride, losses=True, found_by=84),
-    Mutation("compaction up to the append position", _compacts_up_to_the_append_position, seeds=250),
-    Mutation("no hold", _no_hold, losses=True, found_by=49),
-    Mutation("nothing is appended again after a loss", _nothing_is_appended_again_after_a_loss, losses=True),
+    Mutation("all that is queued only rides", _all_queued_only_ride, losses=True, found_by=30),
+    Mutation("compaction up to the append position", _compacts_up_to_the_append_position, seeds=250, found_by=160),
+    Mutation("no hold", _no_hold, losses=True, found_by=25),
+    Mutation(
+        "nothing is appended again after a loss", _nothing_is_appended_again_after_a_loss, losses=True, found_by=1
+    ),
     Mutation("entries of the log are not broadcast", _entries_of_the_log_are_not_broadcast),
-    Mutation("what is held back is not tried again", _held_back_is_tried_only_with_the_log, losses=True, found_by=16),
-    Mutation("snapshots cover what is being fetched", _snapshots_cover_what_is_being_fetched, found_by=35),
+    Mutation("what is held back is not tried again", _held_back_is_tried_only_with_the_log, losses=True),
+    Mutation("snapshots cover what is being fetched", _snapshots_cover_what_is_being_fetched, found_by=16),
     Mutation("presence of dead replicas stays", _presence_of_dead_replicas_stays, found_by=8),
-    Mutation("presence is not raised above a removal", _presence_is_not_raised),
-    Mutation("removals by anybody count", _removals_by_anybody_count, found_by=6),
+    Mutation("presence is not raised above a removal", _presence_is_not_raised, found_by=6),
+    Mutation("removals by anybody count", _removals_by_anybody_count, found_by=7),
     Mutation("deletes of the log are dropped", _deletes_of_the_log_are_dropped),
 ]

@@ -41,6 +41,7 @@ from raffia.runtime.malloc import Trimmer
 from raffia.runtime.memory import available_bytes
 from raffia.runtime.metrics import Metrics
 from raffia.runtime.quota import Quota
+from raffia.runtime.single_flight import SingleFlight
 from raffia.runtime.workers import Workers
 from raffia.settings import Settings
 from raffia.types import DocumentId
@@ -96,7 +97,7 @@ class Hub:
         self.connections: set[OpenConnection] = set()
         self._rooms: dict[DocumentId, Room] = {}
         self._idle: dict[DocumentId, Room] = {}  # unused rooms, longest idle first
-        self._opening: dict[DocumentId, asyncio.Task[Room]] = {}
+        self._opening: SingleFlight[DocumentId, Room] = SingleFlight()
         self._deleted: set[DocumentId] = set()  # deleted while they are being opened (HU5)
         self._closing: dict[DocumentId, asyncio.Task[None]] = {}
         self.draining = False
@@ -122,7 +123,7 @@ class Hub:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._await_tasks([*self._opening.values(), *self._closing.values()])
+        await self._await_tasks([*self._opening.tasks, *self._closing.values()])
         await self._trimmer.finish()
         rooms, self._rooms = list(self._rooms.values()), {}
         for result in await asyncio.gather(*(self._finish(room) for room in rooms), return_exceptions=True):
@@ -214,17 +215,7 @@ class Hub:
             if closing is not None:
                 await asyncio.gather(asyncio.shield(closing), return_exceptions=True)
                 continue
-            task = self._opening.get(document)
-            if task is None:
-                task = self._opening[document] = asyncio.create_task(self._load(document))
-                task.add_done_callback(lambda task, document=document: self._opened(document, task))  # type: ignore[misc]
-            await asyncio.shield(task)
-
-    def _opened(self, document: DocumentId, task: asyncio.Task[Room]) -> None:
-        del self._opening[document]
-        self._deleted.discard(document)
-        if not task.cancelled():
-            task.exception()  # raised to the waiters; if all of them have left, it is not our error
+            await self._opening.run(document, lambda: self._load(document))
 
     def deleted(self, document: DocumentId) -> None:
         """Handle the deletion of a document: its room, if open, ends its sessions."""
@@ -246,12 +237,15 @@ class Hub:
             self._idle[room.document_id] = room
 
     async def _load(self, document: DocumentId) -> Room:
-        while True:
+        try:
+            while True:
+                self._deleted.discard(document)
+                room = await self._load_once(document)
+                if document not in self._deleted:
+                    break
+                await room.abandon()
+        finally:
             self._deleted.discard(document)
-            room = await self._load_once(document)
-            if document not in self._deleted:
-                break
-            await room.abandon()
         self._rooms[document] = room
         self._rest(room)
         self.metrics.rooms += 1

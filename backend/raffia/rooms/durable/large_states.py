@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import NamedTuple
 
 from raffia.crdt.document import Document
 from raffia.crdt.merge import diff, merge
+from raffia.runtime.single_flight import SingleFlight
 from raffia.runtime.workers import Workers
 from raffia.types import EMPTY_STATE_VECTOR
 
@@ -49,7 +49,7 @@ class LargeStates:
         self._document = document
         self._workers = workers
         self._kept: dict[bytes, LargeState] = {}  # by state vector
-        self._jobs: dict[bytes, asyncio.Task[None]] = {}  # likewise
+        self._jobs: SingleFlight[bytes, None] = SingleFlight()  # likewise
 
     def clear(self) -> None:
         """Drop the cached states, to free memory."""
@@ -63,11 +63,7 @@ class LargeStates:
             # A fold may have replaced the base: it drops deleted content without changing the version.
             if known is not None and known.base is document.base and known.version >= wanted:
                 return known
-            task = self._jobs.get(state_vector)
-            if task is None:
-                task = self._jobs[state_vector] = asyncio.create_task(self._compute(state_vector))
-                task.add_done_callback(lambda _: self._jobs.pop(state_vector, None))
-            await asyncio.shield(task)
+            await self._jobs.run(state_vector, lambda: self._compute(state_vector))
 
     async def _compute(self, state_vector: bytes) -> None:
         document = self._document
