@@ -80,7 +80,7 @@ class Dialect(Protocol):
         """The sessions that have joined, each with its room."""
 
     def dropped(self, session: Session) -> None:
-        """Note that an update which waited behind a large one will not be answered: its session has ended."""
+        """Note that an update will not be answered: its session ended while it, or a large one before it, was read."""
 
     def ask_token(self, session: Session) -> None:
         """Ask the client for a fresh token, if the dialect can (EX2 of expiry.py)."""
@@ -144,6 +144,7 @@ class Connection:
         "_held",
         "_peer",
         "_rate_limits",
+        "_reading",
         "_received",
         "_resting",
         "_schema",
@@ -175,6 +176,7 @@ class Connection:
         self._tasks: set[asyncio.Task[None]] | None = None
         # Messages behind a large update while that is being read (X2); None when none is being read.
         self._held: list[tuple[Session, Room, Message]] | None = None
+        self._reading: asyncio.Task[None] | None = None  # the large update
         self._rate_limits = hub.rate_limits
         self._budget = Budget(monotonic())
         self._resting: asyncio.TimerHandle | None = None  # while it runs the socket is not read (X7)
@@ -426,18 +428,19 @@ class Connection:
                 raise LaterError("too many large updates at once; try again later")  # X12
             self.transport.pause_reading()
             self._held = []
-            self.start(self._take_large(session, room, message))
+            self._reading = self.start(self._take_large(session, room, message))
             return
         room.receive(session, message)
 
     async def _take_large(self, session: Session, room: Room, message: Update | Step2) -> None:
         try:
-            facts = await self._read_away(session, room, message)
-            if session in room.sessions:
-                room.receive(session, message, facts)
+            facts = await self._read_away(message)
+            if session not in room.sessions:
+                self._dialect.dropped(session)
+            else:
+                self._receive_read(session, room, message, facts)
         except RaffiaError as error:
-            if session in room.sessions:
-                self.end(session, error)
+            self.end(session, error)
         finally:
             self._received.reading(0)
             held, self._held = self._held, None
@@ -448,19 +451,32 @@ class Connection:
                 self._dialect.dropped(entry[0])
         self.read_on()
 
-    async def _read_away(self, session: Session, room: Room, message: Update | Step2) -> UpdateFacts:
-        """Read an update in another process, then check the grant again (X5)."""
+    async def _read_away(self, message: Update | Step2) -> UpdateFacts | RaffiaError:
+        """Read an update in another process; returns the error if it cannot be read."""
+        settings = self.hub.settings
+        limit = settings.max_step2_bytes if isinstance(message, Step2) else settings.max_update_bytes
         try:
-            settings = self.hub.settings
-            limit = settings.max_step2_bytes if isinstance(message, Step2) else settings.max_update_bytes
-            facts = await self.hub.workers.run(read_update, message.update, limit=limit)
-            if session in room.sessions:
-                self.expiry.check(session.grant, session)
+            return await self.hub.workers.run(read_update, message.update, limit=limit)
+        except RaffiaError as error:
+            return error
+
+    def _receive_read(
+        self, session: Session, room: Room, message: Update | Step2, facts: UpdateFacts | RaffiaError
+    ) -> None:
+        """Hand an update that has been read to its room; the grant is checked again (X5)."""
+        try:
+            if isinstance(facts, RaffiaError):
+                raise facts
+            self.expiry.check(session.grant, session)
         except RaffiaError:
-            if session in room.sessions:
-                room.refuse(session, message)
+            room.refuse(session, message)
             raise
-        return facts
+        room.receive(session, message, facts)
+
+    async def all_read(self) -> None:
+        """Wait until no large update is being read."""
+        while self._reading is not None and not self._reading.done():
+            await asyncio.wait([self._reading])
 
     def read_on(self) -> None:
         """Resume reading the socket, unless there is a reason not to (X2, X3, X7)."""

@@ -238,7 +238,10 @@ class HocuspocusDialect:
     async def _sign_in(self, address: str, token: str | None) -> None:
         try:
             document = document_id(hocuspocus.split_address(address)[0])
-            left = self._left.pop(address, None) if token is None else None
+            left = None
+            if token is None and address in self._left:
+                await self._connection.all_read()  # what is read for the session that ended is counted too (S8)
+                left = self._left.pop(address, None)
             grant = await self._ask(token, document) if left is None else left.grant
             session, room = await self._connection.join(document, grant, address)
         except RaffiaError as error:

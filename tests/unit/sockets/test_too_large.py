@@ -5,21 +5,25 @@ X10 of connection.py, X11 of hocuspocus.py, BA1 of backoff.py, CU1 of catch_up.p
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import replace
 from time import monotonic
+from typing import Any
 
 import pytest
 from tests.unit.world import DOCUMENT, EDIT, Author, Client, World, text_of, turns, until, world
 
+from raffia.crdt.update import read_update
 from raffia.errors import DrainingError, ForbiddenError, LaterError, TooLargeError
 from raffia.rooms import backoff
-from raffia.sockets.connection import Connection
+from raffia.sockets.connection import READ_AWAY_BYTES, Connection
 from raffia.sockets.refusals import comes_again, transport_error
 from raffia.sockets.ywebsocket import YWebsocketDialect
 from raffia.types import DocumentId
 from raffia.wire import hocuspocus
 from raffia.wire.lib0 import write_buf, write_string
+from raffia.wire.messages import Update
 from raffia.wire.transport import START_BYTES
 
 OTHER = DocumentId("notes/2")
@@ -358,3 +362,42 @@ async def test_s8_what_waited_behind_a_large_update_is_settled_too() -> None:
         await until(lambda: text_of(w.hub.rooms[DOCUMENT].document.merged()) == str(author.text))
         await w.flushed()
         assert client.transport.sent.count(hocuspocus.sync_status(DOCUMENT, ok=True)) == 4
+
+
+@pytest.mark.parametrize("returned", [False, True], ids=["it returns later", "it returns meanwhile"])
+@pytest.mark.parametrize("readable", [True, False], ids=["readable", "unreadable"])
+async def test_s8_an_update_that_was_being_read_when_its_session_ended_is_counted(
+    readable: bool, returned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another update of the session, which waited for a fold, was refused meanwhile; the provider still counts both."""
+    author = Author(1)
+    async with world() as w:
+        client = await signed_in(w, DOCUMENT)
+        gate = asyncio.Event()
+        run = w.hub.workers.run
+
+        async def wait_and_run(work: Any, *args: Any, **named: Any) -> Any:
+            if work is read_update:
+                await gate.wait()
+            return await run(work, *args, **named)
+
+        monkeypatch.setattr(w.hub.workers, "run", wait_and_run)
+        large = author.type("é" * READ_AWAY_BYTES)
+        client.send(hp(DOCUMENT, UPDATE + write_buf(large if readable else large[:-5])))
+        client.send(hp(DOCUMENT, UPDATE + write_buf(author.type("behind it"))))
+        (session,) = w.hub.rooms[DOCUMENT].sessions
+        w.hub.rooms[DOCUMENT].refuse(session, Update(b"\x00\x00"))
+        client.connection.end(session, TooLargeError("the document is full"))
+        client.transport.take()
+        if returned:
+            client.send(hp(DOCUMENT, b"\x01\x01\x00"))
+            await turns(20)
+        gate.set()
+        await until(lambda: client.connection._held is None)
+        if not returned:
+            client.send(hp(DOCUMENT, b"\x01\x01\x00"))
+        await until(lambda: asked(client))
+        client.send(hp(DOCUMENT, STEP2 + write_buf(author.doc.get_update())))
+        await until(lambda: text_of(w.hub.rooms[DOCUMENT].document.merged()) == str(author.text))
+        await w.flushed()
+        assert client.transport.sent.count(hocuspocus.sync_status(DOCUMENT, ok=True)) == 3
