@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.support.client import HocuspocusClient, YClient, fresh_reader
 from tests.support.lib0 import insert
-from tests.support.server import RaffiaServer, free_port
+from tests.support.ports import free_port
+from tests.support.server import RaffiaServer
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 

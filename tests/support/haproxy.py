@@ -21,8 +21,9 @@ from typing import Self
 
 from infra.cluster import find_program
 
+from tests.support.ports import free_port
 from tests.support.redis import wait_until
-from tests.support.server import ROOT, free_port
+from tests.support.server import ROOT
 
 CONFIG = ROOT / "infra/haproxy.cfg"
 STOP_S = 10.0

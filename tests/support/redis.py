@@ -25,7 +25,7 @@ from typing import Any, Self
 
 import hiredis
 
-from tests.support.server import free_port
+from tests.support.ports import free_port
 
 START_S = 15.0
 POLL_S = 0.01
@@ -38,17 +38,6 @@ def wait_until(condition: Callable[[], bool], what: Callable[[], str] | str, dea
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {deadline_s:.0f} s: {what if isinstance(what, str) else what()}")
         time.sleep(POLL_S)
-
-
-_taken: set[int] = set()
-
-
-def fresh_port() -> int:
-    """A free port that this process has not used before, since nothing listens at once on a port that was found."""
-    while (port := free_port()) in _taken:
-        pass
-    _taken.add(port)
-    return port
 
 
 class PortTakenError(AssertionError):
@@ -72,7 +61,7 @@ class RedisServer:
         self._temporary = tempfile.TemporaryDirectory(prefix="raffia-redis-") if folder is None else None
         self.folder = Path(self._temporary.name) if self._temporary else folder or Path()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.port = port or fresh_port()
+        self.port = port or free_port()
         self.options: dict[str, str | int] = {"save": "", "appendonly": "no", **options}
         self._process: subprocess.Popen[bytes] | None = None
         self._paused = False
@@ -244,7 +233,7 @@ class RedisCluster:
             RedisServer(
                 None,
                 **{name: value() if callable(value) else value for name, value in self._options.items()},
-                cluster_port=fresh_port(),
+                cluster_port=free_port(),
             )
             for _ in range(self._count)
         ]

@@ -2,17 +2,15 @@
 
 Rules:
     SUS1  Only the process that this object started gets signals, by pid; leaving the `with` ends it.
-    SUS2  Ready means that `/readyz` answers 200. Each wait has a deadline, and a failure shows the process's log.
-    SUS3  A restart keeps the port and the data folder, so that clients find the server again. Ports are below the
-        ephemeral range: a client that retries a dead ephemeral port on loopback can connect to itself.
+    SUS2  Ready means that `/readyz` answers 200, and that no other server answered there before.
+        Each wait has a deadline, and a failure shows the process's log.
+    SUS3  A restart keeps the port and the data folder, so that clients find the server again.
 """
 
 from __future__ import annotations
 
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,23 +21,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.support.ports import free_port
+
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 30.0
 STOP_S = 20.0
-
-
-def free_port() -> int:
-    """A free loopback port outside the ephemeral range (SUS3)."""
-    for _ in range(200):
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise RuntimeError("no free port between 20000 and 32000")
 
 
 def raffia_command() -> list[str]:
@@ -105,6 +91,8 @@ class RaffiaServer:
         """Start the process and wait until it is ready (SUS2), unless that is not to be expected."""
         if self.running:
             raise RuntimeError(f"already running as pid {self.pid}")
+        if self.ready():
+            raise RuntimeError(f"another server answers on port {self.port}")
         self.data.parent.mkdir(parents=True, exist_ok=True)
         arguments = [part.replace("{port}", str(self.port)).replace("{data}", str(self.data)) for part in self.command]
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("RAFFIA_")}

@@ -16,7 +16,7 @@ from typing import Self
 
 from infra.cluster import find_program
 
-from tests.support.server import free_port
+from tests.support.ports import free_port
 
 CONFIG = """
 defaults

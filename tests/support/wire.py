@@ -18,7 +18,7 @@ import contextlib
 from types import TracebackType
 from typing import Self
 
-from tests.support.server import free_port
+from tests.support.ports import free_port
 
 
 class Wire:

@@ -19,8 +19,8 @@ from tests.faults.replicas.crowd import Crowd
 from tests.faults.replicas.network import HostedRedis, Network
 from tests.faults.replicas.scene import Scene, read_store
 from tests.faults.table import Fault
+from tests.support.ports import free_port
 from tests.support.redis import RedisSentinels, RedisServer, wait_until
-from tests.support.server import free_port
 
 pytestmark = pytest.mark.slow
 

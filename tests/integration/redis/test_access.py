@@ -12,8 +12,9 @@ import pytest
 from tests.support import hearing
 from tests.support.certificates import Authority
 from tests.support.journals import Reader, until
-from tests.support.redis import RedisCluster, RedisServer, fresh_port
-from tests.support.server import ROOT, free_port
+from tests.support.ports import free_port
+from tests.support.redis import RedisCluster, RedisServer
+from tests.support.server import ROOT
 
 from raffia.errors import JournalUnavailableError
 from raffia.journal.protocol import Snapshot
@@ -161,6 +162,6 @@ async def test_a_cluster_over_tls(tmp_path: Path) -> None:
     theirs = authority.issue("redis")
     options = {"tls_cert_file": str(theirs.certificate), "tls_key_file": str(theirs.key), "tls_cluster": "yes"}
     options |= {"tls_ca_cert_file": str(authority.certificate), "tls_auth_clients": "no"}
-    with RedisCluster(appendonly="yes", tls_port=fresh_port, **options) as cluster:
+    with RedisCluster(appendonly="yes", tls_port=free_port, **options) as cluster:
         url = "rediss+cluster://" + ",".join(f"127.0.0.1:{node.options['tls_port']}" for node in cluster.nodes)
         assert await use(f"{url}?ssl_ca_certs={authority.certificate}") == []

@@ -9,7 +9,8 @@ import pytest
 from redis.crc import key_slot
 from redis.exceptions import ResponseError
 from tests.support.hearing import Ears, until
-from tests.support.redis import RedisCluster, RedisServer, fresh_port
+from tests.support.ports import free_port
+from tests.support.redis import RedisCluster, RedisServer
 
 from raffia.errors import JournalUnavailableError
 from raffia.journal.redis.address import read_url
@@ -307,7 +308,7 @@ async def test_re5_a_failure_of_its_own_does_not_end_the_reading(caplog: pytest.
 
 async def test_re5_a_cluster_that_is_made_later_is_found() -> None:
     """Its nodes run, as they do when everything is started together, but none of them has a slot yet."""
-    options = {"cluster_enabled": "yes", "cluster_port": fresh_port(), "cluster_require_full_coverage": "no"}
+    options = {"cluster_enabled": "yes", "cluster_port": free_port(), "cluster_require_full_coverage": "no"}
     with RedisServer(**options) as node:
         async with open_engine(f"redis+cluster://{node.place}", timeout_s=0.3) as engine:
             [error] = await engine.run([Command("{a}", ("GET", "{a}"))])

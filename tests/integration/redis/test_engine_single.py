@@ -11,8 +11,8 @@ import pytest
 from redis.exceptions import ResponseError
 from tests.support.certificates import Authority
 from tests.support.hearing import until
+from tests.support.ports import free_port
 from tests.support.redis import RedisServer
-from tests.support.server import free_port
 
 from raffia.errors import JournalUnavailableError
 from raffia.journal.redis.client import Engine, open_engine

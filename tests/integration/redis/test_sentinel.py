@@ -9,8 +9,8 @@ from contextlib import AsyncExitStack
 import pytest
 from redis.exceptions import ResponseError
 from tests.support.hearing import Ears, until
+from tests.support.ports import free_port
 from tests.support.redis import RedisSentinels, RedisServer, obedient_sentinel
-from tests.support.server import free_port
 
 from raffia.errors import JournalUnavailableError
 from raffia.journal.redis.client import Engine, open_engine
