@@ -152,6 +152,13 @@ class WaitingFullError(LaterError):
     reason: ClassVar[str] = "waiting-full"
 
 
+class TooCostlyError(LaterError):
+    """Work on a document or an update takes the server too long, and is refused for a while."""
+
+    fault: ClassVar[Fault] = "client"
+    reason: ClassVar[str] = "too-costly"
+
+
 class JournalUnavailableError(LaterError):
     """The journal cannot store anything at the moment."""
 
