@@ -26,7 +26,7 @@ from raffia.api.document_info import info_of, shown
 from raffia.api.errors import refusals
 from raffia.api.listing import ListingQuery
 from raffia.api.models import Document, DocumentPage, Kind, NewDocument, Rename
-from raffia.crdt.build import set_meta
+from raffia.crdt.meta import set_meta
 from raffia.errors import ForbiddenError, JournalUnavailableError, MalformedError
 from raffia.rooms import editing
 from raffia.seeds import first_update, seed_of
