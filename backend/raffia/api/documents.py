@@ -122,7 +122,8 @@ async def duplicate_document(raffia: RaffiaDep, files: FilesDep, caller: CallerD
     to, grant = await _place_of_copy(caller, document)
     title = (document if info.title is None else info.title)[: MAX_TITLE - len(COPY)]
     moved = (f"/api/files/{quote(document, safe='')}/", f"/api/files/{quote(to, safe='')}/")
-    made = await editing.copy_of(raffia.hub, document, {"title": f"{title}{COPY}".strip()}, moved=moved)
+    fields: dict[str, str | int] = {"title": f"{title}{COPY}".strip()}
+    made = await editing.copy_of(raffia.hub, document, fields, author=grant.user, moved=moved)
     try:
         await files.copy(document, to)
         await editing.change(raffia.hub, to, made, author=grant.user)

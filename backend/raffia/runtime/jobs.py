@@ -3,7 +3,8 @@
 Rules (tests quote these ids):
     JB1  A job's limit of processor time grows with the bytes that it reads, between a floor and a ceiling. Honest work
          is linear and takes a tenth of it.
-    JB2  A document whose job overran is remembered, and its jobs are refused meanwhile: for `FORGET_S` the first time,
+    JB2  A document whose job overran is remembered, and the same work on it is refused meanwhile (other work is not: a
+         document that pycrdt cannot load in time is still merged and stored): for `FORGET_S` the first time,
          twice as long each further time, at most `FORGET_MAX_S`. At most `MAX_REMEMBERED` are remembered.
     JB3  It is forgotten at once when it has become smaller, as by a compaction.
 """
@@ -80,38 +81,40 @@ class Overruns:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._known: dict[str, _Overrun] = {}
+        self._known: dict[tuple[str | None, str], _Overrun] = {}
 
-    def check(self, job: Job) -> None:
-        """Check that the job's document is not remembered.
+    def check(self, job: Job, work: str) -> None:
+        """Check that this work on the job's document is not remembered.
 
         Raises:
             TooCostlyError: it is.
         """
-        known = self._known.get(job.document) if job.document is not None else None
+        key = (job.document, work)
+        known = self._known.get(key)
         if known is None:
             return
-        assert job.document is not None
         if job.size_bytes < SMALLER * known.size_bytes:
-            del self._known[job.document]
+            del self._known[key]
             return
         left_s = known.until_s - self._clock()
         if left_s > 0:
             raise TooCostlyError(
-                f"document {job.document} took longer than {job.limit_s:.1f} s of processor time for {job.size_bytes} "
-                f"bytes; work on it is refused for another {left_s:.0f} s; copy its content into a new document"
+                f"{work} on document {job.document} took longer than {job.limit_s:.1f} s of processor time for "
+                f"{job.size_bytes} bytes; it is refused for another {left_s:.0f} s; copy the content into a new "
+                "document"
             )
 
-    def add(self, job: Job) -> None:
-        """Remember the job's document."""
+    def add(self, job: Job, work: str) -> None:
+        """Remember the job's document for this work."""
         if job.document is None:
             return
-        known = self._known.pop(job.document, None)
+        key = (job.document, work)
+        known = self._known.pop(key, None)
         times = 1 if known is None else known.times + 1
         while len(self._known) >= MAX_REMEMBERED:
             del self._known[next(iter(self._known))]
         pause_s = min(FORGET_S * 2.0 ** min(times - 1, 16), FORGET_MAX_S)
-        self._known[job.document] = _Overrun(job.size_bytes, times, self._clock() + pause_s)
+        self._known[key] = _Overrun(job.size_bytes, times, self._clock() + pause_s)
 
     def __len__(self) -> int:
         return len(self._known)

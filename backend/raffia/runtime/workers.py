@@ -15,7 +15,7 @@ Rules (tests quote these ids):
         long jobs never hold up short ones. A short job that takes longer than `SHORT_S` of processor time is moved to
         the others.
     Y6  One job of a person, and one of a document, runs at a time in each lane; jobs of others pass those that wait.
-    Y7  A document whose job overran is remembered, and further jobs on it are refused for a while (JB2 of jobs.py).
+    Y7  A document whose job overran is remembered, and the same work on it is refused for a while (JB2 of jobs.py).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from time import monotonic
 from types import TracebackType
 from typing import Final, ParamSpec, Self, TypeVar, cast
@@ -141,7 +142,7 @@ class Workers:
             InternalError: two workers died while running it.
             Exception: whatever the function raised.
         """
-        self.overruns.check(job)
+        self.overruns.check(job, _name(work))
         task = asyncio.get_running_loop().create_task(self._run(job, (work, args, kwargs)))
         self._running.add(task)
         task.add_done_callback(self._done)
@@ -153,7 +154,7 @@ class Workers:
             task.exception()  # marks it as retrieved; a cancelled caller does not need it (Y3)
 
     async def _run(self, job: Job, call: tuple[Callable[..., object], object, object]) -> object:
-        name = getattr(call[0], "__qualname__", repr(call[0]))
+        name = _name(call[0])
         if job.is_short:
             try:
                 async with self._short.turn(job):
@@ -162,10 +163,10 @@ class Workers:
                 pass  # Y5
         try:
             async with self._long.turn(job):
-                self.overruns.check(job)  # the same document's job before this one may have overrun
+                self.overruns.check(job, name)  # the same document's job before this one may have overrun
                 return await self._attempt(job, name, call, job.limit_s)
         except _OverranError:
-            self.overruns.add(job)
+            self.overruns.add(job, name)
             where = "an update" if job.document is None else f"document {job.document}"
             raise TooCostlyError(
                 f"{name} on {where} of {job.size_bytes} bytes took longer than {job.limit_s:.1f} s of processor time "
@@ -197,6 +198,13 @@ class Workers:
                 return result
             raise result  # type: ignore[misc]
         raise InternalError(f"two worker processes died while running {name}")
+
+
+def _name(work: Callable[..., object]) -> str:
+    """What errors call a job."""
+    while isinstance(work, partial):
+        work = work.func
+    return getattr(work, "__qualname__", None) or type(work).__qualname__
 
 
 _OVERRAN: Final = -signal.SIGPROF if hasattr(signal, "SIGPROF") else None

@@ -18,7 +18,7 @@ class Clock:
 
 def refuses(overruns: Overruns, job: Job) -> bool:
     try:
-        overruns.check(job)
+        overruns.check(job, "work")
     except TooCostlyError:
         return True
     return False
@@ -37,7 +37,7 @@ def test_jb2_each_overrun_is_remembered_twice_as_long() -> None:
     pause_s = FORGET_S
     for _ in range(12):
         assert not refuses(overruns, job)
-        overruns.add(job)
+        overruns.add(job, "work")
         clock.now_s += pause_s - 1
         assert refuses(overruns, job)
         clock.now_s += 1
@@ -48,7 +48,7 @@ def test_jb2_each_overrun_is_remembered_twice_as_long() -> None:
 def test_jb2_the_oldest_are_forgotten_first() -> None:
     overruns = Overruns(Clock())
     for number in range(MAX_REMEMBERED + 5):
-        overruns.add(Job(1000, document=f"d{number}"))
+        overruns.add(Job(1000, document=f"d{number}"), "work")
     assert len(overruns) == MAX_REMEMBERED
     assert not refuses(overruns, Job(1000, document="d4"))
     assert refuses(overruns, Job(1000, document="d5"))
@@ -56,13 +56,13 @@ def test_jb2_the_oldest_are_forgotten_first() -> None:
 
 def test_jb2_what_is_no_document_is_not_remembered() -> None:
     overruns = Overruns(Clock())
-    overruns.add(Job(1000, person="eve"))
+    overruns.add(Job(1000, person="eve"), "work")
     assert len(overruns) == 0
 
 
 def test_jb3_a_document_that_became_smaller_is_forgotten() -> None:
     overruns = Overruns(Clock())
-    overruns.add(Job(1000, document="d"))
+    overruns.add(Job(1000, document="d"), "work")
     assert refuses(overruns, Job(1000, document="d"))
     assert refuses(overruns, Job(800, document="d"))
     assert not refuses(overruns, Job(700, document="d"))
@@ -72,3 +72,12 @@ def test_jb3_a_document_that_became_smaller_is_forgotten() -> None:
 @pytest.mark.parametrize(("value", "size"), [(b"abc", 3), ([b"abc", (b"de", 7)], 5), ({}, 0), ("text", 0)])
 def test_size_of(value: object, size: int) -> None:
     assert size_of(value) == size
+
+
+def test_jb2_other_work_is_not_refused() -> None:
+    overruns = Overruns(Clock())
+    overruns.add(Job(1000, document="d"), "load")
+    overruns.check(Job(1000, document="d"), "merge")
+    assert refuses(overruns, Job(1000, document="d")) is False
+    with pytest.raises(TooCostlyError, match="load on document d"):
+        overruns.check(Job(1000, document="d"), "load")

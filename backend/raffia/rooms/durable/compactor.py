@@ -1,14 +1,19 @@
 """A document's long work: folding base and tail, snapshots for the journal, states for newcomers.
 
 Rules (tests quote these ids):
-    L1  Small documents are folded in place, larger ones in another process while edits go on into the tail.
+    L1  Documents that are quick (crdt/quick.py) are folded in place, others in another process while edits go on into
+         the tail.
     L2  Folds run one at a time; all who need a fold meanwhile share the next one.
     L3  A newcomer gets squashed bytes, without content that was deleted before it asked.
     L4  A snapshot goes to the journal when the log after the last one has grown past a fraction of its size, so that
         the cost per update stays flat. It covers only what is durable, and is made in a quiet moment if there is one in
         time. In a shared log it is written only when everything in it is durable: other replicas never hear of an edit
         that the log never gets, and their next snapshot would remove it although later edits refer to it.
-    L5  Answers to equal state vectors are computed and framed once per version of the document.
+    L5  Answers to equal state vectors are computed and framed once per version of the document. What a vector says
+        beyond the document makes no difference, so it is left out first.
+    L7  A client that has everything gets the deletes, and one that lacks more than half of the document gets all of it:
+        both are ready. The others get a diff, from a worker if the document is not quick. A document's diffs may take
+        `DIFF_SHARE` of a worker's time; beyond that, the whole document is sent instead.
     L6  Checks of readers' deletes are bounded: one runs at a time for all readers, and `MAX_ASKED` may wait.
 """
 
@@ -23,20 +28,30 @@ from typing import Protocol
 from raffia.crdt.document import Deletes, Document, Fold
 from raffia.crdt.implied import implied_deletes
 from raffia.crdt.merge import diff, merge
+from raffia.crdt.quick import is_quick
 from raffia.crdt.ranges import IdRanges
+from raffia.crdt.update import read_state_vector, write_state_vector
 from raffia.errors import DocumentDeletedError, InternalError, JournalUnavailableError, RaffiaError
 from raffia.journal import Snapshot
 from raffia.rooms.context import RoomContext
 from raffia.rooms.durable.append_queue import AppendQueue
 from raffia.rooms.durable.log_follower import LogFollower
+from raffia.runtime.jobs import Job
 from raffia.runtime.logs import get_logger
 from raffia.types import EMPTY_STATE_VECTOR, Position
 from raffia.wire.transport import Frame
 
 log = get_logger("raffia.rooms.durable.compactor")
 
-INLINE_FOLD_BYTES = 24 * 1024  # folds in about 4 ms; a worker would not pay
 MAX_ANSWERS = 16
+# From this many clients on, base and tail are sent apart, as for a large document: merging them takes 10 us a client.
+MANY_CLIENTS = 5000
+# L7: what the diffs of one document may take, in seconds per second; the budget holds ten seconds' worth. Estimated,
+# since a worker that is busy with other things says nothing about a diff.
+DIFF_SHARE = 0.1
+DIFF_BURST_S = 1.0
+DIFF_S_PER_BYTE = 0.3 / (1 << 20)
+DIFF_S_PER_CLIENT = 5e-6
 MAX_FRAMES = 8
 MAX_ASKED = 64
 OVERDUE = 4  # a log this many times too long is compacted even if the room is never quiet
@@ -73,6 +88,7 @@ class Compactor:
         "_asking",
         "_base_version",
         "_compacting",
+        "_diff_budget",
         "_diffs",
         "_document",
         "_document_id",
@@ -111,6 +127,7 @@ class Compactor:
         self._fold: asyncio.Task[Snapshot] | None = None
         self._base_version = 0  # version of the document that is completely in its base
         self._diffs: dict[tuple[int, bytes], asyncio.Task[bytes]] = {}
+        self._diff_budget = (DIFF_BURST_S, monotonic())  # seconds left, and when that was so
         self._tail: tuple[bytes, int, bytes | None] | None = None
         self._implied = IdRanges()
         self._implied_version = -1
@@ -139,36 +156,54 @@ class Compactor:
         """Compute what a client with this state vector lacks and pass it to `give`, at once if that is quick.
 
         Args:
-            state_vector: valid bytes.
+            state_vector: bytes from outside.
             give: called with a step 2, and with an update of the rest or None.
             fail: called with the error if the state cannot be computed; a client asks only once.
+
+        Raises:
+            UpdateError: the bytes are not a state vector.
         """
         document = self._document
         if self._answers_version == document.version and (known := self._answers.get(state_vector)) is not None:
             give(known, None)
             return
-        if document.needs_fold_for_newcomers and document.size_bytes <= INLINE_FOLD_BYTES and self._fold is None:
+        known_clocks, clocks = document.clocks, read_state_vector(state_vector)
+        shared = {
+            client: min(clock, known_clocks[client]) for client, clock in clocks.items() if client in known_clocks
+        }
+        if clocks and shared == known_clocks:
+            give(self._remember(state_vector, document.known_step2()), None)
+            return
+        quick = is_quick(document)
+        if document.needs_fold_for_newcomers and quick and self._fold is None:
             self._fold_in_place()
-        if document.needs_fold_for_newcomers or self._is_large:
-            self._start(self._state_later(state_vector, give), fail)
+        # It may lack more than half of a document that is not quick.
+        if not quick and 2 * sum(shared.values()) < sum(known_clocks.values()):
+            shared = {}
+        asked = write_state_vector(shared)
+        if document.needs_fold_for_newcomers or self._is_large or not (quick or asked == EMPTY_STATE_VECTOR):
+            self._start(self._state_later(asked, give), fail)
         else:
-            give(self._answer(state_vector), None)
+            give(self._remember(state_vector, self._answer(asked)), None)
 
     @property
     def _is_large(self) -> bool:
-        return self._document.size_bytes > self._settings.worker_threshold_bytes
+        document = self._document
+        return document.size_bytes > self._settings.worker_threshold_bytes or len(document.clocks) > MANY_CLIENTS
 
     async def _state_later(self, state_vector: bytes, give: Give) -> None:
         document = self._document
         if document.needs_fold_for_newcomers:
             await self._folded()
-        if not self._is_large:
+        if state_vector != EMPTY_STATE_VECTOR and not is_quick(document) and not self._may_diff():
+            state_vector = EMPTY_STATE_VECTOR
+        if not self._is_large and (state_vector == EMPTY_STATE_VECTOR or is_quick(document)):
             give(self._answer(state_vector), None)
             return
-        # Base and tail of a large document are sent separately, so that nothing takes long on the event loop. The base
-        # is never empty here, so no editor gets an empty document in its first step 2.
-        if len(document.base) <= self._settings.worker_threshold_bytes:
-            await self._folded()
+        # Base and tail are sent separately, so that nothing takes long on the event loop. The base has most of the
+        # document here, so no editor gets an empty document in its first step 2.
+        if len(document.base) < 2 * document.tail_bytes:
+            await self._folded(anyway=True)
         base = None
         while base is not document.base:  # a fold that finished meanwhile has moved content from the tail to the base
             base = step2 = document.base
@@ -181,9 +216,20 @@ class Compactor:
         key = (id(base), state_vector)  # the id stays valid: the job holds the base
         task = self._diffs.get(key)
         if task is None:
-            task = self._diffs[key] = asyncio.create_task(self._workers.run(diff, base, state_vector))
+            job = Job(len(base), self._document_id)
+            task = self._diffs[key] = asyncio.create_task(self._workers.run_job(job, diff, base, state_vector))
             task.add_done_callback(lambda _: self._diffs.pop(key, None))
         return await asyncio.shield(task)
+
+    def _may_diff(self) -> bool:
+        """Charge one diff to the document's budget; returns whether there was enough left (L7)."""
+        now_s = monotonic()
+        left_s, then_s = self._diff_budget
+        left_s = min(DIFF_BURST_S, left_s + DIFF_SHARE * (now_s - then_s))
+        cost_s = DIFF_S_PER_BYTE * self._document.size_bytes + DIFF_S_PER_CLIENT * len(self._document.clocks)
+        may = left_s > 0
+        self._diff_budget = (left_s - cost_s if may else left_s, now_s)
+        return may
 
     def _merged_tail(self) -> bytes | None:
         document = self._document
@@ -201,12 +247,19 @@ class Compactor:
         known = self._answers.get(state_vector)
         if known is None:
             started_s = perf_counter()
-            known = document.since(state_vector)
+            known = self._remember(state_vector, document.since(state_vector))
             self._metrics.merge_s.observe(perf_counter() - started_s)
-            if len(self._answers) >= MAX_ANSWERS:
-                self._answers.clear()
-            self._answers[state_vector] = known
         return known
+
+    def _remember(self, state_vector: bytes, answer: bytes) -> bytes:
+        """Keep an answer for others who ask the same (L5); returns it."""
+        if self._answers_version != self._document.version:
+            self._answers.clear()
+            self._answers_version = self._document.version
+        if len(self._answers) >= MAX_ANSWERS:
+            self._answers.clear()
+        self._answers[state_vector] = answer
+        return answer
 
     def frame(self, prefix: bytes, body: Callable[[bytes], bytes], step2: bytes) -> Frame:
         """The frame of a step 2, prepared once for each address and answer (L5)."""
@@ -253,7 +306,10 @@ class Compactor:
             while self._asked:
                 asked, self._asked = self._asked, []
                 version = self._document.version
-                found = await self._workers.run(implied_deletes, (self._document.base, *self._document.tail))
+                document = self._document
+                parts = (document.base, *document.tail)
+                job = Job(document.size_bytes, self._document_id)
+                found = await self._workers.run_job(job, implied_deletes, parts)
                 # Deletes are permanent, so what an older version implies, later ones imply too.
                 self._implied, self._implied_version = found, version
                 while asked:
@@ -275,10 +331,14 @@ class Compactor:
         self._base_version = self._document.version
         self._metrics.squash_s.observe(perf_counter() - started_s)
 
-    async def _folded(self) -> None:
-        """Wait until everything in the document now has been folded (L2)."""
+    async def _folded(self, *, anyway: bool = False) -> None:
+        """Wait until everything in the document now has been folded (L2).
+
+        Args:
+            anyway: also if nothing of it is deleted.
+        """
         version = self._document.version
-        while self._base_version < version and (self._document.needs_fold_for_newcomers or self._is_large):
+        while self._base_version < version and (anyway or self._document.needs_fold_for_newcomers):
             task = self._fold
             if task is None:
                 task = self._fold = asyncio.create_task(self._fold_away(with_index=False))
@@ -291,7 +351,8 @@ class Compactor:
     async def _fold_away(self, *, with_index: bool) -> Snapshot:
         started_s = perf_counter()
         job, version = self._document.fold(), self._document.version
-        base, index = await self._workers.run(run_fold, job, with_index=with_index)
+        size = self._document.size_bytes
+        base, index = await self._workers.run_job(Job(size, self._document_id), run_fold, job, with_index=with_index)
         if not self._stopped:
             self._document.folded(job, base)
             self._base_version = version
@@ -341,7 +402,7 @@ class Compactor:
                 self._not_before_s = monotonic() + COMPACT_AGAIN_S
                 return  # there is nothing new to cover, or another replica was quicker
             append_queue.folded = position
-            if document.size_bytes <= INLINE_FOLD_BYTES:
+            if is_quick(document):
                 self._fold_in_place()
                 snapshot = Snapshot(document.base, document.index(document.base))
             else:
