@@ -123,6 +123,12 @@ class TooLargeError(RaffiaError):
     reason: ClassVar[str] = "too-large"
 
 
+class TooContendedError(TooLargeError):
+    """So many insertions at the same place that editors would take seconds to order them."""
+
+    reason: ClassVar[str] = "too-contended"
+
+
 class LaterError(RaffiaError):
     """Not now: retrying later can help."""
 

@@ -177,6 +177,24 @@ class Room:
         """Whether this step 2 repeats exactly what the document holds, so that it need not be read."""
         return self._intake.knows_step2(update)
 
+    def must_weigh(self, session: Session, facts: UpdateFacts) -> bool:
+        """Whether an update has to be weighed before it is received (CO1, CO2 of contention_guard.py)."""
+        return session.grant.may_write and self._intake.contention.must_weigh(facts)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether even a small update has to be weighed if it may conflict (CO2 of contention_guard.py)."""
+        return self._intake.contention.is_behind
+
+    async def weigh(self, session: Session, update: bytes, facts: UpdateFacts) -> None:
+        """Weigh an update in a worker, together with the document.
+
+        Raises:
+            TooContendedError: it would take editors too long (closes 4413).
+            RaffiaError: it could not be weighed.
+        """
+        await self._intake.contention.weigh(update, facts, session.grant.user)
+
     def fell_behind(self, session: Session) -> None:
         """Handle a congested transport: the session is sent nothing until it has drained."""
         self._flush.fell_behind(session)

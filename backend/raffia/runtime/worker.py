@@ -4,10 +4,10 @@ A job and a result are one pickle each, after 8 bytes with its length; before a 
 processor time in microseconds. Both ends are Raffia: nothing from outside is unpickled.
 
 Rules (tests quote these ids):
-    WP1  A job that exceeds its limit of processor time is ended by the kernel: pycrdt never releases the GIL, so no
+    WO1  A job that exceeds its limit of processor time is ended by the kernel: pycrdt never releases the GIL, so no
          Python code of this process could end it.
-    WP2  A worker dies with its server, even while it is busy: on Linux by PR_SET_PDEATHSIG. Elsewhere a thread looks
-         for the parent; while pycrdt holds the GIL it cannot run, and then WP1 is what ends the job.
+    WO2  A worker dies with its server, even while it is busy: on Linux by PR_SET_PDEATHSIG. Elsewhere a thread looks
+         for the parent; while pycrdt holds the GIL it cannot run, and then WO1 is what ends the job.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def write(stream: BinaryIO, message: object) -> None:
 
 
 def die_with(parent: int) -> None:
-    """End this process when its parent ends (WP2).
+    """End this process when its parent ends (WO2).
 
     Args:
         parent: the process id that the parent gave as its own.
@@ -57,7 +57,7 @@ def _look_for(parent: int) -> None:
 
 
 def _allow(seconds: float) -> None:
-    """Allow this process so many seconds of processor time from now on; 0 for any number (WP1)."""
+    """Allow this process so many seconds of processor time from now on; 0 for any number (WO1)."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_PROF, seconds)
 

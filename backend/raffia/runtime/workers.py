@@ -6,10 +6,10 @@ Rules (tests quote these ids):
     Y1  Only pure functions of picklable values run there, so a worker that dies loses nothing: the job is run again,
         once.
     Y2  Processes are started when there is work for them. They end when the context is left, or when this process dies
-        (WP2 of worker.py).
+        (WO2 of worker.py).
     Y3  A cancelled wait does not affect other jobs: the worker finishes, and its result is dropped.
     Y4  Jobs that wait for their turn cost no memory. A job that exceeds its limit is ended by ending its process: by
-        the kernel for processor time (WP1), and by this process for time on the clock, which may be `PATIENCE` times as
+        the kernel for processor time (WO1), and by this process for time on the clock, which may be `PATIENCE` times as
         long and `START_S` more, since a busy machine is no fault of the job.
     Y5  There are at least two processes: half of them, rounded down, do only short work, the others only long work, so
         long jobs never hold up short ones. A short job that takes longer than `SHORT_S` of processor time is moved to

@@ -30,6 +30,7 @@ from raffia.rooms.hub import Hub
 from raffia.rooms.rate_limits import Budget
 from raffia.rooms.room import Room
 from raffia.rooms.session import Session
+from raffia.runtime.jobs import Job
 from raffia.runtime.logs import get_logger
 from raffia.sockets.expiry import Expiry
 from raffia.sockets.refusals import close_reason
@@ -41,6 +42,8 @@ log = get_logger("raffia.sockets.connection")
 
 # Strict reading of an update of this size takes about 5 ms; larger ones are read in another process.
 READ_AWAY_BYTES = 32 * 1024
+# Smaller ones cannot have enough insertions to be weighed (CO1 of contention_guard.py).
+WEIGH_BYTES = 2 * 1024
 UPDATES = (Update, Step2)
 
 
@@ -326,16 +329,29 @@ class Connection:
             except RaffiaError:
                 room.refuse(session, message)
                 raise
-        if len(message.update) > READ_AWAY_BYTES and not room.knows_step2(message.update):
-            self.transport.pause_reading()
-            self._held = []
-            self.start(self._take_large(session, room, message))
+        is_small = len(message.update) <= WEIGH_BYTES and not room.is_behind
+        if is_small or room.knows_step2(message.update):
+            room.receive(session, message)
             return
-        room.receive(session, message)
+        facts = None
+        if len(message.update) <= READ_AWAY_BYTES:
+            try:
+                facts = read_update(message.update, limit=self.hub.settings.max_update_bytes)
+            except RaffiaError:
+                room.refuse(session, message)
+                raise
+            if not room.must_weigh(session, facts):
+                room.receive(session, message, facts)
+                return
+        self.transport.pause_reading()
+        self._held = []
+        self.start(self._take_large(session, room, message, facts))
 
-    async def _take_large(self, session: Session, room: Room, message: Update | Step2) -> None:
+    async def _take_large(
+        self, session: Session, room: Room, message: Update | Step2, facts: UpdateFacts | None
+    ) -> None:
         try:
-            facts = await self._read_away(session, room, message)
+            facts = await self._read_away(session, room, message, facts)
             if session in room.sessions:
                 room.receive(session, message, facts)
         except RaffiaError as error:
@@ -348,10 +364,17 @@ class Connection:
                 self.deliver(*entry)  # if this is a large update too, it holds the rest again
         self.read_on()
 
-    async def _read_away(self, session: Session, room: Room, message: Update | Step2) -> UpdateFacts:
-        """Read an update in another process, then check the grant again (X5)."""
+    async def _read_away(
+        self, session: Session, room: Room, message: Update | Step2, facts: UpdateFacts | None
+    ) -> UpdateFacts:
+        """Read an update in another process if it has not been read, weigh it, then check the grant again (X5)."""
+        update, limit = message.update, self.hub.settings.max_update_bytes
         try:
-            facts = await self.hub.workers.run(read_update, message.update, limit=self.hub.settings.max_update_bytes)
+            if facts is None:
+                job = Job(len(update), person=session.grant.user)
+                facts = await self.hub.workers.run_job(job, read_update, update, limit=limit)
+            if room.must_weigh(session, facts):
+                await room.weigh(session, update, facts)
             if session in room.sessions:
                 self.expiry.check(session.grant, session)
         except RaffiaError:

@@ -1,4 +1,4 @@
-"""Workers: processes for long work (Y1-Y7, WP1, WP2)."""
+"""Workers: processes for long work (Y1-Y7, WO1, WO2)."""
 
 from __future__ import annotations
 
@@ -347,7 +347,7 @@ def is_gone(worker: int) -> bool:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is of Linux")
-def test_wp2_a_parent_that_died_before_is_noticed() -> None:
+def test_wo2_a_parent_that_died_before_is_noticed() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "raffia.runtime.worker", "1"], input=b"", capture_output=True, timeout=30, check=False
     )

@@ -448,6 +448,10 @@ class Compactor:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def start(self, work: Coroutine[None, None, None]) -> None:
+        """Run work of another part in the background; the room closes after it."""
+        self._start(work)
+
     def _start(self, work: Coroutine[None, None, None], fail: Fail = lambda _: None) -> None:
         task = asyncio.get_running_loop().create_task(self._guard(work, fail))
         self._tasks.add(task)

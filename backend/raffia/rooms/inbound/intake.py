@@ -26,6 +26,7 @@ from raffia.errors import InternalError, JournalUnavailableError, RaffiaError, T
 from raffia.rooms.context import RoomContext
 from raffia.rooms.durable.compactor import Compactor
 from raffia.rooms.inbound.client_owners import GUARD_S, ClientOwners, Split
+from raffia.rooms.inbound.contention_guard import ContentionGuard
 from raffia.rooms.inbound.early_entries import EarlyEntries, Piece
 from raffia.rooms.inbound.waiting import Waiting, WaitingList
 from raffia.rooms.metadata import Metadata
@@ -55,6 +56,7 @@ class Intake:
         early_entries: an update of the log entries whose dependencies were missing when it was loaded; None for none.
 
     Attributes:
+        contention: keeps out what takes editors too long.
         early_entries: the log entries that wait (R8).
         owners: the owners of client ids (R9).
         waiting: the sessions' updates that wait (R4).
@@ -73,6 +75,7 @@ class Intake:
     ) -> None:
         settings = context.services.settings
         self.early_entries = EarlyEntries([] if early_entries is None else [Piece(early_entries, is_durable=True)])
+        self.contention = ContentionGuard(context, compactor)
         self.owners = ClientOwners(self._present_user, self._is_present, monotonic)
         self.waiting = WaitingList(max_updates=settings.max_waiting_updates, max_bytes=settings.max_waiting_bytes)
         self._document_id = context.document_id
@@ -124,6 +127,7 @@ class Intake:
         Raises:
             UpdateError: the bytes are not an update (closes 4400).
             TooLargeError: the update, or the document with it, is too large (closes 4413).
+            TooContendedError: the document takes only deletes (closes 4413).
             WaitingFullError: too many updates would wait (closes 1013).
             JournalUnavailableError: too many edits wait for the journal (closes 1013).
         """
@@ -147,6 +151,7 @@ class Intake:
                 self._acknowledgements.ticket(session, None if is_step2 else update, is_step2=is_step2)
             )
             return
+        self.contention.check(admission)
         # Count only what is new: a step 2 may repeat a whole document, which is no reason to refuse one more word.
         new_bytes = len(admission.ready or b"") + len(admission.waiting or b"")
         self._check_room_for(new_bytes, only_deletes=not admission.ends and admission.waiting is None)
@@ -160,10 +165,12 @@ class Intake:
             self._wait(Waiting(update, facts, ticket, session.grant.user), admission.needs)
         if admission.ready is not None:
             self._accept(admission, ticket, session.grant.user, is_live=not is_step2)
+            self.contention.took(facts)
             self._advanced(admission.ends)
 
     def _take_guarded(self, session: Session, update: bytes, split: Split, *, is_step2: bool) -> None:
         """Take an update with structs under guarded ids; those are parked (R9)."""
+        self.contention.check_open()
         self._check_room_for(len(update))
         self.waiting.check(session, update, split.needs)
         user = session.grant.user
@@ -178,6 +185,7 @@ class Intake:
             if admission.ready is not None:
                 ticket.parts += 1
                 self._accept(admission, ticket, user, is_live=not is_step2)
+                self.contention.took(facts)
                 ends = admission.ends
         self._metrics.parked_updates += 1
         self._await(Waiting(split.parked, read_update(split.parked), ticket, user, is_parked=True), split.needs)
@@ -295,7 +303,9 @@ class Intake:
         update = updates[0] if len(updates) == 1 else merge(updates)
         if update == EMPTY_UPDATE:
             return self.is_complete
-        admission = self._document.admit(update, read_update(update))
+        facts = read_update(update)
+        self.contention.took(facts)
+        admission = self._document.admit(update, facts)
         if admission.waiting is not None:
             log.warning(
                 "dependencies are missing from the log; an entry waits",
@@ -368,6 +378,9 @@ class Intake:
             self.waiting.note(waiting, split.needs)
             return []
         admission = self._document.admit(waiting.update, waiting.facts)
+        if admission.ready is not None:
+            self.contention.check(admission)
+            self.contention.check_late(waiting.facts)
         if admission.waiting is None:
             self._wait_no_more(waiting)
             if admission.ready is None:
@@ -379,4 +392,5 @@ class Intake:
                 return []
             ticket.parts += 1
         self._accept(admission, ticket, waiting.author, is_live=False)
+        self.contention.took(waiting.facts)
         return admission.ends
