@@ -12,7 +12,7 @@ from collections.abc import Collection
 from time import monotonic
 
 from raffia.crdt.document import Document
-from raffia.crdt.update import UpdateFacts
+from raffia.crdt.update import UpdateFacts, read_update
 from raffia.errors import DocumentDeletedError, RaffiaError, RoomFullError
 from raffia.journal import Loaded
 from raffia.rooms.clients import Client, Clients
@@ -29,6 +29,7 @@ from raffia.rooms.outbound.flush import Flush
 from raffia.rooms.presence.room_presence import RoomPresence
 from raffia.rooms.services import Services
 from raffia.rooms.session import KEEP_ALIVE, Session, Ticket, step1_body
+from raffia.runtime.jobs import Job
 from raffia.types import DocumentId
 from raffia.wire.messages import Awareness, Message, QueryAwareness, Step1, Step2, SyncStatusRequest, Update
 
@@ -67,6 +68,7 @@ class Room:
         self.holds = 0
         self._settings = services.settings
         self._metrics = services.metrics
+        self._workers = services.workers
         self._fanout = Fanout(services.metrics)
         self._clients = Clients()
         context = RoomContext(document_id, document, services, self._fanout, self._clients)
@@ -186,14 +188,21 @@ class Room:
         """Whether even a small update has to be weighed if it may conflict (CO2 of contention_guard.py)."""
         return self._intake.contention.is_behind
 
-    async def weigh(self, session: Session, update: bytes, facts: UpdateFacts) -> None:
-        """Weigh an update in a worker, together with the document.
+    async def examine(self, session: Session, update: bytes, facts: UpdateFacts | None) -> UpdateFacts:
+        """Read an update in a worker if it has not been read, and weigh it there if necessary, before it is received.
 
         Raises:
+            UpdateError, TooLargeError: as in `receive`.
             TooContendedError: it would take editors too long (closes 4413).
-            RaffiaError: it could not be weighed.
+            RaffiaError: it could not be read or weighed.
         """
-        await self._intake.contention.weigh(update, facts, session.grant.user)
+        user = session.grant.user
+        if facts is None:
+            job, limit = Job(len(update), person=user), self._settings.max_update_bytes
+            facts = await self._workers.run_job(job, read_update, update, limit=limit)
+        if self.must_weigh(session, facts):
+            await self._intake.contention.weigh(update, facts, user)
+        return facts
 
     def fell_behind(self, session: Session) -> None:
         """Handle a congested transport: the session is sent nothing until it has drained."""

@@ -6,8 +6,9 @@ processor time in microseconds. Both ends are Raffia: nothing from outside is un
 Rules (tests quote these ids):
     WO1  A job that exceeds its limit of processor time is ended by the kernel: pycrdt never releases the GIL, so no
          Python code of this process could end it.
-    WO2  A worker dies with its server, even while it is busy: on Linux by PR_SET_PDEATHSIG. Elsewhere a thread looks
-         for the parent; while pycrdt holds the GIL it cannot run, and then WO1 is what ends the job.
+    WO2  A worker dies with its server, even while it is busy: on Linux by PR_SET_PDEATHSIG, for which
+         the end of the thread that started it, the event loop's, is the end of the server. Elsewhere a thread looks for
+         the parent; while pycrdt holds the GIL it cannot run, and then WO1 is what ends the job.
 """
 
 from __future__ import annotations

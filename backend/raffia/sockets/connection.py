@@ -30,7 +30,6 @@ from raffia.rooms.hub import Hub
 from raffia.rooms.rate_limits import Budget
 from raffia.rooms.room import Room
 from raffia.rooms.session import Session
-from raffia.runtime.jobs import Job
 from raffia.runtime.logs import get_logger
 from raffia.sockets.expiry import Expiry
 from raffia.sockets.refusals import close_reason
@@ -368,13 +367,8 @@ class Connection:
         self, session: Session, room: Room, message: Update | Step2, facts: UpdateFacts | None
     ) -> UpdateFacts:
         """Read an update in another process if it has not been read, weigh it, then check the grant again (X5)."""
-        update, limit = message.update, self.hub.settings.max_update_bytes
         try:
-            if facts is None:
-                job = Job(len(update), person=session.grant.user)
-                facts = await self.hub.workers.run_job(job, read_update, update, limit=limit)
-            if room.must_weigh(session, facts):
-                await room.weigh(session, update, facts)
+            facts = await room.examine(session, message.update, facts)
             if session in room.sessions:
                 self.expiry.check(session.grant, session)
         except RaffiaError:

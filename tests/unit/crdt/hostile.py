@@ -40,7 +40,7 @@ def beside_a_text(count: int) -> bytes:
         for at in range(count)
     )
     many = b"".join(
-        b"\x01" + varuint(5000 - at) + b"\x00" + bytes([TEXT | RIGHT]) + b"\x01" + varuint(count - 1) + b"\x01x"
+        b"\x01" + varuint(2**20 - at) + b"\x00" + bytes([TEXT | RIGHT]) + b"\x01" + varuint(count - 1) + b"\x01x"
         for at in range(count)
     )
     return varuint(count + 1) + many + varuint(count) + b"\x01\x00" + letters + b"\x00"

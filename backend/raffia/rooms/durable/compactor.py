@@ -11,10 +11,10 @@ Rules (tests quote these ids):
         that the log never gets, and their next snapshot would remove it although later edits refer to it.
     L5  Answers to equal state vectors are computed and framed once per version of the document. What a vector says
         beyond the document makes no difference, so it is left out first.
+    L6  Checks of readers' deletes are bounded: one runs at a time for all readers, and `MAX_ASKED` may wait.
     L7  A client that has everything gets the deletes, and one that lacks more than half of the document gets all of it:
         both are ready. The others get a diff, from a worker if the document is not quick. A document's diffs may take
-        `DIFF_SHARE` of a worker's time; beyond that, the whole document is sent instead.
-    L6  Checks of readers' deletes are bounded: one runs at a time for all readers, and `MAX_ASKED` may wait.
+        a tenth of a worker's time (diff_budget.py); beyond that, the whole document is sent instead.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from raffia.errors import DocumentDeletedError, InternalError, JournalUnavailabl
 from raffia.journal import Snapshot
 from raffia.rooms.context import RoomContext
 from raffia.rooms.durable.append_queue import AppendQueue
+from raffia.rooms.durable.diff_budget import DiffBudget
 from raffia.rooms.durable.log_follower import LogFollower
 from raffia.runtime.jobs import Job
 from raffia.runtime.logs import get_logger
@@ -46,12 +47,6 @@ log = get_logger("raffia.rooms.durable.compactor")
 MAX_ANSWERS = 16
 # From this many clients on, base and tail are sent apart, as for a large document: merging them takes 10 us a client.
 MANY_CLIENTS = 5000
-# L7: what the diffs of one document may take, in seconds per second; the budget holds ten seconds' worth. Estimated,
-# since a worker that is busy with other things says nothing about a diff.
-DIFF_SHARE = 0.1
-DIFF_BURST_S = 1.0
-DIFF_S_PER_BYTE = 0.3 / (1 << 20)
-DIFF_S_PER_CLIENT = 5e-6
 MAX_FRAMES = 8
 MAX_ASKED = 64
 OVERDUE = 4  # a log this many times too long is compacted even if the room is never quiet
@@ -127,7 +122,7 @@ class Compactor:
         self._fold: asyncio.Task[Snapshot] | None = None
         self._base_version = 0  # version of the document that is completely in its base
         self._diffs: dict[tuple[int, bytes], asyncio.Task[bytes]] = {}
-        self._diff_budget = (DIFF_BURST_S, monotonic())  # seconds left, and when that was so
+        self._diff_budget = DiffBudget(monotonic())
         self._tail: tuple[bytes, int, bytes | None] | None = None
         self._implied = IdRanges()
         self._implied_version = -1
@@ -177,12 +172,11 @@ class Compactor:
         quick = is_quick(document)
         if document.needs_fold_for_newcomers and quick and self._fold is None:
             self._fold_in_place()
-        # It may lack more than half of a document that is not quick.
         if not quick and 2 * sum(shared.values()) < sum(known_clocks.values()):
             shared = {}
         asked = write_state_vector(shared)
         if document.needs_fold_for_newcomers or self._is_large or not (quick or asked == EMPTY_STATE_VECTOR):
-            self._start(self._state_later(asked, give), fail)
+            self.start(self._state_later(asked, give), fail)
         else:
             give(self._remember(state_vector, self._answer(asked)), None)
 
@@ -195,9 +189,10 @@ class Compactor:
         document = self._document
         if document.needs_fold_for_newcomers:
             await self._folded()
-        if state_vector != EMPTY_STATE_VECTOR and not is_quick(document) and not self._may_diff():
+        quick, costs = is_quick(document), (document.size_bytes, len(document.clocks))
+        if state_vector != EMPTY_STATE_VECTOR and not quick and not self._diff_budget.take(*costs, monotonic()):
             state_vector = EMPTY_STATE_VECTOR
-        if not self._is_large and (state_vector == EMPTY_STATE_VECTOR or is_quick(document)):
+        if not self._is_large and (quick or state_vector == EMPTY_STATE_VECTOR):
             give(self._answer(state_vector), None)
             return
         # Base and tail are sent separately, so that nothing takes long on the event loop. The base has most of the
@@ -220,16 +215,6 @@ class Compactor:
             task = self._diffs[key] = asyncio.create_task(self._workers.run_job(job, diff, base, state_vector))
             task.add_done_callback(lambda _: self._diffs.pop(key, None))
         return await asyncio.shield(task)
-
-    def _may_diff(self) -> bool:
-        """Charge one diff to the document's budget; returns whether there was enough left (L7)."""
-        now_s = monotonic()
-        left_s, then_s = self._diff_budget
-        left_s = min(DIFF_BURST_S, left_s + DIFF_SHARE * (now_s - then_s))
-        cost_s = DIFF_S_PER_BYTE * self._document.size_bytes + DIFF_S_PER_CLIENT * len(self._document.clocks)
-        may = left_s > 0
-        self._diff_budget = (left_s - cost_s if may else left_s, now_s)
-        return may
 
     def _merged_tail(self) -> bytes | None:
         document = self._document
@@ -295,7 +280,7 @@ class Compactor:
             self._asked.append((deletes, done))
             if len(self._asked) == 1 and not self._asking:
                 self._asking = True
-                self._start(self._find_implied())
+                self.start(self._find_implied())
 
     def _are_implied(self, deletes: Deletes) -> bool:
         return not any(self._implied.new_parts(client, ranges) for client, ranges in deletes)
@@ -306,9 +291,8 @@ class Compactor:
             while self._asked:
                 asked, self._asked = self._asked, []
                 version = self._document.version
-                document = self._document
-                parts = (document.base, *document.tail)
-                job = Job(document.size_bytes, self._document_id)
+                parts = (self._document.base, *self._document.tail)
+                job = Job(self._document.size_bytes, self._document_id)
                 found = await self._workers.run_job(job, implied_deletes, parts)
                 # Deletes are permanent, so what an older version implies, later ones imply too.
                 self._implied, self._implied_version = found, version
@@ -351,8 +335,8 @@ class Compactor:
     async def _fold_away(self, *, with_index: bool) -> Snapshot:
         started_s = perf_counter()
         job, version = self._document.fold(), self._document.version
-        size = self._document.size_bytes
-        base, index = await self._workers.run_job(Job(size, self._document_id), run_fold, job, with_index=with_index)
+        work = Job(self._document.size_bytes, self._document_id)
+        base, index = await self._workers.run_job(work, run_fold, job, with_index=with_index)
         if not self._stopped:
             self._document.folded(job, base)
             self._base_version = version
@@ -370,7 +354,7 @@ class Compactor:
             return
         if self._append_queue.is_idle or excess >= OVERDUE:
             self._compacting = True
-            self._start(self._compact())
+            self.start(self._compact())
 
     def _excess(self) -> float:
         """The size of the log as a multiple of its limit; from 1 on a snapshot is due."""
@@ -448,11 +432,8 @@ class Compactor:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def start(self, work: Coroutine[None, None, None]) -> None:
-        """Run work of another part in the background; the room closes after it."""
-        self._start(work)
-
-    def _start(self, work: Coroutine[None, None, None], fail: Fail = lambda _: None) -> None:
+    def start(self, work: Coroutine[None, None, None], fail: Fail = lambda _: None) -> None:
+        """Run work in the background; the room closes after it."""
         task = asyncio.get_running_loop().create_task(self._guard(work, fail))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -11,7 +11,7 @@ from tests.unit.world import DOCUMENT, Author, World, text_of, until, world
 
 from raffia.crdt.merge import merge
 from raffia.crdt.update import read_update, write_state_vector
-from raffia.rooms.durable import compactor
+from raffia.rooms.durable import diff_budget
 from raffia.runtime.jobs import Job
 from raffia.wire.lib0 import write_buf
 
@@ -27,7 +27,7 @@ class Counted:
         monkeypatch.setattr(w.hub.workers, "run_job", self.run_job)
 
     async def run_job(self, job: Job, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        self.names.append(work.__name__)
+        self.names.append(getattr(work, "__name__", None) or work.func.__name__)  # type: ignore[attr-defined]
         return await self._run(job, work, *args, **kwargs)
 
 
@@ -87,8 +87,8 @@ async def test_l7_one_that_lacks_a_little_gets_a_diff_from_a_worker(monkeypatch:
 
 
 async def test_l7_beyond_the_budget_everything_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compactor, "DIFF_SHARE", 0.0)
-    monkeypatch.setattr(compactor, "DIFF_S_PER_BYTE", 0.3 / SIZE)
+    monkeypatch.setattr(diff_budget, "SHARE", 0.0)
+    monkeypatch.setattr(diff_budget, "S_PER_BYTE", 0.3 / SIZE)
     async with world() as w:
         author = Author(1)
         await typed(w, author, SIZE)
