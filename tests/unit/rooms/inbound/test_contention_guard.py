@@ -79,6 +79,18 @@ async def test_co1_an_update_that_waited_is_sent_again(monkeypatch: pytest.Monke
         assert ana.transport.closed is None
 
 
+async def test_co2_a_small_update_that_waited_is_taken_while_others_are_unweighed() -> None:
+    async with world() as w:
+        ana, ben = await w.yws(), await w.yws()
+        ben.update(conflicting(0, 3))
+        await until(lambda: w.hub.metrics.waiting_updates == 1)
+        guard = w.hub.rooms[DOCUMENT]._intake.contention
+        guard._unweighed = guard._may_be
+        ana.update(anchor(3))
+        await until(lambda: len(w.hub.rooms[DOCUMENT].document.clocks) == 4)
+        assert ben.transport.closed is None
+
+
 async def test_co2_many_small_updates_are_weighed_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contention_module, "MAX_STEPS", 20_000)
     monkeypatch.setattr(contention_module, "STEPS_PER_STRUCT", 0)
