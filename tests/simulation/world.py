@@ -19,6 +19,7 @@ from raffia.crdt.update import read_update
 from raffia.journal.testing.memory import MemoryJournal, MemoryStore
 from raffia.rooms.durable.loading import build_document
 from raffia.rooms.hub import Hub
+from raffia.runtime.jobs import Job
 from raffia.runtime.metrics import Metrics
 from raffia.runtime.workers import Workers
 from raffia.settings import Settings
@@ -45,7 +46,7 @@ class SimWorkers(Workers):
         super().__init__(1)
         self._rng = rng
 
-    async def run(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    async def run_job(self, _job: Job, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         for _ in range(self._rng.randrange(12)):
             await asyncio.sleep(0)
         result = work(*args, **kwargs)

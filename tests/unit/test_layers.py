@@ -34,6 +34,7 @@ ORDER = (
 )
 # The same inside `rooms/`, by file or folder: values, then what all parts share, then the parts, then rooms.
 ROOMS = (
+    "backoff",
     "rate_limits",
     "quarantine",
     "document_memory",

@@ -36,6 +36,7 @@ from raffia.rooms.quarantine import Quarantine
 from raffia.rooms.rate_limits import RateLimits
 from raffia.rooms.room import Room
 from raffia.rooms.services import Services
+from raffia.runtime.jobs import Job
 from raffia.runtime.logs import get_logger
 from raffia.runtime.malloc import Trimmer
 from raffia.runtime.memory import available_bytes
@@ -273,7 +274,10 @@ class Hub:
         is_shared, keep_deleted = self.journal.is_shared, self.settings.keep_deleted
         try:
             if size > self.settings.worker_threshold_bytes:
-                built, waiting = await self.workers.run(build, loaded, is_shared=is_shared, keep_deleted=keep_deleted)
+                job = Job(size)
+                built, waiting = await self.workers.run_job(
+                    job, build, loaded, is_shared=is_shared, keep_deleted=keep_deleted
+                )
             else:
                 built, waiting = build(loaded, is_shared=is_shared, keep_deleted=keep_deleted)
         except (UpdateError, CrdtError) as error:

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from time import monotonic
 
 from raffia.crdt.document import Document
-from raffia.crdt.update import UpdateFacts
+from raffia.crdt.update import UpdateFacts, read_update
 from raffia.errors import DocumentDeletedError, RaffiaError, RoomFullError
 from raffia.journal import Loaded
 from raffia.rooms.clients import Client, Clients
@@ -30,6 +30,7 @@ from raffia.rooms.outbound.flush import Flush
 from raffia.rooms.presence.room_presence import RoomPresence
 from raffia.rooms.services import Services
 from raffia.rooms.session import KEEP_ALIVE, Session, Ticket
+from raffia.runtime.jobs import Job
 from raffia.types import DocumentId
 from raffia.wire.messages import Awareness, Message, QueryAwareness, Step1, Step2, SyncStatusRequest, Update
 
@@ -70,6 +71,7 @@ class Room:
         self._metrics = services.metrics
         self._memory = RoomMemory(services.memory)
         self._memory.has(document.size_bytes)
+        self._workers = services.workers
         self._fanout = Fanout(services.metrics)
         self._clients = Clients()
         context = RoomContext(document_id, document, services, self._fanout, self._clients)
@@ -196,6 +198,43 @@ class Room:
     def knows_step2(self, update: bytes) -> bool:
         """Whether this step 2 repeats exactly what the document holds, so that it need not be read."""
         return self._intake.knows_step2(update)
+
+    def must_weigh(self, session: Session, facts: UpdateFacts) -> bool:
+        """Whether an update has to be weighed before it is received (CO1, CO2 of contention_guard.py)."""
+        return session.grant.may_write and self._intake.contention.must_weigh(facts)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether even a small update has to be weighed if it may conflict (CO2 of contention_guard.py)."""
+        return self._intake.contention.is_behind
+
+    def read(self, message: Update | Step2) -> UpdateFacts:
+        """Read an update before it is received; only a small one, since this takes long for a large one.
+
+        Raises:
+            UpdateError, TooLargeError: as in `receive`.
+        """
+        return read_update(message.update, limit=self._limit(message))
+
+    def _limit(self, message: Update | Step2) -> int:
+        """The most bytes that an update may have."""
+        return self._settings.max_step2_bytes if isinstance(message, Step2) else self._settings.max_update_bytes
+
+    async def examine(self, session: Session, message: Update | Step2, facts: UpdateFacts | None) -> UpdateFacts:
+        """Read an update in a worker if it has not been read, and weigh it there if necessary, before it is received.
+
+        Raises:
+            UpdateError, TooLargeError: as in `receive`.
+            TooContendedError: it would take editors too long (closes 4413).
+            RaffiaError: it could not be read or weighed.
+        """
+        user = session.grant.user
+        if facts is None:
+            job = Job(len(message.update), person=user)
+            facts = await self._workers.run_job(job, read_update, message.update, limit=self._limit(message))
+        if self.must_weigh(session, facts):
+            await self._intake.contention.weigh(message.update, facts, user)
+        return facts
 
     def fell_behind(self, session: Session) -> None:
         """Handle a congested transport: the session is sent nothing until it has drained."""

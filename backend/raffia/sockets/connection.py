@@ -28,7 +28,7 @@ from time import monotonic
 from typing import Protocol
 
 from raffia.auth.revocation import Judge
-from raffia.crdt.update import UpdateFacts, read_update
+from raffia.crdt.update import UpdateFacts
 from raffia.errors import InternalError, LaterError, MalformedError, RaffiaError, TooFastError, TooLargeError
 from raffia.rooms.hub import Hub
 from raffia.rooms.rate_limits import Budget
@@ -47,6 +47,8 @@ log = get_logger("raffia.sockets.connection")
 
 # Strict reading of an update of this size takes about 5 ms; larger ones are read in another process.
 READ_AWAY_BYTES = 32 * 1024
+# Smaller ones cannot have enough insertions to be weighed (CO1 of contention_guard.py).
+WEIGH_BYTES = 2 * 1024
 UPDATES = (Update, Step2)
 REFUSED_OPENING_S = 1.0  # of the connection's budget
 
@@ -419,19 +421,32 @@ class Connection:
             except RaffiaError:
                 room.refuse(session, message)
                 raise
-        if len(message.update) > READ_AWAY_BYTES and not room.knows_step2(message.update):
-            if not self._received.reading(len(message.update)):
-                room.refuse(session, message)
-                raise LaterError("too many large updates at once; try again later")  # X12
-            self.transport.pause_reading()
-            self._held = []
-            self.start(self._take_large(session, room, message))
+        is_small = len(message.update) <= WEIGH_BYTES and not room.is_behind
+        if is_small or room.knows_step2(message.update):
+            room.receive(session, message)
             return
-        room.receive(session, message)
+        facts = None
+        if len(message.update) <= READ_AWAY_BYTES:
+            try:
+                facts = room.read(message)
+            except RaffiaError:
+                room.refuse(session, message)
+                raise
+            if not room.must_weigh(session, facts):
+                room.receive(session, message, facts)
+                return
+        if not self._received.reading(len(message.update)):
+            room.refuse(session, message)
+            raise LaterError("too many large updates at once; try again later")  # X12
+        self.transport.pause_reading()
+        self._held = []
+        self.start(self._take_large(session, room, message, facts))
 
-    async def _take_large(self, session: Session, room: Room, message: Update | Step2) -> None:
+    async def _take_large(
+        self, session: Session, room: Room, message: Update | Step2, facts: UpdateFacts | None
+    ) -> None:
         try:
-            facts = await self._read_away(session, room, message)
+            facts = await self._read_away(session, room, message, facts)
             if session in room.sessions:
                 room.receive(session, message, facts)
         except RaffiaError as error:
@@ -447,12 +462,12 @@ class Connection:
                 self._dialect.dropped(entry[0])
         self.read_on()
 
-    async def _read_away(self, session: Session, room: Room, message: Update | Step2) -> UpdateFacts:
-        """Read an update in another process, then check the grant again (X5)."""
+    async def _read_away(
+        self, session: Session, room: Room, message: Update | Step2, facts: UpdateFacts | None
+    ) -> UpdateFacts:
+        """Read an update in another process if it has not been read, weigh it, then check the grant again (X5)."""
         try:
-            settings = self.hub.settings
-            limit = settings.max_step2_bytes if isinstance(message, Step2) else settings.max_update_bytes
-            facts = await self.hub.workers.run(read_update, message.update, limit=limit)
+            facts = await room.examine(session, message, facts)
             if session in room.sessions:
                 self.expiry.check(session.grant, session)
         except RaffiaError:

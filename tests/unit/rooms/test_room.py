@@ -309,9 +309,11 @@ async def test_ov2_a_full_document_is_folded_once_and_not_for_each_refusal(monke
         author = Author(1)
         await filled(w, author)
         runs = []
-        run = w.hub.workers.run
+        run = w.hub.workers.run_job
         monkeypatch.setattr(
-            w.hub.workers, "run", lambda work, *a, **k: (runs.append(work.__name__), run(work, *a, **k))[1]
+            w.hub.workers,
+            "run_job",
+            lambda job, work, *a, **k: (runs.append(work.__name__), run(job, work, *a, **k))[1],
         )
         for _ in range(5):
             bo = await w.yws()
