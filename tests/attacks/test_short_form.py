@@ -18,7 +18,7 @@ SECONDS, CALM_S = 1.5, 0.4
 BITES: dict[str, str] = {
     "05-revocations full": "links fill the list that users and tokens need",
     "07-rooms empty": "opening documents has no pace for a person",
-    "08-duplicate": "copies of large documents have neither a quota nor a pace",
+    "08-duplicate files": "copies of files are whole, and nobody counts them",
     "10-editors right-origins": "conflicts at one place are handed on, and are quadratic in editors",
     "11-worker inline": "documents up to 24 KiB are loaded on the loop, however long it takes",
     "11-worker orphan": "a worker that is busy does not notice that its server is gone",

@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
         attack for name, attack in attacks.items() if not given.names or any(name.startswith(n) for n in given.names)
     ]
     if not wanted:
-        parser.error(f"no attack is called {' or '.join(given.names)}; there are {', '.join(attacks)}")
+        parser.error(f"no attack is called {' or '.join(given.names)}; see --list")
     if given.list:
         for attack in wanted:
             print(f"{attack.name}: {attack.title}\n    kind: {attack.kind}\n    grant: {attack.grant}")

@@ -164,6 +164,7 @@ async def run(name: str, enemy: Enemy) -> None:
     await loop.run_in_executor(None, sys.stdin.readline)
     if os.geteuid() == 0:
         os.setpriority(os.PRIO_PROCESS, 0, BEHIND)
+    enemy.did.clear()  # what was prepared is no attack
     enemy.begin()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(enemy.seconds + GRACE_S):
