@@ -35,6 +35,7 @@ ORDER = (
 # The same inside `rooms/`, by file or folder: values, then what all parts share, then the parts, then rooms.
 ROOMS = (
     "rate_limits",
+    "turns",
     "session",
     "services",
     "clients",

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from time import monotonic
+from collections.abc import Callable
+from time import monotonic, thread_time
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -27,6 +28,7 @@ from raffia.rooms.pruning import prune_forever
 from raffia.rooms.rate_limits import RateLimits
 from raffia.rooms.room import Room
 from raffia.rooms.services import Services
+from raffia.rooms.turns import Turns
 from raffia.runtime.logs import get_logger
 from raffia.runtime.malloc import Trimmer
 from raffia.runtime.metrics import Metrics
@@ -43,6 +45,10 @@ MAX_SPREAD_S = 2.0  # when draining, sockets are closed within this time
 CLOSES_PER_S = 2000
 
 
+def _call_soon(call: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_soon(call)
+
+
 class OpenConnection(Holder, Protocol):
     """An open socket: the hub closes it, and the revocation list ends sessions on it."""
 
@@ -56,6 +62,7 @@ class Hub:
 
     Attributes:
         connections: every open socket.
+        turns: who is read when.
         draining: whether this replica refuses new sessions.
     """
 
@@ -66,6 +73,7 @@ class Hub:
         settings: Settings,
         metrics: Metrics,
         revocations: RevocationList | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self.revocations = RevocationList() if revocations is None else revocations
         self.journal = journal
@@ -73,7 +81,8 @@ class Hub:
         self.settings = settings
         self.metrics = metrics
         self.rate_limits = RateLimits(settings)
-        self._services = Services(journal, workers, settings, metrics, journal.bus)
+        self.turns = Turns(_call_soon, metrics, monotonic, thread_time) if turns is None else turns
+        self._services = Services(journal, workers, settings, metrics, self.turns, journal.bus)
         self.connections: set[OpenConnection] = set()
         self._rooms: dict[DocumentId, Room] = {}
         self._idle: dict[DocumentId, Room] = {}  # unused rooms, longest idle first

@@ -67,6 +67,7 @@ class Room:
         self.holds = 0
         self._settings = services.settings
         self._metrics = services.metrics
+        self._turns = services.turns
         self._fanout = Fanout(services.metrics)
         self._clients = Clients()
         context = RoomContext(document_id, document, services, self._fanout, self._clients)
@@ -232,9 +233,12 @@ class Room:
 
     def _saved(self, tickets: list[Ticket]) -> None:
         """Handle a durable batch: answer the tickets that waited for it, and see whether a snapshot is due."""
+        started_s = monotonic()
         for ticket in tickets:
             self._acknowledgements.part_saved(ticket)
         self._compactor.check()
+        if tickets:
+            self._turns.charge_all([ticket.session.principal for ticket in tickets], started_s)
 
     def until_lost(self) -> asyncio.Future[RaffiaError]:
         """Return a future that resolves to the error if the room is lost."""

@@ -25,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from raffia.rooms.rate_limits import Budget
+from raffia.rooms.turns import Principal
 from raffia.types import DocumentId, Grant
 from raffia.wire import hocuspocus, ywebsocket
 from raffia.wire.lib0 import write_buf, write_varuint
@@ -128,6 +129,7 @@ class Session:
         presence_told: how many presence broadcasts there had been when it was last sent all states; -1 for never.
         last_sent_s: when it was last sent a payload of its own, monotonic seconds.
         budget: what it may still send.
+        principal: who pays for what it causes; None for the server.
     """
 
     __slots__ = (
@@ -148,6 +150,7 @@ class Session:
         "presence_rate",
         "presence_told",
         "presence_was_too_large",
+        "principal",
         "reading",
         "schema",
         "step1_rate",
@@ -184,6 +187,7 @@ class Session:
         self.step1_rate = Rate(step1_per_s)
         self.ask_rate = Rate(1)
         self.budget = Budget(now_s)
+        self.principal: Principal | None = None
 
     @property
     def is_behind(self) -> bool:

@@ -14,6 +14,8 @@ Rules (tests quote these ids):
         message on, and to messages that were waiting or being read in another process.
     X7  A client that sends too fast is not read for a while; one that keeps doing so is told "later" (PC3, PC4 of
         rate_limits.py).
+    X9  A connection waits for its turn when it costs more than others (turns.py). Its user pays, without one the link
+        or token, without those the address; until somebody has signed in on it, the address.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from raffia.rooms.hub import Hub
 from raffia.rooms.rate_limits import Budget
 from raffia.rooms.room import Room
 from raffia.rooms.session import Session
+from raffia.rooms.turns import Lane
 from raffia.runtime.logs import get_logger
 from raffia.sockets.expiry import Expiry
 from raffia.sockets.refusals import close_reason
@@ -98,6 +101,14 @@ class _Closed:
 _CLOSED = _Closed()
 
 
+def payer_of(grant: Grant) -> tuple[str, str] | None:
+    """Who pays for what a grant is used for: its user, else its link or token; None for an anonymous one (X9)."""
+    if grant.user is not None:
+        return "user", grant.user
+    token = grant.claims.get("jti")
+    return ("token", token) if isinstance(token, str) else None
+
+
 class Connection:
     """One WebSocket; `raffia.wire.transport.Listener` describes the calls that it gets.
 
@@ -106,10 +117,12 @@ class Connection:
         dialect: speaks with the client.
         expiry: ends sessions when their grants expire; by default one that does not tick.
         schema: the schema version that the client's editor knows; None if it did not say.
+        address: what the client's address counts as (AD1); None for one that is not counted.
 
     Attributes:
         hub: see above.
         expiry: see above.
+        turn: measures the connection and lets it wait (X9).
     """
 
     __slots__ = (
@@ -123,9 +136,18 @@ class Connection:
         "_transport",
         "expiry",
         "hub",
+        "turn",
     )
 
-    def __init__(self, hub: Hub, dialect: Dialect, expiry: Expiry | None = None, *, schema: int | None = None) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        dialect: Dialect,
+        expiry: Expiry | None = None,
+        *,
+        schema: int | None = None,
+        address: str | None = None,
+    ) -> None:
         self.hub = hub
         self.expiry = Expiry() if expiry is None else expiry
         self._dialect = dialect
@@ -136,6 +158,7 @@ class Connection:
         self._held: list[tuple[Session, Room, Message]] | None = None
         self._rate_limits = hub.rate_limits
         self._budget = Budget(monotonic())
+        self.turn = Lane(hub.turns, self, hub.turns.principal(address))
         self._resting: asyncio.TimerHandle | None = None  # while it runs the socket is not read (X7)
 
     @property
@@ -196,6 +219,7 @@ class Connection:
     def closed(self, _code: int) -> None:
         """The connection is over: its sessions leave their rooms."""
         dialect, self._dialect = self._dialect, _CLOSED
+        self.turn.close()
         self.hub.connections.discard(self)
         for task in tuple(self._tasks or ()):
             task.cancel()
@@ -273,12 +297,20 @@ class Connection:
                 now_s=monotonic(),
             )
             session.schema = self._schema
+            self._pays(session)
             room.join(session, self)
             self.expiry.watch(session, self._dialect)
         except BaseException:
             self.hub.release(room)
             raise
         return session, room
+
+    def _pays(self, session: Session) -> None:
+        """Let whoever has signed in pay for the session, and for the connection if it is its first one (X9)."""
+        payer = payer_of(session.grant)
+        session.principal = self.turn.principal if payer is None else self.hub.turns.principal(payer)
+        if not self._dialect.sessions():
+            self.turn.move(session.principal)
 
     def replace_grant(self, session: Session, grant: Grant) -> None:
         """Give a session a new grant, which applies from its next message on (X5)."""
@@ -336,6 +368,7 @@ class Connection:
     async def _take_large(self, session: Session, room: Room, message: Update | Step2) -> None:
         try:
             facts = await self._read_away(session, room, message)
+            self.turn.start()
             if session in room.sessions:
                 room.receive(session, message, facts)
         except RaffiaError as error:
@@ -346,6 +379,7 @@ class Connection:
         for entry in held or ():
             if entry[0] in entry[1].sessions:
                 self.deliver(*entry)  # if this is a large update too, it holds the rest again
+        self.turn.end()
         self.read_on()
 
     async def _read_away(self, session: Session, room: Room, message: Update | Step2) -> UpdateFacts:
@@ -361,14 +395,19 @@ class Connection:
         return facts
 
     def read_on(self) -> None:
-        """Resume reading the socket, unless there is a reason not to (X2, X3, X7)."""
+        """Resume reading the socket, unless there is a reason not to (X2, X3, X7, X9)."""
         if (
             self._held is None
             and self._resting is None
+            and not self.turn.waits
             and self._dialect.may_read  # false when closed
             and not self.transport.congested
         ):
             self.transport.resume_reading()
+
+    def hold_back(self) -> None:
+        """Stop reading the socket until `read_on`."""
+        self.transport.pause_reading()
 
     # -- rate limits ------------------------------------------------------------------------------------------------
 

@@ -38,7 +38,7 @@ from raffia.sockets.hocuspocus import HocuspocusDialect
 from raffia.sockets.preauth import PreauthBudget, PreauthShare
 from raffia.sockets.ywebsocket import YWebsocketDialect
 from raffia.types import DocumentId, Grant, document_id
-from raffia.wire.transport import Limits, Listener
+from raffia.wire.transport import Limits
 
 log = get_logger("raffia.sockets.endpoints")
 
@@ -97,19 +97,23 @@ class SyncEndpoint(ABC):
                 return
             metrics.connections_opened += 1
             subprotocol = choose_subprotocol(scope.get("subprotocols") or ())
-            await serve(scope, receive, send, listener, subprotocol=subprotocol, limits=self._limits)
+            await serve(
+                scope, receive, send, listener, subprotocol=subprotocol, limits=self._limits, turn=listener.turn
+            )
         finally:
             metrics.connections -= 1
             addresses.leave(address)
 
     @abstractmethod
-    async def _listener(self, scope: Scope, handshake: Handshake) -> Listener:
+    async def _listener(self, scope: Scope, handshake: Handshake) -> Connection:
         """Create the listener of a connection whose origin has been accepted."""
 
     def _connection(self, dialect: Dialect, handshake: Handshake) -> Connection:
-        return Connection(self._services.hub(), dialect, self._services.expiry, schema=schema_of(handshake))
+        hub, expiry = self._services.hub(), self._services.expiry
+        address = counted(handshake.address)
+        return Connection(hub, dialect, expiry, schema=schema_of(handshake), address=address)
 
-    async def _admit(self, scope: Scope) -> Listener:
+    async def _admit(self, scope: Scope) -> Connection:
         limit = self._services.settings.max_connections
         if self._services.metrics.connections > limit:
             raise RoomFullError(f"this process has reached its limit of {limit} connections; try again later")
@@ -135,7 +139,7 @@ class YWebsocketEndpoint(SyncEndpoint):
 
     __slots__ = ()
 
-    async def _listener(self, scope: Scope, handshake: Handshake) -> Listener:
+    async def _listener(self, scope: Scope, handshake: Handshake) -> Connection:
         document = document_id(scope["path_params"]["document"])
         grant = await self._services.authorizer.grant(handshake, handshake.token, document)
         return self._connection(YWebsocketDialect(document, grant), handshake)
@@ -146,7 +150,7 @@ class HocuspocusEndpoint(SyncEndpoint):
 
     __slots__ = ()
 
-    async def _listener(self, scope: Scope, handshake: Handshake) -> Listener:
+    async def _listener(self, scope: Scope, handshake: Handshake) -> Connection:
         request = _Request(scope)
 
         async def authorize(token: str | None, document: DocumentId) -> Grant:

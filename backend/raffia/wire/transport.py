@@ -13,6 +13,8 @@ Rules (tests quote these ids):
         refused with 1013 and "overloaded", because it may be sent later; one over `Limits.message_bytes` always with
         `too_large_code`. While `holds` is set, a connection that is closed keeps nothing of what its peer has sent, and
         one for which `holds` returns False is aborted.
+    O7  A transport that was given a `Turn` asks it before each batch of messages and tells it afterwards. A batch may be
+        what has arrived at once, or a single message.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -95,6 +97,19 @@ class Frame:
         if wire is None:
             wire = self._wire = wire_frame(_BINARY, self.payload)
         return wire
+
+
+class Turn(Protocol):
+    """Measures what a connection costs, and lets it wait (O7)."""
+
+    def begin(self) -> bool:
+        """Ask before a batch; if the answer is no, reading has been paused, and the batch is kept until it resumes."""
+
+    def check(self) -> None:
+        """Tell that a message has been handled, and another one may follow; may pause reading."""
+
+    def end(self) -> None:
+        """Tell that the batch is over."""
 
 
 class Transport(Protocol):
