@@ -186,12 +186,12 @@ class Turns:
         """Whether lanes wait."""
         return bool(self._heap)
 
-    def goes_on(self, principal: Principal) -> None:
-        """Note that a principal that is not light is served without having waited (TU5)."""
-        if principal.cost_s < self._level_s:
-            principal.cost_s = self._level_s
-        else:
+    def serve(self, principal: Principal, *, has_waited: bool) -> None:
+        """Note that a principal that is not light is served now."""
+        if principal.cost_s > self._level_s:
             self._level_s = principal.cost_s
+        elif not has_waited:
+            principal.cost_s = self._level_s  # TU4
         self._schedule()
 
     def wait(self, lane: Lane, *, first: bool = False) -> None:
@@ -235,7 +235,6 @@ class Turns:
                 principal.is_queued = False
                 principal.queue = None
                 continue
-            self._level_s = max(self._level_s, cost_s)
             expected_s -= max(LEAST_S, principal.batch_s)
             self._metrics.turns_waiting -= 1
             principal.queue.popleft().go_on(self.number)
@@ -282,10 +281,11 @@ class Lane:
             return False
         if principal.paid_s - now_s <= AHEAD_S or self._paused is None:
             return True
-        if turns.left_s > 0 and (self._number == turns.number or not turns.is_contended):
-            turns.goes_on(principal)
+        has_waited = self._number == turns.number
+        if turns.left_s > 0 and (has_waited or not turns.is_contended):
+            turns.serve(principal, has_waited=has_waited)
             return True
-        self._wait(first=self._number == turns.number)
+        self._wait(first=has_waited)
         return False
 
     def start(self) -> None:

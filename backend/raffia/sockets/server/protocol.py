@@ -249,7 +249,6 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         self.transport.write(wire_frame(CLOSE, close_payload(code, reason)))
         self._code = code
         if self._holds is not None:  # WP8
-            self._read_socket()
             self._discard()
             self._loop.call_soon(self._finish, code)
             return
@@ -455,6 +454,7 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         """Read nothing more, until the peer has closed or its time is up."""
         self._reader = None
         self._holds = None
+        self._read_socket()  # it may be paused still (WP9)
         self._stage = Stage.FAILED
         self._stop_timer()
         if self.transport.can_write_eof():
