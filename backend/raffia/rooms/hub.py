@@ -73,6 +73,7 @@ class Hub:
         settings: Settings,
         metrics: Metrics,
         revocations: RevocationList | None = None,
+        *,
         turns: Turns | None = None,
     ) -> None:
         self.revocations = RevocationList() if revocations is None else revocations

@@ -170,6 +170,10 @@ class Room:
         elif isinstance(message, SyncStatusRequest):
             self._intake.barrier(session, message.payload)
 
+    def refuse_news(self, session: Session, message: Update | Step2) -> bool:
+        """Refuse a reader's update whose first struct is new, unread (R6); returns whether it was refused."""
+        return self._intake.refuse_news(session, message.update, is_step2=isinstance(message, Step2))
+
     def refuse(self, session: Session, message: Update | Step2) -> None:
         """Answer "refused" to an update that its connection does not pass to `receive`."""
         self._intake.refuse_update(session, is_step2=isinstance(message, Step2))

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from raffia.runtime.metrics import Metrics
+    from raffia.types import Grant
 
 SLICE_S = 0.002
 SHARE = 0.25
@@ -40,6 +41,14 @@ MAX_DEBT_S = 4 * SLICE_S  # of a turn that took too long
 MAX_LEAD_S = 2.0  # what one principal may be behind the others
 LEAST_S = 20e-6  # of a batch, when it is not known yet
 KEPT = 4096  # principals without a lane, before those whose costs are paid are dropped
+
+
+def payer_of(grant: Grant) -> tuple[str, str] | None:
+    """Who pays for what a grant is used for: its user, else its link or token; None for an anonymous one."""
+    if grant.user is not None:
+        return "user", grant.user
+    token = grant.claims.get("jti")
+    return ("token", token) if isinstance(token, str) else None
 
 
 class Paused(Protocol):
@@ -164,7 +173,7 @@ class Turns:
         if part != 1.0:
             spent_s *= part
         paid_s = principal.paid_s
-        paid_s = principal.paid_s = (paid_s if paid_s > now_s else now_s) + spent_s / SHARE
+        paid_s = principal.paid_s = (paid_s if paid_s > now_s else now_s) + spent_s / SHARE  # noqa: FURB136 - hot
         if paid_s - now_s > AHEAD_S:
             self.left_s -= spent_s
             principal.cost_s = min(principal.cost_s + spent_s, self._level_s + MAX_LEAD_S)

@@ -26,13 +26,14 @@ from time import monotonic
 from typing import Protocol
 
 from raffia.auth.revocation import Judge
+from raffia.crdt.shape import SMALL_BYTES, Allowance, CostlyError
 from raffia.crdt.update import UpdateFacts, read_update
 from raffia.errors import InternalError, MalformedError, RaffiaError, TooFastError
 from raffia.rooms.hub import Hub
 from raffia.rooms.rate_limits import Budget
 from raffia.rooms.room import Room
 from raffia.rooms.session import Session
-from raffia.rooms.turns import Lane
+from raffia.rooms.turns import Lane, payer_of
 from raffia.runtime.logs import get_logger
 from raffia.sockets.expiry import Expiry
 from raffia.sockets.refusals import close_reason
@@ -42,8 +43,9 @@ from raffia.wire.transport import Transport
 
 log = get_logger("raffia.sockets.connection")
 
-# Strict reading of an update of this size takes about 5 ms; larger ones are read in another process.
+# Larger updates are read in another process, and so are those that would take longer here by their shape (shape.py).
 READ_AWAY_BYTES = 32 * 1024
+READ_AWAY_S = 0.002
 UPDATES = (Update, Step2)
 
 
@@ -99,14 +101,6 @@ class _Closed:
 
 
 _CLOSED = _Closed()
-
-
-def payer_of(grant: Grant) -> tuple[str, str] | None:
-    """Who pays for what a grant is used for: its user, else its link or token; None for an anonymous one (X9)."""
-    if grant.user is not None:
-        return "user", grant.user
-    token = grant.claims.get("jti")
-    return ("token", token) if isinstance(token, str) else None
 
 
 class Connection:
@@ -358,12 +352,31 @@ class Connection:
             except RaffiaError:
                 room.refuse(session, message)
                 raise
-        if len(message.update) > READ_AWAY_BYTES and not room.knows_step2(message.update):
-            self.transport.pause_reading()
-            self._held = []
-            self.start(self._take_large(session, room, message))
+        if not session.grant.may_write and room.refuse_news(session, message):
             return
-        room.receive(session, message)
+        facts: UpdateFacts | None = None
+        if len(message.update) > SMALL_BYTES and not room.knows_step2(message.update):
+            facts = self._read_here(session, room, message)
+            if facts is None:
+                self.transport.pause_reading()
+                self._held = []
+                self.start(self._take_large(session, room, message))
+                return
+        room.receive(session, message, facts)
+
+    def _read_here(self, session: Session, room: Room, message: Update | Step2) -> UpdateFacts | None:
+        """Read an update if that is quick; None if another process should."""
+        if len(message.update) > READ_AWAY_BYTES:
+            return None
+        try:
+            return read_update(
+                message.update, limit=self.hub.settings.max_update_bytes, allowance=Allowance(READ_AWAY_S)
+            )
+        except CostlyError:
+            return None
+        except RaffiaError:
+            room.refuse(session, message)
+            raise
 
     async def _take_large(self, session: Session, room: Room, message: Update | Step2) -> None:
         try:

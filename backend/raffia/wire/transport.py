@@ -13,7 +13,7 @@ Rules (tests quote these ids):
         refused with 1013 and "overloaded", because it may be sent later; one over `Limits.message_bytes` always with
         `too_large_code`. While `holds` is set, a connection that is closed keeps nothing of what its peer has sent, and
         one for which `holds` returns False is aborted.
-    O7  A transport that was given a `Turn` asks it before each batch of messages and tells it afterwards. A batch may be
+    O7  A transport that was given a `Turn` asks it before each batch of messages and tells it afterwards. A batch is
         what has arrived at once, or a single message.
 """
 

@@ -17,7 +17,7 @@ Rules (tests quote these ids; sections are those of RFC 6455):
          the first byte that makes it invalid whatever follows.
     FR6  A close frame is empty, or holds a code that may be sent (7.4) and UTF-8. Violations close with 1002 or 1007.
     FR7  It makes no difference how the bytes are split into pieces.
-    FR8  After `MAX_FRAMES` frames of one message, `next` returns `MORE`, so that its caller can do something else first.
+    FR8  After `MAX_FRAMES` frames of one message, `next` returns `MORE`, so that its caller can do something else.
 """
 
 from __future__ import annotations
@@ -125,7 +125,8 @@ class FrameReader:
 
         Returns:
             `(TEXT, str)`, `(BINARY, bytes)`, `(PING, bytes)`, `(PONG, bytes)` or `(CLOSE, bytes)`. The payload of a
-            close has been checked and can be sent back as it is. Don't call `next` after it. `MORE`: call it again (FR8).
+            close has been checked and can be sent back as it is. Don't call `next` after it. After
+            `MORE`, call it again (FR8).
 
         Raises:
             FrameError: the client broke a rule. Don't call `next` after it.
