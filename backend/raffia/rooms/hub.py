@@ -28,7 +28,7 @@ from raffia.rooms.pruning import prune_forever
 from raffia.rooms.rate_limits import RateLimits
 from raffia.rooms.room import Room
 from raffia.rooms.services import Services
-from raffia.rooms.turns import Turns
+from raffia.rooms.turns import Payer, Turns
 from raffia.runtime.logs import get_logger
 from raffia.runtime.malloc import Trimmer
 from raffia.runtime.metrics import Metrics
@@ -167,8 +167,12 @@ class Hub:
         self._owners += 1
         return self._replica, self._owners
 
-    async def open(self, document: DocumentId) -> Room:
+    async def open(self, document: DocumentId, payer: Payer | None = None) -> Room:
         """Open the room of a document, or return the open one, and hold it until `release`.
+
+        Args:
+            document: which one.
+            payer: charged for loading it; None if nobody is.
 
         Raises:
             DrainingError: this process is stopping.
@@ -192,7 +196,7 @@ class Hub:
                 continue
             task = self._opening.get(document)
             if task is None:
-                task = self._opening[document] = asyncio.create_task(self._load(document))
+                task = self._opening[document] = asyncio.create_task(self._load_for(payer, document))
                 task.add_done_callback(lambda task, document=document: self._opened(document, task))  # type: ignore[misc]
             await asyncio.shield(task)
 
@@ -220,6 +224,9 @@ class Hub:
         room.idle_since_s = monotonic()
         if self._rooms.get(room.document_id) is room:
             self._idle[room.document_id] = room
+
+    async def _load_for(self, payer: Payer | None, document: DocumentId) -> Room:
+        return await (self._load(document) if payer is None else self.turns.metered(payer, self._load(document)))
 
     async def _load(self, document: DocumentId) -> Room:
         while True:

@@ -16,6 +16,10 @@ Rules (tests quote these ids):
     TU5  Nobody waits for nothing: a principal that is alone gets all the time that there is.
     TU6  A batch ends when it has taken `SLICE_S`. The rest waits, in order.
     TU7  A principal is remembered until its costs are paid, so that connecting again does not make it light.
+    TU8  Tasks, such as signing in and opening a document, are measured step by step. They wait for their turns as lanes
+         do, before they begin.
+    TU9  A principal opens `OPENINGS` documents at once and `OPENINGS_PER_S` a second after that: each takes memory for
+         a while, although it costs little time.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -23,14 +27,16 @@ Rules (tests quote these ids):
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Coroutine, Generator, Hashable, Sequence
 from heapq import heappop, heappush, heapreplace
 from itertools import count
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from raffia.runtime.metrics import Metrics
     from raffia.types import Grant
+
+T = TypeVar("T")
 
 SLICE_S = 0.002
 SHARE = 0.25
@@ -40,6 +46,7 @@ LONG_S = 0.001  # a batch of this length may contain time of other processes, so
 MAX_DEBT_S = 4 * SLICE_S  # of a turn that took too long
 MAX_LEAD_S = 2.0  # what one principal may be behind the others
 LEAST_S = 20e-6  # of a batch, when it is not known yet
+OPENINGS, OPENINGS_PER_S = 1000, 100  # TU9; one connection may have so many documents
 KEPT = 4096  # principals without a lane, before those whose costs are paid are dropped
 
 
@@ -61,6 +68,12 @@ class Paused(Protocol):
         """Read the socket again, unless there is another reason not to."""
 
 
+class Payer(Protocol):
+    """Something that a principal pays for."""
+
+    principal: Principal
+
+
 class Principal:
     """Who pays for one or more lanes.
 
@@ -71,18 +84,24 @@ class Principal:
         queue: its lanes that wait, longest first.
         is_queued: whether it is among those that wait.
         lanes: how many lanes it has.
+        opened_s: the time on the clock by which the documents that it has opened are paid (TU9).
     """
 
-    __slots__ = ("batch_s", "cost_s", "is_queued", "lanes", "name", "paid_s", "queue")
+    __slots__ = ("batch_s", "cost_s", "is_queued", "lanes", "name", "opened_s", "paid_s", "queue")
 
     def __init__(self, name: Hashable = None) -> None:
         self.name = name
         self.paid_s = 0.0
+        self.opened_s = 0.0
         self.cost_s = 0.0
         self.batch_s = 0.0
         self.queue: deque[Lane] | None = None
         self.is_queued = False
         self.lanes = 0
+
+    def unpaid(self, now_s: float) -> bool:
+        """Whether it has to be remembered (TU7)."""
+        return self.paid_s > now_s or self.opened_s > now_s
 
 
 class Turns:
@@ -148,7 +167,7 @@ class Turns:
     def _sweep(self) -> None:
         """Forget the principals that have no lane and have paid (TU7)."""
         now_s = self.clock()
-        self._known = {name: one for name, one in self._known.items() if one.lanes or one.paid_s > now_s}
+        self._known = {name: one for name, one in self._known.items() if one.lanes or one.unpaid(now_s)}
         self._sweep_at = max(KEPT, 2 * len(self._known))
 
     def joined(self, principal: Principal) -> None:
@@ -158,13 +177,13 @@ class Turns:
     def left(self, principal: Principal) -> None:
         """Count the end of a lane."""
         principal.lanes -= 1
-        if not principal.lanes and principal.paid_s <= self.clock() and self._known.get(principal.name) is principal:
+        if self._known.get(principal.name) is principal and not principal.lanes and not principal.unpaid(self.clock()):
             del self._known[principal.name]
 
     # -- costs -----------------------------------------------------------------------------------------------------
 
-    def charge(self, principal: Principal, began_s: float, part: float = 1.0) -> float:
-        """Charge the time since `clock()` was `began_s`, or a part of it; returns the seconds (TU1)."""
+    def charge(self, principal: Principal, began_s: float, part: float = 1.0) -> None:
+        """Charge the time since `clock()` was `began_s`, or a part of it (TU1)."""
         now_s = self.clock()
         spent_s = now_s - began_s
         if spent_s > LONG_S:
@@ -177,7 +196,7 @@ class Turns:
         if paid_s - now_s > AHEAD_S:
             self.left_s -= spent_s
             principal.cost_s = min(principal.cost_s + spent_s, self._level_s + MAX_LEAD_S)
-        return spent_s
+            principal.batch_s += (spent_s - principal.batch_s) / 8
 
     def charge_all(self, principals: Sequence[Principal | None], began_s: float) -> None:
         """Charge the time since `clock()` was `began_s` to some in equal parts; None is the server itself."""
@@ -187,6 +206,16 @@ class Turns:
         for principal, number in Counter(principals).items():
             if principal is not None:
                 self.charge(principal, began_s, number / len(principals))
+
+    async def metered(self, payer: Payer, work: Coroutine[Any, Any, T]) -> T:
+        """Await `work` and charge each step of it (TU8)."""
+        return await _Metered(self, payer, work)
+
+    def opening_wait_s(self, principal: Principal) -> float:
+        """Count a document that a principal opens; returns how long it has to wait before that (TU9)."""
+        now_s = self.clock()
+        principal.opened_s = max(principal.opened_s, now_s) + 1 / OPENINGS_PER_S
+        return max(0.0, principal.opened_s - now_s - OPENINGS / OPENINGS_PER_S)
 
     # -- turns -----------------------------------------------------------------------------------------------------
 
@@ -251,6 +280,36 @@ class Turns:
             self._schedule()
 
 
+class _Metered(Generic[T]):
+    """An awaitable whose steps are charged (TU8)."""
+
+    __slots__ = ("_payer", "_turns", "_work")
+
+    def __init__(self, turns: Turns, payer: Payer, work: Coroutine[Any, Any, T]) -> None:
+        self._turns = turns
+        self._payer = payer
+        self._work = work
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        turns, work = self._turns, self._work
+        step = work.send
+        value: Any = None
+        while True:
+            began_s = turns.clock()
+            try:
+                waits_for = step(value)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            finally:
+                turns.charge(self._payer.principal, began_s)
+            try:
+                value = yield waits_for
+                step = work.send
+            except BaseException as error:  # noqa: BLE001 - handed on
+                value, step = error, work.throw
+
+
 class Lane:
     """One connection: whoever reads its socket asks `begin` before a batch of messages and calls `end` after it.
 
@@ -297,20 +356,14 @@ class Lane:
         self._wait(first=has_waited)
         return False
 
-    def start(self) -> None:
-        """Begin to measure something that does not wait for its turn; `end` charges for it."""
-        self._began_s = self._turns.clock()
-
     def check(self) -> None:
         """Between two messages of a batch: stop reading if it has taken its slice (TU6)."""
         if self._turns.clock() - self._began_s > SLICE_S and not self.waits and self._paused is not None:
             self._wait()
 
     def end(self) -> None:
-        """Charge for what was done since `begin` or `start` (TU1)."""
-        turns, principal = self._turns, self.principal
-        spent_s = turns.charge(principal, self._began_s)
-        principal.batch_s += (spent_s - principal.batch_s) / 8
+        """Charge for what was done since `begin` (TU1)."""
+        self._turns.charge(self.principal, self._began_s)
 
     def _wait(self, *, first: bool = False) -> None:
         assert self._paused is not None

@@ -33,10 +33,11 @@ from raffia.rooms.hub import Hub
 from raffia.rooms.rate_limits import Budget
 from raffia.rooms.room import Room
 from raffia.rooms.session import Session
-from raffia.rooms.turns import Lane, payer_of
+from raffia.rooms.turns import Lane, Principal, payer_of
 from raffia.runtime.logs import get_logger
 from raffia.sockets.expiry import Expiry
 from raffia.sockets.refusals import close_reason
+from raffia.sockets.task_turn import TaskTurn
 from raffia.types import DocumentId, Grant
 from raffia.wire.messages import Message, Step2, Update
 from raffia.wire.transport import Transport
@@ -275,7 +276,11 @@ class Connection:
             RaffiaError: the document cannot be opened, the room takes no more sessions, or the grant no longer holds.
         """
         settings = self.hub.settings
-        room = await self.hub.open(document)
+        if document not in self.hub.rooms:
+            wait_s = self.hub.turns.opening_wait_s(self._payer(grant))
+            if wait_s > 0:
+                await asyncio.sleep(wait_s)
+        room = await self.hub.open(document, self.turn)
         try:
             await room.check_schema(self._schema)
             # The grant may have expired or been revoked while the document was loading.
@@ -299,10 +304,14 @@ class Connection:
             raise
         return session, room
 
+    def _payer(self, grant: Grant) -> Principal:
+        """Who pays for what a grant is used for (X9)."""
+        payer = payer_of(grant)
+        return self.turn.principal if payer is None else self.hub.turns.principal(payer)
+
     def _pays(self, session: Session) -> None:
         """Let whoever has signed in pay for the session, and for the connection if it is its first one (X9)."""
-        payer = payer_of(session.grant)
-        session.principal = self.turn.principal if payer is None else self.hub.turns.principal(payer)
+        session.principal = self._payer(session.grant)
         if not self._dialect.sessions():
             self.turn.move(session.principal)
 
@@ -316,6 +325,10 @@ class Connection:
         self.expiry.forget(session)
         room.leave(session)
         self.hub.release(room)
+
+    async def my_turn(self) -> None:
+        """Wait until this connection's principal may have something done by a task (X9)."""
+        await TaskTurn(self.hub.turns, self.turn.principal).wait()
 
     # -- messages of an open session --------------------------------------------------------------------------------
 
@@ -381,7 +394,6 @@ class Connection:
     async def _take_large(self, session: Session, room: Room, message: Update | Step2) -> None:
         try:
             facts = await self._read_away(session, room, message)
-            self.turn.start()
             if session in room.sessions:
                 room.receive(session, message, facts)
         except RaffiaError as error:
@@ -392,7 +404,6 @@ class Connection:
         for entry in held or ():
             if entry[0] in entry[1].sessions:
                 self.deliver(*entry)  # if this is a large update too, it holds the rest again
-        self.turn.end()
         self.read_on()
 
     async def _read_away(self, session: Session, room: Room, message: Update | Step2) -> UpdateFacts:
@@ -476,7 +487,7 @@ class Connection:
 
     async def _guard(self, work: Coroutine[None, None, None]) -> None:
         try:
-            await work
+            await self.hub.turns.metered(self.turn, work)
         except RaffiaError as error:
             self.fail(error)
         except Exception:

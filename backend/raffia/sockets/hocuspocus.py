@@ -167,6 +167,7 @@ class HocuspocusDialect:
     async def _sign_in(self, address: str, token: str | None) -> None:
         try:
             document = document_id(hocuspocus.split_address(address)[0])
+            await self._connection.my_turn()
             grant = await self._ask(token, document)
             session, room = await self._connection.join(document, grant, address)
         except RaffiaError as error:
@@ -206,6 +207,7 @@ class HocuspocusDialect:
             return
         session, _ = opened
         try:
+            await self._connection.my_turn()
             grant = await self._ask(token, session.document)
         except (AuthUnavailableError, TooFastError) as error:
             log.info("could not check a fresh token", document=session.document, detail=str(error))
