@@ -10,7 +10,7 @@ WORKERS ?= 4
 BREAKERS ?= 3
 
 .PHONY: help setup run cluster dev test check format lint types app system-tools clients quick together breaking measuring
-.PHONY: soak faults attacks browsers bench fuzz docs map screenshots dist clean
+.PHONY: soak thorough faults attacks browsers bench fuzz docs map screenshots dist clean
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
@@ -59,7 +59,7 @@ together: setup
 	$(PARALLEL) -n $(WORKERS) -m "not thorough" tests --ignore tests/faults --ignore tests/bench
 
 breaking: setup
-	$(PARALLEL) -n $(BREAKERS) -m "not alone" tests/faults tests/bench
+	$(PARALLEL) -n $(BREAKERS) -m "not alone and not thorough" tests/bench tests/faults
 
 measuring: setup
 	$(BIN)/pytest -q -m alone tests/faults
@@ -82,8 +82,11 @@ system-tools:  # what tests need from the system: installed when root on Debian,
 clients: setup  # the npm clients of the tests, each version in its own folder
 	$(BIN)/python -m tests.interop.install
 
-soak: setup system-tools clients  ## everything that takes long: faults, attacks, browsers, bench, fuzz, with the time of each
-	@tools/stages.sh faults attacks browsers bench fuzz
+soak: setup system-tools clients  ## everything that takes long: thorough, faults, attacks, browsers, bench, fuzz, with times
+	@tools/stages.sh thorough faults attacks browsers bench fuzz
+
+thorough: setup system-tools clients  # the long forms of tests of which make test runs a short one
+	NO_SKIPS=1 $(PARALLEL) -n $(WORKERS) -m thorough tests --ignore tests/attacks --ignore tests/browser
 
 browsers: setup system-tools  ## all browser tests, of which make test runs the main scenarios
 	NO_SKIPS=1 $(PARALLEL) -n 2 tests/browser
@@ -112,7 +115,8 @@ docs: setup  ## write what is made from the code: docs/settings.md
 map:  ## folders, arrows between them, circles, sizes; another checkout: ARGS=../other
 	@$(PYTHON) tools/map.py $(ARGS)
 
-screenshots: setup  ## pictures of every page and state of the app, into docs/screenshots
+screenshots: setup system-tools  ## pictures of every page and state of the app, into docs/screenshots
+	infra/system-tools.sh fonts-noto-color-emoji
 	$(BIN)/python -m tools.screens
 
 dist: setup  ## build the wheel and the source archive into dist/

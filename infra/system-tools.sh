@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
 # Programs that the tests need in addition to Python and Node. Installs them as root on Debian, otherwise lists them.
+# Names of packages as arguments, such as fonts for the screenshots, are wanted too.
 set -euo pipefail
 declare -A package=([redis-server]=redis-server [haproxy]=haproxy [chromium]=chromium [strace]=strace [gcc]=gcc [ip]=iproute2
   [systemd-analyze]=systemd [promtool]=prometheus)
 missing=()
 for program in "${!package[@]}"; do
   command -v "$program" > /dev/null || [ -x "/usr/sbin/$program" ] || missing+=("${package[$program]}")
+done
+for wanted in "$@"; do
+  dpkg-query --show --showformat '${db:Status-Status}' "$wanted" 2> /dev/null | grep -qx installed || missing+=("$wanted")
 done
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" -eq 0 ] && command -v apt-get > /dev/null; then

@@ -52,8 +52,8 @@ async def test_undo_takes_back_ones_own_words_only(scene: Scene) -> None:
     await ben.press("Enter")
     await ben.page.keyboard.type("Bens Zeile")
     await ana.sees("Anas Satz und Bens\nBens Zeile")
-    # What was typed within half a second is one step: how many steps a sentence is, the machine decides. One key more than
-    # there can be steps must not reach what the other wrote.
+    # What was typed within half a second is one step, so how many steps a sentence has depends on the machine.
+    # More key presses than there are steps must not undo what the other one wrote.
     everything = len("Anas Satz und Bens Bens Zeile")
     await ana.press(*["Control+z"] * everything)
     await shows(ana, "paragraph: und Bens", "paragraph: Bens Zeile")

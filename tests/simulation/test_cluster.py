@@ -32,5 +32,5 @@ def test_a_server_with_this_mistake_is_found_out(mutation: Mutation, monkeypatch
 
 
 def _simulate(mutation: Mutation) -> None:
-    for seed in range(mutation.seeds):
+    for seed in (mutation.found_by, *range(mutation.seeds)):
         simulate_cluster(seed, mutation.steps, losses=mutation.losses)

@@ -23,7 +23,7 @@ class Ears:
 
     Attributes:
         messages: (channel, payload), in order.
-        told: everything else, in order: `confirmed <channel>`, `disconnected`, `reconnected <server>`.
+        told: everything else, in order: `confirmed <channel>`, `disconnected`.
     """
 
     def __init__(self) -> None:
@@ -38,14 +38,6 @@ class Ears:
 
     def disconnected(self) -> None:
         self.told.append("disconnected")
-
-    def reconnected(self, server: str) -> None:
-        self.told.append(f"reconnected {server}")
-
-    @property
-    def servers(self) -> list[str]:
-        """The servers it was connected to, in order."""
-        return [text.removeprefix("reconnected ") for text in self.told if text.startswith("reconnected ")]
 
     @property
     def channels(self) -> list[str]:

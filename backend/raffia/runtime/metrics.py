@@ -147,10 +147,7 @@ class Metrics:
     rewritten_bytes: int = _counter("Bytes appended again because the log had lost them")
     redis_gaps: int = _counter("Messages of Redis that did not follow the previous one, so that the log was read")
     redis_resyncs: int = _counter("Times that the end of a log was read after a gap, a subscription or a comparison")
-    redis_reconnects: int = _counter("Times that the connection to Redis's channels was restored")
-    redis_epoch_changes: int = _counter(
-        "Times that it was restored to another Redis server or process: a restart or a failover"
-    )
+    redis_reconnects: int = _counter("Times that a connection to Redis's channels was lost, to be opened again")
     redis_lag_s: float = _gauge("Seconds from sending the latest append to receiving it on its channel")
     redis_presence_dropped: int = _counter("Presence messages that Redis did not accept in time")
     presence_relayed: int = _counter("Presence messages sent to other replicas")

@@ -21,9 +21,9 @@ import raffia.rooms.presence.relay
 from raffia.cli import main as cli
 from raffia.journal import Loaded
 from raffia.journal.redis import scripts, writer
-from raffia.journal.redis.engine import Script
 from raffia.journal.redis.journal import RedisJournal
 from raffia.journal.redis.keys import new_nonce, position_at
+from raffia.journal.redis.scripts import Script
 from raffia.types import Batch, DocumentId, Position
 
 LATE_S = 0.1

@@ -116,7 +116,7 @@ async def test_a_subscription_that_is_refused_is_said_once(caplog: pytest.LogCap
         server.command(*without(rule(), "&raffia:*"))
         async with open_engine(sign_in(server.url)) as engine:
             ears = hearing.Ears()
-            engine.listen(ears)
+            engine.listener = ears
             engine.subscribe("raffia:channel")
             await hearing.until(lambda: ears.told.count("disconnected") == 3, "it is tried again")
     assert sum("refuses to be heard" in record.getMessage() for record in caplog.records) == 1

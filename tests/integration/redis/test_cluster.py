@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 import pytest
 from redis.crc import key_slot
 from redis.exceptions import ResponseError
 from tests.support.hearing import Ears, until
-from tests.support.redis import RedisCluster, RedisServer
+from tests.support.redis import RedisCluster, RedisServer, fresh_port
 
 from raffia.errors import JournalUnavailableError
+from raffia.journal.redis.address import read_url
 from raffia.journal.redis.client import Engine, open_engine
-from raffia.journal.redis.engine import Command, Lane
+from raffia.journal.redis.engine import Command, Lane, Reply
+from raffia.journal.redis.replies import error_of
 from raffia.journal.redis.scripts import make_script
-from raffia.journal.redis.topology import Place, Topology
+from raffia.journal.redis.topology import Cluster, Place, Route, Topology
 
 TIMEOUT_S = 1.2
 
@@ -53,7 +55,7 @@ def ears() -> Ears:
 async def engine(cluster: RedisCluster, ears: Ears) -> AsyncIterator[Engine]:
     async with open_engine(cluster.url, timeout_s=TIMEOUT_S) as engine:
         assert engine.is_cluster
-        engine.listen(ears)
+        engine.listener = ears
         yield engine
     for node in cluster.nodes:
         if node.running:
@@ -79,7 +81,7 @@ async def test_re3_commands_go_to_the_owners(cluster: RedisCluster, engine: Engi
     for name in NAMES:
         engine.subscribe(f"{{{name}}}:channel")
     await until(lambda: len(ears.channels) == len(NAMES), "all are confirmed")
-    assert len(ears.servers) == 3
+    assert all(node.command("PUBSUB", "SHARDCHANNELS") for node in cluster.masters)
     assert await append(engine, NAMES, ["a", "b"]) == [1, 2] * len(NAMES)
     await until(lambda: len(ears.messages) == 2 * len(NAMES), "all is heard")
     for name in NAMES:
@@ -147,7 +149,8 @@ async def test_re3_a_slot_on_its_way(cluster: RedisCluster, engine: Engine) -> N
     cluster.begin_move(slot, target)
     cluster.move_keys(source, target, [f"{{{name}}}:log".encode()])
     one, two, three = await append(engine, [name], ["g"]) + await append(engine, ["other"], ["x", "y"])
-    assert isinstance(one, JournalUnavailableError)
+    assert isinstance(one, ResponseError)
+    assert isinstance(error_of(one), JournalUnavailableError)
     assert "TRYAGAIN" in str(one)
     assert (two, three) == (5, 6)
     cluster.move_keys(source, target, [f"{{{name}}}:count".encode()])
@@ -167,7 +170,11 @@ async def test_e2_order_is_kept_while_slots_move_to_and_fro(cluster: RedisCluste
             number += 20
             replies = await append(engine, ["fro"], texts)
             taken.extend(text for text, reply in zip(texts, replies, strict=True) if isinstance(reply, int))
-            assert all(isinstance(reply, int | JournalUnavailableError) for reply in replies)
+            for reply in replies:
+                if isinstance(reply, Exception):
+                    assert isinstance(error_of(reply), JournalUnavailableError)
+                else:
+                    assert isinstance(reply, int)
 
     task = asyncio.create_task(write())
     slot = slot_of("{fro}")
@@ -185,21 +192,39 @@ async def test_e2_order_is_kept_while_slots_move_to_and_fro(cluster: RedisCluste
 
 
 class Redirections(Topology):
-    """Says where a redirection leads, and that `{x}`, `{y}` ... have slots of their own."""
+    """Keys are the numbers of their slots; a redirection leads to a port with that number."""
+
+    is_cluster = True
 
     def __init__(self) -> None:
-        self.targets: list[str] = []
+        self.places = {("a", 1)}
+        self.seen: list[str] = []
 
-    async def moved(self, refusal: str, place: Place) -> Place:
-        self.targets.append(refusal)
-        return ("b", 2)
+    def slot(self, key: str) -> int:
+        return int(key)
+
+    async def redirect(self, refusal: str, slot: int) -> Route:
+        self.seen.append(refusal)
+        return ("b", slot), False
+
+
+class Scripted(Engine):
+    """Gives the replies that are listed, and then says what was executed where."""
+
+    def __init__(self, topology: Topology, replies: list[Reply]) -> None:
+        super().__init__(topology)
+        self._replies = replies
+
+    async def _ask(
+        self, place: Place | None, asking: bool, commands: Sequence[Command], lane: Lane, deadline_s: float
+    ) -> list[Reply]:
+        if place == ("a", 1):
+            return self._replies
+        return [(place, *command.args) for command in commands]
 
 
 async def test_re3_the_first_refused_command_decides_and_none_is_overtaken() -> None:
-    topology = Redirections()
-    engine = Engine(topology)
-    slots = [1, 1, 2, 2, 3, 3, 4]
-    replies: list[object] = [
+    replies: list[Reply] = [
         ResponseError("ASK 1 b:2"),
         ResponseError("TRYAGAIN later"),
         ResponseError("TRYAGAIN later"),
@@ -207,11 +232,30 @@ async def test_re3_the_first_refused_command_decides_and_none_is_overtaken() -> 
         ResponseError("TRYAGAIN later"),
         JournalUnavailableError("lost"),  # a later one may have got through
         ResponseError("MOVED 4 c:3"),
+        6,
+        ResponseError("TRYAGAIN later"),  # nothing of the slot is behind it
     ]
-    again, elsewhere = await engine._refused(("a", 1), range(7), slots, replies)
-    assert again == [0, 1, 6]
-    assert elsewhere == {1: ("b", 2)}
-    assert topology.targets == ["ASK 1 b:2", "MOVED 4 c:3"]
+    topology = Redirections()
+    engine = Scripted(topology, list(replies))
+    commands = [Command(slot, (number,)) for number, slot in enumerate("112233455")]
+    told = await engine.run(commands)
+    assert topology.seen == ["ASK 1 b:2", "MOVED 4 c:3", "TRYAGAIN later"]
+    assert told[:2] == [(("b", 1), 0), (("b", 1), 1)]
+    assert told[2:6] == replies[2:6]
+    assert told[6:] == [(("b", 4), 6), 6, (("b", 5), 8)]
+
+
+async def test_re3_where_refused_commands_go(cluster: RedisCluster) -> None:
+    """An ASK leads elsewhere for once, a MOVED from now on; an empty host means the node that was asked."""
+    topology = Cluster(read_url(cluster.url))
+    await topology.read()
+    before = topology.owner(1)
+    assert await topology.redirect("TRYAGAIN later", 1) == (before, False)
+    assert await topology.redirect("ASK 1 10.0.0.1:7", 1) == (("10.0.0.1", 7), True)
+    assert topology.owner(1) == before
+    assert await topology.redirect("MOVED 1 :7", 1) == (("127.0.0.1", 7), False)
+    assert topology.owner(1) == ("127.0.0.1", 7)
+    await topology.close()
 
 
 async def test_rx5_scripts_on_nodes_that_do_not_know_them(cluster: RedisCluster, engine: Engine) -> None:
@@ -228,7 +272,7 @@ async def test_one_node_of_a_cluster_is_no_redis_to_use_alone(cluster: RedisClus
 
 async def test_a_cluster_that_cannot_be_found(ears: Ears) -> None:
     async with open_engine("redis+cluster://127.0.0.1:1", timeout_s=0.3) as engine:
-        engine.listen(ears)
+        engine.listener = ears
         engine.subscribe("{a}")
         [error] = await engine.run([Command("{a}", ("GET", "{a}"))])
         assert isinstance(error, JournalUnavailableError)
@@ -237,6 +281,43 @@ async def test_a_cluster_that_cannot_be_found(ears: Ears) -> None:
         async with open_engine(f"redis+cluster://{single.place}", timeout_s=0.3) as engine:
             [error] = await engine.run([Command("{a}", ("GET", "{a}"))])
             assert isinstance(error, JournalUnavailableError)
+
+
+async def test_re5_a_failure_of_its_own_does_not_end_the_reading(caplog: pytest.LogCaptureFixture) -> None:
+    """A task that ended here would never see another server again."""
+
+    class Failing(Topology):
+        read_s = 0.01
+        attempts = 0
+
+        def __init__(self) -> None:
+            self.places = set()
+
+        async def read(self) -> None:
+            self.attempts += 1
+            if self.attempts < 3:
+                raise RuntimeError("for once")
+            self.places = {("a", 1)}
+
+    topology = Failing()
+    async with Engine(topology):
+        await until(lambda: topology.places, "it is read again")
+    assert sum("topology" in record.getMessage() for record in caplog.records) == 1
+
+
+async def test_re5_a_cluster_that_is_made_later_is_found() -> None:
+    """Its nodes run, as they do when everything is started together, but none of them has a slot yet."""
+    options = {"cluster_enabled": "yes", "cluster_port": fresh_port(), "cluster_require_full_coverage": "no"}
+    with RedisServer(**options) as node:
+        async with open_engine(f"redis+cluster://{node.place}", timeout_s=0.3) as engine:
+            [error] = await engine.run([Command("{a}", ("GET", "{a}"))])
+            assert isinstance(error, JournalUnavailableError)
+            node.command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            began_s = asyncio.get_running_loop().time()
+            replies: list[object] = []
+            while replies != [None]:
+                assert asyncio.get_running_loop().time() < began_s + 10
+                replies = await engine.run([Command("{a}", ("GET", "{a}"))])
 
 
 async def test_re5_e5_a_master_that_fails_is_replaced_by_its_replica(
@@ -268,7 +349,8 @@ async def test_re5_e5_a_master_that_fails_is_replaced_by_its_replica(
         waits.append(loop.time() - at_s)
         if isinstance(mine, int):
             break
-        assert isinstance(mine, JournalUnavailableError)
+        assert isinstance(mine, Exception)
+        assert isinstance(error_of(mine), JournalUnavailableError)
         assert isinstance(theirs, int) or "CLUSTERDOWN" in str(theirs)
         assert loop.time() - began_s < 12
         await asyncio.sleep(0.02)
@@ -284,7 +366,7 @@ async def test_re5_e5_a_master_that_fails_is_replaced_by_its_replica(
 
 async def test_the_end_leaves_nothing_behind(cluster: RedisCluster, ears: Ears) -> None:
     async with open_engine(cluster.url) as engine:
-        engine.listen(ears)
+        engine.listener = ears
         engine.subscribe("{a}")
         await ears.confirmation("{a}")
     await until(lambda: asyncio.all_tasks() == {asyncio.current_task()}, "no task is left")

@@ -17,7 +17,8 @@ from tests.support.server import free_port
 from raffia.errors import JournalUnavailableError
 from raffia.journal.redis.client import Engine, open_engine
 from raffia.journal.redis.engine import Command, Lane, Reply
-from raffia.journal.redis.scripts import make_script
+from raffia.journal.redis.replies import error_of
+from raffia.journal.redis.scripts import Script, make_script
 
 TIMEOUT_S = 0.4
 ADD = make_script("add", "return redis.call('INCRBY', KEYS[1], ARGV[1])")
@@ -60,6 +61,11 @@ def clients(server: RedisServer) -> list[str]:
     return [line for line in server.command("CLIENT", "LIST").decode().splitlines() if "name=raffia" in line]
 
 
+async def script(engine: Engine, what: Script, args: list[int]) -> Reply:
+    (reply,) = await engine.run_scripts([(what, ["k"], args)])
+    return reply
+
+
 # -- E1
 
 
@@ -82,7 +88,7 @@ async def test_e1_a_redis_that_is_away_is_an_error_in_every_place(server: RedisS
     [error] = await engine.run([run("PING")], lane=Lane.APPEND)
     assert server.place in str(error)
     assert "Connection refused" in str(error) or "Connect call failed" in str(error)
-    reply = await engine.run_script(ADD, ["k"], [1])
+    reply = await script(engine, ADD, [1])
     assert isinstance(reply, JournalUnavailableError)
     server.start()
     assert await engine.run([run("PING")]) == [b"PONG"]
@@ -113,22 +119,25 @@ async def test_re2_what_redis_does_not_take_now_is_unavailable(server: RedisServ
     server.command("CONFIG", "SET", "maxmemory", 1)
     try:
         [error] = await engine.run([run("SET", "k", "1")])
-        script_error = await engine.run_script(ADD, ["k"], [1])
+        script_error = await script(engine, ADD, [1])
     finally:
         server.command("CONFIG", "SET", "maxmemory", 0)
     for refused in (error, script_error):
-        assert isinstance(refused, JournalUnavailableError)
+        assert isinstance(refused, ResponseError)
+        assert isinstance(error_of(refused), JournalUnavailableError)
         assert "OOM" in str(refused)
     with RedisServer(replicaof=f"127.0.0.1 {server.port}") as replica:
         async with open_engine(replica.url, timeout_s=TIMEOUT_S) as other:
             assert "READONLY" in str((await other.run([run("SET", "k", "1")]))[0])
-            assert isinstance(await other.run_script(ADD, ["k"], [1]), JournalUnavailableError)
+            refused = await script(other, ADD, [1])
+            assert isinstance(refused, ResponseError)
+            assert isinstance(error_of(refused), JournalUnavailableError)
     assert server.command("GET", "k") is None
 
 
 async def test_re2_a_script_s_own_error_keeps_its_code(engine: Engine) -> None:
-    script = make_script("refuse", "return redis.error_reply('BEHIND the log is shorter')")
-    error = await engine.run_script(script, ["k"], [])
+    refuse = make_script("refuse", "return redis.error_reply('BEHIND the log is shorter')")
+    error = await script(engine, refuse, [])
     assert isinstance(error, ResponseError)
     assert str(error) == "BEHIND the log is shorter"
 
@@ -176,13 +185,16 @@ async def test_rx4_what_was_not_sent_does_not_stay(server: RedisServer, engine: 
     """Neither in memory, when a large append is tried again and again, nor until Redis goes on."""
     assert await engine.run([run("PING")], lane=Lane.APPEND) == [b"PONG"]
     server.pause()
-    writers = []
-    for _ in range(3):
-        replies = await engine.run([run("APPEND", "k", b"x" * 30_000_000)], lane=Lane.APPEND)
-        assert unavailable(replies, 1)
-        (one,) = engine._servers.values()
-        writers.append(one._links[Lane.APPEND][0]._writer)
-    assert sum(writer.transport.get_write_buffer_size() for writer in writers if writer is not None) == 0
+    (pool,) = engine._pools.values()
+    appending = asyncio.create_task(engine.run([run("APPEND", "k", b"x" * 30_000_000)], lane=Lane.APPEND))
+    await until(lambda: pool._in_use_connections, "it is sent")
+    [connection] = pool._in_use_connections
+    transport = connection._writer.transport
+    assert transport.get_write_buffer_size() > 10_000_000
+    assert unavailable(await appending, 1)
+    await until(lambda: transport.get_write_buffer_size() == 0, "what was not sent is gone")
+    for _ in range(2):
+        assert unavailable(await engine.run([run("APPEND", "k", b"x" * 30_000_000)], lane=Lane.APPEND), 1)
     server.resume()
     assert await engine.run([run("STRLEN", "k")]) == [0]
 
@@ -307,8 +319,9 @@ async def test_re1_a_read_that_takes_long_holds_up_no_append(server: RedisServer
 async def test_tcp_keeps_an_idle_connection_alive(server: RedisServer, engine: Engine) -> None:
     """A firewall forgets one otherwise, without a word: the next call would wait for its deadline."""
     assert await engine.run([run("PING")]) == [b"PONG"]
-    (one,) = engine._servers.values()
-    [sock] = [link._writer.get_extra_info("socket") for link in one._links[Lane.READ] if link._writer is not None]
+    (pool,) = engine._pools.values()
+    [connection] = pool._available_connections
+    sock = connection._writer.get_extra_info("socket")
     assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
     assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= 60
 
@@ -317,7 +330,7 @@ async def test_tcp_keeps_an_idle_connection_alive(server: RedisServer, engine: E
 
 
 async def test_rx5_scripts_are_loaded_and_run_in_order(server: RedisServer, engine: Engine) -> None:
-    assert await engine.run_script(ADD, ["k"], [5]) == 5
+    assert await script(engine, ADD, [5]) == 5
     assert server.command("SCRIPT", "FLUSH") == b"OK"
     calls = [(PUSH, ["l"], [number]) for number in range(20)]
     assert await engine.run_scripts([*calls, (ADD, ["k"], [1])]) == [*range(1, 21), 6]
@@ -327,11 +340,11 @@ async def test_rx5_scripts_are_loaded_and_run_in_order(server: RedisServer, engi
     server.kill()
     server.start()
     await engine.run([run("PING")])
-    assert await engine.run_script(ADD, ["k"], [1]) == 7
+    assert await script(engine, ADD, [1]) == 7
 
 
 async def test_rx5_a_script_that_cannot_be_compiled_is_an_error(engine: Engine) -> None:
-    error = await engine.run_script(make_script("bad", "this is no Lua"), ["k"], [])
+    error = await script(engine, make_script("bad", "this is no Lua"), [])
     assert isinstance(error, ResponseError)
     assert "compiling script" in str(error)
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
+from redis.backoff import ConstantBackoff
 from tests.support.freezing import FreezingProxy
 from tests.support.hearing import Ears, until
 from tests.support.journals import Reader
@@ -26,7 +27,7 @@ TIMEOUT_S = 0.5
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hundred losses one after the other would take a second each."""
-    monkeypatch.setattr(subscriber, "PAUSE_MOST_S", 0.05)
+    monkeypatch.setattr(subscriber, "PAUSE", ConstantBackoff(0.05))
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ async def test_e5_a_subscriber_that_alone_is_frozen_is_noticed(server: RedisServ
         FreezingProxy(server.port) as proxy,
         open_engine(f"redis://127.0.0.1:{proxy.port}", timeout_s=TIMEOUT_S) as engine,
     ):
-        engine.listen(ears)
+        engine.listener = ears
         engine.subscribe("c")
         await ears.confirmation("c")
         assert await engine.run([Command("k", ("INCR", "k"))], lane=Lane.APPEND) == [1]

@@ -1,7 +1,8 @@
 """What Raffia leans on in redis-py, and why some of it is ours.
 
 The first half fails when a release of redis-py changes what is used of it beyond its documentation. The second half is
-what its own pipelines, pub/sub and sentinels would have to do to take the place of `link`, `client` and `subscriber`:
+what its own pipelines, pub/sub and sentinels would have to do to take the place of `pipeline`, `client`, `topology` and
+`subscriber`:
 each test fails today, and one that passes says that code of ours can go.
 """
 
@@ -18,6 +19,7 @@ from redis.asyncio.cluster import ClusterNode, NodesManager
 from redis.asyncio.cluster import RedisCluster as ClusterClient
 from redis.asyncio.connection import (
     AbstractConnection,
+    BlockingConnectionPool,
     Connection,
     DefaultParser,
     SSLConnection,
@@ -26,13 +28,13 @@ from redis.asyncio.connection import (
 )
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
-from redis.backoff import NoBackoff
+from redis.backoff import EqualJitterBackoff, NoBackoff
 from redis.crc import key_slot
 from redis.exceptions import AskError, ResponseError
 from tests.support.hearing import until
 from tests.support.redis import RedisCluster, RedisServer, obedient_sentinel
 
-from raffia.journal.redis.link import OPTIONS
+from raffia.journal.redis.pipeline import OPTIONS, aborting
 
 # -- what is leaned on
 
@@ -64,14 +66,15 @@ def test_the_interfaces_that_are_used() -> None:
         assert issubclass(made, AbstractConnection)
     assert {"timeout", "disconnect_on_error"} <= parameters(AbstractConnection.read_response)
     assert "nowait" in parameters(AbstractConnection.disconnect)
+    assert {"max_connections", "timeout", "connection_class"} <= parameters(BlockingConnectionPool.__init__)
+    assert {"cap", "base"} <= parameters(EqualJitterBackoff.__init__)
     assert {"startup_nodes", "require_full_coverage", "connection_kwargs"} <= parameters(NodesManager.__init__)
-    assert "last_failed_node_name" in parameters(NodesManager.initialize)
     assert {"e"} <= parameters(NodesManager.move_slot)
     assert {"sentinels", "sentinel_kwargs"} <= parameters(Sentinel.__init__)
     assert "service_name" in parameters(Sentinel.discover_master)
     error = AskError("7000 host:6380")
     assert (error.slot_id, error.host, error.port) == (7000, "host", 6380)
-    assert DefaultParser.EXCEPTION_CLASSES  # emptied in `link`
+    assert DefaultParser.EXCEPTION_CLASSES  # emptied in `pipeline`
     assert parse_url("redis://u:p%2F@[::1]:7/3") == {
         "username": "u",
         "password": "p/",
@@ -96,6 +99,45 @@ async def test_a_read_that_is_cancelled_disconnects(server: RedisServer, connect
         async with asyncio.timeout(0.05):
             await connection.read_response(timeout=math.inf)
     assert not connection.is_connected
+
+
+async def test_whatever_ends_a_connection_disconnects_it(server: RedisServer) -> None:
+    """So that `aborting` finds all of it: what was cancelled in its sign-in must not be used as if it were greeted."""
+    connection = aborting(Connection)(host="127.0.0.1", port=server.port, **OPTIONS, password="secret")
+    server.pause()
+    try:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await connection.connect()
+        assert not connection.is_connected
+    finally:
+        server.resume()
+    connection = aborting(Connection)(host="127.0.0.1", port=server.port, **OPTIONS)
+    await connection.connect()
+    transport = connection._writer.transport
+    server.pause()
+    try:
+        connection._writer.write(b"x" * 30_000_000)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await connection.read_response(timeout=math.inf)
+        await until(lambda: transport.get_write_buffer_size() == 0, "what was not sent is gone")
+    finally:
+        server.resume()
+
+
+async def test_a_pool_waits_and_connects_again(server: RedisServer) -> None:
+    pool = BlockingConnectionPool(1, timeout=None, host="127.0.0.1", port=server.port, **OPTIONS)
+    first = await pool.get_connection()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await pool.get_connection()
+    await first.disconnect()
+    await pool.release(first)
+    assert await pool.get_connection() is first
+    assert first.is_connected
+    await pool.release(first)
+    await pool.disconnect()
 
 
 async def test_an_error_keeps_its_code_and_the_connection(connection: Connection) -> None:

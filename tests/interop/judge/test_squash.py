@@ -23,6 +23,7 @@ from tests.traces import AUTOMERGE_PAPER, FRIENDSFOREVER, trace_path
 
 SESSIONS = 1_000
 SHARD = 50  # seeds in one test
+SHORT = 300  # sessions that make test plays
 WIDE = 3_141_592_653  # client ids of real size make real snapshots
 
 
@@ -67,7 +68,10 @@ def deletes(update: bytes) -> IdRanges:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", range(0, SESSIONS, SHARD))
+@pytest.mark.parametrize(
+    "first",
+    [*range(0, SHORT, SHARD), *(pytest.param(n, marks=pytest.mark.thorough) for n in range(SHORT, SESSIONS, SHARD))],
+)
 def test_sessions(judge: YjsJudge, first: int) -> None:
     for seed in range(first, first + SHARD):
         check_session(judge, seed)

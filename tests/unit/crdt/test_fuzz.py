@@ -33,7 +33,7 @@ def test_mutants_are_refused_or_harmless(seed: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(1000, 1004))
+@pytest.mark.parametrize("seed", [1000, *(pytest.param(n, marks=pytest.mark.thorough) for n in range(1001, 1004))])
 def test_many_mutants_are_refused_or_harmless(seed: int) -> None:
     accepted, refused = fuzz(seed, 30_000)
     assert accepted + refused > 30_000

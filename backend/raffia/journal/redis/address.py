@@ -22,20 +22,20 @@ from redis.exceptions import RedisError
 
 from raffia.errors import SettingsError
 
-FORMS = (
-    "redis://[user:password@]host[:port][/db], the same with rediss:// for TLS, unix:///path/to/socket[?db=0], "
-    "redis+sentinel://host[:port],host[:port]/name-of-the-primary[/db] or redis+cluster://host[:port],host[:port]"
+HOW = (
+    "write redis://[user:password@]host[:port][/db], the same with rediss:// for TLS, unix:///path/to/socket[?db=0], "
+    "redis+sentinel://host[:port],host[:port]/name-of-the-primary[/db] or redis+cluster://host[:port],host[:port]. "
+    "In a password the characters / ? # @ : and % are written as %2F %3F %23 %40 %3A and %25."
 )
-ENCODE = "In a password the characters / ? # @ : and % are written as %2F %3F %23 %40 %3A and %25."
 SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 PORTS = {"": 6379, "sentinel": 26379, "cluster": 6379}
+SENTINEL = frozenset({"sentinel_username", "sentinel_password"})
 TLS = frozenset(
     {
         *("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_password"),
         *("ssl_cert_reqs", "ssl_check_hostname", "ssl_min_version", "ssl_ciphers"),
     }
 )
-SENTINEL = frozenset({"sentinel_username", "sentinel_password"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,53 +65,46 @@ def read_url(url: str) -> Address:
     """
     try:
         return _read(url)
-    except (
-        ValueError
-    ):  # a port or database that is no number, half an IPv6 address: redis-py's text may hold a password
-        raise SettingsError(f"the URL of Redis cannot be read; write {FORMS}. {ENCODE}") from None
+    except ValueError:  # a port or database that is no number, no host: redis-py's text may hold a password
+        raise SettingsError(f"the URL of Redis cannot be read; {HOW}") from None
 
 
 def _read(url: str) -> Address:
     parts = urlsplit(url)
     scheme, _, kind = parts.scheme.partition("+")
     if parts.scheme not in SCHEMES:
-        raise SettingsError(f"the URL of Redis starts with {parts.scheme or 'no scheme'!r}; write {FORMS}")
+        raise SettingsError(f"the URL of Redis starts with {parts.scheme or 'no scheme'!r}; {HOW}")
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     known = ({"db"} if not kind else SENTINEL if kind == "sentinel" else set()) | (TLS if scheme == "rediss" else set())
     if parts.fragment or query.keys() - known:  # not said which: it may be the rest of a password
-        raise SettingsError(
-            f"the URL of Redis has a # or an unknown option; known here: {', '.join(sorted(known)) or 'none'}. {ENCODE}"
-        )
+        names = ", ".join(sorted(known)) or "none"
+        raise SettingsError(f"the URL of Redis has a # or an unknown option; known here: {names}; {HOW}")
     path = [unquote(part) for part in parts.path.split("/") if part]
-    if kind == "sentinel" and not path:
-        raise SettingsError("a URL of sentinels names the primary they watch: redis+sentinel://host:26379/mymaster/0")
-    primary = path.pop(0) if kind == "sentinel" else ""
     userinfo, at, hosts = parts.netloc.rpartition("@")
     if scheme == "unix":
         if hosts or not path:
             raise SettingsError("a unix URL holds the path of a socket: unix:///run/redis/redis.sock")
         read: dict[str, Any] = dict(parse_url(url))
         return Address(kind, ((read.pop("path"), 0),), read)
-    places = tuple(_place(host, PORTS[kind]) for host in hosts.split(","))
-    if len(path) > 1 or (not kind and len(places) > 1):
-        raise SettingsError(f"{parts.scheme}:// names one server and one database; write {FORMS}. {ENCODE}")
+    if kind == "sentinel" and not path:
+        raise SettingsError("a URL of sentinels names the primary they watch: redis+sentinel://host:26379/mymaster/0")
+    primary = path.pop(0) if kind == "sentinel" else ""
+    if len(path) > 1 or (not kind and "," in hosts):
+        raise SettingsError(f"{parts.scheme}:// names one server and one database; {HOW}")
     db = int(path[0] if path else query.get("db", 0))
     if kind == "cluster" and db:
-        raise SettingsError(f"a Redis cluster has only the database 0; leave it out. {ENCODE}")
-    options: dict[str, Any] = dict(parse_url(f"{scheme}://{userinfo}{at}host?{parts.query}"))
-    options |= {"db": db, "connection_class": options.get("connection_class", Connection)}
+        raise SettingsError(f"a Redis cluster has only the database 0; leave it out; {HOW}")
+    each: list[dict[str, Any]] = [
+        dict(parse_url(f"{scheme}://{userinfo}{at}{host}?{parts.query}")) for host in hosts.split(",")
+    ]
+    if any("host" not in one for one in each):
+        raise ValueError("no host")
+    places = tuple((one.pop("host"), one.pop("port", PORTS[kind])) for one in each)
+    options = {"connection_class": Connection, **each[0], "db": db}
     theirs = {name.removeprefix("sentinel_"): options.pop(name) for name in SENTINEL & options.keys()}
     try:
         if scheme == "rediss":
             SSLConnection(**{name: value for name, value in options.items() if name in TLS}).ssl_context.get()
     except (OSError, RedisError) as error:  # ssl.SSLError is an OSError
         raise SettingsError(f"the TLS options in the URL of Redis cannot be used: {error}") from None
-    del options["host"]
     return Address(kind, places, options, primary, theirs)
-
-
-def _place(text: str, default_port: int) -> tuple[str, int]:
-    read = parse_url(f"redis://{text}")
-    if "host" not in read or set(read) - {"host", "port"}:
-        raise ValueError("no host")
-    return read["host"], read.get("port", default_port)

@@ -7,7 +7,7 @@ from typing import Any
 
 from raffia.errors import JournalUnavailableError
 from raffia.journal.redis.client import Engine
-from raffia.journal.redis.engine import Argument, Command, Lane, Reply
+from raffia.journal.redis.engine import Argument, Command, Reply
 from raffia.journal.redis.keys import FORMAT, Keys
 from raffia.journal.redis.replies import all_checked, checked, parts, status, too_new
 from raffia.journal.redis.scripts import load_script
@@ -23,14 +23,12 @@ class RedisStats:
         gaps: how often a message did not continue what readers had got.
         resyncs: how often the log was read, because of that, of a subscription or of a comparison.
         resets: how often the log lacked or contradicted what readers had got.
-        reconnects: how often the subscriber's connection was established again.
-        epoch_changes: how often it was then to another server or process.
+        reconnects: how often a subscriber's connection was lost, to be opened again.
         presence_published, presence_dropped: messages between replicas that were sent, and that were not.
         lag_s: seconds from sending an append to receiving it on its channel; `slowest_lag_s` is the longest.
     """
 
     __slots__ = (
-        "epoch_changes",
         "gaps",
         "lag_s",
         "presence_dropped",
@@ -46,7 +44,6 @@ class RedisStats:
         self.resyncs = 0
         self.resets = 0
         self.reconnects = 0
-        self.epoch_changes = 0
         self.presence_published = 0
         self.presence_dropped = 0
         self.lag_s = 0.0
@@ -92,7 +89,8 @@ class Base:
 
     async def script(self, name: str, keys: Sequence[str], args: Sequence[Argument]) -> Reply:
         """Run a script; raise its error."""
-        return checked(await self.engine.run_script(load_script(name), keys, args, lane=Lane.READ))
+        (reply,) = await self.engine.run_scripts([(load_script(name), keys, args)])
+        return checked(reply)
 
     async def ask(
         self, name: str, document: DocumentId, keys: Sequence[str], args: Sequence[Argument] = ()

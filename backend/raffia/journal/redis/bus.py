@@ -165,9 +165,6 @@ class RedisBus:
         """Stop declaring replicas gone: none can be heard (RQ3)."""
         self._steady_since_s = None
 
-    def reconnected(self, server: str) -> None:
-        """Do nothing: the confirmations count."""
-
     def _connected(self, document: DocumentId, listener: ChannelListener) -> None:
         if self._listeners.get(document) is listener:
             listener.connected()

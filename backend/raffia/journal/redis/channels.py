@@ -42,10 +42,6 @@ class DocumentListener(Protocol):
         """Nothing is received until the channel is confirmed again."""
         ...
 
-    def reconnected(self, server: str) -> None:
-        """The connection to that server is open."""
-        ...
-
 
 class Channels:
     """The channels of one journal; the engine's listener."""
@@ -55,10 +51,10 @@ class Channels:
         self._held: dict[str, tuple[DocumentId, list[DocumentListener]]] = {}
         self._confirmed: set[str] = set()
         self._listeners: list[DocumentListener] = []
-        engine.listen(self)
+        engine.listener = self
 
     def add(self, listener: DocumentListener) -> None:
-        """Report lost and new connections to a listener."""
+        """Report lost connections to a listener."""
         self._listeners.append(listener)
 
     def open(self, channel: str, document: DocumentId, listener: DocumentListener) -> bool:
@@ -112,8 +108,3 @@ class Channels:
         self._confirmed.clear()
         for listener in self._listeners:
             listener.disconnected()
-
-    def reconnected(self, server: str) -> None:
-        """The connection is open."""
-        for listener in self._listeners:
-            listener.reconnected(server)

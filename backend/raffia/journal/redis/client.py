@@ -6,9 +6,7 @@ in turn (tests/integration/redis/test_redis_py.py shows both), so routing is don
 Rules (tests quote these ids):
     RE1  Each server has one connection for appends and four for reads, so that an append never waits behind a large
          read. A call waits for a free connection within its own deadline, and fails if there is none.
-    RE2  If Redis cannot accept a command at the moment (`NOT_NOW`), the call gets a `JournalUnavailableError` with the
-         text of Redis: the command was not executed, and retrying can help. Every other error takes the place of its
-         reply.
+    RE2  A refusal takes the place of its reply, as Redis words it; `replies.error_of` knows which of them pass.
     RE3  Commands go to the owner of their slot, one pipeline for each node. Commands refused with MOVED, ASK or
          TRYAGAIN were not executed and are resent, in order, at most `ROUNDS` times and within the deadline: one
          document whose slot is moving must not delay the others for long. Commands of one slot never overtake each
@@ -25,21 +23,23 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import suppress
 from itertools import takewhile
-from types import TracebackType
 from typing import Self
 
-from redis.exceptions import RedisClusterException, RedisError, ResponseError
+from redis.asyncio.connection import BlockingConnectionPool
+from redis.exceptions import RedisClusterException, RedisError
 
 from raffia.errors import JournalUnavailableError
+from raffia.journal.redis import pipeline
 from raffia.journal.redis.address import read_url
-from raffia.journal.redis.engine import Argument, Command, Lane, Listener, Reply, Script
-from raffia.journal.redis.link import Link, code_of
+from raffia.journal.redis.engine import Argument, Command, Lane, Listener, Reply
+from raffia.journal.redis.pipeline import code_of
+from raffia.journal.redis.scripts import Script
 from raffia.journal.redis.setup_check import QUESTIONS, judge
 from raffia.journal.redis.subscriber import Subscriber, end
-from raffia.journal.redis.topology import Cluster, Place, Primary, Topology
+from raffia.journal.redis.topology import Cluster, Place, Primary, Route, Topology
 from raffia.runtime.logs import get_logger
 
 log = get_logger("raffia.journal.redis")
@@ -49,42 +49,8 @@ READ_PAUSE_S = 0.2
 TRY_AGAIN_S = 0.05
 ROUNDS = 16
 CONNECTIONS = {Lane.APPEND: 1, Lane.READ: 4}
-REFUSED = ("MOVED", "ASK", "TRYAGAIN")
-NOT_NOW = frozenset(
-    {"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOAUTH", "NOREPLICAS", "OOM", "READONLY", *REFUSED}
-)
-
-
-class Server:
-    """The connections to one server, for commands (RE1)."""
-
-    def __init__(self, topology: Topology, place: Place) -> None:
-        self._links = {lane: [topology.link(place) for _ in range(count)] for lane, count in CONNECTIONS.items()}
-        self._free: dict[Lane, asyncio.LifoQueue[Link]] = {lane: asyncio.LifoQueue() for lane in CONNECTIONS}
-        for lane, links in self._links.items():
-            for link in links:
-                self._free[lane].put_nowait(link)
-
-    async def run(
-        self, commands: Sequence[Command], lane: Lane, deadline_s: float, *, asking: bool = False
-    ) -> list[Reply]:
-        """Run commands in one round trip; raises nothing except cancellation."""
-        free = self._free[lane]
-        try:
-            async with asyncio.timeout_at(deadline_s if free.empty() else None):
-                link = await free.get()
-        except TimeoutError:
-            return [JournalUnavailableError("Redis: no connection became free in time") for _ in commands]
-        try:
-            return await link.run(commands, deadline_s, asking=asking)
-        finally:
-            free.put_nowait(link)
-
-    async def close(self) -> None:
-        """Close all connections; the next calls open new ones."""
-        for links in self._links.values():
-            for link in links:
-                await link.close()
+REFUSED = frozenset({"MOVED", "ASK", "TRYAGAIN"})
+STALE = frozenset({"CLUSTERDOWN", "MOVED", "READONLY"})
 
 
 class Engine:
@@ -93,15 +59,19 @@ class Engine:
     Args:
         topology: which server serves what.
         timeout_s: longest time of a call, connecting and redirections included.
+
+    Attributes:
+        listener: hears what is published; set before the first `subscribe`.
     """
+
+    listener: Listener
 
     def __init__(self, topology: Topology, *, timeout_s: float = TIMEOUT_S) -> None:
         self._topology, self._timeout_s = topology, timeout_s
         self._end_by_s = math.inf
-        self._listener: Listener | None = None
-        self._servers: dict[Place, Server] = {}
+        self._pools: dict[tuple[Place, Lane], BlockingConnectionPool] = {}
         self._silent: set[Place] = set()  # did not answer last time (RE4)
-        self._homeless: set[str] = set()  # channels that no known server serves
+        self._channels: dict[str, Place | None] = {}  # where each is subscribed; None if no known server serves it
         self._subscribers: dict[Place, Subscriber] = {}
         self._problem = ""  # of the last reading of the topology
         self._is_stale, self._was_read = asyncio.Event(), asyncio.Event()
@@ -123,16 +93,11 @@ class Engine:
             self._reader = asyncio.get_running_loop().create_task(self._keep_reading(read_s))
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await end(self._reader)
-        while self._subscribers:
-            await self._subscribers.popitem()[1].close()
-        while self._servers:
-            await self._servers.popitem()[1].close()
+        self._channels.clear()
+        await self._drop(set())
         await self._topology.close()
-        self._homeless.clear()
         self._end_by_s = math.inf
 
     def hurry(self) -> None:
@@ -147,19 +112,37 @@ class Engine:
 
         One call at a time on `Lane.APPEND`, by the one task that writes.
         """
-        if not commands:
-            return []
-        replies = await self._run(commands, lane, self._deadline_s())
-        for i, reply in enumerate(replies):
-            if type(reply) is ResponseError and code_of(reply) in NOT_NOW:
-                replies[i] = JournalUnavailableError(f"Redis takes no command now: {reply}")
-        return replies
+        topology, time = self._topology, asyncio.get_running_loop().time
+        deadline_s = await self._begin()
+        replies: list[Reply] = [None] * len(commands)
 
-    async def run_script(
-        self, script: Script, keys: Sequence[str], args: Sequence[Argument], *, lane: Lane = Lane.READ
-    ) -> Reply:
-        """Run one script, loading it on servers that do not know it; returns the reply or the error (E1)."""
-        return (await self.run_scripts([(script, keys, args)], lane=lane))[0]
+        async def send(route: Route, some: list[int]) -> None:
+            answers = await self._ask(*route, [commands[i] for i in some], lane, deadline_s)
+            for i, reply in zip(some, answers, strict=True):
+                replies[i] = reply
+
+        pending: dict[int, list[int]] = {}  # the commands of each slot
+        for i, command in enumerate(commands):
+            pending.setdefault(topology.slot(command.key), []).append(i)
+        routes = {slot: (topology.owner(slot), False) for slot in pending}
+        for number in range(ROUNDS):
+            groups: dict[Route, list[int]] = {}
+            for slot, some in pending.items():
+                groups.setdefault(routes[slot], []).extend(some)
+            sent = [send(route, some) for route, some in groups.items()]
+            await (sent[0] if len(sent) == 1 else asyncio.gather(*sent))
+            ends = {
+                slot: list(takewhile(lambda i: code_of(replies[i]) in REFUSED, reversed(some)))[::-1]
+                for slot, some in pending.items()
+            }
+            pending = {slot: some for slot, some in ends.items() if some}
+            if not pending or not self.is_cluster or time() + TRY_AGAIN_S >= deadline_s:
+                break
+            # The first that was refused decides for all of its slot.
+            routes = {slot: await topology.redirect(str(replies[some[0]]), slot) for slot, some in pending.items()}
+            if number:  # nodes may disagree for a while
+                await asyncio.sleep(TRY_AGAIN_S)
+        return replies
 
     async def run_scripts(
         self, calls: Sequence[tuple[Script, Sequence[str], Sequence[Argument]]], *, lane: Lane = Lane.READ
@@ -172,159 +155,104 @@ class Engine:
         ]
         return await self.run(commands, lane=lane)
 
-    def listen(self, listener: Listener) -> None:
-        """Set the listener; once, before the first `subscribe`."""
-        assert self._listener is None, "one listener"
-        self._listener = listener
-
     def subscribe(self, channel: str) -> None:
         """Subscribe to a channel (E4); a channel of a cluster carries the hash tag of its document."""
         place = self._topology.owner(self._topology.slot(channel))
-        self._homeless.discard(channel)
-        for other, subscriber in self._subscribers.items():
-            if other != place:
-                subscriber.unsubscribe(channel)
+        if self._channels.get(channel) != place:
+            self.unsubscribe(channel)
+        self._channels[channel] = place
         if place is None:
-            self._given_up(channel)
+            self._is_stale.set()
             return
         if place not in self._subscribers:
-            assert self._listener is not None, "say who listens first"
+            connection = self._topology.pool(place, 1).make_connection()  # type: ignore[no-untyped-call]
             given_up = self._given_up if self.is_cluster else None
             self._subscribers[place] = Subscriber(
-                self._topology.link(place), self._listener, self._timeout_s, self._is_stale.set, given_up
+                connection, self.listener, self._timeout_s, self._is_stale.set, given_up
             )
         self._subscribers[place].subscribe(channel)
 
     def unsubscribe(self, channel: str) -> None:
         """Unsubscribe from a channel."""
-        self._homeless.discard(channel)
-        for subscriber in self._subscribers.values():
-            subscriber.unsubscribe(channel)
+        if (place := self._channels.pop(channel, None)) is not None:
+            self._subscribers[place].unsubscribe(channel)
+
+    def _given_up(self, channel: str) -> None:
+        """The server of a channel serves it no more."""
+        self._channels[channel] = None
+        self._is_stale.set()
 
     async def warnings(self) -> list[str]:
         """What is wrong with how Redis is set up, in whole sentences with what to do: persistence off, an eviction
         policy that may drop documents, a version below 7.0. Empty when all is well, or when it does not answer."""
-        deadline_s = self._deadline_s()
-        await self._read_by(deadline_s)
+        deadline_s = await self._begin()
         questions = [Command("", question) for question in QUESTIONS]
         found = []
         for host, port in sorted(self._topology.places):
-            replies = await self._server((host, port)).run(questions, Lane.READ, deadline_s)
+            replies = await pipeline.run(self._pool((host, port), Lane.READ), questions, deadline_s)
             found += judge(f"{host}:{port}" if port else host, replies, as_cluster=self.is_cluster)
         return found
 
     # -- commands
 
-    async def _run(self, commands: Sequence[Command], lane: Lane, deadline_s: float) -> list[Reply]:
-        """Replies as Redis sent them, in order; raises nothing except cancellation (RE3)."""
-        topology = self._topology
-        await self._read_by(deadline_s)
-        if not self.is_cluster:
-            return await self._ask(topology.owner(0), commands, lane, deadline_s)
-        slots = [topology.slot(command.key) for command in commands]
-        replies: list[Reply] = [None] * len(commands)
-        pending: Sequence[int] = range(len(commands))
-        asked: dict[int, Place] = {}  # slots whose commands are sent elsewhere for once
-        for number in range(ROUNDS):
-            groups: dict[tuple[Place | None, bool], list[int]] = {}
-            for i in pending:
-                slot = slots[i]
-                groups.setdefault((asked.get(slot) or topology.owner(slot), slot in asked), []).append(i)
-            sent = [
-                self._ask(place, [commands[i] for i in some], lane, deadline_s, asking=asking)
-                for (place, asking), some in groups.items()
-            ]
-            answers = await asyncio.gather(*sent) if len(sent) > 1 else [await sent[0]]
-            pending, asked = [], {}
-            for ((place, _), some), answered in zip(groups.items(), answers, strict=True):
-                for i, reply in zip(some, answered, strict=True):
-                    replies[i] = reply
-                if place is not None and any(code_of(reply) in REFUSED for reply in answered):
-                    again, elsewhere = await self._refused(place, some, slots, replies)
-                    pending += again
-                    asked |= elsewhere
-            if not pending or asyncio.get_running_loop().time() + TRY_AGAIN_S >= deadline_s:
-                break
-            if number > 1 or any(code_of(replies[i]) == "TRYAGAIN" for i in pending):  # nodes may disagree for a while
-                await asyncio.sleep(TRY_AGAIN_S)
-        return replies
-
     async def _ask(
-        self, place: Place | None, commands: Sequence[Command], lane: Lane, deadline_s: float, *, asking: bool = False
+        self, place: Place | None, asking: bool, commands: Sequence[Command], lane: Lane, deadline_s: float
     ) -> list[Reply]:
         """Send commands to one server, and note whether it answers (RE4, RE5)."""
         if place is None:
             self._is_stale.set()
-            return [
-                JournalUnavailableError(f"Redis: no known server takes this key; {self._problem}") for _ in commands
-            ]
+            why = f"Redis: no known server takes this key; {self._problem}"
+            return [JournalUnavailableError(why) for _ in commands]
         if self.is_cluster and place in self._silent:
             deadline_s = min(deadline_s, asyncio.get_running_loop().time() + self._timeout_s / 4)
-        replies = await self._server(place).run(commands, lane, deadline_s, asking=asking)
+        replies = await pipeline.run(self._pool(place, lane), commands, deadline_s, asking=asking)
+        codes = {code_of(reply) for reply in replies}
+        if "READONLY" in codes:  # it may be a replica now: whoever connects again is told (RS1)
+            for each in Lane:
+                await self._pool(place, each).disconnect()
         self._silent.discard(place)
-        for error in [reply for reply in replies if isinstance(reply, Exception)]:
-            if isinstance(error, JournalUnavailableError):
-                self._silent.add(place)
-                self._is_stale.set()
-            elif code_of(error) in ("CLUSTERDOWN", "READONLY"):
-                self._is_stale.set()
-                if code_of(error) == "READONLY":  # it may be a replica now: whoever connects again is told (RS1)
-                    await self._server(place).close()
+        if any(isinstance(reply, JournalUnavailableError) for reply in replies):
+            self._silent.add(place)
+        if place in self._silent or codes & STALE:
+            self._is_stale.set()
         return replies
 
-    async def _refused(
-        self, place: Place, some: Sequence[int], slots: Sequence[int], replies: Sequence[Reply]
-    ) -> tuple[list[int], dict[int, Place]]:
-        """The commands to resend, in order, and the slots for which they go to another server (RE3)."""
-        again: list[int] = []
-        elsewhere: dict[int, Place] = {}
-        for slot in {slots[i] for i in some}:
-            last = reversed([i for i in some if slots[i] == slot])
-            refused = list(takewhile(lambda i: code_of(replies[i]) in REFUSED, last))
-            if not refused:
-                continue
-            again += refused
-            first = replies[refused[-1]]  # decides for all of the slot
-            if code_of(first) == "TRYAGAIN":
-                continue
-            target = await self._topology.moved(str(first), place)
-            if code_of(first) == "ASK":
-                elsewhere[slot] = target
-            else:
-                self._is_stale.set()
-        return sorted(again), elsewhere
-
-    def _server(self, place: Place) -> Server:
-        if place not in self._servers:
-            self._servers[place] = Server(self._topology, place)
-        return self._servers[place]
+    def _pool(self, place: Place, lane: Lane) -> BlockingConnectionPool:
+        if (place, lane) not in self._pools:
+            self._pools[place, lane] = self._topology.pool(place, CONNECTIONS[lane])
+        return self._pools[place, lane]
 
     # -- the topology
 
-    async def _read_by(self, deadline_s: float) -> None:
-        """Wait until the topology is known."""
-        if self._topology.is_known:
-            return
-        self._is_stale.set()
-        with suppress(TimeoutError):  # the caller sees that it knows no server
-            async with asyncio.timeout_at(deadline_s):
-                await self._was_read.wait()
+    async def _begin(self) -> float:
+        """Wait until the topology is known, but not longer than the deadline of a call, which is returned."""
+        deadline_s = self._deadline_s()
+        if not self._topology.places:
+            self._is_stale.set()
+            with suppress(TimeoutError):  # the caller sees that it knows no server
+                async with asyncio.timeout_at(deadline_s):
+                    await self._was_read.wait()
+        return deadline_s
 
     async def _keep_reading(self, read_s: float) -> None:
         """Read the topology whenever it may be out of date, and apply it (RE5)."""
         while True:
             self._is_stale.clear()
             try:
-                await self._topology.read(next(iter(self._silent), None))
+                await self._topology.read()
+                await self._settle()
                 self._problem = ""
+                self._was_read.set()
             except (RedisError, RedisClusterException, OSError) as error:
                 self._problem = str(error)
                 log.debug("nobody says which Redis server to use", why=self._problem)
-            await self._settle()
-            self._was_read.set()
-            self._was_read = asyncio.Event()
+            except Exception as error:
+                # Whatever went wrong once: a replica that did not read again would never see another server.
+                if self._problem != repr(error):
+                    log.exception("reading the topology of Redis failed")
+                self._problem = repr(error)
             await asyncio.sleep(READ_PAUSE_S)
-            if not self._problem and not self._homeless:
+            if not self._problem and None not in self._channels.values():
                 with suppress(TimeoutError):
                     async with asyncio.timeout(read_s * random.uniform(0.8, 1.2)):  # noqa: S311 - spreads load
                         await self._is_stale.wait()
@@ -332,27 +260,23 @@ class Engine:
     async def _settle(self) -> None:
         """Move channels to their owners (RE6), and drop servers without channels and servers that have left."""
         topology = self._topology
-        strays = [
-            channel
-            for place, subscriber in self._subscribers.items()
-            for channel in subscriber.wanted.values()
-            if topology.owner(topology.slot(channel)) not in (None, place)
-        ]
-        for channel in (*self._homeless, *strays):
+        owners = {channel: topology.owner(topology.slot(channel)) for channel in self._channels}
+        moved = {channel for channel, owner in owners.items() if owner not in (None, self._channels[channel])}
+        if any(self._channels[channel] is not None for channel in moved):
+            self.listener.disconnected()
+        for channel in moved:
             self.subscribe(channel)
-        if strays and self._listener is not None:
-            self._listener.disconnected()
-        for place, subscriber in list(self._subscribers.items()):
-            if not subscriber.wanted:
-                await self._subscribers.pop(place).close()
-        for place in self._servers.keys() - topology.places:
-            self._silent.discard(place)
-            await self._servers.pop(place).close()
+        await self._drop(topology.places)
 
-    def _given_up(self, channel: str) -> None:
-        """A channel has no known server."""
-        self._homeless.add(channel)
-        self._is_stale.set()
+    async def _drop(self, places: Set[Place]) -> None:
+        """Close what no channel needs, and connections to other servers than these."""
+        for place in list(self._subscribers):
+            if place not in self._channels.values():
+                await self._subscribers.pop(place).close()
+        for place, lane in list(self._pools):
+            if place not in places:
+                self._silent.discard(place)
+                await self._pools.pop((place, lane)).disconnect()
 
 
 def open_engine(url: str, *, timeout_s: float = TIMEOUT_S) -> Engine:

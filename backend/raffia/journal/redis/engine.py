@@ -17,26 +17,14 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple, Protocol
 
+from raffia.journal.redis.scripts import Script
+
 Argument = bytes | str | int
 Reply = object
 """bytes, int, None, a list of replies, or an exception in the place of one: `redis.exceptions.ResponseError` when Redis
-answered with an error, `JournalUnavailableError` when it is unknown whether the command was executed, and also when it
-was not executed because Redis takes none now (it loads its log, is a replica, is full, moves the slot): in both cases
-the same thing is to be done. The text of a `ResponseError` begins with its code, also that of `redis.error_reply`."""
-
-
-class Script(NamedTuple):
-    """A Lua script, from a file of `lua/`.
-
-    Attributes:
-        name: of the file, without `.lua`.
-        source: its text.
-        sha: SHA-1 of the text, in hexadecimal, which is how Redis knows it.
-    """
-
-    name: str
-    source: str
-    sha: str
+answered with an error, `JournalUnavailableError` when it is unknown whether the command was executed. The text of a
+`ResponseError` begins with its code, also that of `redis.error_reply`; `replies.error_of` makes an error of ours of it,
+which is a `JournalUnavailableError` too if Redis takes no command now (it loads its log, is a replica, is full)."""
 
 
 class Lane(Enum):
@@ -73,13 +61,4 @@ class Listener(Protocol):
 
     def disconnected(self) -> None:
         """A connection was lost; nothing arrives on its channels until `confirmed`."""
-        ...
-
-    def reconnected(self, server: str) -> None:
-        """A subscriber's connection is open (again).
-
-        Args:
-            server: names the server's data lineage and process, `<run_id>/<master_replid>`: another one than before
-                means a restart or a failover. Each node of a cluster has its own, and tells it when it is first needed.
-        """
         ...

@@ -70,7 +70,6 @@ class Feeds:
         self._wake = asyncio.Event()
         self._fail_wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._server: str | None = None
         channels.add(self)
 
     def start(self) -> None:
@@ -89,7 +88,7 @@ class Feeds:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
-        self._behind, self._away, self._server = {}, {}, None
+        self._behind, self._away = {}, {}
 
     # what the writer says
 
@@ -168,17 +167,8 @@ class Feeds:
             self._must_read(feed)
 
     def disconnected(self) -> None:
-        """Do nothing: the next confirmation counts."""
-
-    def reconnected(self, server: str) -> None:
-        """Read every log again if this is another server, or the same one restarted."""
+        """Count it: the next confirmation has the logs read."""
         self._base.stats.reconnects += 1
-        if self._server is not None and server != self._server:
-            self._base.stats.epoch_changes += 1
-            for feed in self._feeds.values():
-                if feed.cursor is not None:
-                    self._must_read(feed)
-        self._server = server
 
     def _take(self, feed: Feed, kind: int, words: list[bytes], message: bytes, *, is_late: bool) -> None:
         try:

@@ -117,7 +117,6 @@ class RedisJournal(Journal):
         metrics.redis_gaps = stats.gaps
         metrics.redis_resyncs = stats.resyncs
         metrics.redis_reconnects = stats.reconnects
-        metrics.redis_epoch_changes = stats.epoch_changes
         metrics.redis_lag_s = stats.lag_s
         metrics.redis_presence_dropped = stats.presence_dropped
 

@@ -13,10 +13,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from raffia.journal.protocol import Gap, Reset
-from raffia.journal.redis.engine import Argument, Reply, Script
+from raffia.journal.redis.engine import Argument, Reply
 from raffia.journal.redis.keys import FORMAT, Keys, id_of, position_of, sequence_of
 from raffia.journal.redis.replies import deleted, parts, too_new
-from raffia.journal.redis.scripts import load_script
+from raffia.journal.redis.scripts import Script, load_script
 from raffia.types import START, DocumentId, Position
 
 PAGE_ENTRIES = 200

@@ -106,9 +106,6 @@ class RedisRevocations(RevocationStore):
     def disconnected(self) -> None:
         """Do nothing: the next confirmation counts."""
 
-    def reconnected(self, server: str) -> None:
-        """Do nothing: the next confirmation counts."""
-
     def _tell(self) -> None:
         if self._heard is not None:
             self._heard()

@@ -10,11 +10,25 @@ from __future__ import annotations
 import hashlib
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from raffia.errors import InternalError
-from raffia.journal.redis.engine import Script
 
 FOLDER = Path(__file__).parent / "lua"
+
+
+class Script(NamedTuple):
+    """A Lua script, from a file of `lua/`.
+
+    Attributes:
+        name: of the file, without `.lua`.
+        source: its text.
+        sha: SHA-1 of the text, in hexadecimal, which is how Redis knows it.
+    """
+
+    name: str
+    source: str
+    sha: str
 
 
 @cache

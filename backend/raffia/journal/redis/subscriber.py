@@ -5,8 +5,7 @@ shows it), so subscriptions are kept here, on a connection of redis-py.
 
 Rules (tests quote these ids):
     RSU1  Every `subscribe` is sent, even for a channel that is subscribed already: each caller is owed a `confirmed`.
-    RSU2  `confirmed` follows each subscription reply of Redis, so it is repeated after every loss (E4), always after
-          the `reconnected` of its connection.
+    RSU2  `confirmed` follows each subscription reply of Redis, so it is repeated after every loss (E4).
     RSU3  A connection that was silent for `PING_S` is sent a PING. If nothing arrives for `timeout_s`, it is closed
           (E5). Silence is counted in ticks, so that a busy event loop of our own is not mistaken for it.
     RSU4  After a loss, the pause before the next attempt doubles up to a second, half of it random, so that replicas do
@@ -20,32 +19,26 @@ from __future__ import annotations
 
 import asyncio
 import math
-import random
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
+from redis.asyncio.connection import AbstractConnection
+from redis.backoff import EqualJitterBackoff
 from redis.exceptions import RedisError, ResponseError
 
-from raffia.journal.redis.engine import Command, Listener
-from raffia.journal.redis.link import Link
-from raffia.journal.redis.replies import read_info
+from raffia.journal.redis.engine import Listener
+from raffia.journal.redis.pipeline import packed
 from raffia.runtime.logs import get_logger
 
 log = get_logger("raffia.journal.redis")
 
 PING_S, TICK_S = 1.0, 0.2
-PAUSE_FIRST_S, PAUSE_MOST_S = 0.05, 1.0
+PAUSE_MOST_S = 1.0
+PAUSE = EqualJitterBackoff(PAUSE_MOST_S, base=0.05)
 STEADY_S = 5.0  # a connection that stood for so long starts with the shortest pause again
 END_S = 0.05
 CHANNELS_PER_COMMAND = 500
-QUESTIONS = (Command("", ("INFO", "server")), Command("", ("INFO", "replication")))
-
-
-def pause_s(attempt: int) -> float:
-    """How long to wait before attempt number `attempt`, counted from 0 (RSU4)."""
-    longest_s = min(PAUSE_MOST_S, PAUSE_FIRST_S * (1 << min(attempt, 10)))
-    return longest_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
 
 
 async def end(task: asyncio.Task[Any] | None) -> None:
@@ -60,7 +53,7 @@ class Subscriber:
     `close`.
 
     Args:
-        link: the connection.
+        connection: of redis-py, not connected.
         listener: who is told.
         timeout_s: longest time to connect, and for a PONG.
         on_lost: called when a connection was lost or could not be made.
@@ -69,44 +62,48 @@ class Subscriber:
 
     def __init__(
         self,
-        link: Link,
+        connection: AbstractConnection,
         listener: Listener,
         timeout_s: float,
         on_lost: Callable[[], None],
         on_moved: Callable[[str], None] | None,
     ) -> None:
-        self._link, self._listener, self._timeout_s = link, listener, timeout_s
+        self._connection: Any = connection  # redis-py's annotations are not complete
+        self._listener, self._timeout_s = listener, timeout_s
         self._on_lost, self._on_moved = on_lost, on_moved
         self._letter = b"s" if on_moved else b""
         self._message, self._subscribed = self._letter + b"message", self._letter + b"subscribe"
-        self.wanted: dict[bytes, str] = {}  # channels, by what Redis calls them
+        self._wanted: dict[bytes, str] = {}  # channels, by what Redis calls them
         self._unconfirmed: deque[bytes] = deque()  # sharded channels, in the order they were sent
         self._heard, self._refusal = 0, ""
-        self._is_connected = False
+        self._is_open = False
         self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle
 
     def subscribe(self, channel: str) -> None:
         """Subscribe to a channel (RSU1)."""
-        self.wanted[channel.encode()] = channel
+        self._wanted[channel.encode()] = channel
         self._send(b"subscribe", [channel.encode()])
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._keep())
 
     def unsubscribe(self, channel: str) -> None:
         """Unsubscribe from a channel."""
-        if self.wanted.pop(channel.encode(), None) is not None:
+        if self._wanted.pop(channel.encode(), None) is not None:
             self._send(b"unsubscribe", [channel.encode()])
 
     async def close(self) -> None:
         """Close the connection; the listener hears nothing more."""
         await end(self._task)
-        await self._link.close()
+        await self._connection.disconnect()
 
     def _send(self, verb: bytes, names: list[bytes]) -> None:
-        if self._is_connected:  # all that is wanted is subscribed once it is
+        """Send without waiting for replies; all that is wanted is subscribed once the connection is open."""
+        if self._is_open and (writer := self._connection._writer) is not None:
             # Sharded channels of one command must have one slot; nearly all have slots of their own.
             size = 1 if self._letter else CHANNELS_PER_COMMAND
-            self._link.send([(self._letter + verb, *names[at : at + size]) for at in range(0, len(names), size)])
+            commands = [(self._letter + verb, *names[at : at + size]) for at in range(0, len(names), size)]
+            writer.write(packed(commands))
             if self._letter and verb == b"subscribe":
                 self._unconfirmed.extend(names)
 
@@ -116,83 +113,68 @@ class Subscriber:
         attempt = 0
         while True:
             began_s = loop.time()
+            why = ""
             try:
-                was_open = await self._connect_and_hear()
+                async with asyncio.timeout(self._timeout_s):
+                    await self._connection.connect()
+                self._is_open = True
+                self._unconfirmed.clear()
+                self._send(b"subscribe", list(self._wanted))
+                await self._read()
+            except ResponseError as error:
+                why = str(error)
+                if why != self._refusal:  # it comes again with every attempt
+                    log.warning("Redis refuses to be heard", why=why)
+                self._refusal = why
+            except (RedisError, OSError) as error:
+                why = str(error)
             except Exception:
                 # Whatever went wrong once: a replica that gave its subscriptions up would hear nothing for ever.
-                log.exception("a subscription failed", place=self._link.place)
-                await self._link.close()
-                was_open = self._is_connected
-            if was_open:
-                self._is_connected = False
+                log.exception("a subscription failed")
+            log.debug("no connection to hear what is published", why=why)
+            await self._connection.disconnect()
+            if self._is_open:
+                self._is_open = False
                 self._listener.disconnected()
                 attempt = 0 if loop.time() - began_s >= STEADY_S else attempt
             self._on_lost()
-            await asyncio.sleep(pause_s(attempt))
-            attempt += 1
+            await asyncio.sleep(PAUSE.compute(attempt))
+            attempt = min(attempt + 1, 10)  # redis-py's powers of two overflow
 
-    async def _connect_and_hear(self) -> bool:
-        """Subscribe to everything wanted and pass on messages until the connection is lost; whether there was one."""
-        deadline_s = asyncio.get_running_loop().time() + self._timeout_s
-        server, replication = await self._link.run(QUESTIONS, deadline_s)
-        if not isinstance(replication, ResponseError | bytes):
-            log.debug("no connection to hear what is published", why=str(replication))
-            return False
-        lineage = read_info(server).get("run_id", ""), read_info(replication).get("master_replid", "")
-        self._listener.reconnected("/".join(lineage))
-        self._is_connected = True
-        self._unconfirmed.clear()
-        self._send(b"subscribe", list(self.wanted))
-        why = await self._hear()
-        log.debug("the connection that hears what is published was lost", place=self._link.place, why=why)
-        self._is_connected = False
-        await self._link.close()
-        return True
+    def _watch(self, heard: int, silent: int) -> None:
+        """Once a tick: ping a connection that is silent, and abort it if that does not help (RSU3)."""
+        silent = silent + 1 if self._heard == heard else 0
+        if silent == round(PING_S / TICK_S):
+            self._connection._writer.write(packed([("PING",)]))
+        if silent * TICK_S >= PING_S + self._timeout_s:
+            log.debug("a connection that hears what is published did not answer PING", timeout_s=self._timeout_s)
+            self._connection._writer.transport.abort()
+            return
+        self._timer = asyncio.get_running_loop().call_later(TICK_S, self._watch, self._heard, silent)
 
-    async def _hear(self) -> str:
-        """Pass on messages until the connection is lost; returns the reason."""
-        reading = asyncio.get_running_loop().create_task(self._read())
-        silent, heard = 0, -1
-        try:
-            while silent * TICK_S < PING_S + self._timeout_s:
-                await asyncio.wait([reading], timeout=TICK_S)
-                if reading.done():
-                    return reading.result()
-                silent = silent + 1 if self._heard == heard else 0
-                heard = self._heard
-                if silent == round(PING_S / TICK_S):
-                    self._link.send([("PING",)])
-            return f"it did not answer PING within {self._timeout_s:g} s"
-        finally:
-            await end(reading)
-
-    async def _read(self) -> str:
-        read_response = self._link.connection.read_response
+    async def _read(self) -> NoReturn:
+        """Pass on what comes until the connection is lost, which redis-py raises."""
+        read_response = self._connection.read_response
+        self._watch(-1, 0)
         try:
             while True:
                 try:
                     reply = await read_response(timeout=math.inf)
-                except ResponseError as error:
+                except ResponseError:
                     if not self._unconfirmed:
-                        if str(error) != self._refusal:  # it comes again with every attempt
-                            log.warning("Redis refuses to be heard", place=self._link.place, why=str(error))
-                        self._refusal = str(error)
-                        return self._refusal
-                    reply = [b"", self._unconfirmed[0], b""]
+                        raise
+                    reply = [b"", self._unconfirmed[0], b""]  # refused (RSU5)
                 self._heard += 1
                 self._take(reply)
-        except (RedisError, OSError) as error:
-            return str(error)
-        except Exception:
-            log.exception("hearing what is published went wrong")
-            return "its reader failed"
+        finally:
+            self._timer.cancel()
 
     def _take(self, reply: Any) -> None:
         """One reply; nearly always a message, so that case comes first."""
         if type(reply) is not list or len(reply) != 3:
             return  # a PONG
         kind, name, value = reply
-        channel = self.wanted.get(name)
+        channel = self._wanted.get(name)
         if kind == self._message:
             if channel is not None:
                 self._listener.heard(channel, value)
@@ -204,5 +186,5 @@ class Subscriber:
         if kind == self._subscribed:
             self._listener.confirmed(channel)
         elif self._on_moved is not None:  # given up or refused; or given up by us for a moment: it is subscribed twice
-            del self.wanted[name]
+            del self._wanted[name]
             self._on_moved(channel)

@@ -23,11 +23,11 @@ from raffia.journal.entries import encode_batch
 from raffia.journal.protocol import JournalStats
 from raffia.journal.redis.base import Base, Seen
 from raffia.journal.redis.edited_index import EditedIndex
-from raffia.journal.redis.engine import Argument, Command, Lane, Reply, Script
+from raffia.journal.redis.engine import Argument, Command, Lane, Reply
 from raffia.journal.redis.feeds import Feeds
 from raffia.journal.redis.keys import FORMAT, id_of, new_nonce, position_at, position_of, sequence_of
 from raffia.journal.redis.replies import error_of, status
-from raffia.journal.redis.scripts import load_script
+from raffia.journal.redis.scripts import Script, load_script
 from raffia.runtime.logs import get_logger
 from raffia.types import Batch, DocumentId, Position
 

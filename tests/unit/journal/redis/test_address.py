@@ -49,7 +49,7 @@ def test_rh2_a_password_may_hold_any_character(character: str) -> None:
 
 
 def connection(url: str) -> SSLConnection:
-    made = open_engine(url)._topology.link(("host", 1)).connection
+    made = open_engine(url)._topology.pool(("host", 1), 1).make_connection()
     assert isinstance(made, SSLConnection)
     return made
 

@@ -42,8 +42,6 @@ class Ears:
 
     def disconnected(self) -> None: ...
 
-    def reconnected(self, server: str) -> None: ...
-
 
 async def test_j20_two_replicas_see_one_order(journals: Journals) -> None:
     one, two = await journals.open(), await journals.open()
@@ -86,7 +84,7 @@ async def test_large_entries_are_only_announced(journals: Journals) -> None:
     one, two = await journals.open(), await journals.open()
     ears = Ears()
     async with open_engine(journals.server.url) as engine, Reader(two) as reader:
-        engine.listen(ears)
+        engine.listener = ears
         engine.subscribe(KEYS.channel(DOCUMENT))
         await until(lambda: ears.is_open, "subscribed")
         large = random.Random(1).randbytes(3_000_000)
@@ -142,7 +140,6 @@ async def test_rf1_what_was_published_to_nobody_is_read(journals: Journals) -> N
         assert [sequence_of(item.position) for item in entries(reader.items)] == list(range(1, count + 1))
         assert two.redis_stats.resyncs > 0
         assert two.redis_stats.reconnects > 1
-        assert two.redis_stats.epoch_changes == 0
 
 
 async def test_rf1_a_lost_message_shows_with_the_next(journals: Journals, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -374,7 +371,6 @@ async def test_j20_a_log_that_was_cut_is_a_reset_and_appends_are_refused(journal
         assert [getattr(item, "position", None) for item in reader.items[:4]] == [kept, *lost]
         assert reader.items[4] == Reset(kept)
         assert two.redis_stats.resets == 1
-        assert two.redis_stats.epoch_changes == 1
         restored = await two.append(DOCUMENT, (edit(b"restored"),))
         assert (await reader.has(6))[5] == Entry(restored, (edit(b"restored"),))
         for _ in range(2):
