@@ -237,12 +237,12 @@ class Room:
 
     def _saved(self, tickets: list[Ticket]) -> None:
         """Handle a durable batch: answer the tickets that waited for it, and see whether a snapshot is due."""
-        started_s = monotonic()
+        began_s = self._turns.clock()
         for ticket in tickets:
             self._acknowledgements.part_saved(ticket)
         self._compactor.check()
         if tickets:
-            self._turns.charge_all([ticket.session.principal for ticket in tickets], started_s)
+            self._turns.charge_all([ticket.session.principal for ticket in tickets], began_s)
 
     def until_lost(self) -> asyncio.Future[RaffiaError]:
         """Return a future that resolves to the error if the room is lost."""

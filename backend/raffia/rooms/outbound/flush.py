@@ -155,7 +155,7 @@ class Flush:
         if self._flushing:
             return
         self._flushing = True
-        started_s = monotonic()
+        started_s, began_s = monotonic(), self._turns.clock()
         items: list[Item] = []
         try:
             if self._items:
@@ -169,16 +169,16 @@ class Flush:
         finally:
             self._flushing = False
         self._set_aside()
-        self._charge(items, started_s)
+        self._charge(items, began_s)
         self.last_s = started_s
         self._metrics.flushes += 1
         self._loop.call_soon(self._flushed, started_s)
 
-    def _charge(self, items: list[Item], started_s: float) -> None:
+    def _charge(self, items: list[Item], began_s: float) -> None:
         """Charge a flush to those whose updates were in it (TU1 of turns.py)."""
         if items:
             self._turns.charge_all(
-                [None if item.session is None else item.session.principal for item in items], started_s
+                [None if item.session is None else item.session.principal for item in items], began_s
             )
 
     def flush_pending(self) -> bool:
