@@ -38,6 +38,7 @@ ROOMS = (
     "rate_limits",
     "quarantine",
     "document_memory",
+    "turns",
     "session",
     "services",
     "clients",

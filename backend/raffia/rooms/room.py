@@ -12,6 +12,7 @@ from collections.abc import Collection
 from time import monotonic
 
 from raffia.crdt.document import Document
+from raffia.crdt.shape import Allowance
 from raffia.crdt.update import UpdateFacts, read_update
 from raffia.errors import DocumentDeletedError, RaffiaError, RoomFullError
 from raffia.journal import Loaded
@@ -72,6 +73,7 @@ class Room:
         self._memory = RoomMemory(services.memory)
         self._memory.has(document.size_bytes)
         self._workers = services.workers
+        self._turns = services.turns
         self._fanout = Fanout(services.metrics)
         self._clients = Clients()
         context = RoomContext(document_id, document, services, self._fanout, self._clients)
@@ -191,6 +193,10 @@ class Room:
         """
         self._catch_up.ask_state(session, state_vector, counted=False)
 
+    def refuse_news(self, session: Session, message: Update | Step2) -> bool:
+        """Refuse a reader's update whose first struct is new, unread (R6); returns whether it was refused."""
+        return self._intake.refuse_news(session, message.update, is_step2=isinstance(message, Step2))
+
     def refuse(self, session: Session, message: Update | Step2) -> None:
         """Answer "refused" to an update that its connection does not pass to `receive`."""
         self._intake.refuse_update(session, is_step2=isinstance(message, Step2))
@@ -208,13 +214,14 @@ class Room:
         """Whether even a small update has to be weighed if it may conflict (CO2 of contention_guard.py)."""
         return self._intake.contention.is_behind
 
-    def read(self, message: Update | Step2) -> UpdateFacts:
-        """Read an update before it is received; only a small one, since this takes long for a large one.
+    def read(self, message: Update | Step2, allowance: Allowance) -> UpdateFacts:
+        """Read an update before it is received, if that is quick.
 
         Raises:
+            CostlyError: it costs more than the allowance.
             UpdateError, TooLargeError: as in `receive`.
         """
-        return read_update(message.update, limit=self._limit(message))
+        return read_update(message.update, limit=self._limit(message), allowance=allowance)
 
     def _limit(self, message: Update | Step2) -> int:
         """The most bytes that an update may have."""
@@ -292,9 +299,12 @@ class Room:
 
     def _saved(self, tickets: list[Ticket]) -> None:
         """Handle a durable batch: answer the tickets that waited for it, and see whether a snapshot is due."""
+        began_s = self._turns.clock()
         for ticket in tickets:
             self._acknowledgements.part_saved(ticket)
         self._compactor.check()
+        if tickets:
+            self._turns.charge_all([ticket.session.principal for ticket in tickets], began_s)
 
     def until_lost(self) -> asyncio.Future[RaffiaError]:
         """Return a future that resolves to the error if the room is lost."""

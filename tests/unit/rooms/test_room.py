@@ -863,6 +863,7 @@ async def test_q3_an_update_with_too_many_needs_is_refused() -> None:
     async with world() as w:
         ana = await w.yws()
         ana.update(write_update([], [(client, [(0, 1)]) for client in range(1, 300)]))
+        await until(lambda: ana.transport.closed is not None)
         assert ana.transport.closed is not None
         assert ana.transport.closed[0] == 1013
 

@@ -5,7 +5,8 @@ An update passes the gate and gets into the document and the pending batch in on
 Rules (tests quote these ids):
     R1  Only the room changes its document, and every update, from a session or from the journal, passes the gate.
     R4  A gap never gets into the document, the journal or a broadcast: waiting parts stay with their session.
-    R6  A read-only session's update is answered "stored" if it contains nothing new, otherwise "refused".
+    R6  A read-only session's update is answered "stored" if it contains nothing new, otherwise "refused". If its first
+        struct is new it is refused without being read.
     R7  An update is refused as a whole, with one error, before any part of it has an effect. One exception: of an
         update for which the document has no room (overflow.py), or which is refused because the document takes only
         deletes (CO4 of contention_guard.py), the deletes are taken.
@@ -23,6 +24,7 @@ from time import monotonic, time_ns
 
 from raffia.crdt.document import Admission
 from raffia.crdt.merge import merge
+from raffia.crdt.shape import is_news
 from raffia.crdt.update import UpdateFacts, read_update
 from raffia.errors import DocumentFullError, InternalError, JournalUnavailableError, RaffiaError, TooContendedError
 from raffia.rooms.context import RoomContext
@@ -281,6 +283,14 @@ class Intake:
     def knows_step2(self, update: bytes) -> bool:
         """Whether this step 2 repeats exactly what the document holds, so that it need not be read."""
         return len(update) >= COMPARE_BYTES and update == self._document.known_step2()
+
+    def refuse_news(self, session: Session, update: bytes, *, is_step2: bool) -> bool:
+        """Refuse a reader's update whose first struct is new, unread (R6); returns whether it was refused."""
+        if session.grant.may_write or not is_news(update, self._document.clocks):
+            return False
+        self._metrics.updates_in += 1
+        self._answer_reader(self._acknowledgements.ticket(session, None, is_step2=is_step2), implied=False)
+        return True
 
     def _take_from_reader(self, session: Session, admission: Admission, *, is_step2: bool) -> None:
         ticket = self._acknowledgements.ticket(session, None, is_step2=is_step2)
