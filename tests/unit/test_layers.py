@@ -34,10 +34,12 @@ ORDER = (
 )
 # The same inside `rooms/`, by file or folder: values, then what all parts share, then the parts, then rooms.
 ROOMS = (
+    "backoff",
     "rate_limits",
     "backoff",
     "quarantine",
     "document_memory",
+    "turns",
     "session",
     "services",
     "clients",

@@ -19,9 +19,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from time import monotonic
+from time import monotonic, thread_time
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -36,6 +36,8 @@ from raffia.rooms.quarantine import Quarantine
 from raffia.rooms.rate_limits import RateLimits
 from raffia.rooms.room import Room
 from raffia.rooms.services import Services
+from raffia.rooms.turns import Payer, Turns
+from raffia.runtime.jobs import Job
 from raffia.runtime.logs import get_logger
 from raffia.runtime.malloc import Trimmer
 from raffia.runtime.memory import available_bytes
@@ -56,6 +58,10 @@ MAX_SPREAD_S = 2.0  # when draining, sockets are closed within this time
 CLOSES_PER_S = 2000
 
 
+def _call_soon(call: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_soon(call)
+
+
 class OpenConnection(Holder, Protocol):
     """An open socket: the hub closes it, and the revocation list ends sessions on it."""
 
@@ -69,6 +75,7 @@ class Hub:
 
     Attributes:
         connections: every open socket.
+        turns: who is read when.
         draining: whether this replica refuses new sessions.
     """
 
@@ -79,6 +86,8 @@ class Hub:
         settings: Settings,
         metrics: Metrics,
         revocations: RevocationList | None = None,
+        *,
+        turns: Turns | None = None,
     ) -> None:
         self.revocations = RevocationList() if revocations is None else revocations
         self.journal = journal
@@ -88,9 +97,10 @@ class Hub:
         self.rate_limits = RateLimits(settings)
         self.backoff = Backoff()
         self.memory = DocumentMemory(settings.max_open_documents_bytes or available_bytes() // 2)
+        self.turns = Turns(_call_soon, metrics, monotonic, thread_time) if turns is None else turns
         self._quarantine = Quarantine(metrics)
         self._services = Services(
-            journal, workers, settings, metrics, self._quarantine, journal.bus, memory=self.memory
+            journal, workers, settings, metrics, self._quarantine, self.turns, journal.bus, memory=self.memory
         )
         self._openings = Quota(OPENINGS, OPENINGS_PER_S)
         self.connections: set[OpenConnection] = set()
@@ -176,7 +186,7 @@ class Hub:
         self._owners += 1
         return self._replica, self._owners
 
-    async def open_for(self, person: str | None, document: DocumentId) -> Room:
+    async def open_for(self, person: str | None, document: DocumentId, payer: Payer | None = None) -> Room:
         """As `open`, for a person, who may open so many empty documents (HU7); None for one that is not counted.
 
         Raises:
@@ -185,13 +195,17 @@ class Hub:
         is_new = person is not None and document not in self._rooms and document not in self._opening
         if is_new and person is not None and self._openings.wait_s(person, 1) > 0:
             raise TooFastError("you have opened many empty documents; try again later")
-        room = await self.open(document)
+        room = await self.open(document, payer)
         if is_new and person is not None and not room.document.clocks:
             self._openings.charge(person, 1)
         return room
 
-    async def open(self, document: DocumentId) -> Room:
+    async def open(self, document: DocumentId, payer: Payer | None = None) -> Room:
         """Open the room of a document, or return the open one, and hold it until `release`.
+
+        Args:
+            document: which one.
+            payer: charged for loading it; None if nobody is.
 
         Raises:
             DrainingError: this process is stopping.
@@ -216,7 +230,7 @@ class Hub:
                 continue
             task = self._opening.get(document)
             if task is None:
-                task = self._opening[document] = asyncio.create_task(self._load(document))
+                task = self._opening[document] = asyncio.create_task(self._load_for(payer, document))
                 task.add_done_callback(lambda task, document=document: self._opened(document, task))  # type: ignore[misc]
             await asyncio.shield(task)
 
@@ -244,6 +258,9 @@ class Hub:
         room.idle_since_s = monotonic()
         if self._rooms.get(room.document_id) is room:
             self._idle[room.document_id] = room
+
+    async def _load_for(self, payer: Payer | None, document: DocumentId) -> Room:
+        return await (self._load(document) if payer is None else self.turns.metered(payer, self._load(document)))
 
     async def _load(self, document: DocumentId) -> Room:
         while True:
@@ -273,7 +290,10 @@ class Hub:
         is_shared, keep_deleted = self.journal.is_shared, self.settings.keep_deleted
         try:
             if size > self.settings.worker_threshold_bytes:
-                built, waiting = await self.workers.run(build, loaded, is_shared=is_shared, keep_deleted=keep_deleted)
+                job = Job(size)
+                built, waiting = await self.workers.run_job(
+                    job, build, loaded, is_shared=is_shared, keep_deleted=keep_deleted
+                )
             else:
                 built, waiting = build(loaded, is_shared=is_shared, keep_deleted=keep_deleted)
         except (UpdateError, CrdtError) as error:

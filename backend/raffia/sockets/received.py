@@ -4,7 +4,8 @@ Rules (tests quote these ids):
     RM1  What has arrived of an unfinished message counts, and a large update until it has been read. Both count for one
          budget of the process, and for the part of it that the person has. So one person cannot make the server hold
          megabytes on each of many connections.
-    RM2  A person is a user; without a name, a token with an id, such as a link; without a token id, an address.
+    RM2  A person is a user; without a name, a token with an id, such as a link; without a token id, an address. The
+         same person pays for the time that its messages take (X13 of connection.py).
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -43,7 +44,12 @@ def person_of(grant: Grant, address: str | None) -> str | None:
     token = grant.claims.get("jti")
     if isinstance(token, str):
         return f"token {token}"
-    return None if address is None else f"address {address}"
+    return None if address is None else address_person(address)
+
+
+def address_person(address: str) -> str:
+    """Whom a connection on which nobody has signed in counts for."""
+    return f"address {address}"
 
 
 class Received:
