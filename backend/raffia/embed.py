@@ -64,7 +64,7 @@ class Raffia:
             `settings.data`. Raffia enters and exits it.
 
     Attributes:
-        is_hosted: whether the ASGI server may be another one than ours, whose limits are not known.
+        is_hosted: whether the ASGI server may be one other than ours, with unknown limits.
         clear: called when a document is purged, to delete what is stored elsewhere for it (J22); None if nothing is.
 
     Raises:
@@ -169,7 +169,7 @@ class Raffia:
     async def recheck(self, *, user: str | None = None, document: str | None = None) -> int:
         """Make live sessions of a user or a document sign in again, on all replicas: call it when a role has changed.
 
-        Their sockets are closed with 1012 and providers reconnect at once; then the hook or the token decides.
+        Their sockets are closed with 1012, providers reconnect, and then the hook or the token decides.
 
         Args:
             user: the user whose sessions to end.
@@ -180,7 +180,8 @@ class Raffia:
 
         Raises:
             MalformedError: neither or both are given, or the name is invalid.
-            JournalUnavailableError: this process is done; other replicas follow when the journal is back.
+            JournalUnavailableError: it took effect in this process; other replicas follow only if the journal is back
+                within a minute.
         """
         if (user is None) == (document is None):
             raise MalformedError("name either a user or a document to recheck")

@@ -124,7 +124,7 @@ class TooLargeError(RaffiaError):
 
 
 class DocumentFullError(TooLargeError):
-    """An edit for which the document has no room; deletes are always taken."""
+    """An edit for which the document has no room; its deletes of known content are still taken."""
 
 
 class TooContendedError(TooLargeError):
@@ -254,6 +254,6 @@ class FormatTooOldError(SettingsError):
 
 
 class DamagedStoreError(SettingsError):
-    """The file of the journal is damaged so that it cannot be opened safely; see `raffia check --repair`."""
+    """The journal's file is too damaged to be opened safely; see `raffia check --repair`."""
 
     reason: ClassVar[str] = "damaged-store"

@@ -68,7 +68,7 @@ class Grant:
         expires_s: Unix time in seconds at which the grant ends; None for never.
         claims: anything else to keep with the grant (name, colour, token id).
         issued_s: Unix time in seconds at which it was issued: the token's `iat`, or when the hook was called; None for
-            a token without `iat`. A revocation applies to every grant issued before it.
+            a token without `iat`. Revoking a user or links applies to grants issued before that.
     """
 
     access: Access
@@ -120,7 +120,7 @@ class Revocation:
 
         Args:
             passed_ms: the time that has surely passed (raffia.journal.passed_time).
-            now_ms: the system clock, which is enough for those that revoke nothing.
+            now_ms: the system clock, which decides alone for rechecks.
         """
         return self.until_ms is not None and self.until_ms <= (now_ms if self.kind in RECHECKS else passed_ms)
 

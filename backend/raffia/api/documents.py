@@ -1,13 +1,13 @@
 """`/api/documents`: list, create, rename, duplicate, delete and restore.
 
 Rules (tests quote these ids):
-    DO2  The server chooses ids: 16 random characters, prefixed with the folder in the request, or else with a folder
-         in which the caller may write.
+    DO2  The server chooses ids: 16 random characters, prefixed with the folder in the request (for a copy, that of the
+         original), or else with a folder in which the caller may write.
     DO3  When a request succeeds, its change is durable.
     DO4  Deleting ends live sessions with 4404. It can be undone as long as the journal keeps the content.
     DO5  A copy is squashed, has a title of its own, and gets copies of the files.
-    DO6  New documents and copies count for whoever makes them (quota.py). At most `COPIES_AT_ONCE` copies are made at a
-         time, one for each person.
+    DO6  New documents and copies are charged to the person who makes them (quota.py). At most `COPIES_AT_ONCE` copies
+         are made at a time, one for each person.
 """
 
 from __future__ import annotations

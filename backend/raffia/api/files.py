@@ -4,8 +4,8 @@ Rules (tests quote these ids):
     FI1  The body is the file itself. Its type is recognised from its bytes (images.py); anything that is not a
          supported image is refused with 415.
     FI2  A file has at most `max_file_bytes`; bytes beyond that are not read. At most `AT_ONCE` uploads run at a time,
-         `EACH` of them for one person (people.py), none longer than `WITHIN_S` or slower than `PACE`, so that slow
-         uploads do not block those of others.
+         `EACH` of them for one person (people.py), none longer than `WITHIN_S` or slower than `PACE`, which limits how
+         long slow uploads can block those of others.
     FI3  Reading a file needs `read` on its document, uploading needs `edit`.
     FI4  A file never changes, so browsers may cache it for ever. Nothing in it can run: it is served with `nosniff`, in
          a sandbox, and only to pages of this origin. It is streamed as the client reads it (FL7 of store.py).

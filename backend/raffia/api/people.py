@@ -1,8 +1,8 @@
-"""Whom a request counts for, where work is limited for each person.
+"""Identifies the person that a request is charged to, for limits per person.
 
 Rules (tests quote these ids):
-    PE1  A person is a user; without a name, a token with an id, such as a link; without a token id, an address as
-         address_limits.py counts it. Clients on this machine without any of these are one person.
+    PE1  A person is a user; without a user, a token with an id, such as a share link; without a token id, an address as
+         address_limits.py counts it. Clients on this machine without a user or token id are one person.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ LOCAL = "local"
 
 
 def person_of(grant: Grant, address: str) -> str:
-    """Whom a request counts for (PE1)."""
+    """The person that a request is charged to (PE1)."""
     if grant.user is not None:
         return f"user {grant.user}"
     token = grant.claims.get("jti")

@@ -1,10 +1,10 @@
-"""How much one person may make by short requests: new documents and copies.
+"""Limits how many documents and copies one person can create with short requests.
 
 Rules (tests quote these ids):
-    QU1  Every person (people.py) has a budget of `BURST_BYTES`, which gains `BYTES_PER_S`. A new document costs
-         `LEAST_BYTES`, a copy at least as much and otherwise its content. What does not fit is refused, later (503);
-         a single copy that is larger than the whole budget is made when the budget is full.
-    QU2  Clients on this machine that have not signed in are not counted, as in address_limits.py.
+    QU1  Every person (people.py) has a budget of `BURST_BYTES`, which refills by `BYTES_PER_S` per second. A new
+         document costs `LEAST_BYTES`; a copy costs its size, but at least that much. Requests that exceed the budget
+         are refused until later (503). A copy larger than the whole budget is allowed when the budget is full.
+    QU2  Clients on this machine without a user or token id are not limited.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LEAST_BYTES = 64 * 1024
 
 
 class MakingQuota:
-    """What each person has made lately.
+    """The budgets for new documents and copies.
 
     Args:
         clock: monotonic seconds.
@@ -33,7 +33,7 @@ class MakingQuota:
         self._quota = Quota(BURST_BYTES, BYTES_PER_S, clock)
 
     def charge(self, person: str, size_bytes: int) -> None:
-        """Charge a person for something new (QU1).
+        """Charge a person for a new document or copy (QU1).
 
         Raises:
             TooFastError: the budget is used up.

@@ -4,8 +4,8 @@ Rules (tests quote these ids):
     RA1  Revoking a user or a token needs `admin` on `*`; revoking the links to a document needs `admin` on that
          document or on `*`. A hook is called with the document `*`, which is not a valid document id. Links to a
          document that does not exist are refused, or an admin of a pattern could fill the list with invented names.
-    RA2  200 means that the revocation is durable. 503 means that it applies on this replica but is not stored yet; it
-         will be stored when the journal is back. Send it again to be sure.
+    RA2  200 means that the revocation is durable. After 503 it may apply on this replica without being stored yet; send
+         it again to be sure.
     RA3  A page of another origin is refused as it is for WebSockets, whatever cookies it sends.
 """
 
@@ -66,10 +66,10 @@ def _read(asked: NewRevocation) -> tuple[Revoked, str]:
 
 
 async def _check_exists(raffia: Raffia, document: DocumentId) -> None:
-    """Check that there is, or was, such a document; pass if that cannot be known now, since a revocation is urgent.
+    """Check that there is, or was, such a document; pass if that cannot be checked now, since a revocation is urgent.
 
     Raises:
-        ForbiddenError: it never existed, and nobody has it open here.
+        ForbiddenError: it never existed, and is not open here.
     """
     if document in raffia.hub.rooms:
         return

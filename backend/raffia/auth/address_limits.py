@@ -3,8 +3,8 @@
 Rules (tests quote these ids):
     AD1  An IPv6 address counts as its /64, which usually belongs to one customer; an IPv4 address in IPv6 form counts
          as the IPv4 address. Behind trusted proxies, the client's address counts, not the proxy's.
-    AD2  Clients on this machine (loopback) and those without an address (Unix sockets) are not limited: they can do
-         harm without the network, and a local proxy that does not forward addresses must not count as one client.
+    AD2  Clients on this machine (loopback) and those without an address (Unix sockets) are not limited, because a local
+         proxy that does not forward addresses must not count as one client.
     AD3  The number of connections and the rate of handshakes of an address are limited; beyond that, clients are told
          to try again later.
     AD4  An address that was refused too often (for a missing or invalid token, or a forbidden document) is told to try

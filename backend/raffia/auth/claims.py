@@ -48,7 +48,7 @@ class ClaimRules:
 
     Attributes:
         claim: name of the claim that holds patterns and levels.
-        audiences: one of them has to be in `aud`; empty for none.
+        audiences: one of them must be in `aud`; empty for none.
         issuer: required value of `iss`; None for any.
         leeway_s: how far clocks may differ, in seconds.
         max_lifetime_s: longest time from now, and from `iat`, to `exp`, in seconds; None for no limit.

@@ -4,9 +4,9 @@ Rules (tests quote these ids):
     KY1  The key determines the algorithm, never the token: a secret is HS256, an RSA key RS256, a P-256 key ES256, an
          Ed25519 key EdDSA. A token that names another algorithm is never checked with that key.
     KY2  A key file contains PEM blocks (public or private keys), a JWK set (`{"keys": [...]}`), or one secret per line.
-         Anything that looks like a key is never taken for a secret.
-    KY3  Weak keys are refused at startup: secrets of fewer than 32 bytes or with fewer than 8 distinct bytes, and RSA
-         keys of fewer than 2048 bits.
+         A line that begins like a PEM block, an SSH key or JSON is never taken for a secret.
+    KY3  Weak keys are not used: secrets of fewer than 32 bytes or with fewer than 8 distinct bytes, and RSA keys of
+         fewer than 2048 bits. In a key file they prevent the start; in a published set they are skipped.
     KY4  Several keys allow rotation: all of them verify tokens, and the first one that can signs new ones. A token's
          `kid` selects the key if keys have names; without it, all keys of its algorithm are tried.
     KY5  A published set contains no secrets: symmetric keys in it are ignored, as are encryption keys and keys of

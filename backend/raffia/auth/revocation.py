@@ -7,16 +7,18 @@ Rules (tests quote these ids):
           `lnk` that was issued for that document until then.
     REV3  A revocation applies to every opening of a document, every renewal, every REST request, and at once to live
           sessions: they end as expired ones do (4401; on Hocuspocus a denial and a CLOSE in band).
-    REV4  `revoke` returns when the revocation is durable. In this process it applies before that, even if it could not
-          be stored: then it is stored when the journal is back.
-    REV5  Other replicas are told at once, and also read what is stored every `REREAD_S`: within 5 s a revocation
-          applies everywhere, even if the message was lost. If the store has lost some, they are stored again.
+    REV4  `revoke` returns when the revocation is durable. In this process it applies before that, even if it cannot be
+          stored: this process then keeps trying until the journal is back or the revocation has expired.
+    REV5  Other replicas are told at once, and also read what is stored every few seconds: while the journal is
+          available, a revocation applies everywhere within 5 s, even if the message was lost. If the store loses some,
+          replicas that know them store them again.
     REV6  While the journal is unavailable, the revocations known here apply.
     REV7  Revocations are kept until every token that they apply to has expired: for the maximum lifetime of tokens if
           that is set, otherwise for ever. Where only a hook grants access, they are kept for some minutes. A system
-          clock that is wrong for some hours forgets none (raffia.journal.passed_time).
+          clock that is wrong for a few hours does not shorten this (raffia.journal.passed_time).
     REV8  A recheck revokes nothing: the live sessions of a user, or on a document, have to sign in again (1012), which
-          providers do by themselves, and then their access is decided again.
+          providers do automatically, and then their access is decided again. It is dropped after a minute, even if it
+          could not be stored.
 """
 
 from __future__ import annotations
@@ -40,8 +42,8 @@ HOOK_KEEP_MS = 600_000
 RECHECK_KEEP_MS = 60_000
 FORGET_S = 60.0
 CONNECTIONS_AT_ONCE = 500
-AT_ONCE = 500  # revocations that are looked at before other tasks run
-PAUSE_FOR_EACH_S = 20e-6  # a long list is read less often: somebody who adds to it all the time must not slow others
+AT_ONCE = 500  # revocations examined before other tasks run
+PAUSE_FOR_EACH_S = 20e-6  # a long list is read less often, so that constant additions to it do not slow others
 MAX_PAUSE_S = 2.0  # with `REREAD_S` less than 5 s (REV5)
 
 Judge = Callable[[Grant, DocumentId], RaffiaError | None]
@@ -218,13 +220,13 @@ class RevocationList:
         return ended
 
     def _now_ms(self) -> int:
-        """The time of what is revoked now: never before the time that has surely passed (PT5 of passed_time.py)."""
+        """The time of a revocation made now: never before the time that has surely passed (PT5 of passed_time.py)."""
         now_ms = int(self._clock() * 1000)
         passed_time = None if self._journal is None else self._journal.passed_time
         return now_ms if passed_time is None else max(now_ms, passed_time.least_ms())
 
     def _times(self) -> tuple[int, int]:
-        """By what times revocations are over, as `Revocation.is_over` takes them."""
+        """The times by which revocations expire, as arguments for `Revocation.is_over`."""
         now_ms = int(self._clock() * 1000)
         passed_time = None if self._journal is None else self._journal.passed_time
         return (now_ms if passed_time is None else min(now_ms, passed_time.passed_ms())), now_ms

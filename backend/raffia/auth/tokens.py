@@ -131,7 +131,7 @@ def check_signature(token: str, key: Key) -> bytes | None:
 
 
 def verifier_for(settings: Settings) -> TokenVerifier | None:
-    """The verifier with the keys of the settings; None if they name no keys.
+    """Build the verifier for the keys that the settings name; None if they name none.
 
     Raises:
         SettingsError: the keys cannot be read or are weak, or must not be fetched from this URL.

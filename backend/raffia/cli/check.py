@@ -1,14 +1,14 @@
 """`raffia check`: read every document in a data folder and, with `--repair`, repair damaged ones; no server may run.
 
 Rules (tests quote these ids):
-    CK1  A document is read as the hub reads it, and then its bytes are read on their own: the strict reader accepts
-        them, they are gap-free, and their clocks and deletes are those in the snapshot's index. Its history and its
-        versions are checked too.
+    CK1  A document is read as the hub reads it, and then its bytes are checked: the strict reader accepts them, they
+        are gap-free, and their clocks and deletes are those in the snapshot's index. Its history and its versions are
+        checked too.
     CK2  A damaged document does not end the check: each one is reported, with the error and its sizes.
-    CK4  A repaired document is read back like any other before it is stored. A document of which nothing can be read
-        is left as it is: replacing it by an empty one would not help.
-    CK5  Single changed bits are corrected in place, which loses nothing. Any other repair ends the document's history;
-        versions that can be read are kept. What was kept and what was left out is reported.
+    CK4  A rebuilt document is read back like any other before it is stored. A document of which nothing can be read is
+        left as it is: replacing it by an empty one would not help.
+    CK5  Where possible, single changed bits are corrected in place, which loses nothing. Any other repair ends the
+        document's history; versions that can be read are kept. What was kept and what was left out is reported.
     CK6  Damage to the file itself (its header, schema, pages, indexes, rows of its tables) is reported first. A repair
         rebuilds the file from every row that can be found, before the documents are checked.
 """
@@ -162,7 +162,7 @@ def _rebuild(settings: Settings, report: Report) -> None:
 
 
 async def _check_files(settings: Settings, findings: Findings, repair: bool, report: Report) -> None:
-    """Check the uploaded files that lie in the data folder."""
+    """Check the uploaded files in the data folder."""
     folder = settings.data / FOLDER
     for path, why in check_files(folder):
         findings.files += 1

@@ -5,8 +5,8 @@ Rules (tests quote these ids):
           out and listed. What is kept is gap-free.
     RPR2  A snapshot that matches its checksums is trusted. Otherwise the document is rebuilt from the history: an older
           snapshot that can be trusted (or the very beginning), and the segments after it.
-    RPR3  What does not match its checksum is left out and listed, however well it reads: entries, segments, snapshots.
-          So are entries that are missing.
+    RPR3  Entries, segments and snapshots that do not match their checksums are left out and listed, even if they can be
+          read. Missing entries are listed too.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def _name_missing(rescued: Repaired, stored: Stored) -> None:
 
 
 def _runs(numbers: list[int]) -> Iterator[tuple[int, int]]:
-    """Group numbers that follow each other."""
+    """Group consecutive numbers."""
     first = 0
     for index, number in enumerate(numbers):
         if index + 1 == len(numbers) or numbers[index + 1] != number + 1:

@@ -4,7 +4,7 @@ Rules (tests quote these ids):
     AV1  An `any` value has one of the tags 116..127; arrays and objects nest at most `MAX_DEPTH` deep. (53 KB of nested
         arrays crash the process inside pycrdt; Yjs throws.)
     AV2  Counts and lengths are checked against the remaining bytes before they are used.
-    AV3  Text is valid UTF-8. Integers are at most 2^53 - 1, since JavaScript has no larger ones.
+    AV3  Text is valid UTF-8. Integers are at most 2^53 - 1, since larger ones are not exact in JavaScript.
     AV4  A JSON text (in embeds and formats) can be read by both `JSON.parse` and pycrdt: no NaN, no Infinity, no number
         outside a double's range, no lone surrogate, at most `MAX_DEPTH` deep. Any other text would make every Yjs
         client throw on the whole update, for ever.

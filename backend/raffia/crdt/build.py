@@ -76,7 +76,7 @@ def make(fields: Fields, content: Mapping[str, Any]) -> bytes:
 
     Args:
         fields: keys and values for its root map `meta`.
-        content: `blocks` of rich text, or `elements` of a board; as in raffia/seeds.
+        content: `blocks` of rich text in the shorthand of raffia/seeds/texts.py, or `elements` of a board.
     """
 
     def change(doc: pycrdt.Doc[Any]) -> None:

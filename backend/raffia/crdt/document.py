@@ -179,7 +179,7 @@ class Document:
         )
 
     def admit_deletes(self, facts: UpdateFacts) -> Admission | None:
-        """Of an update, the new deletes of known structs alone; None when there are none. Changes nothing."""
+        """Admit only an update's new deletes of known structs; None if there are none. See `admit`."""
         ready, _, _ = self._sort_deletes(facts.deletes, {})
         return Admission(write_update([], ready), None, [], [], ready) if ready else None
 

@@ -1,8 +1,8 @@
 """Rewrites text and values in unusual places so that pycrdt reads them as Yjs does. For reading only.
 
-No editor puts text structs into arrays, or several values under one key of a map. But the strict reader cannot know
-where a struct with origins belongs, and pycrdt hangs on half a surrogate pair in an array, and crashes the process
-when several values under one key were split by origins.
+Editors do not put text structs into arrays, or several values of one struct under one key of a map. But the strict
+reader cannot know where a struct with origins belongs, and pycrdt hangs on half a surrogate pair in an array, and
+crashes the process when several values under one key were split by origins.
 
 Rules (tests quote these ids):
     LT1  A text in an array becomes one element per UTF-16 unit, as in Yjs; half a pair becomes U+FFFD.

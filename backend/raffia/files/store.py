@@ -2,7 +2,7 @@
 
 Rules (tests quote these ids):
     FL1  A file is named by the SHA-256 of its bytes, in a folder named by the SHA-256 of its document's id: nothing
-         that a client sends becomes part of a path. A file that is uploaded twice is stored once.
+         that a client sends becomes part of a path. A file that is uploaded twice to a document is stored once.
     FL2  When `put` returns, the file is complete and durable: written to a temporary file, synced, renamed, and the
          folders synced. Object stores do this themselves.
     FL3  The files of a document have at most `max_document_files_bytes` in total; more are refused. Uploads to one
@@ -10,13 +10,14 @@ Rules (tests quote these ids):
          the uploads that are in progress.
     FL4  Replicas need a place that all of them can reach; without one, uploads are refused with the setting to set.
     FL5  A store that cannot be reached is reported as "later", never as a missing file.
-    FL6  Every document has its own files, also a copy of another one: when a document is purged, all its files are
-         removed, and no other document lacks one. In a folder the files of a copy are hard links, which take no space;
-         a file never changes after it is written. Object stores copy by themselves.
-    FL7  A file is read in parts of `PART_BYTES` as the client takes them, so that slow clients take no memory.
+    FL6  Every document has its own files, even one that is a copy: when a document is purged, its files are removed,
+         and other documents keep theirs. In a folder the files of a copy are hard links where the file system allows
+         it, which take almost no space. Object stores copy files themselves.
+    FL7  A file is read in parts of `PART_BYTES` as the client reads them, so that a slow client does not hold a whole
+         file in memory.
     FL8  The name of a file is its checksum. A file in a folder is checked before any of it is served; of one in an
-         object store the last part is held back until the whole is known to match. A damaged file is logged once, is
-         not served from a copy either, and is replaced when the same bytes are uploaded again.
+         object store, the last part is held back until the whole is known to match. A damaged file is not served. It is
+         replaced when the same bytes are uploaded again.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ class FileStore(ABC):
         return data
 
     async def check(self, document: DocumentId, name: str) -> None:
-        """Check a file before it is served, as far as that needs no second transfer (FL8).
+        """Check a file before it is served, unless that would transfer it twice (FL8).
 
         Raises:
             QuarantinedError: it is damaged.
@@ -152,7 +153,7 @@ class FileStore(ABC):
             yield part
 
     async def copy(self, document: DocumentId, to: DocumentId) -> None:
-        """Give a document all files of another one (FL6).
+        """Copy all files of a document to another one (FL6).
 
         Raises:
             LaterError: the files cannot be copied at the moment (FL5).
@@ -177,7 +178,7 @@ class FileStore(ABC):
 
     @abstractmethod
     async def _copy(self, source: str, target: str) -> None:
-        """Put all files of one folder into another one, as `_write` does."""
+        """Copy all files of one folder to another."""
 
     @abstractmethod
     async def _read(self, directory: str, name: str) -> bytes | None:
@@ -415,7 +416,7 @@ class NoFiles(FileStore):
 
 
 def open_files(settings: Settings) -> FileStore:
-    """The file store of the settings.
+    """Open the file store that the settings describe.
 
     Raises:
         SettingsError: the store cannot be used.

@@ -1,8 +1,8 @@
-"""Checking the uploaded files of a folder against their names, for `raffia check`.
+"""Checks uploaded files in a folder against their names, for `raffia check`.
 
 Rules (tests quote these ids):
-    FV1  The name of a file is the SHA-256 of its bytes, which is its checksum. A file that does not match is moved to
-        `quarantine/files` by a repair: its bytes exist nowhere else, and uploading the same file again restores it.
+    FV1  A file is named by its SHA-256, so the name serves as a checksum. A repair moves a file that does not match to
+         `quarantine/files`; uploading the same file again restores it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from raffia.files.store import PART_BYTES, is_name
 
 
 def check_files(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Yield the files that do not match their names, and why."""
+    """Yield the files that cannot be read or do not match their names, each with the reason."""
     for path in sorted(folder.glob("*/*")):
         if not is_name(path.name) or not path.is_file():
             continue
@@ -32,7 +32,7 @@ def check_files(folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def drop_file(path: Path, data: Path) -> str:
-    """Move a damaged file out of the way; return what to report.
+    """Move a damaged file to the quarantine (FV1); return the line to report.
 
     Raises:
         OSError: it cannot be moved.

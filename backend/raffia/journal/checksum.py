@@ -1,10 +1,11 @@
-"""The checksum that is stored with every row, piece and record, and checked whenever one is read.
+"""The checksums of stored records.
 
 Rules (tests quote these ids):
-    CS1  A checksum covers the content and where it belongs: the kind of record, its document, its position or number.
-         So a changed bit is noticed, and so is a whole record in the wrong place.
-    CS2  What does not match its checksum is a `QuarantinedError` and is never returned, merged or folded. Only
-         `raffia check --repair` reads it: it corrects a single changed bit, and reports and drops everything else.
+    CS1  A checksum covers the content and where it belongs: for example the kind of record, its document and its
+         position. So a changed bit is detected, and so is an intact record in the wrong place.
+    CS2  Document content that does not match its checksum is never returned, merged or folded; normally a
+         `QuarantinedError` is raised. Only `raffia check` reads it: with `--repair` it corrects single changed bits
+         where it can, and leaves out and reports the rest.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -30,24 +31,25 @@ def checksum(*place: str | int | None, content: bytes = b"") -> bytes:
 
 
 def checksum_after(place: bytes, content: bytes) -> bytes:
-    """Compute the same where the JSON of the place is cheaper to build by hand: for entries."""
+    """Compute the same checksum from the JSON of the place, which some callers build faster by hand."""
     return zlib.crc32(content, zlib.crc32(place)).to_bytes(CHECKSUM_BYTES, "little")
 
 
 def matches(found: object, *place: Any, content: object = b"") -> bool:
-    """Return whether a stored checksum belongs to a record, whose values may be damaged and of any type."""
+    """Return whether a stored checksum matches a record, whose values may be damaged and of any type."""
     if not isinstance(content, bytes):
         return False
     try:
         return found == checksum(*place, content=content)
     except (TypeError, ValueError):
-        return False  # a value that none of ours has
+        return False  # a value of a type that is never stored
 
 
 def corrected(found: object, *place: str | int | None, content: bytes) -> bytes | None:
-    """Return the content of a record in which one bit was changed, or one of its checksum; None if that is not it.
+    """Undo the change of a single bit in the content or its checksum; None if the damage is something else.
 
-    By chance a record of `n` bytes with other damage is taken for one of these with a probability of `n` / 2**29.
+    A record of `n` bytes with other damage is mistaken for one with a changed bit with a probability of about
+    `n` / 2**29.
     """
     if not isinstance(found, bytes) or len(found) != CHECKSUM_BYTES or len(content) > _CORRECTED_BYTES:
         return None

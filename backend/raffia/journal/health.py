@@ -1,4 +1,4 @@
-"""Checks whether the journal can be written, as rarely as possible.
+"""Checks whether the journal is available, as rarely as possible.
 
 A check may write to the disk, so an idle server does not do it unless `/readyz` is requested.
 

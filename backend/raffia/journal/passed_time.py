@@ -1,19 +1,20 @@
-"""The time that has surely passed: what time destroys or forgives waits for it, not for the system clock alone.
+"""A time that has surely passed, so that a wrong system clock does not make data expire early.
 
-A system clock that is wrong for a while must not destroy anything: history, the content of deleted documents, and
-revocations go only when their time has passed by the system clock and by the time that processes have measured.
+History, the content of deleted documents, and revocations must not be dropped because the system clock is wrong for a
+while. Until the clock has been steady for a day, they expire only when the time that processes have measured agrees
+with it.
 
 Rules (tests quote these ids):
-    PT1  The store keeps `passed_ms`, a time that has surely passed. A process that has seen it at T and has run for E
-         since then may raise it to T + E. Such claims are true together, so several replicas never add up.
-    PT2  After a day (`SETTLED_MS`) without a jump, a process believes its system clock, and stores that time. This is
-         how a store that has no time yet, or was not open for a while, catches up. Until then nothing is destroyed
-         early, only late.
-    PT3  `passed_ms()` is never later than the system clock, nor than the clock of the store if that has one.
-    PT4  The clock jumps when it and the monotonic clock differ by more than `JUMP_MS` and `DRIFT` of the time between.
-         The first jump is logged as a warning, later ones as information, until the clock has been steady for an hour.
-    PT5  Times that are stored for later (of a deletion, of a revocation) are not before the time that has surely
-         passed: what was deleted while the clock was behind does not look old when the clock is right again.
+    PT1  The store keeps `passed_ms`, a time that has surely passed. A process that read the value T and has run for E
+         since then may raise it to T + E. Of several such claims the largest is kept, so they do not add up.
+    PT2  After a day (`SETTLED_MS`) without a jump, a process trusts its system clock and stores that time. This is how
+         a store that has no time yet, or was closed for a while, catches up. Until then data expires late.
+    PT3  `passed_ms()` is never later than the system clock. If the store has a clock, it is not later than that either.
+    PT4  The clock has jumped if it moved differently from the monotonic clock by more than `JUMP_MS` plus `DRIFT` of
+         the elapsed time. The first jump is logged as a warning, later ones as information, until the clock has been
+         steady for an hour.
+    PT5  The stored time of a deletion or revocation is never before the time that has surely passed. So a document that
+         was deleted while the clock was behind does not look old when the clock is right again.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ JUMP_MS = 60_000
 DRIFT = 0.01
 ANCHOR_MS = 3_600_000  # how often slow drift is accepted (PT4)
 
-# Where there is one, a clock that goes on while the machine sleeps: waking up is no jump.
+# Where available, a clock that keeps running while the machine sleeps, so that waking up is not a jump.
 _ELAPSED = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -41,34 +42,34 @@ def system_ms() -> int:
 
 
 def elapsed_ms() -> int:
-    """A clock that nobody sets, in milliseconds."""
+    """A monotonic clock, in milliseconds."""
     return time.clock_gettime_ns(_ELAPSED) // 1_000_000
 
 
 class Claim(NamedTuple):
-    """What a process says to the store about the time.
+    """The time that a process reports to the store.
 
     Attributes:
-        passed_ms: Unix time in milliseconds that has passed; None if it does not know one.
-        is_settled: whether the store should take it even if it has a later one (PT2).
+        passed_ms: Unix time in milliseconds that has passed; None if the process knows none.
+        is_settled: whether it replaces even a later stored time (PT2).
     """
 
     passed_ms: int | None
     is_settled: bool
 
     def with_stored(self, stored_ms: int | None) -> int | None:
-        """What the store should keep, given what it has."""
+        """The time to store, given the one that is stored now."""
         if self.is_settled:
             return self.passed_ms
         return max((one for one in (self.passed_ms, stored_ms) if one is not None), default=None)
 
 
 class PassedTime:
-    """What one process knows about the time that has passed. It reads clocks and does no I/O.
+    """One process's knowledge of the time that has passed. It reads clocks and does no I/O.
 
     Args:
         now_ms: the system clock, Unix time in milliseconds.
-        elapsed_ms: a clock that nobody sets, in milliseconds.
+        elapsed_ms: a monotonic clock, in milliseconds.
     """
 
     __slots__ = ("_anchor", "_elapsed_ms", "_known", "_now_ms", "_steady_since_ms", "_was_warned", "_witness")
@@ -84,12 +85,12 @@ class PassedTime:
         self._was_warned = False
 
     def now_ms(self) -> int:
-        """The system clock, after a look at whether it has jumped (PT4)."""
+        """The system clock; also checks whether it has jumped (PT4)."""
         self._watch()
         return self._now_ms()
 
     def least_ms(self) -> int:
-        """A time that has passed by what the store says and this process has measured; 0 if that is unknown (PT1)."""
+        """The store's time plus what this process has measured since it read it; 0 if the store has none (PT1)."""
         return 0 if self._known is None else self._known[0] + self._elapsed_ms() - self._known[1]
 
     def stamp_ms(self) -> int:
@@ -102,18 +103,18 @@ class PassedTime:
         return now_ms if self._is_settled else min(now_ms, self.least_ms())
 
     def claim(self) -> Claim:
-        """What to say to the store (PT1, PT2)."""
+        """What to report to the store (PT1, PT2)."""
         now_ms = self._agreed_ms()
         if self._is_settled:
             return Claim(now_ms, True)
         return Claim(self.least_ms() if self._known is not None else None, False)
 
     def stored(self, passed_ms: int | None, witness_ms: int | None = None) -> None:
-        """Take what the store has kept.
+        """Note the stored time.
 
         Args:
             passed_ms: the time in the store; None if it has none.
-            witness_ms: the clock of the store; None if it has none (PT3).
+            witness_ms: the store's clock; None if it has none (PT3).
         """
         self._watch()
         at_ms = self._elapsed_ms()
@@ -126,7 +127,7 @@ class PassedTime:
         return self._elapsed_ms() - self._steady_since_ms >= SETTLED_MS
 
     def _agreed_ms(self) -> int:
-        """The earlier one of the system clock and the clock of the store (PT3)."""
+        """The earlier of the system clock and the store's clock (PT3)."""
         now_ms = self.now_ms()
         if self._witness is None:
             return now_ms

@@ -1,17 +1,17 @@
-"""How long clients whose updates were refused wait until they are asked for what we lack.
+"""Delays before a client whose updates were refused is asked again for what we lack.
 
 A client answers our step 1 with everything that we lack, which may be as large as a document. If that is refused, some
-providers connect again at once, and old versions of y-websocket do so after any close code. They are welcome to read
-and to edit; what must not repeat itself is the upload.
+providers reconnect at once, and old versions of y-websocket do so after any close code. They may read and edit; only
+the upload must not be repeated.
 
 Rules (tests quote these ids):
-    BA1  After its first refusal a client is asked at once: it may have deleted something meanwhile. After every further
-         one it is asked twice as late, from `FIRST_S` up to `MAX_S`.
-    BA2  A client is known by its document, user and address. Others with the same three wait too: they read and edit,
-         but what they wrote without a connection is stored later. Refusals while they wait don't count, so that many
-         clients who are refused together, because the journal is away, wait no longer than one.
-    BA3  Without a refusal for `FORGET_S` a client starts again at the first one. The table is bounded; beyond
-         `MAX_CLIENTS` the oldest refusals are forgotten.
+    BA1  After its first refusal a client is asked at once: it may have deleted something meanwhile. After the second
+         the delay is `FIRST_S`, and each further refusal doubles it, up to `MAX_S`.
+    BA2  A client is identified by its document, user and address. Others with the same three are delayed too: they can
+         read and edit, but their offline edits are stored later. Refusals during the delay do not count, so many
+         clients that are refused together, because the journal is unavailable, wait no longer than one.
+    BA3  After `FORGET_S` without a refusal a client starts over. The table is bounded; beyond `MAX_CLIENTS` the oldest
+         entry is dropped.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -27,7 +27,7 @@ MAX_CLIENTS = 10_000
 
 
 class Backoff:
-    """The clients that were refused lately."""
+    """The clients that were refused recently."""
 
     __slots__ = ("_clients",)
 
@@ -38,7 +38,7 @@ class Backoff:
         return len(self._clients)
 
     def refused(self, client: Hashable, now_s: float) -> float:
-        """Note a refusal; returns how long the client now waits, in seconds (BA1)."""
+        """Record a refusal; returns the client's delay from now, in seconds (BA1)."""
         number, last_s = self._clients.get(client, (0, now_s))
         if now_s < last_s + _delay_s(number):
             return last_s + _delay_s(number) - now_s
@@ -51,7 +51,7 @@ class Backoff:
         return _delay_s(number + 1)
 
     def ask_after_s(self, client: Hashable) -> float:
-        """When the client may be asked for what we lack; 0.0 for at any time."""
+        """The time from which the client may be asked for what we lack; 0.0 for any time."""
         if not self._clients:
             return 0.0
         number, last_s = self._clients.get(client, (0, 0.0))

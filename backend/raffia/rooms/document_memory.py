@@ -1,12 +1,14 @@
-"""Memory of all open documents together. No I/O.
+"""Limits the memory of all open documents of a process. No I/O.
 
 Rules (tests quote these ids):
-    DM1  A room counts as `ROOM_BYTES` and `FACTOR` times the size of its document: its base, the tail and what is made
-         of them. That is an estimate; measured with large documents, a process takes less.
-    DM2  When all rooms together would be over the limit, unused ones are closed first. If that is not enough, documents
-         are not opened and updates are refused, later (1013), until something has been closed.
-    DM3  A quarter of the limit is kept for what is small (`SMALL_BYTES`): whoever fills the memory with large documents
-         does not keep others from opening small ones and typing. Deleting is always allowed.
+    DM1  A room counts as `ROOM_BYTES` plus `FACTOR` times the size of its document (base and tail). This is an
+         estimate.
+    DM2  If opening a document would exceed the limit, unused rooms are closed first; if that is not enough, it is not
+         opened. Updates that would exceed the limit are refused. In both cases clients are told to try again later
+         (1013).
+    DM3  A quarter of the limit is reserved for small documents and updates (up to `SMALL_BYTES`), so that these can
+         still be opened and taken when large ones no longer fit. An update that only deletes known content is not
+         refused for lack of memory.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -22,13 +24,13 @@ MIB = 1024 * 1024
 
 
 class DocumentMemory:
-    """What the open documents of one process take.
+    """The memory of one process's open documents, as counted by DM1.
 
     Args:
-        limit_bytes: what they may take.
+        limit_bytes: how much they may use.
 
     Attributes:
-        used_bytes: what they take now.
+        used_bytes: how much they use now.
         limit_bytes: as the argument.
     """
 
@@ -39,15 +41,15 @@ class DocumentMemory:
         self.used_bytes = 0
 
     def fits(self, size_bytes: int, *, rooms: int = 0) -> bool:
-        """Whether there is room for so many bytes of documents in so many new rooms (DM2, DM3)."""
+        """Whether there is memory for this many bytes of documents and this many new rooms (DM2, DM3)."""
         limit_bytes = self.limit_bytes if size_bytes <= SMALL_BYTES else self.limit_bytes * 3 // 4
         return self.used_bytes + rooms * ROOM_BYTES + FACTOR * size_bytes <= limit_bytes
 
     def check(self, size_bytes: int, *, rooms: int = 0) -> None:
-        """Check that there is room.
+        """Check that there is enough memory.
 
         Raises:
-            RoomFullError: there is none (closes 1013).
+            RoomFullError: there is not (closes 1013).
         """
         if not self.fits(size_bytes, rooms=rooms):
             raise RoomFullError(
@@ -57,10 +59,10 @@ class DocumentMemory:
 
 
 class RoomMemory:
-    """What one room counts as; gives it back with `close`.
+    """One room's share of the counted memory, until `close`.
 
     Args:
-        memory: of the process.
+        memory: the memory of the process.
     """
 
     __slots__ = ("_counted_bytes", "_memory")
@@ -70,11 +72,11 @@ class RoomMemory:
         self._counted_bytes = 0
 
     def has(self, size_bytes: int) -> None:
-        """Count a document of this size, instead of what was counted before (DM1)."""
+        """Count a document of this size, replacing what was counted before (DM1)."""
         self._count(ROOM_BYTES + FACTOR * size_bytes)
 
     def close(self) -> None:
-        """Count nothing any more."""
+        """Stop counting."""
         self._count(0)
 
     def _count(self, now_bytes: int) -> None:

@@ -2,17 +2,17 @@
 
 Rules (tests quote these ids):
     HU1  A document is loaded once, however many clients ask for it at the same time; no client sees it half loaded.
-    HU2  A room is closed when it has been unused for `room_idle_s` and everything in it is durable. A client that joins
-         while it closes, or after it was lost, waits for a new room.
+    HU2  A room is closed when it has been unused for `room_idle_s` (HU6: sometimes less) and all its edits are durable.
+         A client that joins while it closes, or after it was lost, waits for a new room.
     HU3  A document whose stored bytes are damaged or cannot be read is quarantined: sessions are closed with 1011, the
-         bytes are kept as they are, and the error is logged: one line per document, however often clients try again.
-    HU4  Draining: no new rooms or sessions; everything is made durable, then sockets are closed with 1012 in a jittered
-         spread.
+         bytes are kept as they are, and the error is logged, but not each time that a client tries again.
+    HU4  Draining: no new rooms or sessions; edits are made durable, for a limited time; then sockets are closed with
+         1012, in random order and not all at once.
     HU5  A document that is deleted while it is being opened is loaded again, and then found deleted.
     HU6  Unused rooms are closed sooner when there are more than `MANY_IDLE`: with twice as many, after half the time.
          All of them are closed when memory is short (document_memory.py).
-    HU7  Each person may open `OPENINGS` documents that nobody has open and that are empty, and `OPENINGS_PER_S` more
-         each second. Whoever has used that up opens only documents that are open, until there is some again (1013).
+    HU7  Each person may open `OPENINGS` empty documents that are not already open, and `OPENINGS_PER_S` more each
+         second. A person who has used these up is told to try again later (1013), except for documents that are open.
 """
 
 from __future__ import annotations
@@ -324,7 +324,7 @@ class Hub:
         """Check that there is memory for one more document, and close unused ones if there is none (DM2).
 
         Raises:
-            RoomFullError: there is none even so (closes 1013).
+            RoomFullError: there is still none (closes 1013).
         """
         if not self.memory.fits(size_bytes, rooms=1):
             self.evict_idle(monotonic(), all_of_them=True)

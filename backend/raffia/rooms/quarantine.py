@@ -1,4 +1,4 @@
-"""Which documents are quarantined: for one line in the log each, not one for every attempt of every client."""
+"""Remembers quarantined documents, so that they are not logged on every attempt of every client."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Quarantine:
         self._logged_s: dict[DocumentId, float] = {}
 
     def add(self, document: DocumentId, error: Exception) -> None:
-        """Count that a document could not be read, and log it unless that was done lately (HU3)."""
+        """Count a document that could not be read, and log it unless that was done recently (HU3)."""
         self._metrics.quarantined += 1
         now_s = monotonic()
         if now_s - self._logged_s.get(document, -AGAIN_S) < AGAIN_S:

@@ -48,7 +48,7 @@ class Budget:
         self._strained_s: float | None = None  # since when it has been overdrawn repeatedly
 
     def wait_s(self, now_s: float) -> float:
-        """Gain the time that has passed (PC2); returns how long to stop reading, 0.0 for not at all (PC3)."""
+        """Refill for the time that has passed (PC2); returns how long to stop reading, 0.0 for not at all (PC3)."""
         self.left_s = min(BURST_S, self.left_s + now_s - self._gained_s)
         self._gained_s = now_s
         if self.left_s >= 0:

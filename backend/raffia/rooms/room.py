@@ -147,8 +147,8 @@ class Room:
     def receive(self, session: Session, message: Message, facts: UpdateFacts | None = None) -> None:
         """Handle one message from a session.
 
-        If this raises, the message had no effect; an update has then been answered "refused". Messages that are handled
-        by the connection (Auth, Ping and the like) are ignored.
+        If this raises, the message had no effect, except that deletes in an update may have been taken (OV1); an update
+        has then been answered "refused". Messages that the connection handles (Auth, Ping and the like) are ignored.
 
         Args:
             session: the sender; it has joined and has not left.
@@ -182,7 +182,7 @@ class Room:
         return self._catch_up.known_to(session)
 
     def resume(self, session: Session, state_vector: bytes) -> None:
-        """Let a Hocuspocus session that has been opened again read on: its provider does not send another step 1.
+        """Let a reopened Hocuspocus session continue reading, because its provider does not send another step 1.
 
         Args:
             session: the new session.

@@ -5,9 +5,9 @@
 Rules (tests quote these ids):
     S1  Messages that arrive before a session is open are kept in order, within bounds, and delivered when it opens:
         without its step 1, a client would never sync.
-    S2  Every Step2 and every Update has one outcome, reported at most once, by its `Ticket`: when all of it is durable,
-        or when it is refused. Nothing is sent if the dialect does not report it or the session has left. Clients count
-        statuses, so they are never merged or dropped, even for slow readers.
+    S2  The `Ticket` of a Step2 or an Update reports when all of it is durable, or that it was refused; after a refusal,
+        "stored" may still follow (S8). Nothing is sent if the dialect does not report it or the session has left.
+        Clients count statuses, so they are never merged or dropped, even for slow readers.
     S3  Everything sent to a session begins with its exact address.
     S4  Hocuspocus: an Auth on an open session renews the grant; after a denial it is a new attempt, and the socket
         stays open. If several Auths are being decided, the latest counts.
@@ -16,9 +16,9 @@ Rules (tests quote these ids):
     S6  Rates are token buckets with time as an argument.
     S7  A Hocuspocus provider counts its updates and the step 2 of each sync that it begins. It does not count a step 2
         that answers an extra step 1 of ours: a status for that one would mean "saved" for something else.
-    S8  A Hocuspocus provider goes on counting an update that is refused, or that was not answered when its session
-        ended. An answer to an extra step 1 of ours holds what the client wrote before; when it is durable, "stored" is
-        sent once for each of those updates.
+    S8  A Hocuspocus provider keeps counting an update that is refused, or that was not answered when its session ended.
+        An answer to an extra step 1 of ours contains what the client wrote before; when it is durable, "stored" is sent
+        once for each of those updates.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -126,7 +126,7 @@ class Session:
         reading: whether it has been sent the state and so receives broadcasts.
         behind: the clocks it had when it fell behind, advanced by what it has sent since; None while it keeps up.
         behind_version, behind_s: the document's version and the monotonic time when it fell behind.
-        open_tickets: how many answers it is owed.
+        open_tickets: how many answers are pending.
         expected: for each unanswered step 1 of ours, whether the client counts its answer; None if there are none.
         held: answers to send once it has caught up.
         schema: the schema version that its editor knows; None if it states none.

@@ -148,11 +148,11 @@ def redacted_server_logs() -> Iterator[None]:
 
 
 def configure_logging(level: str, form: Literal["auto", "text", "json"]) -> None:
-    """Send all log lines of the process to standard error: as text on a terminal, as JSON elsewhere.
+    """Send all log lines of the process to standard error.
 
     Args:
         level: the lowest level to log, in lower case.
-        form: the format; `auto` chooses by whether standard error is a terminal.
+        form: the format; `auto` means text if standard error is a terminal, JSON otherwise.
     """
     as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
     shared: list[Processor] = [

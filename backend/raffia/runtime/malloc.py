@@ -23,9 +23,8 @@ def _malloc_trim() -> Callable[[int], int] | None:
 def give_back() -> bool:
     """Make the C library return free memory to the system; returns whether it released any.
 
-    glibc never returns freed blocks that are not at the top of the heap: after 10,000 documents, a process held four
-    times the memory that it used. This releases the GIL and takes milliseconds for hundreds of megabytes, so call it
-    from a thread.
+    By itself, glibc does not return freed blocks below the top of the heap: after 10,000 documents, a process held four
+    times the memory that it used. This releases the GIL and can take milliseconds, so call it from a thread.
     """
     trim = _malloc_trim()
     return trim is not None and bool(trim(0))

@@ -1,4 +1,4 @@
-"""How much memory this process may use: that of the machine, or of its control group if that has less."""
+"""How much memory this process may use: the machine's, or its control group's limit if that is lower."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _FILES = ("memory.max", "memory/memory.limit_in_bytes")  # version 2, version 1
 
 
 def available_bytes(cgroup: Path = _CGROUP) -> int:
-    """Memory in bytes."""
+    """The memory that this process may use, in bytes."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for name in _FILES:
         try:
             text = (cgroup / name).read_text().strip()
-        except OSError:  # no such file, or not readable: no limit that we know of
+        except OSError:  # no such file, or not readable: no known limit
             continue
         if text.isdigit():  # "max" means none
             limits.append(int(text))

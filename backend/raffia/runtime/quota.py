@@ -1,10 +1,9 @@
-"""Budgets of many people: each one is used up and gains with time. No I/O.
+"""One budget per person, which refills over time. No I/O.
 
 Rules (tests quote these ids):
-    QT1  Everybody has a budget of `burst`, which gains `per_s` a second. A cost that is larger than the whole budget
-         counts as the whole.
-    QT2  Whoever has a full budget again is forgotten, so the table is as large as the number of people who lately used
-         theirs.
+    QT1  Each person has a budget of `burst`, which refills by `per_s` per second. A cost above the whole budget counts
+         as the whole budget.
+    QT2  When the table has grown, people whose budgets are full again are dropped from it.
 """
 
 from __future__ import annotations
@@ -12,15 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import monotonic
 
-_SWEEP = 1000  # people, above which those with a full budget are looked for
+_SWEEP = 1000  # number of people from which those with a full budget are dropped
 
 
 class Quota:
-    """What people have used of their budgets.
+    """The budgets of many people.
 
     Args:
         burst: size of a budget, in any unit.
-        per_s: what it gains in a second.
+        per_s: how much it refills per second.
         clock: monotonic seconds.
     """
 
@@ -34,15 +33,15 @@ class Quota:
         self._sweep_at = _SWEEP
 
     def __len__(self) -> int:
-        """How many people are counted."""
+        """Number of people in the table."""
         return len(self._full_s)
 
     def wait_s(self, who: str, cost: float) -> float:
-        """In how many seconds somebody can pay so much; 0.0 for now."""
+        """Seconds until a person can afford this cost; 0.0 for now."""
         return max(0.0, (self._used(who) + min(cost, self._burst) - self._burst) / self._per_s)
 
     def charge(self, who: str, cost: float) -> None:
-        """Let somebody pay, even more than there is."""
+        """Charge a person, even if the budget does not suffice."""
         now_s = self._clock()
         self._full_s[who] = now_s + (self._used(who) + min(cost, self._burst)) / self._per_s
         if len(self._full_s) > self._sweep_at:

@@ -1,7 +1,7 @@
-"""Initial content of new documents. Only the server writes it: two editors of an empty document would write it twice.
+"""Initial content of new documents. The server writes it, because two editors that open an empty one might both do so.
 
 Rules (tests quote these ids):
-    SE1  Every document of the app has its kind and its schema in its root map `meta`, from the first update on.
+    SE1  The first update of a new document sets its kind and schema in the root map `meta`.
     SE2  A rich text begins with one empty paragraph, so that editors do not add their own.
     SE3  A template that does not exist, or is of another kind, is refused.
 """

@@ -1,4 +1,4 @@
-"""Templates of rich text, in BlockNote's shape; see raffia/crdt/build.py."""
+"""Templates of rich text, in a shorthand that `raffia.crdt.build.make` turns into BlockNote's structure."""
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
 

@@ -14,8 +14,8 @@ Rules (tests quote these ids):
         message on, and to messages that were waiting or being read in another process.
     X7  A client that sends too fast is not read for a while; one that keeps doing so is told "later" (PC3, PC4 of
         rate_limits.py).
-    X10 Whatever is refused has a log line and is counted by its reason. When a session ends because something was too
-        large or comes too early, the client's next session is asked later for what we lack (`Hub.backoff`).
+    X10 Errors that end a session or a socket are logged and counted by reason. When a session ends because something
+        was too large or comes too early, the client's next session may be asked later for what we lack (`Hub.backoff`).
     X12 Unfinished messages and large updates that are being read are bounded for each person (received.py). Beyond that
         the connection ends with 1013: a client that sends so much at once connects again.
     X13 A connection waits for its turn when it costs more than others (turns.py). Its user pays, without one the link
@@ -375,7 +375,7 @@ class Connection:
         return session, room
 
     def accept_large(self, grant: Grant) -> None:
-        """Accept messages of the full size from now on: somebody has signed in (X12)."""
+        """Accept messages of the full size from now on: a client has signed in (X12)."""
         self._received.signed_in(person_of(grant, self._address))
         holds = self._may_arrive if self._received.is_limited else None
         self.transport.limit_messages(self.hub.settings.max_frame_bytes, holds)
@@ -541,7 +541,7 @@ class Connection:
             self._slow_down(self._budget)
 
     def charge_refused_opening(self) -> None:
-        """Charge a document that could not be opened because of a pace: asking for more at once is read more slowly."""
+        """Charge for a document that a rate limit kept from opening, so that further requests are read more slowly."""
         self._budget.left_s -= REFUSED_OPENING_S
 
     def _slow_down(self, budget: Budget) -> None:

@@ -1,7 +1,7 @@
 """Tracks when the grants of sessions expire: clients are asked for fresh tokens in time, or their sessions end.
 
 Rules (tests quote these ids):
-    EX1  A session whose grant has expired is ended within `TICK_S`. What it sends after the grant has expired is
+    EX1  A session whose grant has expired is ended by the next tick (EX4). What it sends after the grant has expired is
          rejected at once.
     EX2  A Hocuspocus client is asked for a fresh token `lead_s` before its grant expires, or when half of the remaining
          time has passed if that is shorter; once for each grant. Clients whose grants expire together are not asked at
@@ -9,9 +9,9 @@ Rules (tests quote these ids):
          their own.
     EX3  If the fresh token could not be checked, the session continues and is asked again. If that is still so when the
          grant expires, the client is told to try again later (1013), not that it is signed out.
-    EX4  The cost of a tick depends on the sessions that it ends, not on all sessions: they are kept in buckets of one
-         second, and sessions without an expiry are not kept at all. One tick handles `MAX_AT_ONCE` sessions and the
-         next one follows after `PAUSE_S`, so that thousands of grants that expire together don't hold up edits.
+    EX4  The cost of a tick depends on the sessions that are due, not on all sessions: they are kept in buckets of one
+         second, and sessions without an expiry are not kept at all. If more than `MAX_AT_ONCE` are due, the next tick
+         follows after `PAUSE_S`, so that thousands of grants that expire together don't hold up edits.
     EX5  Time is Unix time in seconds, from one clock that tests replace.
 """
 

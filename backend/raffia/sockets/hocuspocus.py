@@ -4,14 +4,15 @@
 
 Rules (tests quote these ids; X1 to X5, X7, X10, X12 and X13 are in connection.py):
     X6  A fresh token that is accepted replaces the grant. The client is told only if its right to write changes. If the
-        token is rejected the session ends, with a denial and a CLOSE. If nobody can decide, the old grant stands (EX3
-        of expiry.py).
+        token is rejected the session ends, with a denial and a CLOSE. If it cannot be checked, the old grant stands
+        (EX3 of expiry.py).
     X8  Until its first session is open, a connection sends messages of at most `preauth_bytes`, one token and their
         envelope. What it keeps, in messages that wait and in an unfinished one, counts for the budget of preauth.py; so
         do messages that wait for further sessions. A connection over the budget is aborted.
-    X9  A session that ended because something was too large leaves its grant behind, and what its client has been sent.
-        Providers go on sending without another Auth or step 1: what they send opens the session again, and it reads on.
-        Their answer to our step 1 holds what they have deleted since, and what was too much to keep until then.
+    X9  A session that ended because something was too large leaves behind its grant and the state vector of what its
+        client has been sent. Providers go on sending without another Auth or step 1; what they send opens the session
+        again, and it continues. Their answer to our step 1 contains what they have deleted since, and what was too much
+        to keep until then.
     X11 Of a message over the limit only the start is read. It ends the session that it is for, or is denied in band if
         there is none; the socket and the other sessions stay.
 """
@@ -43,7 +44,7 @@ Ask = Callable[[str | None, DocumentId], Awaitable[Grant]]
 
 
 class _Left:
-    """What a session leaves behind that ended because something was too large (X9).
+    """What is kept of a session that ended because something was too large (X9).
 
     Attributes:
         grant, owner: the session's.

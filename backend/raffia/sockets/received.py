@@ -1,4 +1,4 @@
-"""What one connection that has signed in holds of the budget for messages that are arriving or being read. No I/O.
+"""Limits the bytes of messages that are arriving or being read on connections that have signed in. No I/O.
 
 Rules (tests quote these ids):
     RM1  What has arrived of an unfinished message counts, and a large update until it has been read. Both count for one
@@ -23,21 +23,21 @@ def received_budget(max_message_bytes: int) -> PreauthBudget:
     """The budget of a process.
 
     Args:
-        max_message_bytes: of the largest message.
+        max_message_bytes: size of the largest message.
     """
     person_bytes = MESSAGES * max_message_bytes
     return PreauthBudget(max(PROCESS_BYTES, 2 * person_bytes), person_bytes)
 
 
 def person_of(grant: Grant, address: str | None) -> str | None:
-    """Whom a connection counts for (RM2).
+    """The person that a connection is charged to (RM2).
 
     Args:
-        grant: of the first session.
-        address: the client's, as `address_limits.counted` has it.
+        grant: the grant of the first session.
+        address: the client's address, as `address_limits.counted` returns it.
 
     Returns:
-        None for a client on this machine without a name.
+        None for a client on this machine without a user or token id.
     """
     if grant.user is not None:
         return f"user {grant.user}"
@@ -53,10 +53,10 @@ def address_person(address: str) -> str:
 
 
 class Received:
-    """What one connection holds.
+    """One connection's part of the budget.
 
     Args:
-        budget: of the process; None for no limit.
+        budget: the budget of the process; None for no limit.
     """
 
     __slots__ = ("_budget", "_share")
@@ -71,22 +71,22 @@ class Received:
         return self._budget is not None
 
     def signed_in(self, person: str | None) -> None:
-        """Count for a person from now on."""
+        """Charge a person from now on."""
         if self._budget is not None and self._share is None:
             self._share = PreauthShare(self._budget, person)
 
     def arriving(self, message_bytes: int) -> bool:
-        """Hold so much of an unfinished message, instead of what was held before; returns whether it may."""
+        """Set how many bytes of an unfinished message are held; returns whether the budget allows it."""
         return self._share is None or self._share.unfinished(message_bytes)
 
     def reading(self, update_bytes: int) -> bool:
-        """Hold an update that has arrived until it has been read, then 0; returns whether it may."""
+        """Set the size of the update being read, 0 for none; returns whether the budget allows it."""
         if self._share is None:
             return True
         self._share.unfinished(0)
         return self._share.keep(update_bytes)
 
     def release(self) -> None:
-        """Hold nothing any more."""
+        """Release everything."""
         if self._share is not None:
             self._share.release()

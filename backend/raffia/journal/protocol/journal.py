@@ -3,7 +3,7 @@
 The methods of the log (`append`, `load`, `follow`, `compact`) are the journal's own; the rest is in attributes:
 `journal.history.at(...)`, `journal.versions.save(...)`, `journal.directory.info(...)`, `journal.links.add(...)`,
 `journal.revocations.read()`. Their rules, J1-J23, are in the module of each noun; these are the rules of the whole.
-`raffia.journal.testing.contract` checks all of them that are visible from outside.
+`raffia.journal.testing.contract` tests those that can be observed from outside.
 
 Rules (tests quote these ids):
     J7   While nothing can be made durable, reads continue if the store can still be read; the journal recovers without
@@ -46,7 +46,7 @@ class Journal(DocumentLog, Protocol):
         versions: saved states; refused by default.
         links: share links; refused by default.
         revocations: what was revoked; by default none are kept.
-        passed_time: what it knows of the time that has passed; None if it believes the system clock.
+        passed_time: the time that has surely passed; None if it trusts the system clock.
         is_shared: whether others write to the same documents at the same time, so that rooms have to follow (J20).
         bus: the channel to the other replicas; None when there are none. The journal enters and leaves it.
     """
@@ -81,10 +81,10 @@ class Journal(DocumentLog, Protocol):
 
     @abstractmethod
     async def healthy(self) -> None:
-        """Check that data written now would become durable; call it with a deadline.
+        """Check whether the journal is available; call it with a deadline.
 
         Raises:
-            JournalUnavailableError: it would not.
+            JournalUnavailableError: it is not.
         """
         ...
 

@@ -21,11 +21,11 @@ Rules (tests quote these ids):
          `InternalError`; nothing of it is kept, and other appends are not affected.
     J20  A shared journal (`Journal.is_shared`) has other writers: `follow` yields their entries and your own, in the
          order of the log. `append` fails with `LogLostError` while the log lacks or contradicts what this journal has
-         returned from it (through `load`, `follow` or `append`), because the entry would leave a gap. LogReaders
-         then get a `Reset`. Appends to that document are accepted again only from the moment a follower takes the
-         `Reset`, and none that was called earlier.
-    J23  What is read is what was written: `load`, `follow`, `compact` and the history check stored bytes and raise
-         `QuarantinedError` for a document in which some have changed, and for no other. Nothing damaged is folded.
+         returned from it (through `load`, `follow` or `append`), because the entry would leave a gap. Readers then get
+         a `Reset`. Appends to that document are accepted again only from the moment a follower takes the `Reset`, and
+         none that was called earlier.
+    J23  `load`, `follow`, `compact` and the history check stored bytes. If bytes that they read have changed, they
+         raise `QuarantinedError`; other documents are still served. Nothing damaged is folded.
 """
 
 from __future__ import annotations

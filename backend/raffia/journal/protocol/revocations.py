@@ -1,11 +1,11 @@
 """What has been revoked: tokens, users, links.
 
 Rules (tests quote these ids):
-    J21  A revocation is durable when `add` returns. Of several for one subject the latest times count. They are kept
-         until they expire, by the time that has surely passed (raffia.journal.passed_time). Each kind has a limit of
-         its own (`MAX_REVOCATIONS`): further ones of that kind are refused, and those of other kinds are not. The
-         callback of `on_added` is called when other replicas may have added some; if you have to be sure, read again
-         from time to time.
+    J21  A revocation is durable when `add` returns. Several of one kind for one subject are merged; the latest times
+         apply. They are kept until they expire, by the time that has surely passed (raffia.journal.passed_time). Each
+         kind has its own limit (`MAX_REVOCATIONS`), beyond which new ones of that kind are refused. The callback of
+         `on_added` is called when other replicas may have added some; messages can be lost, so also read from time to
+         time.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class RedisStats:
 
 
 class Base:
-    """What the parts of one journal use to talk to Redis.
+    """What the parts of one journal share to access Redis.
 
     Attributes:
         engine: the connections.

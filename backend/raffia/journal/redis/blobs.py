@@ -4,8 +4,8 @@ Rules (tests quote these ids):
     RB1  A blob is a hash: field `<n>` is a piece of at most 1 MiB, preceded by its checksum (CS1), which also covers
          the names of document and blob, and its number. A blob's name is random and never reused, so pieces of two
          blobs cannot be mixed.
-    RB2  A blob is written first and referred to afterwards. Until a script refers to it, it expires: a writer that was
-         killed leaves nothing behind.
+    RB2  A blob is written first and referred to afterwards. Until a script refers to it, it expires, so that blobs of a
+         writer that was killed disappear.
     RB3  Readers know the sizes. A missing piece is a `GoneError`: the blob may have been replaced in the meantime, and
          the caller looks up its new name. A damaged piece is a `QuarantinedError`.
     RB4  No command carries or returns more than a few MiB, so that none delays others for long.

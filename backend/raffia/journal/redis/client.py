@@ -101,7 +101,7 @@ class Engine:
         self._end_by_s = math.inf
 
     def hurry(self) -> None:
-        """From now on, all calls together may take no longer than one call: the process wants to stop."""
+        """Give all further calls together the time limit of one, because the process is stopping."""
         self._end_by_s = self._deadline_s()
 
     def _deadline_s(self) -> float:
@@ -178,7 +178,7 @@ class Engine:
             self._subscribers[place].unsubscribe(channel)
 
     def _given_up(self, channel: str) -> None:
-        """A channel's server no longer serves it."""
+        """Handle a channel that its server no longer serves."""
         self._channels[channel] = None
         self._is_stale.set()
 
@@ -207,7 +207,7 @@ class Engine:
             deadline_s = min(deadline_s, asyncio.get_running_loop().time() + self._timeout_s / 4)
         replies = await pipeline.run(self._pool(place, lane), commands, deadline_s, asking=asking)
         codes = {code_of(reply) for reply in replies}
-        if "READONLY" in codes:  # it may be a replica now: whoever connects again is told (RS1)
+        if "READONLY" in codes:  # it may be a replica now: reconnecting finds out (RS1)
             for each in Lane:
                 await self._pool(place, each).disconnect()
         self._silent.discard(place)

@@ -5,7 +5,7 @@ Rules (tests quote these ids):
          an old number changes nothing.
     RK2  Blobs are written first, then one script switches to them. If interrupted before that, nothing has changed and
          they expire; if the reply is lost, the old state or the new one holds (J8).
-    RK3  The entry at `upto` has to be in the log unchanged: a snapshot of a lost lineage is not committed.
+    RK3  The entry at `upto` must be in the log unchanged: a snapshot of a lost lineage is not committed.
     RK4  Folded entries stay in the log for `KEEP_MS`, so that readers slightly behind need not load. The log is trimmed
          in bounded steps and never deleted; the entry at its floor stays and identifies the lineage.
 """

@@ -6,10 +6,10 @@ Rules (tests quote these ids):
     E2  Commands of one call with the same key are executed in order. Nothing is promised across keys.
     E3  Every call has a deadline. A connection whose reply is late is closed, so that a late reply is not taken for the
         next command's.
-    E4  A subscription is kept until it is given up: lost connections are reopened, after a bounded, jittered pause, and
+    E4  A subscription is kept until `unsubscribe`: lost connections are reopened, after a bounded, jittered pause, and
         every (re)subscription is reported (`confirmed`), because messages published in between are lost.
     E5  The subscriber pings its own connections with a deadline, so that a Redis that has stopped is noticed even if
-        nobody publishes. It never awaits its listeners.
+        nothing is published. It never awaits its listeners.
 """
 
 from __future__ import annotations

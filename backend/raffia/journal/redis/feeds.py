@@ -242,7 +242,7 @@ class Feeds:
         self._tell(feed, turn)
 
     def _reset_told(self, feed: Feed, turn: Reset) -> None:
-        """Record that a reader receives a `Reset` now: from here on, its appends build on the current log (RF6)."""
+        """Record that a reader is being given a `Reset`: its appends now build on the current log (RF6)."""
         feed.is_reset = False
         if feed.cursor is not None and feed.cursor != turn.position:
             self._must_read(feed)
@@ -423,7 +423,7 @@ class Feeds:
         self._must_read(feed)  # the cursor is ahead of its log: that was cut
 
     def _told(self, feed: Feed, reader: FeedReader, item: Followed) -> Followed:
-        """Record that a reader receives an item now."""
+        """Record that an item is being delivered to a reader, and return the item."""
         reader.note(item)
         if isinstance(item, Reset):
             self._reset_told(feed, item)

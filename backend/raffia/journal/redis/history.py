@@ -1,7 +1,8 @@
 """The history on Redis: rebuilding past states, listing windows, and dropping expired history.
 
 Rules (tests quote these ids):
-    RP4  History is read in several steps; if a compaction or a pruning happens in between, everything is read again.
+    RP4  History is read in several steps; if the document is compacted or pruned in between, everything is read again,
+         up to `TRIES` times in all.
     RP5  One sorted set records which documents are due, so that pruning examines no others. A claim keeps replicas that
          prune at the same time from working on the same document; doing it twice is harmless.
 """

@@ -2,7 +2,7 @@
 
 Modules: `writer` appends, `feeds` delivers new entries, `loading` reads whole documents, `compaction` and `history`
 fold entries and keep history, `bus` carries presence; `directory`, `versions`, `links` and `revocations` implement the
-protocols of these names. Rules: J1-J22 of `raffia.journal.protocol`, and those in the modules' docstrings.
+protocols of these names. Rules: J1-J23 of `raffia.journal.protocol`, and those in the modules' docstrings.
 
 Rules (tests quote these ids):
     RJ1  The store and each document record their format; a newer one is refused before anything is written (J16).
@@ -57,7 +57,7 @@ class RedisJournal(Journal):
         engine: the connections; entered and left by the journal.
         prefix: what all keys begin with.
         now_ms: the system clock, Unix time in milliseconds.
-        elapsed_ms: a clock that nobody sets, in milliseconds.
+        elapsed_ms: a monotonic clock, in milliseconds.
         server_ms: the clock of Redis, Unix time in milliseconds; by default Redis is asked. For tests.
         retention_ms: how long history is kept (J11); 0 keeps none.
         trash_ms: how long a deleted document can be restored (J14).
@@ -244,7 +244,7 @@ class RedisJournal(Journal):
         await self.revocations.forget()
 
     async def _learn_time(self) -> None:
-        """Tell Redis what time has passed, and take what the replicas agree on (PT1, PT3)."""
+        """Exchange the time that has passed with Redis (PT1, PT3)."""
         claim = self.passed_time.claim()
         args: list[Argument] = ["" if claim.passed_ms is None else claim.passed_ms, "1" if claim.is_settled else "0"]
         kept, server = texts(await self._base.script("passed_time", [self._base.keys.passed_time], args))

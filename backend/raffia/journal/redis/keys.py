@@ -5,7 +5,7 @@ Rules (tests quote these ids):
           script may access them. A document id contains no brace, so it cannot name another document's keys.
     RKY2  Keys that concern all documents contain `{-}`, which cannot be a document id.
     RKY3  A position is `sequence << 48 | nonce`; the entry's id in the stream is `<sequence>-<nonce>`. Sequences
-          increase by one, so gaps are noticed; nonces are random, so an entry that replaced a lost one is not mistaken
+          increase by one, so gaps are detected; nonces are random, so an entry that replaced a lost one is not mistaken
           for it.
 """
 

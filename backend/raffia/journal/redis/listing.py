@@ -72,7 +72,7 @@ class RedisListing:
         return [self._info(document, parts(reply)) for document, reply in zip(documents, replies, strict=True)]
 
     def _info(self, document: DocumentId, found: list[bytes | None]) -> DocumentInfo | None:
-        """Read a meta; None, as if it did not exist, if it is damaged."""
+        """Read a document's meta; None if it is missing or damaged."""
         try:
             return _info(document, found)
         except (ValueError, QuarantinedError) as error:

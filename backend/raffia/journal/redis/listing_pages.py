@@ -76,7 +76,7 @@ class ListingPages:
         return total
 
     async def _infos(self, names: Sequence[DocumentId]) -> list[DocumentInfo | None]:
-        """Read what is shown of some documents; None for those that are not shown (LP1)."""
+        """Look up some documents; None for those that are not shown (LP1)."""
         allowed = self._where.allowed if self._where is not None else None
         wanted = [name for name in names if name.startswith(self._prefix) and (allowed is None or allowed(name))]
         found = dict(zip(wanted, await self._listing.infos(wanted), strict=True))

@@ -94,7 +94,7 @@ async def base_at(base: Base, document: DocumentId, upto: Position) -> BaseRecor
 
 
 async def base_snapshots(base: Base, document: DocumentId) -> list[BaseRecord]:
-    """Read the records of all kept snapshots, by position; without damaged ones, from which nothing starts."""
+    """Read the records of all kept snapshots that are not damaged, by position."""
     (reply,) = await base.run(("HGETALL", base.keys.base_snapshots(document)))
     found = []
     for upto, line in pairs(reply).items():

@@ -1,8 +1,8 @@
 """One pipeline on one connection of a redis-py pool.
 
 redis-py connects, signs in, pools, and speaks TLS and the Redis protocol. This module adds what its pipelines do not
-promise: replies that arrived before the connection was lost are kept, one deadline covers everything, and nothing is
-resent.
+promise: replies that arrived before the connection was lost are kept, one deadline covers everything, and no command
+that may have been executed is resent.
 
 Rules (tests quote these ids):
     RX1  Replies belong to commands in order. A pipeline that does not finish in time, or is cancelled, closes its

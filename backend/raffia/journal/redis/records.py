@@ -1,10 +1,10 @@
-"""What Redis holds besides pieces: entries, and base snapshots, segments and versions as lines of JSON. Pure.
+"""Encodes what Redis stores apart from pieces: entries, and base snapshots, segments and versions as JSON. Pure.
 
 Rules (tests quote these ids):
     RR1  Each line has its format in `v`. A format that this code does not know quarantines the document.
     RR2  Unknown fields are skipped.
-    RR3  Each ends with its checksum (CS1): a line in its last field `sum`, an entry and the name of a version in its
-         last 4 bytes. An entry's place is its nonce (RKY3): Redis gives it the sequence, which has to be without gaps.
+    RR3  Each ends with its checksum (CS1): lines in their last field `sum`, entries and version names in their last
+         4 bytes. An entry's place is its nonce (RKY3), because Redis assigns the sequence, which must have no gaps.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def read_segment(document: DocumentId, member: bytes) -> SegmentRecord:
 
 
 def write_version(document: DocumentId, time_ms: int, authors: tuple[str, ...], blob: str, size_bytes: int) -> bytes:
-    """Encode a version without its name, which is stored beside it."""
+    """Encode a version without its name, which is stored separately."""
     return _line(("versions", document), time_ms=time_ms, authors=list(authors), blob=blob, bytes=size_bytes)
 
 

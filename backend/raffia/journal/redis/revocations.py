@@ -5,9 +5,9 @@ Rules (tests quote these ids):
          nothing new to read. A Redis that has lost data has another mark, or none, so it is read again.
     RV2  The message on the channel, and each confirmation of the channel, makes every replica read. Reading from time
          to time makes up for a message that is lost (J21).
-    RV3  Fields that begin with `count:` say how many there are of a kind, so that adding one need not count them.
-         Whoever finds none counts, and forgetting counts again (J21).
-    RV4  What a newer Raffia has added (kinds, words after the known ones) is skipped.
+    RV3  Fields that begin with `count:` hold the number of revocations of a kind, so that adding one need not count
+         them (J21). A missing count is made again, and so are all of them when expired revocations are dropped.
+    RV4  Unknown kinds, and words after the known ones, are skipped: a newer Raffia may have added them.
 """
 
 from __future__ import annotations

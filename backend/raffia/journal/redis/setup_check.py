@@ -1,8 +1,8 @@
 """Checks how a Redis server is set up and warns the operator about possible data loss.
 
 Rules (tests quote these ids):
-    SU1  Everything that can lose documents or prevent edits is reported, in one sentence each that says what to do.
-    SU2  Most of it is in `INFO`. If a setting that may lose documents cannot be looked up, that is reported too.
+    SU1  Settings that can lose documents or prevent edits are reported, in one sentence each that says what to do.
+    SU2  Most of them are in `INFO`. If a setting that may lose documents cannot be looked up, that is reported too.
 """
 
 from __future__ import annotations

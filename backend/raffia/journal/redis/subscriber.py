@@ -4,7 +4,7 @@ redis-py's `PubSub` sends health checks and never checks for their answers (test
 shows it), so subscriptions are kept here, on a connection of redis-py.
 
 Rules (tests quote these ids):
-    RSU1  Every `subscribe` is sent, even for a channel that is subscribed already: each caller is owed a `confirmed`.
+    RSU1  Every `subscribe` is sent, even for a channel that is subscribed already: each caller expects a `confirmed`.
     RSU2  `confirmed` follows each subscription reply of Redis, so it is repeated after every loss (E4).
     RSU3  A connection that was silent for `PING_S` is sent a PING. If nothing arrives for `timeout_s`, it is closed
           (E5). Silence is counted in ticks, so that a busy event loop of our own is not mistaken for it.
@@ -54,7 +54,7 @@ class Subscriber:
 
     Args:
         connection: of redis-py, not connected.
-        listener: who is told.
+        listener: is told of messages, confirmations and losses.
         timeout_s: longest time to connect, and for a PONG.
         on_lost: called when a connection was lost or could not be made.
         on_moved: takes a sharded channel that this server has given up (RSU5); None when channels are not sharded.
@@ -93,7 +93,7 @@ class Subscriber:
             self._send(b"unsubscribe", [channel.encode()])
 
     async def close(self) -> None:
-        """Close the connection; the listener hears nothing more."""
+        """Close the connection; the listener is not called again."""
         await end(self._task)
         await self._connection.disconnect()
 

@@ -6,13 +6,13 @@ Rules:
         it.
     DB2  WAL and `synchronous=FULL`: a commit that has returned is on disk.
     DB3  After an I/O error the connection is closed and reopened, and before anything is written the WAL is moved into
-        the file and truncated: a failed fsync leaves pages that look written and never reach the disk, and frames
-        behind such a hole, acknowledged or not, would be lost with it.
+        the file and truncated: a failed fsync can leave pages that look written but never reach the disk, and frames
+        after such a hole would be lost too, acknowledged or not.
     DB4  A blob is written in pieces of 256 KiB and kept as long as a row refers to it. A job that writes or drops one
         over several transactions records it in `staging` first, so that a crash leaves nothing behind.
     DB5  A file whose schema is not the one in schema.sql, or whose WAL is damaged before its last transaction, is not
-        opened: what SQLite would read or overwrite by a wrong schema or after a lost commit is not known. Nothing is
-        changed, so that `raffia check --repair` finds everything.
+        opened, because SQLite could then read or overwrite the wrong pages. It is left unchanged for
+        `raffia check --repair`.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def connect(path: Path, factory: type[sqlite3.Connection] = sqlite3.Connection) 
 
 
 def _text(stored: bytes) -> str:
-    """Decode a text, damaged or not: what is damaged does not match its checksum."""
+    """Decode text that may be damaged; checksums detect the damage."""
     return stored.decode(errors="surrogateescape")
 
 
@@ -132,7 +132,7 @@ class Database:
         Raises:
             DataFolderInUseError, FormatTooNewError, FormatTooOldError.
             DamagedStoreError: the file is damaged (DB5).
-            sqlite3.Error, OSError: the disk refuses.
+            sqlite3.Error, OSError: the file cannot be opened.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / DATABASE
@@ -186,7 +186,7 @@ class Database:
             peek.close()
 
     def _check_wal(self, path: Path) -> None:
-        """Refuse a WAL of which SQLite would silently leave out commits (DB5)."""
+        """Refuse a WAL in which SQLite would silently skip commits (DB5)."""
         try:
             wal = read_wal(path.with_name(WAL).read_bytes())
         except FileNotFoundError:
@@ -395,7 +395,7 @@ class Database:
         return row
 
     def has_cached(self, document: DocumentId) -> bool:
-        """Return whether `known` needs no reading."""
+        """Return whether `known` can answer without reading."""
         return document in self._known
 
     def create(self, document: DocumentId, time_ms: int) -> Known:
@@ -410,7 +410,7 @@ class Database:
         return self._remember(document, Known(key, 0, False, time_ms, None))
 
     def seal(self, key: int) -> None:
-        """Renew the checksum of a document's row, after each change of a column that it covers (ROW1)."""
+        """Update the checksum of a document's row; call this after changing a column that it covers (ROW1)."""
         (values,) = self.rows(_SEALED, (key,))
         self.execute("UPDATE documents SET checksum = ? WHERE key = ?", (seal("documents", *values), key))
 
@@ -633,7 +633,7 @@ def create_tables(connection: sqlite3.Connection) -> None:
 
 @cache
 def expected_schema() -> frozenset[tuple[Any, ...]]:
-    """Return what the schema of an undamaged file contains: SQLite creates the tables in the same pages each time."""
+    """Return the schema of an undamaged file; SQLite creates the tables in the same pages each time."""
     with closing(connect(Path(":memory:"))) as connection:
         connection.execute("PRAGMA auto_vacuum=INCREMENTAL").fetchall()
         create_tables(connection)

@@ -49,7 +49,7 @@ class SqliteJournal(Journal):
     Args:
         folder: created if it does not exist.
         now_ms: the system clock, Unix time in milliseconds.
-        elapsed_ms: a clock that nobody sets, in milliseconds.
+        elapsed_ms: a monotonic clock, in milliseconds.
         retention_ms: how long history is kept (J11); 0 keeps none.
         trash_ms: how long a deleted document can be restored (J14).
         fold: makes segments smaller, see `history.Fold`; for large documents give one that uses another process.
@@ -206,7 +206,7 @@ class SqliteJournal(Journal):
             self.stats.compactions += 1
 
     async def problems(self) -> list[str]:
-        """Look for damage that needs a scan of the whole file; for `raffia check`."""
+        """Return the damage that only a rebuild of the file can repair; for `raffia check`."""
         return await self._thread.job(mend.problems, writes=False)
 
     async def names(self) -> list[DocumentId]:
@@ -218,11 +218,11 @@ class SqliteJournal(Journal):
         return await self._thread.call(lambda database: database.check_row(key_of(document)))
 
     async def mend(self, document: DocumentId) -> list[str]:
-        """Correct single changed bits of a document; for `raffia check`."""
+        """Correct single changed bits in a document's entries and blobs; for `raffia check`."""
         return await self._thread.job(lambda database: mend.mend(database, document), writes=True)
 
     async def damaged_versions(self, document: DocumentId) -> list[tuple[int, str]]:
-        """Return the numbers of the versions that cannot be read, and why; for `raffia check`."""
+        """Return the ids of a document's unreadable versions, each with the reason; for `raffia check`."""
         return await self._thread.job(lambda database: mend.damaged_versions(database, document), writes=False)
 
     async def drop_version(self, number: int) -> None:
@@ -238,7 +238,7 @@ class SqliteJournal(Journal):
         return await self._thread.job(lambda database: write.replace_all(database, document, snapshot), writes=True)
 
     async def prune(self) -> None:
-        """Drop what is past its retention."""
+        """Drop expired history, deleted documents and revocations."""
         claim = self.passed_time.claim()
         self.passed_time.stored(await self._thread.call(lambda database: passed_time.keep(database, claim)))
         now_ms = self.passed_time.passed_ms()

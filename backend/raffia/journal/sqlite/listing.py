@@ -1,4 +1,4 @@
-"""Pages of the listing from the database: read in slices, so that no listing delays an acknowledgement."""
+"""Pages of the listing from the database, read in slices so that listings do not delay acknowledgements for long."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Pages:
 
     @staticmethod
     def _info(database: Database, row: tuple[Any, ...]) -> DocumentInfo | None:
-        """Return what is shown of a row; None if it is damaged (CS2)."""
+        """Return a row as the listing shows it; None if it is damaged (CS2)."""
         try:
             return info_of(document_row(row[1:]))
         except QuarantinedError as error:
@@ -108,7 +108,7 @@ class Pages:
 
 
 def info_of(row: DocumentRow) -> DocumentInfo:
-    """Return what is shown of a document."""
+    """Return a document as the listing shows it."""
     return DocumentInfo(
         document=DocumentId(row.name),
         created_ms=row.created_ms,

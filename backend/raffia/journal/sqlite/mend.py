@@ -1,4 +1,4 @@
-"""What `raffia check` asks of an open database: what is damaged, and what of it can be corrected in place (CS2)."""
+"""Finds damage in an open database and corrects single bits in place (CS2), for `raffia check`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BLOBS = (
 
 
 def names(database: Database) -> Steps[list[DocumentId]]:
-    """Read the names of the documents that are not deleted; damaged rows are left out, `problems` has them."""
+    """Return the names of the documents that are not deleted; damaged rows are left out (`problems` lists them)."""
     rows = database.rows(f"SELECT {ROW} FROM documents ORDER BY name")  # noqa: S608 - our own columns
     yield
     found = []
@@ -44,7 +44,7 @@ def names(database: Database) -> Steps[list[DocumentId]]:
 
 
 def problems(database: Database) -> Steps[list[str]]:
-    """Look for damage that a scan of the whole file has to repair, a line each: pages, indexes, rows of the tables."""
+    """Return the damage to pages, indexes and rows that only a rebuild of the file can repair, one line each."""
     found = [f"SQLite: {line}" for (line,) in database.rows("PRAGMA integrity_check(20)") if line != "ok"]
     yield
     for row in database.rows(f"SELECT {ROW} FROM documents"):  # noqa: S608 - our own columns
@@ -64,7 +64,7 @@ def problems(database: Database) -> Steps[list[str]]:
 
 
 def mend(database: Database, document: DocumentId) -> Steps[list[str]]:
-    """Correct single changed bits in entries and blobs of a document; return what was corrected, a line each."""
+    """Correct single changed bits in a document's entries and blobs; return what was corrected, one line each."""
     row = database.check_row(key_of(document))
     key = row.key
     done = []
@@ -103,7 +103,7 @@ def _mend_piece(database: Database, key: int, place: int) -> list[str]:
 
 
 def damaged_versions(database: Database, document: DocumentId) -> Steps[list[tuple[int, str]]]:
-    """Return the versions of a document that cannot be read: their numbers, and why."""
+    """Return the ids of a document's unreadable versions, each with the reason."""
     row = database.check_row(key_of(document))
     found = []
     sql = f"SELECT id, checksum, {SEALED['versions']} FROM versions WHERE document = ?"  # noqa: S608 - our own columns
@@ -120,5 +120,5 @@ def damaged_versions(database: Database, document: DocumentId) -> Steps[list[tup
 
 
 def drop_version(database: Database, number: int) -> None:
-    """Drop the row of a version that cannot be read; its pieces stay until the file is rebuilt."""
+    """Delete the row of an unreadable version; its pieces stay until the file is rebuilt."""
     database.execute("DELETE FROM versions WHERE id = ?", (number,))

@@ -1,4 +1,4 @@
-"""The time that has surely passed, in the database (PT1 of raffia.journal.passed_time)."""
+"""Stores the time that has surely passed in the database (PT1 of raffia.journal.passed_time)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from raffia.journal.sqlite.rows import is_whole, seal
 
 
 def read(database: Database) -> Steps[int | None]:
-    """Read it; None if there is none yet."""
+    """Return the stored time; None if there is none, or if its row is damaged."""
     yield from ()
     return _stored(database)
 
 
 def keep(database: Database, claim: Claim) -> int | None:
-    """Keep what a process claims, and return what is kept now."""
+    """Store the time that a claim results in, and return it."""
     before_ms = _stored(database)
     kept_ms = claim.with_stored(before_ms)
     if kept_ms is not None and kept_ms != before_ms:
@@ -26,6 +26,6 @@ def keep(database: Database, claim: Claim) -> int | None:
 
 
 def _stored(database: Database) -> int | None:
-    # A damaged row counts as none: things are then kept longer, and never dropped early.
+    # A damaged row counts as missing: data may then be kept longer, but is never dropped early.
     rows = database.rows("SELECT checksum, passed_ms FROM passed_time")
     return max((int(passed_ms) for found, passed_ms in rows if is_whole("passed_time", found, passed_ms)), default=None)

@@ -65,7 +65,7 @@ def head_of(database: Database, document: DocumentId) -> Head | None:
 
 
 def steady(database: Database, document: DocumentId, read: Callable[[Head], Steps[T]]) -> Steps[T]:
-    """Read in slices, and start again if a compaction happened in between.
+    """Read in slices, and start again if the document was compacted or pruned in between.
 
     Raises:
         ForbiddenError: there is no such document.
@@ -166,7 +166,7 @@ def entries(
 
 
 def base_snapshots(database: Database, key: int) -> list[BaseSnapshot]:
-    """Read which snapshots are kept, including the current one; without damaged ones, from which nothing starts."""
+    """Read which undamaged snapshots are kept, including the current one."""
     sql = f"SELECT checksum, {SEALED['snapshots']} FROM snapshots WHERE document = ? ORDER BY upto"  # noqa: S608 - our own columns
     found = []
     for row in database.rows(sql, (key,)):
@@ -247,6 +247,6 @@ def segments_of(
 
 
 def probe(database: Database) -> Steps[None]:
-    """Read something."""
+    """Read something, to find out whether the database can be read."""
     database.rows("SELECT count FROM probe")
     yield

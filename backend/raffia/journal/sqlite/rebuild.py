@@ -1,13 +1,13 @@
-"""Building a new database file from the rows that a scan of a damaged one finds.
+"""Rebuilds a database file from the rows that a scan of the damaged one finds.
 
 Rules (tests quote these ids):
     RBD1  The damaged file and its WAL are kept in `quarantine/` until an operator removes them.
-    RBD2  The new file takes the place of the old one in one step. A marker file says that this is under way: while it
-          is there no server opens the folder, and a repair begins again with the files that were set aside.
-    RBD3  Everything that was found is in the new file, except what a document no longer refers to. What is missing is
-         left for the repair of the single documents, which reports it.
-    RBD4  A document whose row is lost, and whose name is known from an index, gets a new row: without title and kind
-         until it is next edited, without share links, and its history starts over.
+    RBD2  The new file replaces the old one by a rename. A marker file shows that a rebuild is in progress: while it
+          exists, no server opens the folder, and the next repair starts over from the files that were set aside.
+    RBD3  The rows found are written to the new file, except those that their document no longer refers to and those of
+          a document whose name is unknown. Missing content is left to the repair of the individual documents.
+    RBD4  A document whose row is lost but whose name is found in an index gets a new row, without title, kind, schema,
+          share links and earlier history.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _SLICE = 1000  # rows in one transaction
 
 
 def rebuild(folder: Path) -> list[str]:
-    """Replace the database file of a folder, which no server may be using, by one with every row that can be found.
+    """Rebuild the database file of a folder that no server is using (RBD1-RBD4).
 
     Returns:
-        What was done and what was lost, a line each.
+        What was done and what was lost, one line each.
 
     Raises:
-        OSError, sqlite3.Error: the new file cannot be written; the old one is still there.
+        OSError, sqlite3.Error: a file cannot be read or written.
     """
     aside = _set_aside(folder)
     found = _scan(aside)
@@ -53,7 +53,7 @@ def rebuild(folder: Path) -> list[str]:
 
 
 def _set_aside(folder: Path) -> Path:
-    """Keep the damaged files (RBD1), or find those of a repair that was interrupted (RBD2)."""
+    """Copy the damaged files (RBD1), or find the copy made by a repair that was interrupted (RBD2)."""
     marker = folder / MARKER
     if marker.exists():
         return folder / QUARANTINE / marker.read_text().strip()
@@ -88,7 +88,7 @@ def _scan(folder: Path) -> Salvaged:
 
 
 def _take_over(folder: Path, new: Path) -> None:
-    """Put the new file in the place of the old one (RBD2)."""
+    """Replace the old file with the new one (RBD2)."""
     (folder / WAL).unlink(missing_ok=True)
     (folder / f"{DATABASE}-shm").unlink(missing_ok=True)
     (new / DATABASE).replace(folder / DATABASE)
@@ -108,7 +108,7 @@ class _Writer:
         self._pending = 0
 
     def write(self) -> list[str]:
-        """Write everything; return what is to be reported."""
+        """Write everything; return the lines to report."""
         found = self._found
         by_document: dict[int, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
         for table in ("entries", "snapshots", "segments", "versions"):
@@ -136,7 +136,7 @@ class _Writer:
         return self._lines
 
     def _document(self, key: int, row: Row | None, parts: dict[str, list[Row]]) -> None:
-        """Write one document and what belongs to it."""
+        """Write one document and its rows in the other tables."""
         if row is None:
             row = self._lost(key, parts)
             if row is None:
@@ -172,7 +172,7 @@ class _Writer:
         count_bytes(self._database, key)
 
     def _lost(self, key: int, parts: dict[str, list[Row]]) -> Row | None:
-        """Make up the row of a document that has lost it (RBD4); None if its name is not known."""
+        """Make a new row for a document whose row is lost (RBD4); None if its name is unknown."""
         name = self._found.names.get(key)
         entries, snapshots = parts.get("entries", []), parts.get("snapshots", [])
         if name is None:
@@ -196,7 +196,7 @@ class _Writer:
         row: dict[str, Any] = dict.fromkeys(
             ("title", "kind", "schema", "updated_by", "link_read_ms", "link_edit_ms", "history_ms")
         )
-        # A generation that no link has had: one that was withdrawn must not open anything again.
+        # A generation higher than any before, so that revoked links do not work again.
         generation = int(time.time())
         row |= {"key": key, "name": name, "created_ms": min(times), "updated_ms": max(times), "edited_ms": max(times)}
         row |= {"deleted_ms": deleted_ms, "purged": int(deleted_ms is not None and not entries and not snapshots)}
@@ -230,7 +230,7 @@ class _Writer:
 
 
 def _latest(segments: list[Row]) -> list[Row]:
-    """Leave out old copies of segments, which newer ones have taken in (H2)."""
+    """Drop old copies of segments that were joined into newer ones (H2)."""
     kept: list[Row] = []
     for one in sorted(segments, key=lambda one: (int(one["last"]), -int(one["first"])), reverse=True):
         place = one["window_ms"], one["author"]

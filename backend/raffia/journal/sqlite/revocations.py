@@ -45,8 +45,8 @@ def revoke(revocation: Revocation, counts: dict[Revoked, int]) -> Callable[[Data
 
     Args:
         revocation: the revocation.
-        counts: how many there are of each kind, at most; counting the rows for each of thousands takes long. A write
-            that is rolled back leaves a number that is too large, so the rows are counted before one is refused.
+        counts: upper bounds of the number of each kind, because counting the rows each time is slow. A rollback leaves
+            a bound too high, so the rows are counted before a revocation is refused.
     """
 
     def run(database: Database) -> None:
@@ -103,7 +103,7 @@ def _checked(row: tuple[Any, ...]) -> Revocation:
     """Read a row that begins with its checksum.
 
     Raises:
-        QuarantinedError: it is damaged. None is left out silently: it would no longer be revoked.
+        QuarantinedError: it is damaged; leaving it out would undo the revocation.
     """
     kind, subject, before_ms, until_ms = checked("revocations", f"the revocation of {row[1]!r} {row[2]!r}", row)
     return Revocation(Revoked(kind), subject, before_ms, until_ms)

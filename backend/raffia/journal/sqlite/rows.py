@@ -1,13 +1,14 @@
-"""What the checksum of each table's rows covers, and the number that a document has in the database.
+"""The checksums of rows, and the number that identifies a document in the database.
 
 Rules (tests quote these ids):
-    ROW1  Every row has a checksum of the columns in `SEALED`, which contain its key, and of its bytes if it has some.
-         Columns that every append changes are left out; a damaged one is noticed in another way (ROW2) or does no harm:
-         sizes, and the order in which history is pruned.
-    ROW2  `last` is stored twice, the second time inverted, and all entries from the snapshot to it have to be there.
-         `updated_ms` is at most `EDITED_MS` after `edited_ms`, which has a checksum of its own.
-    ROW3  A document's number follows from its name. A row that cannot be found although something else of the document
-         is stored has been lost: such a document is quarantined, never taken for a new one.
+    ROW1  Rows have a checksum. `SEALED` lists the columns that it covers; `seal_entry` and `seal_piece` show what it
+         covers for entries and pieces. Some columns of `documents` are left out, such as those that every append
+         changes; damage to them is detected in another way (ROW2), or affects only sizes and the order in which
+         history is pruned.
+    ROW2  `last` is also stored inverted, and no entry between the snapshot and `last` may be missing. An `updated_ms`
+         that is not within `EDITED_MS` after `edited_ms`, which has its own checksum, is replaced by `edited_ms`.
+    ROW3  A document's number is derived from its name. If its row is missing although other rows of the document
+         exist, the row was lost: the document is quarantined, not treated as a new one.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ SEALED = {
     "versions": "id, document, time_ms, authors, name, blob, bytes",
     "revocations": "kind, subject, before_ms, until_ms",
 }
-"""The columns that a checksum covers, in order. "edits" are the columns of `documents` for the last edit."""
+"""The columns that a checksum covers, in order. "edits" has the columns of `documents` that describe the last edit."""
 
 
 def key_of(name: str) -> int:
-    """Return the number of a document (ROW3): between 2**62 and 2**63."""
+    """Return the number of a document (ROW3), between 2**62 and 2**63."""
     digest = hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "little") & ((1 << 62) - 1) | 1 << 62
 
@@ -64,7 +65,7 @@ def checked(table: str, what: str, row: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def seal_edit(document: int, edited_ms: int, author: str | None) -> bytes:
-    """Return `seal("edits", ...)`, quickly: it is renewed by most appends."""
+    """Return `seal("edits", ...)`, but faster."""
     return checksum_after(b'["edits",%d,%d,%b]' % (document, edited_ms, _json(author)), b"")
 
 
@@ -103,7 +104,7 @@ ROW = (
 
 
 class DocumentRow(NamedTuple):
-    """A row of `documents` that is whole, see schema.sql."""
+    """An undamaged row of `documents`; see schema.sql."""
 
     key: int
     name: str
@@ -134,10 +135,10 @@ _SEALED_COLUMNS = SEALED["documents"].count(",") + 1
 
 
 def document_row(row: tuple[Any, ...]) -> DocumentRow:
-    """Read the columns `ROW` of a row.
+    """Check a row that was read with the columns `ROW`.
 
     Raises:
-        QuarantinedError: something of it is damaged (ROW1, ROW2).
+        QuarantinedError: it is damaged (ROW1, ROW2).
     """
     values = row[1 : 1 + _SEALED_COLUMNS]
     edited_checksum, edited_ms, updated_by, updated_ms, last, inverted, *sizes = row[1 + _SEALED_COLUMNS :]

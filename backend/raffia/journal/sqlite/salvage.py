@@ -1,13 +1,13 @@
-"""Finding rows in a damaged database file without its schema, its indexes and the inner pages of its trees.
+"""Finds rows in a damaged database file without using its schema, indexes or inner tree pages.
 
-Every row has a checksum that covers its table and its key (ROW1), so a row is recognised wherever it is. A page is read
-by its cell pointers and, where these lead to something else, searched for record headers as schema.sql makes them.
+Rows are recognised by their checksums (ROW1), wherever they are. A page is read through its cell pointers; if any of
+these does not lead to a valid cell, the page is also searched for record headers of the form that schema.sql produces.
 
 Rules (tests quote these ids):
-    SV1  A row counts if it matches its checksum, as it is or with one bit changed. Nothing else does.
-    SV2  Pages that the free list and the page map both call free are skipped. A row found by a search, not by a cell
-         pointer, may be an old copy: one found by a pointer is preferred, then the one folded and edited last.
-    SV3  Names in the indexes count if the number that follows from them (ROW3) is that of the row.
+    SV1  A row is used only if it matches its checksum, as stored or with one bit flipped.
+    SV2  Pages that are free according to both the free list and the pointer map are skipped. A row found by searching
+         may be an old copy, so one found through a cell pointer is preferred, then the one folded and edited last.
+    SV3  A name in an index is used only if the number derived from it (ROW3) is that of the row.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TABLE_LEAF, _INDEX_LEAF, _INDEX_INNER = 13, 10, 2
 _TABLE_LOCAL = PAGE_BYTES - 35
 _INDEX_LOCAL = (PAGE_BYTES - 12) * 64 // 255 - 23
 _LEAST_LOCAL = (PAGE_BYTES - 12) * 32 // 255 - 23
-_MAPPED = PAGE_BYTES // 5  # pages that one page of the page map describes
+_MAPPED = PAGE_BYTES // 5  # pages that one page of the pointer map describes
 _FREE = 2
 _HEADER_BYTES = 64  # no header is longer
 _FLIPPED_BYTES = 1200  # of a cell in which each bit is tried
@@ -45,9 +45,9 @@ class Salvaged:
     """The rows that were found.
 
     Attributes:
-        rows: by table and key; of each, whether a cell pointer led to it, and its columns.
-        names: by the number of the document.
-        edited_ms, deleted_ms: what the indexes say, by the number of the document.
+        rows: by table and key; for each, whether a cell pointer led to it, and its columns.
+        names: by document number.
+        edited_ms, deleted_ms: from the indexes, by document number.
         corrected: how many rows had one changed bit.
     """
 
@@ -86,8 +86,8 @@ class Scan:
         self._overlay = overlay
         self._columns = columns
         self._count = max(len(file) // PAGE_BYTES, *overlay, 0)
-        self._consumed: set[int] = set()  # by records that count
-        self._pages: list[int] = []  # that the last payload goes on to
+        self._consumed: set[int] = set()  # overflow pages of the rows found
+        self._pages: list[int] = []  # overflow pages of the last payload
         self.found = Salvaged()
 
     def run(self) -> Salvaged:
@@ -104,7 +104,7 @@ class Scan:
         return bytes(self._file[(number - 1) * PAGE_BYTES : number * PAGE_BYTES]) if page is None else page
 
     def _free(self) -> set[int]:
-        """Return the pages that are free for certain (SV2)."""
+        """Return the pages that are certainly free (SV2)."""
         listed: set[int] = set()
         trunk = int.from_bytes(self._page(1)[32:36], "big")
         while 1 < trunk <= self._count and trunk not in listed:
@@ -116,7 +116,7 @@ class Scan:
         return {number for number in listed if 2 < number <= self._count and self._mapped(number) == _FREE}
 
     def _mapped(self, number: int) -> int:
-        """Return what the page map says of a page."""
+        """Return a page's type according to the pointer map."""
         place = (number - 2) // (_MAPPED + 1) * (_MAPPED + 1) + 2
         at = 5 * (number - place - 1)
         return self._page(place)[at] if at >= 0 else 0
@@ -124,7 +124,7 @@ class Scan:
     # one page
 
     def _by_pointers(self, number: int) -> bool:
-        """Read the cells of a page; return whether all of them are in order."""
+        """Read the cells of a page; return whether all of them are valid."""
         page = self._page(number)
         start = 100 if number == 1 else 0
         kind = page[start] if len(page) == PAGE_BYTES else 0
@@ -141,7 +141,7 @@ class Scan:
         return in_order
 
     def _cell(self, page: bytes, at: int, *, is_table: bool) -> bool:
-        """Read one cell; return whether it holds something that is in order."""
+        """Read one cell; return whether it is valid."""
         size, at = _varint(page, at)
         rowid = None
         if is_table:
@@ -150,7 +150,7 @@ class Scan:
         return self._take(self._payload(page, at, size, is_table=is_table), rowid, by_pointer=True)
 
     def _corrected_cell(self, page: bytes, at: int, *, is_table: bool) -> None:
-        """Try each bit of a cell (SV1)."""
+        """Try to correct a cell by flipping each of its bits in turn, unless it is too large (SV1)."""
         size, _ = _varint(page, at)
         end = min(PAGE_BYTES, at + 24 + min(size, _TABLE_LOCAL if is_table else _INDEX_LOCAL))
         if end - at > _FLIPPED_BYTES:
@@ -184,7 +184,7 @@ class Scan:
                 return
 
     def _payload(self, page: bytes, at: int, size: int, *, is_table: bool) -> bytes | None:
-        """Read a payload of `size` bytes that begins on this page; None if it is not there."""
+        """Read a payload of `size` bytes that begins on this page; None if it cannot be complete."""
         most = _TABLE_LOCAL if is_table else _INDEX_LOCAL
         if size > len(self._file) + PAGE_BYTES * len(self._overlay):
             return None
@@ -212,7 +212,7 @@ class Scan:
     # one record
 
     def _take(self, payload: bytes | None, rowid: int | None, *, by_pointer: bool) -> bool:
-        """Add what a record holds; return whether it is in order."""
+        """Add the row of a record; return whether the record is valid."""
         values = None if payload is None else _record(payload)
         if values is None:
             return False
@@ -279,12 +279,12 @@ class Scan:
 
 
 def stored_columns(connection: sqlite3.Connection) -> dict[str, list[str]]:
-    """Return the columns of each table in the order in which they are stored, from an undamaged database."""
+    """Return the columns of each table in stored order, read from an undamaged database."""
     return {table: [row[1] for row in connection.execute(f"PRAGMA table_info({table})")] for table in TABLES}
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """Read a number; return it and where it ends."""
+    """Read a varint; return it and the offset after it."""
     value = 0
     for index in range(9):
         byte = data[at] if at < len(data) else 0
@@ -302,7 +302,7 @@ def _length(kind: int) -> int:
 
 
 def _kinds(data: bytes, at: int) -> Iterator[int]:
-    """Read the types in the header of a record, as far as they go; the first item is its length."""
+    """Yield the length of a record's header, then the types in it."""
     size, after = _varint(data, at)
     yield size
     while after < at + min(size, _HEADER_BYTES):
@@ -318,7 +318,7 @@ def _size(data: bytes, at: int) -> int | None:
 
 
 def _record(payload: bytes) -> list[Any] | None:
-    """Read the values of a record; None if it is none."""
+    """Read the values of a record; None if it is not one."""
     if not payload:
         return None
     size, *kinds = _kinds(payload, 0)
@@ -343,7 +343,7 @@ def _record(payload: bytes) -> list[Any] | None:
 
 
 def _rowids_before(page: bytes, at: int) -> Iterator[int]:
-    """Return the row ids that can end before a record: as long as the highest bits of the bytes say, or of 9 bytes."""
+    """Yield the row ids that the bytes before a record may encode."""
     start = at - 1
     while start > 0 and at - start < 8 and page[start - 1] >= 128:
         start -= 1

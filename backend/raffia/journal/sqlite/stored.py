@@ -1,7 +1,6 @@
-"""What the SQLite journal stores for one document, except its versions: raw bytes for `raffia check`.
+"""Reads everything the SQLite journal stores for one document, except versions, as raw bytes for `raffia check`.
 
-`load` refuses a document with one damaged byte. This reads everything that is left of it, and refuses nothing: what
-does not match its checksum is marked as not whole.
+`load` refuses a damaged document. This returns damaged parts too, marked as not whole.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ class StoredSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class StoredSegment:
-    """A history segment as it is stored; `body` is what `entries.encode_updates` wrote."""
+    """A history segment as it is stored; `body` was written by `entries.encode_updates`."""
 
     first: Position
     last: Position
@@ -40,7 +39,7 @@ class StoredSegment:
 
 @dataclass(frozen=True, slots=True)
 class StoredEntry:
-    """An entry as it is stored; `body` is what `entries.encode_batch` wrote."""
+    """An entry as it is stored; `body` was written by `entries.encode_batch`."""
 
     position: Position
     body: bytes
@@ -49,13 +48,13 @@ class StoredEntry:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What is stored for a document, except its versions.
+    """Everything stored for a document, except its versions.
 
     Attributes:
         position: position of the last entry.
         folded: position of the current snapshot; 0 if there is none.
         complete_from: the history before this position is gone.
-        snapshots, segments, entries: each in the order of their positions; entries at or before `folded` are left over.
+        snapshots, segments, entries: each ordered by position; entries at or before `folded` are leftovers.
     """
 
     document: DocumentId
@@ -68,7 +67,11 @@ class Stored:
 
 
 def stored(database: Database, document: DocumentId) -> Steps[Stored]:
-    """Read everything there is, damaged or not, without decoding it."""
+    """Read everything stored for a document, damaged or not, without decoding it.
+
+    Raises:
+        QuarantinedError: the document's row is damaged or lost.
+    """
     row = database.check_row(key_of(document))
     key = row.key
     found = Stored(document, Position(row.last), Position(row.folded), Position(row.complete_from), [], [], [])
@@ -100,7 +103,7 @@ def stored(database: Database, document: DocumentId) -> Steps[Stored]:
 
 
 def _pieces(database: Database, key: int, blob: object) -> Steps[tuple[bytes, bool]]:
-    """Read the pieces of a blob that exist, joined, and whether all of these are whole."""
+    """Return the existing pieces of a blob, joined, and whether all of these are whole."""
     if not isinstance(blob, int) or not blob:
         return b"", blob == 0
     parts: list[bytes] = []

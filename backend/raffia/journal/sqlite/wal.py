@@ -1,13 +1,13 @@
-"""Reading the write-ahead log beside the database file, frame by frame, to find damage that SQLite passes over.
+"""Reads the write-ahead log frame by frame, to find damage that SQLite ignores.
 
-SQLite ends at the first frame that does not match its checksum, as after a power cut, and says nothing of the commits
-behind it. The checksum of a frame continues from the one stored in the frame before, so the frames behind a damaged one
-can still be checked.
+SQLite stops reading at the first frame that does not match its checksum, as it should after a power cut, and does not
+report the commits after it. Each frame's checksum continues the one stored in the frame before it, so the frames after
+a damaged one can still be checked.
 
 Rules (tests quote these ids):
-    WL1  A frame is whole if it has the salts of this log and continues the checksum that is stored before it.
-    WL2  Whole frames behind one that is not: the log is damaged. Only if these end in no more than one commit can it
-         have been the last transaction, written in part when the power was cut.
+    WL1  A frame is intact if it has the salts of this log and its checksum continues the one stored before it.
+    WL2  If intact frames follow a damaged one, the log is damaged. If these contain at most one commit, the cause may
+         be a power cut while the last transaction was being written.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -26,12 +26,12 @@ PAGE_BYTES = 4096
 
 
 class Wal(NamedTuple):
-    """What a log contains.
+    """The content of a log.
 
     Attributes:
-        pages: the content of each page in the whole frames, the last one up to the last commit.
-        damaged: whether whole frames follow one that is not (WL2).
-        lost_commits: how many commits SQLite would not see.
+        pages: for each page, its content in its latest intact frame up to the last intact commit.
+        damaged: whether intact frames follow a damaged one (WL2).
+        lost_commits: how many intact commit frames SQLite would not read.
     """
 
     pages: dict[int, bytes]
@@ -51,7 +51,7 @@ def read_wal(content: bytes) -> Wal:
     heads = [_FRAME.unpack_from(content, start) for start in starts]
     salts = (salt1, salt2)
     if not header_is_whole:
-        big = 0  # as every machine that Raffia runs on writes it
+        big = 0  # SQLite writes the machine's own byte order: little-endian almost everywhere
         salts = Counter((head[2], head[3]) for head in heads[:3]).most_common(1)[0][0]  # older ones may follow
     before = (sum1, sum2)
     whole: list[int] = []

@@ -2,8 +2,8 @@
 
 Rules:
     SW1  A round is: all queued appends in one transaction; then their acknowledgements, in one call into the event
-         loop; then at most 2 ms of reading and one slice (1 MiB) of long writing. So an append waits for at most one
-         round of other work, and many loads at once never stop acknowledgements.
+         loop; then about 2 ms of reading and one slice (about 1 MiB) of long writing. So an append waits for at most
+         one round of other work, however many loads there are.
     SW2  Every outcome is reported. What is not committed fails with `JournalUnavailableError`, as does everything
          called before the event loop knew of the failure (J6): each call carries the stamp of the last failure known
          when it was made.
@@ -11,10 +11,10 @@ Rules:
          again. A damaged page (SW6) changes nothing. Any other disk error: the connection is closed, and the next call
          opens a new one.
     SW4  A long write that fails affects no other item.
-    SW5  Neither does a bug of Raffia (a batch that cannot be encoded, a row that cannot be read): it is logged, and is
-         the `InternalError` of that one item. Only disk errors affect the others.
-    SW6  A damaged page of the file is an error of the documents on it (`QuarantinedError`), not of the disk: when a
-         commit meets one, the items of each document are written on their own.
+    SW5  Neither does a bug in Raffia (a batch that cannot be encoded, a row that cannot be read): it is logged, and
+         that item fails with `InternalError`. Only disk errors affect the others.
+    SW6  A damaged page fails the items of the documents on it (`QuarantinedError`); it does not count as a disk error.
+         When a commit meets one, each document's items are written separately.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class Writer:
         self.ended = False
 
     def run(self, opened: Callable[[BaseException | None], None], ended: Callable[[], None]) -> None:
-        """Open the database, report that, work until stopped, and report the end."""
+        """Open the database, report the result, process items until stopped, and report the end."""
         try:
             self._database.open()
         except (RaffiaError, sqlite3.Error, OSError) as error:
@@ -211,7 +211,7 @@ class Writer:
         self._deliver(Delivery(outcomes, perf_counter() - began, False, self._refused_below))
 
     def _apart(self, writes: list[Append | Call], error: Exception) -> bool:
-        """Write each document's items on their own; return whether that made a difference (SW6)."""
+        """Write each document's items separately; return whether that made a difference (SW6)."""
         self._fail(error)
         groups: dict[object, list[Append | Call]] = {}
         for item in writes:
@@ -360,7 +360,7 @@ class Writer:
                 raise OSError(str(error)) from error
 
     def _error(self, error: Exception) -> RaffiaError:
-        """Repair the connection after an error; return the one to report (SW6)."""
+        """Repair the connection after an error; return the error to report (SW6)."""
         why = self._fail(error)
         return QuarantinedError(why) if is_corrupt(error) else JournalUnavailableError(why)
 

@@ -9,8 +9,7 @@ Rules (tests quote these ids):
     V4  While the journal is unavailable, everything stays queued, in order, and is appended again when the journal is
         back. A failed append may have become durable anyway; appending it twice is harmless, because updates are
         idempotent.
-    V5  After an append the next one waits a little: a commit costs as much as twenty deliveries, and edits that arrive
-        meanwhile share it.
+    V5  There is a short pause after each append: commits are expensive, and edits that arrive meanwhile share one.
     V6  Beyond `max_unsaved_bytes` the room refuses edits until later (1013).
     V7  After any failure other than an unavailable journal, nothing more is appended, because it would leave a gap.
     V8  While the log lacks entries that this room has seen (it was cut, or another Redis took over), nothing is

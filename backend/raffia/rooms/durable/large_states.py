@@ -11,15 +11,15 @@ from raffia.runtime.jobs import Job
 from raffia.runtime.workers import Workers
 from raffia.types import EMPTY_STATE_VECTOR, DocumentId
 
-MAX_KEPT = 8  # large ones, dropped at every tick of the room
+MAX_KEPT = 8  # states are large, and are dropped at every tick of the room
 
 
 class LargeState(NamedTuple):
     """What a client lacks.
 
     Attributes:
-        base, tail, version: the parts and the version of the document that it was computed from.
-        step2: the answer.
+        base, tail, version: the parts and the version of the document from which it was computed.
+        step2: the content of the step 2.
     """
 
     base: bytes
@@ -28,9 +28,9 @@ class LargeState(NamedTuple):
     step2: bytes
 
     def later(self, document: Document) -> bytes | None:
-        """What came into the document since then, as an update; None for nothing."""
+        """What was added to the document since then, as an update; None for nothing."""
         covered = {id(update) for update in self.tail}
-        # `Document.pack` may have joined some of it with what is covered, which a client then gets twice, without harm.
+        # `Document.pack` may have joined some of it with covered updates; the client then gets those twice (harmless).
         later = [update for update in document.tail if id(update) not in covered]
         return merge(later) if later else None
 
@@ -42,7 +42,7 @@ def run_state(base: bytes, tail: list[bytes], state_vector: bytes) -> bytes:
 
 
 class LargeStates:
-    """The states of one document: one job at a time for each state vector, shared by all who ask meanwhile."""
+    """The states of one document. One job runs at a time for each state vector, and its result is shared."""
 
     __slots__ = ("_document", "_document_id", "_jobs", "_kept", "_workers")
 
@@ -54,11 +54,11 @@ class LargeStates:
         self._jobs: dict[bytes, asyncio.Task[None]] = {}  # likewise
 
     def clear(self) -> None:
-        """Drop what is kept, so that it does not stay in memory."""
+        """Drop the cached states, to free memory."""
         self._kept.clear()
 
     async def state(self, state_vector: bytes) -> LargeState:
-        """What a client with this state vector lacks, of everything that is in the document now."""
+        """What a client with this state vector lacks; includes everything that is in the document now."""
         document, wanted = self._document, self._document.version
         while True:
             known = self._kept.get(state_vector)

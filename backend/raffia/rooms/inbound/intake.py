@@ -223,7 +223,7 @@ class Intake:
         return True
 
     def _retry_held(self, held: Held) -> None:
-        """Judge a held update by what is left of the document after a fold (OV2)."""
+        """Judge a held update again after a fold (OV2)."""
         session = held.ticket.session
         if session not in self._users:
             return

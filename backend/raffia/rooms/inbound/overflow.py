@@ -1,13 +1,13 @@
-"""Updates that a full document has no room for: they wait until deleted content has been squashed away.
+"""Holds updates that do not fit into a full document until deleted content has been squashed away.
 
-Whoever filled a document must be able to empty it. On a reconnect, the deletes come in one step 2 with what was refused
-before, so the two are judged apart.
+A client that filled a document must be able to empty it. When it reconnects, its step 2 contains both its deletes and
+the content that was refused before, so the two are judged separately.
 
 Rules (tests quote these ids):
-    OV1  The deletes of known content in an update that does not fit are taken at once.
+    OV1  If an update does not fit, its deletes of known content are taken at once.
     OV2  If the document has changed since the last fold, folding may make room: the update is held, the document is
-         folded, and the update is judged by what is left. If it still does not fit it is refused, and its session ends.
-    OV3  No more than `max_bytes` are held; what exceeds that is refused at once.
+         folded, and the update is judged again. If it still does not fit it is refused, and its session ends.
+    OV3  At most `max_bytes` are held; an update beyond that is refused at once.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -27,7 +27,7 @@ class Held(NamedTuple):
     Attributes:
         update: its bytes.
         facts: the strict reader's result.
-        ticket: what it is owed.
+        ticket: its pending answer.
         is_step2: whether it came as a step 2.
     """
 
@@ -69,7 +69,7 @@ class Overflow:
         return sum(len(held.update) for held in self._held)
 
     def may_hold(self, size_bytes: int) -> bool:
-        """Whether one more update may be held, and it is of use (OV2, OV3)."""
+        """Whether one more update may be held, and holding it can help (OV2, OV3)."""
         return self.size_bytes + size_bytes <= self._max_bytes and self._can_shrink()
 
     def hold(self, held: Held) -> None:

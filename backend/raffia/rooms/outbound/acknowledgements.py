@@ -11,7 +11,7 @@ from raffia.rooms.session import STORED, Barrier, Session, Ticket
 
 
 class Acknowledgements:
-    """Creates tickets and answers each of them once."""
+    """Creates tickets and answers them."""
 
     __slots__ = ("_fanout", "_flush", "_metrics")
 

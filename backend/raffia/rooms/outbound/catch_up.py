@@ -47,7 +47,7 @@ class CatchUp:
         """Ask a session for what we lack (CU1).
 
         Args:
-            session: whom to ask.
+            session: the session to ask.
             counted: whether a Hocuspocus provider counts its answer (S7).
         """
         wait_s = session.ask_after_s - monotonic()

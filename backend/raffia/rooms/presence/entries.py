@@ -82,7 +82,7 @@ class Applied(NamedTuple):
             the owner: if the owner is local, its state must be raised above them (P10).
         moved: entries with the same state and a new owner, to be relayed to other replicas but not to clients (P4).
         stale: how many entries were not newer.
-        refused: how many entries were refused, by reason: foreign, clock, full, too-large.
+        refused: how many entries were refused, by reason (foreign, clock, full, too-large); a whole message is one.
         gone: from `merge`, removals to publish to other replicas (P10).
         late: from `apply`, news that came faster than the session may send, unread; the latest may be sent later (P8).
     """
@@ -102,7 +102,7 @@ class Applied(NamedTuple):
 
     @property
     def dropped(self) -> int:
-        """How many entries were refused; stale ones, which all clients send, do not count."""
+        """The sum of `refused`; stale entries, which all clients send, do not count."""
         return sum(self.refused.values()) if self.refused else 0
 
 

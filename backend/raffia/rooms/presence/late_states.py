@@ -1,9 +1,10 @@
 """Presence states that arrived faster than their session's rate allows: the latest of each client id waits its turn.
 
-The last state of a burst shows where the cursor stays, so it must arrive, whatever the rate limit.
+The last state of a burst shows where the cursor stays, so it should arrive even if it exceeds the rate limit.
 
 Rules (tests quote these ids):
-    LS1  Of each client id only the state with the highest clock waits; those it replaces are dropped and counted.
+    LS1  Only one state of each client id waits: a newer one replaces it, if it fits. Replaced states are dropped and
+         counted.
     LS2  The waiting states are bounded: `max_ids` for each session, `max_bytes` in all. What does not fit is dropped.
     LS3  A waiting state is dropped once the session has removed the id or announced a newer state.
 """

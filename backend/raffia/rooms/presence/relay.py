@@ -4,9 +4,9 @@ Rules (tests quote these ids):
     RLY1  A replica publishes only its own sessions' states and never forwards those of others, so the number of
           messages does not grow with the number of replicas.
     RLY2  Messages are at least `PAUSE_S` apart; between them, only the latest entry of each id is kept.
-    RLY3  A replica that starts to hear the others, for the first time or again, publishes a hello with all its states.
-          The others answer with theirs.
-    RLY4  A message that cannot be read is dropped and counted; it ends nothing, since it may come from another version.
+    RLY3  A replica that connects to the others, for the first time or again, publishes a hello with all its states. The
+          others answer with theirs.
+    RLY4  A message that cannot be read is dropped and counted, with no other effect: it may come from another version.
     RLY5  If a state arrives that was removed here, the removal is published without an owner, so that the replica of
           its session announces the state above the removal (P10).
 """

@@ -18,7 +18,7 @@ from raffia.runtime.logs import get_logger
 log = get_logger("raffia.rooms.presence.room_presence")
 
 FRESH_S = 60.0  # clients that lost their server are back within this time
-# To announce everybody again costs as much as if everybody renewed, which happens every 15 s anyway.
+# Announcing all states again costs as much as when all clients renew, which they do every 15 s anyway.
 WELCOME_PAUSE_S = 0.005  # for each state, between two times
 MAX_WELCOME_PAUSE_S = 5.0
 # Owners renew after 15 to 18 s, and peers drop a state after 30 s. Rooms look every 5 s.
@@ -92,7 +92,7 @@ class RoomPresence:
     # -- those who return --------------------------------------------------------------------------------------------
 
     def _welcome(self, now_s: float) -> None:
-        """Announce the others again if somebody has returned who would ignore them (P12)."""
+        """Announce states again if a returning client would ignore them (P12)."""
         if self.table.has_returned and self._welcome_handle is None:
             wait_s = self._welcome_not_before_s - now_s
             if wait_s > 0:

@@ -5,10 +5,10 @@ replica) that sent the latest state of a client id.
 
 Rules (tests quote these ids):
     P1  A state is applied if its clock is above the known one; an unknown id is accepted at any clock, including 0. A
-        removal (null) is applied at the known clock or above, for ids that are present. Everything else is stale and is
-        dropped silently and unread, because clients send back every state that they receive.
-    P2  A message is applied as a whole, or not at all if it cannot be read. What is too large (a state, the number of
-        states, the message) is dropped and counted; the session continues, and the id's known state stays.
+        removal (null) is applied at the known clock or above, for ids that are present. Everything else is stale and,
+        except for P4, P5, P10 and P11, dropped silently, because clients send back every state that they receive.
+    P2  A message that cannot be read has no effect. What is too large (a state, the number of states, the message) is
+        dropped and counted, a whole message as one; the session continues, and the known states stay.
     P3  A session speaks only for ids that it owns. It becomes the owner of an id by being the first to announce it, or
         by P4. Its states and removals of other ids are dropped silently and counted as foreign: a slow client whose
         copy has expired must not remove a user for everyone.
@@ -44,8 +44,8 @@ Rules (tests quote these ids):
     P12 A client whose socket closes forgets the states of others but keeps their clocks, and ignores states at these
         clocks until their owners renew. So when a home id returns (it was removed, or moved here from another session),
         the states that have not changed since are announced again, one clock higher, each by the replica of its
-        session. After a restart nobody knows who returns: until `fresh_until_s`, everyone who joins others with a clock
-        above 0 may have, so its state is raised, and so are those that were announced before it and were not.
+        session. After a restart it is unknown who returns. Until `fresh_until_s`, a client that joins others with a
+        clock above 0 may be returning, so its state is raised, as are earlier states that have not been raised yet.
     P13 A background tab renews its state only once a minute, but its socket answers. `quiet` lists the home states that
         were not renewed in time, and `renew` announces one again for its owner.
 """
@@ -109,7 +109,7 @@ def _home(raw: list[RawEntry]) -> int | None:
 
 
 def _is_echo(known: PresenceEntry, clock: int, owner: Owner) -> bool:
-    """Whether a state of a present id that is not the sender's home is not newer: one that everybody sends back."""
+    """Whether a state of a present id that is not the sender's home is no news, such as one that is sent back."""
     return clock <= known.clock and (clock <= known.said or known.owner != owner)
 
 
@@ -339,7 +339,7 @@ class PresenceTable:
         return None
 
     def _is_known(self, entry: PresenceEntry, known: PresenceEntry) -> bool:
-        """Whether an owner's state, not above the known clock, is the one that is announced, or was for it (P11)."""
+        """Whether an owner's state, not above the known clock, is one that has already been announced (P11)."""
         was_raised = entry.clock <= known.raised_clock and entry.state == known.raised
         if entry.state != known.state and not was_raised:
             return False
@@ -466,7 +466,7 @@ class PresenceTable:
 
     @property
     def has_returned(self) -> bool:
-        """Whether somebody has returned since the last `raise_unchanged` (P12)."""
+        """Whether a client has returned since the last `raise_unchanged` (P12)."""
         return bool(self._returned_at)
 
     def raise_unchanged(self, now_s: float) -> int:

@@ -270,7 +270,7 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         self._loop.call_soon(self._finish, code)
 
     def probe(self) -> None:
-        """Ping the peer, beside the keepalive's pings."""
+        """Ping the peer, in addition to the keepalive's pings."""
         self.silent |= PROBED
         self.send_ping()
 

@@ -8,7 +8,7 @@ Rules (tests quote these ids):
          remaining connections are closed with 1012, and the lifespan ends.
     RU2  A second signal stops the server at once: `drain` is cancelled, connections are aborted, and the lifespan is
          not awaited.
-    RU3  The process exits with 0 after a graceful shutdown, and is terminated by the signal otherwise.
+    RU3  The process exits with 0 if `drain` finished and there was no second signal; otherwise the signal ends it.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@
         def fail(self, journal: Journal) -> None: ...  # from now on nothing can be written
         def mend(self, journal: Journal) -> None: ...  # and now it can again
 
-A journal that leaves out optional nouns inherits the contracts of the others instead of `JournalContract`: every
-journal `LogContract` and `DirectoryContract`, and as many of `HistoryContract`, `VersionsContract`, `LinksContract` and
-`RevocationsContract` as it has nouns. A journal that stores bytes inherits `IntegrityContract` too, and overrides
+A journal without some optional parts inherits the contracts of the others instead of `JournalContract`: `LogContract`
+and `DirectoryContract` in any case, and those of `HistoryContract`, `VersionsContract`, `LinksContract` and
+`RevocationsContract` whose parts it has. A journal that stores bytes inherits `IntegrityContract` too, and overrides
 `damage`.
 
 The suite needs pytest and pytest-asyncio, which Raffia itself does not. Tests quote the rules J1-J23 of

@@ -12,7 +12,7 @@ from raffia.types import START, DocumentId
 
 
 class IntegrityContract(Contract):
-    """Override `damage` besides what `Contract` needs."""
+    """Override `damage`, and what `Contract` needs."""
 
     async def damage(self, journal: Journal, document: DocumentId) -> None:
         """Change one bit of the first entry of a document where it is stored."""
@@ -27,7 +27,7 @@ class IntegrityContract(Contract):
         return updates
 
     async def test_j23_changed_bytes_are_never_returned_and_other_documents_are(self, journal: Journal) -> None:
-        """Refuse a document with a changed bit, each time, and serve the other."""
+        """A document with a changed bit is refused each time; the other is served."""
         updates = await self._written(journal)
         await self.damage(journal, DOCUMENT)
         for _ in range(2):
@@ -39,7 +39,7 @@ class IntegrityContract(Contract):
         assert len(await take(journal.follow(OTHER, START), 3)) == 3
 
     async def test_j23_changed_bytes_are_not_folded(self, journal: Journal) -> None:
-        """Refuse to compact them, and leave everything as it is."""
+        """A document with a changed bit is not compacted, and nothing changes."""
         updates = await self._written(journal)
         upto = (await journal.load(DOCUMENT)).position
         await self.damage(journal, DOCUMENT)

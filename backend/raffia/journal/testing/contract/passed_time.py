@@ -1,4 +1,4 @@
-"""A system clock that is wrong for a while destroys and forgives nothing (PT1-PT5 of raffia.journal.passed_time)."""
+"""A system clock that is wrong for a while makes nothing expire early (PT1-PT5 of raffia.journal.passed_time)."""
 
 # A test's name says what it tests:
 # ruff: noqa: D102
@@ -17,7 +17,7 @@ DAY_MS = 24 * 60 * MINUTE_MS
 
 
 class PassedTimeContract(Contract):
-    """The contract of `Journal.prune` about clocks that are wrong; needs history, the directory and revocations."""
+    """The contract of `Journal.prune` when clocks are wrong; needs history, the directory and revocations."""
 
     async def test_pt1_a_clock_that_is_ahead_for_minutes_destroys_nothing(self, journal: Journal, clock: Clock) -> None:
         await self._settle(journal, clock)
@@ -92,7 +92,7 @@ class PassedTimeContract(Contract):
         await journal.prune()
 
     async def _furnish(self, journal: Journal, clock: Clock) -> bytes:
-        """A document with history, a deleted one, and a revocation; each would go in a few weeks."""
+        """Create a document with history, a deleted document and a revocation; each expires within a few weeks."""
         typist = Typist(1)
         position = await journal.append(DOCUMENT, (edit(typist.type("early"), clock.now_ms),))
         await journal.append(OTHER, (edit(Typist(2).type("x"), clock.now_ms),))

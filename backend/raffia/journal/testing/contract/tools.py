@@ -21,7 +21,7 @@ class Clock:
 
     Attributes:
         now_ms: what a system clock shows.
-        passed_ms: what a clock that nobody sets shows.
+        passed_ms: what a monotonic clock shows.
     """
 
     def __init__(self, now_ms: int = BEGIN_MS) -> None:
@@ -33,7 +33,7 @@ class Clock:
         return self.now_ms
 
     def elapsed_ms(self) -> int:
-        """Return the time of a clock that nobody sets."""
+        """Return the time of the monotonic clock."""
         return self.passed_ms
 
     def advance(self, by_ms: int) -> None:

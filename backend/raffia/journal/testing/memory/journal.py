@@ -43,7 +43,7 @@ class MemoryJournal(Journal):
     Args:
         store: shared between journals that stand for replicas, or reopened; a new one by default.
         now_ms: the system clock, Unix time in milliseconds.
-        elapsed_ms: a clock that nobody sets, in milliseconds.
+        elapsed_ms: a monotonic clock, in milliseconds.
         retention_ms: how long history is kept (J11); 0 keeps none.
         trash_ms: how long a deleted document can be restored (J14).
         fold: makes segments smaller; see `history.Fold`.
