@@ -14,7 +14,7 @@ Rules (tests quote these ids):
     CM5  Of the patterns that match, the most specific one applies: the document's own id, else the longest pattern. So
          `{"team/*": "edit", "team/plan": "read"}` does not allow editing the plan. `none` excludes a document.
     CM6  A JSON object with duplicate names invalidates the token: different parsers might use different values. So does
-         JSON that is not UTF-8 without a byte order mark.
+         JSON that is not UTF-8 or begins with a byte order mark.
     CM7  No error contains a pattern: error texts are logged, and ids of documents may be confidential.
 """
 

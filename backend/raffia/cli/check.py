@@ -57,8 +57,8 @@ class Findings:
         documents: number of documents checked; deleted ones are skipped.
         damaged: how many of them could not be read.
         repaired: how many of those were repaired.
-        file_damage: what is wrong with the file itself, and was not repaired.
-        files: damaged uploaded files that are still in their place.
+        file_damage: number of problems with the file itself that were not repaired.
+        files: number of damaged uploaded files that are still in their place.
     """
 
     documents: int = 0
@@ -85,7 +85,7 @@ def check(
 ) -> None:
     """Read every document while no server is running, and report those that cannot be read.
 
-    Exit status 0: all documents can be read; 1: something is damaged or unavailable; 2: the check could not run.
+    Exit status 0: everything can be read; 1: something is damaged or unavailable; 2: the check could not run.
     """
     flags = {"data": data, "keep_deleted": keep_deleted}
     with reported():

@@ -3,8 +3,8 @@
 Rules (tests quote these ids):
     RPR1  Everything passes the gate: updates that cannot be read, and those that depend on missing content, are left
           out and listed. What is kept is gap-free.
-    RPR2  A snapshot that matches its checksums is trusted. Otherwise the document is rebuilt from the history: an older
-          snapshot that can be trusted (or the very beginning), and the segments after it.
+    RPR2  A snapshot that matches its checksums and can be read is trusted. Otherwise the document is rebuilt from the
+          history: an older snapshot that can be trusted (or the very beginning), and the segments after it.
     RPR3  Entries, segments and snapshots that do not match their checksums are left out and listed, even if they can be
           read. Missing entries are listed too.
 """
@@ -160,7 +160,7 @@ def _covers(document: Document, present: StoredSnapshot) -> bool:
 
 
 def _trusted(snapshot: StoredSnapshot, keep_deleted: bool) -> Document | None:
-    """The document of a snapshot that matches its checksums, read from its state alone; None otherwise (RPR2)."""
+    """The document of a snapshot, read from its state alone; None if the snapshot cannot be trusted (RPR2)."""
     if not snapshot.is_whole:
         return None
     try:

@@ -8,7 +8,7 @@ Rules:
     D3  For each client, the longest ready prefix is admitted; the rest waits and is not sent to other clients.
     D4  Deletes of unknown structs wait; deletes that are already known are dropped.
     D5  An update that is entirely new and ready is kept byte for byte (surrogates untouched).
-    D6  New clients get a squashed document if the tail has deletes, so that it does not contain deleted text.
+    D6  If the tail has deletes, new clients get a squashed document without deleted text, unless `keep_deleted` is set.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.

@@ -11,7 +11,7 @@ Rules (tests quote these ids):
         in another process.
     M4  The cost of `pycrdt.merge_updates` grows with the square of the number of updates (2 s for 26,000 keystrokes,
         six minutes for 260,000), so many updates are merged in groups, and then the groups.
-    M5  pycrdt loses parts of subdocuments when it encodes them again, so updates with subdocuments go through `splice`.
+    M5  pycrdt loses parts of subdocuments when it re-encodes them, so updates with subdocuments go through `splice`.
     M6  A diff whose state vector is inside a surrogate pair goes through `splice` too: pycrdt drops the half, and all
         ids after it are wrong. Such a diff is detected by the clocks at which its sections end.
     M7  Updates that pycrdt refuses are merged and diffed by `splice`: pycrdt refuses integers from 2^63 to 2^64 - 1 in

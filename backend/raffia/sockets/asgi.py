@@ -196,7 +196,7 @@ class AsgiTransport:
             asyncio.get_running_loop().call_soon(self._finish, code)
 
     def probe(self) -> None:
-        """Wait for the peer's next message: pings are the server's own affair."""
+        """Wait for the peer's next message, because only the server can send pings."""
         self._silent = True
 
     def answered(self) -> bool:

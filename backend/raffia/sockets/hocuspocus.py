@@ -13,8 +13,8 @@ Rules (tests quote these ids; X1 to X5, X7, X10, X12 and X13 are in connection.p
         client has been sent. Providers go on sending without another Auth or step 1; what they send opens the session
         again, and it continues. Their answer to our step 1 contains what they have deleted since, and what was too much
         to keep until then.
-    X11 Of a message over the limit only the start is read. It ends the session that it is for, or is denied in band if
-        there is none; the socket and the other sessions stay.
+    X11 Of a message over the limit only the start is read. If that contains an address, the message ends the session
+        that it is for, or is answered with a CLOSE if there is none; the socket and the other sessions stay open.
 """
 
 from __future__ import annotations

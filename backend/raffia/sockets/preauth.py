@@ -50,7 +50,7 @@ class PreauthBudget:
         """Hold more or, if `by_bytes` is negative, less.
 
         Args:
-            name: the address; None for one that is not counted by itself.
+            name: the address; None for a client without a limit of its own.
             by_bytes: the difference.
 
         Returns:
@@ -73,7 +73,7 @@ class PreauthShare:
 
     Args:
         budget: the process's budget.
-        name: the client's address, as `address_limits.counted` names it; None for one that is not counted by itself.
+        name: the client's address, as `address_limits.counted` names it; None for a client without a limit of its own.
     """
 
     __slots__ = ("_budget", "_held_bytes", "_kept_bytes", "_name", "_unfinished_bytes")

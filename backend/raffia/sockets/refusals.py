@@ -25,8 +25,8 @@ class Refusal(NamedTuple):
 def refusal(error: RaffiaError, address: str | None) -> Refusal:
     """Report an error to an open session: with a close code on y-websocket, with a CLOSE in band on Hocuspocus.
 
-    Malformed bytes and restarts affect the whole socket. So do temporary errors, because a provider never reconnects a
-    document that was closed in band.
+    Malformed bytes and restarts affect the whole socket. So do temporary errors other than 1011, because a provider
+    never reconnects a document that was closed in band.
 
     Args:
         error: what happened.
@@ -38,7 +38,7 @@ def refusal(error: RaffiaError, address: str | None) -> Refusal:
 
 
 def close_reason(error: RaffiaError) -> str:
-    """The reason that the client gets: the stable identifier, followed by the details if the client is at fault."""
+    """The reason sent to the client: the stable identifier, followed by the details if the client is at fault."""
     return f"{error.reason}: {error}" if error.fault == "client" else error.reason
 
 
@@ -50,5 +50,5 @@ def transport_error(code: int, reason: str) -> RaffiaError:
 
 
 def comes_again(error: RaffiaError) -> bool:
-    """Whether a client that is told this error may soon send the same again."""
+    """Whether a client that receives this error may soon send the same data again."""
     return isinstance(error, TooLargeError) or (isinstance(error, LaterError) and error.close_code != 1012)

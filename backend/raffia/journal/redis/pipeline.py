@@ -91,10 +91,10 @@ async def run(
     """Run commands in one round trip (or two, RX5); raises nothing except cancellation.
 
     Args:
-        pool: of `aborting` connections with `OPTIONS`; the wait for a free one counts too.
+        pool: `aborting` connections with `OPTIONS`; waiting for a free one counts towards the deadline.
         commands: what to run.
-        deadline_s: loop time by which all replies must be there.
-        asking: whether their slot is moving to this node.
+        deadline_s: loop time by which all replies must have arrived.
+        asking: whether the slot of the commands is moving to this node.
     """
     replies = await _round_trip(pool, [command.args for command in commands], deadline_s, asking=asking)
     again = [i for i, reply in enumerate(replies) if code_of(reply) == "NOSCRIPT"]

@@ -53,7 +53,7 @@ class Subscriber:
     `close`.
 
     Args:
-        connection: of redis-py, not connected.
+        connection: a redis-py connection that is not connected yet.
         listener: is told of messages, confirmations and losses.
         timeout_s: longest time to connect, and for a PONG.
         on_lost: called when a connection was lost or could not be made.

@@ -10,9 +10,8 @@ Rules:
         after such a hole would be lost too, acknowledged or not.
     DB4  A blob is written in pieces of 256 KiB and kept as long as a row refers to it. A job that writes or drops one
         over several transactions records it in `staging` first, so that a crash leaves nothing behind.
-    DB5  A file whose schema is not the one in schema.sql, or whose WAL is damaged before its last transaction, is not
-        opened, because SQLite could then read or overwrite the wrong pages. It is left unchanged for
-        `raffia check --repair`.
+    DB5  A file that lacks part of schema.sql, or whose WAL is damaged before its last transaction, is not opened,
+        because SQLite could then read or overwrite the wrong pages. `raffia check --repair` rebuilds it.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ Rules:
     SW3  Disk full: the connection stays open, the WAL is moved into the file to make room, and the next call tries
          again. A damaged page (SW6) changes nothing. Any other disk error: the connection is closed, and the next call
          opens a new one.
-    SW4  A long write that fails affects no other item.
+    SW4  A long write that fails does not fail other items.
     SW5  Neither does a bug in Raffia (a batch that cannot be encoded, a row that cannot be read): it is logged, and
          that item fails with `InternalError`. Only disk errors affect the others.
     SW6  A damaged page fails the items of the documents on it (`QuarantinedError`); it does not count as a disk error.

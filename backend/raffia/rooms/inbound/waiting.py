@@ -3,11 +3,11 @@
 Rules (tests quote these ids):
     Q1  A waiting update is tried again only when a clock that it needs has been passed, so an edit costs nothing for
         updates that wait for other clients.
-    Q2  An update that can never become ready does not hold back other updates and costs other sessions nothing.
+    Q2  An update that can never become ready does not hold back other updates; it only counts towards the bounds of Q3.
     Q3  Waiting updates are bounded, per session and per room, and so are the needs of one update. Beyond that the
-        session is closed with 1013, and nothing of the update is acknowledged. The bounds in bytes are for several
-        updates: a single one of a session may bring back a whole document, and two of a room may, because two people
-        who wrote it together each wait for the other's part.
+        session is closed with 1013, and nothing of the update is acknowledged. A single update may exceed a session's
+        bound in bytes, because it may bring back a whole document; a room has space for two of these, because two
+        people who wrote a document together each wait for the other's part.
     Q4  Waiting updates go when their session leaves. They are never relayed, journaled or counted as known.
     Q5  The author is the user at the time of sending. If the session may no longer write by then, the update is
         refused.

@@ -168,7 +168,7 @@ class RaffiaHttpProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """The app has responded; the rest of the request, if it was not read, is not read at all (HT6)."""
+        """The app has responded; what is left of the request is not read (HT6)."""
         super().on_response_complete()
         if self.transport.is_closing():
             self._reads_on = False
