@@ -34,7 +34,6 @@ ORDER = (
 )
 # The same inside `rooms/`, by file or folder: values, then what all parts share, then the parts, then rooms.
 ROOMS = (
-    "backoff",
     "rate_limits",
     "backoff",
     "quarantine",
