@@ -127,6 +127,12 @@ class DocumentFullError(TooLargeError):
     """An edit for which the document has no room; its deletes of known content are still taken."""
 
 
+class TooContendedError(TooLargeError):
+    """So many insertions at the same place that editors would take seconds to order them."""
+
+    reason: ClassVar[str] = "too-contended"
+
+
 class LaterError(RaffiaError):
     """Not now: retrying later can help."""
 
@@ -154,6 +160,13 @@ class WaitingFullError(LaterError):
 
     fault: ClassVar[Fault] = "client"
     reason: ClassVar[str] = "waiting-full"
+
+
+class TooCostlyError(LaterError):
+    """Work on a document or an update takes the server too long, and is refused for a while."""
+
+    fault: ClassVar[Fault] = "client"
+    reason: ClassVar[str] = "too-costly"
 
 
 class JournalUnavailableError(LaterError):

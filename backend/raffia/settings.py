@@ -297,7 +297,11 @@ class Settings(BaseSettings):
     worker_threshold_bytes: Size = Field(
         1 * MIB, description="Documents larger than this are merged and parsed in a worker process, off the event loop."
     )
-    worker_processes: Count = Field(1, description="Number of worker processes; started when first needed.")
+    worker_processes: Count = Field(
+        2,
+        description="Number of worker processes, at least two: one for short work and one for long; started when first "
+        "needed.",
+    )
 
     @property
     def max_frame_bytes(self) -> int:

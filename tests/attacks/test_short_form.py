@@ -15,19 +15,7 @@ from tools.attacks.registry import all_attacks
 SECONDS, CALM_S = 1.5, 0.4
 
 # What still bites. Whoever mends it removes its line: an attack in this table that is held fails its test.
-BITES: dict[str, str] = {
-    "07-rooms empty": "sign-ins of one person on many connections are decided all at once",
-    "10-editors right-origins": "conflicts at one place are handed on, and are quadratic in editors",
-    "11-worker inline": "documents up to 24 KiB are loaded on the loop, however long it takes",
-    "11-worker orphan": "a worker that is busy does not notice that its server is gone",
-    "11-worker rename": "long jobs of one person take all workers",
-    "13-flood sockets": "there are limits for each session and none for a person",
-    "14-vectors status": "questions for the status have no pace of their own",
-    "14-vectors strangers": "answers to odd state vectors are made on the loop",
-    "17-pace clients-edit-below": "updates are paced by bytes, and cost by clients",
-    "17-pace clients-read-below": "updates of a reader are read before they are refused",
-    "honest old-document": "a flood of one person slows others",
-}
+BITES: dict[str, str] = {}
 
 
 # What `make test` plays, a few kinds that differ; `make attacks` plays all of the short form.

@@ -101,7 +101,14 @@ class Link:
     def forward(self) -> None:
         """Let the next frame reach the server."""
         if self.is_open and self.reading and self.up:
-            self.enter(self.connection.message, self.up.popleft())
+            self.enter(self._deliver)
+
+    def _deliver(self) -> None:
+        turn = self.connection.turn
+        if turn.begin():
+            self.connection.message(self.up.popleft())
+            turn.check()
+            turn.end()
 
     def end(self) -> None:
         """The client's side has gone, and the server is told."""

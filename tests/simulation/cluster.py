@@ -27,6 +27,7 @@ from raffia.journal.testing.memory import MemoryStore
 from raffia.rooms.durable.loading import build_document, rebuild
 from raffia.rooms.inbound.client_owners import GUARD_S
 from raffia.rooms.room import Room
+from raffia.runtime.jobs import Job
 from raffia.types import START
 from tests.simulation.client import DOCUMENT, Link, SimClient
 from tests.simulation.clock import virtual_time
@@ -42,10 +43,10 @@ SHARED = SETTINGS.model_copy(update={"worker_threshold_bytes": 512})  # so that 
 class SlowWorkers(SimWorkers):
     """Long work that also takes some virtual time."""
 
-    async def run(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    async def run_job(self, job: Job, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         if self._rng.random() < 0.3:
             await asyncio.sleep(0.3)
-        result = await super().run(work, *args, **kwargs)
+        result = await super().run_job(job, work, *args, **kwargs)
         if self._rng.random() < 0.3:
             await asyncio.sleep(0.3)
         return result

@@ -18,6 +18,7 @@ from raffia.runtime.metrics import Metrics
 from raffia.runtime.workers import Workers
 from raffia.settings import Settings
 from raffia.types import DocumentId
+from tests.simulation.meter import sim_turns
 from tests.simulation.network import SimJournal, SimNetwork
 
 # Every task and timer that a replica's code starts inherits this, so a kill finds what belongs to the replica.
@@ -52,7 +53,8 @@ class Replica:
         network.enters[name] = self.enter
         self.bus = MemoryBus(network, name)
         self.journal = SimJournal(store, self.bus, random.Random(random.getrandbits(32)))
-        self.hub = Hub(self.journal, workers, settings, Metrics())
+        metrics = Metrics()
+        self.hub = Hub(self.journal, workers, settings, metrics, turns=sim_turns(metrics, len(name)))
 
     def enter(self, call: Callable[..., Any], *args: Any) -> Any:
         """Call something as this replica."""

@@ -7,6 +7,7 @@ import pytest
 from raffia.rooms.durable.append_queue import AppendQueue, Item
 from raffia.rooms.outbound.catch_up import CatchUp
 from raffia.rooms.session import Ticket
+from raffia.rooms.turns import Lane
 from tests.simulation.world import simulate
 
 
@@ -39,6 +40,16 @@ def _never(ticket: Ticket) -> Ticket:
     copy = Ticket(ticket.session, None, ticket.taken_s)
     copy.parts = 10**9
     return copy
+
+
+def test_connections_wait_for_their_turns() -> None:
+    assert simulate(5).waited > 20
+
+
+def test_a_server_that_forgets_who_waits_for_a_turn_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Lane, "go_on", lambda lane, _number: setattr(lane, "waits", False))
+    with pytest.raises(AssertionError, match=r"differs|still waits"):
+        _simulate_some()
 
 
 def test_a_server_that_gives_slow_readers_no_catch_up_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:

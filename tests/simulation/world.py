@@ -19,11 +19,13 @@ from raffia.crdt.update import read_update
 from raffia.journal.testing.memory import MemoryJournal, MemoryStore
 from raffia.rooms.durable.loading import build_document
 from raffia.rooms.hub import Hub
+from raffia.runtime.jobs import Job
 from raffia.runtime.metrics import Metrics
 from raffia.runtime.workers import Workers
 from raffia.settings import Settings
 from tests.simulation.client import DOCUMENT, SimClient
 from tests.simulation.clock import virtual_time
+from tests.simulation.meter import sim_turns
 
 SETTINGS = Settings(
     coalesce_factor=0.0,
@@ -45,7 +47,7 @@ class SimWorkers(Workers):
         super().__init__(1)
         self._rng = rng
 
-    async def run(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    async def run_job(self, _job: Job, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         for _ in range(self._rng.randrange(12)):
             await asyncio.sleep(0)
         result = work(*args, **kwargs)
@@ -72,6 +74,7 @@ class Simulation:
         self.clients = [SimClient(number, hocuspocus=number % 2 == 1) for number in range(4)]
         self.tokens = 0
         self.crashes = 0
+        self.waited = 0  # times that a connection waited for its turn
         self.trace: list[str] = []
 
     async def run(self) -> None:
@@ -108,16 +111,20 @@ class Simulation:
     async def _start(self) -> None:
         self.journal = MemoryJournal(store=self.store)
         await self.journal.__aenter__()
-        self.hub = Hub(self.journal, SimWorkers(self.rng), SETTINGS, Metrics())
+        metrics = Metrics()
+        turns = sim_turns(metrics, self.crashes)
+        self.hub = Hub(self.journal, SimWorkers(self.rng), SETTINGS, metrics, turns=turns)
         await self.hub.__aenter__()
 
     async def _stop(self) -> None:
+        self.waited += self.hub.metrics.turns_waited
         await self.hub.__aexit__(None, None, None)
         await self.journal.__aexit__(None, None, None)
 
     async def _crash(self) -> None:
         """Lose everything in memory, and with it what the journal has not written."""
         self.crashes += 1
+        self.waited += self.hub.metrics.turns_waited
         self.journal._waiting.clear()
         self.journal.connection.is_open = False
         self.store.connections.remove(self.journal.connection)

@@ -38,6 +38,7 @@ ROOMS = (
     "backoff",
     "quarantine",
     "document_memory",
+    "turns",
     "session",
     "services",
     "clients",

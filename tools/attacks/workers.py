@@ -7,7 +7,7 @@ import os
 import signal
 import time
 
-from tools.attacks.crafted import many_clients, right_origins
+from tools.attacks.crafted import many_clients, one_place, right_origins
 from tools.attacks.enemy import Enemy
 from tools.attacks.figures import Probe
 from tools.attacks.place import children, end_leftovers
@@ -22,14 +22,23 @@ LARGE, SMALL = 32_000, 2100  # clients: 352 KB, and 23 KB, which are worked on i
 ORPHAN_S = 2.0
 
 
+async def put(enemy: Enemy, clients: int) -> None:
+    """A document that takes long to load; if the server refuses it, one of as many clients who do not conflict."""
+    try:
+        await enemy.settled("own/evil", [right_origins(clients)])
+    except ConnectionResetError:
+        enemy.did["refused documents"] += 1
+        await enemy.settled("own/evil", [one_place(clients)])
+
+
 async def prepare(enemy: Enemy) -> None:
     """A document of 352 KB that takes two minutes to load."""
-    await enemy.settled("own/evil", [right_origins(LARGE)])
+    await put(enemy, LARGE)
 
 
 async def prepare_small(enemy: Enemy) -> None:
     """A document of 23 KB that takes half a second to load."""
-    await enemy.settled("own/evil", [right_origins(SMALL)])
+    await put(enemy, SMALL)
 
 
 async def again(enemy: Enemy, method: str, path: str, body: object, hands: int) -> None:

@@ -12,6 +12,7 @@ from raffia.crdt.document import Document
 from raffia.errors import ForbiddenError
 from raffia.journal.testing.memory import MemoryJournal, MemoryStore
 from raffia.rooms.hub import Hub
+from raffia.runtime.jobs import Job
 from raffia.runtime.metrics import Metrics
 from raffia.runtime.workers import Workers
 from raffia.settings import Settings
@@ -129,7 +130,7 @@ class Conversation:
 class Here(Workers):
     """Does at once what the server does in a worker process."""
 
-    async def run(self, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def run_job(self, _job: Job, work: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         return work(*args, **kwargs)
 
 

@@ -30,7 +30,7 @@ from raffia.api.listing import ListingQuery
 from raffia.api.models import Document, DocumentPage, Kind, NewDocument, Rename
 from raffia.api.quota import MakingQuota
 from raffia.api.turns import Turns
-from raffia.crdt.build import set_meta
+from raffia.crdt.meta import set_meta
 from raffia.errors import ForbiddenError, JournalUnavailableError, MalformedError
 from raffia.rooms import editing
 from raffia.seeds import first_update, seed_of
@@ -137,9 +137,10 @@ async def duplicate_document(
     person = caller.person(grant)
     quota: MakingQuota = request.app.state.quota
     turns: Turns = request.app.state.copy_turns
+    fields: dict[str, str | int] = {"title": f"{title}{COPY}".strip()}
     async with turns.of(person):
         quota.charge(person, info.snapshot_bytes + info.tail_bytes)
-        made = await editing.copy_of(raffia.hub, document, {"title": f"{title}{COPY}".strip()}, moved=moved)
+        made = await editing.copy_of(raffia.hub, document, fields, author=grant.user, moved=moved)
         try:
             await files.copy(document, to)
             await editing.change(raffia.hub, to, made, author=grant.user)

@@ -27,4 +27,9 @@ def person_of(grant: Grant, address: str | None) -> str | None:
     token = grant.claims.get("jti")
     if isinstance(token, str):
         return f"token {token}"
-    return None if address is None else f"address {address}"
+    return None if address is None else address_person(address)
+
+
+def address_person(address: str) -> str:
+    """Return the person that a connection is charged as before anybody has signed in on it."""
+    return f"address {address}"

@@ -7,7 +7,8 @@ Rules (tests quote these ids):
          block; marks are attributes of the text.
     BU2  A board is in `Map "elements"`, which maps ids to `Map {g, s, t, m}`; each of these groups is one value.
     BU3  A copy is squashed: it does not contain deleted content.
-    BU4  In a copy, URLs of the document's own files are replaced by those of the copy's files.
+    BU4  In a copy, URLs of the document's own files are replaced by those of the copy's files. A document without such
+         URLs is copied on its bytes, without a `Doc`.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -16,30 +17,18 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pycrdt
 
 from raffia.crdt.merge import merge
+from raffia.crdt.meta import set_meta
 from raffia.crdt.squash import squash
 from raffia.crdt.view import edit
 from raffia.types import EMPTY_UPDATE
 
 Fields = Mapping[str, str | int]
-
-
-def set_meta(parts: Sequence[bytes], fields: Fields) -> bytes:
-    """The update that sets metadata of a document.
-
-    Args:
-        parts: the updates that make up the document.
-        fields: keys and values for its root map `meta`; those that already have their value are left out.
-    """
-
-    def change(doc: pycrdt.Doc[Any]) -> None:
-        _write_fields(doc, fields)
-
-    return edit(merge(parts) if parts else EMPTY_UPDATE, change)
 
 
 def copy(parts: Sequence[bytes], fields: Fields, moved: tuple[str, str] | None = None) -> bytes:
@@ -51,13 +40,11 @@ def copy(parts: Sequence[bytes], fields: Fields, moved: tuple[str, str] | None =
         moved: the URL prefixes of the original's and of the copy's files; None to leave URLs unchanged.
     """
     content = squash(merge(parts))
-
-    def change(doc: pycrdt.Doc[Any]) -> None:
-        _write_fields(doc, fields)
-        if moved is not None:
-            _move_files(doc, *moved)
-
-    return merge([content, edit(content, change)])
+    edits = [set_meta([content], fields)]
+    if moved is not None and moved[0].encode() in content:
+        # Only a document that has files is loaded, which may take long.
+        edits.append(edit(content, partial(_move_files, old=moved[0], new=moved[1])))
+    return squash(merge([content, *edits]))
 
 
 def _move_files(doc: pycrdt.Doc[Any], old: str, new: str) -> None:

@@ -171,6 +171,11 @@ class IdRanges:
         return sum(sum(ends) - sum(starts) for starts, ends in self._clients.values())
 
     @property
+    def clients(self) -> int:
+        """Number of clients."""
+        return len(self._clients)
+
+    @property
     def count(self) -> int:
         """Number of ranges, which determines the cost."""
         return sum(len(starts) for starts, _ in self._clients.values())

@@ -31,6 +31,7 @@ from collections.abc import Iterable
 from typing import Final, NoReturn
 
 from raffia.crdt.anyvalue import check_json, check_utf8, cut_short, read_long, skip_any, skip_bytes, skip_text
+from raffia.crdt.shape import DELETES_S, RANGE_S, SECTION_S, Allowance
 from raffia.errors import TooLargeError, UpdateError
 
 CLOCK_LIMIT: Final = 1 << 31  # clocks and ends stay below; yrs counts in 32 bits and wraps
@@ -108,15 +109,17 @@ class UpdateFacts:
         self.deletes_at = deletes_at
 
 
-def read_update(update: bytes, *, limit: int | None = None) -> UpdateFacts:
+def read_update(update: bytes, *, limit: int | None = None, allowance: Allowance | None = None) -> UpdateFacts:
     """Read an update strictly (U1-U9).
 
     Args:
         update: Yjs update bytes, encoding v1.
         limit: for updates from outside, the largest accepted size in bytes. None for our own updates: any size, and
             any number of clients (U9).
+        allowance: what reading it may cost; None for anything.
 
     Raises:
+        CostlyError: it costs more than the allowance.
         TooLargeError: over `limit` (closes 4413).
         UpdateError: not an update that a correct client sends (closes 4400).
     """
@@ -136,10 +139,14 @@ def read_update(update: bytes, *, limit: int | None = None) -> UpdateFacts:
                 _too_many("update", count, MAX_CLIENTS, 0)
         if count > size - at:
             cut_short("update", count, size - at, 0, "clients")
+        if allowance is not None:
+            allowance.take(count, SECTION_S)
         sections = []
         if count:
             seen = set()
             for _ in range(count):
+                if allowance is not None:
+                    allowance.take_section(update, at)
                 section, at = _read_section(update, at, size)
                 if section.client in seen:
                     raise UpdateError(f"client {section.client} has a second section (ends at byte {at})")
@@ -148,7 +155,7 @@ def read_update(update: bytes, *, limit: int | None = None) -> UpdateFacts:
         deletes_at = at
         if at + 1 == size and update[at] == 0:  # the usual case: no deletes
             return UpdateFacts(size, sections, [], deletes_at)
-        deletes, at = _read_deletes(update, at, size, limit is not None)
+        deletes, at = _read_deletes(update, at, size, limit is not None, allowance)
     except IndexError:
         raise UpdateError(f"update of {size} bytes is cut short (byte {size})") from None
     if at != size:
@@ -344,7 +351,7 @@ def _skip_content(update: bytes, at: int, kind: int) -> int:
 
 
 def _read_deletes(
-    update: bytes, at: int, size: int, outside: bool
+    update: bytes, at: int, size: int, outside: bool, allowance: Allowance | None
 ) -> tuple[list[tuple[int, list[tuple[int, int]]]], int]:
     """Read a delete set (U7, U9)."""
     begin = at
@@ -356,6 +363,8 @@ def _read_deletes(
             _too_many("delete set", count, MAX_DELETE_CLIENTS, begin)
     if count > size - at:
         cut_short("delete set", count, size - at, begin, "clients")
+    if allowance is not None:
+        allowance.take(count, DELETES_S)
     deletes: list[tuple[int, list[tuple[int, int]]]] = []
     seen = set()
     for _ in range(count):
@@ -370,6 +379,8 @@ def _read_deletes(
         ranges, at = _read_ranges(update, at, size)
         if ranges:
             deletes.append((client, ranges))
+        if allowance is not None:
+            allowance.take(len(ranges), RANGE_S)
     return deletes, at
 
 

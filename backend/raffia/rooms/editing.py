@@ -1,9 +1,9 @@
 """Edits that the server makes: seeding, renaming, copying.
 
 Rules (tests quote these ids):
-    ED1  They go through the document's room and its gate, as a client's edits do, and are broadcast to its sessions.
-    ED2  They are computed from the document's current bytes: in this process for small documents, in a worker process
-         for larger ones.
+    ED1  They pass the document's room and its gate, as a client's edits do, and are broadcast to its sessions.
+    ED2  They are computed from the document's current bytes: in this process if that is quick (crdt/quick.py),
+         otherwise in a worker process, as a job of the author.
     ED3  When `change` returns, the edit is durable and the listing matches the document's metadata. After an error the
          edit may or may not have been made; it is safe to make it again.
 """
@@ -16,17 +16,18 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from raffia.crdt.build import copy
+from raffia.crdt.quick import QUICK_BYTES, is_quick
 from raffia.crdt.update import read_update
 from raffia.errors import JournalUnavailableError
 from raffia.rooms.hub import Hub
 from raffia.rooms.room import Room
 from raffia.rooms.session import Session, Ticket
+from raffia.runtime.jobs import Job
 from raffia.types import Access, DocumentId, Grant
 
 T = TypeVar("T")
 Parts = Sequence[bytes]
 
-INLINE_BYTES = 24 * 1024
 DURABLE_S = 10.0
 
 
@@ -57,12 +58,13 @@ async def change(hub: Hub, document: DocumentId, work: Callable[[Parts], bytes],
 
     Raises:
         JournalUnavailableError: the edit was not durable within `DURABLE_S`.
+        TooCostlyError: the work took too long in a worker, now or a while ago.
         DocumentDeletedError, TooLargeError, DrainingError, QuarantinedError, CrdtError: the edit cannot be made.
     """
     room = await hub.open(document)
     try:
-        update = await _run(hub, room, work)
-        facts = read_update(update) if len(update) <= INLINE_BYTES else await hub.workers.run(read_update, update)
+        update = await _run(hub, room, work, author)
+        facts = read_update(update) if len(update) <= QUICK_BYTES else await hub.workers.run(read_update, update)
         ticket = _FutureTicket(Session(document, Grant(Access.EDIT, user=author), hub.new_owner()))
         room.take_from_server(update, facts, ticket)
         room.flush()
@@ -85,7 +87,12 @@ async def change(hub: Hub, document: DocumentId, work: Callable[[Parts], bytes],
 
 
 async def copy_of(
-    hub: Hub, document: DocumentId, fields: dict[str, str | int], *, moved: tuple[str, str] | None = None
+    hub: Hub,
+    document: DocumentId,
+    fields: dict[str, str | int],
+    *,
+    author: str | None = None,
+    moved: tuple[str, str] | None = None,
 ) -> Callable[[Parts], bytes]:
     """Make a squashed copy of a document as it is now, to be passed as `work` to `change` for a new document.
 
@@ -93,6 +100,7 @@ async def copy_of(
         hub: opens the room.
         document: the document to copy.
         fields: metadata to set in the copy; the rest is copied.
+        author: the user who asked for it; None for none.
         moved: the prefix of the URLs of the document's files, and the prefix for the copy's.
 
     Raises:
@@ -100,16 +108,17 @@ async def copy_of(
     """
     room = await hub.open(document)
     try:
-        return _Given(await _run(hub, room, _Copy(fields, moved)))
+        return _Given(await _run(hub, room, _Copy(fields, moved), author, loads_doc=True))
     finally:
         hub.release(room)
 
 
-async def _run(hub: Hub, room: Room, work: Callable[[Parts], T]) -> T:
-    parts = (room.document.base, *room.document.tail)
-    if room.document.size_bytes <= INLINE_BYTES:
+async def _run(hub: Hub, room: Room, work: Callable[[Parts], T], author: str | None, *, loads_doc: bool = False) -> T:
+    document = room.document
+    parts = (document.base, *document.tail)
+    if is_quick(document, loads_doc=loads_doc):
         return work(parts)
-    return await hub.workers.run(work, parts)
+    return await hub.workers.run_job(Job(document.size_bytes, room.document_id, author), work, parts)
 
 
 class _Copy:

@@ -19,9 +19,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from time import monotonic
+from time import monotonic, thread_time
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -36,6 +36,8 @@ from raffia.rooms.quarantine import Quarantine
 from raffia.rooms.rate_limits import RateLimits
 from raffia.rooms.room import Room
 from raffia.rooms.services import Services
+from raffia.rooms.turns import Payer, Turns
+from raffia.runtime.jobs import Job
 from raffia.runtime.logs import get_logger
 from raffia.runtime.malloc import Trimmer
 from raffia.runtime.memory import available_bytes
@@ -57,6 +59,10 @@ MAX_SPREAD_S = 2.0  # when draining, sockets are closed within this time
 CLOSES_PER_S = 2000
 
 
+def _call_soon(call: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_soon(call)
+
+
 class OpenConnection(Holder, Protocol):
     """An open socket: the hub closes it, and the revocation list ends sessions on it."""
 
@@ -70,6 +76,7 @@ class Hub:
 
     Attributes:
         connections: every open socket.
+        turns: who is read when.
         draining: whether this replica refuses new sessions.
     """
 
@@ -80,6 +87,8 @@ class Hub:
         settings: Settings,
         metrics: Metrics,
         revocations: RevocationList | None = None,
+        *,
+        turns: Turns | None = None,
     ) -> None:
         self.revocations = RevocationList() if revocations is None else revocations
         self.journal = journal
@@ -89,9 +98,10 @@ class Hub:
         self.rate_limits = RateLimits(settings)
         self.backoff = Backoff()
         self.memory = DocumentMemory(settings.max_open_documents_bytes or available_bytes() // 2)
+        self.turns = Turns(_call_soon, metrics, monotonic, thread_time) if turns is None else turns
         self._quarantine = Quarantine(metrics)
         self._services = Services(
-            journal, workers, settings, metrics, self._quarantine, journal.bus, memory=self.memory
+            journal, workers, settings, metrics, self._quarantine, self.turns, journal.bus, memory=self.memory
         )
         self._openings = Quota(OPENINGS, OPENINGS_PER_S)
         self.connections: set[OpenConnection] = set()
@@ -177,8 +187,8 @@ class Hub:
         self._owners += 1
         return self._replica, self._owners
 
-    async def open_for(self, person: str | None, document: DocumentId) -> Room:
-        """Like `open`, but limits the empty documents that a person opens (HU7); None for a person without a limit.
+    async def open_for(self, person: str | None, document: DocumentId, payer: Payer | None = None) -> Room:
+        """As `open`, for a person, who may open so many empty documents (HU7); None for one that is not counted.
 
         Raises:
             TooFastError: they have opened too many (closes 1013).
@@ -186,13 +196,17 @@ class Hub:
         is_new = person is not None and document not in self._rooms and document not in self._opening
         if is_new and person is not None and self._openings.wait_s(person, 1) > 0:
             raise TooFastError("you have opened many empty documents; try again later")
-        room = await self.open(document)
+        room = await self.open(document, payer)
         if is_new and person is not None and not room.document.clocks:
             self._openings.charge(person, 1)
         return room
 
-    async def open(self, document: DocumentId) -> Room:
+    async def open(self, document: DocumentId, payer: Payer | None = None) -> Room:
         """Open the room of a document, or return the open one, and hold it until `release`.
+
+        Args:
+            document: which one.
+            payer: charged for loading it; None if nobody is.
 
         Raises:
             DrainingError: this process is stopping.
@@ -215,7 +229,7 @@ class Hub:
             if closing is not None:
                 await asyncio.gather(asyncio.shield(closing), return_exceptions=True)
                 continue
-            await self._opening.run(document, lambda: self._load(document))
+            await self._opening.run(document, lambda: self._load_for(payer, document))
 
     def deleted(self, document: DocumentId) -> None:
         """Handle the deletion of a document: its room, if open, ends its sessions."""
@@ -235,6 +249,9 @@ class Hub:
         room.idle_since_s = monotonic()
         if self._rooms.get(room.document_id) is room:
             self._idle[room.document_id] = room
+
+    async def _load_for(self, payer: Payer | None, document: DocumentId) -> Room:
+        return await (self._load(document) if payer is None else self.turns.metered(payer, self._load(document)))
 
     async def _load(self, document: DocumentId) -> Room:
         try:
@@ -267,7 +284,10 @@ class Hub:
         is_shared, keep_deleted = self.journal.is_shared, self.settings.keep_deleted
         try:
             if size > self.settings.worker_threshold_bytes:
-                built, waiting = await self.workers.run(build, loaded, is_shared=is_shared, keep_deleted=keep_deleted)
+                job = Job(size)
+                built, waiting = await self.workers.run_job(
+                    job, build, loaded, is_shared=is_shared, keep_deleted=keep_deleted
+                )
             else:
                 built, waiting = build(loaded, is_shared=is_shared, keep_deleted=keep_deleted)
         except (UpdateError, CrdtError) as error:

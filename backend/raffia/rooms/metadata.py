@@ -5,9 +5,9 @@ Rules (tests quote these ids):
          the log are read, but not written to the listing.
     MI2  Most edits cost a few searches in their bytes (MT3 of crdt/meta.py). The document is read only after an edit
          that may have changed the metadata, `PAUSE_S` later, so that a title is read once while it is being typed.
-         Large documents are read in a worker.
-    MI3  Before a room's first edit its metadata is unknown, so the first edit may cause the document to be read too.
-    MI4  The listing is written when it differs; if the journal is unavailable, that is retried later.
+         Documents for which that is not quick (crdt/quick.py) are read in a worker.
+    MI3  Before a room's first edit its metadata is unknown, so the first edit may have the document read too.
+    MI4  The listing is written when it differs, and again later if the journal is away.
     MI5  A room that was edited reads its document once more when it closes, because an edit by an author who had not
          seen the latest change may have gone unnoticed.
     MI6  When the schema grows, on any replica, sessions of editors that know an older schema are ended.
@@ -23,8 +23,10 @@ from __future__ import annotations
 import asyncio
 
 from raffia.crdt.meta import NOTHING, Meta, has_meta, read_meta
-from raffia.errors import DocumentDeletedError, JournalUnavailableError, SchemaError
+from raffia.crdt.quick import is_quick
+from raffia.errors import DocumentDeletedError, JournalUnavailableError, SchemaError, TooCostlyError
 from raffia.rooms.context import RoomContext
+from raffia.runtime.jobs import Job
 from raffia.runtime.logs import get_logger
 from raffia.types import MAX_TITLE
 
@@ -32,7 +34,6 @@ log = get_logger("raffia.rooms.metadata")
 
 PAUSE_S = 0.5
 AGAIN_S = 5.0
-INLINE_BYTES = 24 * 1024
 MAX_KIND = 64
 MAX_SCHEMA = 1 << 31
 
@@ -151,7 +152,7 @@ class Metadata:
             return
         try:
             await self.now()
-        except (JournalUnavailableError, DocumentDeletedError) as error:
+        except (JournalUnavailableError, DocumentDeletedError, TooCostlyError) as error:
             log.info("listing not updated", document=self._document_id, detail=str(error))
         except Exception:
             log.exception("listing not updated", document=self._document_id)  # the room closes all the same
@@ -175,6 +176,9 @@ class Metadata:
                     pause_s = AGAIN_S
         except DocumentDeletedError:
             self._is_dirty = False
+        except TooCostlyError as error:
+            log.warning("listing not updated", document=self._document_id, detail=str(error))
+            self._is_dirty = False
         except Exception:
             # The document is not affected; the next edit of these keys, or closing the room, tries again.
             log.exception("listing not updated", document=self._document_id)
@@ -186,9 +190,9 @@ class Metadata:
     async def _read(self) -> Meta:
         document = self._document
         parts = (document.base, *document.tail)
-        if document.size_bytes <= INLINE_BYTES:
+        if is_quick(document):
             return read_meta(parts)
-        return await self._services.workers.run(read_meta, parts)
+        return await self._services.workers.run_job(Job(document.size_bytes, self._document_id), read_meta, parts)
 
     async def _write(self, meta: Meta) -> None:
         fields = meta._replace(marks=())

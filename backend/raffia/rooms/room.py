@@ -12,7 +12,8 @@ from collections.abc import Collection
 from time import monotonic
 
 from raffia.crdt.document import Document
-from raffia.crdt.update import UpdateFacts
+from raffia.crdt.shape import Allowance
+from raffia.crdt.update import UpdateFacts, read_update
 from raffia.errors import DocumentDeletedError, RaffiaError, RoomFullError
 from raffia.journal import Loaded
 from raffia.rooms.clients import Client, Clients
@@ -30,6 +31,7 @@ from raffia.rooms.outbound.flush import Flush
 from raffia.rooms.presence.room_presence import RoomPresence
 from raffia.rooms.services import Services
 from raffia.rooms.session import KEEP_ALIVE, Session, Ticket
+from raffia.runtime.jobs import Job
 from raffia.types import DocumentId
 from raffia.wire.messages import Awareness, Message, QueryAwareness, Step1, Step2, SyncStatusRequest, Update
 
@@ -70,6 +72,8 @@ class Room:
         self._metrics = services.metrics
         self._memory = RoomMemory(services.memory)
         self._memory.has(document.size_bytes)
+        self._workers = services.workers
+        self._turns = services.turns
         self._fanout = Fanout(services.metrics)
         self._clients = Clients()
         context = RoomContext(document_id, document, services, self._fanout, self._clients)
@@ -189,6 +193,10 @@ class Room:
         """
         self._catch_up.ask_state(session, state_vector, counted=False)
 
+    def refuse_news(self, session: Session, message: Update | Step2) -> bool:
+        """Refuse a reader's update whose first struct is new, unread (R6); returns whether it was refused."""
+        return self._intake.refuse_news(session, message.update, is_step2=isinstance(message, Step2))
+
     def refuse(self, session: Session, message: Update | Step2) -> None:
         """Answer "refused" to an update that its connection does not pass to `receive`."""
         self._intake.refuse_update(session, is_step2=isinstance(message, Step2))
@@ -196,6 +204,44 @@ class Room:
     def knows_step2(self, update: bytes) -> bool:
         """Whether a client with exactly the document's content sent this step 2, so that it need not be read."""
         return self._intake.knows_step2(update)
+
+    def must_weigh(self, session: Session, facts: UpdateFacts) -> bool:
+        """Whether an update has to be weighed before it is received (CO1, CO2 of contention_guard.py)."""
+        return session.grant.may_write and self._intake.contention.must_weigh(facts)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether even a small update has to be weighed if it may conflict (CO2 of contention_guard.py)."""
+        return self._intake.contention.is_behind
+
+    def read(self, message: Update | Step2, allowance: Allowance) -> UpdateFacts:
+        """Read an update before it is received, if that is quick.
+
+        Raises:
+            CostlyError: it costs more than the allowance.
+            UpdateError, TooLargeError: as in `receive`.
+        """
+        return read_update(message.update, limit=self._limit(message), allowance=allowance)
+
+    def _limit(self, message: Update | Step2) -> int:
+        """The most bytes that an update may have."""
+        return self._settings.max_step2_bytes if isinstance(message, Step2) else self._settings.max_update_bytes
+
+    async def examine(self, session: Session, message: Update | Step2, facts: UpdateFacts | None) -> UpdateFacts:
+        """Read an update in a worker if it has not been read, and weigh it there if necessary, before it is received.
+
+        Raises:
+            UpdateError, TooLargeError: as in `receive`.
+            TooContendedError: it would take editors too long (closes 4413).
+            RaffiaError: it could not be read or weighed.
+        """
+        user = session.grant.user
+        if facts is None:
+            job = Job(len(message.update), person=user)
+            facts = await self._workers.run_job(job, read_update, message.update, limit=self._limit(message))
+        if self.must_weigh(session, facts):
+            await self._intake.contention.weigh(message.update, facts, user)
+        return facts
 
     def fell_behind(self, session: Session) -> None:
         """Handle a congested transport: the session is sent nothing until it has drained."""
@@ -253,9 +299,12 @@ class Room:
 
     def _saved(self, tickets: list[Ticket]) -> None:
         """Handle a durable batch: answer the tickets that waited for it, and see whether a snapshot is due."""
+        began_s = self._turns.clock()
         for ticket in tickets:
             self._acknowledgements.part_saved(ticket)
         self._compactor.check()
+        if tickets:
+            self._turns.charge_all([ticket.session.principal for ticket in tickets], began_s)
 
     def until_lost(self) -> asyncio.Future[RaffiaError]:
         """Return a future that resolves to the error if the room is lost."""

@@ -9,6 +9,7 @@ from raffia.journal import Journal
 from raffia.journal.bus import Bus
 from raffia.rooms.document_memory import DocumentMemory
 from raffia.rooms.quarantine import Quarantine
+from raffia.rooms.turns import Turns
 from raffia.runtime.metrics import Metrics
 from raffia.runtime.workers import Workers
 from raffia.settings import Settings
@@ -23,5 +24,6 @@ class Services:
     settings: Settings
     metrics: Metrics
     quarantine: Quarantine
+    turns: Turns
     bus: Bus | None = None
     memory: DocumentMemory = field(default_factory=lambda: DocumentMemory(sys.maxsize))

@@ -28,6 +28,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from raffia.rooms.rate_limits import Budget
+from raffia.rooms.turns import Principal
 from raffia.types import DocumentId, Grant
 from raffia.wire import hocuspocus, ywebsocket
 from raffia.wire.lib0 import write_buf, write_varuint
@@ -137,6 +138,7 @@ class Session:
         refused: how many of them were refused (S8).
         read_only_was_logged: whether an update of it was refused because it may only read.
         ask_after_s: before this monotonic time it is not asked for what we lack; see `raffia.rooms.backoff`.
+        principal: who pays for what it causes; None for the server.
     """
 
     __slots__ = (
@@ -159,6 +161,7 @@ class Session:
         "presence_rate",
         "presence_told",
         "presence_was_too_large",
+        "principal",
         "read_only_was_logged",
         "reading",
         "refused",
@@ -201,6 +204,7 @@ class Session:
         self.ask_rate = Rate(1)
         self.ask_after_s = 0.0
         self.budget = Budget(now_s)
+        self.principal: Principal | None = None
 
     @property
     def is_behind(self) -> bool:

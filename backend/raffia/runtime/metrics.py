@@ -120,6 +120,10 @@ class Metrics:
         default_factory=_labelled, metadata=_about("labelled", "Refusals, by the reason of the error", "reason")
     )
     delays: int = _counter("Times that reading from a connection was paused because it sent too fast")
+    turns_waiting: int = _gauge(
+        "Connections and their tasks that wait because their user, link or address has taken much time"
+    )
+    turns_waited: int = _counter("Times that a connection or one of its tasks had to wait for its turn")
     flushes: int = _counter("Times that a room sent its pending edits to readers and journal")
     flush_s: Histogram = field(
         default_factory=Histogram, metadata=_about("histogram", "Duration of one flush of a room")

@@ -23,7 +23,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Protocol
 
 from raffia.errors import RaffiaError
-from raffia.wire.transport import DEFAULT_LIMITS, START_BYTES, Frame, Holds, Limits, Listener, close_payload
+from raffia.wire.transport import DEFAULT_LIMITS, START_BYTES, Frame, Holds, Limits, Listener, Turn, close_payload
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -45,6 +45,7 @@ class _Attachable(Protocol):
         *,
         limits: Limits = ...,
         headers: Iterable[tuple[bytes, bytes]] = ...,
+        turn: Turn | None = ...,
     ) -> None: ...
 
     async def wait_closed(self) -> None: ...
@@ -58,6 +59,7 @@ async def serve(
     *,
     subprotocol: str | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    turn: Turn | None = None,
 ) -> None:
     """Accept the WebSocket of `scope` and serve it through `listener` until it is over (AS1).
 
@@ -69,12 +71,13 @@ async def serve(
         listener: gets all calls from `opened` to `closed`.
         subprotocol: one of `scope["subprotocols"]`, or None.
         limits: the connection's bounds.
+        turn: measures the connection and lets it wait (O8); None if nothing does.
     """
     transport: _Attachable | None = (scope.get("extensions") or {}).get(EXTENSION)
     if transport is None:
-        await AsgiTransport(receive, send, listener, limits).run(subprotocol)
+        await AsgiTransport(receive, send, listener, limits, turn).run(subprotocol)
         return
-    transport.attach(listener, subprotocol, limits=limits)
+    transport.attach(listener, subprotocol, limits=limits, turn=turn)
     scope.update(headers=(), query_string=b"")
     await transport.wait_closed()
 
@@ -109,6 +112,7 @@ class AsgiTransport:
         listener: gets the messages.
         limits: bounds of the outbox; `message_bytes` is enforced too, but only after the server has buffered the
             message.
+        turn: measures the connection and lets it wait (O8); None if nothing does.
     """
 
     __slots__ = (
@@ -124,15 +128,24 @@ class AsgiTransport:
         "_send",
         "_silent",
         "_told",
+        "_turn",
         "_wake",
         "congested",
     )
 
-    def __init__(self, receive: Receive, send: Send, listener: Listener, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self,
+        receive: Receive,
+        send: Send,
+        listener: Listener,
+        limits: Limits = DEFAULT_LIMITS,
+        turn: Turn | None = None,
+    ) -> None:
         self._receive = receive
         self._send = send
         self._listener = listener
         self._limits = limits
+        self._turn = turn
         self._limit_bytes = limits.message_bytes
         self._outbox: deque[bytes] = deque()
         self._buffered = 0
@@ -261,9 +274,19 @@ class AsgiTransport:
                 self._call(self._listener.refused, 1013, reason)
                 self.close(1013, "overloaded")
             elif payload is not None:
-                self._call(self._listener.message, payload)
+                await self._deliver(self._listener.message, payload)
             elif text is not None:
-                self._call(self._listener.text, text)
+                await self._deliver(self._listener.text, text)
+
+    async def _deliver(self, method: Callable[..., None], payload: object) -> None:
+        """Hand over one message when it may be (O8)."""
+        turn = self._turn
+        while turn is not None and self._closing is None and not turn.begin():
+            await self._readable.wait()
+        if self._closing is None:
+            self._call(method, payload)
+            if turn is not None:
+                turn.end()
 
     async def _write(self) -> None:
         """Send the messages in the outbox, then the close (AS3)."""

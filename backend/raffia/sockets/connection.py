@@ -17,7 +17,9 @@ Rules (tests quote these ids):
     X10 Errors that end a session or a socket are logged and counted by reason. When a session ends because something
         was too large or comes too early, the client's next session may be asked later for what we lack (`Hub.backoff`).
     X12 Unfinished messages and large updates that are being read are bounded for each person (received.py). Beyond that
-        the connection is closed (1013) or aborted.
+        the connection ends with 1013: a client that sends so much at once connects again.
+    X13 A connection waits for its turn when it costs more than others (turns.py). Its user pays, without one the link
+        or token, without those the address; until somebody has signed in on it, the address.
 """
 
 from __future__ import annotations
@@ -27,27 +29,31 @@ from collections.abc import Coroutine, Sequence
 from time import monotonic
 from typing import Protocol
 
-from raffia.auth.person import person_of
+from raffia.auth.person import address_person, person_of
 from raffia.auth.revocation import Judge
-from raffia.crdt.update import UpdateFacts, read_update
+from raffia.crdt.shape import SMALL_BYTES, Allowance, CostlyError
+from raffia.crdt.update import UpdateFacts
 from raffia.errors import InternalError, LaterError, MalformedError, RaffiaError, TooFastError, TooLargeError
 from raffia.rooms.hub import Hub
 from raffia.rooms.rate_limits import Budget
 from raffia.rooms.room import Room
 from raffia.rooms.session import Session
+from raffia.rooms.turns import Lane, Principal
 from raffia.runtime.logs import get_logger
 from raffia.sockets.expiry import Expiry
 from raffia.sockets.preauth import PreauthBudget
 from raffia.sockets.received import Received
 from raffia.sockets.refusals import close_reason, comes_again, transport_error
+from raffia.sockets.task_turn import TaskTurn
 from raffia.types import DocumentId, Grant
 from raffia.wire.messages import Message, Step2, Update
 from raffia.wire.transport import Transport
 
 log = get_logger("raffia.sockets.connection")
 
-# Strict reading of an update of this size takes about 5 ms; larger ones are read in another process.
+# Larger updates are read in another process, and so are those that would take longer here by their shape (shape.py).
 READ_AWAY_BYTES = 32 * 1024
+READ_AWAY_S = 0.002
 UPDATES = (Update, Step2)
 REFUSED_OPENING_S = 1.0  # of the connection's budget
 
@@ -135,6 +141,7 @@ class Connection:
     Attributes:
         hub: see above.
         expiry: see above.
+        turn: measures the connection and lets it wait (X13).
     """
 
     __slots__ = (
@@ -152,6 +159,7 @@ class Connection:
         "_transport",
         "expiry",
         "hub",
+        "turn",
     )
 
     def __init__(
@@ -179,6 +187,7 @@ class Connection:
         self._reading: asyncio.Task[None] | None = None  # the large update
         self._rate_limits = hub.rate_limits
         self._budget = Budget(monotonic())
+        self.turn = Lane(hub.turns, self, hub.turns.principal(None if address is None else address_person(address)))
         self._resting: asyncio.TimerHandle | None = None  # while it runs the socket is not read (X7)
 
     @property
@@ -266,6 +275,7 @@ class Connection:
         if code == 1009:  # our own server closes with 4413
             self.refused(code, "a message is too large for the ASGI server or for the client; see docs/embedding.md")
         dialect, self._dialect = self._dialect, _CLOSED
+        self.turn.close()
         self.hub.connections.discard(self)
         self._received.release()
         for task in tuple(self._tasks or ()):
@@ -338,7 +348,11 @@ class Connection:
             RaffiaError: the document cannot be opened, the room accepts no more sessions, or the grant has ended.
         """
         settings = self.hub.settings
-        room = await self.hub.open_for(person_of(grant, self._address), document)
+        if document not in self.hub.rooms:
+            wait_s = self.hub.turns.opening_wait_s(self._payer(grant))
+            if wait_s > 0:
+                await asyncio.sleep(wait_s)
+        room = await self.hub.open_for(person_of(grant, self._address), document, self.turn)
         try:
             await room.check_schema(self._schema)
             # The grant may have expired or been revoked while the document was loading.
@@ -355,6 +369,7 @@ class Connection:
             )
             session.schema = self._schema
             session.ask_after_s = self.hub.backoff.ask_after_s(self._client(document, grant))
+            self._pays(session)
             room.join(session, self)
             self.expiry.watch(session, self._dialect)
         except BaseException:
@@ -376,6 +391,17 @@ class Connection:
         log.info("connection aborted", reason=error.reason, detail=str(error))
         return False
 
+    def _payer(self, grant: Grant) -> Principal:
+        """Who pays for what a grant is used for (X13)."""
+        person = person_of(grant, self._address)
+        return self.turn.principal if person is None else self.hub.turns.principal(person)
+
+    def _pays(self, session: Session) -> None:
+        """Let whoever has signed in pay for the session, and for the connection if it is its first one (X13)."""
+        session.principal = self._payer(session.grant)
+        if not self._dialect.sessions():
+            self.turn.move(session.principal)
+
     def replace_grant(self, session: Session, grant: Grant) -> None:
         """Give a session a new grant, which applies from its next message on (X5)."""
         session.grant = grant
@@ -386,6 +412,10 @@ class Connection:
         self.expiry.forget(session)
         room.leave(session)
         self.hub.release(room)
+
+    async def my_turn(self) -> None:
+        """Wait until this connection's principal may have something done by a task (X13)."""
+        await TaskTurn(self.hub.turns, self.turn.principal).wait()
 
     # -- messages of an open session --------------------------------------------------------------------------------
 
@@ -422,23 +452,45 @@ class Connection:
             except RaffiaError:
                 room.refuse(session, message)
                 raise
-        if len(message.update) > READ_AWAY_BYTES and not room.knows_step2(message.update):
-            if not self._received.reading(len(message.update)):
-                room.refuse(session, message)
-                raise LaterError("too many large updates at once; try again later")  # X12
-            self.transport.pause_reading()
-            self._held = []
-            self._reading = self.start(self._take_large(session, room, message))
+        if not session.grant.may_write and room.refuse_news(session, message):
             return
-        room.receive(session, message)
+        # Small updates have too few insertions to be weighed (CO1 of contention_guard.py).
+        is_small = len(message.update) <= SMALL_BYTES and not room.is_behind
+        if is_small or room.knows_step2(message.update):
+            room.receive(session, message)
+            return
+        facts = self._read_here(session, room, message)
+        if facts is not None and not room.must_weigh(session, facts):
+            room.receive(session, message, facts)
+            return
+        if not self._received.reading(len(message.update)):
+            room.refuse(session, message)
+            raise LaterError("too many large updates at once; try again later")  # X12
+        self.transport.pause_reading()
+        self._held = []
+        self._reading = self.start(self._take_large(session, room, message, facts))
 
-    async def _take_large(self, session: Session, room: Room, message: Update | Step2) -> None:
+    def _read_here(self, session: Session, room: Room, message: Update | Step2) -> UpdateFacts | None:
+        """Read an update if that is quick; None if another process should."""
+        if len(message.update) > READ_AWAY_BYTES:
+            return None
         try:
-            facts = await self._read_away(message)
+            return room.read(message, Allowance(READ_AWAY_S))
+        except CostlyError:
+            return None
+        except RaffiaError:
+            room.refuse(session, message)
+            raise
+
+    async def _take_large(
+        self, session: Session, room: Room, message: Update | Step2, facts: UpdateFacts | None
+    ) -> None:
+        try:
+            read = await self._read_away(session, room, message, facts)
             if session not in room.sessions:
                 self._dialect.dropped(session)
             else:
-                self._receive_read(session, room, message, facts)
+                self._receive_read(session, room, message, read)
         except RaffiaError as error:
             self.end(session, error)
         finally:
@@ -451,12 +503,12 @@ class Connection:
                 self._dialect.dropped(entry[0])
         self.read_on()
 
-    async def _read_away(self, message: Update | Step2) -> UpdateFacts | RaffiaError:
-        """Read an update in another process; returns the error if it cannot be read."""
-        settings = self.hub.settings
-        limit = settings.max_step2_bytes if isinstance(message, Step2) else settings.max_update_bytes
+    async def _read_away(
+        self, session: Session, room: Room, message: Update | Step2, facts: UpdateFacts | None
+    ) -> UpdateFacts | RaffiaError:
+        """Read an update in another process if it has not been read, and weigh it; returns what is wrong with it."""
         try:
-            return await self.hub.workers.run(read_update, message.update, limit=limit)
+            return await room.examine(session, message, facts)
         except RaffiaError as error:
             return error
 
@@ -479,14 +531,19 @@ class Connection:
             await asyncio.wait([self._reading])
 
     def read_on(self) -> None:
-        """Resume reading the socket, unless there is a reason not to (X2, X3, X7)."""
+        """Resume reading the socket, unless there is a reason not to (X2, X3, X7, X13)."""
         if (
             self._held is None
             and self._resting is None
+            and not self.turn.waits
             and self._dialect.may_read  # false when closed
             and not self.transport.congested
         ):
             self.transport.resume_reading()
+
+    def hold_back(self) -> None:
+        """Stop reading the socket until `read_on`."""
+        self.transport.pause_reading()
 
     # -- rate limits ------------------------------------------------------------------------------------------------
 
@@ -546,7 +603,7 @@ class Connection:
 
     async def _guard(self, work: Coroutine[None, None, None]) -> None:
         try:
-            await work
+            await self.hub.turns.metered(self.turn, work)
         except RaffiaError as error:
             self.fail(error)
         except Exception:

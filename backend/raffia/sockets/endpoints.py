@@ -38,7 +38,7 @@ from raffia.sockets.hocuspocus import HocuspocusDialect
 from raffia.sockets.preauth import PreauthBudget, PreauthShare
 from raffia.sockets.ywebsocket import YWebsocketDialect
 from raffia.types import DocumentId, Grant, document_id
-from raffia.wire.transport import Limits, Listener
+from raffia.wire.transport import Limits
 
 log = get_logger("raffia.sockets.endpoints")
 
@@ -103,13 +103,15 @@ class SyncEndpoint(ABC):
                 return
             metrics.connections_opened += 1
             subprotocol = choose_subprotocol(scope.get("subprotocols") or ())
-            await serve(scope, receive, send, listener, subprotocol=subprotocol, limits=self._limits)
+            await serve(
+                scope, receive, send, listener, subprotocol=subprotocol, limits=self._limits, turn=listener.turn
+            )
         finally:
             metrics.connections -= 1
             addresses.leave(address)
 
     @abstractmethod
-    async def _listener(self, scope: Scope, handshake: Handshake) -> Listener:
+    async def _listener(self, scope: Scope, handshake: Handshake) -> Connection:
         """Create the listener of a connection whose origin has been accepted."""
 
     def _connection(self, dialect: Dialect, handshake: Handshake) -> Connection:
@@ -124,7 +126,7 @@ class SyncEndpoint(ABC):
             received=services.received,
         )
 
-    async def _admit(self, scope: Scope) -> Listener:
+    async def _admit(self, scope: Scope) -> Connection:
         limit = self._services.settings.max_connections
         if self._services.metrics.connections > limit:
             raise RoomFullError(f"this process has reached its limit of {limit} connections; try again later")
@@ -151,7 +153,7 @@ class YWebsocketEndpoint(SyncEndpoint):
 
     __slots__ = ()
 
-    async def _listener(self, scope: Scope, handshake: Handshake) -> Listener:
+    async def _listener(self, scope: Scope, handshake: Handshake) -> Connection:
         document = document_id(scope["path_params"]["document"])
         grant = await self._services.authorizer.grant(handshake, handshake.token, document)
         return self._connection(YWebsocketDialect(document, grant), handshake)
@@ -164,7 +166,7 @@ class HocuspocusEndpoint(SyncEndpoint):
 
     SKIPS_TOO_LARGE = True
 
-    async def _listener(self, scope: Scope, handshake: Handshake) -> Listener:
+    async def _listener(self, scope: Scope, handshake: Handshake) -> Connection:
         request = _Request(scope)
 
         async def authorize(token: str | None, document: DocumentId) -> Grant:

@@ -2,7 +2,7 @@
 
 `conversation.py` decides what each frame asks for; this module carries it out.
 
-Rules (tests quote these ids; X1 to X5, X7 and X10 are in connection.py):
+Rules (tests quote these ids; X1 to X5, X7, X10, X12 and X13 are in connection.py):
     X6  A fresh token that is accepted replaces the grant. The client is told only if its right to write changes. If the
         token is rejected the session ends, with a denial and a CLOSE. If it cannot be checked, the old grant stands
         (EX3 of expiry.py).
@@ -238,6 +238,7 @@ class HocuspocusDialect:
     async def _sign_in(self, address: str, token: str | None) -> None:
         try:
             document = document_id(hocuspocus.split_address(address)[0])
+            await self._connection.my_turn()
             left = None
             if token is None and address in self._left:
                 await self._connection.all_read()  # what is read for the session that ended is counted too (S8)
@@ -288,6 +289,7 @@ class HocuspocusDialect:
             return
         session, _ = opened
         try:
+            await self._connection.my_turn()
             grant = await self._ask(token, session.document)
         except (AuthUnavailableError, TooFastError) as error:
             log.info("could not check a fresh token", document=session.document, detail=str(error))

@@ -43,6 +43,7 @@ class YWebsocketDialect:
     async def _join(self) -> None:
         if self._admitted is not None:
             document, grant = self._admitted
+            await self._connection.my_turn()
             self._session, self._room = await self._connection.join(document, grant)
             self._admitted = None
             self._connection.accept_large(grant)

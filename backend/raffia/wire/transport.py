@@ -15,8 +15,10 @@ Rules (tests quote these ids):
         one for which `holds` returns False is aborted.
     O7  A listener is told why its connection is refused (`refused`) before `closed`. With `Limits.skips_too_large`, a
         binary message over `message_bytes` does not close the connection: the listener is told its size and its first
-        `START_BYTES` (`oversized`), and the rest is read and dropped. This needs little memory, and it lets a dialect
-        with many sessions end only one of them. Beyond `SKIP_FACTOR` times the limit the connection is closed anyway.
+        `START_BYTES` (`oversized`), and the rest is read and dropped. This needs no memory, and it lets a dialect with
+        many sessions end only one of them. Beyond `SKIP_FACTOR` times the limit the connection is closed after all.
+    O8  A transport that was given a `Turn` asks it before each batch of messages and tells it afterwards. A batch is
+        what has arrived at once, or a single message.
 """
 
 # Pure: no I/O and no clock; bytes and times come in as arguments.
@@ -104,6 +106,19 @@ class Frame:
         if wire is None:
             wire = self._wire = wire_frame(_BINARY, self.payload)
         return wire
+
+
+class Turn(Protocol):
+    """Measures what a connection costs, and lets it wait (O8)."""
+
+    def begin(self) -> bool:
+        """Ask before a batch; if the answer is no, reading has been paused, and the batch is kept until it resumes."""
+
+    def check(self) -> None:
+        """Tell that a message has been handled, and another one may follow; may pause reading."""
+
+    def end(self) -> None:
+        """Tell that the batch is over."""
 
 
 class Transport(Protocol):

@@ -24,6 +24,7 @@ const BY_REASON: Record<string, Cause> = {
   "deleted": "deleted",
   "schema": "newer-version",
   "too-large": "too-large",
+  "too-contended": "too-large",
   "full": "room-full",
   "quarantined": "damaged",
   "draining": "restarting",

@@ -17,8 +17,8 @@ from tests.support.lib0 import insert
 from tests.support.server import RaffiaServer
 from tests.support.tokens import token
 
-from raffia.crdt.build import set_meta
 from raffia.crdt.merge import merge
+from raffia.crdt.meta import set_meta
 from raffia.crdt.view import View, edit
 
 

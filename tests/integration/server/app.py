@@ -91,6 +91,35 @@ class Echo:
         self.notes.append(("closed", code))
 
 
+class Slow:
+    """A `Turn` that lets every other batch wait, and none be longer than three messages."""
+
+    def __init__(self, echo: Echo) -> None:
+        self.echo = echo
+        self.asked = self.handled = 0
+
+    def begin(self) -> bool:
+        self.asked += 1
+        if self.asked % 2:
+            self._wait()
+            return False
+        self.handled = 0
+        return True
+
+    def check(self) -> None:
+        self.handled += 1
+        if self.handled == 3:
+            self._wait()
+
+    def end(self) -> None:
+        self.echo.notes.append("batch")
+
+    def _wait(self) -> None:
+        assert self.echo.transport is not None
+        self.echo.transport.pause_reading()
+        asyncio.get_running_loop().call_later(0.001, self.echo.transport.resume_reading)
+
+
 class EchoApp:
     """The app; `notes[id]` holds what happened to a connection."""
 
@@ -131,7 +160,9 @@ class EchoApp:
             offered = scope["subprotocols"]
             subprotocol = offered[-1] if path == "last-subprotocol" and offered else None
             limits = BOUNDED if path == "hoard" else LIMITS
-            await serve(scope, receive, send, Echo(notes, path), subprotocol=subprotocol, limits=limits)
+            echo = Echo(notes, path)
+            turn = Slow(echo) if path == "turns" else None
+            await serve(scope, receive, send, echo, subprotocol=subprotocol, limits=limits, turn=turn)
             notes.append("served")
 
 

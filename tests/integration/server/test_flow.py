@@ -116,6 +116,45 @@ def test_paused_reading_delivers_later_and_in_order(running: Running):
     assert notes[2:52] == messages
 
 
+def test_batches_wait_for_their_turns_and_stay_in_order(running: Running):
+    """O8, WP9"""
+    client, notes = open_as(running, "/turns")
+    with client:
+        messages = [b"%d" % number * (1 + 50 * (number % 5)) for number in range(100)]
+        sent = [frame(BINARY, message) for message in messages]
+        client.send(b"".join(sent[:60]))
+        for one in sent[60:]:
+            client.send(one)
+        assert [client.frame() for _ in messages] == [(BINARY, message) for message in messages]
+    until(lambda: notes[-1] == "served")
+    assert 33 <= notes.count("batch") <= 101
+
+
+def test_a_violation_that_waited_for_its_turn_ends_the_connection_all_the_same(running: Running):
+    """WP3, WP9: the peer's close is read, although the socket was not."""
+    client, notes = open_as(running, "/turns")
+    with client:
+        client.send(frame(BINARY, b"x") * 20 + frame(3, b""))
+        assert [client.frame() for _ in range(20)] == [(BINARY, b"x")] * 20
+        assert client.closed()[0] == 1002
+        start = time.monotonic()
+        client.send(close_frame(1002))
+        client.end()
+        assert time.monotonic() - start < 0.4  # less than `close_timeout_s`
+    until(lambda: notes[-1] == "served")
+
+
+def test_many_small_fragments_are_read_in_batches(running: Running):
+    """FR8"""
+    client, notes = open_as(running, "/turns")
+    with client:
+        pieces = [frame(BINARY, b"x", fin=False), *[frame(0, b"y", fin=False)] * 5000, frame(0, b"z")]
+        client.send(b"".join(pieces))
+        assert client.frame() == (BINARY, b"x" + b"y" * 5000 + b"z")
+    until(lambda: notes[-1] == "served")
+    assert notes.count("batch") >= 5000 // (3 * 128)
+
+
 def test_peer_goes_while_reading_is_paused(running: Running):
     client, notes = open_as(running, "/pause")
     client.reset()

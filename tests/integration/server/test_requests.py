@@ -205,9 +205,10 @@ def test_ht11_plain_connections_of_an_address_are_bounded():
 
 def test_ht11_plain_connections_of_a_process_are_bounded():
     with server_with_places(1) as (server, places), contextlib.ExitStack() as stack:
-        for _ in range(9):  # none of them has sent anything
-            stack.enter_context(Raw(server.port))
-        until(lambda: places.taken == 9)
+        for number in range(9):  # all of them wait for responses
+            stack.enter_context(Raw(server.port)).send(request_of(f"203.0.113.{number}", "never"))
+        until(lambda: len(server.server.server_state.tasks) == 9)
+        assert places.taken == 9
         with Raw(server.port) as client:
             assert ended(client)
 
@@ -217,3 +218,22 @@ def test_ht11_a_websocket_gives_its_plain_place_back():
         client.send(frame(BINARY, b"x"))
         assert client.frame() == (BINARY, b"x")
         assert places.taken == 0
+
+
+def test_pl5_slow_heads_make_room_for_those_who_ask():
+    """PL5: nine places, held by heads that never end and by a connection that is kept alive."""
+    with server_with_places(1) as (server, places), contextlib.ExitStack() as stack:
+        held = [stack.enter_context(Raw(server.port)) for _ in range(9)]
+        held[0].send(request_of("203.0.113.1"))
+        held[0].response()
+        for client in held[1:]:
+            client.send(b"GET /healthz HTTP/1.1\r\nX-Slow: ")
+        until(lambda: len(places.headless) == 9)
+        for number in range(3):
+            with Raw(server.port) as newcomer:
+                newcomer.send(request_of(f"203.0.113.{number}"))
+                newcomer.response()
+                assert newcomer.status == 404
+            until(lambda: places.taken == 8)
+            stack.enter_context(Raw(server.port))
+            until(lambda: len(places.headless) == 9)

@@ -12,7 +12,7 @@ from tests.unit.api.rest import Rest, rest
 from tests.unit.api.test_access import fill
 
 from raffia.auth.hooks import Handshake
-from raffia.crdt.build import set_meta
+from raffia.crdt.meta import set_meta
 from raffia.rooms import editing
 from raffia.types import Access, DocumentId, Edit, Grant
 

@@ -104,7 +104,7 @@ async def test_fl4_a_snapshot_of_a_shared_log_holds_nothing_that_may_never_stand
         ana.update(author.type("é"))  # were this replica killed now, the other's room would never hear of it
         folder: Any = a.room._compactor
         folder._compacting = True
-        folder._start(folder._compact())
+        folder.start(folder._compact())
         for _ in range(50):
             await asyncio.sleep(0)
         assert await cold(b) == "a"
@@ -126,7 +126,7 @@ async def test_fl4_no_snapshot_is_put_in_the_place_of_a_log_that_was_cut_meanwhi
         ana.update(author.type("é"))
         folder: Any = a.room._compactor
         folder._compacting = True
-        folder._start(folder._compact())
+        folder.start(folder._compact())
         await asyncio.sleep(0)
         a.store.lose(DOCUMENT, 1)
         for _ in range(20):

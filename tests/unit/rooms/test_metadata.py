@@ -11,8 +11,9 @@ from pycrdt import Doc, Map, Text
 from tests.unit.cluster import cluster
 from tests.unit.world import DOCUMENT, EDIT, Author, World, until, world
 
-from raffia.crdt.build import make, set_meta
+from raffia.crdt.build import make
 from raffia.crdt.merge import merge
+from raffia.crdt.meta import set_meta
 from raffia.crdt.view import View
 from raffia.errors import DocumentDeletedError, JournalUnavailableError, SchemaError
 from raffia.rooms import editing, metadata

@@ -309,9 +309,11 @@ async def test_ov2_a_full_document_is_folded_once_and_not_for_each_refusal(monke
         author = Author(1)
         await filled(w, author)
         runs = []
-        run = w.hub.workers.run
+        run = w.hub.workers.run_job
         monkeypatch.setattr(
-            w.hub.workers, "run", lambda work, *a, **k: (runs.append(work.__name__), run(work, *a, **k))[1]
+            w.hub.workers,
+            "run_job",
+            lambda job, work, *a, **k: (runs.append(work.__name__), run(job, work, *a, **k))[1],
         )
         for _ in range(5):
             bo = await w.yws()
@@ -861,6 +863,7 @@ async def test_q3_an_update_with_too_many_needs_is_refused() -> None:
     async with world() as w:
         ana = await w.yws()
         ana.update(write_update([], [(client, [(0, 1)]) for client in range(1, 300)]))
+        await until(lambda: ana.transport.closed is not None)
         assert ana.transport.closed is not None
         assert ana.transport.closed[0] == 1013
 

@@ -1,4 +1,4 @@
-"""Workers: processes for long work (Y1-Y3)."""
+"""Workers: processes for long work (Y1-Y7, WO1, WO2)."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ from tests.unit.world import until
 from raffia import errors
 from raffia.crdt.merge import merge
 from raffia.crdt.update import read_update
-from raffia.errors import InternalError, RaffiaError, UpdateError
+from raffia.errors import InternalError, RaffiaError, TooCostlyError, UpdateError
+from raffia.runtime import jobs
+from raffia.runtime import workers as workers_module
+from raffia.runtime.jobs import FORGET_S, Job
 from raffia.runtime.workers import Workers
 
 OTHERS: set[psutil.Process] = set()
 
 
 def children() -> list[psutil.Process]:
-    living = (child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE)
-    return [child for child in living if child not in OTHERS]
+    return [child for child in psutil.Process().children() if child not in OTHERS and not is_gone(child.pid)]
 
 
 @pytest.fixture(autouse=True)
@@ -198,14 +200,10 @@ print(child.stdout.strip())
 """,
     )
     worker = int(out)
-
-    def is_gone() -> bool:
-        return not psutil.pid_exists(worker) or psutil.Process(worker).status() == psutil.STATUS_ZOMBIE
-
     deadline = time.monotonic() + 10
-    while not is_gone() and time.monotonic() < deadline:
+    while not is_gone(worker) and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert is_gone()
+    assert is_gone(worker)
 
 
 class Tattletale:
@@ -233,11 +231,124 @@ async def test_y4_a_job_is_copied_when_its_turn_comes() -> None:
     assert told == ["pickled"]
 
 
-async def test_y4_a_job_that_takes_too_long_is_ended_and_the_next_one_runs() -> None:
-    async with Workers(1, deadline_s=5.0) as workers:
-        assert await workers.run(len, "up") == 2
-        workers._deadline_s = 0.05
-        with pytest.raises(InternalError, match=r"longer than 0\.05 s"):
-            await workers.run(time.sleep, 60)
-        workers._deadline_s = 30.0
+def spin(seconds: float) -> str:
+    """Use so much processor time."""
+    until_s = time.process_time() + seconds
+    while time.process_time() < until_s:
+        pass
+    return "spun"
+
+
+async def test_y4_a_job_that_takes_too_long_is_ended_and_the_next_one_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "FLOOR_S", 0.3)
+    monkeypatch.setattr(workers_module, "SHORT_S", 0.1)
+    async with Workers(2) as workers:
+        with pytest.raises(TooCostlyError, match=r"longer than 0\.3 s of processor time"):
+            await workers.run(pow, 3, 10**9)  # like pycrdt, it never lets another thread run
         assert await workers.run(len, "é") == 1
+
+
+async def test_y4_a_job_that_waits_for_ever_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Workers(2) as workers:
+        assert await workers.run(len, "up") == 2
+        monkeypatch.setattr(workers_module, "START_S", 0.05)
+        monkeypatch.setattr(workers_module, "PATIENCE", 0.01)
+        with pytest.raises(TooCostlyError):
+            await workers.run(time.sleep, 60)
+        monkeypatch.undo()
+        assert await workers.run(len, "é") == 1
+
+
+async def test_y5_long_jobs_do_not_hold_up_short_ones() -> None:
+    async with Workers(1) as workers:
+        long = [asyncio.create_task(workers.run_job(Job(1 << 20), time.sleep, 600)) for _ in range(5)]
+        await until(lambda: len(children()) == 1)
+        assert await workers.run(abs, -1) == 1
+        assert not any(task.done() for task in long)
+    await asyncio.gather(*long, return_exceptions=True)
+
+
+async def test_y5_a_short_job_that_takes_long_is_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers_module, "SHORT_S", 0.05)
+    async with Workers(2) as workers:
+        assert await workers.run(spin, 0.3) == "spun"
+
+
+async def test_y6_a_person_has_one_job_at_a_time(tmp_path: Path) -> None:
+    async with Workers(6) as workers:
+        mine = [asyncio.create_task(workers.run_job(Job(9, person="eve"), time.sleep, 600)) for _ in range(6)]
+        await until(lambda: len(children()) == 1)
+        assert await workers.run_job(Job(9, person="ann"), abs, -1) == 1
+        assert len(children()) == 2
+    await asyncio.gather(*mine, return_exceptions=True)
+
+
+async def test_y6_turns_are_given_back() -> None:
+    async with Workers(2) as workers:
+        for _ in range(3):
+            with pytest.raises(ZeroDivisionError):
+                await workers.run_job(Job(9, document="d", person="eve"), divmod, 1, 0)
+        assert workers._short._turns == workers._long._turns == {}
+
+
+async def test_y7_a_document_that_overran_is_refused_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "FLOOR_S", 0.2)
+    monkeypatch.setattr(workers_module, "SHORT_S", 0.1)
+    now_s = [100.0]
+    async with Workers(2, clock=lambda: now_s[0]) as workers:
+        slow = Job(1000, document="team/slow", person="eve")
+        both = await asyncio.gather(*(workers.run_job(slow, spin, 60) for _ in range(2)), return_exceptions=True)
+        assert [type(error) for error in both] == [TooCostlyError, TooCostlyError]
+        assert len(workers.overruns) == 1
+        before_s = time.process_time()
+        with pytest.raises(TooCostlyError, match=r"spin on document team/slow took longer .* copy the content"):
+            await workers.run_job(slow, spin, 60)
+        assert time.process_time() - before_s < 0.1
+        assert await workers.run_job(Job(1000, document="team/other"), abs, -1) == 1
+        assert await workers.run_job(slow, abs, -1) == 1
+        now_s[0] += FORGET_S + 1
+        assert await workers.run_job(slow, spin, 0) == "spun"
+
+
+def test_y2_our_own_death_ends_a_busy_one(tmp_path: Path) -> None:
+    out = run_script(
+        tmp_path,
+        """
+import subprocess, sys
+child = subprocess.run([sys.executable, "-c", '''
+import asyncio, os, signal
+from raffia.runtime.jobs import Job
+from raffia.runtime.workers import Workers
+async def main():
+    workers = Workers(1)
+    print(await workers.run_job(Job(1 << 20), os.getpid), flush=True)
+    busy = asyncio.create_task(workers.run_job(Job(1 << 30), pow, 3, 10**9))
+    while workers._idle:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.2)
+    os.kill(os.getpid(), signal.SIGKILL)
+asyncio.run(main())
+'''], stdout=subprocess.PIPE, text=True)
+print(child.stdout.strip())
+""",
+    )
+    deadline = time.monotonic() + 10
+    worker = int(out)
+    while not is_gone(worker) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert is_gone(worker)
+
+
+def is_gone(worker: int) -> bool:
+    try:
+        return psutil.Process(worker).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is of Linux")
+def test_wo2_a_parent_that_died_before_is_noticed() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "raffia.runtime.worker", "1"], input=b"", capture_output=True, timeout=30, check=False
+    )
+    assert done.returncode == 1

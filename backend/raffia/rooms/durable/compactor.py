@@ -1,18 +1,23 @@
 """A document's long-running work: folding base and tail, snapshots for the journal, states for newcomers.
 
 Rules (tests quote these ids):
-    L1  Small documents are folded in place, larger ones in another process while edits go on into the tail.
-    L2  Folds run one at a time; everyone who needs one meanwhile shares the next.
-    L3  A newcomer gets squashed bytes, without content that was deleted before it asked (unless `keep_deleted` is set).
-        Its step 2 holds everything that was in the document when it asked, because editors act on the first one,
-        whatever comes after it.
+    L1  Documents that are quick (crdt/quick.py) are folded in place, others in another process while edits go on into
+         the tail.
+    L2  Folds run one at a time; all who need a fold meanwhile share the next one.
+    L3  A newcomer gets squashed bytes, without content that was deleted before it asked. Its step 2 holds everything
+        that was in the document when it asked: editors act on the first one, whatever comes after it.
     L4  A snapshot goes to the journal when the log after the last one has grown past a fraction of its size, so that
         the cost per update stays flat. It covers only what is durable, and is made in a quiet moment if there is one in
         time. In a shared log it is written only when everything in it is durable: other replicas never hear of an edit
         that the log never gets, and their next snapshot would remove it although later edits refer to it.
-    L5  Answers to state vectors are cached, with their frames, for one version of the document. For a large document
-        that is done in another process, one job at a time for each state vector, whose result is shared.
+    L5  Answers to equal state vectors are computed and framed once per version of the document. What a vector says
+        beyond the document makes no difference, so it is left out first. For a large document, or one that is not
+        quick, the answer is computed in another process, one job at a time for each state vector; all who ask
+        meanwhile share the next.
     L6  Checks of readers' deletes are bounded: one runs at a time for all readers, and `MAX_ASKED` may wait.
+    L7  A client that has everything gets the deletes, and one that lacks more than half of the document gets all of it:
+        both are ready. The others get a diff, from a worker if the document is not quick. A document's diffs may take
+        a tenth of a worker's time (diff_budget.py); beyond that, the whole document is sent instead.
 """
 
 from __future__ import annotations
@@ -25,7 +30,9 @@ from typing import Protocol
 
 from raffia.crdt.document import Deletes, Document, Fold
 from raffia.crdt.implied import implied_deletes
+from raffia.crdt.quick import is_quick
 from raffia.crdt.ranges import IdRanges
+from raffia.crdt.update import read_state_vector, write_state_vector
 from raffia.errors import (
     DocumentDeletedError,
     InternalError,
@@ -36,16 +43,20 @@ from raffia.errors import (
 from raffia.journal import Snapshot
 from raffia.rooms.context import RoomContext
 from raffia.rooms.durable.append_queue import AppendQueue
+from raffia.rooms.durable.diff_budget import DiffBudget
 from raffia.rooms.durable.large_states import LargeStates
 from raffia.rooms.durable.log_follower import LogFollower
+from raffia.runtime.jobs import Job
 from raffia.runtime.logs import get_logger
-from raffia.types import Position
+from raffia.runtime.single_flight import SingleFlight
+from raffia.types import EMPTY_STATE_VECTOR, Position
 from raffia.wire.transport import Frame
 
 log = get_logger("raffia.rooms.durable.compactor")
 
-INLINE_FOLD_BYTES = 24 * 1024  # folds in about 4 ms; a worker would not pay off
 MAX_ANSWERS = 16
+# A document with more clients counts as large: merging it takes 10 us for each client.
+MANY_CLIENTS = 5000
 MAX_FRAMES = 8
 MAX_ASKED = 64
 OVERDUE = 4  # a log this many times too long is compacted even if the room is never quiet
@@ -82,9 +93,10 @@ class Compactor:
         "_asking",
         "_base_version",
         "_compacting",
+        "_diff_budget",
         "_document",
         "_document_id",
-        "_fold",
+        "_folds",
         "_follower",
         "_frames",
         "_implied",
@@ -112,15 +124,16 @@ class Compactor:
         self._patience = 1.0
         self._journal = services.journal
         self._workers = services.workers
-        self._large_states = LargeStates(context.document, services.workers)
+        self._large_states = LargeStates(context.document_id, context.document, services.workers)
         self._settings = services.settings
         self._metrics = services.metrics
         self._quarantine = services.quarantine
         self._answers: dict[bytes, bytes] = {}
         self._answers_version = -1
         self._frames: dict[bytes, tuple[bytes, Frame]] = {}
-        self._fold: asyncio.Task[Snapshot] | None = None
+        self._folds: SingleFlight[DocumentId, Snapshot] = SingleFlight()
         self._base_version = 0  # version of the document that is completely in its base
+        self._diff_budget = DiffBudget(monotonic())
         self._implied = IdRanges()
         self._implied_version = -1
         self._asked: list[tuple[Deletes, Callable[[bool], None]]] = []
@@ -140,7 +153,11 @@ class Compactor:
     @property
     def is_busy(self) -> bool:
         """Whether any work is in progress."""
-        return self._compacting or self._fold is not None or bool(self._tasks)
+        return self._compacting or self._is_folding or bool(self._tasks)
+
+    @property
+    def _is_folding(self) -> bool:
+        return self._document_id in self._folds
 
     # -- the state for a client ----------------------------------------------------------------------------------
 
@@ -148,34 +165,52 @@ class Compactor:
         """Compute what a client with this state vector lacks and pass it to `give`, at once if that is quick.
 
         Args:
-            state_vector: valid bytes.
+            state_vector: bytes from outside.
             give: called with a step 2, and with an update of what was added while it was computed or None.
             fail: called with the error if the state cannot be computed; a client asks only once.
+
+        Raises:
+            UpdateError: the bytes are not a state vector.
         """
         document = self._document
         if self._answers_version == document.version and (known := self._answers.get(state_vector)) is not None:
             give(known, None)
             return
-        if document.needs_fold_for_newcomers and document.size_bytes <= INLINE_FOLD_BYTES and self._fold is None:
+        known_clocks, clocks = document.clocks, read_state_vector(state_vector)
+        shared = {
+            client: min(clock, known_clocks[client]) for client, clock in clocks.items() if client in known_clocks
+        }
+        if clocks and shared == known_clocks:
+            give(self._remember(state_vector, document.known_step2()), None)
+            return
+        quick = is_quick(document)
+        if document.needs_fold_for_newcomers and quick and not self._is_folding:
             self._fold_in_place()
-        if document.needs_fold_for_newcomers or self._is_large:
-            self._start(self._state_later(state_vector, give), fail)
+        if not quick and 2 * sum(shared.values()) < sum(known_clocks.values()):
+            shared = {}
+        asked = write_state_vector(shared)
+        if document.needs_fold_for_newcomers or self._is_large or not (quick or asked == EMPTY_STATE_VECTOR):
+            self.start(self._state_later(asked, give), fail)
         else:
-            give(self._answer(state_vector), None)
+            give(self._remember(state_vector, self._answer(asked)), None)
 
     @property
     def _is_large(self) -> bool:
-        return self._document.size_bytes > self._settings.worker_threshold_bytes
+        document = self._document
+        return document.size_bytes > self._settings.worker_threshold_bytes or len(document.clocks) > MANY_CLIENTS
 
     async def _state_later(self, state_vector: bytes, give: Give) -> None:
         document = self._document
         if document.needs_fold_for_newcomers:
             await self._folded()
-        if not self._is_large:
+        quick, costs = is_quick(document), (document.size_bytes, len(document.clocks))
+        if state_vector != EMPTY_STATE_VECTOR and not quick and not self._diff_budget.take(*costs, monotonic()):
+            state_vector = EMPTY_STATE_VECTOR
+        if not self._is_large and (quick or state_vector == EMPTY_STATE_VECTOR):
             give(self._answer(state_vector), None)
             return
-        if len(document.base) <= self._settings.worker_threshold_bytes:
-            await self._folded()
+        if len(document.base) < 2 * document.tail_bytes:
+            await self._folded(anyway=True)
         state = await self._large_states.state(state_vector)
         give(state.step2, state.later(document))
 
@@ -187,12 +222,19 @@ class Compactor:
         known = self._answers.get(state_vector)
         if known is None:
             started_s = perf_counter()
-            known = document.since(state_vector)
+            known = self._remember(state_vector, document.since(state_vector))
             self._metrics.merge_s.observe(perf_counter() - started_s)
-            if len(self._answers) >= MAX_ANSWERS:
-                self._answers.clear()
-            self._answers[state_vector] = known
         return known
+
+    def _remember(self, state_vector: bytes, answer: bytes) -> bytes:
+        """Keep an answer for others who ask the same (L5); returns it."""
+        if self._answers_version != self._document.version:
+            self._answers.clear()
+            self._answers_version = self._document.version
+        if len(self._answers) >= MAX_ANSWERS:
+            self._answers.clear()
+        self._answers[state_vector] = answer
+        return answer
 
     def frame(self, prefix: bytes, body: Callable[[bytes], bytes], step2: bytes) -> Frame:
         """The frame of a step 2, prepared once for each address and answer (L5)."""
@@ -228,7 +270,7 @@ class Compactor:
             self._asked.append((deletes, done))
             if len(self._asked) == 1 and not self._asking:
                 self._asking = True
-                self._start(self._find_implied())
+                self.start(self._find_implied())
 
     def _are_implied(self, deletes: Deletes) -> bool:
         return not any(self._implied.new_parts(client, ranges) for client, ranges in deletes)
@@ -239,7 +281,9 @@ class Compactor:
             while self._asked:
                 asked, self._asked = self._asked, []
                 version = self._document.version
-                found = await self._workers.run(implied_deletes, (self._document.base, *self._document.tail))
+                parts = (self._document.base, *self._document.tail)
+                job = Job(self._document.size_bytes, self._document_id)
+                found = await self._workers.run_job(job, implied_deletes, parts)
                 # Deletes are permanent, so what an older version implies, later ones imply too.
                 self._implied, self._implied_version = found, version
                 while asked:
@@ -261,27 +305,25 @@ class Compactor:
         self._base_version = self._document.version
         self._metrics.squash_s.observe(perf_counter() - started_s)
 
-    async def _folded(self) -> None:
-        """Wait until everything that is now in the document has been folded (L2)."""
+    async def _folded(self, *, anyway: bool = False) -> None:
+        """Wait until everything in the document now has been folded (L2).
+
+        Args:
+            anyway: also if nothing of it is deleted.
+        """
         version = self._document.version
-        while self._base_version < version and (self._document.needs_fold_for_newcomers or self._is_large):
+        while self._base_version < version and (anyway or self._document.needs_fold_for_newcomers):
             await self._fold_once()
 
     async def _fold_once(self) -> None:
         """Wait for the fold that is under way, or for a new one."""
-        task = self._fold
-        if task is None:
-            task = self._fold = asyncio.create_task(self._fold_away(with_index=False))
-        try:
-            await asyncio.shield(task)
-        finally:
-            if self._fold is task and task.done():
-                self._fold = None
+        await self._folds.run(self._document_id, lambda: self._fold_away(with_index=False))
 
     async def _fold_away(self, *, with_index: bool) -> Snapshot:
         started_s = perf_counter()
         job, version = self._document.fold(), self._document.version
-        base, index = await self._workers.run(run_fold, job, with_index=with_index)
+        work = Job(self._document.size_bytes, self._document_id)
+        base, index = await self._workers.run_job(work, run_fold, job, with_index=with_index)
         if not self._stopped:
             self._document.folded(job, base)
             self._base_version = version
@@ -294,11 +336,11 @@ class Compactor:
 
     def shrink(self, done: Callable[[], None]) -> None:
         """Fold everything that is in the document now, then call `done`, whether or not that succeeded."""
-        if self._document.size_bytes <= INLINE_FOLD_BYTES and self._fold is None:
+        if is_quick(self._document) and not self._is_folding:
             self._fold_in_place()
             done()
         else:
-            self._start(self._shrunk(done))
+            self.start(self._shrunk(done))
 
     async def _shrunk(self, done: Callable[[], None]) -> None:
         version = self._document.version
@@ -319,7 +361,7 @@ class Compactor:
             return
         if self._append_queue.is_idle or excess >= OVERDUE:
             self._compacting = True
-            self._start(self._compact())
+            self.start(self._compact())
 
     def _excess(self) -> float:
         """The size of the log as a multiple of its limit; at 1 a snapshot is due."""
@@ -344,22 +386,18 @@ class Compactor:
         document, append_queue = self._document, self._append_queue
         folded = append_queue.folded
         try:
-            while self._fold is not None:
-                await asyncio.gather(asyncio.shield(self._fold), return_exceptions=True)
+            while self._is_folding:
+                await asyncio.wait(self._folds.tasks)
             position, saved = self._position, (append_queue.saved_bytes, append_queue.saved_updates)
             if position <= append_queue.folded:
                 self._not_before_s = monotonic() + COMPACT_AGAIN_S
                 return  # there is nothing new to cover, or another replica was quicker
             append_queue.folded = position
-            if document.size_bytes <= INLINE_FOLD_BYTES:
+            if is_quick(document):
                 self._fold_in_place()
                 snapshot = Snapshot(document.base, document.index(document.base))
             else:
-                task = self._fold = asyncio.create_task(self._fold_away(with_index=True))
-                try:
-                    snapshot = await task
-                finally:
-                    self._fold = None
+                snapshot = await self._folds.run(self._document_id, lambda: self._fold_away(with_index=True))
             if not await self._durable():
                 append_queue.folded = min(append_queue.folded, folded)
                 self._not_before_s = monotonic() + COMPACT_AGAIN_S
@@ -387,7 +425,9 @@ class Compactor:
     async def close(self) -> None:
         """Finish the work in progress; make a snapshot if the next load would take long without one."""
         while self.is_busy:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            # Waiting for nothing would not yield to the event loop, and never end.
+            work = [*self._tasks, *self._folds.tasks]
+            await (asyncio.gather(*work, return_exceptions=True) if work else asyncio.sleep(0))
         if self._append_queue.saved_updates >= self._settings.compact_tail_updates // 5 and self._append_queue.is_idle:
             self._compacting = True
             await self._guard(self._compact(), lambda _: None)  # on failure the room closes all the same
@@ -395,12 +435,13 @@ class Compactor:
     async def stop(self) -> None:
         """Cancel the work in progress."""
         self._stopped = True
-        tasks = [*self._tasks, *([self._fold] if self._fold is not None else [])]
+        tasks = [*self._tasks, *self._folds.tasks]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _start(self, work: Coroutine[None, None, None], fail: Fail = lambda _: None) -> None:
+    def start(self, work: Coroutine[None, None, None], fail: Fail = lambda _: None) -> None:
+        """Run work in the background; the room closes after it."""
         task = asyncio.get_running_loop().create_task(self._guard(work, fail))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -1,4 +1,4 @@
-"""Computes what clients lack of a large document, in another process if necessary (L3, L5)."""
+"""What clients lack of a document that is large or not quick: base and tail as one update, from a worker (L3, L5)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 from raffia.crdt.document import Document
 from raffia.crdt.merge import diff, merge
+from raffia.runtime.jobs import Job
 from raffia.runtime.single_flight import SingleFlight
 from raffia.runtime.workers import Workers
-from raffia.types import EMPTY_STATE_VECTOR
+from raffia.types import EMPTY_STATE_VECTOR, DocumentId
 
 MAX_KEPT = 8  # states are large, and are dropped at every tick of the room
 
@@ -43,9 +44,10 @@ def run_state(base: bytes, tail: list[bytes], state_vector: bytes) -> bytes:
 class LargeStates:
     """The states of one document. One job runs at a time for each state vector, and its result is shared."""
 
-    __slots__ = ("_document", "_jobs", "_kept", "_workers")
+    __slots__ = ("_document", "_document_id", "_jobs", "_kept", "_workers")
 
-    def __init__(self, document: Document, workers: Workers) -> None:
+    def __init__(self, document_id: DocumentId, document: Document, workers: Workers) -> None:
+        self._document_id = document_id
         self._document = document
         self._workers = workers
         self._kept: dict[bytes, LargeState] = {}  # by state vector
@@ -70,7 +72,8 @@ class LargeStates:
         base, tail, version = document.base, document.tail, document.version
         step2 = base
         if tail or state_vector != EMPTY_STATE_VECTOR:
-            step2 = await self._workers.run(run_state, base, tail, state_vector)
+            job = Job(len(base) + sum(map(len, tail)), self._document_id)
+            step2 = await self._workers.run_job(job, run_state, base, tail, state_vector)
         if len(self._kept) >= MAX_KEPT:
             self._kept.clear()
         self._kept[state_vector] = LargeState(base, tail, version, step2)

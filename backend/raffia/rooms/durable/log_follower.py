@@ -35,6 +35,7 @@ from raffia.journal import Entry, Folded, Followed, Gap, Loaded, Reset
 from raffia.rooms.context import RoomContext
 from raffia.rooms.durable.append_queue import AppendQueue
 from raffia.rooms.durable.loading import rebuild
+from raffia.runtime.jobs import Job
 from raffia.runtime.logs import get_logger
 from raffia.types import EMPTY_UPDATE, Edit, Position
 
@@ -260,7 +261,9 @@ class LogFollower:
         size = snapshot_bytes + sum(len(edit.update) for entry in loaded.entries for edit in entry.batch)
         keep_deleted = self._settings.keep_deleted
         if size + document.size_bytes > self._settings.worker_threshold_bytes:
-            news, lacking = await self._workers.run(compare, loaded, parts, state_vector, keep_deleted=keep_deleted)
+            news, lacking = await self._workers.run_job(
+                Job(size + document.size_bytes), compare, loaded, parts, state_vector, keep_deleted=keep_deleted
+            )
         else:
             news, lacking = compare(loaded, parts, state_vector, keep_deleted=keep_deleted)
         self._unreadable = False

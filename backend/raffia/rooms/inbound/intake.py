@@ -5,10 +5,11 @@ An update passes the gate and enters the document and the pending batch in one t
 Rules (tests quote these ids):
     R1  Only the room changes its document, and every update, from a session or from the journal, passes the gate.
     R4  A gap never gets into the document, the journal or a broadcast: waiting parts stay with their session.
-    R6  A read-only session's update is answered "stored" if it contains nothing new, or only deletes that the content
-        implies; otherwise "refused".
-    R7  An update that is refused when it arrives is refused as a whole, with one error, before any part of it has an
-        effect. One exception: of an update for which the document has no room, the deletes are taken (overflow.py).
+    R6  A read-only session's update is answered "stored" if it contains nothing new, otherwise "refused". If its first
+        struct is new it is refused without being read.
+    R7  An update is refused as a whole, with one error, before any part of it has an effect. One exception: of an
+        update for which the document has no room (overflow.py), or which is refused because the document takes only
+        deletes (CO4 of contention_guard.py), the deletes are taken.
     R8  Entries from the log are durable: they go to the readers, never back to the append queue. Entries whose
         dependencies are missing wait in the room, and no snapshot covers them.
     R9  New structs under a client id that is guarded for another user wait until the owner's own structs have arrived,
@@ -23,11 +24,13 @@ from time import monotonic, time_ns
 
 from raffia.crdt.document import Admission
 from raffia.crdt.merge import merge
+from raffia.crdt.shape import is_news
 from raffia.crdt.update import UpdateFacts, read_update
-from raffia.errors import DocumentFullError, InternalError, JournalUnavailableError, RaffiaError
+from raffia.errors import DocumentFullError, InternalError, JournalUnavailableError, RaffiaError, TooContendedError
 from raffia.rooms.context import RoomContext
 from raffia.rooms.durable.compactor import Compactor
 from raffia.rooms.inbound.client_owners import GUARD_S, ClientOwners, Split
+from raffia.rooms.inbound.contention_guard import ContentionGuard
 from raffia.rooms.inbound.early_entries import EarlyEntries, Piece
 from raffia.rooms.inbound.overflow import Held, Overflow
 from raffia.rooms.inbound.waiting import Waiting, WaitingList
@@ -58,6 +61,7 @@ class Intake:
         early_entries: an update of the log entries whose dependencies were missing on loading; None if there were none.
 
     Attributes:
+        contention: keeps out what takes editors too long.
         early_entries: the log entries that wait (R8).
         owners: the owners of client ids (R9).
         waiting: the sessions' updates that wait (R4).
@@ -76,6 +80,7 @@ class Intake:
     ) -> None:
         settings = context.services.settings
         self.early_entries = EarlyEntries([] if early_entries is None else [Piece(early_entries, is_durable=True)])
+        self.contention = ContentionGuard(context, compactor)
         self.owners = ClientOwners(self._present_user, self._is_present, monotonic)
         self.waiting = WaitingList(
             max_updates=settings.max_waiting_updates,
@@ -139,6 +144,7 @@ class Intake:
         Raises:
             UpdateError: the bytes are not an update (closes 4400).
             TooLargeError: the update is too large, or the document has no room for it (closes 4413).
+            TooContendedError: the document takes only deletes (closes 4413).
             WaitingFullError: too many updates would wait (closes 1013).
             JournalUnavailableError: too many edits wait for the journal (closes 1013).
         """
@@ -155,8 +161,12 @@ class Intake:
         try:
             self._take_from_writer(session, update, facts, is_step2=is_step2)
         except DocumentFullError:
+            self._take_deletes(session, facts)
             if not self._hold(session, update, facts, is_step2=is_step2):
                 raise
+        except TooContendedError:
+            self._take_deletes(session, facts)
+            raise
 
     def _take_from_writer(
         self, session: Session, update: bytes, facts: UpdateFacts, *, is_step2: bool, ticket: Ticket | None = None
@@ -173,6 +183,7 @@ class Intake:
         if admission.ready is None and admission.waiting is None:
             self._acknowledgements.nothing_new(self._ticket(session, echo, ticket, is_step2=is_step2))
             return
+        self.contention.check(admission)
         if admission.ends or admission.waiting is not None:  # deletes are always taken
             # Count only what is new: a step 2 may repeat a whole document, which is no reason to refuse one more word.
             self._check_room_for(len(admission.ready or b"") + len(admission.waiting or b""))
@@ -186,6 +197,7 @@ class Intake:
             self._wait(Waiting(update, facts, ticket, session.grant.user), admission.needs)
         if admission.ready is not None:
             self._accept(admission, ticket, session.grant.user, is_live=not is_step2)
+            self.contention.took(facts)
             self._advanced(admission.ends)
 
     def _ticket(self, session: Session, echo: bytes | None, ticket: Ticket | None, *, is_step2: bool) -> Ticket:
@@ -194,13 +206,16 @@ class Intake:
         ticket.echo = echo
         return ticket
 
-    def _hold(self, session: Session, update: bytes, facts: UpdateFacts, *, is_step2: bool) -> bool:
-        """Take the deletes of an update that does not fit, and hold the rest if folding may make room (OV1-OV3)."""
+    def _take_deletes(self, session: Session, facts: UpdateFacts) -> None:
+        """Take the deletes of an update that is refused otherwise (OV1; CO4 of contention_guard.py)."""
         admission = self._document.admit_deletes(facts)
         if admission is not None:
             assert admission.ready is not None
             self._check_unsaved(len(admission.ready))
             self._absorb(session, admission, None, session.grant.user)
+
+    def _hold(self, session: Session, update: bytes, facts: UpdateFacts, *, is_step2: bool) -> bool:
+        """Hold an update that does not fit if folding may make room (OV2, OV3)."""
         if not self._overflow.may_hold(len(update)):
             return False
         ticket = self._acknowledgements.ticket(session, None, is_step2=is_step2)
@@ -232,6 +247,7 @@ class Intake:
         ticket: Ticket | None,
     ) -> None:
         """Take an update with structs under guarded ids; those are parked (R9)."""
+        self.contention.check_open()
         whole = self._document.admit(update, facts)
         size_bytes = len(whole.ready or b"") + len(whole.waiting or b"")  # only what is new
         self._check_room_for(size_bytes)
@@ -249,6 +265,7 @@ class Intake:
             if admission.ready is not None:
                 ticket.parts += 1
                 self._accept(admission, ticket, user, is_live=not is_step2)
+                self.contention.took(facts)
                 ends = admission.ends
         self._metrics.parked_updates += 1
         self._await(Waiting(split.parked, read_update(split.parked), ticket, user, is_parked=True), split.needs)
@@ -266,6 +283,14 @@ class Intake:
     def knows_step2(self, update: bytes) -> bool:
         """Whether a client with exactly the document's content sent this step 2, so that it need not be read."""
         return len(update) >= COMPARE_BYTES and update == self._document.known_step2()
+
+    def refuse_news(self, session: Session, update: bytes, *, is_step2: bool) -> bool:
+        """Refuse a reader's update whose first struct is new, unread (R6); returns whether it was refused."""
+        if session.grant.may_write or not is_news(update, self._document.clocks):
+            return False
+        self._metrics.updates_in += 1
+        self._answer_reader(self._acknowledgements.ticket(session, None, is_step2=is_step2), implied=False)
+        return True
 
     def _take_from_reader(self, session: Session, admission: Admission, *, is_step2: bool) -> None:
         ticket = self._acknowledgements.ticket(session, None, is_step2=is_step2)
@@ -381,7 +406,9 @@ class Intake:
         update = updates[0] if len(updates) == 1 else merge(updates)
         if update == EMPTY_UPDATE:
             return self.is_complete
-        admission = self._document.admit(update, read_update(update))
+        facts = read_update(update)
+        self.contention.took(facts)
+        admission = self._document.admit(update, facts)
         if admission.waiting is not None:
             log.warning(
                 "dependencies are missing from the log; an entry waits",
@@ -453,6 +480,9 @@ class Intake:
             self.waiting.note(waiting, split.needs)
             return []
         admission = self._document.admit(waiting.update, waiting.facts)
+        if admission.ready is not None:
+            self.contention.check(admission)
+            self.contention.check_late(waiting.facts)
         if admission.waiting is None:
             self._wait_no_more(waiting)
             if admission.ready is None:
@@ -464,4 +494,5 @@ class Intake:
                 return []
             ticket.parts += 1
         self._accept(admission, ticket, waiting.author, is_live=False)
+        self.contention.took(waiting.facts)
         return admission.ends

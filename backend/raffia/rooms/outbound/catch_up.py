@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from time import monotonic
 
-from raffia.crdt.update import read_state_vector, write_state_vector
+from raffia.crdt.update import write_state_vector
 from raffia.errors import TooFastError
 from raffia.rooms.context import RoomContext
 from raffia.rooms.durable.compactor import Compactor
@@ -86,7 +86,6 @@ class CatchUp:
             raise TooFastError(
                 f"the state was requested more than {self._max_step1_per_s} times a second; wait before asking again"
             )
-        read_state_vector(state_vector)
         self._compactor.state(
             state_vector,
             lambda step2, tail: self._give_state(session, step2, tail, counted=counted),

@@ -79,6 +79,7 @@ class Flush:
         "_metrics",
         "_pacer",
         "_presence",
+        "_turns",
         "_unsaved_bytes",
         "last_s",
     )
@@ -90,6 +91,7 @@ class Flush:
         self._document_id = context.document_id
         self._document = context.document
         self._metrics = context.services.metrics
+        self._turns = context.services.turns
         self._fanout = context.fanout
         self._presence = presence
         self._append_queue = append_queue
@@ -158,7 +160,8 @@ class Flush:
         if self._flushing:
             return
         self._flushing = True
-        started_s = monotonic()
+        started_s, began_s = monotonic(), self._turns.clock()
+        items: list[Item] = []
         try:
             if self._items:
                 items, self._items, self._unsaved_bytes = self._items, [], 0
@@ -171,9 +174,17 @@ class Flush:
         finally:
             self._flushing = False
         self._set_aside()
+        self._charge(items, began_s)
         self.last_s = started_s
         self._metrics.flushes += 1
         self._loop.call_soon(self._flushed, started_s)
+
+    def _charge(self, items: list[Item], began_s: float) -> None:
+        """Charge a flush to those whose updates were in it (TU1 of turns.py)."""
+        if items:
+            self._turns.charge_all(
+                [None if item.session is None else item.session.principal for item in items], began_s
+            )
 
     def flush_pending(self) -> bool:
         """Flush if updates are pending; returns whether a flush was done or is in progress."""

@@ -16,8 +16,9 @@ Rules (tests quote these ids; sections are those of RFC 6455):
          OVERSIZED event tells its size and its start (O7 of transport.py), and nothing more of it is kept.
     FR5  Text is UTF-8 (8.1). It is checked as it arrives, across fragments and pieces of frames, and refused (1007) at
          the first byte that makes it invalid whatever follows.
-    FR6  A close frame is empty or has a code that may be sent (7.4) and UTF-8. Violations close with 1002 or 1007.
-    FR7  The result does not depend on how the bytes are split into pieces.
+    FR6  A close frame is empty, or holds a code that may be sent (7.4) and UTF-8. Violations close with 1002 or 1007.
+    FR7  It makes no difference how the bytes are split into pieces.
+    FR8  After `MAX_FRAMES` frames of one message, `next` returns `MORE`, so that its caller can do something else.
 """
 
 from __future__ import annotations
@@ -34,8 +35,10 @@ from raffia.wire.transport import SKIP_FACTOR, START_BYTES
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 OVERSIZED: Final = 0x100  # an event, not an opcode
+MAX_FRAMES = 256
 
-Event = tuple[Literal[1], str] | tuple[Literal[2, 8, 9, 10], bytes] | tuple[Literal[0x100], tuple[int, bytes]]
+Event = tuple[Literal[1], str] | tuple[Literal[0, 2, 8, 9, 10], bytes] | tuple[Literal[0x100], tuple[int, bytes]]
+MORE: Event = (0, b"")
 
 KEPT, DROPPED, TOLD = 0, 1, 2  # the current message: TOLD is dropped too, and its event has been returned
 
@@ -133,12 +136,12 @@ class FrameReader:
         Returns:
             `(TEXT, str)`, `(BINARY, bytes)`, `(PING, bytes)`, `(PONG, bytes)`, `(CLOSE, bytes)` or, with `skips`,
             `(OVERSIZED, (size, start))`. The payload of a close has been checked and can be sent back as it is. Don't
-            call `next` after it.
+            call `next` after it. After `MORE`, call it again (FR8).
 
         Raises:
             FrameError: the client broke a rule. Don't call `next` after it.
         """
-        while True:
+        for _ in range(MAX_FRAMES):
             if self._mask:
                 whole = self._payload()
                 if self._skipping:
@@ -157,6 +160,7 @@ class FrameReader:
                 return None
             if opcode >= CLOSE:
                 return self._control(opcode)
+        return MORE
 
     def _wait(self) -> None:
         # Once for each feed, so that no byte is copied more than twice, however small the pieces are.

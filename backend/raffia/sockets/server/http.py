@@ -78,7 +78,7 @@ class RaffiaHttpProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         places: Places | None = getattr(self.config, "places", None)
         if places is not None:
-            self._place = places.enter(self.client[0] if self.client else "")
+            self._place = places.enter(self.client[0] if self.client else "", self._give_up)
             if self._place is None:  # HT11
                 self._reads_on = False
                 transport.abort()
@@ -131,6 +131,8 @@ class RaffiaHttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """A request's head is complete."""
         self._stop_head_timer()
+        if self._place is not None:
+            self._place.has_head()
         self._head_bytes = 0
         self._in_body = True
         self._await_body()
@@ -179,6 +181,19 @@ class RaffiaHttpProtocol(HttpToolsProtocol):
             if self.transport.can_write_eof():
                 self.transport.write_eof()
             self._abort_later(self.LINGER_S)
+        elif not self.pipeline:
+            self._wait_in_place()
+
+    def _give_up(self) -> None:
+        """Somebody else needs the place (PL5)."""
+        self._stop_timers()
+        self._reads_on = False
+        self._leave()
+        self.transport.abort()
+
+    def _wait_in_place(self) -> None:
+        if self._place is not None:
+            self._place.await_head()
 
     def _upgrade(self, rest: bytes) -> None:
         self._stop_timers()
@@ -199,6 +214,8 @@ class RaffiaHttpProtocol(HttpToolsProtocol):
         return b", ".join(value for name, value in self.headers if name == b"x-forwarded-for")
 
     def _await_head(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self._wait_in_place()
         if self._head_timer is None:
             self._head_timer = self.loop.call_later(self.HEAD_S, self._head_late)
 

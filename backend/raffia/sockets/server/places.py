@@ -8,7 +8,9 @@ Rules (tests quote these ids):
     PL3  If there is no place in the process or for the peer, the connection is aborted when it is accepted. If there is
          none for a proxy's client, the request is answered with 503.
     PL4  A process that is full of WebSockets still has some places for plain connections (`spare`), so that health
-         checks are answered and new clients are told that it is full.
+         checks are answered and newcomers are told that it is full.
+    PL5  When the process has no place left, the connection that has waited longest for the head of a request gives its
+         place up and is aborted. So those who send nothing, or heads that never end, don't lock others out.
 """
 
 from __future__ import annotations
@@ -32,9 +34,10 @@ class Places:
 
     Attributes:
         taken: how many plain connections there are.
+        headless: those that wait for the head of a request, longest first.
     """
 
-    __slots__ = ("_max_connections", "_trusted", "_websockets", "addresses", "taken")
+    __slots__ = ("_max_connections", "_trusted", "_websockets", "addresses", "headless", "taken")
 
     def __init__(
         self, addresses: AddressLimits, max_connections: int, websockets: Callable[[], int], trusted: list[str] | str
@@ -44,12 +47,22 @@ class Places:
         self._websockets = websockets
         self._trusted = _TrustedHosts(trusted)
         self.taken = 0
+        self.headless: dict[Place, None] = {}
 
-    def enter(self, peer: str) -> Place | None:
-        """Take a place for a connection that was accepted; None if there is none (PL3)."""
-        if self.taken + self._websockets() >= self._max_connections + spare(self._max_connections):
-            return None
-        place = Place(self, is_proxy=peer in self._trusted)
+    def enter(self, peer: str, end: Callable[[], None]) -> Place | None:
+        """Take a place for a connection that was accepted; None if there is none (PL3).
+
+        Args:
+            peer: its address.
+            end: aborts the connection and gives its place back (PL5).
+        """
+        most = self._max_connections + spare(self._max_connections)
+        if self.taken + self._websockets() >= most:
+            longest = next(iter(self.headless), None)
+            if longest is None:
+                return None
+            longest.end()
+        place = Place(self, end, is_proxy=peer in self._trusted)
         if not place.is_proxy and not place.move(peer):
             return None
         self.taken += 1
@@ -70,12 +83,14 @@ class Place:
 
     Attributes:
         is_proxy: whether the peer is a trusted proxy.
+        end: aborts the connection and gives the place back.
     """
 
-    __slots__ = ("_name", "_places", "is_proxy")
+    __slots__ = ("_name", "_places", "end", "is_proxy")
 
-    def __init__(self, places: Places, *, is_proxy: bool) -> None:
+    def __init__(self, places: Places, end: Callable[[], None], *, is_proxy: bool) -> None:
         self._places = places
+        self.end = end
         self._name: str | None = None
         self.is_proxy = is_proxy
 
@@ -93,8 +108,17 @@ class Place:
             return False
         return True
 
+    def await_head(self) -> None:
+        """Note that the connection waits for the head of a request from now on, unless it does already (PL5)."""
+        self._places.headless.setdefault(self)
+
+    def has_head(self) -> None:
+        """Note that it has one."""
+        self._places.headless.pop(self, None)
+
     def leave(self) -> None:
-        """Release the place; call this once."""
+        """Give the place back; call it once."""
+        self.has_head()
         self._places.addresses.leave(self._name)
         self._name = None
         self._places.taken -= 1

@@ -17,10 +17,11 @@ Rules (tests quote these ids):
          connection is aborted.
     WP5  A listener that raises closes its own connection (1011) and no other.
     WP6  The query string is never logged: it may contain a token.
-    WP7  A ping is answered at once. While the transport is congested only the last one is answered, once the peer has
-         caught up (RFC 6455, 5.5.3), so that pongs for a peer that does not read don't pile up.
-    WP8  While a `holds` is set by `limit_messages`, a connection that we close discards what its peer still sends, as
-         after a violation (WP3), so that nothing of it is kept.
+    WP7  A ping is answered at once. While the transport is congested only the last ping is, once the peer has caught up
+         (RFC 6455, 5.5.3), so that pongs for a peer that does not read don't pile up.
+    WP8  While `limit_messages` has a `holds`, a connection that we close discards what its peer still sends, as after a
+         violation (WP3), so that nothing of it is kept.
+    WP9  While reading is paused, what has arrived waits; then it is handled before more is read from the socket.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ from raffia.sockets.server.frames import (
 from raffia.sockets.server.handshake import Handshake, HandshakeError, read_handshake, response_bytes
 from raffia.sockets.server.keepalive import Keepalive
 from raffia.sockets.server.masking import apply_mask
-from raffia.wire.transport import DEFAULT_LIMITS, Frame, Holds, Limits, Listener, close_payload, wire_frame
+from raffia.wire.transport import DEFAULT_LIMITS, Frame, Holds, Limits, Listener, Turn, close_payload, wire_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -101,6 +102,7 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         "_ended",
         "_handshake",
         "_holds",
+        "_is_paused",
         "_limit_bytes",
         "_limits",
         "_listener",
@@ -112,6 +114,7 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         "_stage",
         "_state",
         "_timer",
+        "_turn",
         "app_state",
         "congested",
         "silent",
@@ -138,7 +141,9 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         self._limit_bytes: int | None = None  # set by limit_messages
         self._holds: Holds | None = None
         self._reader: FrameReader | None = None
-        self._reading = True
+        self._reading = True  # whether messages are delivered
+        self._is_paused = False  # whether the socket is not read; after `_reading` is set it may be for a while (WP9)
+        self._turn: Turn | None = None
         self._listener: Listener | None = None
         self._call: AppCall | None = None
         self._code = 0  # the code of our close, once there is one
@@ -163,12 +168,16 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
             # Fast path for typing: one whole binary message of at most 125 bytes (0x82, 0x80 + size, mask, payload).
             size = len(data)
             if 6 <= size <= 131 and data[0] == 0x82 and data[1] == size + 122:
-                try:
-                    self._listener.message(apply_mask(data[6:], data[2:6]))  # type: ignore[union-attr]
-                except Exception:
-                    log.exception(BROKEN)
-                    self.close(1011, "internal error")
-                return
+                turn = self._turn
+                if turn is None or turn.begin():
+                    try:
+                        self._listener.message(apply_mask(data[6:], data[2:6]))  # type: ignore[union-attr]
+                    except Exception:
+                        log.exception(BROKEN)
+                        self.close(1011, "internal error")
+                    if turn is not None:
+                        turn.end()
+                    return
         self._data(data)
 
     def eof_received(self) -> None:
@@ -251,16 +260,11 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         self.transport.write(wire_frame(CLOSE, close_payload(code, reason)))
         self._code = code
         if self._holds is not None:  # WP8
-            if not self._reading:
-                self._reading = True
-                self.transport.resume_reading()
             self._discard()
             self._loop.call_soon(self._finish, code)
             return
         self._stage = Stage.CLOSING
-        if not self._reading:  # otherwise the peer's answer would never be read
-            self._reading = True
-            self.transport.resume_reading()
+        self._read_socket()  # otherwise the peer's answer would never be read
         self._timer = self._loop.call_later(self._limits.close_timeout_s, self.transport.abort)
         # Not within this call: the caller is rarely prepared for `closed` before `close` returns.
         self._loop.call_soon(self._finish, code)
@@ -301,15 +305,27 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         """Deliver no messages until `resume_reading`."""
         if self._reading and self._stage is Stage.OPEN:
             self._reading = False
-            self.transport.pause_reading()
+            self._pause_socket()
 
     def resume_reading(self) -> None:
         """Deliver messages again, from the event loop."""
         if not self._reading and self._stage is Stage.OPEN:
             self._reading = True
-            self.transport.resume_reading()
-            if self._reader is not None:
+            if self._reader is None:
+                self._read_socket()
+            else:  # it reads the socket again when nothing waits any more (WP9)
                 self._loop.call_soon(self._deliver)
+
+    def _pause_socket(self) -> None:
+        if not self._is_paused:
+            self._is_paused = True
+            self.transport.pause_reading()
+
+    def _read_socket(self) -> None:
+        self._reading = True
+        if self._is_paused:
+            self._is_paused = False
+            self.transport.resume_reading()
 
     # Called by `asgi.serve`
 
@@ -320,6 +336,7 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         *,
         limits: Limits = DEFAULT_LIMITS,
         headers: Iterable[tuple[bytes, bytes]] = (),
+        turn: Turn | None = None,
     ) -> None:
         """Accept the handshake and deliver to `listener` from now on.
 
@@ -328,6 +345,7 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
             subprotocol: one of those that the client offered, or None.
             limits: the limits of this connection; uvicorn's `ws_max_size` limits messages as well.
             headers: additional headers of the 101 response.
+            turn: measures this connection and lets it wait (O8); None if nothing does.
 
         Raises:
             RuntimeError: the handshake has been answered already.
@@ -345,11 +363,10 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         self._handshake = None
         self._limits = limits
         self._listener = listener
+        self._turn = turn
         self.transport.set_write_buffer_limits(high=limits.high_bytes, low=limits.low_bytes)
         _keepalive(self._state, self._config, self._loop).add(self)
-        if not self._reading:
-            self._reading = True
-            self.transport.resume_reading()
+        self._read_socket()
         self._guarded(lambda: listener.opened(self))
         if self._reader is not None:
             self._loop.call_soon(self._deliver)
@@ -377,9 +394,8 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
             reader = self._reader = self._new_reader()
         reader.feed(data)
         if stage is Stage.ASKED:
-            if self._reading and reader.waiting_bytes > EARLY_BYTES:
-                self._reading = False
-                self.transport.pause_reading()
+            if reader.waiting_bytes > EARLY_BYTES:
+                self._pause_socket()
         else:
             self._deliver()
 
@@ -397,17 +413,21 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
 
     def _deliver(self) -> None:
         """Handle what the reader has, until it needs more bytes or reading is paused."""
-        reader = self._reader
+        reader, turn = self._reader, self._turn
         if reader is None:
             return
+        began = turn is not None and self._reading and turn.begin()
         try:
             while self._reading and (self._stage is Stage.OPEN or self._stage is Stage.CLOSING):
                 event = reader.next()
                 if event is None:
                     if reader.idle and reader.limit_bytes >= SHORT_BYTES:  # an idle connection keeps no reader
                         self._reader = None
+                    self._read_socket()
                     break
                 self._handle(event)
+                if turn is not None:
+                    turn.check()
             if self._holds is not None and not self._holds(reader.held_bytes):
                 self.abort()
         except FrameError as error:
@@ -415,6 +435,8 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         except Exception:
             log.exception(BROKEN)
             self.close(1011, "internal error")
+        if began and turn is not None:
+            turn.end()
 
     def _refuse_frame(self, error: FrameError) -> None:
         """Close with the code of a violation, or the one that a message over the limit has here (O6)."""
@@ -471,6 +493,7 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         """Read nothing more, until the peer has closed or its time is up."""
         self._reader = None
         self._holds = None
+        self._read_socket()  # it may be paused still (WP9)
         self._stage = Stage.FAILED
         self._stop_timer()
         if self.transport.can_write_eof():
@@ -535,6 +558,7 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         listener, self._listener = self._listener, None
         if listener is None:
             return
+        self._turn = None
         _keepalive(self._state, self._config, self._loop).drop(self)
         try:
             listener.closed(self._code or code)  # the peer may have answered our close before this call

@@ -12,13 +12,16 @@ import pytest
 from pycrdt import Doc, Map
 from tests.unit.world import DOCUMENT, EDIT, READ, Author, Client, World, text_of, turns, until, world
 
+from raffia.crdt import quick
 from raffia.crdt.merge import merge
+from raffia.crdt.quick import is_quick
 from raffia.crdt.update import read_update, write_state_vector, write_update
 from raffia.errors import InternalError, JournalUnavailableError
 from raffia.journal import Snapshot
 from raffia.rooms.durable import compactor as compactor_module
-from raffia.rooms.durable.compactor import INLINE_FOLD_BYTES, Compactor
+from raffia.rooms.durable.compactor import Compactor
 from raffia.rooms.durable.loading import build_document
+from raffia.runtime.jobs import Job
 from raffia.runtime.workers import Workers
 from raffia.sockets.connection import Connection
 from raffia.sockets.ywebsocket import YWebsocketDialect
@@ -38,12 +41,16 @@ class Gate:
     def __init__(self, w: World, monkeypatch: pytest.MonkeyPatch) -> None:
         self.waiting: list[tuple[str, asyncio.Event]] = []
         monkeypatch.setattr(w.hub.workers, "run", self.run)
+        monkeypatch.setattr(w.hub.workers, "run_job", self.run_job)
 
     async def run(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         event = asyncio.Event()
         self.waiting.append((work.__name__, event))
         await event.wait()
         return work(*args, **kwargs)
+
+    async def run_job(self, _job: Job, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        return await self.run(work, *args, **kwargs)
 
     @property
     def names(self) -> list[str]:
@@ -156,7 +163,7 @@ async def test_l3_the_first_step_2_holds_everything_that_was_acknowledged_before
         for number in range(20):
             ana.update(author.type(f"é{number}"))
             await w.flushed()
-            for state_vector in (b"\x00", write_state_vector({1: 100_000})):
+            for state_vector in (b"\x00", write_state_vector({1: 150_000})):
                 late = await w.yws(synced=False)
                 late.transport.take()
                 late.send(b"\x00\x00" + write_buf(state_vector))
@@ -226,7 +233,7 @@ async def test_l3_a_tail_that_was_given_before_a_fold_is_not_given_after_it(monk
         room = w.hub.rooms[DOCUMENT]
         assert len(room.document.base) > THRESHOLD
         gate = Gate(w, monkeypatch)
-        first.send(b"\x00\x00" + write_buf(write_state_vector({1: 5})))
+        first.send(b"\x00\x00" + write_buf(write_state_vector({1: 60_000})))
         await until(lambda: gate.names == ["run_state"])
         ana.update(author.type("the secret word"))
         ana.update(author.delete(100_004, 100_010))
@@ -268,6 +275,42 @@ async def test_l2_newcomers_that_come_while_a_fold_runs_share_the_next(monkeypat
             assert text_of(merge(received(client))) == str(author.text)
 
 
+@pytest.mark.parametrize("ends_first", [False, True], ids=["while it folds", "when the fold has ended"])
+async def test_l2_a_fold_whose_callers_have_all_left_keeps_nobody_waiting(
+    ends_first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the next compaction nor the end of the room: both would keep the event loop busy for ever."""
+    async with world(worker_threshold_bytes=THRESHOLD, compact_tail_updates=10**6) as w:
+        author = Author(1)
+        ana = await typed(w, author, 100_000)
+        ana.update(author.delete(0, 1))
+        await w.flushed()
+        compactor = w.hub.rooms[DOCUMENT]._compactor
+        gate = Gate(w, monkeypatch)
+        caller = asyncio.create_task(compactor._folded(anyway=True))
+        await until(lambda: gate.names == ["run_fold"])
+        caller.cancel()
+        await turns(3)
+        assert caller.cancelled()
+        if ends_first:
+            await gate.let("run_fold")
+            await turns(3)
+            assert not compactor.is_busy
+        else:
+            assert compactor.is_busy
+        ana.update(author.type("é"))
+        await w.flushed()
+        compacting = asyncio.create_task(compactor._compact())
+        closing = asyncio.create_task(compactor.close())
+        while not (compacting.done() and closing.done()):
+            if "run_fold" in gate.names:
+                await gate.let("run_fold")
+            await turns(1)
+        await compacting
+        assert not compactor.is_busy
+        assert text_of(w.hub.rooms[DOCUMENT].document.merged()) == str(author.text)
+
+
 async def test_l1_a_document_that_shrinks_while_it_is_folded_elsewhere_is_not_folded_here_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -279,7 +322,7 @@ async def test_l1_a_document_that_shrinks_while_it_is_folded_elsewhere_is_not_fo
             ana.update(author.delete(20_000, 20_100))
         await w.flushed()
         room = w.hub.rooms[DOCUMENT]
-        assert room.document.size_bytes > INLINE_FOLD_BYTES
+        assert not is_quick(room.document)
         gate = Gate(w, monkeypatch)
         first, second = await w.yws(synced=False), await w.yws(synced=False)
         for client in (first, second):
@@ -289,7 +332,7 @@ async def test_l1_a_document_that_shrinks_while_it_is_folded_elsewhere_is_not_fo
         ana.update(author.type("é"))
         ana.update(author.delete(0, 1))
         # Packing the tail makes documents smaller; here the bound goes up instead.
-        monkeypatch.setattr(compactor_module, "INLINE_FOLD_BYTES", 10**6)
+        monkeypatch.setattr(quick, "QUICK_BYTES", 10**6)
         second.send(STEP1)
         while not (first.transport.sent and second.transport.sent):
             await gate.let("run_fold")
@@ -309,7 +352,7 @@ async def test_a_newcomer_whose_state_cannot_be_computed_is_told_so(monkeypatch:
             raise InternalError("two worker processes died over run_fold")
 
         with monkeypatch.context() as patch:
-            patch.setattr(w.hub.workers, "run", die)
+            patch.setattr(w.hub.workers, "run_job", die)
             late = await w.yws(synced=False)
             late.send(STEP1)
             await until(lambda: late.transport.closed is not None)
@@ -331,7 +374,7 @@ async def test_a_reader_whose_deletes_cannot_be_checked_is_refused(monkeypatch: 
         async def die(*_args: object, **_kwargs: object) -> bool:
             raise InternalError("two worker processes died over implied_deletes")
 
-        monkeypatch.setattr(w.hub.workers, "run", die)
+        monkeypatch.setattr(w.hub.workers, "run_job", die)
         reader = await w.hocuspocus(READ)
         reader.send(write_string(DOCUMENT) + b"\x02\x00\x00")
         await until(lambda: bool(reader.transport.sent))
@@ -474,7 +517,7 @@ async def test_l4_the_cost_of_folding_stays_flat_as_the_document_grows(
     updates: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with world(compact_tail_updates=50, compact_tail_bytes=2000, worker_threshold_bytes=10**8) as w:
-        monkeypatch.setattr(compactor_module, "INLINE_FOLD_BYTES", 10**8)
+        monkeypatch.setattr(quick, "QUICK_BYTES", 10**8)
         ana = await w.yws()
         author = Author(1)
         written: list[int] = []

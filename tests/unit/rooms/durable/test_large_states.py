@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
-from tests.unit.world import until
+from tests.unit.world import DOCUMENT, until
 
 from raffia.crdt.document import Document
 from raffia.rooms.durable.large_states import LargeStates
+from raffia.runtime.jobs import Job
 from raffia.runtime.workers import Workers
 from raffia.types import EMPTY_STATE_VECTOR
 
@@ -38,7 +39,7 @@ class Gate:
     def __init__(self) -> None:
         self.jobs: list[asyncio.Future[bytes]] = []
 
-    async def run(self, work: object, *arguments: object) -> bytes:
+    async def run_job(self, _job: Job, work: object, *arguments: object) -> bytes:
         job: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self.jobs.append(job)
         return await job
@@ -46,7 +47,7 @@ class Gate:
 
 async def test_l5_who_asks_in_the_very_turn_in_which_a_job_ends_waits_for_the_next_one() -> None:
     document, workers = Changing(), Gate()
-    states = LargeStates(cast(Document, document), cast(Workers, workers))
+    states = LargeStates(DOCUMENT, cast(Document, document), cast(Workers, workers))
     first = asyncio.create_task(states.state(EMPTY_STATE_VECTOR))
     await until(lambda: len(workers.jobs) == 1)
 
@@ -64,7 +65,7 @@ async def test_l5_who_asks_in_the_very_turn_in_which_a_job_ends_waits_for_the_ne
 
 async def test_l5_everyone_who_asks_meanwhile_shares_a_job() -> None:
     document, workers = Changing(), Gate()
-    states = LargeStates(cast(Document, document), cast(Workers, workers))
+    states = LargeStates(DOCUMENT, cast(Document, document), cast(Workers, workers))
     waiting = [asyncio.create_task(states.state(EMPTY_STATE_VECTOR)) for _ in range(10)]
     await until(lambda: len(workers.jobs) == 1)
     waiting[0].cancel()
