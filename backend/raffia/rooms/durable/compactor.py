@@ -49,7 +49,7 @@ from raffia.rooms.durable.log_follower import LogFollower
 from raffia.runtime.jobs import Job
 from raffia.runtime.logs import get_logger
 from raffia.runtime.single_flight import SingleFlight
-from raffia.types import EMPTY_STATE_VECTOR, Position
+from raffia.types import EMPTY_STATE_VECTOR, DocumentId, Position
 from raffia.wire.transport import Frame
 
 log = get_logger("raffia.rooms.durable.compactor")
