@@ -20,7 +20,7 @@ MIB = 1 << 20
 PIECE = 512 * 1024
 LARGE_MS = 90_000
 WATCHED_S = 6.0
-LARGE = [20, pytest.param(60, marks=pytest.mark.slow)]
+LARGE = [20, pytest.param(60, marks=pytest.mark.thorough)]
 
 
 async def fill(client: Client, mib: int, letter: str) -> None:
