@@ -40,9 +40,9 @@ from raffia.runtime.logs import get_logger, redacted_server_logs
 from raffia.runtime.metrics import Metrics
 from raffia.runtime.workers import Workers
 from raffia.settings import Settings, load_settings
+from raffia.sockets.byte_budget import ByteBudget
 from raffia.sockets.endpoints import EndpointServices, HocuspocusEndpoint, YWebsocketEndpoint
 from raffia.sockets.expiry import Expiry
-from raffia.sockets.preauth import PreauthBudget
 from raffia.sockets.received import received_budget
 from raffia.types import Revoked
 
@@ -95,7 +95,7 @@ class Raffia:
             self.addresses,
             self.authorizer,
             self.expiry,
-            PreauthBudget(),
+            ByteBudget(),
             received_budget(self.settings.max_frame_bytes),
             lambda: self.hub,
         )

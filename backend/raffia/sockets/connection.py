@@ -40,8 +40,8 @@ from raffia.rooms.room import Room
 from raffia.rooms.session import Session
 from raffia.rooms.turns import Lane, Principal
 from raffia.runtime.logs import get_logger
+from raffia.sockets.byte_budget import ByteBudget
 from raffia.sockets.expiry import Expiry
-from raffia.sockets.preauth import PreauthBudget
 from raffia.sockets.received import Received
 from raffia.sockets.refusals import close_reason, comes_again, transport_error
 from raffia.sockets.task_turn import TaskTurn
@@ -171,7 +171,7 @@ class Connection:
         schema: int | None = None,
         peer: str = "",
         address: str | None = None,
-        received: PreauthBudget | None = None,
+        received: ByteBudget | None = None,
     ) -> None:
         self.hub = hub
         self.expiry = Expiry() if expiry is None else expiry

@@ -12,7 +12,7 @@ from collections.abc import Container
 from typing import NamedTuple
 
 from raffia.errors import LaterError, RoomFullError
-from raffia.sockets.preauth import MESSAGE_BYTES
+from raffia.sockets.byte_budget import MESSAGE_BYTES
 from raffia.wire import hocuspocus
 from raffia.wire.messages import Auth, CloseDocument, Message, Ping, Pong, Stateless, Step2, Update
 
@@ -117,7 +117,7 @@ class HocuspocusConversation:
             everything, so what exceeds `preauth_bytes` is dropped instead of closing the connection.
 
     Attributes:
-        kept_bytes: size of all waiting messages, as counted by PB1 of preauth.py.
+        kept_bytes: size of all waiting messages, as counted by PB1 of byte_budget.py.
     """
 
     __slots__ = (

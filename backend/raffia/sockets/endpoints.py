@@ -32,10 +32,10 @@ from raffia.runtime.logs import get_logger
 from raffia.runtime.metrics import Metrics
 from raffia.settings import Settings
 from raffia.sockets.asgi import refuse, serve
+from raffia.sockets.byte_budget import ByteBudget, ByteShare
 from raffia.sockets.connection import Connection, Dialect
 from raffia.sockets.expiry import Expiry
 from raffia.sockets.hocuspocus import HocuspocusDialect
-from raffia.sockets.preauth import PreauthBudget, PreauthShare
 from raffia.sockets.ywebsocket import YWebsocketDialect
 from raffia.types import DocumentId, Grant, document_id
 from raffia.wire.transport import Limits
@@ -63,8 +63,8 @@ class EndpointServices:
     addresses: AddressLimits
     authorizer: Authorizer
     expiry: Expiry
-    preauth: PreauthBudget
-    received: PreauthBudget
+    preauth: ByteBudget
+    received: ByteBudget
     hub: Callable[[], Hub]
 
 
@@ -173,7 +173,7 @@ class HocuspocusEndpoint(SyncEndpoint):
             asked = request.handshake()
             return await self._services.authorizer.grant(asked, token or asked.token, document)
 
-        share = PreauthShare(self._services.preauth, counted(handshake.address))
+        share = ByteShare(self._services.preauth, counted(handshake.address))
         return self._connection(HocuspocusDialect(authorize, self._services.settings, share), handshake)
 
 

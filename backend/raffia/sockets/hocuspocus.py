@@ -7,8 +7,8 @@ Rules (tests quote these ids; X1 to X5, X7, X10, X12 and X13 are in connection.p
         token is rejected the session ends, with a denial and a CLOSE. If it cannot be checked, the old grant stands
         (EX3 of expiry.py).
     X8  Until its first session is open, a connection sends messages of at most `preauth_bytes`, one token and their
-        envelope. What it keeps, in messages that wait and in an unfinished one, counts for the budget of preauth.py; so
-        do messages that wait for further sessions. A connection over the budget is aborted.
+        envelope. What it keeps, in messages that wait and in an unfinished one, counts for a budget (byte_budget.py);
+        so do messages that wait for further sessions. A connection over the budget is aborted.
     X9  A session that ended because something was too large leaves behind its grant and the state vector of what its
         client has been sent. Providers go on sending without another Auth or step 1; what they send opens the session
         again, and it continues. Their answer to our step 1 contains what they have deleted since, and what was too much
@@ -27,9 +27,9 @@ from raffia.rooms.room import Room
 from raffia.rooms.session import Session
 from raffia.runtime.logs import get_logger
 from raffia.settings import Settings
+from raffia.sockets.byte_budget import ByteBudget, ByteShare
 from raffia.sockets.connection import Connection
 from raffia.sockets.conversation import Authorise, Deliver, Detach, Effect, HocuspocusConversation, Renew
-from raffia.sockets.preauth import PreauthBudget, PreauthShare
 from raffia.sockets.refusals import close_reason, refusal
 from raffia.types import DocumentId, Grant, document_id
 from raffia.wire import hocuspocus
@@ -82,7 +82,7 @@ class HocuspocusDialect:
         "_share",
     )
 
-    def __init__(self, ask: Ask, settings: Settings, share: PreauthShare | None = None) -> None:
+    def __init__(self, ask: Ask, settings: Settings, share: ByteShare | None = None) -> None:
         self._connection: Connection
         self._ask = ask
         self._open: dict[str, tuple[Session, Room]] = {}
@@ -95,7 +95,7 @@ class HocuspocusDialect:
             returning=self._left,
         )
         self._settings = settings
-        self._share = PreauthShare(PreauthBudget()) if share is None else share
+        self._share = ByteShare(ByteBudget()) if share is None else share
         self._deadline: asyncio.TimerHandle | None = None  # for the first sign-in
 
     # -- what a connection calls --------------------------------------------------------------------------------------

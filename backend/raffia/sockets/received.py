@@ -11,20 +11,20 @@ Rules (tests quote these ids):
 
 from __future__ import annotations
 
-from raffia.sockets.preauth import PreauthBudget, PreauthShare
+from raffia.sockets.byte_budget import ByteBudget, ByteShare
 
 PROCESS_BYTES = 128 * 1024 * 1024
 MESSAGES = 2  # of the largest size, that one person may have on the way
 
 
-def received_budget(max_message_bytes: int) -> PreauthBudget:
+def received_budget(max_message_bytes: int) -> ByteBudget:
     """The budget of a process.
 
     Args:
         max_message_bytes: size of the largest message.
     """
     person_bytes = MESSAGES * max_message_bytes
-    return PreauthBudget(max(PROCESS_BYTES, 2 * person_bytes), person_bytes)
+    return ByteBudget(max(PROCESS_BYTES, 2 * person_bytes), person_bytes)
 
 
 class Received:
@@ -36,9 +36,9 @@ class Received:
 
     __slots__ = ("_budget", "_share")
 
-    def __init__(self, budget: PreauthBudget | None) -> None:
+    def __init__(self, budget: ByteBudget | None) -> None:
         self._budget = budget
-        self._share: PreauthShare | None = None
+        self._share: ByteShare | None = None
 
     @property
     def is_limited(self) -> bool:
@@ -48,7 +48,7 @@ class Received:
     def signed_in(self, person: str | None) -> None:
         """Charge a person from now on."""
         if self._budget is not None and self._share is None:
-            self._share = PreauthShare(self._budget, person)
+            self._share = ByteShare(self._budget, person)
 
     def arriving(self, message_bytes: int) -> bool:
         """Set how many bytes of an unfinished message are held; returns whether the budget allows it."""

@@ -1,7 +1,8 @@
-"""Limits the bytes that a process keeps for connections that have not signed in. No I/O.
+"""Limits the bytes that a process keeps for its connections, in all and for each payer. No I/O.
 
-Each connection may keep `preauth_bytes` for each of `preauth_documents`, which is little for one connection and a lot
-for many. So all of them share one budget per process, of which those of one address may use a part.
+There are two budgets. One is for connections that have not signed in: each may keep `preauth_bytes` for each of
+`preauth_documents`, which is little for one connection and a lot for many; its payers are addresses. The other is for
+large messages of those that have (received.py); its payers are persons.
 
 Rules (tests quote these ids):
     PB1  The bytes that are kept count: messages that wait for a session, each with `MESSAGE_BYTES` for the objects
@@ -23,64 +24,65 @@ FREE_BYTES = 4 * 1024
 MESSAGE_BYTES = 200
 
 
-class PreauthBudget:
-    """The budget of one process.
+class ByteBudget:
+    """The budget of one process; by default that for connections that have not signed in.
 
     Args:
         process_bytes: limit for all connections together.
-        address_bytes: limit for those of one address, as `address_limits.counted` names it.
+        payer_bytes: limit for those of one payer.
 
     Attributes:
         held_bytes: number of bytes held now.
     """
 
-    __slots__ = ("_address_bytes", "_held", "_process_bytes", "held_bytes")
+    __slots__ = ("_held", "_payer_bytes", "_process_bytes", "held_bytes")
 
-    def __init__(self, process_bytes: int = PROCESS_BYTES, address_bytes: int = ADDRESS_BYTES) -> None:
+    def __init__(self, process_bytes: int = PROCESS_BYTES, payer_bytes: int = ADDRESS_BYTES) -> None:
         self._process_bytes = process_bytes
-        self._address_bytes = address_bytes
+        self._payer_bytes = payer_bytes
         self._held: dict[str, int] = {}
         self.held_bytes = 0
 
     def __len__(self) -> int:
-        """How many addresses hold something."""
+        """How many payers hold something."""
         return len(self._held)
 
-    def change(self, name: str | None, by_bytes: int) -> bool:
+    def change(self, payer: str | None, by_bytes: int) -> bool:
         """Hold more or, if `by_bytes` is negative, less.
 
         Args:
-            name: the address; None for a client without a limit of its own.
+            payer: who pays; None for a client without a limit of its own.
             by_bytes: the difference.
 
         Returns:
             Whether the budget allows it; if not, nothing has changed.
         """
-        held = self._held.get(name, 0) + by_bytes if name is not None else 0
-        if by_bytes > 0 and (self.held_bytes + by_bytes > self._process_bytes or held > self._address_bytes):
+        held = self._held.get(payer, 0) + by_bytes if payer is not None else 0
+        if by_bytes > 0 and (self.held_bytes + by_bytes > self._process_bytes or held > self._payer_bytes):
             return False
         self.held_bytes += by_bytes
-        if name is not None:
+        if payer is not None:
             if held > 0:
-                self._held[name] = held
+                self._held[payer] = held
             else:
-                self._held.pop(name, None)
+                self._held.pop(payer, None)
         return True
 
 
-class PreauthShare:
+class ByteShare:
     """One connection's share of a budget.
 
     Args:
         budget: the process's budget.
-        name: the client's address, as `address_limits.counted` names it; None for a client without a limit of its own.
+        payer: who pays: before sign-in, the client's address as `address_limits.counted` returns it; None for a client
+            without a limit of its own.
     """
 
-    __slots__ = ("_budget", "_held_bytes", "_kept_bytes", "_name", "_unfinished_bytes")
+    __slots__ = ("_budget", "_held_bytes", "_kept_bytes", "_payer", "_unfinished_bytes")
 
-    def __init__(self, budget: PreauthBudget, name: str | None = None) -> None:
+    def __init__(self, budget: ByteBudget, payer: str | None = None) -> None:
         self._budget = budget
-        self._name = name
+        self._payer = payer
         self._kept_bytes = 0
         self._unfinished_bytes = 0
         self._held_bytes = 0
@@ -104,7 +106,7 @@ class PreauthShare:
         due = max(0, self._kept_bytes + self._unfinished_bytes - FREE_BYTES)
         if due == self._held_bytes:
             return True
-        if not self._budget.change(self._name, due - self._held_bytes):
+        if not self._budget.change(self._payer, due - self._held_bytes):
             return False
         self._held_bytes = due
         return True
