@@ -103,7 +103,7 @@ def test_the_same_seed_gives_the_same_inputs() -> None:
 
 # Executions of each target, and how many inputs have to be accepted; `make fuzz` runs a million, and C4 above repeats
 # what those have reached.
-EXECUTIONS = [(80, 1), pytest.param((200, 10), marks=pytest.mark.thorough)]
+EXECUTIONS = [(40, 0), pytest.param((200, 10), marks=pytest.mark.thorough)]
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.interop.clients_of_npm import HOCUSPOCUS, Y_WEBSOCKET, Client, drivers, new_document
+from tests.support.hearing import until
 from tests.support.redis import RedisServer
 from tests.support.server import RaffiaServer
 
@@ -142,9 +143,10 @@ async def test_under_another_server_its_limit_counts(tmp_path: Path, version: st
             await client.until("connected", False)
             await fill(client, mib, "c")
             await client.call("connect")
+            refused = 'raffia_refusals_total{reason="too-large"}'
+            await until(lambda: server.metrics().get(refused, 0) >= 1, "the first refusal")
             await asyncio.sleep(WATCHED_S)
             assert (await client.status())["sockets"] <= 8  # 13 if each came back after half a second
-            assert server.metrics()['raffia_refusals_total{reason="too-large"}'] >= 1
             assert "connection closed" in server.log(10_000)
             server.stop()
             server.command[-1] = f"{70 * MIB}"
