@@ -23,6 +23,7 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 from raffia.errors import RoomFullError, TooFastError
+from raffia.runtime.short_cache import short_cache
 from raffia.settings import Settings, is_loopback
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ class AddressLimits:
             del self._known[name]
 
 
+@short_cache
 def counted(address: str) -> str | None:
     """What an address counts as (AD1); None if it is not limited (AD2)."""
     try:

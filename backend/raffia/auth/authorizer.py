@@ -42,6 +42,7 @@ from raffia.auth.revocation import RevocationList
 from raffia.auth.tokens import verifier_for
 from raffia.errors import AuthUnavailableError, ForbiddenError, RaffiaError, SettingsError, UnauthenticatedError
 from raffia.runtime.logs import get_logger
+from raffia.runtime.short_cache import short_cache
 from raffia.settings import Settings, is_loopback
 from raffia.types import MAX_USER, Access, DocumentId, Grant
 
@@ -53,6 +54,7 @@ _PAGES = {"ws": "http", "wss": "https"}  # the scheme of the page from which a W
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(\[[0-9A-Fa-f:.]+\]|[^\s/?#@\\:\[\]]+)(:[0-9]{0,5})?/?")
 
 
+@short_cache
 def normal_origin(origin: str) -> str | None:
     """`scheme://host:port` in lower case, with the scheme's default port if there is none; None if not an origin."""
     origin = origin.strip()
@@ -177,7 +179,7 @@ class Authorizer:
         if page is not None:
             if page in self._allowed:
                 return
-            if self._open and is_loopback(urlsplit(page).hostname or ""):
+            if self._open and _is_this_machine(page):
                 return
             if self._same_origin and is_same_origin(page, handshake.headers.get("host", ""), scheme):
                 return
@@ -196,8 +198,7 @@ class Authorizer:
             return
         host = handshake.headers.get("host", "")
         origin = normal_origin(f"{_PAGES.get(scheme, scheme)}://{host}")
-        name = urlsplit(origin).hostname if origin is not None else None
-        if origin in self._allowed or (name is not None and is_loopback(name)):
+        if origin is not None and (origin in self._allowed or _is_this_machine(origin)):
             return
         raise ForbiddenError(f"{host or 'no host'} is not a name of this machine; use localhost")
 
@@ -362,6 +363,13 @@ def _issued(grant: Grant, claims: Claims | None, asked_s: float) -> Grant:
     return replace(grant, issued_s=claims.issued_s, claims={**grant.claims, **own})
 
 
+@short_cache
+def _is_this_machine(origin: str) -> bool:
+    """Whether the host of a normal origin is this machine."""
+    return is_loopback(urlsplit(origin).hostname or "")
+
+
+@short_cache
 def _is_remote(address: str) -> bool:
     """Whether this is the address of another machine; Unix sockets and test clients have no address."""
     try:
