@@ -12,10 +12,13 @@ Rules (tests quote these ids):
     B2  Raffia never ends its host's process, installs no signal handlers and does not configure logging.
     B3  `authorize` is a required argument. With None, tokens decide if the settings name keys; otherwise Raffia runs in
         open mode, which by default serves this machine only.
+    B4  Mistakes that would otherwise show only as refused clients are logged once: a connection before Raffia was
+        entered at all (an error), and `RAFFIA_*` variables that are not settings (warnings).
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
@@ -39,7 +42,7 @@ from raffia.rooms.hub import Hub
 from raffia.runtime.logs import get_logger, redacted_server_logs
 from raffia.runtime.metrics import Metrics
 from raffia.runtime.workers import Workers
-from raffia.settings import Settings, load_settings
+from raffia.settings import Settings, load_settings, unknown_variables
 from raffia.sockets.byte_budget import ByteBudget
 from raffia.sockets.endpoints import EndpointServices, HocuspocusEndpoint, YWebsocketEndpoint
 from raffia.sockets.expiry import Expiry
@@ -85,6 +88,7 @@ class Raffia:
         self._hub: Hub | None = None
         self._watch: JournalHealth | None = None
         self._stopping = False
+        self._was_entered = self._was_missed = False  # B4
         self._stack = AsyncExitStack()
         self.revocations = RevocationList(_keep_ms(self.settings))
         self.addresses = AddressLimits(self.settings)
@@ -108,6 +112,12 @@ class Raffia:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request below the path where the host app mounted Raffia."""
+        if not self._was_entered and not self._was_missed:
+            self._was_missed = True
+            log.error(
+                "Raffia was never started, so every connection is refused: enter it in the host's lifespan "
+                "(`async with raffia`), or pass `lifespan=raffia.lifespan`; the lifespan of a mounted app does not run"
+            )
         await self._router(scope, receive, send)
 
     @property
@@ -130,6 +140,10 @@ class Raffia:
         """
         if self._hub is not None:
             raise SettingsError("this Raffia is already running; enter it once, in one lifespan")
+        if not self._was_entered:
+            self._was_entered = True
+            for variable, meant in unknown_variables(os.environ).items():
+                log.warning("variable is not a setting", variable=variable, meant=meant)
         async with AsyncExitStack() as stack:
             stack.enter_context(redacted_server_logs())
             await stack.enter_async_context(self.expiry.running())

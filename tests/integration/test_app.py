@@ -274,7 +274,7 @@ def test_cl1_wrong_settings_are_said_in_one_line(tmp_path: Path, flags: list[str
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_cl2_an_unknown_variable_is_a_warning(tmp_path: Path) -> None:
+def test_c6_an_unknown_variable_is_a_warning(tmp_path: Path) -> None:
     with RaffiaServer(tmp_path / "data", env={"RAFFIA_ROOM_IDEL_S": "3"}) as server:
         warned = [json.loads(line) for line in server.log().splitlines() if "not a setting" in line]
     assert [(line["variable"], line["meant"], line["level"]) for line in warned] == [

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -135,14 +136,14 @@ async def test_b1_one_lifecycle(tmp_path: Path) -> None:
         assert raffia.unready_reason() is None
 
 
-async def test_b1_outside_of_the_lifespan_connections_are_refused(tmp_path: Path) -> None:
-    raffia = Raffia(authorize=everybody, settings=settings(tmp_path))
-    sent: list[dict[str, object]] = []
+async def refused_by(raffia: Raffia, **without: None) -> list[dict[str, Any]]:
+    """Open a connection that is refused; returns what was sent. Keys of the scope that are named are left out."""
+    sent: list[dict[str, Any]] = []
 
-    async def send(message: dict[str, object]) -> None:
+    async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    async def receive() -> dict[str, object]:
+    async def receive() -> dict[str, Any]:
         return {"type": "websocket.connect"}
 
     scope = {
@@ -150,10 +151,50 @@ async def test_b1_outside_of_the_lifespan_connections_are_refused(tmp_path: Path
         "headers": [(b"host", b"a.example")], "subprotocols": [], "client": ("127.0.0.1", 1),
         "extensions": {"websocket.http.response": {}},
     }  # fmt: skip
-    await raffia(scope, receive, send)  # type: ignore[arg-type]
-    assert sent[0]["status"] == 503
+    await raffia({key: value for key, value in scope.items() if key not in without}, receive, send)  # type: ignore[arg-type]
+    return sent
+
+
+async def test_b1_outside_of_the_lifespan_connections_are_refused(tmp_path: Path) -> None:
+    raffia = Raffia(authorize=everybody, settings=settings(tmp_path))
+    assert (await refused_by(raffia))[0]["status"] == 503
     assert raffia.metrics.refusals == {"draining": 1}
     assert raffia.metrics.connections == 0
+
+
+async def test_b4_a_raffia_that_was_never_started_says_so_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    raffia = Raffia(authorize=everybody, settings=settings(tmp_path))
+    for _ in range(3):
+        assert (await refused_by(raffia))[0]["status"] == 503
+    said = [record for record in caplog.records if "never started" in record.getMessage()]
+    assert [record.levelname for record in said] == ["ERROR"]
+    assert "raffia.lifespan" in said[0].getMessage()
+    async with raffia:
+        pass
+    caplog.clear()
+    await refused_by(raffia)
+    assert not [record for record in caplog.records if "never started" in record.getMessage()]
+
+
+async def test_b4_unknown_variables_are_a_warning_when_embedded_too(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAFFIA_ALOWED_ORIGINS", "*")
+    raffia = Raffia(authorize=everybody, settings=settings(tmp_path))
+    for _ in range(2):
+        async with raffia:
+            pass
+    said = [record for record in caplog.records if "not a setting" in record.getMessage()]
+    assert [vars(record)["meant"] for record in said] == ["RAFFIA_ALLOWED_ORIGINS"]
+
+
+async def test_a_scope_without_scheme_is_served(tmp_path: Path) -> None:
+    """`scheme` is optional in ASGI; Daphne leaves it out."""
+    raffia = Raffia(authorize=lambda *_: None, settings=settings(tmp_path))
+    async with raffia:
+        assert (await refused_by(raffia, scheme=None))[0]["status"] == 403
 
 
 async def test_b2_raffia_installs_nothing(tmp_path: Path) -> None:

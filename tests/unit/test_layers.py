@@ -31,6 +31,7 @@ ORDER = (
     "api",
     "app",
     "cli",
+    "__main__",
 )
 # The same inside `rooms/`, by file or folder: values, then what all parts share, then the parts, then rooms.
 ROOMS = (

@@ -1,12 +1,14 @@
-"""Settings: C1-C4 of settings.py."""
+"""Settings: C1-C6 of settings.py."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from raffia.errors import SettingsError
-from raffia.settings import GROUPS, MIB, Settings, is_loopback, load_settings, parse_size_bytes
+from raffia.settings import GROUPS, MIB, Settings, is_loopback, load_settings, parse_size_bytes, unknown_variables
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +82,51 @@ def test_defaults_are_those_of_the_design() -> None:
     assert (settings.max_presence_bytes, settings.max_presence_per_s) == (16 * 1024, 60)
     assert (settings.preauth_bytes, settings.preauth_documents, settings.preauth_s) == (64 * 1024, 100, 10)
     assert (settings.keepalive_s, settings.ready_grace_s, settings.history_s) == (15, 10, 86400)
+
+
+SECRETS = [name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)]
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_c5_a_secret_can_be_in_a_file(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    variable, secret = f"RAFFIA_{name.upper()}", "redis://:pässwörd@127.0.0.1:6379/0"
+    (tmp_path / "secret").write_text(f"{secret}\n")
+    monkeypatch.setenv(f"{variable}_FILE", str(tmp_path / "secret"))
+    assert getattr(load_settings(), name).get_secret_value() == secret
+    assert getattr(load_settings(**{name: "redis://given"}), name).get_secret_value() == "redis://given"
+    monkeypatch.setenv(variable, "redis://other")
+    with pytest.raises(SettingsError, match=f"{variable} and {variable}_FILE are set"):
+        load_settings()
+
+
+def test_c5_a_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAFFIA_REDIS_FILE", str(tmp_path / "missing"))
+    with pytest.raises(SettingsError, match=r"RAFFIA_REDIS_FILE: cannot read .*missing"):
+        load_settings()
+
+
+def test_c5_only_secrets_are_read_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "port").write_text("9000")
+    monkeypatch.setenv("RAFFIA_PORT_FILE", str(tmp_path / "port"))
+    assert load_settings().port == 8000
+    assert "RAFFIA_PORT_FILE" in unknown_variables({"RAFFIA_PORT_FILE": "x"})
+
+
+def test_c6_unknown_variables_are_found_with_what_was_meant() -> None:
+    environ = {
+        "RAFFIA_ALOWED_ORIGINS": "*",
+        "RAFFIA_PROT": "1",
+        "RAFFIA_FOO": "1",
+        "RAFFIA_PORT": "1",
+        "RAFFIA_REDIS_FILE": "x",
+        "RAFFIAPORT": "1",
+        "PATH": "x",
+    }
+    assert unknown_variables(environ) == {
+        "RAFFIA_ALOWED_ORIGINS": "RAFFIA_ALLOWED_ORIGINS",
+        "RAFFIA_FOO": None,
+        "RAFFIA_PROT": "RAFFIA_PORT",
+    }
 
 
 def test_lists_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:

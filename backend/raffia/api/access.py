@@ -53,7 +53,7 @@ class Caller:
 
     def __init__(self, raffia: Raffia, request: Request) -> None:
         authorizer = self._authorizer = raffia.authorizer
-        self.scheme: str = request.scope["scheme"]
+        self.scheme: str = request.scope.get("scheme", "http")
         self.handshake = Handshake.of(request.scope)
         authorizer.check_host(self.handshake, self.scheme)
         authorizer.check_origin(self.handshake, self.scheme)

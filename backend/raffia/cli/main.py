@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from raffia import __version__
@@ -14,6 +16,22 @@ from raffia.cli.settings import show_settings
 from raffia.cli.token import token
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, help=f"Raffia {__version__}.")
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(f"raffia {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _raffia(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options of the command itself."""
+
 
 app.command("check")(check)
 app.command("settings")(show_settings)

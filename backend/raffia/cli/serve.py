@@ -1,8 +1,6 @@
 """`raffia serve`: run the server until a signal stops it.
 
 Rules (tests quote these ids):
-    CL2  An unknown `RAFFIA_*` variable is a warning, not an error: it may be a typo, but orchestrators define some of
-         their own.
     CL3  A replica waits for Redis while it is unreachable, loading or paused: it listens, `/readyz` returns 503, and it
          logs one line when the wait begins and one when Redis is available.
 """
@@ -10,7 +8,6 @@ Rules (tests quote these ids):
 from __future__ import annotations
 
 import asyncio
-import difflib
 import gc
 import os
 import random
@@ -42,7 +39,6 @@ def serve(**flags: Any) -> None:
     with reported():
         settings = load_settings(**{name: value for name, value in flags.items() if value is not None})
         configure_logging(settings.log_level, settings.log_format)
-        warn_about_unknown_variables()
         if settings.authorize is not None:
             sys.path.insert(0, str(Path.cwd()))  # the hook's module is found from the working directory, as by uvicorn
         run(settings)
@@ -151,12 +147,3 @@ def listen(host: str, port: int) -> socket.socket:
             f"cannot listen on {host} port {port}: {error.strerror or error}; choose another with --host or --port "
             f"({ENV_PREFIX}HOST, {ENV_PREFIX}PORT)"
         ) from error
-
-
-def warn_about_unknown_variables() -> None:
-    """Log `RAFFIA_*` variables that are not settings, each with the setting that was probably meant (CL2)."""
-    known = {f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields}
-    for name in sorted(os.environ):
-        if name.startswith(ENV_PREFIX) and name not in known:
-            likely = difflib.get_close_matches(name, known, n=1)
-            log.warning("variable is not a setting", variable=name, meant=likely[0] if likely else None)

@@ -27,7 +27,7 @@ Rules (tests quote these ids):
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Generator, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Hashable, Sequence
 from heapq import heappop, heappush, heapreplace
 from itertools import count
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -171,6 +171,10 @@ class Turns:
         if self._known.get(principal.name) is principal and not principal.lanes and not principal.unpaid(self.clock()):
             del self._known[principal.name]
 
+    def is_light(self, principal: Principal) -> bool:
+        """Whether a principal's work is done at once (TU2)."""
+        return principal.paid_s - self.clock() <= AHEAD_S
+
     # -- costs -----------------------------------------------------------------------------------------------------
 
     def charge(self, principal: Principal, began_s: float, part: float = 1.0) -> None:
@@ -198,9 +202,9 @@ class Turns:
             if principal is not None:
                 self.charge(principal, began_s, number / len(principals))
 
-    async def metered(self, payer: Payer, work: Coroutine[Any, Any, T]) -> T:
-        """Await `work` and charge each step of it (TU8)."""
-        return await _Metered(self, payer, work)
+    def metered(self, payer: Payer, work: Coroutine[Any, Any, T]) -> Awaitable[T]:
+        """Return an awaitable that does `work` and charges each step of it (TU8)."""
+        return _Metered(self, payer, work)
 
     def opening_wait_s(self, principal: Principal) -> float:
         """Count a document that a principal opens; returns how long it has to wait before that (TU9)."""

@@ -1,7 +1,7 @@
 """A cache for pure functions of one string from outside, such as an address or a header, that repeats.
 
 Rules (tests quote these ids):
-    SC1  At most `ENTRIES` results are kept, the least recently used are dropped, and strings longer than `CHARACTERS`
+    SHC1  At most `ENTRIES` results are kept, the least recently used are dropped, and strings longer than `CHARACTERS`
          are never kept, so that clients cannot fill the memory.
 """
 
@@ -20,7 +20,7 @@ CHARACTERS = 256
 
 
 def short_cache(function: Callable[[str], R]) -> Callable[[str], R]:
-    """Cache the results of a pure function for short arguments (SC1)."""
+    """Cache the results of a pure function for short arguments (SHC1)."""
     cached = lru_cache(ENTRIES)(function)
 
     @wraps(function)

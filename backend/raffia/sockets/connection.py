@@ -415,7 +415,8 @@ class Connection:
 
     async def my_turn(self) -> None:
         """Wait until this connection's principal may have something done by a task (X13)."""
-        await TaskTurn(self.hub.turns, self.turn.principal).wait()
+        if not self.hub.turns.is_light(self.turn.principal):
+            await TaskTurn(self.hub.turns, self.turn.principal).wait()
 
     # -- messages of an open session --------------------------------------------------------------------------------
 

@@ -131,8 +131,9 @@ class SyncEndpoint(ABC):
         if self._services.metrics.connections > limit:
             raise RoomFullError(f"this process has reached its limit of {limit} connections; try again later")
         handshake = Handshake.of(scope)
-        self._services.authorizer.check_host(handshake, scope["scheme"])
-        self._services.authorizer.check_origin(handshake, scope["scheme"])
+        scheme = scope.get("scheme", "ws")  # optional in ASGI, and missing in Daphne
+        self._services.authorizer.check_host(handshake, scheme)
+        self._services.authorizer.check_origin(handshake, scheme)
         return await self._listener(scope, handshake)
 
     async def _refuse(self, error: RaffiaError, scope: Scope, send: Send) -> None:

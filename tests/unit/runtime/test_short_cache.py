@@ -1,11 +1,11 @@
-"""SC1 of short_cache.py."""
+"""SHC1 of short_cache.py."""
 
 from __future__ import annotations
 
 from raffia.runtime.short_cache import CHARACTERS, ENTRIES, short_cache
 
 
-def test_sc1_short_arguments_are_cached_and_long_ones_never() -> None:
+def test_shc1_short_arguments_are_cached_and_long_ones_never() -> None:
     calls: list[str] = []
 
     @short_cache
@@ -18,7 +18,7 @@ def test_sc1_short_arguments_are_cached_and_long_ones_never() -> None:
     assert [len(text) for text in calls] == [1, CHARACTERS, CHARACTERS + 1, CHARACTERS + 1]
 
 
-def test_sc1_the_least_recently_used_result_is_dropped() -> None:
+def test_shc1_the_least_recently_used_result_is_dropped() -> None:
     calls: list[str] = []
     remember = short_cache(calls.append)
     for number in range(ENTRIES + 1):
