@@ -57,6 +57,12 @@ def test_health_and_readiness(server: RaffiaServer) -> None:
     assert ready.headers["cache-control"] == "no-store"
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_hl3_monitors_may_ask_for_the_head_only(server: RaffiaServer, path: str) -> None:
+    answer = httpx.head(server.http + path)
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
 async def test_metrics_count_what_happens(server: RaffiaServer) -> None:
     before = server.metrics()
     writer = await YClient().join(server.ws, "metered")
