@@ -92,4 +92,5 @@ def json_of(model: type[M]) -> Callable[[Request], Awaitable[M]]:
 def json_body(model: type[BaseModel]) -> dict[str, Any]:
     """The OpenAPI description of a request body with this model."""
     schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    required = bool(schema.get("required")) or "minProperties" in schema  # without a body, {} is meant
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}

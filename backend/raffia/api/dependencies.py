@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Final
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Request
 
 from raffia.api.access import Caller, id_of
 from raffia.embed import Raffia
 from raffia.files.store import FileStore
-from raffia.types import DocumentId
+from raffia.types import DOCUMENT_ID, MAX_DOCUMENT_ID, DocumentId
+
+ID_SCHEMA: Final[dict[str, Any]] = {"pattern": f"^{DOCUMENT_ID.pattern}$", "maxLength": MAX_DOCUMENT_ID}
+"""What OpenAPI says about a document id in a path; `document_of` checks it, and its message says what is wrong."""
 
 # These are coroutines so that FastAPI calls them in the event loop and not in a thread.
 
@@ -31,7 +34,7 @@ async def caller_of(request: Request) -> Caller:
     return Caller(request.app.state.raffia, request)
 
 
-async def document_of(document: str) -> DocumentId:
+async def document_of(document: Annotated[str, Path(json_schema_extra=ID_SCHEMA)]) -> DocumentId:
     """The document named in the path.
 
     Raises:

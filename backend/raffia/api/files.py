@@ -13,14 +13,15 @@ Rules (tests quote these ids):
 
 from __future__ import annotations
 
+from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import StreamingResponse
 
 from raffia.api.access import NO_ACCESS, id_of
 from raffia.api.body import Pace, read_body
-from raffia.api.dependencies import CallerDep, DocumentDep, FilesDep, RaffiaDep
+from raffia.api.dependencies import ID_SCHEMA, CallerDep, DocumentDep, FilesDep, RaffiaDep
 from raffia.api.document_info import info_of
 from raffia.api.errors import refusals
 from raffia.api.models import Uploaded
@@ -82,7 +83,13 @@ async def upload(
     response_class=Response,
     responses={**refusals(), 200: {"description": "The file.", "content": _DOWNLOAD}},
 )
-async def download(raffia: RaffiaDep, files: FilesDep, caller: CallerDep, document: str, file: str) -> Response:
+async def download(
+    raffia: RaffiaDep,
+    files: FilesDep,
+    caller: CallerDep,
+    document: Annotated[str, Path(json_schema_extra=ID_SCHEMA)],
+    file: str,
+) -> Response:
     """Download a file of a document."""
     name = id_of(document)
     await caller.grant(name)

@@ -27,7 +27,17 @@ def metrics_registry(raffia: Raffia) -> CollectorRegistry:
     return registry
 
 
-@router.get("/metrics")
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={
+        200: {"description": "The metrics.", "content": {"text/plain": {}}},
+        401: {
+            "description": "`--metrics-token` is set, and the request does not have it.",
+            "content": {"text/plain": {}},
+        },
+    },
+)
 async def metrics(request: Request, raffia: RaffiaDep) -> Response:  # noqa: D103 - it would be shown in OpenAPI
     token = raffia.settings.metrics_token
     given = request.headers.get("authorization", "").encode()

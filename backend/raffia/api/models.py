@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from raffia.types import MAX_DOCUMENT_ID, MAX_TITLE, MAX_USER
+from raffia.types import DOCUMENT_ID, MAX_DOCUMENT_ID, MAX_TITLE, MAX_USER
 
 Kind = Literal["text", "document", "board"]
 Can = Literal["read", "comment", "edit", "admin"]
@@ -61,7 +61,10 @@ class NewDocument(Taken):
     title: Title = ""
     template: str | None = Field(None, max_length=64, description="Id of a template of this kind.")
     folder: str | None = Field(
-        None, max_length=200, description="Prefix of its id, such as `team`; by default where you may write."
+        None,
+        max_length=200,
+        description="Prefix of its id, such as `team`; by default where you may write.",
+        json_schema_extra={"pattern": f"^({DOCUMENT_ID.pattern}/?)?$"},
     )
 
 
@@ -97,6 +100,8 @@ class Link(BaseModel):
 
 class NewRevocation(Taken):
     """What to revoke: exactly one of these."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
     user: str | None = Field(
         None, min_length=1, max_length=MAX_USER, description="Revoke everything issued to this user until now."

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from raffia.api import config, documents, files, links, revocations
-from raffia.api.errors import say_errors
+from raffia.api.errors import PREFIX, say_errors
 from raffia.api.link_signer import LinkSigner
 from raffia.api.quota import MakingQuota
 from raffia.api.turns import Turns
@@ -30,18 +30,28 @@ def add_rest(app: FastAPI, raffia: Raffia) -> None:
     say_errors(app)
     for resource in (config, documents, links, files, revocations):
         app.include_router(resource.router)
-    _say_no_422(app)
+    _complete_schema(app)
 
 
-def _say_no_422(app: FastAPI) -> None:
-    """Remove 422, which FastAPI lists for every route with parameters: invalid ones get 400 here (AE1 of errors.py)."""
+def _complete_schema(app: FastAPI) -> None:
+    """Complete the schema that FastAPI makes.
+
+    It lists 422 for every route with parameters: invalid ones get 400 here (AE1 of errors.py). It does not know that
+    requests may have a token.
+    """
     whole = app.openapi
 
     def openapi() -> dict[str, Any]:
+        if app.openapi_schema is not None:
+            return app.openapi_schema
         schema = whole()
-        for methods in schema["paths"].values():
+        for path, methods in schema["paths"].items():
             for route in methods.values():
                 route["responses"].pop("422", None)
+                if path.startswith(PREFIX):
+                    route["security"] = [{"token": []}, {}]  # whether one is needed depends on the server
+        token = {"type": "http", "scheme": "bearer", "description": "A token for documents; see docs/security.md."}
+        schema["components"]["securitySchemes"] = {"token": token}
         return schema
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,7 +15,7 @@ from tests.support.images import IMAGES
 from tests.unit.api.rest import rest
 
 from raffia.journal.sqlite.journal import SqliteJournal
-from raffia.types import MAX_TITLE
+from raffia.types import MAX_DOCUMENT_ID, MAX_TITLE
 
 ROUTES = {
     ("GET", "/api/config"), ("GET", "/api/templates"),
@@ -58,6 +59,30 @@ async def test_the_schema_names_every_route_its_models_and_its_refusals(tmp_path
         assert "422" not in route["responses"]
         if method in {"POST", "PATCH"} and not path.endswith(("/restore", "/duplicate")):
             assert route["requestBody"]["content"], path
+
+
+async def test_the_schema_says_what_is_taken(tmp_path: Path) -> None:
+    """What fits the schema's patterns is not refused for its form, and what does not fit is refused."""
+    async with rest(data=tmp_path) as here:
+        schema = (await here.client.get("/openapi.json")).json()
+        (parameter,) = schema["paths"]["/api/documents/{document}"]["get"]["parameters"]
+        assert parameter["schema"]["maxLength"] == MAX_DOCUMENT_ID
+        for name, is_taken in {"a": True, "team:1@x.y-z_": True, "-a": False, "a b": False, "é": False}.items():
+            assert bool(re.search(parameter["schema"]["pattern"], name)) is is_taken
+            await here("GET", f"/documents/{quote(name)}", 403 if is_taken else 400)
+        body = schema["paths"]["/api/documents"]["post"]["requestBody"]
+        assert body["required"] is False
+        await here("POST", "/documents", 201)
+        folder = body["content"]["application/json"]["schema"]["properties"]["folder"]
+        for name, is_taken in {"team": True, "team/": True, "a/b": True, "": True, "/a": False, "a//b": False}.items():
+            assert bool(re.search(folder["pattern"], name)) is is_taken, name
+            await here("POST", "/documents", 201 if is_taken else 400, json={"folder": name})
+        revocation = schema["paths"]["/api/revocations"]["post"]["requestBody"]
+        assert revocation["required"] is True
+        assert revocation["content"]["application/json"]["schema"]["maxProperties"] == 1
+        assert schema["paths"]["/api/config"]["get"]["security"] == [{"token": []}, {}]
+        assert schema["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+        assert set(schema["paths"]["/metrics"]["get"]["responses"]["200"]["content"]) == {"text/plain"}
 
 
 async def test_answers_are_what_the_schema_says(tmp_path: Path) -> None:
