@@ -119,7 +119,7 @@ class Revocation:
         """Whether it can be dropped.
 
         Args:
-            passed_ms: the time that has surely passed (raffia.journal.passed_time).
+            passed_ms: the time that has certainly passed (raffia.journal.passed_time).
             now_ms: the system clock, which decides alone for rechecks.
         """
         return self.until_ms is not None and self.until_ms <= (now_ms if self.kind in RECHECKS else passed_ms)

@@ -220,7 +220,7 @@ class RevocationList:
         return ended
 
     def _now_ms(self) -> int:
-        """The time of a revocation made now: never before the time that has surely passed (PT5 of passed_time.py)."""
+        """The time of a revocation made now, never before one that has certainly passed (PT5 of passed_time.py)."""
         now_ms = int(self._clock() * 1000)
         passed_time = None if self._journal is None else self._journal.passed_time
         return now_ms if passed_time is None else max(now_ms, passed_time.least_ms())

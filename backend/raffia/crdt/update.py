@@ -18,7 +18,7 @@ Rules (tests quote these ids):
     U7  A client has at most one list of delete ranges; they are sorted, do not overlap and are not empty. A list
         without ranges is dropped, or it would count as new each time it arrives.
     U8  A refusal is an `UpdateError` that says what is wrong, how much and at which byte; nothing else is raised,
-        except `TooLargeError` for the size.
+        except `TooLargeError` for the size and `CostlyError` for the allowance.
     U9  An update from outside names at most `MAX_CLIENTS` clients, and its delete set at most `MAX_DELETE_CLIENTS`:
         each takes microseconds and up to 2 KB of memory, but only 6 bytes to send. Our own bytes have no such limit.
 """

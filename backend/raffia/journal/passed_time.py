@@ -1,20 +1,20 @@
-"""A time that has surely passed, so that a wrong system clock does not make data expire early.
+"""A time that has certainly passed, so that a wrong system clock does not make data expire early.
 
 History, the content of deleted documents, and revocations must not be dropped because the system clock is wrong for a
 while. Until the clock has been steady for a day, they expire only when the time that processes have measured agrees
 with it.
 
 Rules (tests quote these ids):
-    PT1  The store keeps `passed_ms`, a time that has surely passed. A process that read the value T and has run for E
-         since then may raise it to T + E. Of several such claims the largest is kept, so they do not add up.
+    PT1  The store keeps `passed_ms`, a time that has certainly passed. A process that read the value T and has run for
+         E since then may raise it to T + E. Of several such claims the largest is kept, so they do not add up.
     PT2  After a day (`SETTLED_MS`) without a jump, a process trusts its system clock and stores that time. This is how
          a store that has no time yet, or was closed for a while, catches up. Until then data expires late.
     PT3  `passed_ms()` is never later than the system clock. If the store has a clock, it is not later than that either.
     PT4  The clock has jumped if it moved differently from the monotonic clock by more than `JUMP_MS` plus `DRIFT` of
          the elapsed time. The first jump is logged as a warning, later ones as information, until the clock has been
          steady for an hour.
-    PT5  The stored time of a deletion or revocation is never before the time that has surely passed. So a document that
-         was deleted while the clock was behind does not look old when the clock is right again.
+    PT5  The stored time of a deletion or revocation is never before the time that has certainly passed. So a document
+         that was deleted while the clock was behind does not look old when the clock is right again.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class PassedTime:
         return max(self.now_ms(), self.least_ms())
 
     def passed_ms(self) -> int:
-        """The time that has surely passed, in Unix milliseconds; 0 if that is unknown (PT3)."""
+        """The time that has certainly passed, in Unix milliseconds; 0 if that is unknown (PT3)."""
         now_ms = self._agreed_ms()
         return now_ms if self._is_settled else min(now_ms, self.least_ms())
 

@@ -1,5 +1,5 @@
 /**
- * What the editor writes into the shared document: the user's edits, and nothing else.
+ * When the editor writes into the shared document: only when the user edits.
  *
  * Rules (tests quote these ids):
  *   UJ1  An editor that is only opened writes nothing: neither the ids that BlockNote gives to blocks without one, nor the

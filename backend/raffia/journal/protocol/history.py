@@ -6,7 +6,7 @@ Rules (tests quote these ids):
     J10  Within one document an edit counts as no earlier than any edit before it, so that every past state is a prefix
          of the log without gaps, even if the clock was set back.
     J11  `Journal.prune` (and `compact`) drop history and the content of deleted documents, but never before their
-         retention period is over, by the time that has surely passed (raffia.journal.passed_time).
+         retention period is over, by the time that has certainly passed (raffia.journal.passed_time).
 """
 
 from __future__ import annotations

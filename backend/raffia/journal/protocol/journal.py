@@ -46,7 +46,7 @@ class Journal(DocumentLog, Protocol):
         versions: saved states; refused by default.
         links: share links; refused by default.
         revocations: what was revoked; by default none are kept.
-        passed_time: the time that has surely passed; None if it trusts the system clock.
+        passed_time: the time that has certainly passed; None if it trusts the system clock.
         is_shared: whether others write to the same documents at the same time, so that rooms have to follow (J20).
         bus: the channel to the other replicas; None when there are none. The journal enters and leaves it.
     """

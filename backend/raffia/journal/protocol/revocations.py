@@ -2,10 +2,10 @@
 
 Rules (tests quote these ids):
     J21  A revocation is durable when `add` returns. Several of one kind for one subject are merged; the latest times
-         apply. They are kept until they expire, by the time that has surely passed (raffia.journal.passed_time). Each
-         kind has its own limit (`MAX_REVOCATIONS`), beyond which new ones of that kind are refused. The callback of
-         `on_added` is called when other replicas may have added some; messages can be lost, so also read from time to
-         time.
+         apply. They are kept until they expire, by the time that has certainly passed (raffia.journal.passed_time).
+         Each kind has its own limit (`MAX_REVOCATIONS`), beyond which new ones of that kind are refused. The callback
+         of `on_added` is called when other replicas may have added some; messages can be lost, so also read from time
+         to time.
 """
 
 from __future__ import annotations

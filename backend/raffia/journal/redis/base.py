@@ -60,7 +60,7 @@ class Base:
     Attributes:
         engine: the connections.
         keys: the key names.
-        passed_time: the system clock, and the time that has surely passed.
+        passed_time: the system clock, and the time that has certainly passed.
         now_ms: the time to store for something that happens now, Unix time in milliseconds (PT5).
         replica: this journal's name among all replicas.
         publish: the command that publishes: `SPUBLISH` on a cluster.

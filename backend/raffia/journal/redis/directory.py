@@ -49,7 +49,7 @@ class RedisDirectory(Directory):
         await self._listing.set_info(document, title=title, kind=kind, schema=schema)
 
     async def delete(self, document: DocumentId) -> None:
-        """Set the tombstone, after every append that was called before."""
+        """Set the tombstone once every earlier append has finished."""
         self._base.check_open()
         await self._writer.settled(document)
         await self._listing.delete(document)

@@ -134,7 +134,7 @@ class RedisHistory(History):
                     # One damaged document must not stop the pruning of the others.
                     log.warning("history is not pruned", document=document, detail=str(error))
                     continue
-                # History can be due by the system clock and not by the time that has surely passed: not at once again.
+                # Due by the system clock, perhaps, but not by the time that has certainly passed: do not retry at once.
                 next_ms: Argument = "" if due_ms is None else max(due_ms, now_ms + KEEP_MS)
                 args: list[Argument] = [document, now_ms + CLAIM_MS, next_ms]
                 await base.script("schedule", [base.keys.due], args)

@@ -52,7 +52,7 @@ class SqliteDirectory(Directory):
         await self._thread.call(set_info(document, title, kind, schema, self._now_ms()))
 
     async def delete(self, document: DocumentId) -> None:
-        """Set the tombstone, after every append that was called before."""
+        """Set the tombstone once every earlier append has finished."""
         await self._thread.call(delete(document, self._now_ms()))
         self._readers.end(DocumentDeletedError(f"document {document} was deleted"), document)
 

@@ -1,4 +1,4 @@
-"""Stores the time that has surely passed in the database (PT1 of raffia.journal.passed_time)."""
+"""Stores the time that has certainly passed in the database (PT1 of raffia.journal.passed_time)."""
 
 from __future__ import annotations
 

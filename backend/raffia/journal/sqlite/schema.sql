@@ -115,5 +115,5 @@ CREATE TABLE revocations (
     PRIMARY KEY (kind, subject)
 ) WITHOUT ROWID;
 
--- At most one row: the time that has surely passed, see raffia.journal.passed_time.
+-- At most one row: the time that has certainly passed, see raffia.journal.passed_time.
 CREATE TABLE passed_time (checksum BLOB NOT NULL, passed_ms INTEGER NOT NULL);

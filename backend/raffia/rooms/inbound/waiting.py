@@ -8,7 +8,7 @@ Rules (tests quote these ids):
         session is closed with 1013, and nothing of the update is acknowledged. A single update may exceed a session's
         bound in bytes, because it may bring back a whole document; a room has space for two of these, because two
         people who wrote a document together each wait for the other's part.
-    Q4  Waiting updates go when their session leaves. They are never relayed, journaled or counted as known.
+    Q4  Waiting updates are dropped when their session leaves. They are never relayed, journaled or counted as known.
     Q5  The author is the user at the time of sending. If the session may no longer write by then, the update is
         refused.
     Q6  Parked updates wait for the owner of their client ids (client_owners.py), or until the owner has left.

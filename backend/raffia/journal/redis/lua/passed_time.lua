@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Keep the time that has surely passed, which a replica claims.
+-- Keep the time that has certainly passed, which a replica claims.
 -- KEYS: passed time
 -- ARGV: its claim in Unix ms ('' for none), '1' to keep the claim even if it is earlier
 -- Returns: what is kept now ('' for nothing), the server's clock in Unix ms

@@ -79,7 +79,7 @@ class MemoryDirectory(Directory):
         kept.title, kept.kind, kept.schema = title, kind, schema
 
     async def delete(self, document: DocumentId) -> None:
-        """Set the tombstone, after every append that was called before."""
+        """Set the tombstone once every earlier append has finished."""
         self._connection.check()
         self._write()
         kept = self._store.documents.get(document) or self._connection.create(

@@ -115,7 +115,7 @@ class StoreConnection:
     """One journal's connection to the store, shared by its parts.
 
     Attributes:
-        passed_time: the system clock, and the time that has surely passed.
+        passed_time: the system clock, and the time that has certainly passed.
         readers: who follows documents through this journal.
         flush: writes what this journal has queued, unless the store holds it back.
         is_shared: whether other journals write to the store at the same time.
