@@ -1,4 +1,4 @@
-"""Single structs as bytes: reading their parts, cutting and joining them.
+"""Single structs as bytes: reading their parts, cutting and joining them. Updates are read in `raffia.crdt.update`.
 
 Rules (tests quote these ids):
     ST1  The part after a cut has the id before it as left origin and the same right origin; it does not name a parent.

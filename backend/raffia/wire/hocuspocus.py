@@ -4,6 +4,8 @@ Encoders take the address, or its `prefix` as bytes, and return whole payloads, 
 prefix `b""` they return only the body. A frame is prefix + body, and the bodies of sync and awareness messages are byte
 for byte the frames of `raffia.wire.ywebsocket`, so a room prepares a body once for both dialects.
 
+`raffia.sockets.conversation` decides what each message asks for.
+
 Rules (tests quote these ids):
     HO1  A frame contains one address and one whole message: not cut short, and followed by nothing.
     HO2  An address is a document's name, or name + NUL + session id, split at the first NUL. Messages to a session

@@ -3,6 +3,7 @@
 Rules (tests quote these ids):
     RKY1  All keys of a document contain `{<document>}`, its hash tag: on a cluster they are on one node, so that one
           script may access them. A document id contains no brace, so it cannot name another document's keys.
+          A key that is added here is removed by the purge, too (`_purge` of listing.py).
     RKY2  Keys that concern all documents contain `{-}`, which cannot be a document id.
     RKY3  A position is `sequence << 48 | nonce`; the entry's id in the stream is `<sequence>-<nonce>`. Sequences
           increase by one, so gaps are detected; nonces are random, so an entry that replaced a lost one is not mistaken
