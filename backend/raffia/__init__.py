@@ -13,6 +13,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from raffia.auth.hooks import Authorize, Handshake
+    from raffia.documents.changes import Change
+    from raffia.documents.contents import Contents
+    from raffia.documents.host_document import HostDocument, Presence, SessionInfo
+    from raffia.documents.seeding import OnLoad
     from raffia.embed import Raffia
     from raffia.errors import (
         DocumentDeletedError,
@@ -30,14 +34,20 @@ __version__ = "0.1.0"
 __all__ = [
     "Access",
     "Authorize",
+    "Change",
+    "Contents",
     "DocumentDeletedError",
     "DocumentId",
     "ForbiddenError",
     "Grant",
     "Handshake",
+    "HostDocument",
     "LaterError",
+    "OnLoad",
+    "Presence",
     "Raffia",
     "RaffiaError",
+    "SessionInfo",
     "Settings",
     "SettingsError",
     "UnauthenticatedError",
@@ -48,6 +58,10 @@ __all__ = [
 
 _MODULES = {
     "raffia.auth.hooks": ("Authorize", "Handshake"),
+    "raffia.documents.changes": ("Change",),
+    "raffia.documents.contents": ("Contents",),
+    "raffia.documents.host_document": ("HostDocument", "Presence", "SessionInfo"),
+    "raffia.documents.seeding": ("OnLoad",),
     "raffia.embed": ("Raffia",),
     "raffia.errors": (
         "DocumentDeletedError",

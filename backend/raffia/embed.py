@@ -31,6 +31,9 @@ from raffia.auth.address_limits import AddressLimits
 from raffia.auth.authorizer import Authorizer, check_open_mode, is_open
 from raffia.auth.hooks import Authorize
 from raffia.auth.revocation import HOOK_KEEP_MS, RevocationList
+from raffia.documents.host_document import HostDocument
+from raffia.documents.origins import Origins
+from raffia.documents.seeding import OnLoad, Seeding
 from raffia.errors import DrainingError, MalformedError, SettingsError
 from raffia.journal import Clear, Journal
 from raffia.journal.health import JournalHealth
@@ -47,7 +50,7 @@ from raffia.sockets.byte_budget import ByteBudget
 from raffia.sockets.endpoints import EndpointServices, HocuspocusEndpoint, YWebsocketEndpoint
 from raffia.sockets.expiry import Expiry
 from raffia.sockets.received import received_budget
-from raffia.types import Revoked
+from raffia.types import Revoked, document_id
 
 log = get_logger("raffia")
 
@@ -65,6 +68,7 @@ class Raffia:
         settings: by default read from `RAFFIA_*` variables.
         journal: where documents are stored; by default Redis if `settings.redis` is set, otherwise SQLite in
             `settings.data`. Raffia enters and exits it.
+        on_load: the hook that supplies the content of new documents (documents/seeding.py); None for none.
 
     Attributes:
         is_hosted: whether the ASGI server may be one other than ours, with unknown limits.
@@ -75,8 +79,14 @@ class Raffia:
     """
 
     def __init__(
-        self, *, authorize: Authorize | None, settings: Settings | None = None, journal: Journal | None = None
+        self,
+        *,
+        authorize: Authorize | None,
+        settings: Settings | None = None,
+        journal: Journal | None = None,
+        on_load: OnLoad | None = None,
     ) -> None:
+        self._on_load = on_load
         self.settings = settings or load_settings()
         check_open_mode(self.settings, authorize)
         self.metrics = Metrics()
@@ -85,6 +95,7 @@ class Raffia:
         self._journal = journal
         self.is_hosted = True
         self.clear: Clear | None = None
+        self._origins = Origins()
         self._hub: Hub | None = None
         self._watch: JournalHealth | None = None
         self._stopping = False
@@ -157,7 +168,10 @@ class Raffia:
             for warning in await journal.warnings():
                 log.warning("the journal may lose documents", detail=warning)
             self._watch = await stack.enter_async_context(JournalHealth(journal))
-            hub = Hub(journal, workers, self.settings, self.metrics, self.revocations)
+            seed = None
+            if self._on_load is not None:
+                seed = Seeding(self._on_load, journal, workers, max_bytes=self.settings.max_document_bytes)
+            hub = Hub(journal, workers, self.settings, self.metrics, self.revocations, seed=seed)
             self._hub = await stack.enter_async_context(hub)
             await stack.enter_async_context(self.revocations.following(journal, lambda: hub.connections))
             self._stack = stack.pop_all()
@@ -211,6 +225,14 @@ class Raffia:
             return "stopping"
         away_s = self._watch.away_s()
         return f"the journal has been away for {away_s:.0f} s" if away_s > self.settings.ready_grace_s else None
+
+    def document(self, document: str) -> HostDocument:
+        """One document for the host's own code: read it, edit it, follow its changes (docs/embedding.md).
+
+        Raises:
+            MalformedError: not a valid document id.
+        """
+        return HostDocument(document_id(document), lambda: self.hub, self._origins)
 
     def read_metrics(self) -> Metrics:
         """The metrics, updated with the values that other objects count."""

@@ -26,6 +26,7 @@ ORDER = (
     "journal",
     "auth",
     "rooms",
+    "documents",
     "sockets",
     "embed",
     "api",

@@ -36,6 +36,9 @@ class Handshake:
         headers: by lower-case name; repeated ones are joined with ", ".
         query: parameters of the URL; the last one if a parameter is repeated.
         origin: the origin of the page that opened the connection; None for clients other than browsers.
+        scope: the ASGI scope of the request, with what the host's middleware has put there (`session`, `user`). On a
+            Hocuspocus connection, which asks later, it has only those and what an ASGI server provides for any request:
+            `type`, `client`, `path`, `query_string` and `headers`.
         claims: the token's claims, once Raffia has verified it; None without a token, or if Raffia has no keys.
     """
 
@@ -45,6 +48,7 @@ class Handshake:
     query: Mapping[str, str] = field(default_factory=dict)
     origin: str | None = None
     claims: Mapping[str, Any] | None = None
+    scope: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(cls, scope: MutableMapping[str, Any]) -> Handshake:
@@ -60,6 +64,7 @@ class Handshake:
             headers=headers,
             query=dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)),
             origin=headers.get("origin"),
+            scope=scope,
         )
 
     @property

@@ -119,7 +119,12 @@ def edit(merged: bytes, change: Callable[[pycrdt.Doc[Any]], None], *, client: in
     Raises:
         CrdtError: pycrdt cannot read or edit the document, or `change` failed.
     """
-    doc, _ = _open(merged, client)
+    return edit_shown(show(merged), change, client=client)
+
+
+def edit_shown(shown: bytes, change: Callable[[pycrdt.Doc[Any]], None], *, client: int | None = None) -> bytes:
+    """`edit`, with what `show` returned: so that a worker can do that part, and the caller's process runs `change`."""
+    doc, _ = _load(shown, client)
     made: list[bytes] = []
     with _EDITING:
         subscription = doc.observe(lambda event: made.append(event.update))
@@ -143,9 +148,24 @@ def byte_index(text: str, characters: int) -> int:
     return len(text[:characters].encode())
 
 
-def _open(merged: bytes, client: int | None = None) -> tuple[pycrdt.Doc[Any], dict[str, RootKind]]:
+def show(merged: bytes) -> bytes:
+    """A document in the form that a `Doc` can load (VW1): for reading and editing, never to be stored.
+
+    Raises:
+        CrdtError: pycrdt cannot read the document.
+    """
     try:
-        shown = show_letters(show_numbers(show_halves(squash(merged))))
+        return show_letters(show_numbers(show_halves(squash(merged))))
+    except UpdateError as error:
+        raise CrdtError(f"cannot read a document: {error}") from error
+
+
+def _open(merged: bytes) -> tuple[pycrdt.Doc[Any], dict[str, RootKind]]:
+    return _load(show(merged))
+
+
+def _load(shown: bytes, client: int | None = None) -> tuple[pycrdt.Doc[Any], dict[str, RootKind]]:
+    try:
         kinds = root_kinds(shown)
     except UpdateError as error:
         raise CrdtError(f"cannot read a document: {error}") from error

@@ -24,6 +24,7 @@ from raffia.rooms.room import Room
 from raffia.rooms.session import Session, Ticket
 from raffia.runtime.jobs import Job
 from raffia.types import Access, DocumentId, Grant
+from raffia.wire.messages import Update
 
 T = TypeVar("T")
 Parts = Sequence[bytes]
@@ -63,27 +64,47 @@ async def change(hub: Hub, document: DocumentId, work: Callable[[Parts], bytes],
     """
     room = await hub.open(document)
     try:
-        update = await _run(hub, room, work, author)
-        facts = read_update(update) if len(update) <= QUICK_BYTES else await hub.workers.run(read_update, update)
-        ticket = _FutureTicket(Session(document, Grant(Access.EDIT, user=author), hub.new_owner()))
-        room.take_from_server(update, facts, ticket)
-        room.flush()
-        lost = room.until_lost()
-        try:
-            async with asyncio.timeout(DURABLE_S):
-                both: set[asyncio.Future[Any]] = {ticket.done, lost}
-                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        except TimeoutError:
-            raise JournalUnavailableError(
-                f"the edit was not stored within {DURABLE_S:g} s; it will be stored when the journal is back"
-            ) from None
-        finally:
-            lost.cancel()
-        if not ticket.done.done():
-            raise lost.result()
-        await room.update_listing()
+        await store(hub, room, await _run(hub, room, work, author), author=author)
     finally:
         hub.release(room)
+
+
+async def store(hub: Hub, room: Room, update: bytes, *, author: str | None, is_weighed: bool = False) -> None:
+    """Take an edit into an open room and wait until it is durable (ED1, ED3).
+
+    Args:
+        hub: of the room.
+        room: stays open meanwhile.
+        update: depends on nothing that the document lacks.
+        author: the user who made the edit; None if anonymous.
+        is_weighed: whether the edit comes from the host's code, which may conflict with others as a client's may, and
+            is refused as a client's is (contention_guard.py).
+
+    Raises:
+        TooContendedError: `is_weighed`, and editors would take too long to open the document.
+        As `change`.
+    """
+    session = Session(room.document_id, Grant(Access.EDIT, user=author), hub.new_owner())
+    facts = read_update(update) if len(update) <= QUICK_BYTES else await hub.workers.run(read_update, update)
+    if is_weighed:
+        await room.examine(session, Update(update), facts)
+    ticket = _FutureTicket(session)
+    room.take_from_server(update, facts, ticket, is_weighed=is_weighed)
+    room.flush()
+    lost = room.until_lost()
+    try:
+        async with asyncio.timeout(DURABLE_S):
+            both: set[asyncio.Future[Any]] = {ticket.done, lost}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    except TimeoutError:
+        raise JournalUnavailableError(
+            f"the edit was not stored within {DURABLE_S:g} s; it will be stored when the journal is back"
+        ) from None
+    finally:
+        lost.cancel()
+    if not ticket.done.done():
+        raise lost.result()
+    await room.update_listing()
 
 
 async def copy_of(

@@ -13,13 +13,14 @@ Rules (tests quote these ids):
          All of them are closed when memory is short (document_memory.py).
     HU7  Each person may open `OPENINGS` empty documents that are not already open, and `OPENINGS_PER_S` more each
          second. A person who has used these up is told to try again later (1013), except for documents that are open.
+    HU8  A document without entries is seeded before anyone sees it. If that fails, it is not opened.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic, thread_time
 from types import TracebackType
@@ -46,7 +47,7 @@ from raffia.runtime.quota import Quota
 from raffia.runtime.single_flight import SingleFlight
 from raffia.runtime.workers import Workers
 from raffia.settings import Settings
-from raffia.types import DocumentId
+from raffia.types import START, DocumentId
 
 log = get_logger("raffia.rooms.hub")
 
@@ -61,6 +62,15 @@ CLOSES_PER_S = 2000
 
 def _call_soon(call: Callable[[], None]) -> None:
     asyncio.get_running_loop().call_soon(call)
+
+
+Seed = Callable[[DocumentId], Awaitable[bool]]
+"""Makes the first entry of a document without entries (HU8); returns whether the document may have one now."""
+
+
+def is_new(loaded: Loaded) -> bool:
+    """Whether a document never had an entry."""
+    return loaded.position == START and loaded.snapshot is None and not loaded.entries
 
 
 class OpenConnection(Holder, Protocol):
@@ -89,7 +99,9 @@ class Hub:
         revocations: RevocationList | None = None,
         *,
         turns: Turns | None = None,
+        seed: Seed | None = None,
     ) -> None:
+        self._seed = seed
         self.revocations = RevocationList() if revocations is None else revocations
         self.journal = journal
         self.workers = workers
@@ -273,6 +285,8 @@ class Hub:
         self._make_room(0)
         try:
             loaded = await self.journal.load(document)
+            if self._seed is not None and is_new(loaded) and await self._seed(document):
+                loaded = await self.journal.load(document)  # this seed or another replica's
         except QuarantinedError as error:
             self._quarantine.add(document, error)
             raise

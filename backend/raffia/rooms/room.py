@@ -14,7 +14,7 @@ from time import monotonic
 from raffia.crdt.document import Document
 from raffia.crdt.shape import Allowance
 from raffia.crdt.update import UpdateFacts, read_update
-from raffia.errors import DocumentDeletedError, RaffiaError, RoomFullError
+from raffia.errors import DocumentDeletedError, ForbiddenError, RaffiaError, RoomFullError
 from raffia.journal import Loaded
 from raffia.rooms.clients import Client, Clients
 from raffia.rooms.context import RoomContext
@@ -28,11 +28,12 @@ from raffia.rooms.metadata import Metadata
 from raffia.rooms.outbound.acknowledgements import Acknowledgements
 from raffia.rooms.outbound.catch_up import CatchUp
 from raffia.rooms.outbound.flush import Flush
+from raffia.rooms.presence.entries import PresenceEntry
 from raffia.rooms.presence.room_presence import RoomPresence
 from raffia.rooms.services import Services
 from raffia.rooms.session import KEEP_ALIVE, Session, Ticket
 from raffia.runtime.jobs import Job
-from raffia.types import DocumentId
+from raffia.types import DocumentId, Position
 from raffia.wire.messages import Awareness, Message, QueryAwareness, Step1, Step2, SyncStatusRequest, Update
 
 UPDATES = (Update, Step2)
@@ -97,6 +98,7 @@ class Room:
         self._follower: LogFollower | None = None
         # Parts that were made first report to those that use them.
         self._presence.on_change = self._flush.schedule
+        self._presence.on_end = self._end_here
         self._append_queue.on_saved = self._saved
         if services.journal.is_shared:
             self._follower = LogFollower(context, self._append_queue, self._intake, after=loaded.position)
@@ -272,13 +274,37 @@ class Room:
         """Remove the presence of replicas that are gone."""
         self._presence.forget_replicas(gone)
 
+    @property
+    def present(self) -> list[PresenceEntry]:
+        """The presence states of this replica's sessions and, as far as they were heard of, of others'."""
+        return self._presence.table.present()
+
+    @property
+    def position(self) -> Position:
+        """A position up to which the document contains the log."""
+        return self._append_queue.position if self._follower is None else self._follower.position
+
     # -- ending sessions -------------------------------------------------------------------------------------------
 
     def end_all(self, error: RaffiaError) -> None:
         """End every session with an error."""
         self._clients.end_all(error)
 
-    def take_from_server(self, update: bytes, facts: UpdateFacts, ticket: Ticket) -> None:
+    def end_for(self, user: str | None, reason: str) -> int:
+        """End a user's sessions, or everyone's (None), on all replicas (4403); returns how many there were here.
+
+        Other replicas are told once, without waiting (BS1 of journal/bus.py).
+        """
+        self._presence.end_elsewhere(user, reason)
+        return self._end_here(user, reason)
+
+    def _end_here(self, user: str | None, reason: str) -> int:
+        ending = [session for session in self._fanout if user is None or session.grant.user == user]
+        for session in ending:
+            self._clients.end(session, ForbiddenError(reason))
+        return len(ending)
+
+    def take_from_server(self, update: bytes, facts: UpdateFacts, ticket: Ticket, *, is_weighed: bool = False) -> None:
         """Take an edit made by the server through the gate; its ticket is answered as a client's is.
 
         Raises:
@@ -288,7 +314,7 @@ class Room:
         """
         if self._clients.lost is not None:
             raise self._clients.lost
-        self._intake.take_from_server(update, facts, ticket)
+        self._intake.take_from_server(update, facts, ticket, is_weighed=is_weighed)
         self._memory.has(self.document.size_bytes)
 
     def flush(self) -> None:

@@ -10,7 +10,7 @@ Rules (tests quote these ids):
     N2  The first offered subprotocol without a token is selected; one with a token only if there is no other,
         because browsers fail the socket when none of theirs is selected.
     N3  An idle connection on `/sync/{document}` keeps nothing of its request. One on `/sync`, where the hook is asked
-        for each document, keeps one packed copy.
+        for each document, keeps one packed copy, and what the host's middleware has put into the scope.
     N4  Each refusal is counted by its reason and logged with the document, never with the token.
 """
 
@@ -41,6 +41,15 @@ from raffia.types import DocumentId, Grant, document_id
 from raffia.wire.transport import Limits
 
 log = get_logger("raffia.sockets.endpoints")
+
+SERVERS = frozenset(
+    {
+        *("type", "asgi", "http_version", "scheme", "path", "raw_path", "query_string", "root_path", "headers"),
+        *("client", "server", "subprotocols", "extensions"),
+        *("app", "app_root_path", "router", "endpoint", "path_params", "route", "starlette.exception_handlers"),
+    }
+)
+"""What servers and routers put into a scope. The rest comes from the host's middleware."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +204,12 @@ def schema_of(handshake: Handshake) -> int | None:
 class _Request:
     """A packed handshake: a few hundred bytes for the life of the connection instead of a few thousand (N3)."""
 
-    __slots__ = ("_client", "_head", "_path", "_query")
+    __slots__ = ("_client", "_head", "_host", "_path", "_query")
 
     def __init__(self, scope: Scope) -> None:
+        self._host = {
+            name: value for name, value in scope.items() if name not in SERVERS and (name != "state" or value)
+        } or None
         self._client = scope.get("client")
         self._path: str = scope["path"]
         self._query: bytes = scope.get("query_string", b"")
@@ -207,5 +219,12 @@ class _Request:
         lines = self._head.split(b"\n") if self._head else []
         headers = [(name, value) for name, _, value in (line.partition(b":") for line in lines)]
         return Handshake.of(
-            {"client": self._client, "path": self._path, "query_string": self._query, "headers": headers}
+            {
+                "type": "websocket",
+                "client": self._client,
+                "path": self._path,
+                "query_string": self._query,
+                "headers": headers,
+                **(self._host or {}),
+            }
         )

@@ -2,7 +2,7 @@
 
 The methods of the log (`append`, `load`, `follow`, `compact`) are the journal's own; the rest is in attributes:
 `journal.history.at(...)`, `journal.versions.save(...)`, `journal.directory.info(...)`, `journal.links.add(...)`,
-`journal.revocations.read()`. Their rules, J1-J23, are in the module of each noun; these are the rules of the whole.
+`journal.revocations.read()`. Their rules, J1-J24, are in the module of each noun; these are the rules of the whole.
 `raffia.journal.testing.contract` tests those that can be observed from outside.
 
 Rules (tests quote these ids):

@@ -26,6 +26,9 @@ Rules (tests quote these ids):
          none that was called earlier.
     J23  `load`, `follow`, `compact` and the history check stored bytes. If bytes that they read have changed, they
          raise `QuarantinedError`; other documents are still served. Nothing damaged is folded.
+    J24  Of several `append_first` of a document without entries, at the same time and on any replica, at most one is
+         appended. In a document that has or had entries none is; for a deleted one it raises (J14). Otherwise it is
+         like `append`.
 """
 
 from __future__ import annotations
@@ -35,7 +38,8 @@ from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from typing import Protocol
 
-from raffia.types import Batch, DocumentId, Position
+from raffia.errors import NotConfiguredError
+from raffia.types import START, Batch, DocumentId, Position
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,26 @@ class DocumentLog(Protocol):
             JournalUnavailableError: not acknowledged, or the queue is full.
         """
         ...
+
+    async def append_first(self, document: DocumentId, batch: Batch) -> Position | None:
+        """Append a batch if the document has no entry yet, now or folded, as one step (J24).
+
+        Inherited, it suits a journal that is not shared, as long as nothing else appends to the document meanwhile;
+        a hub sees to that.
+
+        Returns:
+            Its position; None if there was an entry, and nothing was appended.
+
+        Raises:
+            As `append`.
+            NotConfiguredError: the journal is shared and lacks this method.
+        """
+        if getattr(self, "is_shared", False):
+            raise NotConfiguredError("this journal is shared and has no append_first, which on_load needs")
+        loaded = await self.load(document)
+        if loaded.position != START or loaded.snapshot is not None or loaded.entries:
+            return None
+        return await self.append(document, batch)
 
     @abstractmethod
     async def load(self, document: DocumentId) -> Loaded:

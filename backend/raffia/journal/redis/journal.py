@@ -2,7 +2,7 @@
 
 Modules: `writer` appends, `feeds` delivers new entries, `loading` reads whole documents, `compaction` and `history`
 fold entries and keep history, `bus` carries presence; `directory`, `versions`, `links` and `revocations` implement the
-protocols of these names. Rules: J1-J23 of `raffia.journal.protocol`, and those in the modules' docstrings.
+protocols of these names. Rules: J1-J24 of `raffia.journal.protocol`, and those in the modules' docstrings.
 
 Rules (tests quote these ids):
     RJ1  The store and each document record their format; a newer one is refused before anything is written (J16).
@@ -184,6 +184,10 @@ class RedisJournal(Journal):
     def append(self, document: DocumentId, batch: Batch) -> Awaitable[Position]:
         """Queue a batch at once."""
         return self._writer.append(document, batch)
+
+    async def append_first(self, document: DocumentId, batch: Batch) -> Position | None:
+        """Append a batch if the document has no entry yet."""
+        return await self._writer.append_first(document, batch)
 
     async def load(self, document: DocumentId) -> Loaded:
         """Read a document."""

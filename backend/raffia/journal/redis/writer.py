@@ -10,6 +10,7 @@ Rules (tests quote these ids):
          readers are told (J20).
     RW5  A document is in the listing before its first append is acknowledged (J13); if a process was killed in between,
          the next append lists it.
+    RW6  An append to a document without entries (J24) is a call of its own.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from time import monotonic
+from typing import Any
 
 from raffia.errors import InternalError, JournalUnavailableError, LogLostError, RaffiaError
 from raffia.journal.protocol import JournalStats
@@ -40,9 +42,12 @@ _OVERHEAD_BYTES = 256  # of one append, besides its payload
 
 
 class _Append:
-    __slots__ = ("batch", "document", "future", "lineage", "nonce", "payload", "update_bytes")
+    __slots__ = ("batch", "document", "future", "is_first", "lineage", "nonce", "payload", "update_bytes")
 
-    def __init__(self, document: DocumentId, batch: Batch, future: asyncio.Future[Position], lineage: int) -> None:
+    def __init__(
+        self, document: DocumentId, batch: Batch, future: asyncio.Future[Any], lineage: int, *, is_first: bool
+    ) -> None:
+        self.is_first = is_first
         self.document = document
         self.batch = batch
         self.future = future
@@ -50,6 +55,10 @@ class _Append:
         self.nonce = new_nonce()
         self.payload = encode_entry(document, self.nonce, batch)
         self.update_bytes = sum([len(edit.update) for edit in batch])
+
+
+def _is_taken(reply: Reply) -> bool:
+    return isinstance(reply, list) and bool(reply) and reply[0] == b"taken"
 
 
 class Writer:
@@ -85,29 +94,40 @@ class Writer:
     def append(self, document: DocumentId, batch: Batch) -> asyncio.Future[Position]:
         """Queue a batch (J1, J19)."""
         future: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+        self._queue(document, batch, future)
+        return future
+
+    async def append_first(self, document: DocumentId, batch: Batch) -> Position | None:
+        """Append a batch if the document has no entry yet (J24)."""
+        future: asyncio.Future[Position | None] = asyncio.get_running_loop().create_future()
+        self._queue(document, batch, future, is_first=True)
+        return await future
+
+    def _queue(
+        self, document: DocumentId, batch: Batch, future: asyncio.Future[Any], *, is_first: bool = False
+    ) -> None:
         if not batch:
             future.set_exception(InternalError("an empty batch cannot be appended"))
-            return future
+            return
         if self._task is None:
             future.set_exception(JournalUnavailableError("the journal is closed"))
-            return future
+            return
         try:
-            append = _Append(document, batch, future, self._seen.lineage(document))
+            append = _Append(document, batch, future, self._seen.lineage(document), is_first=is_first)
         except Exception as error:
             log.exception("a write failed because of a bug", document=document)
             future.set_exception(InternalError(f"cannot be stored: {error!r}"))
-            return future
+            return
         if self._waiting_bytes > QUEUE_BYTES:
             future.set_exception(
                 JournalUnavailableError(f"{self._waiting_bytes} bytes are queued for Redis; the limit is {QUEUE_BYTES}")
             )
-            return future
+            return
         self._waiting.append(append)
         self._waiting_bytes += len(append.payload) + _OVERHEAD_BYTES
         self._stats.queued += 1
         self._stats.queued_bytes += append.update_bytes
         self._wake.set()
-        return future
 
     async def settled(self, document: DocumentId) -> None:
         """Wait until everything queued for a document so far has been appended or has failed."""
@@ -133,6 +153,10 @@ class Writer:
         size = 0
         while self._waiting and size < PIPELINE_BYTES:
             append = self._waiting.popleft()
+            earlier = taken.get(append.document)
+            if earlier and (append.is_first or earlier[0].is_first):
+                self._waiting.appendleft(append)  # it is a call of its own, after the other (J24)
+                break
             size += len(append.payload) + _OVERHEAD_BYTES
             if append.lineage == self._seen.lineage(append.document):
                 taken.setdefault(append.document, []).append(append)
@@ -150,7 +174,7 @@ class Writer:
         first, last = appends[0].batch[0].time_ms, appends[-1].batch[-1].time_ms
         args: list[Argument] = [
             FORMAT,
-            "" if seen is None else id_of(seen),
+            "none" if appends[0].is_first else "" if seen is None else id_of(seen),
             self._base.publish,
             keys.channel(document),
             self._base.replica,
@@ -176,6 +200,9 @@ class Writer:
             done: list[tuple[DocumentId, Position]] = []
             # A copy: failed documents are removed from `taken`, which is what is under way.
             for document, reply in zip(tuple(taken), replies, strict=True):
+                if _is_taken(reply):
+                    self._not_first(taken.pop(document))
+                    continue
                 try:
                     last, is_listed = self._judge(document, reply)
                 except RaffiaError as error:
@@ -207,6 +234,15 @@ class Writer:
             for written in rounds:
                 if not written.done():
                     written.set_result(None)
+
+    def _not_first(self, appends: list[_Append]) -> None:
+        """Report that the document had an entry, so nothing was appended (J24)."""
+        for append in appends:
+            self._stats.queued -= 1
+            self._stats.queued_bytes -= append.update_bytes
+            self._feeds.unsent(append.document, append.nonce)
+            if not append.future.done():
+                append.future.set_result(None)
 
     def _judge(self, document: DocumentId, reply: Reply) -> tuple[Position, bool]:
         """Return the position of the last entry that a call appended, and whether the document is listed."""

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from raffia.errors import InternalError, JournalUnavailableError
 from raffia.journal import history
@@ -112,6 +112,18 @@ class SqliteJournal(Journal):
     def append(self, document: DocumentId, batch: Batch) -> asyncio.Future[Position]:
         """Queue a batch at once; returns a future, so that no task is needed to wait for it."""
         future: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+        self._append(document, batch, future)
+        return future
+
+    async def append_first(self, document: DocumentId, batch: Batch) -> Position | None:
+        """Append a batch if the document has no entry yet."""
+        future: asyncio.Future[Position | None] = asyncio.get_running_loop().create_future()
+        self._append(document, batch, future, is_first=True)
+        return await future
+
+    def _append(
+        self, document: DocumentId, batch: Batch, future: asyncio.Future[Any], *, is_first: bool = False
+    ) -> None:
         stats, thread = self.stats, self._thread
         size = 0
         for edit in batch:
@@ -131,8 +143,7 @@ class SqliteJournal(Journal):
         else:
             stats.queued += 1
             stats.queued_bytes += size
-            thread.queue.put(Append(document, batch, future, size, thread.stamp))
-        return future
+            thread.queue.put(Append(document, batch, future, size, thread.stamp, is_first=is_first))
 
     def _delivered(self, delivery: Delivery) -> None:
         stats = self.stats
@@ -147,7 +158,7 @@ class SqliteJournal(Journal):
             if isinstance(item, Append):
                 stats.queued -= 1
                 stats.queued_bytes -= item.size
-                if error is None:
+                if error is None and value is not None:
                     stats.appends += 1
                     stats.append_bytes += item.size
                     if item.document in self._readers:

@@ -33,7 +33,7 @@ from raffia.journal.search import EDITED_MS
 from raffia.journal.sqlite.database import DATABASE, Database, Steps, is_corrupt
 from raffia.journal.sqlite.rows import seal_entry
 from raffia.runtime.logs import get_logger
-from raffia.types import Batch, DocumentId, Position
+from raffia.types import START, Batch, DocumentId, Position
 
 log = get_logger("raffia.journal")
 
@@ -51,11 +51,19 @@ _INSERTS = {count: _INSERT + ",".join(["(?,?,?,?,?)"] * count) for count in rang
 class Append:
     """A batch to be made durable."""
 
-    __slots__ = ("batch", "document", "future", "size", "stamp")
+    __slots__ = ("batch", "document", "future", "is_first", "size", "stamp")
 
     def __init__(
-        self, document: DocumentId, batch: Batch, future: asyncio.Future[Position], size: int, stamp: int
+        self,
+        document: DocumentId,
+        batch: Batch,
+        future: asyncio.Future[Any],
+        size: int,
+        stamp: int,
+        *,
+        is_first: bool = False,
     ) -> None:
+        self.is_first = is_first  # whether it is appended only to a document without entries (J24)
         self.document = document
         self.batch = batch
         self.future = future
@@ -243,7 +251,11 @@ class Writer:
                         database.begin()
                         self._insert(values)
                         values = []
-                    row, position = self._place(item)
+                    placed = self._place(item)
+                    if placed is None:
+                        outcomes.append((item, None, None))
+                        continue
+                    row, position = placed
                     values += row
                     documents.add(row[0])
                     outcomes.append((item, position, None))
@@ -270,10 +282,13 @@ class Writer:
         database.wal_bytes += 8192 + 8192 * len(documents) + sum(item.size for item in writes)
         return outcomes
 
-    def _place(self, item: Append) -> tuple[tuple[int, int, bytes, int, bytes], Position]:
+    def _place(self, item: Append) -> tuple[tuple[int, int, bytes, int, bytes], Position] | None:
+        """The row of an append and its position; None if the document is not as the append requires (J24)."""
         batch = item.batch
         body = encode_batch(batch)
         known = self._database.living(item.document)
+        if item.is_first and known is not None and known.last > START:
+            return None
         if known is None:
             self._database.begin()
             known = self._database.create(item.document, batch[0].time_ms)

@@ -368,8 +368,14 @@ class Intake:
         self._flush.add(session, edit, ticket)
         self._metadata.edited_here(admission.ready)
 
-    def take_from_server(self, update: bytes, facts: UpdateFacts, ticket: Ticket) -> None:
+    def take_from_server(self, update: bytes, facts: UpdateFacts, ticket: Ticket, *, is_weighed: bool = False) -> None:
         """Take an edit made by the server through the gate; its ticket is answered as a client's is.
+
+        Args:
+            update: bytes that the server made.
+            facts: the strict reader's result.
+            ticket: reports when the edit is durable.
+            is_weighed: whether a document that takes only deletes refuses it (CO4 of contention_guard.py).
 
         Raises:
             TooLargeError, JournalUnavailableError: as in `take`.
@@ -381,9 +387,14 @@ class Intake:
         if admission.ready is None:
             self._acknowledgements.ride(ticket)
             return
-        self._check_room_for(len(update))
+        if is_weighed:
+            self.contention.check(admission)
+        if admission.ends:  # deletes are always taken
+            self._check_room_for(len(update))
         self._check_unsaved(len(update))
         self._accept(admission, ticket, ticket.session.grant.user, is_live=False)
+        if is_weighed:
+            self.contention.took(facts)
         self._advanced(admission.ends)
 
     # -- what other replicas write --------------------------------------------------------------------------------

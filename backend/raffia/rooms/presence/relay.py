@@ -9,6 +9,7 @@ Rules (tests quote these ids):
     RLY4  A message that cannot be read is dropped and counted, with no other effect: it may come from another version.
     RLY5  If a state arrives that was removed here, the removal is published without an owner, so that the replica of
           its session announces the state above the removal (P10).
+    RLY6  A request to end sessions is sent once. A version that does not know it drops it (RLY4).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from raffia.wire.lib0 import read_buf, read_string, read_varuint, write_string, 
 log = get_logger("raffia.rooms.presence.relay")
 
 FORMAT = 1
-STATES, HELLO = 0, 1
+STATES, HELLO, END = 0, 1, 2
 NOBODY = 0  # sessions count from 1
 PAUSE_S = 0.03  # short enough for cursors to move smoothly
 _MIN_ENTRY_BYTES = 5
@@ -90,6 +91,26 @@ def decode(payload: bytes) -> RelayMessage:
     return RelayMessage(payload[1] == HELLO, entries)
 
 
+def encode_end(user: str | None, reason: str) -> bytes:
+    """Write a request to end sessions: format, kind, the user if it is about one, the reason."""
+    about = b"\x00" if user is None else b"\x01" + write_string(user)
+    return bytes([FORMAT, END]) + about + write_string(reason)
+
+
+def decode_end(payload: bytes) -> tuple[str | None, str]:
+    """Read the user and the reason of a request to end sessions.
+
+    Raises:
+        WireError: the bytes are not one.
+    """
+    has_user, at = read_varuint(payload, 2, "user flag")
+    user = None
+    if has_user:
+        user, at = read_string(payload, at, "user")
+    reason, _ = read_string(payload, at, "reason")
+    return user, reason
+
+
 class Presence(Protocol):
     """The presence states of one room on this replica."""
 
@@ -99,6 +120,10 @@ class Presence(Protocol):
 
     def take(self, entries: list[PresenceEntry]) -> None:
         """Take entries from another replica."""
+        ...
+
+    def end(self, user: str | None, reason: str) -> None:
+        """End the sessions of a user, or everyone's (None), because another replica asks for it."""
         ...
 
 
@@ -155,6 +180,9 @@ class Relay:
     def heard(self, payload: bytes) -> None:
         """Handle a message from another replica (RLY4)."""
         try:
+            if payload[:2] == bytes([FORMAT, END]):
+                self._presence.end(*decode_end(payload))
+                return
             message = decode(payload)
         except WireError as error:
             self._metrics.presence_unreadable += 1
@@ -166,6 +194,10 @@ class Relay:
             own = self._presence.own()
             if own:
                 self._publish(own, is_hello=False)
+
+    def end(self, user: str | None, reason: str) -> None:
+        """Publish a request to end sessions (RLY6)."""
+        self._bus.publish(self._document, encode_end(user, reason))
 
     def deny(self, removals: Iterable[PresenceEntry]) -> None:
         """Publish removals of states that other replicas still hold (RLY5)."""

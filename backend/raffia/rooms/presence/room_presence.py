@@ -26,7 +26,7 @@ PROBE_S = 17.0  # a client that has not renewed for so long is asked for a sign 
 RENEW_S = 20.0  # after so long its state is renewed for it, if it gave one
 
 
-def _ignore() -> None:
+def _ignore(*_what: object) -> None:
     """No-op callback until the room subscribes."""
 
 
@@ -37,6 +37,7 @@ class RoomPresence:
         table: the presence states.
         broadcasts: how many times changes were broadcast to the readers.
         on_change: called when there are changes to flush.
+        on_end: called when another replica asks to end the sessions of a user, or everyone's (None), with a reason.
     """
 
     def __init__(self, context: RoomContext) -> None:
@@ -54,6 +55,7 @@ class RoomPresence:
         self._fanout = context.fanout
         self._clients = context.clients
         self.on_change: Callable[[], None] = _ignore
+        self.on_end: Callable[[str | None, str], object] = _ignore
         self._relay: Relay | None = None
         if services.bus is not None:
             self._relay = Relay(context.document_id, services.bus, services.metrics, self)
@@ -216,6 +218,15 @@ class RoomPresence:
         if self._relay is not None:
             self._relay.close()
             self._relay = None
+
+    def end_elsewhere(self, user: str | None, reason: str) -> None:
+        """Ask the other replicas to end the sessions of a user, or everyone's (None)."""
+        if self._relay is not None:
+            self._relay.end(user, reason)
+
+    def end(self, user: str | None, reason: str) -> None:
+        """Another replica asks to end sessions."""
+        self.on_end(user, reason)
 
     def own(self) -> list[PresenceEntry]:
         """The present states of this replica's sessions."""

@@ -183,6 +183,10 @@ class PresenceTable:
         """How many removed ids are remembered."""
         return len(self._gone)
 
+    def present(self) -> list[PresenceEntry]:
+        """The entries of all ids that are present."""
+        return list(self._live.values())
+
     def get(self, client: int) -> PresenceEntry | None:
         """The entry of a client id, if it is present."""
         return self._live.get(client)

@@ -4,12 +4,17 @@
 -- ARGV: format, id of the last entry that the sender has seen ('' for none), publish command, channel, replica, created_ms, updated_ms,
 --       bytes of the updates, largest payload that is published, author of the last edit ('' for none),
 --       then for each batch: nonce, payload
--- Returns: 'ok', id of the last entry, whether it is listed | 'lost', last | 'behind', last | 'deleted' | 'format', its number
+-- The id that the sender has seen may be 'none': append only if the document never had an entry (J24).
+-- Returns: 'taken', last (J24) | 'ok', id of the last entry, whether it is listed | 'lost', last | 'behind', last | 'deleted' | 'format', its number
 local meta = redis.call('HMGET', KEYS[1], 'format', 'deleted_ms', 'last', 'floor', 'updated_ms', 'listed')
 if meta[1] and tonumber(meta[1]) > tonumber(ARGV[1]) then return {'format', meta[1]} end
 if meta[2] then return {'deleted'} end
 local last, seen = meta[3] or '0-0', ARGV[2]
 local sequence = tonumber(string.match(last, '^%d+'))
+if seen == 'none' then
+  if meta[3] then return {'taken', last} end
+  seen = ''
+end
 if seen ~= '' and seen ~= last then
   local seen_sequence = tonumber(string.match(seen, '^%d+'))
   if seen_sequence >= sequence then return {'lost', last} end

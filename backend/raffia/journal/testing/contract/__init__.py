@@ -16,7 +16,7 @@ and `DirectoryContract` in any case, and those of `HistoryContract`, `VersionsCo
 `RevocationsContract` whose parts it has. A journal that stores bytes inherits `IntegrityContract` too, and overrides
 `damage`.
 
-The suite needs pytest and pytest-asyncio, which Raffia itself does not. Tests quote the rules J1-J23 of
+The suite needs pytest and pytest-asyncio, which Raffia itself does not. Tests quote the rules J1-J24 of
 `raffia.journal.protocol`.
 """
 

@@ -11,6 +11,7 @@ import pytest
 
 from raffia.errors import DocumentDeletedError, InternalError, JournalUnavailableError
 from raffia.journal.protocol import Entry, Gap, Journal, Reset, Snapshot
+from raffia.journal.protocol.log import DocumentLog
 from raffia.journal.testing.contract.compaction import CompactionContract
 from raffia.journal.testing.contract.tools import (
     BEGIN_MS,
@@ -64,6 +65,46 @@ class LogContract(CompactionContract):
         journal = await self.reopen(journal)
         assert await journal.load(DOCUMENT) == loaded
         assert await journal.append(DOCUMENT, (edit(typist.type("!")),)) > before[-1]
+
+    async def test_j24_of_several_first_appends_one_is_appended(self, journal: Journal) -> None:
+        typists = [Typist(number) for number in range(1, 9)]
+        batches = [(edit(typist.type("seed")),) for typist in typists]
+        if type(journal).append_first is DocumentLog.append_first:  # inherited, it is not for calls at the same time
+            positions = [await journal.append_first(DOCUMENT, batch) for batch in batches]
+        else:
+            positions = await asyncio.gather(*[journal.append_first(DOCUMENT, batch) for batch in batches])
+        (position,) = [one for one in positions if one is not None]
+        loaded = await journal.load(DOCUMENT)
+        assert [entry.batch for entry in loaded.entries] == [batches[positions.index(position)]]
+        assert loaded.position == position
+        assert await journal.append_first(DOCUMENT, batches[0]) is None
+        later = edit(typists[0].type("!"))
+        assert await journal.append(DOCUMENT, (later,)) > position
+        journal = await self.reopen(journal)
+        assert await journal.append_first(DOCUMENT, batches[1]) is None
+        assert len((await journal.load(DOCUMENT)).entries) == 2
+
+    async def test_j24_nothing_is_first_after_an_append_or_a_fold(self, journal: Journal) -> None:
+        typist = Typist(1)
+        update = typist.type("x")
+        position = await journal.append(DOCUMENT, (edit(update),))
+        assert await journal.append_first(DOCUMENT, (edit(Typist(2).type("y")),)) is None
+        await journal.compact(DOCUMENT, Snapshot(update, b""), position)
+        assert await journal.append_first(DOCUMENT, (edit(Typist(2).type("y")),)) is None
+        assert updates_of((await journal.load(DOCUMENT)).entries) == []
+
+    async def test_j24_nothing_is_first_in_a_deleted_document(self, journal: Journal) -> None:
+        await journal.append(DOCUMENT, (edit(Typist(1).type("x")),))
+        await journal.directory.delete(DOCUMENT)
+        with pytest.raises(DocumentDeletedError):
+            await journal.append_first(DOCUMENT, (edit(Typist(2).type("y")),))
+
+    async def test_j24_a_failed_disk_fails_it(self, journal: Journal) -> None:
+        self.fail(journal)
+        with pytest.raises(JournalUnavailableError):
+            await journal.append_first(DOCUMENT, (edit(Typist(1).type("x")),))
+        self.mend(journal)
+        assert await journal.append_first(DOCUMENT, (edit(Typist(1).type("x")),)) is not None
 
     async def test_j3_cancelling_the_wait_withdraws_nothing(self, journal: Journal) -> None:
         typist = Typist(1)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from raffia.errors import DocumentDeletedError, InternalError, JournalUnavailableError, LogLostError, QuarantinedError
 from raffia.journal import history
@@ -81,7 +81,7 @@ class MemoryJournal(Journal):
         self._trash_ms = trash_ms
         self._fold = fold
         self._readers = LogReaders(follow_entries)
-        self._waiting: list[tuple[DocumentId, Batch, int, asyncio.Future[Position]]] = []
+        self._waiting: list[tuple[DocumentId, Batch, int, asyncio.Future[Any], bool]] = []
         self.connection = StoreConnection(self.store, self.passed_time, self._readers, self.flush, is_shared=shared)
         self.history: MemoryHistory = MemoryHistory(self.connection, retention_ms=retention_ms)
         self.versions = MemoryVersions(self.connection)
@@ -144,18 +144,29 @@ class MemoryJournal(Journal):
     def append(self, document: DocumentId, batch: Batch) -> asyncio.Future[Position]:
         """Queue a batch; it is written in the next turn of the event loop."""
         future: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+        self._queue(document, batch, future)
+        return future
+
+    async def append_first(self, document: DocumentId, batch: Batch) -> Position | None:
+        """Append a batch if the document has no entry yet."""
+        future: asyncio.Future[Position | None] = asyncio.get_running_loop().create_future()
+        self._queue(document, batch, future, is_first=True)
+        return await future
+
+    def _queue(
+        self, document: DocumentId, batch: Batch, future: asyncio.Future[Any], *, is_first: bool = False
+    ) -> None:
         if not batch:
             future.set_exception(InternalError("an empty batch cannot be appended"))
-            return future
+            return
         if not self.connection.is_open:
             future.set_exception(JournalUnavailableError("the journal is closed"))
-            return future
+            return
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self.flush)
-        self._waiting.append((document, batch, self._known_lineage(document), future))
+        self._waiting.append((document, batch, self._known_lineage(document), future, is_first))
         self.stats.queued += 1
         self.stats.queued_bytes += sum(len(edit.update) for edit in batch)
-        return future
 
     def flush(self) -> None:
         """Write what is queued, unless the store holds it back."""
@@ -169,9 +180,9 @@ class MemoryJournal(Journal):
             self.stats.committed(0.0)
         elif waiting:
             self.stats.failures += 1
-        for document, batch, lineage, future in waiting:
+        for document, batch, lineage, future, is_first in waiting:
             try:
-                position = self._append(document, batch, lineage)
+                position = None if is_first and self._has_entries(document) else self._append(document, batch, lineage)
                 if self.unsure:
                     raise JournalUnavailableError("the answer was lost")  # noqa: TRY301 - as a lost connection does
             except (JournalUnavailableError, DocumentDeletedError) as error:
@@ -185,6 +196,11 @@ class MemoryJournal(Journal):
                 continue
             if not future.done():
                 future.set_result(position)
+
+    def _has_entries(self, document: DocumentId) -> bool:
+        self.connection.check()
+        kept = self.connection.living(document)
+        return kept is not None and kept.last > START
 
     def _append(self, document: DocumentId, batch: Batch, lineage: int) -> Position:
         self.connection.check()
