@@ -143,7 +143,7 @@ class LaterError(RaffiaError):
 
 
 class TooFastError(LaterError):
-    """A session or an address exceeds its rate limit."""
+    """A session, connection, address or person exceeds a rate limit."""
 
     fault: ClassVar[Fault] = "client"
     reason: ClassVar[str] = "too-fast"

@@ -158,7 +158,8 @@ def json_object(encoded: bytes) -> dict[str, Any]:
     """Read a JSON object (CM6).
 
     Raises:
-        ValueError, RecursionError: it is not one in UTF-8 without a byte order mark, or it has a name twice.
+        ValueError: it is not a JSON object or not UTF-8, begins with a byte order mark, or repeats a name in an object.
+        RecursionError: it is nested too deeply.
     """
     # As text: from bytes, `json` guesses UTF-16 and UTF-32.
     found = json.loads(encoded.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)

@@ -1,8 +1,8 @@
 """How long editors take to load a document: the work of Yjs on insertions that conflict, counted on the bytes.
 
 Two insertions conflict if they were made at the same place by authors who did not know of each other. To order them,
-Yjs walks over all that was inserted there. Honest conflicts are few and short; bytes that are made for it can have
-every insertion walk over all others, so that 44 KB take an editor 12 s, each time that it opens the document.
+Yjs walks over everything that was inserted there. Honest conflicts are few and short; crafted bytes can make every
+insertion walk over all the others, so that 44 KB take an editor 12 s, each time it opens the document.
 
 Rules (tests quote these ids):
     CN1  `contention` orders the insertions as Yjs does and counts the steps of these walks, for any gap-free update

@@ -52,7 +52,7 @@ class View:
     """A read-only view of a document as it was when the view was made.
 
     Args:
-        merged: the document's updates merged, squashed or not.
+        merged: the document's merged updates, squashed or not.
 
     Raises:
         CrdtError: pycrdt cannot read the document.
@@ -108,7 +108,7 @@ def edit(merged: bytes, change: Callable[[pycrdt.Doc[Any]], None], *, client: in
     """Edit a document from the server.
 
     Args:
-        merged: the document's updates merged, squashed or not.
+        merged: the document's merged updates, squashed or not.
         change: edits the `Doc` that it is given, in one transaction; must not keep it. Text is indexed in bytes (VW4).
             An exception that it raises becomes the cause of a `CrdtError`.
         client: the new client id to edit with; None for a random one.

@@ -6,8 +6,8 @@ then covers both the count and the bytes of a message.
 Rules (tests quote these ids):
     PC1  A full budget holds `BURST_S` seconds, and a budget gains one second per second. Pasting, drawing and an
          offline client's first message stay within that.
-    PC2  The clock is read only when a budget is used up. The budget then gains the time since the last gain, at most
-         `BURST_S`, so it never allows less than a token bucket.
+    PC2  The clock is read only when a budget is used up. The time since the last gain is then added to it, until it is
+         full, so it never allows less than a token bucket.
     PC3  While a budget is overdrawn, the connection is not read. TCP slows the peer down; nothing is dropped or
          refused.
     PC4  A sender whose budget is overdrawn repeatedly for `patience_s` is refused as too fast (1013).

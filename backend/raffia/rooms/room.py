@@ -246,7 +246,7 @@ class Room:
         return facts
 
     def fell_behind(self, session: Session) -> None:
-        """Handle a congested transport: the session is sent nothing until it has drained."""
+        """Handle a congested transport: the session gets no updates or presence until it has drained."""
         self._flush.fell_behind(session)
 
     def caught_up(self, session: Session) -> None:

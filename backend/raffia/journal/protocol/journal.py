@@ -104,5 +104,8 @@ class Journal(DocumentLog, Protocol):
 
     @abstractmethod
     async def prune(self) -> None:
-        """Drop expired history, deleted documents and revocations (J11); call it every few minutes."""
+        """Drop expired history and revocations, and the content of documents deleted long ago (J11).
+
+        Call it every few minutes.
+        """
         ...

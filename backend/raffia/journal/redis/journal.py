@@ -240,7 +240,7 @@ class RedisJournal(Journal):
             self._feeds.check(document)  # perhaps the log was cut
 
     async def prune(self) -> None:
-        """Drop expired history, deleted documents and revocations."""
+        """Drop expired history and revocations, and the content of documents deleted long ago."""
         self._base.check_open()
         await self._learn_time()
         await self.history.prune_due()

@@ -249,7 +249,7 @@ class SqliteJournal(Journal):
         return await self._thread.job(lambda database: write.replace_all(database, document, snapshot), writes=True)
 
     async def prune(self) -> None:
-        """Drop expired history, deleted documents and revocations."""
+        """Drop expired history and revocations, and the content of documents deleted long ago."""
         claim = self.passed_time.claim()
         self.passed_time.stored(await self._thread.call(lambda database: passed_time.keep(database, claim)))
         now_ms = self.passed_time.passed_ms()

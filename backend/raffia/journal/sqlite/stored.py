@@ -1,6 +1,7 @@
 """Reads everything the SQLite journal stores for one document, except versions, as raw bytes for `raffia check`.
 
-`load` refuses a damaged document. This returns damaged parts too, marked as not whole.
+`load` refuses a damaged document. This returns damaged parts too, marked as not whole. The
+indexes of snapshots are not checked: they can be rebuilt.
 """
 
 from __future__ import annotations

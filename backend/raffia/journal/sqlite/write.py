@@ -152,7 +152,7 @@ def _clean(database: Database, key: int, upto: Position, doomed: list[int]) -> S
 
 
 def prune(database: Database, retention_ms: int, trash_ms: int, now_ms: int) -> Steps[None]:
-    """Drop expired history and deleted documents, one document at a time (J11)."""
+    """Drop expired history and the content of documents deleted long ago, one document at a time (J11)."""
     yield from database.drop_abandoned()
     horizon_ms = now_ms - retention_ms
     key = 0

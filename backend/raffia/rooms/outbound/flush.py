@@ -233,7 +233,7 @@ class Flush:
     # -- slow readers --------------------------------------------------------------------------------------------
 
     def fell_behind(self, session: Session) -> None:
-        """Handle a congested transport: send what is pending, then nothing until it has drained (F2)."""
+        """Handle a congested transport: send what is pending, then no updates or presence until it has drained (F2)."""
         self._congested.append(session)
         # Flush first, so that the clocks that the session had are those of the document.
         if not self.flush_pending():

@@ -308,7 +308,7 @@ class MemoryJournal(Journal):
         return max(older, key=lambda one: one.upto, default=history.BaseSnapshot(START, kept.created_ms))
 
     async def prune(self) -> None:
-        """Drop expired history, deleted documents and revocations."""
+        """Drop expired history and revocations, and the content of documents deleted long ago."""
         self.connection.check()
         self.store.passed_ms = self.passed_time.claim().with_stored(self.store.passed_ms)
         self.passed_time.stored(self.store.passed_ms)
