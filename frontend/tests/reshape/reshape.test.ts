@@ -1,0 +1,22 @@
+/** The judge (judge.ts) on the models of a document. `HISTORIES=300` plays more of them. */
+import { describe, expect, test } from "vitest";
+import { flowModel } from "./flow";
+import { history, isClean, pair, PAIRS } from "./judge";
+
+const HISTORIES = Number(process.env["HISTORIES"] ?? 40);
+
+describe("one sequence", () => {
+  test.each(Object.keys(PAIRS))("%s", (name) => {
+    expect(pair(flowModel, name)).toSatisfy(isClean);
+    expect(pair(flowModel, name, true)).toSatisfy(isClean);
+  });
+
+  test("random histories", () => {
+    const wrong: unknown[] = [];
+    for (let seed = 1; seed <= HISTORIES; seed++) {
+      const verdict = history(flowModel, seed);
+      if (!isClean(verdict)) wrong.push({ seed, ...verdict });
+    }
+    expect(wrong).toEqual([]);
+  });
+});
