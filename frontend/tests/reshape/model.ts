@@ -38,6 +38,6 @@ export interface Model {
   name: string;
   seed(doc: Y.Doc, blocks: Block[]): void;
   open(doc: Y.Doc): Page;
-  /** What the server writes after it has received changes. */
-  mend?(doc: Y.Doc): void;
+  /** What the server writes after it has received an update. Its document then keeps deleted content. */
+  mend?(doc: Y.Doc, update: Uint8Array): void;
 }
