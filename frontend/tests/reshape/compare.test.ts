@@ -51,7 +51,7 @@ test.runIf(HISTORIES > 0)("the models", { timeout: 1_200_000 }, () => {
   const lines: string[] = [];
   for (const model of MODELS) {
     for (const name of Object.keys(PAIRS)) lines.push(`${model.name} | ${name} | ${words(pair(model, name))} | undo: ${words(pair(model, name, true))}`);
-    const sum = { histories: 0, lost: 0, doubled: 0, clean: 0, words: 0, broken: 0, unequal: 0, letters: 0, changed: 0, edits: 0, bytes: 0, errors: 0 };
+    const sum = { histories: 0, lost: 0, doubled: 0, doubledByUndo: 0, clean: 0, words: 0, broken: 0, unequal: 0, letters: 0, changed: 0, edits: 0, bytes: 0, errors: 0 };
     const start = performance.now();
     for (let seed = 1; seed <= HISTORIES && performance.now() - start < 60_000; seed++) {
       const verdict = history(model, seed);
@@ -59,6 +59,7 @@ test.runIf(HISTORIES > 0)("the models", { timeout: 1_200_000 }, () => {
       if (verdict.lost) sum.lost++;
       if (verdict.doubled) sum.doubled++;
       if (verdict.lost || verdict.doubled) sum.words++;
+      if (verdict.doubledByUndo) sum.doubledByUndo++;
       if (verdict.broken) sum.broken++;
       if (verdict.unequal) sum.unequal++;
       if (verdict.failures.length) sum.errors++;

@@ -204,9 +204,8 @@ class FlowPage implements Page {
   }
 
   private cut(shown: Shown, from: number, to: number): void {
-    let offset = shown.text.length;
-    for (const { start, text } of shown.segments.toReversed().sort((a, b) => b.start - a.start)) {
-      offset = this.offsetOf(shown, start);
+    for (const { start, text } of shown.segments.toSorted((a, b) => b.start - a.start)) {
+      const offset = this.offsetOf(shown, start);
       const first = Math.max(from - offset, 0);
       const last = Math.min(to - offset, text.length);
       if (last > first) this.flow.delete(start + first, last - first);
@@ -288,9 +287,12 @@ class FlowPage implements Page {
     const [first] = shown.segments as [Segment];
     const end = above.segments.at(-1) as Segment;
     this.edit(() => {
-      const between = segmentsOf(this.flow).filter(({ start }) => start > end.start && start < first.start);
-      const isNext = shown.segments.length === 1 && first.start > end.start
-        && between.every(({ fields, text }) => fields["gone"] === true && text === "");
+      const all = segmentsOf(this.flow);
+      const between = all.filter(({ start }) => start > end.start && start < first.start);
+      const named = new Set(all.flatMap(({ fields }) => [fields["into"], fields["behind"]]));
+      // Text of a deleted marker belongs to the segment in front of it. What follows a deleted marker would lose its place.
+      const isNext = first.marker !== null && first.start > end.start && !named.has(first.id)
+        && between.every(({ fields, text, id: other }) => fields["gone"] === true && text === "" && !named.has(other));
       const marker = this.markerOf(shown);
       if (!isNext) marker.set("into", above.id); // FL4
       else for (const each of [first, ...between.toReversed()]) this.flow.delete(each.start - 1, 1);
@@ -305,7 +307,17 @@ class FlowPage implements Page {
     const target = behind === null ? undefined : found.all.find((shown) => shown.id === behind);
     if (behind !== null && !target) return;
     const stamp = this.stamp(found.all);
+    const ids = new Set(moved.map((shown) => shown.id));
+    const own = found.shown.segments[0]?.fields;
     this.edit(() => {
+      // What follows a moved block, and is not its child, stays.
+      for (const shown of found.all) {
+        const follows = shown.segments[0]?.fields["behind"];
+        if (ids.has(shown.id) || typeof follows !== "string" || !ids.has(follows)) continue;
+        const marker = this.markerOf(shown);
+        marker.set("behind", own?.["behind"] ?? found.all[found.at - 1]?.id ?? "");
+        marker.set("moved", own?.["behind"] === undefined ? stamp : own["moved"]);
+      }
       let last = target?.id ?? "";
       const by = (target?.depth ?? 0) - found.shown.depth;
       for (const shown of moved) {
@@ -322,9 +334,11 @@ class FlowPage implements Page {
     const found = this.find(id);
     if (!found || found.at < 0) return;
     this.edit(() => {
+      const { length } = this.flow;
       const marker = this.markerOf(found.shown);
-      for (const shown of [found.shown, ...found.shown.cells ?? []].flatMap(({ segments }) => segments).sort((a, b) => b.start - a.start)) {
-        if (shown.text) this.flow.delete(shown.marker || found.shown.id !== TOP ? shown.start : shown.start + 1, shown.text.length);
+      const shift = this.flow.length - length; // a marker made for the text in front of the first one
+      for (const { start, text } of [found.shown, ...found.shown.cells ?? []].flatMap(({ segments }) => segments).sort((a, b) => b.start - a.start)) {
+        if (text) this.flow.delete(start + shift, text.length);
       }
       marker.set("gone", true);
     });
