@@ -9,6 +9,8 @@
  *   BM4  The reading is the same for all: equal orders are ordered by id; a block whose parent is missing, or that is the
  *        smallest id of a cycle, is at the top level; children of a hidden block take its place.
  */
+/* eslint-disable @typescript-eslint/no-base-to-string -- fields are strings */
+/* eslint-disable @typescript-eslint/prefer-optional-chain, @typescript-eslint/no-unnecessary-condition */
 import { generateKeyBetween } from "fractional-indexing";
 import * as Y from "yjs";
 import { breakCycles } from "./flow";
@@ -67,7 +69,6 @@ class BlocksPage implements Page {
     for (let next = waiting.pop(); next; next = waiting.pop()) {
       const { node, depth } = next;
       const { fields, id } = node;
-      // eslint-disable-next-line @typescript-eslint/no-base-to-string
       const text = textOf(fields).toString();
       const cells = this.cellsOf(node);
       const isHidden = fields.get("gone") === true && text === "" && !cells?.some((cell) => cell.text);
@@ -82,7 +83,6 @@ class BlocksPage implements Page {
     if (!cells) return undefined;
     const merged = fields.get("merged") as Y.Map<string>;
     return [...cells].sort(([a], [b]) => (a < b ? -1 : 1))
-      // eslint-disable-next-line @typescript-eslint/no-base-to-string
       .map(([place, text]) => ({ id: `${id}#${place}`, text: text.toString() }))
       .filter((cell) => cell.text || !merged.has(cell.id.slice(id.length + 1)));
   }
@@ -221,7 +221,6 @@ class BlocksPage implements Page {
     const [table, place] = cell.split("#") as [string, string];
     if (!from || !to) return;
     this.edit(() => {
-      // eslint-disable-next-line @typescript-eslint/no-base-to-string
       to.insert(to.length, from.toString());
       from.delete(0, from.length);
       (this.blocks.get(table)?.get("merged") as Y.Map<string>).set(place, into);

@@ -7,11 +7,13 @@
  *   FL2  A deleted block is flagged, and the text on the deleter's screen is deleted. It is shown while it contains text.
  *   FL3  A moved block names the block that it follows. Of several that follow the same one, the last moved comes first;
  *        equal numbers are ordered by id.
- *   FL4  A block that is joined to one which does not precede it in the text names it (`into`); its text is shown there.
+ *   FL4  A block that is joined to one which does not precede it in the text names it (`into`); its text is shown there, the last joined at the
+ *        end.
  *   FL5  The reading is the same for all: a marker whose target is missing, or that is the smallest id of a cycle, is shown
  *        where it is in the text. A depth is at most one more than that of the block above.
  *   FL6  A cell is a marker that names its table, row and column. All texts of a cell are shown, in the order of the text.
  */
+/* eslint-disable @typescript-eslint/no-base-to-string -- fields are strings */
 import * as Y from "yjs";
 import type { Block, Cell, Model, Page } from "./model";
 
@@ -53,8 +55,8 @@ function segmentsOf(flow: Y.Text): Segment[] {
     if (item.content instanceof Y.ContentString) parts.push(item.content.str);
     else if (item.content instanceof Y.ContentType && item.content.type instanceof Y.Map) {
       close();
-      const marker = item.content.type as Y.Map<unknown>;
-      const fields = marker.toJSON() as Fields;
+      const marker: Y.Map<unknown> = item.content.type;
+      const fields = marker.toJSON();
       const id = typeof fields["id"] === "string" ? fields["id"] : `${item.id.client}:${item.id.clock}`;
       current = { id, fields, marker, start: place + 1, text: "" };
     }
@@ -90,6 +92,7 @@ export function reading(segments: Segment[]): Shown[] {
   for (const list of followers.values()) {
     list.sort((a, b) => Number(b.fields["moved"] ?? 0) - Number(a.fields["moved"] ?? 0) || (a.id < b.id ? -1 : 1));
   }
+  for (const list of glued.values()) list.sort((a, b) => Number(a.fields["moved"] ?? 0) - Number(b.fields["moved"] ?? 0));
   const order: Segment[][] = [];
   const cellsOf = new Map<string, Segment[][]>();
   const waiting: Segment[] = [];
@@ -147,7 +150,8 @@ export function breakCycles(targets: Map<string, string>): void {
   }
 }
 
-const newId = (): string => Math.random().toString(36).slice(2, 12);
+/** Known by the history alone, so that a seed always gives the same one. */
+const newId = (doc: Y.Doc): string => `${doc.clientID}-${Y.getState(doc.store, doc.clientID)}`;
 
 class FlowPage implements Page {
   private readonly flow: Y.Text;
@@ -194,7 +198,7 @@ class FlowPage implements Page {
     if (marker) return marker;
     const made = new Y.Map<unknown>();
     this.flow.insertEmbed(start, made);
-    made.set("id", newId());
+    made.set("id", newId(this.doc));
     return made;
   }
 
@@ -254,13 +258,14 @@ class FlowPage implements Page {
     const found = this.find(id);
     if (!found || found.at < 0 || found.shown.cells) return;
     const { shown, all } = found;
+    const stamp = this.stamp();
     this.edit(() => {
       const place = this.placeOf(shown, at);
       const own = shown.segments.find(({ start, text }) => place >= start && place <= start + text.length) as Segment;
       const isLast = own === shown.segments.at(-1);
       const marker = new Y.Map<unknown>();
       this.flow.insertEmbed(place, marker);
-      const made = newId();
+      const made = newId(this.doc);
       const fields = (shown.segments[0] as Segment).fields;
       marker.set("id", made);
       marker.set("type", fields["type"] ?? "paragraph");
@@ -269,15 +274,18 @@ class FlowPage implements Page {
       const isFollowed = next?.segments[0]?.fields["behind"] !== undefined;
       if (fields["behind"] !== undefined || isFollowed || !isLast || shown.segments.length > 1) {
         marker.set("behind", id);
-        marker.set("moved", this.stamp(all));
+        marker.set("moved", stamp);
       }
       // What was joined behind the place now belongs to the new block.
-      for (const later of shown.segments.slice(shown.segments.indexOf(own) + 1)) later.marker?.set("into", made);
+      for (const [i, later] of shown.segments.slice(shown.segments.indexOf(own) + 1).entries()) {
+        later.marker?.set("into", made);
+        later.marker?.set("moved", stamp + i);
+      }
     });
   }
 
-  private stamp = (all: Shown[]): number =>
-    1 + Math.max(0, ...all.flatMap(({ segments }) => segments.map(({ fields }) => Number(fields["moved"] ?? 0))));
+  /** More than any that is there, hidden blocks included. */
+  private stamp = (): number => 1 + Math.max(0, ...segmentsOf(this.flow).map(({ fields }) => Number(fields["moved"] ?? 0)));
 
   join(id: string): void {
     const found = this.find(id);
@@ -286,6 +294,7 @@ class FlowPage implements Page {
     const { shown } = found;
     const [first] = shown.segments as [Segment];
     const end = above.segments.at(-1) as Segment;
+    const stamp = this.stamp();
     this.edit(() => {
       const all = segmentsOf(this.flow);
       const between = all.filter(({ start }) => start > end.start && start < first.start);
@@ -294,8 +303,10 @@ class FlowPage implements Page {
       const isNext = first.marker !== null && first.start > end.start && !named.has(first.id)
         && between.every(({ fields, text, id: other }) => fields["gone"] === true && text === "" && !named.has(other));
       const marker = this.markerOf(shown);
-      if (!isNext) marker.set("into", above.id); // FL4
-      else for (const each of [first, ...between.toReversed()]) this.flow.delete(each.start - 1, 1);
+      if (!isNext) {
+        marker.set("into", above.id); // FL4
+        marker.set("moved", stamp);
+      } else for (const each of [first, ...between.toReversed()]) this.flow.delete(each.start - 1, 1);
     });
   }
 
@@ -306,7 +317,7 @@ class FlowPage implements Page {
     if (behind !== null && moved.some((shown) => shown.id === behind)) return;
     const target = behind === null ? undefined : found.all.find((shown) => shown.id === behind);
     if (behind !== null && !target) return;
-    const stamp = this.stamp(found.all);
+    const stamp = this.stamp();
     const ids = new Set(moved.map((shown) => shown.id));
     const own = found.shown.segments[0]?.fields;
     this.edit(() => {

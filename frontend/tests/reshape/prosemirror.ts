@@ -26,7 +26,7 @@ interface Node {
   children: Node[];
 }
 
-type Json = { type: string; attrs?: Record<string, unknown>; content?: Json[]; text?: string };
+interface Json { type: string; attrs?: Record<string, unknown>; content?: Json[]; text?: string }
 
 const { pmSchema: schema } = BlockNoteEditor.create();
 const rules: Rules = { schema, values: () => undefined };
@@ -211,7 +211,8 @@ function mend(doc: Y.Doc, update: Uint8Array): void {
   const lost: [string, string][] = [];
   for (const item of deletedTexts(doc)) {
     if (!(item.content instanceof Y.ContentString)) continue;
-    const letters = keysOf(item).map((key, i) => (dealt.has(key) ? "" : (item.content as Y.ContentString).str.charAt(i))).join("");
+    const { str } = item.content;
+    const letters = keysOf(item).map((key, i) => (dealt.has(key) ? "" : str.charAt(i))).join("");
     if (letters) lost.push([containerOf(item), letters]);
   }
   if (findProblem(rootOf(doc), rules)) repair(rootOf(doc), rules);
