@@ -148,6 +148,7 @@ class Raffia:
         Raises:
             SettingsError: it is running already, or the data folder is in use or was written by a newer Raffia.
             JournalUnavailableError: the journal cannot be opened.
+            QuarantinedError: what is revoked cannot be read (REV9 of revocation.py).
         """
         if self._hub is not None:
             raise SettingsError("this Raffia is already running; enter it once, in one lifespan")
@@ -160,20 +161,20 @@ class Raffia:
             await stack.enter_async_context(self.expiry.running())
             workers = await stack.enter_async_context(Workers(self.settings.worker_processes))
             journal = await stack.enter_async_context(self._journal or _default_journal(self.settings, workers))
-            stack.push_async_callback(self.authorizer.close)  # only now: if the journal fails, serve.py enters again
             if self.clear is not None:
                 journal.directory.on_purged(self.clear)
             if self.is_hosted:
                 log.info(LARGEST_MESSAGE, bytes=self.settings.max_frame_bytes)
             for warning in await journal.warnings():
                 log.warning("the journal may lose documents", detail=warning)
-            self._watch = await stack.enter_async_context(JournalHealth(journal))
+            watch = await stack.enter_async_context(JournalHealth(journal))
             seed = None
             if self._on_load is not None:
                 seed = Seeding(self._on_load, journal, workers, max_bytes=self.settings.max_document_bytes)
             hub = Hub(journal, workers, self.settings, self.metrics, self.revocations, seed=seed)
-            self._hub = await stack.enter_async_context(hub)
+            await stack.enter_async_context(hub)
             await stack.enter_async_context(self.revocations.following(journal, lambda: hub.connections))
+            self._watch, self._hub = watch, hub  # last: nothing is served before it is known what is revoked
             self._stack = stack.pop_all()
         return self
 
@@ -186,6 +187,7 @@ class Raffia:
         finally:
             self._hub = None
             await self._stack.aclose()
+            await self.authorizer.close()
             self._stopping = False
 
     async def drain(self) -> None:

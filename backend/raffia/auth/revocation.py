@@ -19,6 +19,7 @@ Rules (tests quote these ids):
     REV8  A recheck revokes nothing: the live sessions of a user, or on a document, have to sign in again (1012), which
           providers do automatically, and then their access is decided again. It is dropped after a minute, even if it
           could not be stored.
+    REV9  Raffia does not start before it has read what is revoked: without it, a revoked token would be valid again.
 """
 
 from __future__ import annotations
@@ -240,11 +241,15 @@ class RevocationList:
 
     @asynccontextmanager
     async def following(self, journal: Journal, connections: Callable[[], Iterable[Holder]]) -> AsyncIterator[None]:
-        """Read the journal's revocations, and new ones while in the block (REV5)."""
+        """Read the journal's revocations, and new ones while in the block (REV5).
+
+        Raises:
+            QuarantinedError, JournalUnavailableError: they cannot be read at first (REV9).
+        """
         self._journal, self._connections, self._mark = journal, connections, None
         self._wake = asyncio.Event()
         journal.revocations.on_added(self._wake.set)
-        await self.read()
+        await self._read()
         task = asyncio.create_task(self._read_always())
         try:
             yield
@@ -270,21 +275,22 @@ class RevocationList:
 
     async def read(self) -> None:
         """Read what is stored, and store what is missing (REV5); if that fails, what is known still applies (REV6)."""
-        assert self._journal is not None
-        mark, self._is_lacking = None if self._is_lacking else self._mark, False
         try:
-            found = await self._journal.revocations.read(mark)
-            if found is not None:
-                await self._learn(found.revocations)
-                await self._store_lacking(found.revocations)
-                # Set last, so that revocations that could not be stored are tried again.
-                self._mark = found.mark
+            await self._read()
         except JournalUnavailableError as error:
-            self._mark = None
             log.debug("revocations cannot be read or stored at the moment", detail=str(error))
         except Exception:
-            self._mark = None
             log.exception("revocations cannot be read or stored")
+
+    async def _read(self) -> None:
+        assert self._journal is not None
+        mark, self._is_lacking = None if self._is_lacking else self._mark, False
+        self._mark = None  # set last, so that after a failure everything is read and stored again
+        found = await self._journal.revocations.read(mark)
+        if found is not None:
+            await self._learn(found.revocations)
+            await self._store_lacking(found.revocations)
+        self._mark = mark if found is None else found.mark
 
     async def _store_lacking(self, stored: list[Revocation]) -> None:
         """Store the revocations that the store lacks: it lost them, or was unavailable when they were made."""

@@ -2,16 +2,16 @@
  * Prototype (c): a document is one `Y.Text`, in which each block begins with a marker, an embedded `Y.Map`.
  *
  * Rules:
- *   FL1  Enter inserts a marker, and joining deletes it. Turning, indenting, moving, deleting and merging cells set fields
+ *   FLW1  Enter inserts a marker, and joining deletes it. Turning, indenting, moving, deleting and merging cells set fields
  *        of markers. No operation copies text, so letters keep their Yjs ids.
- *   FL2  A deleted block is flagged, and the text on the deleter's screen is deleted. It is shown while it contains text.
- *   FL3  A moved block names the block that it follows. Of several that follow the same one, the last moved comes first;
+ *   FLW2  A deleted block is flagged, and the text on the deleter's screen is deleted. It is shown while it contains text.
+ *   FLW3  A moved block names the block that it follows. Of several that follow the same one, the last moved comes first;
  *        equal numbers are ordered by id.
- *   FL4  A block that is joined to one which does not precede it in the text names it (`into`); its text is shown there, the last joined at the
+ *   FLW4  A block that is joined to one which does not precede it in the text names it (`into`); its text is shown there, the last joined at the
  *        end.
- *   FL5  The reading is the same for all: a marker whose target is missing, or that is the smallest id of a cycle, is shown
+ *   FLW5  The reading is the same for all: a marker whose target is missing, or that is the smallest id of a cycle, is shown
  *        where it is in the text. A depth is at most one more than that of the block above.
- *   FL6  A cell is a marker that names its table, row and column. All texts of a cell are shown, in the order of the text.
+ *   FLW6  A cell is a marker that names its table, row and column. All texts of a cell are shown, in the order of the text.
  */
 /* eslint-disable @typescript-eslint/no-base-to-string -- fields are strings */
 import * as Y from "yjs";
@@ -66,7 +66,7 @@ function segmentsOf(flow: Y.Text): Segment[] {
   return segments;
 }
 
-/** What follows what (FL3 to FL5). Pure. */
+/** What follows what (FLW3 to FLW5). Pure. */
 export function reading(segments: Segment[]): Shown[] {
   const byId = new Map<string, Segment>();
   const all = segments.map((segment) => {
@@ -116,7 +116,7 @@ export function reading(segments: Segment[]): Shown[] {
     const text = parts.map((part) => part.text).join("");
     const cells = cellsOf.get(first.id)?.map((cell) => show(cell, 0));
     const holdsText = text !== "" || cells?.some((cell) => cell.text !== "") === true;
-    if (first.fields["gone"] === true && !holdsText) continue; // FL2
+    if (first.fields["gone"] === true && !holdsText) continue; // FLW2
     last = Math.max(0, Math.min(Number(first.fields["depth"] ?? 0), last + 1));
     shown.push({ ...show(parts, last), ...(cells ? { cells } : {}) });
   }
@@ -133,7 +133,7 @@ function gather(segment: Segment, glued: Map<string, Segment[]>): Segment[] {
   return parts;
 }
 
-/** The smallest id of each cycle is shown at its place in the text (FL5). */
+/** The smallest id of each cycle is shown at its place in the text (FLW5). */
 export function breakCycles(targets: Map<string, string>): void {
   const done = new Set<string>();
   for (const start of [...targets.keys()].sort()) {
@@ -304,7 +304,7 @@ class FlowPage implements Page {
         && between.every(({ fields, text, id: other }) => fields["gone"] === true && text === "" && !named.has(other));
       const marker = this.markerOf(shown);
       if (!isNext) {
-        marker.set("into", above.id); // FL4
+        marker.set("into", above.id); // FLW4
         marker.set("moved", stamp);
       } else for (const each of [first, ...between.toReversed()]) this.flow.delete(each.start - 1, 1);
     });

@@ -21,7 +21,7 @@ from raffia.journal.testing.memory import MemoryJournal, MemoryStore
 from raffia.settings import load_settings
 from raffia.sockets.connection import Connection as SocketConnection
 from raffia.sockets.ywebsocket import YWebsocketDialect
-from raffia.types import MAX_USER, Access, DocumentId, Grant, Revocation, Revoked
+from raffia.types import MAX_USER, Access, DocumentId, Grant, Revoked
 
 NOW_S = 1_790_000_000.0
 SAID = "revoked: access was taken back; sign in again"
@@ -152,19 +152,6 @@ async def test_rev4_rev5_what_the_store_lacks_is_stored(clock: Clock) -> None:
         await until(lambda: bool(store.revocations))
     async with Process(store, clock).running() as later:
         assert refused(later, grant())
-
-
-async def test_rev6_a_process_that_starts_while_the_journal_is_away(clock: Clock) -> None:
-    store = MemoryStore()
-    store.revocations[Revoked.USER, "zoë"] = Revocation(Revoked.USER, "zoë", int(NOW_S * 1000))
-    store.revoked = 1
-    process = Process(store, clock)
-    async with process.journal:
-        process.journal.cut()
-        async with process.list.following(process.journal, tuple):
-            assert not refused(process.list, grant())
-            process.journal.heal()
-            await until(lambda: refused(process.list, grant()))
 
 
 async def test_rev7_they_are_kept_as_long_as_tokens_live(clock: Clock) -> None:
