@@ -1,4 +1,4 @@
-"""`raffia check --redis`, while a journal is open: what is damaged is named and repaired (CK1-CK7, RM1-RM4)."""
+"""`raffia check --redis`, while a journal is open: what is damaged is named and repaired (CK1-CK7, RMT1-RMT4)."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ async def test_a_damaged_entry_and_what_depends_on_it_are_left_out_and_named(
         assert await text(await journals.open()) == TEXT[: 10 * len(token(0, 0))]
 
 
-async def test_rm4_a_replica_that_has_it_open_reads_it_again(server: RedisServer, tmp_path: Path) -> None:
+async def test_rmt4_a_replica_that_has_it_open_reads_it_again(server: RedisServer, tmp_path: Path) -> None:
     clock = Clock()
     async with Journals(server, clock) as journals:
         journal = await journals.open(retention_ms=RETENTION_MS)
@@ -242,7 +242,7 @@ async def test_rm4_a_replica_that_has_it_open_reads_it_again(server: RedisServer
         assert "more" in await text(journal)
 
 
-async def test_rm4_an_append_on_the_old_log_is_refused(server: RedisServer, tmp_path: Path) -> None:
+async def test_rmt4_an_append_on_the_old_log_is_refused(server: RedisServer, tmp_path: Path) -> None:
     clock = Clock()
     async with Journals(server, clock) as journals:
         journal = await journals.open(retention_ms=RETENTION_MS)
@@ -255,7 +255,7 @@ async def test_rm4_an_append_on_the_old_log_is_refused(server: RedisServer, tmp_
         await journal.append(NAME, (Edit("bo", clock.now_ms, Typist(9).type("more")),))
 
 
-async def test_rm1_a_damaged_listing_is_named_and_corrected(server: RedisServer, tmp_path: Path) -> None:
+async def test_rmt1_a_damaged_listing_is_named_and_corrected(server: RedisServer, tmp_path: Path) -> None:
     clock = Clock()
     async with Journals(server, clock) as journals:
         journal = await journals.open(retention_ms=RETENTION_MS)

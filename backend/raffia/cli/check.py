@@ -1,6 +1,6 @@
 """`raffia check`: read every document in a data folder or a Redis and, with `--repair`, repair damaged ones.
 
-No server may use the folder. With Redis, servers may run (RM1-RM4 of `journal/redis/maintenance.py`).
+No server may use the folder. With Redis, servers may run (RMT1-RMT4 of `journal/redis/maintenance.py`).
 
 Rules (tests quote these ids):
     CK1  A document is read as the hub reads it, and then its bytes are checked: the strict reader accepts them, they

@@ -1,17 +1,17 @@
 """Reads documents in Redis, damaged or not, and repairs them, for `raffia check`; replicas may be running.
 
 Rules (tests quote these ids):
-    RM1  Checking only reads: no heartbeat, no format, no lease. Documents are found in the listing and, except on a
+    RMT1  Checking only reads: no heartbeat, no format, no lease. Documents are found in the listing and, except on a
          cluster, by their `meta` keys too, so a damaged listing hides none.
-    RM2  A corrected record or piece replaces the damaged one in one script, and only if that is still there.
-    RM3  A rebuilt document replaces the damaged one in one script, which changes nothing if anything was appended,
+    RMT2  A corrected record or piece replaces the damaged one in one script, and only if that is still there.
+    RMT3  A rebuilt document replaces the damaged one in one script, which changes nothing if anything was appended,
          compacted or deleted since it was read. Its log then consists of one empty entry with the next sequence; the
          snapshot goes up to that entry, which is also the floor.
-    RM4  A repair is safe while replicas have the document open. They get a `Gap`, because their position is before the
+    RMT4  A repair is safe while replicas have the document open. They get a `Gap`, because their position is before the
          floor: they read the document again and append what they have and it lacks, so that a replica that had opened
          the document before the damage restores content that the repair could not find. Appends based on the old log
          and compactions under way are refused by their scripts.
-    RM5  Positions in a `Stored` are sequences, without nonces, so that missing entries can be counted.
+    RMT5  Positions in a `Stored` are sequences, without nonces, so that missing entries can be counted.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class RedisMaintenance:
     # reading
 
     async def names(self) -> list[DocumentId]:
-        """Return the names of the documents that are not deleted (RM1)."""
+        """Return the names of the documents that are not deleted (RMT1)."""
         listed, with_meta = await self._listed(), await self._with_meta()
         found = []
         for name in sorted(listed | with_meta):
@@ -119,7 +119,7 @@ class RedisMaintenance:
         return found
 
     async def listing_problems(self, *, repair: bool = False) -> list[str]:
-        """Return what is wrong with the listing, one line each; correct it if `repair` is set (RM1)."""
+        """Return what is wrong with the listing, one line each; correct it if `repair` is set (RMT1)."""
         keys = self._base.keys
         listed, found = await self._listed(), []
         for name in sorted(listed):
@@ -153,7 +153,7 @@ class RedisMaintenance:
         return await load(self._base, document)
 
     async def stored(self, document: DocumentId) -> Stored:
-        """Read everything stored for a document except its versions, damaged or not (RM5)."""
+        """Read everything stored for a document except its versions, damaged or not (RMT5)."""
         meta = await self._meta(document)
         entries = []
         for position, payload in await self._entries(document):
@@ -240,7 +240,7 @@ class RedisMaintenance:
         return set(texts(reply))
 
     async def _with_meta(self) -> set[bytes]:
-        """Return the names of all documents that have a `meta`; none on a cluster (RM1)."""
+        """Return the names of all documents that have a `meta`; none on a cluster (RMT1)."""
         found: set[bytes] = set()
         if self._engine.is_cluster:
             return found
@@ -291,7 +291,7 @@ class RedisMaintenance:
     # repairing
 
     async def mend(self, document: DocumentId) -> list[str]:
-        """Correct single changed bits in place (RM2); return what was corrected, one line each."""
+        """Correct single changed bits in place (RMT2); return what was corrected, one line each."""
         keys, done = self._base.keys, []
         for position, payload in await self._entries(document):
             content, sealed = payload[:-CHECKSUM_BYTES], payload[-CHECKSUM_BYTES:]
@@ -341,7 +341,7 @@ class RedisMaintenance:
         return word == b"ok"
 
     async def replace_all(self, document: DocumentId, snapshot: Snapshot) -> Position:
-        """Replace a document's snapshot, entries and history with one snapshot; its versions stay (RM3, RM4).
+        """Replace a document's snapshot, entries and history with one snapshot; its versions stay (RMT3, RMT4).
 
         Raises:
             JournalUnavailableError: the document was changed meanwhile.

@@ -1,5 +1,5 @@
 #!lua
--- Replace everything of a document but its versions by one snapshot, which has been written before (RM3).
+-- Replace everything of a document but its versions by one snapshot, which has been written before (RMT3).
 -- KEYS: meta, log, base snapshots, segments, the snapshot's blob, then blobs to drop
 -- ARGV: format, last and folded as they were read ('' for none), position of the snapshot, payload of its entry, base snapshot,
 --       snapshot_bytes, its time in ms, publish command, channel, replica, position before, ms for which dropped blobs stay
