@@ -10,7 +10,7 @@ import pytest
 
 from raffia.crdt.merge import merge
 from raffia.crdt.view import read_text
-from raffia.errors import QuarantinedError
+from raffia.errors import QuarantinedError, RaffiaError
 from raffia.journal.protocol import Entry
 from raffia.journal.redis.journal import RedisJournal
 from raffia.journal.testing.contract import BEGIN_MS, Clock, Typist
@@ -166,3 +166,67 @@ async def test_a_compaction_folds_no_damaged_history(server: RedisServer) -> Non
         assert loaded.entries == []
         assert read_text(build_document(loaded, keep_deleted=False).merged(), "t") == token(0, 0) + token(0, 1)
         assert server.command("ZCARD", f"raffia:{{{name}}}:segments") == 2
+
+
+async def test_a_flip_in_a_meta_serves_nothing_wrong_and_destroys_nothing(server: RedisServer, long: bool) -> None:
+    """One bit of a value or a field name of `meta`, or of a score; then a prune, and the flip is undone (RL3).
+
+    Only the damaged meta is put back afterwards, so what pruning and reading have removed would be missing.
+    """
+    server.command("FLUSHALL")
+    clock = Clock()
+    names = [document(number) for number in range(3)]
+    async with Journals(server, clock) as journals:
+        journal = await journals.open(retention_ms=86_400_000)
+        for number in range(3):
+            await write(journal, clock, number)
+        whole = {name: await read(journal, name) for name in names}
+    clock.now_ms += 120_000  # so that entries are due to be trimmed
+    dumps = {key: server.command("DUMP", key) for key in sorted(server.command("KEYS", "*"))}
+    for seed in range(4 * (LONG_SEEDS if long else SEEDS)):
+        chance = random.Random(seed)
+        name = chance.choice(names)
+        key = f"raffia:{{{name}}}:meta"
+        segments = f"raffia:{{{name}}}:segments"
+        meta = server.command("DUMP", key)
+        if chance.random() < 0.2 and (members := server.command("ZRANGE", segments, 0, -1)):
+            bits = 1 << chance.randrange(40)
+            member = chance.choice(members)
+            server.command("ZADD", segments, str(int(server.command("ZSCORE", segments, member)) ^ bits), member)
+            flip = "a score"
+        else:
+            field = chance.choice(server.command("HKEYS", key))
+            value = server.command("HGET", key, field)
+            if value and chance.random() < 0.7:
+                server.command("HSET", key, field, _flipped(chance, value))
+            else:
+                server.command("HDEL", key, field)
+                server.command("HSET", key, _flipped(chance, field), value)
+            flip = repr(field)
+        async with Journals(server, clock) as journals:
+            journal = await journals.open(retention_ms=86_400_000)
+            for index, (part, expected) in enumerate(zip(await read_anyhow(journal, name), whole[name], strict=True)):
+                if index == 2 and not isinstance(part, Exception):
+                    # A follower may get entries that are in the snapshot too, or a gap instead of entries.
+                    known = {item.position: item for item in expected if isinstance(item, Entry)}
+                    got = [item for item in part if isinstance(item, Entry)]
+                    assert all(known.get(item.position, item) == item for item in got), f"seed {seed}, {flip} of {name}"
+                elif not isinstance(part, Exception):
+                    assert part == expected, f"seed {seed}, {flip} of {name}: {part!r} instead of {expected!r}"
+            await journal.prune()
+        server.command("RESTORE", key, 0, meta, "REPLACE")
+        async with Journals(server, clock) as journals:
+            journal = await journals.open(retention_ms=86_400_000)
+            for one in names:
+                now = await read(journal, one)
+                assert now[0] == whole[one][0], f"seed {seed}, {flip} of {name}: {now[0]!r}"
+        for stored, dump in dumps.items():
+            assert server.command("RESTORE", stored, 0, dump, "REPLACE") == b"OK"
+
+
+async def read_anyhow(journal: RedisJournal, name: DocumentId) -> list[Any]:
+    """Read as `read` does, where other refusals than a quarantine count as refused too."""
+    try:
+        return await read(journal, name)
+    except RaffiaError as error:
+        return [error, error, error, error]

@@ -1,4 +1,6 @@
-"""`raffia check`: read every document in a data folder and, with `--repair`, repair damaged ones; no server may run.
+"""`raffia check`: read every document in a data folder or a Redis and, with `--repair`, repair damaged ones.
+
+No server may use the folder. With Redis, servers may run (RMT1-RMT4 of `journal/redis/maintenance.py`).
 
 Rules (tests quote these ids):
     CK1  A document is read as the hub reads it, and then its bytes are checked: the strict reader accepts them, they
@@ -11,6 +13,8 @@ Rules (tests quote these ids):
         document's history; versions that can be read are kept. What was kept and what was left out is reported.
     CK6  Damage to the file itself (its header, schema, pages, indexes, rows of its tables) is reported first. A repair
         rebuilds the file from every row that can be found, before the documents are checked.
+    CK7  With Redis, the listing is checked instead of a file. Copies of the original data go to `quarantine` in the
+         folder given with `--data`, or else in the current folder.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -38,6 +43,8 @@ from raffia.errors import (
 from raffia.files.store import FOLDER
 from raffia.files.verify import check_files, drop_file
 from raffia.journal import Loaded
+from raffia.journal.redis.client import open_engine
+from raffia.journal.redis.maintenance import RedisMaintenance
 from raffia.journal.sqlite.database import DATABASE, MARKER
 from raffia.journal.sqlite.journal import SqliteJournal
 from raffia.journal.sqlite.rebuild import rebuild
@@ -47,6 +54,7 @@ from raffia.settings import Settings, load_settings
 from raffia.types import DocumentId
 
 Report = Callable[[str], None]
+Checked = SqliteJournal | RedisMaintenance
 
 
 @dataclass(slots=True)
@@ -59,6 +67,7 @@ class Findings:
         repaired: how many of those were repaired.
         file_damage: number of problems with the file itself that were not repaired.
         files: number of damaged uploaded files that are still in their place.
+        listing: number of problems with the listing in Redis that were not repaired.
     """
 
     documents: int = 0
@@ -66,15 +75,28 @@ class Findings:
     repaired: int = 0
     file_damage: int = 0
     files: int = 0
+    listing: int = 0
 
     @property
     def is_well(self) -> bool:
         """Whether everything can be read now."""
-        return self.damaged == self.repaired and not self.file_damage and not self.files
+        return self.damaged == self.repaired and not self.file_damage and not self.files and not self.listing
 
 
 def check(
-    data: Annotated[str | None, typer.Option(metavar="TEXT", help="Data folder. [default: raffia-data]")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT", help="Data folder. With --redis: where copies of damaged data go. [default: raffia-data]"
+        ),
+    ] = None,
+    redis: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Check this Redis; servers may run. [default: RAFFIA_REDIS, without --data]"),
+    ] = None,
+    redis_prefix: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="As in raffia serve. [default: raffia]")
+    ] = None,
     keep_deleted: Annotated[
         bool | None,
         typer.Option("--keep-deleted/--no-keep-deleted", show_default=False, help="As in raffia serve. [default: off]"),
@@ -83,15 +105,19 @@ def check(
         bool, typer.Option("--repair", help="Repair damaged documents; a copy of the original data is kept.")
     ] = False,
 ) -> None:
-    """Read every document while no server is running, and report those that cannot be read.
+    """Read every document and report those that cannot be read. Stop the server first, except with Redis.
 
     Exit status 0: everything can be read; 1: something is damaged or unavailable; 2: the check could not run.
     """
-    flags = {"data": data, "keep_deleted": keep_deleted}
+    flags = {"data": data, "redis": redis, "redis_prefix": redis_prefix, "keep_deleted": keep_deleted}
     with reported():
         settings = load_settings(**{name: value for name, value in flags.items() if value is not None})
         configure_logging(settings.log_level, settings.log_format)
-        findings = check_folder(settings, repair=repair, report=typer.echo)
+        if redis is not None or (settings.redis is not None and data is None):
+            folder = Path.cwd() if data is None else settings.data
+            findings = check_redis(settings, repair=repair, report=typer.echo, folder=folder)
+        else:
+            findings = check_folder(settings, repair=repair, report=typer.echo)
     if not findings.is_well:
         raise typer.Exit(1)
 
@@ -111,6 +137,36 @@ def check_folder(settings: Settings, *, repair: bool, report: Report) -> Finding
     if not any((settings.data / name).is_file() for name in (DATABASE, MARKER)):
         raise SettingsError(f"there is no {DATABASE} in {settings.data}; name the data folder with --data")
     return asyncio.run(_check_folder(settings, repair=repair, report=report))
+
+
+def check_redis(settings: Settings, *, repair: bool, report: Report, folder: Path) -> Findings:
+    """Check the Redis that the settings name (CK7).
+
+    Args:
+        settings: `redis`, `redis_prefix`, `redis_timeout_s` and `keep_deleted` are used.
+        repair: whether to repair damaged documents.
+        report: called with one line of text at a time.
+        folder: where the original data of damaged documents is copied to, below `quarantine`.
+
+    Raises:
+        SettingsError: there is no Raffia data in this Redis, or its URL is invalid.
+        JournalUnavailableError: Redis does not answer.
+    """
+    return asyncio.run(_check_redis(settings, repair=repair, report=report, folder=folder))
+
+
+async def _check_redis(settings: Settings, *, repair: bool, report: Report, folder: Path) -> Findings:
+    if settings.redis is None:
+        raise SettingsError("name the Redis to check with --redis")
+    engine = open_engine(settings.redis.get_secret_value(), timeout_s=settings.redis_timeout_s)
+    async with RedisMaintenance(engine, prefix=settings.redis_prefix, folder=folder) as journal:
+        findings = Findings()
+        for line in await journal.listing_problems(repair=repair):
+            report(f"{line}{'; corrected' if repair else ''}")
+            findings.listing += not repair
+        return await check_journal(
+            journal, keep_deleted=settings.keep_deleted, repair=repair, report=report, findings=findings
+        )
 
 
 async def _check_folder(settings: Settings, *, repair: bool, report: Report) -> Findings:
@@ -176,7 +232,7 @@ async def _check_files(settings: Settings, findings: Findings, repair: bool, rep
 
 
 async def check_journal(
-    journal: SqliteJournal, *, keep_deleted: bool, repair: bool, report: Report, findings: Findings | None = None
+    journal: Checked, *, keep_deleted: bool, repair: bool, report: Report, findings: Findings | None = None
 ) -> Findings:
     """Check all documents of an open journal, as `check_folder` does."""
     findings = Findings() if findings is None else findings
@@ -197,7 +253,7 @@ async def check_journal(
     return findings
 
 
-async def _trouble(journal: SqliteJournal, document: DocumentId, keep_deleted: bool) -> str | None:
+async def _trouble(journal: Checked, document: DocumentId, keep_deleted: bool) -> str | None:
     """Return what is wrong with a document (CK1); None if nothing is."""
     try:
         examine(await journal.load(document), keep_deleted=keep_deleted)
@@ -219,6 +275,7 @@ def _summary(findings: Findings, repair: bool) -> str:
     if findings.file_damage:
         return f"{count}: {DATABASE} is damaged; raffia check --repair rebuilds it from what can be read"
     files = f"; {findings.files} uploaded files damaged" if findings.files else ""
+    files += "; the listing is damaged: raffia check --repair corrects it" if findings.listing else ""
     if not findings.damaged:
         return f"{count}: all can be read{files}"
     if repair:
@@ -243,7 +300,7 @@ def examine(loaded: Loaded, *, keep_deleted: bool) -> Document:
     return document
 
 
-async def _repair(journal: SqliteJournal, document: DocumentId, keep_deleted: bool, report: Report) -> bool:
+async def _repair(journal: Checked, document: DocumentId, keep_deleted: bool, report: Report) -> bool:
     """Copy what is stored, mend or rebuild the document and store it; returns whether it can be read now."""
     try:
         stored = await journal.stored(document)
@@ -253,7 +310,7 @@ async def _repair(journal: SqliteJournal, document: DocumentId, keep_deleted: bo
             report(f"  corrected: {line}")
         for number, why in await journal.damaged_versions(document):
             report(f"  left out: version {number}: {why}")
-            await journal.drop_version(number)
+            await journal.drop_version(document, number)
         if await _trouble(journal, document, keep_deleted) is None:
             report("  repaired")
             return True

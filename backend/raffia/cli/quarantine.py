@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 from urllib.parse import quote
 
-from raffia.journal.sqlite.stored import Stored
+from raffia.journal.stored import Stored
 from raffia.runtime.disk import sync_path
 from raffia.types import DocumentId
 

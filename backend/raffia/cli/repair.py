@@ -20,7 +20,7 @@ from raffia.crdt.update import read_update
 from raffia.errors import QuarantinedError, RaffiaError
 from raffia.journal.entries import decode_batch, decode_updates, salvage_batch
 from raffia.journal.protocol import Snapshot
-from raffia.journal.sqlite.stored import Stored, StoredEntry, StoredSegment, StoredSnapshot
+from raffia.journal.stored import Stored, StoredEntry, StoredSegment, StoredSnapshot
 from raffia.types import START
 
 

@@ -28,7 +28,7 @@ from raffia.journal.entries import encode_batch, salvage_batch
 from raffia.journal.sqlite.database import DATABASE
 from raffia.journal.sqlite.journal import SqliteJournal
 from raffia.journal.sqlite.rows import SEALED, seal
-from raffia.journal.sqlite.stored import Stored
+from raffia.journal.stored import Stored
 from raffia.journal.testing.contract import BEGIN_MS, Clock
 from raffia.rooms.durable.loading import build_document
 from raffia.types import START, DocumentId, Edit, Position

@@ -24,7 +24,7 @@ from raffia.journal.redis.base import KEEP_MS, Base, Seen
 from raffia.journal.redis.blobs import GoneError, read_blobs, write_blob, write_blobs
 from raffia.journal.redis.engine import Argument
 from raffia.journal.redis.keys import id_of, position_of
-from raffia.journal.redis.loading import UnsteadyError, base_snapshots, read_entries
+from raffia.journal.redis.loading import UnsteadyError, base_at, base_snapshots, read_entries
 from raffia.journal.redis.records import BaseRecord, SegmentRecord, read_segment, write_base, write_segment
 from raffia.journal.redis.replies import deleted, texts
 from raffia.runtime.logs import get_logger
@@ -114,8 +114,10 @@ class Compaction:
 
     async def _compact(self, document: DocumentId, snapshot: Snapshot, upto: Position, fence: int) -> bool:
         base, keys = self._base, self._base.keys
-        before_id, before_ms, created_ms = await base.head(document, "folded", "folded_ms", "created_ms")
-        before = history.BaseSnapshot(START if before_id is None else position_of(before_id), int(before_ms or 0))
+        before_id, created_ms = await base.head(document, "folded", "created_ms")
+        before = history.BaseSnapshot(START if before_id is None else position_of(before_id), 0)
+        if before.upto:  # `folded_ms` of the meta has no checksum
+            before = (await base_at(base, document, before.upto)).base
         entries = await read_entries(base, document, before.upto, upto, upto=upto)
         if not entries or entries[-1].position != upto:
             return False  # RK3
@@ -125,6 +127,8 @@ class Compaction:
             splitter.add(entries[start : start + 500])
             await asyncio.sleep(0)
         kept = await base_snapshots(base, document)
+        if kept and not before.upto:
+            raise UnsteadyError("there are snapshots, but the meta names none")
         older = max(
             (record.base for record in kept if record.base.upto < before.upto),
             key=lambda one: one.upto,
@@ -219,7 +223,7 @@ class Compaction:
 
 async def trim(base: Base, document: DocumentId, fence: int | None = None) -> int | None:
     """Remove from the log what was folded long enough ago (RK4); return when there will be more to remove."""
-    keys = [base.keys.meta(document), base.keys.log(document)]
+    keys = [base.keys.meta(document), base.keys.log(document), base.keys.base_snapshots(document)]
     while True:
         args: list[Argument] = ["" if fence is None else fence, base.now_ms(), KEEP_MS, TRIM_ENTRIES]
         word, rest = await base.ask("trim", document, keys, args)

@@ -22,7 +22,7 @@ from raffia.journal.redis.blobs import GoneError, read_blob
 from raffia.journal.redis.compaction import read_segments, segments_of, trim
 from raffia.journal.redis.engine import Argument
 from raffia.journal.redis.keys import id_of, position_of, sequence_of
-from raffia.journal.redis.loading import TRIES, UnsteadyError, base_snapshots, read_entries
+from raffia.journal.redis.loading import TRIES, UnsteadyError, base_at, base_snapshots, read_entries
 from raffia.journal.redis.replies import deleted, texts
 from raffia.runtime.logs import get_logger
 from raffia.types import START, DocumentId, Position
@@ -65,8 +65,12 @@ class RedisHistory(History):
                 (record,) = (one for one in kept if one.base == start)
                 (state,) = await read_blob(self._base, document, record.blob, record.state_bytes)
                 updates.append(state)
-            found = await segments_of(self._base, document, "-inf", history.window(time_ms))
-            chosen = [segment for segment in found if segment.last > after]
+            # By their own windows: the scores have no checksum.
+            found = await segments_of(self._base, document, "-inf", "+inf")
+            if start is None and head.folded and found and min(sequence_of(one.first) for one in found) > 1:
+                raise QuarantinedError("its beginning is missing, but its meta says that it is complete")
+            until_ms = history.window(time_ms)
+            chosen = [segment for segment in found if segment.last > after and segment.window_ms <= until_ms]
             for body in await read_segments(self._base, document, chosen):
                 updates += body
             return updates + history.updates_until(await self._tail(document, head), head.folded_ms, time_ms)
@@ -78,8 +82,12 @@ class RedisHistory(History):
         self._base.check_open()
 
         async def read(head: _Head) -> list[Window]:
-            found = await segments_of(self._base, document, since_ms, "+inf")
-            kept = [Window(segment.window_ms, segment.author, segment.size_bytes) for segment in found]
+            found = await segments_of(self._base, document, "-inf", "+inf")
+            kept = [
+                Window(one.window_ms, one.author, one.size_bytes)
+                for one in sorted(found, key=lambda one: one.window_ms)
+                if one.window_ms >= since_ms
+            ]
             tail = history.split(await self._tail(document, head), head.folded_ms)
             return history.windows(kept, tail, since_ms)
 
@@ -94,8 +102,9 @@ class RedisHistory(History):
         for attempt in range(TRIES):
             head = await self._head(document)
             try:
+                head = await self._checked(document, head)
                 found = await read(head)
-            except (GoneError, UnsteadyError, QuarantinedError) as error:
+            except (GoneError, UnsteadyError, QuarantinedError, ValueError) as error:
                 reason = error
             else:
                 now = await self._head(document)
@@ -106,6 +115,15 @@ class RedisHistory(History):
             raise JournalUnavailableError(f"document {document} is being compacted all the time; try again")
         raise QuarantinedError(f"the history of {document} cannot be read: {reason}") from reason
 
+    async def _checked(self, document: DocumentId, head: _Head) -> _Head:
+        """Return the head with the time that the snapshot itself has, because `folded_ms` has no checksum."""
+        if head.folded:
+            record = await base_at(self._base, document, head.folded)
+            return head._replace(folded_ms=record.base.time_ms)
+        if await base_snapshots(self._base, document):
+            raise UnsteadyError("there are snapshots, but the meta names none")
+        return head
+
     async def _head(self, document: DocumentId) -> _Head:
         fields = ("created_ms", "deleted_ms", "last", "folded", "folded_ms", "complete_from")
         created_ms, deleted_ms, *ids, folded_ms, from_id = await self._base.head(document, *fields)
@@ -113,8 +131,11 @@ class RedisHistory(History):
             raise deleted(document)
         if created_ms is None:
             raise ForbiddenError(f"there is no document {document}")
-        last, folded, start = (START if one is None else position_of(one) for one in (*ids, from_id))
-        return _Head(last, folded, int(folded_ms or 0), start)
+        try:
+            last, folded, start = (START if one is None else position_of(one) for one in (*ids, from_id))
+            return _Head(last, folded, int(folded_ms or 0), start)
+        except ValueError as error:
+            raise QuarantinedError(f"the meta of {document} is damaged: {error}") from error
 
     # dropping
 

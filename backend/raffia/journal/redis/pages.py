@@ -50,6 +50,7 @@ class Stretch(NamedTuple):
         floor: sequence of the first entry that is left.
         has_more: whether there may be more entries after these now.
         entries: position and payload of each; unknown fields are skipped.
+        newest: position of the last entry that is in the log; equal to `last`, unless the meta is damaged.
     """
 
     deleted_ms: bytes | None
@@ -58,6 +59,7 @@ class Stretch(NamedTuple):
     floor: int
     has_more: bool
     entries: list[tuple[Position, bytes]]
+    newest: Position
 
 
 def reading(
@@ -84,7 +86,7 @@ def read(document: DocumentId, reply: Reply) -> Stretch:
         FormatTooNewError: the document was written by a newer Raffia.
     """
     found: list[Any] = parts(reply)
-    form, deleted_ms, last, floor, folded, more, stored = found
+    form, deleted_ms, last, floor, folded, more, stored, newest = found
     check_format(document, form)
     entries = []
     for name, fields in stored:
@@ -100,6 +102,7 @@ def read(document: DocumentId, reply: Reply) -> Stretch:
         int(floor or 0),
         more == b"1",
         entries,
+        START if newest is None else position_of(newest),
     )
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raffia.errors import QuarantinedError
-from raffia.journal.checksum import CHECKSUM_BYTES, checksum, sealed, unsealed
+from raffia.journal.checksum import CHECKSUM_BYTES, checksum, corrected, sealed, unsealed
 from raffia.journal.entries import decode_batch, encode_batch
 from raffia.journal.history import BaseSnapshot
 from raffia.journal.protocol import VersionInfo
@@ -166,14 +166,33 @@ def blob_of(line: bytes) -> str | None:
         return None
 
 
+def corrected_line(place: tuple[str, ...], line: bytes) -> bytes | None:
+    """Undo the change of a single bit in a line; None if it is whole, or if the damage is something else."""
+    content, rest = line[:-_SUM_BYTES], line[-_SUM_BYTES:]
+    expected = _tail(place, content)
+    if rest == expected or len(rest) != _SUM_BYTES:
+        return None
+    if sum([(one ^ other).bit_count() for one, other in zip(rest, expected, strict=True)]) == 1:
+        return content + expected
+    digits = rest[len(_SUM) : -len(b'"}')]
+    if rest != _SUM + digits + b'"}' or not all(digit in b"0123456789abcdef" for digit in digits):
+        return None
+    before = corrected(bytes.fromhex(digits.decode()), *place, content=content)
+    return None if before is None else before + _tail(place, before)
+
+
+def _tail(place: tuple[str, ...], content: bytes) -> bytes:
+    return _SUM + checksum(*place, content=content).hex().encode() + b'"}'
+
+
 def _line(place: tuple[str, ...], **fields: object) -> bytes:
     line = json.dumps({"v": FORMAT, **fields}, ensure_ascii=False, separators=(",", ":")).encode()[:-1]
-    return line + _SUM + checksum(*place, content=line).hex().encode() + b'"}'
+    return line + _tail(place, line)
 
 
 def _fields(place: tuple[str, ...], line: bytes) -> dict[str, Any]:
     content, rest = line[:-_SUM_BYTES], line[-_SUM_BYTES:]
-    if rest != _SUM + checksum(*place, content=content).hex().encode() + b'"}':
+    if rest != _tail(place, content):
         newer = json.loads(line).get("v")
         if isinstance(newer, int) and newer != FORMAT:
             raise ValueError(f"format {newer}; this Raffia reads format {FORMAT}")

@@ -34,10 +34,11 @@ from raffia.journal.sqlite.history import SqliteHistory
 from raffia.journal.sqlite.links import SqliteShareLinks
 from raffia.journal.sqlite.revocations import SqliteRevocations
 from raffia.journal.sqlite.rows import DocumentRow, key_of
-from raffia.journal.sqlite.stored import Stored, stored
+from raffia.journal.sqlite.stored import stored
 from raffia.journal.sqlite.thread import DatabaseThread
 from raffia.journal.sqlite.versions import SqliteVersions
 from raffia.journal.sqlite.writer import Append, Delivery
+from raffia.journal.stored import Stored
 from raffia.types import Batch, DocumentId, Position
 
 QUEUE_BYTES = 256 * 1024 * 1024
@@ -236,7 +237,7 @@ class SqliteJournal(Journal):
         """Return the ids of a document's unreadable versions, each with the reason; for `raffia check`."""
         return await self._thread.job(lambda database: mend.damaged_versions(database, document), writes=False)
 
-    async def drop_version(self, number: int) -> None:
+    async def drop_version(self, document: DocumentId, number: int) -> None:
         """Drop a version that cannot be read; for `raffia check`."""
         await self._thread.call(lambda database: mend.drop_version(database, number))
 

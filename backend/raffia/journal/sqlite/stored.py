@@ -6,65 +6,12 @@ indexes of snapshots are not checked: they can be rebuilt.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from raffia.journal.sqlite.database import PIECE_BITS, PIECE_MASK, SLICE_BYTES, Database, Steps
 from raffia.journal.sqlite.rows import SEALED, entry_is_whole, is_whole, key_of, piece_is_whole
+from raffia.journal.stored import Stored, StoredEntry, StoredSegment, StoredSnapshot
 from raffia.types import DocumentId, Position
 
 _ROWS = 256
-
-
-@dataclass(frozen=True, slots=True)
-class StoredSnapshot:
-    """A snapshot as it is stored: the current one, or a base snapshot of the history."""
-
-    upto: Position
-    time_ms: int
-    state: bytes
-    index: bytes
-    is_whole: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class StoredSegment:
-    """A history segment as it is stored; `body` was written by `entries.encode_updates`."""
-
-    first: Position
-    last: Position
-    window_ms: int
-    author: str | None
-    body: bytes
-    is_whole: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEntry:
-    """An entry as it is stored; `body` was written by `entries.encode_batch`."""
-
-    position: Position
-    body: bytes
-    is_whole: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """Everything stored for a document, except its versions.
-
-    Attributes:
-        position: position of the last entry.
-        folded: position of the current snapshot; 0 if there is none.
-        complete_from: the history before this position is gone.
-        snapshots, segments, entries: each ordered by position; entries at or before `folded` are leftovers.
-    """
-
-    document: DocumentId
-    position: Position
-    folded: Position
-    complete_from: Position
-    snapshots: list[StoredSnapshot]
-    segments: list[StoredSegment]
-    entries: list[StoredEntry]
 
 
 def stored(database: Database, document: DocumentId) -> Steps[Stored]:

@@ -3,7 +3,7 @@
 -- KEYS: meta, log
 -- ARGV: first id ('-' for the beginning, '(' before it to leave it out), last id ('+' for the end), most entries, bytes of
 --       payload after which no more are read
--- Returns: format, deleted_ms, last, floor, folded, '1' when there may be more, entries
+-- Returns: format, deleted_ms, last, floor, folded, '1' when there may be more, entries, id of the log's last entry
 local meta = redis.call('HMGET', KEYS[1], 'format', 'deleted_ms', 'last', 'floor', 'folded')
 local entries, begin, size, more = {}, ARGV[1], 0, '0'
 local room, most = tonumber(ARGV[4]), tonumber(ARGV[3])
@@ -23,4 +23,5 @@ while true do
   begin = '(' .. found[#found][1]
   if step < 16 then step = step * 2 end
 end
-return {meta[1], meta[2], meta[3], meta[4], meta[5], more, entries}
+local newest = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
+return {meta[1], meta[2], meta[3], meta[4], meta[5], more, entries, newest and newest[1] or false}
