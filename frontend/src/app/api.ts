@@ -118,7 +118,20 @@ async function read<T>(path: string, options?: Request): Promise<T> {
 /** Documents created by other programs may have no kind, or an unknown one. */
 const withKnownKind = (item: Item): Item => item.kind === "document" || item.kind === "board" ? item : { ...item, kind: "text" };
 
-/** The normalized path of a file on this server; null for any other URL, however it is spelled. */
+/** A file's path behind any root path: documents keep their images when the server moves to another one. */
+const FILE_PATH = /^(?:\/[^/]+)*?(\/api\/files\/([^/]+)\/[0-9a-f]{64}\.[a-z]+)$/;
+
+/** The id of the document that a file belongs to, given its normalized path; null if that cannot be read. */
+export function documentOfFile(path: string): string | null {
+  const segment = path.slice(`${ROOT}/api/files/`.length).split("/")[0];
+  try {
+    return segment ? decodeURIComponent(segment) : null;
+  } catch {
+    return null;
+  }
+}
+
+/** The normalized path of a file on this server, under its current root path; null for any other URL, however it is spelled. */
 export function ownFilePath(url: string): string | null {
   let parsed: URL;
   try {
@@ -126,8 +139,10 @@ export function ownFilePath(url: string): string | null {
   } catch {
     return null;
   }
-  const isOwn = parsed.origin === location.origin && parsed.pathname.startsWith(`${ROOT}/api/files/`);
-  return isOwn ? parsed.pathname : null;
+  if (parsed.origin !== location.origin) return null;
+  if (parsed.pathname.startsWith(`${ROOT}/api/files/`)) return parsed.pathname;
+  const moved = FILE_PATH.exec(parsed.pathname)?.[1];
+  return moved === undefined ? null : ROOT + moved;
 }
 
 const documentUrl = (id: string, rest = ""): string => `${ROOT}/api/documents/${encodeURIComponent(id)}${rest}`;

@@ -6,8 +6,9 @@
  *       Shown earlier, it would become part of the user's undo step.
  *   UB9  Showing remote changes leaves time for local input: if it took `d`, including painting, the next waits 3 `d`.
  */
-import { arrowsByShape, referencedIds, withMissingArrows, type LinkedElement } from "./arrows";
+import { boundByContainer, referencedIds, withMissingBindings, type LinkedElement } from "./arrows";
 import type { Committer } from "./commit";
+import { placedLabels } from "./labels";
 import { applyLive } from "./live";
 import { changedFields, withFields } from "./merge";
 import type { RemoteChanges } from "./remote";
@@ -124,18 +125,22 @@ export class Applier {
   private restoreWithNeighbours(wanted: Map<string, BoardElement>, before: Map<string, BoardElement>): BoardElement[] {
     const all = new Map<string, LinkedElement>([...before, ...wanted] as [string, LinkedElement][]);
     const around = new Map<string, LinkedElement>();
-    const arrows = arrowsByShape(all.values());
+    const bound = boundByContainer(all.values());
     for (const element of wanted.values()) {
-      for (const id of [...referencedIds(element), ...(arrows.get(element.id) ?? [])]) {
+      for (const id of [...referencedIds(element), ...(bound.get(element.id)?.keys() ?? [])]) {
         const other = all.get(id);
         if (other) around.set(id, other);
       }
     }
     for (const id of wanted.keys()) around.set(id, all.get(id) as LinkedElement);
-    for (const shape of withMissingArrows(around)) {
-      if (!wanted.has(shape.id)) wanted.set(shape.id, { ...shape, version: shape.version + 1 });
-      around.set(shape.id, { ...shape, version: shape.version + 1 });
-    }
+    const { editing } = this.state.scene.busy();
+    const change = (element: LinkedElement): void => {
+      const changed = { ...element, version: element.version + 1 };
+      if (!editing.has(element.id)) wanted.set(element.id, changed); // UB5
+      around.set(element.id, changed);
+    };
+    for (const container of withMissingBindings(around)) change(container);
+    for (const label of placedLabels(around, (id) => wanted.has(id))) if (!editing.has(label.id)) change(label);
     // Copies, because the editor modifies elements in place and Yjs returns its own objects. Sorted, and with their
     // indices put back afterwards, because the editor reindexes a list that is out of order or incomplete (UB7).
     const inOrder = [...around.values()].sort(byIndex);

@@ -13,9 +13,10 @@
  *   UB12 While the user may not write, earlier changes stay pending. They are committed once the user may write again.
  */
 import type { LinkedElement } from "./arrows";
+import { placeLabel } from "./labels";
 import { diffGeometry, limitSize, type Live } from "./live";
 import type { Presence } from "./presence";
-import { isInvisible, split, type BoardElement, type Groups } from "./shape";
+import { isInvisible, join, split, type BoardElement, type Fields, type Groups } from "./shape";
 import { matches, type BindingState } from "./state";
 
 const COMMIT_MS = 1000;
@@ -94,11 +95,13 @@ export class Committer {
       const changed = this.state.changedGroups(id, kept, now);
       if (changed.m && changed.m["index"] !== kept?.m?.["index"]) orderChanged = true;
       if (changed.t && kept?.m?.["isDeleted"] === true && changed.m?.["isDeleted"] === false) this.undeleteContainer(element, changes);
+      if (element.type === "text") this.rewrap(element, kept, changed);
       if (Object.keys(changed).length > 0) changes.set(id, changed);
       this.state.setBaseline(element, kept);
       for (const group of Object.values(changed)) size += JSON.stringify(group).length;
     }
     if (orderChanged && this.state.reordered.size > 0) this.addReordered(changes);
+    this.placeLabels(changes);
     this.state.dirty.clear();
     for (const [id, element] of unfinished) this.state.dirty.set(id, element);
     this.notBefore = Date.now() + COMMIT_MS + (1000 * size) / BYTES_PER_SECOND;
@@ -181,6 +184,38 @@ export class Committer {
     if (typeof id !== "string" || kept?.m?.["isDeleted"] !== true) return;
     changes.set(id, { ...changes.get(id), m: { ...kept.m, ...changes.get(id)?.m, isDeleted: false } });
     this.state.unapplied.add(id);
+  }
+
+  /** Measure a text whose words differ from those in the scene, because others edit it too (UM3). */
+  private rewrap(element: LinkedElement, kept: Groups | undefined, changed: Groups): void {
+    const stored = changed.t ?? kept?.t;
+    const own = (element as unknown as Fields)["originalText"];
+    if (!stored || !kept || typeof stored["originalText"] !== "string" || stored["originalText"] === own) return;
+    this.state.unapplied.add(element.id); // shown when it is no longer edited here
+    if (!changed.t && !changed.g) return;
+    const container = this.state.scene.elements().find(({ id }) => id === element.containerId);
+    const joined = join(element.id, { ...kept, ...changed }, element);
+    const measured = this.state.scene.remeasure?.(joined, container) as unknown as Fields | undefined;
+    if (!measured) return;
+    const { text, x, y, width, height } = measured;
+    changed.t = { ...stored, text };
+    changed.g = { ...(changed.g ?? kept.g), ...split({ ...joined, x, y, width, height } as unknown as BoardElement, kept).g };
+  }
+
+  /** Store labels where their containers are, which others may have moved meanwhile (UL1). */
+  private placeLabels(changes: Map<string, Groups>): void {
+    for (const [id, changed] of changes) {
+      const kept = this.state.store.read(id);
+      const container = (changed.m ?? kept?.m)?.["containerId"];
+      if ((changed.m ?? kept?.m)?.["type"] !== "text" || !changed.g || typeof container !== "string") continue;
+      const other = { ...this.state.store.read(container), ...changes.get(container) };
+      if (!other.g || typeof other.m?.["type"] !== "string") continue;
+      const place = placeLabel({ ...kept?.t, ...changed.t, ...changed.g }, other.m["type"], other.g);
+      if (place) {
+        changes.set(id, { ...changed, g: { ...changed.g, ...place } });
+        this.state.unapplied.add(id);
+      }
+    }
   }
 
   private addReordered(changes: Map<string, Groups>): void {

@@ -19,6 +19,8 @@ export interface Scene {
   busy(): { pointerDown: boolean; editing: ReadonlySet<string> };
   /** Restore elements for the editor. The argument includes the elements that they refer to. */
   restore(elements: BoardElement[]): BoardElement[];
+  /** A text with `originalText` wrapped and measured anew; `container` if it is a label. */
+  remeasure?(text: BoardElement, container: BoardElement | undefined): BoardElement;
   /** Show remote elements without creating an undo step; returns the resulting elements of the scene. */
   show(elements: BoardElement[]): readonly BoardElement[];
 }

@@ -5,6 +5,7 @@ import {
 import type { ExcalidrawImperativeAPI } from "@excalidraw/excalidraw/types";
 import { reportError } from "../shell/actions";
 import { isDataUrl } from "../board-binding";
+import { MAX_ELEMENT_BYTES } from "./paste";
 import { t } from "../strings";
 
 type Api = ExcalidrawImperativeAPI;
@@ -46,8 +47,6 @@ class TooLargeError extends Error {}
 class UnreadableError extends Error {}
 
 const MAX_FILE_BYTES = 64 * 1024 * 1024;
-/** Elements are sent in one update, which must stay below the server's size limit; images are uploaded separately. */
-const MAX_ELEMENT_BYTES = 8 * 1024 * 1024;
 
 /** Whether an image has an embedded scene. */
 export async function hasScene(file: Blob): Promise<boolean> {

@@ -1,4 +1,5 @@
 /** Converts images of types that the server does not accept, mainly SVG, to PNG for upload. */
+import { RefusedError } from "../board-binding";
 
 const SUPPORTED = new Set(["image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"]);
 /** Size in pixels of an SVG without intrinsic dimensions. */
@@ -12,7 +13,8 @@ export async function uploadable(bytes: Blob): Promise<Blob> {
   try {
     const image = new Image();
     image.src = url;
-    await image.decode();
+    // A damaged image will not become readable: retrying would never end.
+    await image.decode().catch((error: unknown) => { throw new RefusedError(`the image cannot be read (${String(error)})`); });
     const [width, height] = [image.naturalWidth || DEFAULT_SIZE, image.naturalHeight || DEFAULT_SIZE];
     const longest = Math.max(width, height);
     // Scale small images up, so that they stay sharp when enlarged.

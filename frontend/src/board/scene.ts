@@ -23,6 +23,12 @@ export function sceneOf(api: Api, pointerDown: () => boolean): Scene {
       return { pointerDown: pointerDown(), editing };
     },
     restore: (elements) => restoreElements(elements as unknown as Elements, null, { repairBindings: true }),
+    remeasure: (text, container) => {
+      const { originalText } = text as unknown as { originalText: string };
+      const copies = [...(container ? [{ ...container }] : []), { ...text, text: originalText }];
+      const restored = restoreElements(copies as unknown as Elements, null, { refreshDimensions: true, repairBindings: false });
+      return restored.find(({ id }) => id === text.id) ?? text;
+    },
     show: (elements) => {
       const before = api.getSceneElementsIncludingDeleted();
       const merged = reconcileElements(before, elements as never, api.getAppState());

@@ -10,9 +10,11 @@ import { BoardBinding, BoardFiles, RefusedError, type FileElement, type FileHost
 import type { DocumentSession } from "../connection/session";
 import { useLatest, useStatus, type Following, type Peer } from "../shell/hooks";
 import { t } from "../strings";
+import { showToast } from "../ui/toast";
 import "../styles/board.css";
 import { Cursors } from "./cursors";
 import { isPlain, insertDropped } from "./drop";
+import { MAX_ELEMENT_BYTES, pastedBytes } from "./paste";
 import { pendingUploads } from "./pending-uploads";
 import { collaborators, readView } from "./peers";
 import { uploadable } from "./picture";
@@ -169,6 +171,17 @@ export default function BoardView({ session, peers, following, canEdit, onReady 
   }, []);
   const onApi = useCallback((ready: ExcalidrawImperativeAPI): void => { setApi(() => ready); }, []);
 
+  useEffect(() => {
+    const refuse = (event: ClipboardEvent): void => {
+      if (pastedBytes(event.clipboardData?.getData("text/plain") ?? "") <= MAX_ELEMENT_BYTES) return;
+      if (event.target instanceof Element && event.target.closest("input, textarea")) return;
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      showToast(t.failed.pasteTooLarge, { isError: true });
+    };
+    addEventListener("paste", refuse, true);
+    return () => { removeEventListener("paste", refuse, true); };
+  }, []);
   useCollaborators(session, api, peers);
   useView(session, api, peers.length === 0, following, binding);
 

@@ -185,9 +185,13 @@ export class DeviceCopy {
     await this.persistence?.destroy();
   }
 
-  /** Remove the copy. */
-  static forget(name: string): void {
-    indexedDB.deleteDatabase(name);
+  /** Remove the copy. It is removed even if another tab has it open, once that one has closed. */
+  static forget(name: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const request = indexedDB.deleteDatabase(name);
+      request.onsuccess = request.onblocked = () => { resolve(); };
+      request.onerror = () => { reject(request.error ?? new Error("the copy cannot be deleted")); };
+    });
   }
 }
 

@@ -16,6 +16,7 @@ import { HocuspocusProvider, HocuspocusProviderWebsocket, WebSocketStatus } from
 import * as Y from "yjs";
 import { ROOT } from "../app/root";
 import { storageKey, onTokenChange, tokenOf } from "../app/tokens";
+import { setUnsent } from "../app/unsent";
 import { causeOfClose, causeOfReason, isPermanent } from "./causes";
 import { DeviceCopy } from "./device";
 import { countingWebSocket, Unacknowledged } from "./frames";
@@ -90,10 +91,10 @@ addEventListener("storage", ({ key, newValue }) => {
 });
 
 /** The session of a document: a new one, or one that is still running since its page was left (UN5). */
-export function openSession(id: string, person: Person): DocumentSession {
+export function openSession(id: string, person: Person, options: { isSilent?: boolean } = {}): DocumentSession {
   const kept = sessions.get(id);
-  if (!kept) return new DocumentSession(id, person);
-  kept.rejoin(person);
+  if (!kept) return new DocumentSession(id, person, options.isSilent);
+  kept.rejoin(person, options.isSilent);
   return kept;
 }
 
@@ -118,15 +119,19 @@ export class DocumentSession {
   /** The number of pages that show it: briefly two while one page replaces another. */
   private pages = 1;
   private destroyed = false;
+  /** What the home page has last been told. */
+  private notedUnsent = false;
 
   constructor(
     readonly id: string,
     private person: Person,
+    /** Only sends what is unsent: its user is not shown to others. */
+    isSilent = false,
   ) {
     sessions.get(id)?.destroy();
     sessions.set(id, this);
-    this.awareness.setLocalState({ user: this.user(person) });
-    this.device = new DeviceCopy(`raffia${ROOT}:${id}`, this.doc, (kept) => { this.dispatch({ type: "kept", kept }); });
+    this.awareness.setLocalState(isSilent ? null : { user: this.user(person) });
+    this.device = new DeviceCopy(this.databaseName, this.doc, (kept) => { this.dispatch({ type: "kept", kept }); });
     this.doc.on("update", this.onUpdate);
     addEventListener("beforeunload", this.onBeforeUnload);
     void this.open();
@@ -195,16 +200,27 @@ export class DocumentSession {
   }
 
   /** Call this when another page shows the document: the page has been reopened, or is replacing another. */
-  rejoin(person: Person): void {
+  rejoin(person: Person, isSilent = false): void {
     this.pages += 1;
     this.person = person;
-    this.awareness.setLocalState({ user: this.user(person) });
+    if (!isSilent) this.awareness.setLocalState({ user: this.user(person) });
     if (this.state.ended) this.retry();
   }
 
   /** Restore presence on a page that returns from the back/forward cache; the provider had removed it. */
   restorePresence(): void {
     if (this.pages > 0 && this.awareness.getLocalState() === null) this.awareness.setLocalState({ user: this.user(this.person) });
+  }
+
+  /** Delete the copy on this device, with all changes that the server does not have. Reload the page afterwards. */
+  async giveUp(): Promise<void> {
+    this.destroy();
+    setUnsent(this.id, false);
+    await DeviceCopy.forget(this.databaseName);
+  }
+
+  private get databaseName(): string {
+    return `raffia${ROOT}:${this.id}`;
   }
 
   destroy(): void {
@@ -247,6 +263,10 @@ export class DocumentSession {
     this.state = reduce(this.state, event);
     this.chip = chip(this.state);
     this.device.setUnsaved(this.state.edited);
+    if (this.state.edited !== this.notedUnsent) {
+      this.notedUnsent = this.state.edited;
+      setUnsent(this.id, this.notedUnsent);
+    }
     for (const listener of this.listeners) listener();
     // Asynchronously, because the provider may be in the middle of handling an event.
     if (this.pages === 0) setTimeout(() => { this.endIfDone(); });
@@ -264,13 +284,15 @@ export class DocumentSession {
 
   private onBeforeUnload = (event: BeforeUnloadEvent): void => {
     // Warn, unless no page shows the document and the device has stored the edits.
-    if (this.chip.warn && !(this.pages === 0 && this.chip.keptHere)) event.preventDefault();
+    const isShown = this.pages > 0 && this.awareness.getLocalState() !== null;
+    if (this.chip.warn && (isShown || !this.chip.keptHere)) event.preventDefault();
   };
 
   private async open(): Promise<void> {
     if (!navigator.onLine) this.setNetwork(false);
     const { found, unsaved } = await this.device.open();
     if (this.isDestroyed()) return;
+    if (!unsaved && !this.state.edited) setUnsent(this.id, false);
     this.dispatch({ type: "device", loaded: found, unsaved });
     const provider = new HocuspocusProvider({
       websocketProvider: sharedSocket(),

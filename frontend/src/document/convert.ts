@@ -10,10 +10,16 @@
  */
 import { api, ownFilePath } from "../app/api";
 import type { DocumentSession } from "../connection/session";
+import { adopt, foreignFile } from "./adopt";
 import type { DocumentEditor } from "./editor";
 import { escapeBlocks, escapeUrl, unescapeBlocks } from "./markdown";
 import { upload } from "./upload";
+import { t } from "../strings";
+import { showToast } from "../ui/toast";
 import { safeUrl } from "./urls";
+
+/** A file of text: what it becomes has to fit into one update. */
+export const MAX_TEXT_BYTES = 8 * 1024 * 1024;
 
 type Block = DocumentEditor["document"][number];
 
@@ -128,6 +134,18 @@ async function textOf(file: File): Promise<string> {
   }
 }
 
+/** Refused before anything of it is in the document. */
+export class TooLargeError extends Error {
+  override name = "TooLargeError";
+}
+
+/** The blocks' size in an update, about: all texts, and what each block takes. */
+function sizeOf(blocks: readonly Block[]): number {
+  const encoder = new TextEncoder();
+  return blocks.reduce((sum, { content, props, children }) =>
+    sum + 200 + encoder.encode(JSON.stringify(content ?? "")).length + encoder.encode(JSON.stringify(props)).length + sizeOf(children), 0);
+}
+
 async function parse(editor: DocumentEditor, file: File): Promise<Block[]> {
   const text = await textOf(file);
   if (/\.html?$/i.test(file.name)) {
@@ -148,6 +166,14 @@ async function uploadEmbedded(session: DocumentSession, blocks: Block[]): Promis
     const url = (block.props as { url?: string }).url ?? "";
     const own = ownFilePath(url);
     let change: { url: string } | Record<string, never> = own === null ? {} : { url: own };
+    const foreign = foreignFile(url, session.id);
+    if (foreign !== null) {
+      try {
+        change = { url: await adopt(session, foreign) };
+      } catch {
+        showToast(t.failed.copyImage, { isError: true });
+      }
+    }
     const embedded = /^data:(image\/[\w.+-]+);base64,(.*)$/s.exec(url);
     if (url.startsWith("data:")) {
       if (!embedded) continue;
@@ -167,6 +193,7 @@ async function uploadEmbedded(session: DocumentSession, blocks: Block[]): Promis
 export async function insert(editor: DocumentEditor, session: DocumentSession, file: File): Promise<boolean> {
   const blocks = trimTrailing(await uploadEmbedded(session, await parse(editor, file)));
   if (blocks.length === 0) return false;
+  if (sizeOf(blocks) > MAX_TEXT_BYTES) throw new TooLargeError("the content is larger than one update may be");
   const { block } = editor.getTextCursorPosition();
   const isEmpty = block.type === "paragraph" && Array.isArray(block.content) && block.content.length === 0 && block.children.length === 0;
   const inserted = editor.insertBlocks(blocks, block, "after");

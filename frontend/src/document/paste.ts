@@ -5,11 +5,23 @@
  *   UG1  A file that cannot be uploaded is refused before a block is created for it. A block whose upload fails is removed.
  *   UG2  Dropping a file outside the text does not navigate away from the page.
  *   UG3  An image copied from another page is inserted as an image, not as a URL on another host.
+ *   UG7  What is larger than the server accepts in one update is refused before any of it is in the document: the editor
+ *        would keep it on the device, from where it could never be sent.
  */
 import { size, t } from "../strings";
 import { showToast } from "../ui/toast";
 import type { DocumentEditor } from "./editor";
 import { IMAGES, maxFileBytes } from "./upload";
+
+/** The most that is pasted at once, in characters without images. */
+const MAX_PASTED = 4 * 1024 * 1024;
+
+/** Whether a paste would be too large for one update (UG7); `html` is without its embedded images. */
+export function isTooLarge(data: DataTransfer, html: string): boolean {
+  const own = data.getData("blocknote/html");
+  const length = own.length || html.length || data.getData("text/plain").length;
+  return length > MAX_PASTED;
+}
 
 /** The files to insert. None if text was copied that merely comes with an image of itself, as from office programs. */
 export function filesIn(data: DataTransfer): File[] {

@@ -11,9 +11,11 @@ import { useLatest, type Following, type Peer } from "../shell/hooks";
 import "../styles/document.css";
 import { t } from "../strings";
 import { focusMain } from "../ui/focus";
+import { showToast } from "../ui/toast";
 import { updateCursor } from "./cursor";
+import { adoptInserted, withoutImages } from "./adopt";
 import type { DocumentEditor } from "./editor";
-import { filesIn, insertFiles } from "./paste";
+import { filesIn, insertFiles, isTooLarge } from "./paste";
 import { useScrollPresence } from "./scroll";
 
 /** Block types left out of the menu: the server stores images only. */
@@ -47,16 +49,33 @@ export function Surface({ session, editor, peers, following, canEdit }: Props) {
   const insert = (files: File[], at: { id: string; placement: "before" | "after" }): void => {
     insertFiles(editor, files, at).catch((error: unknown) => { reportError(t.failed.upload, error); });
   };
+  const adopt = (images?: ReadonlyMap<string, File>): void => {
+    adoptInserted(editor, session, images).catch((error: unknown) => { reportError(t.failed.upload, error); });
+  };
   const paste = (event: ClipboardEvent): void => {
-    const files = canEdit ? filesIn(event.clipboardData) : [];
     // Input fields, such as the URL of a link, handle pasting themselves.
-    if (files.length === 0 || (event.target as HTMLElement).closest("input, textarea")) return;
+    if (!canEdit || (event.target as HTMLElement).closest("input, textarea")) return;
+    const { block } = editor.getTextCursorPosition();
+    const files = filesIn(event.clipboardData);
+    const { html, images } = withoutImages(event.clipboardData.getData("text/html"));
+    const isPlain = files.length === 0 && (images.size === 0 || block.type === "codeBlock");
+    if (files.length === 0 && isTooLarge(event.clipboardData, html)) showToast(t.failed.pasteTooLarge, { isError: true }); // UG7
+    else if (isPlain) {
+      setTimeout(() => { adopt(); }); // after the editor has pasted
+      return;
+    } else if (files.length > 0) insert(files, { id: block.id, placement: "after" });
+    else {
+      editor.pasteHTML(html);
+      adopt(images);
+    }
     event.preventDefault();
     event.stopPropagation();
-    insert(files, { id: editor.getTextCursorPosition().block.id, placement: "after" });
   };
   const drop = useLatest((event: DragEvent): void => {
-    if (!event.dataTransfer?.types.includes("Files")) return;
+    if (!event.dataTransfer?.types.includes("Files")) {
+      if (canEdit && sheet.current?.contains(event.target as Node)) setTimeout(() => { adopt(); });
+      return;
+    }
     const files = canEdit ? filesIn(event.dataTransfer) : [];
     const target = event.target as HTMLElement;
     // The editor handles dragged text, even if it comes with an image of itself.

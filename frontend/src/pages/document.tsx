@@ -44,7 +44,7 @@ export default function DocumentPage({ id }: { id: string }) {
     ];
     if (!canChange) return items;
     return [...items, { label: t.menu.importFile, icon: <Icons.UploadIcon />, edits: true,
-      run: () => { load().catch((error: unknown) => { reportError(t.failed.import, error); }); } }];
+      run: () => { load().catch((error: unknown) => { reportError(error instanceof Error && error.name === "TooLargeError" ? t.failed.importTooLarge : t.failed.import, error); }); } }];
   }, [session, shown]);
   if (!session) return <PageSkeleton kind="document" />;
   return (

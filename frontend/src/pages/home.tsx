@@ -12,6 +12,7 @@ import { iconOf } from "../ui/kinds";
 import { ProfileDialog } from "../ui/profile";
 import { OnDevice } from "./home-device";
 import { List } from "./home-list";
+import { UnsentList } from "./home-unsent";
 
 export function HomePage() {
   const person = usePerson();
@@ -54,6 +55,7 @@ export function HomePage() {
       </header>
       <main className="home-main" tabIndex={-1}>
         <h1 className="sr-only">{t.home.title}</h1>
+        {!query.trim() && <UnsentList />}
         {!query.trim() && isMember !== false && <Start />}
         {isMember === false ? <OnDevice /> : <List query={query.trim()} onRefused={onRefused} onListed={onListed} />}
       </main>

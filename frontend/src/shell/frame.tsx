@@ -16,6 +16,7 @@ import { HOME, isInAppNavigation, navigate } from "../app/router";
 import { tokenOf } from "../app/tokens";
 import type { Cause } from "../connection/causes";
 import { SCHEMA, type DocumentSession } from "../connection/session";
+import { Dialog } from "../ui/dialog";
 import { BodySkeleton } from "../ui/skeleton";
 import { t } from "../strings";
 import { focusMain } from "../ui/focus";
@@ -91,6 +92,7 @@ export function Frame({ session, kind, items, children }: Props) {
         <div className="banner" role="alert">
           <Icons.AlertIcon />
           <span><strong>{t.causes[state.ended]}</strong> {t.document.keepText}</span>
+          <GiveUp session={session} />
           <WayOn session={session} ended={state.ended} />
         </div>
       )}
@@ -123,6 +125,28 @@ function WayOn({ session, ended }: { session: DocumentSession; ended: Cause }) {
   const [label, act] = ended === "newer-version" ? [t.actions.reload, (): void => { location.reload(); }]
     : ended === "deleted" && can === "admin" ? [t.actions.restore, restore] : [t.actions.retry, session.retry];
   return <button type="button" className="button primary" onClick={act}>{label}</button>;
+}
+
+/** Deletes the copy on this device, which the server will never accept, after asking. */
+function GiveUp({ session }: { session: DocumentSession }) {
+  const [asks, setAsks] = useState(false);
+  const giveUp = (): void => {
+    session.giveUp().then(() => { location.reload(); }, (error: unknown) => { reportError(t.failed.giveUp, error); });
+  };
+  return (
+    <>
+      <button type="button" className="button" onClick={() => { setAsks(true); }}>{t.document.giveUp}</button>
+      {asks && (
+        <Dialog title={t.document.giveUpTitle} onClose={() => { setAsks(false); }}>
+          <p>{t.document.giveUpHint}</p>
+          <footer className="dialog-foot">
+            <button type="button" className="button" onClick={() => { setAsks(false); }}>{t.actions.cancel}</button>
+            <button type="button" className="button danger" onClick={giveUp}>{t.document.giveUp}</button>
+          </footer>
+        </Dialog>
+      )}
+    </>
+  );
 }
 
 /** Whether `waits` has been true for longer than users should wait without a message. */

@@ -63,6 +63,26 @@ describe("files of a document", () => {
   });
 });
 
+describe("images of a server that has moved to another root path", () => {
+  const name = `${"0123456789abcdef".repeat(4)}.png`;
+  it.each(["", "/raffia", "/a/b"])("are found from %j", async (root) => {
+    vi.stubGlobal("location", { origin: "http://here", pathname: "/", href: "http://here/" });
+    vi.resetModules();
+    vi.doMock("../../src/app/root", () => ({ ROOT: root }));
+    const { documentOfFile, ownFilePath } = await import("../../src/app/api");
+    for (const before of ["", "/weft", "/a/b", "/a/b/c"]) {
+      expect(ownFilePath(`${before}/api/files/team%2Fx/${name}`)).toBe(`${root}/api/files/team%2Fx/${name}`);
+    }
+    expect(ownFilePath(`http://other/raffia/api/files/x/${name}`)).toBeNull();
+    expect(ownFilePath(`/else/api/documents/x/${name}`)).toBeNull();
+    expect(ownFilePath("/else/api/files/x/short.png")).toBeNull();
+    expect(documentOfFile(`${root}/api/files/team%2Fx/${name}`)).toBe("team/x");
+    expect(documentOfFile(`${root}/api/files/%ff/${name}`)).toBeNull();
+    vi.doUnmock("../../src/app/root");
+    vi.resetModules();
+  });
+});
+
 describe("the list", () => {
   it("knows what other programs make as text", async () => {
     vi.stubGlobal("location", { origin: "http://here", pathname: "/", href: "http://here/" });

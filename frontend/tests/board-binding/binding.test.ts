@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import * as Y from "yjs";
-import { Board, random, Wire } from "./boards";
+import { Board, random, Wire, type Drawn } from "./boards";
 
 const boards: Board[] = [];
 
@@ -502,4 +502,68 @@ describe("many edits at once", () => {
       expect(wire.updates.length).toBe(sent);
     });
   }
+});
+
+describe("labels", () => {
+  const label = { type: "text", containerId: "box", x: 40, y: 40, width: 20, height: 20, textAlign: "center", verticalAlign: "middle" };
+  const withText = (text: string): Partial<Drawn> => ({ ...label, text, originalText: text });
+
+  /** A box with the label "Label", seen by both. */
+  function labelled(): ReturnType<typeof open> {
+    const boards = open();
+    boards.ana.edit((scene) => {
+      scene.add("box", { width: 100, height: 100, boundElements: [{ id: "label", type: "text" }] });
+      scene.add("label", withText("Label"));
+    });
+    settle();
+    return boards;
+  }
+
+  it("typed after their box has been shared are tied to it for everyone", () => {
+    const { ana, ben } = open();
+    ana.edit((scene) => {
+      scene.add("box", { width: 100, height: 100, boundElements: [{ id: "label", type: "text" }] });
+      scene.add("label", withText(""));
+      scene.editing = new Set(["label", "box"]);
+    });
+    settle();
+    expect(ben.scene.get("box").boundElements).toEqual([]); // the editor drops what it does not know yet
+    ana.edit((scene) => { scene.change("label", { text: "Hello", originalText: "Hello" }); });
+    settle();
+    expect(ben.scene.get("label")["text"]).toBe("Hello");
+    expect(ben.scene.get("box").boundElements).toEqual([{ id: "label", type: "text" }]);
+  });
+
+  it("follow a box that others move while the label is being edited (UL1)", () => {
+    const { ana, ben } = labelled();
+    ana.scene.editing = new Set(["label", "box"]);
+    ana.edit((scene) => { scene.change("label", { text: "Labels", originalText: "Labels" }); });
+    settle();
+    ben.edit((scene) => { scene.change("box", { x: 150, y: 150 }); scene.change("label", { x: 190, y: 190 }); });
+    settle();
+    ana.edit((scene) => { scene.change("label", { text: "Labels!", originalText: "Labels!", x: 38, width: 24 }); });
+    settle();
+    ana.scene.editing = new Set();
+    ana.binding.changed();
+    settle();
+    for (const board of [ana, ben]) expect(board.scene.get("label")).toMatchObject({ originalText: "Labels!", x: 188, y: 190 });
+    expect(ana.binding.store.read("label")?.g).toMatchObject({ x: 188, y: 190 });
+  });
+
+  it("keep the words of two people who edit them at the same time (UM3)", () => {
+    const { ana, ben } = labelled();
+    for (const { scene } of [ana, ben]) scene.editing = new Set(["label", "box"]);
+    ana.edit((scene) => { scene.change("label", { text: "Label one", originalText: "Label one" }); });
+    settle();
+    ben.edit((scene) => { scene.change("label", { text: "Label tw", originalText: "Label tw" }); });
+    settle();
+    ben.edit((scene) => { scene.change("label", { text: "Label two", originalText: "Label two" }); });
+    settle();
+    for (const { scene, binding } of [ana, ben]) {
+      scene.editing = new Set();
+      binding.changed();
+    }
+    settle();
+    for (const board of [ana, ben]) expect(board.scene.get("label")["originalText"]).toBe("Label two one");
+  });
 });
