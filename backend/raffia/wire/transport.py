@@ -11,7 +11,7 @@ Rules (tests quote these ids):
         called `close` it gets nothing but `closed`.
     O6  Until a listener has called `limit_messages`, `Limits.message_bytes` applies. A message over a lower limit is
         refused with 1013 and "overloaded", because it may be sent later; one over `Limits.message_bytes` always with
-        `too_large_code`. While `holds` is set, a connection that is closed keeps nothing of what its peer has sent, and
+        `too_large_code`. While `holds` is set, a connection that is closed keeps little of what its peer sends, and
         one for which `holds` returns False is aborted.
     O7  A listener is told why its connection is refused (`refused`) before `closed`. With `Limits.skips_too_large`, a
         binary message over `message_bytes` does not close the connection: the listener is told its size and its first

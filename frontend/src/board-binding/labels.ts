@@ -2,10 +2,10 @@
  * The position of labels: texts inside a container.
  *
  * Rules (tests quote these ids):
- *   UL1  A label is placed by its container, whoever moved which of the two. Stored positions can disagree, for example
+ *   LBL1  A label is placed by its container, whoever moved which of the two. Stored positions can disagree, for example
  *       if one user moves the container while another edits the label.
- *   UL2  A label within a pixel of its place is left alone, so that rounding moves nothing.
- *   UL3  Labels of arrows are left alone: the editor computes their places whenever it draws them.
+ *   LBL2  A label within a pixel of its place is left alone, so that rounding moves nothing.
+ *   LBL3  Labels of arrows are left alone: the editor computes their places whenever it draws them.
  */
 import type { LinkedElement } from "./arrows";
 import type { Fields } from "./shape";
@@ -15,7 +15,7 @@ const PADDING = 5;
 
 interface Rect { x: number; y: number; width: number; height: number }
 
-/** The area of a container in which a label can be; null if the element cannot contain one that is placed here (UL3). */
+/** The area of a container in which a label can be; null if the element cannot contain one that is placed here (LBL3). */
 function innerRect(type: string, { x, y, width, height }: Rect): Rect | null {
   if (type === "rectangle") return { x: x + PADDING, y: y + PADDING, width: width - 2 * PADDING, height: height - 2 * PADDING };
   if (type === "ellipse") {
@@ -40,7 +40,7 @@ const isRect = (value: Fields): boolean => ["x", "y", "width", "height"].every((
  * Where a label belongs.
  *
  * @param label its geometry and alignment: x, y, width, height, angle, textAlign, verticalAlign.
- * @returns the fields to change; null if it is in its place (UL2), or not placed here (UL3).
+ * @returns the fields to change; null if it is in its place (LBL2), or not placed here (LBL3).
  */
 export function placeLabel(label: Fields, containerType: string, container: Fields): { x: number; y: number; angle: number } | null {
   if (!isRect(label) || !isRect(container)) return null;
@@ -55,7 +55,7 @@ export function placeLabel(label: Fields, containerType: string, container: Fiel
   return isThere ? null : { x, y, angle };
 }
 
-/** Put labels in their places (UL1): those of `moved`, or whose containers are; the result contains only changed labels. */
+/** Put labels in their places (LBL1): those of `moved`, or whose containers are; the result contains only changed labels. */
 export function placedLabels(elements: Map<string, LinkedElement>, moved: (id: string) => boolean): LinkedElement[] {
   const result: LinkedElement[] = [];
   for (const label of elements.values()) {

@@ -61,6 +61,8 @@ class Echo:
             self.notes.append(payload)
         if self.action == "held" and payload == b"close":
             self.transport.close(4000, "closed")
+        if self.action == "held" and payload == b"sign in":
+            self.transport.limit_messages(LIMITS.message_bytes, lambda _size_bytes: True)
         if self.action == "held" and payload == b"raise":
             self.transport.limit_messages(200_000)
         if self.action == "close-each":

@@ -21,6 +21,7 @@ from tests.integration.server.raw import (
     PONG,
     TEXT,
     Raw,
+    close_frame,
     ended,
     frame,
     head,
@@ -28,6 +29,8 @@ from tests.integration.server.raw import (
 )
 from tests.support.lib0 import buf, string
 from tests.support.server import RaffiaServer
+
+from raffia.sockets.server.protocol import Stage
 
 MIB = 1 << 20
 PREAUTH_S = 1.5
@@ -221,6 +224,35 @@ def test_wp8_a_connection_that_is_closed_before_sign_in_keeps_nothing(running: R
         assert client.closed() == (4000, "closed")
         client.send(frame(BINARY, b"x" * 45_000)[:15_000])
         assert connection._reader is None
+        client.end()
+    until(lambda: "served" in running.app.notes[name])
+
+
+def test_wp8_a_signed_in_peer_can_answer_the_close(running: Running):
+    """A server that ends before its peers have read the close code would take it from them (a reset discards it)."""
+    name = random_id()
+    with Raw(running.port, head(f"/held?id={name}")) as client:
+        (connection,) = running.server.server_state.connections
+        client.send(frame(BINARY, b"sign in"))
+        assert client.frame() == (BINARY, b"sign in")
+        client.send(frame(BINARY, b"close") + frame(BINARY, b"still typing") * 20)
+        assert client.closed() == (4000, "closed")
+        until(lambda: connection._stage is Stage.CLOSING)
+        client.send(close_frame(4000))
+        assert ended(client)
+    until(lambda: "served" in running.app.notes[name])
+
+
+def test_wp8_a_signed_in_peer_makes_nobody_keep_a_large_message_after_the_close(running: Running):
+    name = random_id()
+    with Raw(running.port, head(f"/held?id={name}")) as client:
+        (connection,) = running.server.server_state.connections
+        client.send(frame(BINARY, b"sign in"))
+        assert client.frame() == (BINARY, b"sign in")
+        client.send(frame(BINARY, b"close"))
+        assert client.closed() == (4000, "closed")
+        client.send(frame(BINARY, b"x" * 100_000)[:90_000])
+        until(lambda: connection._reader is None)
         client.end()
     until(lambda: "served" in running.app.notes[name])
 

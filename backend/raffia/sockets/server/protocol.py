@@ -19,8 +19,10 @@ Rules (tests quote these ids):
     WP6  The query string is never logged: it may contain a token.
     WP7  A ping is answered at once. While the transport is congested only the last ping is, once the peer has caught up
          (RFC 6455, 5.5.3), so that pongs for a peer that does not read don't pile up.
-    WP8  While `limit_messages` has a `holds`, a connection that we close discards what its peer still sends, as after a
-         violation (WP3), so that nothing of it is kept.
+    WP8  While a `holds` is set by `limit_messages`, a connection that we close keeps little of what its peer still
+         sends: nothing below the usual limit (before sign-in), otherwise at most `CLOSING_BYTES`. If there is more, it
+         is discarded as after a violation (WP3). A peer that was signed in can thus answer the close, and does not lose
+         our close code when we end.
     WP9  While reading is paused, what has arrived waits; then it is handled before more is read from the socket.
 """
 
@@ -64,6 +66,7 @@ EARLY_BYTES = 64 * 1024
 SHORT_BYTES = 125  # the longest message that `data_received` reads without a reader
 BROKEN = "A WebSocket listener failed; closing its connection with 1011"  # WP5
 TCP_BYTES_ACKED = slice(120, 128) if sys.platform == "linux" else None  # of `struct tcp_info`, since Linux 4.1
+CLOSING_BYTES = 64 * 1024  # of a message that is still arriving after our close (WP8)
 PROBED = 2  # the bit of `silent` that stands for `probe`
 SHUTDOWN_S = 1.0  # how long a peer has to answer our close when the server stops
 LINGER_S = 1.0  # how long a peer over TLS, which has no half-close, has to read our close frame after a violation
@@ -102,6 +105,7 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         "_ended",
         "_handshake",
         "_holds",
+        "_is_closing_small",
         "_is_paused",
         "_limit_bytes",
         "_limits",
@@ -140,6 +144,7 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
         self._limits = DEFAULT_LIMITS
         self._limit_bytes: int | None = None  # set by limit_messages
         self._holds: Holds | None = None
+        self._is_closing_small = False  # WP8
         self._reader: FrameReader | None = None
         self._reading = True  # whether messages are delivered
         self._is_paused = False  # whether the socket is not read; after `_reading` is set it may be for a while (WP9)
@@ -259,10 +264,12 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
             return
         self.transport.write(wire_frame(CLOSE, close_payload(code, reason)))
         self._code = code
-        if self._holds is not None:  # WP8
+        if self._holds is not None and (self._limit_bytes or 0) < self._limits.message_bytes:  # WP8
             self._discard()
             self._loop.call_soon(self._finish, code)
             return
+        self._is_closing_small = self._holds is not None
+        self._holds = None  # what it counts for is released when the listener is told
         self._stage = Stage.CLOSING
         self._read_socket()  # otherwise the peer's answer would never be read
         self._timer = self._loop.call_later(self._limits.close_timeout_s, self.transport.abort)
@@ -428,7 +435,9 @@ class RaffiaWebSocketProtocol(asyncio.Protocol):
                 self._handle(event)
                 if turn is not None:
                     turn.check()
-            if self._holds is not None and not self._holds(reader.held_bytes):
+            if self._is_closing_small and self._stage is Stage.CLOSING and reader.held_bytes > CLOSING_BYTES:
+                self._discard()
+            elif self._holds is not None and not self._holds(reader.held_bytes):
                 self.abort()
         except FrameError as error:
             self._refuse_frame(error)
