@@ -202,7 +202,7 @@ export class Committer {
     changed.g = { ...(changed.g ?? kept.g), ...split({ ...joined, x, y, width, height } as unknown as BoardElement, kept).g };
   }
 
-  /** Store labels where their containers are, which others may have moved meanwhile (UL1). */
+  /** Store labels where their containers are, which others may have moved meanwhile (LBL1). */
   private placeLabels(changes: Map<string, Groups>): void {
     for (const [id, changed] of changes) {
       const kept = this.state.store.read(id);

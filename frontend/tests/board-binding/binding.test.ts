@@ -534,7 +534,7 @@ describe("labels", () => {
     expect(ben.scene.get("box").boundElements).toEqual([{ id: "label", type: "text" }]);
   });
 
-  it("follow a box that others move while the label is being edited (UL1)", () => {
+  it("follow a box that others move while the label is being edited (LBL1)", () => {
     const { ana, ben } = labelled();
     ana.scene.editing = new Set(["label", "box"]);
     ana.edit((scene) => { scene.change("label", { text: "Labels", originalText: "Labels" }); });

@@ -10,7 +10,7 @@ describe("labels", () => {
   it.each([
     ["rectangle", "center", "middle", 140, 225], ["rectangle", "left", "top", 105, 205], ["rectangle", "right", "bottom", 175, 245],
     ["ellipse", "center", "middle", 140, 225], ["diamond", "center", "middle", 140, 225],
-  ])("are placed in a %s, %s and %s (UL1)", (type, textAlign, verticalAlign, x, y) => {
+  ])("are placed in a %s, %s and %s (LBL1)", (type, textAlign, verticalAlign, x, y) => {
     const place = placeLabel({ ...label, textAlign, verticalAlign }, type, box);
     expect(Math.abs((place?.x ?? 0) - x)).toBeLessThan(1);
     expect(Math.abs((place?.y ?? 0) - y)).toBeLessThan(1);
@@ -20,7 +20,7 @@ describe("labels", () => {
     expect(placeLabel({ ...label, x: 140, y: 225 }, "rectangle", { ...box, angle: 1 })).toEqual({ x: 140, y: 225, angle: 1 });
   });
 
-  it("within a pixel of their place are left alone (UL2), and so are those of arrows (UL3)", () => {
+  it("within a pixel of their place are left alone (LBL2), and so are those of arrows (LBL3)", () => {
     expect(placeLabel({ ...label, x: 140.4, y: 224.5 }, "rectangle", box)).toBeNull();
     expect(placeLabel(label, "arrow", box)).toBeNull();
     expect(placeLabel({ ...label, width: Number.NaN }, "rectangle", box)).toBeNull();
