@@ -106,6 +106,10 @@ def change_version(server: RedisServer, change: Change) -> None:
     change_hash(server, blob_of(server.command("HGET", key("versions"), "1")), "0", change)
 
 
+def change_name(server: RedisServer, change: Change) -> None:
+    change_hash(server, key("versions"), "1:name", change)
+
+
 def change_segment_record(server: RedisServer, change: Change) -> None:
     member = server.command("ZRANGE", key("segments"), 0, 0)[0]
     score = server.command("ZSCORE", key("segments"), member)
@@ -125,7 +129,15 @@ def change_entry(server: RedisServer, change: Change) -> None:
         server.command("XADD", key("log"), id_, fields[0], payload)
 
 
-PARTS = [change_snapshot, change_base, change_version, change_segment_record, change_segment, change_entry]
+PARTS = [
+    change_snapshot,
+    change_base,
+    change_version,
+    change_name,
+    change_segment_record,
+    change_segment,
+    change_entry,
+]
 
 
 def dumps(server: RedisServer) -> dict[bytes, Any]:
@@ -177,6 +189,22 @@ async def test_a_changed_bit_is_named_and_corrected(server: RedisServer, tmp_pat
         assert await past(journal) == then
         (info,) = await journal.versions.all(NAME)
         assert (await journal.versions.get(NAME, info.id)).info.name == "é"
+
+
+async def test_a_version_whose_name_is_damaged_loses_only_its_name(server: RedisServer, tmp_path: Path) -> None:
+    clock = Clock()
+    async with Journals(server, clock) as journals:
+        journal = await journals.open(retention_ms=RETENTION_MS)
+        await write(journal, clock)
+        (info,) = await journal.versions.all(NAME)
+        state = (await journal.versions.get(NAME, info.id)).state
+        change_name(server, lambda name: b"\x00" * len(name))
+        mended = check(server, tmp_path, "--repair")
+        assert mended.returncode == 0, mended.stdout + mended.stderr
+        assert "left out: the name of version 1" in mended.stdout
+        assert check(server, tmp_path).returncode == 0
+        kept = await journal.versions.get(NAME, info.id)
+        assert (kept.info.name, kept.state) == (None, state)
 
 
 @pytest.mark.parametrize("damage", [change_snapshot, change_base])

@@ -309,8 +309,7 @@ async def _repair(journal: Checked, document: DocumentId, keep_deleted: bool, re
         for line in await journal.mend(document):
             report(f"  corrected: {line}")
         for number, why in await journal.damaged_versions(document):
-            report(f"  left out: version {number}: {why}")
-            await journal.drop_version(document, number)
+            report(f"  left out: {await journal.drop_version(document, number)}: {why}")
         if await _trouble(journal, document, keep_deleted) is None:
             report("  repaired")
             return True

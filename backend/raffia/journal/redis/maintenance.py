@@ -270,14 +270,22 @@ class RedisMaintenance:
                     found.append((number, str(error)))
         return found
 
-    async def drop_version(self, document: DocumentId, number: int) -> None:
-        """Drop a version that cannot be read."""
+    async def drop_version(self, document: DocumentId, number: int) -> str:
+        """Drop what cannot be read of a version: only its name, if the rest is whole; returns what was dropped."""
         key = self._base.keys.versions(document)
         (line,) = await self._base.run(("HGET", key, number))
-        await self._base.run(("HDEL", key, number, f"{number}:name"))
+        try:
+            info, blob_name = read_version(document, number, line if isinstance(line, bytes) else b"", None)
+            await read_blob(self._base, document, blob_name, info.size_bytes)
+        except (QuarantinedError, GoneError):
+            await self._base.run(("HDEL", key, number, f"{number}:name"))
+        else:
+            await self._base.run(("HDEL", key, f"{number}:name"))
+            return f"the name of version {number}"
         blob = blob_of(line) if isinstance(line, bytes) else None
         if blob is not None:
             await self._base.run(("PEXPIRE", self._base.keys.blob(document, blob), KEEP_MS))
+        return f"version {number}"
 
     async def _versions(self, document: DocumentId) -> list[tuple[int, bytes, bytes | None]]:
         (reply,) = await self._base.run(("HGETALL", self._base.keys.versions(document)))
@@ -306,6 +314,7 @@ class RedisMaintenance:
             (reply,) = await self._base.run(("HGETALL", key))
             for field, line in pairs(reply).items():
                 if what == "versions" and not field.isdigit():
+                    done += await self._mend_name(document, field, line)
                     continue
                 place_of_line = (what, document, field.decode()) if what == "stones" else (what, document)
                 after = corrected_line(place_of_line, line)
@@ -321,6 +330,16 @@ class RedisMaintenance:
         for blob in filter(None, map(blob_of, lines)):
             done += await self._mend_pieces(document, blob)
         return done
+
+    async def _mend_name(self, document: DocumentId, field: bytes, stored: bytes) -> list[str]:
+        content, end = stored[:-CHECKSUM_BYTES], stored[-CHECKSUM_BYTES:]
+        place = ("names", document)
+        name = None if matches(end, *place, content=content) else corrected(end, *place, content=content)
+        if name is None:
+            return []
+        again = name + checksum(*place, content=name)
+        is_done = await self._swap(self._base.keys.versions(document), "hash", field, stored, again)
+        return ["one bit of the name of a version"] if is_done else []
 
     async def _mend_pieces(self, document: DocumentId, blob: str) -> list[str]:
         key, done = self._base.keys.blob(document, blob), []

@@ -237,9 +237,10 @@ class SqliteJournal(Journal):
         """Return the ids of a document's unreadable versions, each with the reason; for `raffia check`."""
         return await self._thread.job(lambda database: mend.damaged_versions(database, document), writes=False)
 
-    async def drop_version(self, document: DocumentId, number: int) -> None:
-        """Drop a version that cannot be read; for `raffia check`."""
+    async def drop_version(self, document: DocumentId, number: int) -> str:
+        """Drop a version that cannot be read, for `raffia check`; returns what was dropped."""
         await self._thread.call(lambda database: mend.drop_version(database, number))
+        return f"version {number}"
 
     async def stored(self, document: DocumentId) -> Stored:
         """Read what is stored for a document except its versions, damaged or not; for `raffia check`."""
