@@ -63,7 +63,7 @@ class Engine:
                 for position, payload in self.entries
                 if position > first or (position == first and not begin.startswith("("))
             ]
-            replies.append([str(FORMAT).encode(), None, last, b"1", None, b"0", stored])
+            replies.append([str(FORMAT).encode(), None, last, b"1", None, b"0", stored, last])
         return replies
 
 
