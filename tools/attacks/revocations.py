@@ -7,6 +7,7 @@ import itertools
 import sqlite3
 import time
 
+from raffia.journal.sqlite.rows import seal
 from tools.attacks.enemy import Enemy
 from tools.attacks.figures import Probe
 from tools.attacks.place import ATTACKER, VICTIM
@@ -49,9 +50,17 @@ async def fill(scene: Scene) -> None:
     databases = [path for path in server.data.iterdir() if path.is_file() and path.read_bytes()[:6] == b"SQLite"]
     now_ms = int(time.time() * 1000)
     with sqlite3.connect(databases[0]) as database:
+        columns = [name for _, name, *_ in database.execute("PRAGMA table_info(revocations)")]
+        rows = [
+            {"kind": "links", "subject": f"own/x{number}", "before_ms": now_ms, "until_ms": None}
+            for number in range(FULL)
+        ]
+        for row in rows:
+            row["checksum"] = seal("revocations", *row.values())  # before checksums, builds have no column for it
+        names = [name for name in columns if name in rows[0]]
         database.executemany(
-            "INSERT OR REPLACE INTO revocations (kind, subject, before_ms, until_ms) VALUES ('links', ?, ?, NULL)",
-            [(f"own/x{number}", now_ms) for number in range(FULL)],
+            f"INSERT OR REPLACE INTO revocations ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})",
+            [tuple(row[name] for name in names) for row in rows],
         )
     database.close()
     server.start()

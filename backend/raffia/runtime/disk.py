@@ -1,4 +1,4 @@
-"""Makes files and folders durable."""
+"""Makes files and folders durable, and says how much room there is."""
 
 from __future__ import annotations
 
@@ -17,3 +17,13 @@ def sync_path(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def room_bytes(folder: Path) -> int:
+    """How many bytes this process may still write to the file system of a folder.
+
+    Raises:
+        OSError: the folder cannot be looked up.
+    """
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize

@@ -39,8 +39,10 @@ from raffia.journal.sqlite.thread import DatabaseThread
 from raffia.journal.sqlite.versions import SqliteVersions
 from raffia.journal.sqlite.writer import Append, Delivery
 from raffia.journal.stored import Stored
+from raffia.runtime.disk import room_bytes
 from raffia.types import Batch, DocumentId, Position
 
+ROOM_BYTES = 64 * 1024  # as much has to be free after a failed commit: a single row may fit where no edit does
 QUEUE_BYTES = 256 * 1024 * 1024
 
 
@@ -102,8 +104,10 @@ class SqliteJournal(Journal):
             self._readers.end(JournalUnavailableError("the journal is closed"))
 
     async def healthy(self) -> None:
-        """Ask the thread to read; after a failed commit, to write."""
+        """Ask the thread to read; after a failed commit, to write, which needs room for more than a single row."""
         if self._trouble is not None:
+            if room_bytes(self.folder) < ROOM_BYTES:
+                raise JournalUnavailableError(f"no room left for {self.folder}")
             await self._thread.call(write.probe)
         else:
             await self._thread.job(read.probe, writes=False)
