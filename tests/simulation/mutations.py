@@ -170,7 +170,7 @@ MUTATIONS = [
     ),
     Mutation("entries of the log are not broadcast", _entries_of_the_log_are_not_broadcast),
     Mutation("what is held back is not tried again", _held_back_is_tried_only_with_the_log, losses=True),
-    Mutation("snapshots cover what is being fetched", _snapshots_cover_what_is_being_fetched, seeds=250, found_by=195),
+    Mutation("snapshots cover what is being fetched", _snapshots_cover_what_is_being_fetched, seeds=330, found_by=319),
     Mutation("presence of dead replicas stays", _presence_of_dead_replicas_stays, found_by=8),
     Mutation("presence is not raised above a removal", _presence_is_not_raised, found_by=6),
     Mutation("removals by anybody count", _removals_by_anybody_count, found_by=7),
