@@ -70,7 +70,7 @@ describe("images of a server that has moved to another root path", () => {
     vi.resetModules();
     vi.doMock("../../src/app/root", () => ({ ROOT: root }));
     const { documentOfFile, ownFilePath } = await import("../../src/app/api");
-    for (const before of ["", "/weft", "/a/b", "/a/b/c"]) {
+    for (const before of ["", "/raffia", "/a/b", "/a/b/c"]) {
       expect(ownFilePath(`${before}/api/files/team%2Fx/${name}`)).toBe(`${root}/api/files/team%2Fx/${name}`);
     }
     expect(ownFilePath(`http://other/raffia/api/files/x/${name}`)).toBeNull();
