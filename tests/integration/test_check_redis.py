@@ -160,7 +160,9 @@ def test_a_redis_without_raffia_is_an_error(server: RedisServer, tmp_path: Path)
     found = check(server, tmp_path)
     assert found.returncode == 2
     assert "there is no raffia:{-}:format" in found.stderr
-    assert check(server, tmp_path, "--redis", "redis://127.0.0.1:1/0").returncode == 1
+    away = check(server, tmp_path, "--redis", "redis://127.0.0.1:1/0")
+    assert away.returncode == 1
+    assert away.stderr.endswith("; start Redis, or set --redis to where it is\n")
 
 
 @pytest.mark.parametrize("damage", PARTS)

@@ -84,8 +84,10 @@ class RedisMaintenance:
         await self._engine.__aenter__()
         try:
             await self._check_format()
-        except BaseException:
+        except BaseException as error:
             await self._engine.__aexit__(None, None, None)
+            if isinstance(error, JournalUnavailableError):
+                raise JournalUnavailableError(f"{error}; start Redis, or set --redis to where it is") from error
             raise
         self._base.is_open = True
         return self
